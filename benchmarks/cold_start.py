@@ -23,7 +23,7 @@ from drdeploy.hosting.images.cold_start import (
     measure_cold_start_stages,
     measure_empty_container_start_s,
 )
-from drdeploy.hosting.sagemaker.quotas import estimate_vcpu_from_memory
+from drdeploy.hosting.sagemaker.api_limits import estimate_vcpu_from_memory
 from harness.models import forms_of
 from harness.options import Options, parser_for, read_options
 from harness.page import Page, at_least, at_most, rounded

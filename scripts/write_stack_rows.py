@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from drdeploy.study.aws_latency.series import STACK_ROWS
 from drdeploy.study.measurements.load import load_results_folder
 from drdeploy.study.measurements.measurement import REQUIRED
 from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
-from drdeploy.study.transfer.series import STACK_ROWS
 
 KEPT_BESIDES = ("architecture", "image", "vcpu", "model_setup_s", "payload_bytes", "run_id")
 KEPT_FACTS = (

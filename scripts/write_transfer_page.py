@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.statistics.notation import format_number
+from drdeploy.study.aws_latency.model import fit_transfer_model
+from drdeploy.study.aws_latency.series import STACK_ROWS, STUDY_IMAGE_GB
 from drdeploy.study.measurements.load import load_results_folder
 from drdeploy.study.recommendation.wording import format_seconds
-from drdeploy.study.transfer.model import fit_transfer_model
-from drdeploy.study.transfer.series import STACK_ROWS, STUDY_IMAGE_GB
 
 if TYPE_CHECKING:
-    from drdeploy.study.recommendation.transfer import TransferModel
+    from drdeploy.study.recommendation.aws_latency_estimates import TransferModel
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "transfer-to-aws.md"

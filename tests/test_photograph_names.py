@@ -67,9 +67,14 @@ def test_own_names_are_the_files():
 
 def test_the_key_is_not_shown_and_tells_keys_apart():
     key = os.urandom(32)
-    assert key.hex()[:8] not in repr(PhotographNames(key)) + PhotographNames(key).naming_scheme
+    assert (
+        key.hex()[:8] not in repr(PhotographNames(key)) + PhotographNames(key).description_of_names
+    )
     assert repr(key) not in repr(PhotographNames(key))
-    assert len({ONE.naming_scheme, OTHER.naming_scheme, OWN_NAMES.naming_scheme}) == 3
+    assert (
+        len({ONE.description_of_names, OTHER.description_of_names, OWN_NAMES.description_of_names})
+        == 3
+    )
 
 
 @pytest.mark.parametrize("cell", ["5", "-1", "2.5", "", "12"])

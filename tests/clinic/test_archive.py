@@ -23,7 +23,7 @@ from pydicom import dcmread, uid
 
 from drdeploy.cli.clinic import app
 from drdeploy.clinic import retrieval
-from drdeploy.clinic.archive import AUTHORIZATION_VARIABLE, store_file
+from drdeploy.clinic.dicomweb_storage import AUTHORIZATION_VARIABLE, store_file
 from drdeploy.errors import ClinicError, InvalidInput
 
 

@@ -78,7 +78,7 @@ def worker_settings(model, folder):
 def archive_settings(folder, grader):
     names = PhotographNames.with_user_key()
     digest = grader.classifier.artifact.digest
-    return ArchiveSettings(str(folder), digest, "", names.naming_scheme)
+    return ArchiveSettings(str(folder), digest, "", names.description_of_names)
 
 
 def run_command(*words):

@@ -209,7 +209,7 @@ def with_tar_checksums(data: bytes) -> bytes:
 
 @target("drdeploy.hosting.images", "tarfile", max_bytes=16_384)
 def saved_image(data: bytes) -> None:
-    from drdeploy.hosting.images.archive import read_saved_image
+    from drdeploy.hosting.images.saved_image import read_saved_image
 
     read_saved_image(iter([with_tar_checksums(data)]), is_known_layer=lambda _: False)
 

@@ -10,7 +10,7 @@ import pytest
 
 from drdeploy.study.measurements.load import Measurements, load_results_folder
 from drdeploy.study.measurements.measurement import Measurement, encode_header, encode_row
-from drdeploy.study.thesis.verdicts import reproduce_published_study
+from drdeploy.study.published_study.verdicts import reproduce_published_study
 
 START = datetime(2025, 3, 3, 9, 0, tzinfo=UTC)
 VCPU_PER_MB = 1 / 1769

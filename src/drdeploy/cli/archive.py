@@ -157,7 +157,9 @@ def grade(
             run.abandon(checkpoint, grader.columns)
             checkpoint.discard()
         job = checkpoint.prepare_job(
-            archive, grader.describe_settings(archive.place, run.naming_scheme), show_paths=names
+            archive,
+            grader.describe_settings(archive.place, run.description_of_names),
+            show_paths=names,
         )
         is_open = checkpoint.count_finished_photographs(job) < job.photographs
         if plan or is_open:
@@ -169,7 +171,7 @@ def grade(
             run.grade(checkpoint, job, grader.columns)
         counts = checkpoint.join_rows(job, grader.columns)
         checkpoint.remove()
-    _print_result(out_file, job, counts, as_json=as_json)
+    _print_result_of_archive(out_file, job, counts, as_json=as_json)
     print_note_on_names(own=names)
     if counts["failed"] or job.may_miss_photographs:
         raise typer.Exit(1)
@@ -213,14 +215,14 @@ class _Grader:
             service.classifier.artifact, path.absolute(), runtime, list_columns_of_model(service)
         )
 
-    def describe_settings(self, place: str, naming_scheme: str) -> Any:
+    def describe_settings(self, place: str, description_of_names: str) -> Any:
         from drdeploy.clinic.archive_grading.checkpoint import ArchiveSettings
 
         return ArchiveSettings(
             source=place,
             model_digest=self.artifact.digest,
             runtime=self.runtime or "",
-            names=naming_scheme,
+            names=description_of_names,
         )
 
     def make_worker_settings(self, place: str, endpoint_url: str | None) -> WorkerSettings:
@@ -242,8 +244,8 @@ class _RayRun:
     advice = "the same command continues where this one stopped"
 
     @property
-    def naming_scheme(self) -> str:
-        return self.naming.naming_scheme
+    def description_of_names(self) -> str:
+        return self.naming.description_of_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
         """Refuse to leave a job alone that is paid for."""
@@ -274,7 +276,7 @@ class _RayRun:
             RayArchiveJob(ray, checkpoint, columns, self.naming, self.settings).run(job, advance)
 
 
-def _print_result(
+def _print_result_of_archive(
     out_file: Path, job: ArchiveJob, counts: dict[str, int], *, as_json: bool
 ) -> None:
     document = {"table": str(out_file), "photographs": job.photographs, **counts}

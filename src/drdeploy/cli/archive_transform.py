@@ -108,10 +108,10 @@ class TransformRun:
         return self.options.instance_count or 1
 
     @property
-    def naming_scheme(self) -> str:
+    def description_of_names(self) -> str:
         """How photographs are named: in S3 by a hash of the address, as nothing here reads them."""
         by_address = not (self.is_folder or self.naming.are_file_names)
-        return self.naming.naming_scheme + (", of addresses" if by_address else "")
+        return self.naming.description_of_names + (", of addresses" if by_address else "")
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
         """Check nothing: a job of an earlier run goes on."""

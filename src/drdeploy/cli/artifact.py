@@ -205,7 +205,7 @@ def pack(
         "mean": mean,
         "std": std,
     }
-    chosen = _choose_transform(transform, like, changes)
+    chosen = _choose_preprocessing(transform, like, changes)
     is_size_said = transform is not None or bool(like)
     size_px = (chosen.height_px, chosen.width_px) if is_size_said else (height_px, width_px)
     description = ModelDescription(
@@ -254,7 +254,7 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     print_note_on_unused(contents.unused)
 
 
-def _choose_transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
+def _choose_preprocessing(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
     """Return the preprocessing from a file or a known network, changed by the other options."""
     import msgspec
 

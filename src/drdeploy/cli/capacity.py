@@ -104,7 +104,7 @@ def capacity(
     is_image = ":" in endpoint or "/" in endpoint
     hosting = _ImageHosting(artifact, instance_type, memory_mb, max_concurrency, isolation)
     hosting.refuse_unused_options(is_image=is_image, endpoint_url=endpoint_url)
-    payloads = _read_payloads(payload or [])
+    payloads = _read_request_bodies(payload or [])
     search = CapacitySearch(
         p95_s=p95_s,
         requests=requests,
@@ -204,8 +204,8 @@ class _ImageHosting:
                 yield _MeasuredEndpoint.connect(IMAGE_ENDPOINT, target.endpoint_url, region)
 
 
-def _read_payloads(options: Sequence[str]) -> list[WeightedPhotographs]:
-    from drdeploy.hosting.sagemaker.quotas import SERVERLESS_PAYLOAD_BYTES
+def _read_request_bodies(options: Sequence[str]) -> list[WeightedPhotographs]:
+    from drdeploy.hosting.sagemaker.api_limits import SERVERLESS_PAYLOAD_BYTES
     from drdeploy.study.running.capacity import WeightedPhotographs
     from drdeploy.study.running.photographs import read_or_paint_photographs
 

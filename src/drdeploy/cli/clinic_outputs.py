@@ -139,7 +139,7 @@ class Outputs:
         self, archive: str, name: str, study: GradedStudy, files: Mapping[str, Path]
     ) -> str:
         """Send a study's photographs, then its results; return why one of them is refused."""
-        from drdeploy.clinic.archive import store_file
+        from drdeploy.clinic.dicomweb_storage import store_file
         from drdeploy.grader.photograph_files import read_photograph_bytes
 
         identifiers = dict.fromkeys(

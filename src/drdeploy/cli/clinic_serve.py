@@ -125,7 +125,7 @@ def serve(
     is_grading = lock.acquire()
     if not is_grading:
         _refuse_destinations(to)
-    user = f"{_find_user()} on this machine"
+    user = f"{_find_name_of_user()} on this machine"
     options = PageOptions(
         hosts=address.hosts,
         is_tls=address.is_tls,
@@ -149,7 +149,7 @@ def serve(
                 store.erasure.remove_unused_files()
                 for one in (loop, sending):
                     one.start()
-            _print_notes(
+            _print_notes_on_page(
                 is_grading=is_grading,
                 is_sending=bool(to.result_destinations),
                 user="" if has_accounts else user,
@@ -196,7 +196,7 @@ def _refuse_destinations(to: Destinations) -> None:
         )
 
 
-def _print_notes(*, is_grading: bool, is_sending: bool, user: str) -> None:
+def _print_notes_on_page(*, is_grading: bool, is_sending: bool, user: str) -> None:
     if not is_grading:
         print_note("another program grades the studies of these records; this one shows them")
     elif not is_sending:
@@ -237,7 +237,7 @@ def _load_service(
     )
 
 
-def _find_user() -> str:
+def _find_name_of_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

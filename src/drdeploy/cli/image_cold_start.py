@@ -157,7 +157,7 @@ def _measure_cold_starts_of_images(
     from drdeploy.hosting.images import measure_image_size
     from drdeploy.hosting.images.cold_start import measure_cold_start_stages
     from drdeploy.hosting.images.imports import measure_import_times
-    from drdeploy.hosting.sagemaker.quotas import estimate_vcpu_from_memory
+    from drdeploy.hosting.sagemaker.api_limits import estimate_vcpu_from_memory
 
     photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
     folders = {image: _choose_model_folder_for_image(engine, image, models) for image in images}

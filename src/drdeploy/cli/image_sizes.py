@@ -51,7 +51,7 @@ def sizes(
         measure_image_size,
         write_image_sizes_csv,
     )
-    from drdeploy.study.thesis.printed import list_published_image_sizes
+    from drdeploy.study.published_study.printed import list_published_image_sizes
 
     engine = find_and_name_engine()
     held = {tag for image in engine.list_images() for tag in image.tags}
@@ -83,7 +83,7 @@ def sizes(
 
 
 def _print_sizes_of_all_images(measured: Sequence[ImageSize]) -> None:
-    from drdeploy.study.thesis.printed import IMAGES_SOURCE, list_published_image_sizes
+    from drdeploy.study.published_study.printed import IMAGES_SOURCE, list_published_image_sizes
 
     largest = max(measured, key=lambda size: size.compressed_bytes)
     table = _make_size_table("image", "times smaller")

@@ -76,7 +76,7 @@ def push_artifact(
     The command prints the archive's URI and version. An archive that the bucket already holds is
     not sent again.
     """
-    from drdeploy.hosting.deployment.archives import upload_archive
+    from drdeploy.hosting.deployment.model_archives import upload_archive
 
     account = make_account_from_options(target, endpoint_url, region)
     account.check_credentials()

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.recommendation.aws_latency_estimates import TransferModel
     from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
     from drdeploy.study.recommendation.traffic import Arrivals, Traffic
-    from drdeploy.study.recommendation.transfer import TransferModel
 
 SHOWN = 8
 WEEKLY = ("shape", "hours", "days", "between_photographs_s")
@@ -245,10 +245,10 @@ def recommend(
     AWS, with its interval, and the latency that was measured.
     """
     from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.study.published_study.raw_rows import load_results_or_published_study
     from drdeploy.study.recommendation.decide import choose_cheapest_hosting
     from drdeploy.study.recommendation.decision import convert_decision_to_json as decision_as_json
     from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
-    from drdeploy.study.thesis.raw_rows import load_results_or_published_study
 
     may_wait_s = None if may_wait_hours is None else may_wait_hours * SECONDS_PER_HOUR
     traffic = _make_traffic_from_options(
@@ -310,7 +310,7 @@ def recommend(
     measurements = load_results_or_published_study(results)
     inputs = replace(
         inputs,
-        transfer=_fit_transfer(
+        transfer=_fit_aws_latency_model(
             measurements, image_gb, seed, {"--account": account, "--stack": stack}, as_measured
         ),
     )
@@ -340,7 +340,7 @@ def recommend(
         _print_decision(decision)
 
 
-def _fit_transfer(
+def _fit_aws_latency_model(
     measurements: Measurements,
     image_gb: float,
     seed: int,
@@ -348,8 +348,8 @@ def _fit_transfer(
     as_measured: bool,
 ) -> TransferModel | None:
     """Return the transfer from this machine to AWS; None if latencies stay as measured."""
+    from drdeploy.study.aws_latency.model import fit_transfer_model
     from drdeploy.study.measurements.load import load_results_folder
-    from drdeploy.study.transfer.model import fit_transfer_model
 
     given = [name for name, folder in folders.items() if folder is not None]
     is_needless = as_measured or "local" not in set(measurements.frame["platform"])

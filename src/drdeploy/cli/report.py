@@ -62,6 +62,8 @@ def report(
 ) -> None:
     """Write a page about the cost and latency of each way of hosting."""
     from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.study.aws_latency.model import fit_transfer_model
+    from drdeploy.study.published_study.raw_rows import load_results_or_published_study
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.decision import convert_decision_to_json as decision_as_json
     from drdeploy.study.recommendation.requirements import DecisionInputs, Requirements
@@ -69,8 +71,6 @@ def report(
     from drdeploy.study.report.evidence import compute_evidence
     from drdeploy.study.report.evidence import convert_evidence_to_json as evidence_as_json
     from drdeploy.study.report.report import write_report_page_and_files
-    from drdeploy.study.thesis.raw_rows import load_results_or_published_study
-    from drdeploy.study.transfer.model import fit_transfer_model
 
     sheet = PriceSheet.load(prices)
     inputs = DecisionInputs(

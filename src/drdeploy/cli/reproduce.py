@@ -14,7 +14,7 @@ from drdeploy.cli.options import JsonOption
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.study.thesis.verdicts import Recomputed
+    from drdeploy.study.published_study.verdicts import Recomputed
 
 DEFAULT_FOLDER = Path("results/reproduction")
 STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red"}
@@ -48,14 +48,14 @@ def reproduce(
 ) -> None:
     """Recompute every number that the 2023 study printed."""
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.thesis.document import (
+    from drdeploy.study.published_study.document import (
         convert_figure_to_json,
         count_figures_by_verdict,
         write_sentences_on_differing_figures,
     )
-    from drdeploy.study.thesis.page import write_reproduction_page_and_files
-    from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
-    from drdeploy.study.thesis.verdicts import reproduce_published_study as recompute
+    from drdeploy.study.published_study.page import write_reproduction_page_and_files
+    from drdeploy.study.published_study.raw_rows import STUDY_FOLDER
+    from drdeploy.study.published_study.verdicts import reproduce_published_study as recompute
 
     target = folder_out or (None if as_json else DEFAULT_FOLDER)
     with err.status("Recomputing every printed number"):

@@ -4,7 +4,7 @@
 - ``rules`` decides the outcome of a patient by the rules in a small file.
 - ``fhir`` writes the grades of a study as FHIR R4 resources.
 - ``structured_report`` and ``pdf_report`` write them as DICOM objects of the same study.
-- ``fhir_server`` and ``archive`` send results to a clinic's servers.
+- ``fhir_server`` and ``dicomweb_storage`` send results to a clinic's servers.
 - ``retrieval`` finds and fetches photographs in an archive.
 - ``deidentified_export`` writes photographs and grades without what identifies patients.
 - ``page`` shows the studies in a browser, where people decide.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.clinic.archive import store_file
 from drdeploy.clinic.dicom_results import encode_result
+from drdeploy.clinic.dicomweb_storage import store_file
 from drdeploy.clinic.fhir import make_bundle
 from drdeploy.clinic.fhir_server import store_bundle
 from drdeploy.clinic.patients import describe_eyes, grade_dicom_file, group_by_study

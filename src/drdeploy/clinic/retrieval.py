@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from drdeploy.clinic.archive import describe_refusal, make_authorization
+from drdeploy.clinic.dicomweb_storage import describe_refusal, make_authorization
 from drdeploy.clinic.server import exchange, hide_path
 from drdeploy.errors import ClinicError
 from drdeploy.files import parse_json, sha256_of_bytes

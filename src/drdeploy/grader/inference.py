@@ -210,7 +210,7 @@ class InferenceService:
         Raises:
             RequestRefused: An image cannot be used; the message says which image.
         """
-        return _apply_to_each_image(self._open_image, images)
+        return _apply_to_each_image(self._read_image_header, images)
 
     def infer_opened(self, images: Sequence[OpenedImage]) -> list[Inference]:
         """Classify opened images one after the other.
@@ -221,7 +221,7 @@ class InferenceService:
         """
         return _apply_to_each_image(self._infer_opened_image, images)
 
-    def _open_image(self, image: bytes) -> OpenedImage:
+    def _read_image_header(self, image: bytes) -> OpenedImage:
         started = self.clock()
         header = read_and_check_header(image, limits=self.limits)
         return OpenedImage(header, self.clock() - started)

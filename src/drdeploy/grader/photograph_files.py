@@ -310,12 +310,12 @@ class _Search:
                 info = current.stat()
                 entries = sorted(os.scandir(current), key=lambda entry: os.fsencode(entry.name))
             except OSError as err:
-                self._record_left_out(current, "closed", err.strerror or "")
+                self._record_left_out_file(current, "closed", err.strerror or "")
                 yield
                 continue
             self._entered.add((info.st_dev, info.st_ino))
             within = [
-                Path(entry.path) for entry in entries if self._sort_entry_and_tell_if_folder(entry)
+                Path(entry.path) for entry in entries if self._record_file_and_tell_if_folder(entry)
             ]
             folders += within if self.is_deep else []
             yield
@@ -326,25 +326,25 @@ class _Search:
         if (info.st_dev, info.st_ino) in self._entered or self.root.resolve().is_relative_to(
             link.resolve()
         ):
-            self._record_left_out(link, "linked")
+            self._record_left_out_file(link, "linked")
             yield
         else:
             yield from self.search_real_folders(link)
 
-    def _sort_entry_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
+    def _record_file_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
         """Return True for a real folder; record anything else in the lists of the search."""
         path = Path(entry.path)
         if entry.name.casefold() in SYSTEM_NAMES:
-            self._record_left_out(path, "system", entry.name.strip())
+            self._record_left_out_file(path, "system", entry.name.strip())
         elif entry.name.startswith(".") and entry.name.endswith(_ICLOUD_SUFFIX):
-            self._record_left_out(path, "closed", "it must first be downloaded from iCloud")
+            self._record_left_out_file(path, "closed", "it must first be downloaded from iCloud")
         elif entry.name.startswith("."):
-            self._record_left_out(path, "hidden")
+            self._record_left_out_file(path, "hidden")
         else:
             try:
                 mode = entry.stat().st_mode
             except OSError as err:
-                self._sort_unreadable_entry(path, err)
+                self._record_unreadable_entry(path, err)
                 return False
             if stat.S_ISDIR(mode):
                 if not entry.is_symlink():
@@ -352,20 +352,20 @@ class _Search:
                 if self.is_deep:
                     self.linked_folders.append(path)
             elif stat.S_ISREG(mode):
-                self._sort_regular_file(path)
+                self._record_photograph_or_left_out_file(path)
             else:
-                self._record_left_out(path, "special")
+                self._record_left_out_file(path, "special")
         return False
 
-    def _sort_unreadable_entry(self, path: Path, err: OSError) -> None:
+    def _record_unreadable_entry(self, path: Path, err: OSError) -> None:
         if path.suffix.lower() in SUFFIXES:
             self.photographs.append(path)  # whoever reads it says why that fails
         elif isinstance(err, FileNotFoundError):
-            self._record_left_out(path, "broken")
+            self._record_left_out_file(path, "broken")
         else:
-            self._record_left_out(path, "closed", err.strerror or "")
+            self._record_left_out_file(path, "closed", err.strerror or "")
 
-    def _sort_regular_file(self, path: Path) -> None:
+    def _record_photograph_or_left_out_file(self, path: Path) -> None:
         suffix = path.suffix.lower()
         if suffix in SUFFIXES:
             self.photographs.append(path)
@@ -374,18 +374,20 @@ class _Search:
             with path.open("rb") as file:
                 head = file.read(HEAD_BYTES)
         except OSError as err:
-            self._record_left_out(path, "closed", err.strerror or "")
+            self._record_left_out_file(path, "closed", err.strerror or "")
             return
         foreign = FOREIGN_SUFFIXES.get(suffix) or find_name_of_foreign_format(head)
         is_photograph = head.startswith(_SIGNATURES) and foreign != "camera raw"
         if is_photograph or (foreign == "DICOM" and self.with_dicom):
             self.photographs.append(path)
         elif foreign and foreign not in _NO_PICTURES:
-            self._record_left_out(path, "picture", foreign)
+            self._record_left_out_file(path, "picture", foreign)
         elif suffix in ARCHIVE_SUFFIXES:
-            self._record_left_out(path, "archive", suffix)
+            self._record_left_out_file(path, "archive", suffix)
         else:
-            self._record_left_out(path, "other", suffix if _SHORT_SUFFIX.fullmatch(suffix) else "")
+            self._record_left_out_file(
+                path, "other", suffix if _SHORT_SUFFIX.fullmatch(suffix) else ""
+            )
 
-    def _record_left_out(self, path: Path, cause: Cause, detail: str = "") -> None:
+    def _record_left_out_file(self, path: Path, cause: Cause, detail: str = "") -> None:
         self.left_out.append(LeftOut(path, cause, detail))

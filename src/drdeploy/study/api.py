@@ -123,7 +123,7 @@ def load_measurements(results: Path | str) -> Measurements:
         MissingExtra: The extra ``study`` is not installed.
     """
     with turn_import_error_into_missing_extra(EXTRA, "Reading measurements"):
-        from drdeploy.study.thesis.raw_rows import load_results_or_published_study
+        from drdeploy.study.published_study.raw_rows import load_results_or_published_study
 
         return load_results_or_published_study(Path(results))
 
@@ -171,6 +171,7 @@ def recommend(
     """
     with turn_import_error_into_missing_extra(EXTRA, "A recommendation"):
         from drdeploy.hosting.sagemaker import PriceSheet
+        from drdeploy.study.aws_latency.model import fit_transfer_model
         from drdeploy.study.measurements.load import Measurements
         from drdeploy.study.recommendation.decide import choose_cheapest_hosting
         from drdeploy.study.recommendation.requirements import (
@@ -179,7 +180,6 @@ def recommend(
             Requirements,
         )
         from drdeploy.study.recommendation.traffic import Traffic
-        from drdeploy.study.transfer.model import fit_transfer_model
 
         if not isinstance(measurements, Measurements):
             measurements = load_measurements(measurements)

@@ -30,8 +30,8 @@ from drdeploy.grader.artifacts import (
     unpack_archive,
     verify_archive,
 )
-from drdeploy.hosting.images.archive import read_saved_image
 from drdeploy.hosting.images.layers import read_layer_tar
+from drdeploy.hosting.images.saved_image import read_saved_image
 
 MANIFEST = "manifest.json"
 

@@ -293,4 +293,4 @@ def test_samples_of_another_number_than_the_header_says_are_not_read(tmp_path):
     with file.open("wb") as sparse:
         sparse.truncate(1 << 40)
     with pytest.raises(UnreadableImage, match="two different sizes"):
-        decoding._read_samples(file, 100)
+        decoding._read_samples_of_process(file, 100)

@@ -388,9 +388,11 @@ def test_key_and_boundary_are_remembered(account, workspace, provisioner, desire
     made = provisioner()
     workspace.write_variables_and_record(foundation, account)
     assert workspace.read_safeguards() == given
-    assert made._add_safeguards(desired.foundation).safeguards == given
+    assert made._add_key_and_permissions_boundary(desired.foundation).safeguards == given
     other = replace(desired.foundation, safeguards=Safeguards(permissions_boundary_arn="arn:other"))
-    assert made._add_safeguards(other).safeguards == Safeguards(given.kms_key_arn, "arn:other")
+    assert made._add_key_and_permissions_boundary(other).safeguards == Safeguards(
+        given.kms_key_arn, "arn:other"
+    )
 
 
 def test_another_key_for_a_repository_that_exists_is_refused(
@@ -399,7 +401,7 @@ def test_another_key_for_a_repository_that_exists_is_refused(
     made = provisioner()  # its state has a repository, without a key
     given = Safeguards("arn:aws:kms:us-east-1:123456789012:key/abc", BOUNDARY)
     with pytest.raises(InvalidInput, match=r"--kms-key: .*cannot be changed.*deploy it again"):
-        made._add_safeguards(replace(desired.foundation, safeguards=given))
+        made._add_key_and_permissions_boundary(replace(desired.foundation, safeguards=given))
 
 
 HELD = [Resource("b", "aws_s3_bucket", "grader-artifacts")]

@@ -10,10 +10,10 @@ from drdeploy.errors import DeploymentError, InvalidInput
 from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.approval import estimate_endpoint_costs
-from drdeploy.hosting.deployment.archives import UploadedArchive
 from drdeploy.hosting.deployment.changes import PlannedChanges
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.images import PushedImage
+from drdeploy.hosting.deployment.model_archives import UploadedArchive
 from drdeploy.hosting.deployment.variables import (
     EndpointVariables,
     ModelVariables,

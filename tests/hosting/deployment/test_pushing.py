@@ -7,8 +7,8 @@ import pytest
 from tiny_models import onnx_artifact
 
 from drdeploy.errors import ArtifactError, EndpointError, EngineError, PushFailed, UploadFailed
-from drdeploy.hosting.deployment.archives import upload_archive
 from drdeploy.hosting.deployment.images import Repository, find_ecr_repository, push_image_to_ecr
+from drdeploy.hosting.deployment.model_archives import upload_archive
 
 DIGEST = "sha256:" + "a" * 64
 ID = "sha256:" + "b" * 64

@@ -186,7 +186,7 @@ def test_a_single_file_cannot_be_copied_into_a_container(forward, spec, tmp_path
 def test_podman_in_a_virtual_machine_gets_a_copy(engine, spec, monkeypatch):
     # Podman would make the folder that it does not see, and the model would be empty.
     require("podman" in engine.version.lower(), "Podman")
-    monkeypatch.setitem(engine._info, "Name", "virtual-machine")
+    monkeypatch.setitem(engine._engine_info, "Name", "virtual-machine")
     monkeypatch.delitem(engine.__dict__, "_shares_kernel_with_this_machine", raising=False)
     container = engine.run(spec)
     engine.__dict__.pop("_shares_kernel_with_this_machine")

@@ -15,11 +15,11 @@ import pytest
 from drdeploy.cli.image_sizes import _shorten_instruction
 from drdeploy.errors import EngineError
 from drdeploy.hosting.images import measure_image_size, write_image_sizes_csv
-from drdeploy.hosting.images.archive import read_saved_image
 from drdeploy.hosting.images.layer_cache import LayerCache
 from drdeploy.hosting.images.layers import BLOCK_BYTES, LIST_BYTES_MAX, read_layer_tar
+from drdeploy.hosting.images.saved_image import read_saved_image
 from drdeploy.hosting.images.size_figure import draw_image_sizes
-from drdeploy.study.thesis.printed import list_published_image_sizes
+from drdeploy.study.published_study.printed import list_published_image_sizes
 
 SITE = "usr/lib/python3/site-packages"
 BASE = {

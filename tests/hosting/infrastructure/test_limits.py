@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from terraform import INFRASTRUCTURE, Terraform
 
 from drdeploy.hosting.deployment.variables import NAME_MAX
-from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, gpu_hosts, quotas
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, api_limits, gpu_hosts
 
 MEMORIES = (0, 512, 1023, 1024, 1025, 1500, 2048, 3072, 4096, 5120, 6144, 6145, 7168)
 CONCURRENCIES = (-1, 0, 1, 2, 199, 200, 201)
@@ -84,7 +84,7 @@ def test_names_are_as_long_as_the_modules_allow(module):
 
 def test_the_instance_types_are_those_of_botocore():
     listed = INFRASTRUCTURE / "modules/realtime-endpoint/instance_types.json"
-    assert set(json.loads(listed.read_text())) == quotas.read_instance_types()
+    assert set(json.loads(listed.read_text())) == api_limits.read_instance_types()
 
 
 def test_the_drivers_of_hosts_are_those_of_python():
@@ -115,5 +115,5 @@ def test_the_drivers_of_hosts_are_those_of_python():
 )
 def test_what_python_has_no_name_for_is_what_botocore_says(shape, minimum, maximum):
     """These stand in variables.tf as numbers; a botocore that says otherwise fails here."""
-    described = quotas._load_service_model_shapes()[shape]
+    described = api_limits._load_service_model_shapes()[shape]
     assert (described.get("min", 0), described["max"]) == (minimum, maximum)

@@ -23,7 +23,7 @@ from drdeploy.hosting.local.components.component import InferenceComponent
 from drdeploy.hosting.local.endpoints.pool import WorkerNotReady
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.endpoints.worker import InstanceWorker
-from drdeploy.hosting.sagemaker import Clock, quotas
+from drdeploy.hosting.sagemaker import Clock, api_limits
 
 
 def test_more_instances_or_copies_than_the_service_runs_are_refused(aws):
@@ -116,7 +116,7 @@ class LargeStore:
     """S3 with one object that is too large, and that nobody may read."""
 
     def measure_object(self, uri):
-        return quotas.ASYNCHRONOUS_PAYLOAD_BYTES + 1
+        return api_limits.ASYNCHRONOUS_PAYLOAD_BYTES + 1
 
     def read_object(self, uri):
         raise AssertionError("a large object was read")

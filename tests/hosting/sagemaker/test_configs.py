@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig, hosting_config
 from drdeploy.hosting.sagemaker.instance_types import find_instance_resources
 
@@ -55,8 +55,8 @@ def test_a_field_of_the_other_kind_is_refused():
 
 
 def test_limits_are_those_of_botocores_service_model():
-    assert quotas.read_serverless_memory_range_mb() == quotas.IntegerRange(1024, 6144)
-    assert "ml.c7g.xlarge" in quotas.read_instance_types()
+    assert api_limits.read_serverless_memory_range_mb() == api_limits.IntegerRange(1024, 6144)
+    assert "ml.c7g.xlarge" in api_limits.read_instance_types()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_resources_are_those_that_aws_publishes(instance_type, vcpu, memory_gib,
 
 def test_every_type_of_a_known_family_has_resources():
     accelerated = ("p", "g", "inf", "trn", "dl")
-    for name in quotas.read_instance_types():
+    for name in api_limits.read_instance_types():
         if not name.removeprefix("ml.").startswith(accelerated):
             assert find_instance_resources(name).vcpu >= 1
 

@@ -4,7 +4,7 @@ import pytest
 from botocore.loaders import Loader
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.hosting.sagemaker.gpu_hosts import (
     INFERENCE_AMIS,
     TRANSFORM_AMIS,
@@ -91,7 +91,7 @@ def test_the_amis_are_those_of_the_service_model():
 
 
 def test_families_with_a_gpu_are_told_from_others():
-    families = {find_gpu_family(one) for one in quotas.read_instance_types()} - {""}
+    families = {find_gpu_family(one) for one in api_limits.read_instance_types()} - {""}
     assert {"g4dn", "g5", "g6", "g6e", "p3", "p4d", "p5", "p6-b200"} <= families
     assert not {"m5", "c6gd", "inf2", "trn1"} & families
 

@@ -12,7 +12,10 @@ from drdeploy.hosting.serving.budgets import (
     make_worker_budgets,
 )
 from drdeploy.hosting.serving.capacity import Capacity
-from drdeploy.hosting.serving.memory import compute_image_places, read_memory_limit_bytes
+from drdeploy.hosting.serving.memory import (
+    count_memory_places_for_one_image,
+    read_memory_limit_bytes,
+)
 from drdeploy.hosting.serving.settings import Settings
 from drdeploy.units import MIB
 
@@ -53,14 +56,14 @@ def machine(root: Path, limit: str, *, resident_mib: int = 100) -> Path:
 )
 def test_one_image_may_take_what_the_container_has_left(tmp_path, limit_mib, resident_mib, places):
     root = machine(tmp_path, str(limit_mib * MIB), resident_mib=resident_mib)
-    assert compute_image_places(ONE, root) == places
+    assert count_memory_places_for_one_image(ONE, root) == places
     left = limit_mib * MIB - resident_mib * MIB - PLACE_BYTES - BODIES_BYTES
     assert places == 1 or places * PLACE_BYTES <= left
 
 
 def test_without_a_limit_an_image_may_take_all_that_any_may(tmp_path):
-    assert compute_image_places(ONE, machine(tmp_path, "max")) == IMAGE_PLACES
-    assert compute_image_places(ONE, tmp_path / "nothing") == IMAGE_PLACES
+    assert count_memory_places_for_one_image(ONE, machine(tmp_path, "max")) == IMAGE_PLACES
+    assert count_memory_places_for_one_image(ONE, tmp_path / "nothing") == IMAGE_PLACES
 
 
 def test_the_limit_of_either_version_of_control_groups_is_read(tmp_path):

@@ -16,6 +16,7 @@ from drdeploy.hosting.deployment.described_batch import read_batch_config
 from drdeploy.hosting.deployment.described_endpoint import read_endpoint_variables
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
 from drdeploy.study.recommendation.break_even import (
     BreakEven,
     CostCurve,
@@ -28,7 +29,6 @@ from drdeploy.study.recommendation.decision import convert_decision_to_json
 from drdeploy.study.recommendation.page import render_decision_page
 from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
 from drdeploy.study.recommendation.traffic import Traffic
-from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
 
 TRAFFIC = Traffic(requests_per_month=2_000)
 PROVISIONED = """

@@ -7,12 +7,12 @@ from browser import look_at, print_page
 
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.published_study.page import write_reproduction_page_and_files
 from drdeploy.study.recommendation.decide import choose_cheapest_hosting
 from drdeploy.study.recommendation.requirements import DecisionInputs
 from drdeploy.study.recommendation.traffic import SHAPES, Traffic
 from drdeploy.study.report.evidence import compute_evidence
 from drdeploy.study.report.report import write_report_page_and_files
-from drdeploy.study.thesis.page import write_reproduction_page_and_files
 
 WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
 PHONE_PX, DESK_PX = 390, 1280

@@ -102,7 +102,7 @@ def test_a_lucky_run_at_a_rate_above_one_that_was_missed_is_not_believed_alone()
     finder = CapacityFinder(SEARCH, queue, Clock())
     finder._deadline = float("inf")
     for rate in (10.0, 12.0, 14.0):
-        finder._measure_rate(rate)
+        finder._measure_rate_repeatedly(rate)
     # One run far below the limit is enough; above a rate that was missed, it is not.
     assert [queue.rates.count(rate) for rate in (10.0, 12.0, 14.0)] == [1, SEARCH.runs, SEARCH.runs]
 

@@ -6,7 +6,7 @@ import pytest
 from image_files import encoded, gradient
 
 from drdeploy.errors import StudyError
-from drdeploy.hosting.sagemaker.quotas import SERVERLESS_PAYLOAD_BYTES
+from drdeploy.hosting.sagemaker.api_limits import SERVERLESS_PAYLOAD_BYTES
 from drdeploy.photograph_names import OWN_NAMES
 from drdeploy.study.running.photographs import Photograph, PhotographSet, read_or_paint_photographs
 

@@ -39,7 +39,6 @@ from drdeploy.grader.artifacts.manifest import (
 from drdeploy.grader.artifacts.opening import open_artifact
 
 if TYPE_CHECKING:
-    from drdeploy.grader.artifacts.archive import ArchiveLimits, iterate_archive_members
     from drdeploy.grader.artifacts.extraction import (
         ArchiveContents,
         extract_archive,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
         verify_archive,
     )
     from drdeploy.grader.artifacts.packing import pack_archive, read_transform_file
+    from drdeploy.grader.artifacts.tar_archive import ArchiveLimits, iterate_archive_members
     from drdeploy.grader.artifacts.unpacking import unpack_archive
 
 __all__ = [

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.grader.artifacts.archive import ArchiveLimits, Member, iterate_archive_members
 from drdeploy.grader.artifacts.artifact import (
     ModelArtifact,
     digest_mismatch_error,
@@ -31,6 +30,7 @@ from drdeploy.grader.artifacts.manifest import (
     ModelManifest,
     decode_manifest,
 )
+from drdeploy.grader.artifacts.tar_archive import ArchiveLimits, Member, iterate_archive_members
 from drdeploy.grader.artifacts.unpacking import DEFAULT_LIMITS, fill_new_folder
 from drdeploy.units import MIB
 

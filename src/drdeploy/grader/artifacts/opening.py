@@ -55,7 +55,7 @@ def _open_file_or_folder(folder: Path, *, verify: bool) -> ModelArtifact:
     if not folder.is_dir():
         what = "is neither a file nor a folder" if folder.exists() else "does not exist"
         raise ArtifactError(f"The model {what}", where=str(folder))
-    contents = sort_artifact_files(_list_files(folder))
+    contents = sort_artifact_files(_list_files_of_folder(folder))
     if not contents.has_manifest:
         found, _, unused = find_bare_model(contents)
         return ModelArtifact(
@@ -75,5 +75,5 @@ def _open_file_or_folder(folder: Path, *, verify: bool) -> ModelArtifact:
     return ModelArtifact(folder, manifest, sha256_of_bytes(data), unused)
 
 
-def _list_files(folder: Path) -> list[str]:
+def _list_files_of_folder(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]

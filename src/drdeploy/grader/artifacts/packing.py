@@ -8,7 +8,6 @@ import msgspec
 
 from drdeploy.errors import ArtifactError, InvalidInput
 from drdeploy.files import TOML_BYTES_MAX, read_bytes_within, read_toml_file, sha256_of_file
-from drdeploy.grader.artifacts.archive import write_archive
 from drdeploy.grader.artifacts.contents import SAVED_MODEL_NAME, is_debris
 from drdeploy.grader.artifacts.file_kinds import HEAD_BYTES, ONNX_FILE, find_file_kind
 from drdeploy.grader.artifacts.manifest import (
@@ -22,6 +21,7 @@ from drdeploy.grader.artifacts.manifest import (
     is_path_inside_folder,
 )
 from drdeploy.grader.artifacts.onnx_file import is_readable_as_onnx, read_paths_of_external_weights
+from drdeploy.grader.artifacts.tar_archive import write_archive
 from drdeploy.grader.fundus.transform import FundusTransform
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ def detect_model_format(model_path: Path) -> ModelFormat:
         if kind
         else "The model is neither a SavedModel's folder nor an ONNX file",
         where=str(model_path),
-        remedy=_choose_remedy(kind),
+        remedy=_write_remedy_for_unknown_model(kind),
     )
 
 
-def _choose_remedy(kind: FileKind | None) -> str:
+def _write_remedy_for_unknown_model(kind: FileKind | None) -> str:
     if kind is None:
         return "Export the model to ONNX, and pack the .onnx file"
     return "Extract it, and pack the model that is inside" if kind.may_hold_model else kind.remedy
@@ -127,13 +127,15 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
         return {f"{entry}/{name}": path for name, path in own.items()}
     # An ONNX graph refers to its external data by file name, so that keeps its own.
     beside = {
-        location.removeprefix("./"): _find_weights(model_path, location.removeprefix("./"))
+        location.removeprefix("./"): _find_external_weights_file(
+            model_path, location.removeprefix("./")
+        )
         for location in read_paths_of_external_weights(model_path)
     }
     return dict(sorted({entry: model_path, **beside}.items()))
 
 
-def _find_weights(model_path: Path, location: str) -> Path:
+def _find_external_weights_file(model_path: Path, location: str) -> Path:
     """Find a file that holds weights of an ONNX file.
 
     The files that an ONNX file names are packed into an archive, which may be published. An ONNX

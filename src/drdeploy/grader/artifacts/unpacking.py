@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError
 from drdeploy.files import let_every_user_read
-from drdeploy.grader.artifacts.archive import ArchiveLimits, iterate_archive_members
+from drdeploy.grader.artifacts.tar_archive import ArchiveLimits, iterate_archive_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -112,7 +112,7 @@ def read_pixel_format(dataset: pydicom.Dataset, limits: ImageLimits) -> PixelFor
         PayloadTooLarge: A frame exceeds a limit.
     """
     numbers = {
-        name: _read_number(dataset, name, default)
+        name: _read_pixel_attribute(dataset, name, default)
         for name, default in (
             ("Rows", None), ("Columns", None), ("SamplesPerPixel", 1), ("BitsAllocated", None),
             ("BitsStored", None), ("HighBit", -1), ("PixelRepresentation", 0),
@@ -161,7 +161,7 @@ _SAMPLES_BY_PHOTOMETRIC = {
 }
 
 
-def _read_number(dataset: pydicom.Dataset, name: str, default: int | None) -> int:
+def _read_pixel_attribute(dataset: pydicom.Dataset, name: str, default: int | None) -> int:
     try:
         value = dataset.get(name, default)
         number = int(default if value is None and default is not None else value)
@@ -348,11 +348,11 @@ def _decode_in_own_process(
                 f"({pixels.syntax.name})",
                 remedy="Send the file again",
             )
-        stored = _read_samples(target, math.prod(_expected_shape(pixels)))
+        stored = _read_samples_of_process(target, math.prod(_expected_shape(pixels)))
     return _arrange_samples(stored, pixels, is_planar=False)
 
 
-def _read_samples(file: Path, count: int) -> NDArray[np.generic]:
+def _read_samples_of_process(file: Path, count: int) -> NDArray[np.generic]:
     """Read the samples that another process wrote, which may be more than there is memory for."""
     kind = np.dtype("<u2")
     if file.stat().st_size != count * kind.itemsize:

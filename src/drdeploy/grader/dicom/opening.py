@@ -133,7 +133,7 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
         raise PayloadTooLarge(
             f"The file has {len(data)} bytes, but at most {limits.max_bytes} are allowed"
         )
-    dataset = _parse(_inflate(data, limits))
+    dataset = _parse_data_elements(_decompress_deflated_file(data, limits))
     syntax = dataset.file_meta.get("TransferSyntaxUID", "")
     if syntax not in NATIVE and syntax not in COMPRESSED:
         raise UnsupportedImage(
@@ -150,12 +150,12 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
         raise UnreadableImage("The DICOM file has no pixels", remedy="Export the photograph again")
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _read_values(dataset.file_meta)
-        _read_values(dataset)
+        _read_all_standard_values(dataset.file_meta)
+        _read_all_standard_values(dataset)
     return dataset
 
 
-def _read_values(dataset: pydicom.Dataset) -> None:
+def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that none fails later.
 
     pydicom reads a value when it is first asked for.  A damaged one would then be met anywhere:
@@ -171,7 +171,7 @@ def _read_values(dataset: pydicom.Dataset) -> None:
             _refuse_long_value(dataset, tag)
             element = dataset[tag]
             for item in element.value if element.VR == "SQ" else ():
-                _read_values(item)
+                _read_all_standard_values(item)
         except Exception as err:  # whatever Python raises for wrong bytes
             if tag.group in _GROUPS_NOT_READ:
                 del dataset[tag]
@@ -207,13 +207,13 @@ def _describe_uid(value: object) -> str:
     return known.name if known.name != str(known) else "not one of the standard"
 
 
-def _parse(data: bytes) -> pydicom.Dataset:
+def _parse_data_elements(data: bytes) -> pydicom.Dataset:
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pydicom.dcmread(_BoundedStream(data))
 
 
-def _inflate(data: bytes, limits: ImageLimits) -> bytes:
+def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
     """Return a deflated file as an explicit one; any other file as it is.
 
     pydicom inflates whatever a file holds, and a file of 256 MiB may hold 256 GB.
@@ -225,7 +225,7 @@ def _inflate(data: bytes, limits: ImageLimits) -> bytes:
     end = _end_of_file_meta(data)
     if end is None or uid.DeflatedExplicitVRLittleEndian.encode() not in data[:end]:
         return data
-    meta = _parse(data[:end]).file_meta
+    meta = _parse_data_elements(data[:end]).file_meta
     if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
         return data
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)

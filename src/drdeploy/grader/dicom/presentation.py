@@ -100,8 +100,8 @@ def _make_rgb_of_greys(
         unused = 8 * samples.dtype.itemsize - pixels.bits_stored
         signed = np.dtype(f"i{samples.dtype.itemsize}")
         stored = (samples << unused).view(signed) >> unused  # type: ignore[operator]
-    slope = _read_finite(dataset.get("RescaleSlope") or 1)
-    intercept = _read_finite(dataset.get("RescaleIntercept") or 0)
+    slope = _read_finite_numbers(dataset.get("RescaleSlope") or 1)
+    intercept = _read_finite_numbers(dataset.get("RescaleIntercept") or 0)
     least = -(1 << (pixels.bits_stored - 1)) if pixels.is_signed else 0
     most = least + (1 << pixels.bits_stored) - 1
     values = apply_modality_lut(stored, dataset).astype(np.float32)
@@ -109,7 +109,7 @@ def _make_rgb_of_greys(
         low, high = 0.0, float((1 << dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
     else:
         low, high = sorted((least * slope + intercept, most * slope + intercept))
-    window = _find_window(dataset)
+    window = _find_grey_window(dataset)
     if window is not None:
         low, high = window
     elif "VOILUTSequence" in dataset:
@@ -121,7 +121,7 @@ def _make_rgb_of_greys(
     return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _read_finite(value: Any) -> float:
+def _read_finite_numbers(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise UnsupportedImage(
@@ -131,12 +131,12 @@ def _read_finite(value: Any) -> float:
     return number
 
 
-def _find_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+def _find_grey_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
     """Return the values that become black and white; of several windows, the first."""
     if not dataset.get("WindowWidth"):
         return None
     centre, width = (
-        _read_finite(value[0] if isinstance(value, MultiValue) else value)
+        _read_finite_numbers(value[0] if isinstance(value, MultiValue) else value)
         for value in (dataset.WindowCenter, dataset.WindowWidth)
     )
     function = dataset.get("VOILUTFunction") or "LINEAR"

@@ -120,7 +120,7 @@ def compare_grades(
         seed: Seed of the bootstrap interval of kappa.
     """
     truth, one, two = (np.asarray(values, dtype=np.intp) for values in (labels, first, second))
-    summands = paired_confusion_cells(truth, one, two)
+    summands = concatenate_confusion_cells_of_two_graders(truth, one, two)
     thresholds = (Grade.MODERATE, Grade.SEVERE)
     return GraderComparison(
         n=truth.size,
@@ -142,7 +142,7 @@ def compare_grades(
     )
 
 
-def paired_confusion_cells(
+def concatenate_confusion_cells_of_two_graders(
     labels: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> Floats:
     """Return each photograph's contribution to two confusion matrices, in shape ``(n, 50)``."""

@@ -164,7 +164,7 @@ def compute_evaluation_details(
     grades = grades_from_probabilities(known.probabilities, thresholds)
     return EvaluationDetails(
         flow=count_photograph_flow(graded, set_aside),
-        adjustments=_adjust_calibration(
+        adjustments=_adjust_calibration_to_prevalence(
             known, or_worse, find_shares_during_calibration(clinical, recalibration), options
         ),
         net_benefits={
@@ -196,7 +196,7 @@ def compute_evaluation_details(
     )
 
 
-def _adjust_calibration(
+def _adjust_calibration_to_prevalence(
     known: GradedSet,
     or_worse: NDArray[np.float64],
     before: DiseaseShares | None,

@@ -347,11 +347,11 @@ def estimate_predictive_values(
         nothing = Estimate(None, None, None, n, "Bayes' rule on both limits", reason=reason)
         return nothing, nothing
     flagged = [
-        _posterior_probability(se, 1 - sp, prevalence)
+        _apply_bayes_theorem(se, 1 - sp, prevalence)
         for se, sp in _pair_values_and_limits(sensitivity, specificity)
     ]
     cleared = [
-        _posterior_probability(sp, 1 - se, 1 - prevalence)
+        _apply_bayes_theorem(sp, 1 - se, 1 - prevalence)
         for se, sp in _pair_values_and_limits(sensitivity, specificity)
     ]
     n = sensitivity.n + specificity.n
@@ -378,6 +378,6 @@ def _make_predictive_value_estimate(values: list[float | None], n: int, why_not:
     return Estimate(value, low, high, n, method)
 
 
-def _posterior_probability(right: float, wrong: float, prior: float) -> float | None:
+def _apply_bayes_theorem(right: float, wrong: float, prior: float) -> float | None:
     evidence = right * prior + wrong * (1 - prior)
     return right * prior / evidence if evidence else None

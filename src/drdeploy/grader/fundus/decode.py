@@ -157,20 +157,22 @@ def choose_reduction_factor(header: ImageHeader, min_side_px: int | None) -> int
 
 def _decode_with_pillow(header: ImageHeader, factor: int) -> NDArray[np.uint8]:
     if header.format != "JPEG":
-        return _decode_stream(header, factor, header.data)
+        return _decode_with_pillow_plugin(header, factor, header.data)
     compressed = memoryview(header.data)[: -len(_END_OF_IMAGE)]
     # libjpeg looks for a further scan until it finds the end marker.
     end = _END_OF_IMAGE if header.scan_count > 1 else b""
-    pixels = _decode_stream(header, factor, b"".join([compressed, _ONES, end]))
+    pixels = _decode_with_pillow_plugin(header, factor, b"".join([compressed, _ONES, end]))
     if header.lacks_end:
         # If a pixel depends on what follows, the picture is not complete.
-        others = _decode_stream(header, factor, b"".join([compressed, _OTHER_BITS, end]))
+        others = _decode_with_pillow_plugin(
+            header, factor, b"".join([compressed, _OTHER_BITS, end])
+        )
         if not np.array_equal(pixels, others):
             raise truncated_image_error(file_format="JPEG")
     return pixels
 
 
-def _decode_stream(header: ImageHeader, factor: int, data: bytes) -> NDArray[np.uint8]:
+def _decode_with_pillow_plugin(header: ImageHeader, factor: int, data: bytes) -> NDArray[np.uint8]:
     image = _open_with_pillow_plugin(header, data)
     _check_decoder_reads_same_size(header, image.size)
     if header.format == "JPEG":

@@ -193,7 +193,9 @@ def find_field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
         return whole
     rows, columns = lit.shape
     # The small copy may be squashed a little by rounding its sides.
-    aspect = _find_squash(lit, across, down) * (width_px / columns) / (height_px / rows)
+    aspect = (
+        _find_width_to_height_ratio(lit, across, down) * (width_px / columns) / (height_px / rows)
+    )
     is_squashed = not 1 - LEAST_SQUASH < aspect < 1 / (1 - LEAST_SQUASH)
     return replace(
         found,
@@ -243,7 +245,7 @@ def _find_colour_of_lit_surround(
     small: Image.Image, brightness: NDArray[np.uint8]
 ) -> tuple[float, float, float] | None:
     """Return the median colour of the corners; None if these are black."""
-    (level,) = _compute_percentiles(_cut_out_frame_corners(brightness), 50)
+    (level,) = _compute_brightness_percentiles(_cut_out_frame_corners(brightness), 50)
     if level <= BLACK_LEVEL:
         return None
     red, green, blue = (
@@ -276,7 +278,7 @@ def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.b
     return mask
 
 
-def _find_squash(
+def _find_width_to_height_ratio(
     lit: NDArray[np.bool_], across: tuple[float, float], down: tuple[float, float]
 ) -> float:
     """Return width divided by height of the ellipse that fits the outline; 1 if none fits well.
@@ -367,8 +369,8 @@ def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     # Half the distance between the 16th and 84th percentile is one standard deviation of normal
     # noise. Unlike the standard deviation, it is not disturbed by a label that a camera prints
     # into a corner.
-    low, surround, high = _compute_percentiles(corners, 16, 50, 84)
-    (bright,) = _compute_percentiles(brightness, 95)
+    low, surround, high = _compute_brightness_percentiles(corners, 16, 50, 84)
+    (bright,) = _compute_brightness_percentiles(brightness, 95)
     contrast = bright - surround
     if contrast < MIN_CONTRAST or surround > DARK_SHARE * bright:
         return None
@@ -377,7 +379,7 @@ def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     return brightness > int(min(threshold, surround + contrast / 2))
 
 
-def _compute_percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
+def _compute_brightness_percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
     """Compute percentiles like ``np.percentile``, by counting the 256 possible values."""
     up_to = np.cumsum(Image.fromarray(values).histogram())
     places = np.array(percents) / 100.0 * (values.size - 1)
@@ -402,12 +404,18 @@ def _find_extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
     below = np.flatnonzero(profile <= level)
     peak = int(profile.argmax())
     before, after = below[below < peak], below[below > peak]
-    start = _find_crossing(profile, int(before[-1]), 1, level) if before.size else 0.0
-    end = _find_crossing(profile, int(after[0]), -1, level) if after.size else float(profile.size)
+    start = _find_position_of_level(profile, int(before[-1]), 1, level) if before.size else 0.0
+    end = (
+        _find_position_of_level(profile, int(after[0]), -1, level)
+        if after.size
+        else float(profile.size)
+    )
     return start / profile.size, end / profile.size
 
 
-def _find_crossing(profile: NDArray[np.float64], below: int, step: int, level: float) -> float:
+def _find_position_of_level(
+    profile: NDArray[np.float64], below: int, step: int, level: float
+) -> float:
     """Return the position at which the profile crosses the level, interpolated between pixels."""
     rise = float(profile[below + step] - profile[below])
     return below + 0.5 + step * (level - float(profile[below])) / rise

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.grader.evaluation.comparison import (
+    concatenate_confusion_cells_of_two_graders,
     kappa_difference_from_cell_sums,
-    paired_confusion_cells,
 )
 from drdeploy.statistics.proportions import Z_ONE_SIDED, estimate_by_group_bootstrap
 
@@ -102,7 +102,7 @@ def estimate_kappa_change(
         seed: Seed of the bootstrap.
     """
     return estimate_by_group_bootstrap(
-        paired_confusion_cells(labels, first, second),
+        concatenate_confusion_cells_of_two_graders(labels, first, second),
         kappa_difference_from_cell_sums,
         groups,
         seed=seed,

@@ -147,9 +147,11 @@ def judge_quantized_grader(
     comparison = compare_grades(labels, grades_before, grades_after, groups=groups, seed=seed)
     kappa = estimate_kappa_change(labels, grades_before, grades_after, groups, seed=seed)
     tests = (
-        *_test_rates(comparison, margin),
+        *_test_sensitivity_and_specificity(comparison, margin),
         *_test_probabilities(labels, (before, after), groups, margin=margin, seed=seed),
-        _test_estimate("quadratic weighted kappa", kappa, len(set(groups.tolist())), margin),
+        _test_loss_against_margin(
+            "quadratic weighted kappa", kappa, len(set(groups.tolist())), margin
+        ),
     )
     outcome, reason, needed = _choose_outcome_with_reason(tests, comparison.n, margin)
     return NonInferiorityVerdict(
@@ -164,7 +166,9 @@ def judge_quantized_grader(
     )
 
 
-def _test_rates(comparison: GraderComparison, margin: float) -> Iterator[NonInferiorityTest]:
+def _test_sensitivity_and_specificity(
+    comparison: GraderComparison, margin: float
+) -> Iterator[NonInferiorityTest]:
     """Test sensitivity and specificity of the grades at grade 2 and at grade 3."""
     for name, rates, kind in (
         ("sensitivity", comparison.sensitivity, "diseased"),
@@ -197,16 +201,16 @@ def _test_probabilities(
         first, second = worse_before[:, grade], worse_after[:, grade]
         area = estimate_auroc_change(is_positive, first, second, groups, z=Z_ONE_SIDED)
         fewer = min(len(set(groups[side].tolist())) for side in (is_positive, ~is_positive))
-        yield _test_estimate(f"AUROC at grade >= {int(grade)}", area, fewer, margin)
+        yield _test_loss_against_margin(f"AUROC at grade >= {int(grade)}", area, fewer, margin)
         gap = estimate_calibration_gap_change(is_positive, first, second, groups, seed=seed)
-        yield _test_estimate(
+        yield _test_loss_against_margin(
             f"calibration at grade >= {int(grade)}", gap, len(set(groups.tolist())), margin
         )
     brier = estimate_brier_change(labels, *probabilities, groups, seed=seed)
-    yield _test_estimate("Brier score", brier, len(set(groups.tolist())), margin)
+    yield _test_loss_against_margin("Brier score", brier, len(set(groups.tolist())), margin)
 
 
-def _test_estimate(
+def _test_loss_against_margin(
     measure: str, change: Estimate, independent: int, margin: float
 ) -> NonInferiorityTest:
     """Test whether the loss in a measure is within its margin, with one-sided limits.

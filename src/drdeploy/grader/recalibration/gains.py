@@ -92,13 +92,15 @@ def measure_gain(
     """
     change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
     return RecalibrationGain(
-        before=_measure_state(graded, before, before_flags),
-        after=_measure_state(graded, after, after_flags),
+        before=_measure_calibration_and_rates(graded, before, before_flags),
+        after=_measure_calibration_and_rates(graded, after, after_flags),
         log_loss_change=estimate_grouped_mean(change, graded.groups),
     )
 
 
-def _measure_state(graded: GradedSet, probabilities: Floats, flags: Flags) -> GraderState:
+def _measure_calibration_and_rates(
+    graded: GradedSet, probabilities: Floats, flags: Flags
+) -> GraderState:
     is_positive = graded.labels >= Grade.MODERATE
     referable = probabilities[:, Grade.MODERATE :].sum(axis=1)
     return GraderState(

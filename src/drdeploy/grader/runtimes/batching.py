@@ -79,7 +79,7 @@ class BatchFormer:
         while not mine.is_done:
             batch = self._lead_or_wait(mine)
             if batch:
-                self._predict_together(batch)
+                self._predict_batch_for_all_threads(batch)
         if mine.error is not None:
             # Each thread needs an exception of its own: a raised one grows a traceback.
             raise PredictionFailed(
@@ -97,14 +97,17 @@ class BatchFormer:
             self._is_led = True
             if self._was_shared:
                 end = self._clock() + self._wait_s
-                while self._count() < self._largest and (left := end - self._clock()) > 0:
+                while (
+                    self._count_waiting_images() < self._largest
+                    and (left := end - self._clock()) > 0
+                ):
                     self._changed.wait(left)
-            return self._take_batch(mine)
+            return self._take_batch_of_waiting_images(mine)
 
-    def _count(self) -> int:
+    def _count_waiting_images(self) -> int:
         return sum(len(one.data) for one in self._waiting)
 
-    def _take_batch(self, mine: _Waiting) -> list[_Waiting]:
+    def _take_batch_of_waiting_images(self, mine: _Waiting) -> list[_Waiting]:
         """Take the leader's own photographs and those of others that fit beside them."""
         batch = [mine]
         size = len(mine.data)
@@ -116,7 +119,7 @@ class BatchFormer:
         self._waiting = [one for one in self._waiting if one not in batch]
         return batch
 
-    def _predict_together(self, batch: list[_Waiting]) -> None:
+    def _predict_batch_for_all_threads(self, batch: list[_Waiting]) -> None:
         error: Exception | None = None
         try:
             data = batch[0].data if len(batch) == 1 else np.concatenate([o.data for o in batch])

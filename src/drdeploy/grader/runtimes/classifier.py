@@ -44,12 +44,12 @@ class Classifier:
         if manifest.output == "logits":
             outputs = softmax_of_logits(outputs)
         if (adapted := manifest.recalibration) is not None:
-            outputs = _adapt_outputs(outputs, adapted)
+            outputs = _recalibrate_probabilities(outputs, adapted)
         classes = manifest.classes or tuple(f"class_{at}" for at in range(outputs.shape[1]))
         return [Prediction(row, classes, manifest.grade_thresholds) for row in outputs]
 
 
-def _adapt_outputs(
+def _recalibrate_probabilities(
     probabilities: NDArray[np.float32], adapted: Recalibration
 ) -> NDArray[np.float32]:
     """Apply a recalibration to probabilities; other outputs stay unchanged."""

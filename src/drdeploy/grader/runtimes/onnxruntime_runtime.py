@@ -72,7 +72,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
         raise ModelLoadFailed(
             f"ONNX Runtime cannot load the model: {reason}",
             where=artifact.manifest.name,
-            remedy=_choose_remedy(reason),
+            remedy=_write_remedy_for_refused_model(reason),
         ) from err
 
     def run(data: NDArray[Any], output: int) -> NDArray[Any]:
@@ -84,7 +84,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     return OpenedModel("onnxruntime", version, session.inputs, session.outputs, run)
 
 
-def _choose_remedy(reason: str) -> str:
+def _write_remedy_for_refused_model(reason: str) -> str:
     for pattern, remedy in _REMEDIES.items():
         if re.search(pattern, reason, re.IGNORECASE):
             return remedy

@@ -107,11 +107,11 @@ def check_and_read_signature(
         is_channels_first=_choose_layout(manifest, taken) == "nchw",
         batch_size=taken.shape[0],
         dtype=np.dtype(taken.dtype),
-        output=_find_output(manifest, outputs),
+        output=_find_output_of_probabilities(manifest, outputs),
     )
-    _check_pixels(manifest, taken, transform)
+    _refuse_fractions_for_integer_input(manifest, taken, transform)
     _check_input_size(manifest, taken, signature)
-    _check_classes(manifest, outputs[signature.output])
+    _check_class_count(manifest, outputs[signature.output])
     return signature
 
 
@@ -191,7 +191,7 @@ def _choose_layout(manifest: ModelManifest, taken: Tensor) -> InputLayout:
     return said or layouts[0]
 
 
-def _find_output(manifest: ModelManifest, outputs: Sequence[Tensor]) -> int:
+def _find_output_of_probabilities(manifest: ModelManifest, outputs: Sequence[Tensor]) -> int:
     names = [output.name for output in outputs]
     wanted = manifest.output_name
     if wanted is None and len(outputs) == 1:
@@ -215,7 +215,9 @@ def _list_tensors(tensors: Sequence[Tensor], most: int = 6) -> str:
     return ", ".join(map(str, tensors[:most])) + more
 
 
-def _check_pixels(manifest: ModelManifest, taken: Tensor, transform: FundusTransform) -> None:
+def _refuse_fractions_for_integer_input(
+    manifest: ModelManifest, taken: Tensor, transform: FundusTransform
+) -> None:
     """Check that a model of whole numbers gets whole numbers; fractions would become 0 or 1."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
@@ -239,7 +241,7 @@ def _check_input_size(manifest: ModelManifest, taken: Tensor, signature: Signatu
         )
 
 
-def _check_classes(manifest: ModelManifest, answer: Tensor) -> None:
+def _check_class_count(manifest: ModelManifest, answer: Tensor) -> None:
     classes = manifest.classes
     if answer.shape and len(answer.shape) != 2:
         raise model_refusal(

@@ -82,10 +82,10 @@ def draw_lesions(
         _draw_exudates(random, sharp, eye)
     canvas = soft.paint_over_canvas(canvas, COTTON_WOOL, blur=eye.radius * 0.012)
     canvas = sharp.paint_over_canvas(canvas, EXUDATE, blur=0.5)
-    return _draw_bleeding(canvas, random, burden, eye)
+    return _draw_haemorrhages(canvas, random, burden, eye)
 
 
-def _draw_bleeding(
+def _draw_haemorrhages(
     canvas: Image.Image, random: np.random.Generator, burden: Burden, eye: Anatomy
 ) -> Image.Image:
     blood, fine = _Layer(canvas.size), _Layer(canvas.size)

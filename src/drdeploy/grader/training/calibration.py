@@ -153,8 +153,8 @@ def choose_operating_points(
                     name=name,
                     at_or_above=2 if at_or_above == Grade.MODERATE else 3,
                     threshold=threshold,
-                    sensitivity=_round_rate(sensitivity),
-                    specificity=_round_rate(specificity),
+                    sensitivity=_round_rate_to_digits(sensitivity),
+                    specificity=_round_rate_to_digits(specificity),
                     cross_fitted=flagged is not None,
                 )
             )
@@ -196,7 +196,7 @@ def _round_threshold_down(threshold: float) -> float:
     return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
 
 
-def _round_rate(estimate: Estimate) -> Rate:
+def _round_rate_to_digits(estimate: Estimate) -> Rate:
     values = (estimate.value, estimate.low, estimate.high)
     value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
     return Rate(value, low, high, estimate.n)

@@ -92,7 +92,7 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         with np.load(self.path, allow_pickle=False) as kept:
-            return [kept[f"b{at}"] for at in range(_count_arrays(kept, "b"))] or None
+            return [kept[f"b{at}"] for at in range(_count_arrays_in_file(kept, "b"))] or None
 
     def restore_state(self, variables: Sequence[Any], *, is_part: bool = False) -> History:
         """Set variables to their saved values and return the history, empty if nothing was saved.
@@ -106,7 +106,7 @@ class Checkpoint:
         if not self.path.is_file():
             return History()
         with np.load(self.path, allow_pickle=False) as kept:
-            count = _count_arrays(kept, "v")
+            count = _count_arrays_in_file(kept, "v")
             fits = (len(variables) <= count if is_part else len(variables) == count) and all(
                 kept[f"v{at}"].shape == tuple(variable.shape)
                 for at, variable in enumerate(variables)
@@ -122,7 +122,7 @@ class Checkpoint:
             return _history_from_arrays(kept)
 
 
-def _count_arrays(kept: Any, kind: str) -> int:
+def _count_arrays_in_file(kept: Any, kind: str) -> int:
     return sum(name.startswith(kind) for name in kept.files)
 
 

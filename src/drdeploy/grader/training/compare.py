@@ -229,13 +229,15 @@ def _measure_size_and_speed(
         weights_source=manifest.provenance.source,
         preprocessing=architecture.preprocessing,
         artifact_size_bytes=archive.stat().st_size,
-        predict_s=_time_predictions(archive, threads, clock),
+        predict_s=_measure_prediction_time(archive, threads, clock),
         threads=threads,
         tool_version=manifest.provenance.tool_version,
     )
 
 
-def _time_predictions(archive: Path, threads: int, clock: Callable[[], float]) -> tuple[float, ...]:
+def _measure_prediction_time(
+    archive: Path, threads: int, clock: Callable[[], float]
+) -> tuple[float, ...]:
     with tempfile.TemporaryDirectory(prefix="drdeploy-compare-") as scratch:
         artifact = extract_archive(archive, Path(scratch) / "model")
         runtime = load_model_in_runtime(artifact, threads=threads)

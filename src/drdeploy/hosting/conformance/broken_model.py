@@ -117,7 +117,7 @@ def judge_readiness_without_model(inspection: ImageInspection) -> ConformanceVer
     """If the server cannot load its model, it never reports ready."""
     starts = inspection.observe_once(observe_starts_with_broken_models)
     return make_passed_or_failed_verdict(
-        all(start.ready_s is None for start in starts.values()), _describe_starts(starts)
+        all(start.ready_s is None for start in starts.values()), _list_starts_in_words(starts)
     )
 
 
@@ -128,8 +128,8 @@ def judge_exit_without_model(inspection: ImageInspection) -> ConformanceVerdict:
     have_failed = all(
         start.ended is not None and start.ended.exit_code for start in starts.values()
     )
-    return make_passed_or_failed_verdict(have_failed, _describe_starts(starts))
+    return make_passed_or_failed_verdict(have_failed, _list_starts_in_words(starts))
 
 
-def _describe_starts(starts: Mapping[str, BrokenModelStart]) -> str:
+def _list_starts_in_words(starts: Mapping[str, BrokenModelStart]) -> str:
     return "; ".join(f"{name}: {start}" for name, start in starts.items())

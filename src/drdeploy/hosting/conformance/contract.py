@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drdeploy.hosting.engine.container import STOP_TIMEOUT_S
-from drdeploy.hosting.sagemaker.quotas import (
+from drdeploy.hosting.sagemaker.api_limits import (
     INVOCATION_TIMEOUT_S,
     REALTIME_PAYLOAD_BYTES,
     SERVERLESS_PAYLOAD_BYTES,

@@ -97,7 +97,7 @@ def read_endpoint_variables(file: Path, model: str) -> DescribedEndpoint:
             where=str(file),
             remedy="Set allow_always_on to true, or describe another endpoint",
         )
-    network = _read_network(file, document.get("model") or {})
+    network = _read_network_settings(file, document.get("model") or {})
     if network and described.config.kind == "serverless":
         raise InvalidInput(
             "A serverless endpoint has no VPC and no network isolation",
@@ -107,11 +107,11 @@ def read_endpoint_variables(file: Path, model: str) -> DescribedEndpoint:
     return DescribedEndpoint(described, network)
 
 
-def _read_network(file: Path, model: Any) -> dict[str, Any]:
+def _read_network_settings(file: Path, model: Any) -> dict[str, Any]:
     try:
         network = ModelNetwork.model_validate(model)
     except ValidationError as err:
-        raise _make_error(file, "model", err) from err
+        raise _make_error_of_description(file, "model", err) from err
     return network.model_dump(exclude_defaults=True)
 
 
@@ -135,11 +135,11 @@ def make_endpoint_variables(file: Path, model: str, endpoint: dict[str, Any]) ->
     try:
         made = config.model_validate({name: given[name] for name in fields & set(given)})
     except ValidationError as err:
-        raise _make_error(file, "endpoint", err) from err
+        raise _make_error_of_description(file, "endpoint", err) from err
     return EndpointVariables(model, made, {name: given[name] for name in settings & set(given)})
 
 
-def _make_error(file: Path, variable: str, err: ValidationError) -> InvalidInput:
+def _make_error_of_description(file: Path, variable: str, err: ValidationError) -> InvalidInput:
     first = err.errors()[0]
     place = ".".join([variable, *map(str, first["loc"])])
     return InvalidInput(first["msg"].removeprefix("Value error, "), where=f"{file}: {place}")

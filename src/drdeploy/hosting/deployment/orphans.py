@@ -73,12 +73,12 @@ def delete_orphaned_resources(
             is_tagged_later = kind.is_tagged_later and not found
             if not is_tagged_later and not tags.items() <= found.items():
                 continue
-            _delete_orphan(account, orphan)
+            _delete_orphan_from_aws(account, orphan)
         approver.show_progress(f"deleted {orphan}, which an interrupted run had created halfway")
     workspace.applying.unlink()
 
 
-def _delete_orphan(account: Account, orphan: Resource) -> None:
+def _delete_orphan_from_aws(account: Account, orphan: Resource) -> None:
     from botocore.exceptions import ClientError
 
     try:
@@ -162,7 +162,7 @@ def _read_role_tags(account: Account, name: str) -> Tags | None:
     return found and _make_tags_from_list(found["Role"].get("Tags", ()))
 
 
-def _delete_role(account: Account, name: str) -> None:
+def _delete_iam_role(account: Account, name: str) -> None:
     iam = account.boto3_client("iam")
     for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
         iam.delete_role_policy(RoleName=name, PolicyName=policy)
@@ -242,7 +242,7 @@ KINDS: Mapping[str, _Kind] = {
         _read_repository_tags,
         lambda account, name: account.boto3_client("ecr").delete_repository(repositoryName=name),
     ),
-    "aws_iam_role": _Kind(_read_role_tags, _delete_role),
+    "aws_iam_role": _Kind(_read_role_tags, _delete_iam_role),
     "aws_s3_bucket": _Kind(
         _read_bucket_tags,
         lambda account, name: account.boto3_client("s3").delete_bucket(Bucket=name),

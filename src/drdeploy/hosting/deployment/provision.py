@@ -26,7 +26,6 @@ from drdeploy.errors import (
 )
 from drdeploy.hosting.deployment.approval import Proposal, estimate_endpoint_costs
 from drdeploy.hosting.deployment.architectures import check_image_architectures
-from drdeploy.hosting.deployment.archives import UploadedArchive, bucket_exists, upload_archive
 from drdeploy.hosting.deployment.gpu_images import (
     check_gpu_hosts_of_endpoints,
     find_required_cuda_of_image,
@@ -37,6 +36,11 @@ from drdeploy.hosting.deployment.images import (
     find_ecr_repository,
     push_image_to_ecr,
     push_placeholder_image,
+)
+from drdeploy.hosting.deployment.model_archives import (
+    UploadedArchive,
+    bucket_exists,
+    upload_archive,
 )
 from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
 from drdeploy.hosting.deployment.safeguards import Safeguards, find_permissions_boundary_arn
@@ -135,13 +139,13 @@ class Provisioner:
             check_gpu_hosts_of_endpoints(self.engine, desired)
         with self._add_existing_resources_to_errors():
             self._delete_orphaned_resources()
-            foundation = self._add_safeguards(desired.foundation)
+            foundation = self._add_key_and_permissions_boundary(desired.foundation)
             repository, bucket = self._ensure_repository_and_bucket(foundation)
             # Models may share an image or an archive; each is sent once.
             tags = dict.fromkeys(one.image for one in desired.models.values())
-            images = {tag: self._push_image(tag, repository) for tag in tags}
+            images = {tag: self._push_image_and_report(tag, repository) for tag in tags}
             paths = dict.fromkeys(one.archive for one in desired.models.values())
-            archives = {path: self._upload_archive(path, bucket) for path in paths}
+            archives = {path: self._upload_archive_and_report(path, bucket) for path in paths}
             models = {
                 key: ModelVariables(
                     images[one.image],
@@ -173,7 +177,7 @@ class Provisioner:
             return
         self._delete_orphaned_resources()
         kept = {key: one for key, one in self._variables.endpoints.items() if key not in keys}
-        self._apply_deletions(replace(self._variables, endpoints=kept))
+        self._apply_plan_of_deletions(replace(self._variables, endpoints=kept))
 
     def delete_models_and_endpoints(self) -> bool:
         """Delete every endpoint and model; images and archives stay for the next run.
@@ -188,7 +192,7 @@ class Provisioner:
         any_hosted = any(one.type in HOSTED_TYPES for one in self.workspace.read_resources())
         if self._variables is None or not any_hosted:
             return False
-        self._apply_deletions(self._variables.without_models_and_endpoints())
+        self._apply_plan_of_deletions(self._variables.without_models_and_endpoints())
         return True
 
     def send_test_photograph(self, name: str, photograph: bytes, content_type: str) -> Invocation:
@@ -235,7 +239,7 @@ class Provisioner:
                 )
         return result.body
 
-    def _add_safeguards(self, variables: Variables) -> Variables:
+    def _add_key_and_permissions_boundary(self, variables: Variables) -> Variables:
         """Return the variables with the encryption key and the permissions boundary.
 
         A key and a boundary that the user does not name are taken from the last plan, because a
@@ -302,7 +306,7 @@ class Provisioner:
                     remedy="Delete the deployment and deploy again",
                 )
 
-    def _push_image(self, tag: str, repository: Repository) -> PushedImage:
+    def _push_image_and_report(self, tag: str, repository: Repository) -> PushedImage:
         if self.engine is None:
             pushed = push_placeholder_image(self.account, tag, repository)
         else:
@@ -311,13 +315,13 @@ class Provisioner:
         self.approver.show_progress(f"image {tag} {how}: {pushed.uri}")
         return pushed
 
-    def _upload_archive(self, archive: Path, bucket: str) -> UploadedArchive:
+    def _upload_archive_and_report(self, archive: Path, bucket: str) -> UploadedArchive:
         uploaded = upload_archive(self.account, archive, bucket)
         how = "is there already" if uploaded.was_there else "uploaded"
         self.approver.show_progress(f"archive {archive.name} {how}: {uploaded.uri}")
         return uploaded
 
-    def _apply_deletions(self, variables: Variables) -> None:
+    def _apply_plan_of_deletions(self, variables: Variables) -> None:
         with self._add_existing_resources_to_errors():
             self.workspace.write_variables_and_record(variables, self.account)
             self._variables = variables

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError
 from drdeploy.hosting.deployment.account import call_aws_or_return_none_if_absent
-from drdeploy.hosting.deployment.archives import ARCHIVES_FOLDER
+from drdeploy.hosting.deployment.model_archives import ARCHIVES_FOLDER
 from drdeploy.hosting.sagemaker import translate_aws_errors
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.deployment.archives import UploadedArchive
     from drdeploy.hosting.deployment.images import PushedImage
+    from drdeploy.hosting.deployment.model_archives import UploadedArchive
     from drdeploy.hosting.sagemaker import DeployableConfig
 
 Environment = Literal["single-endpoint", "study"]

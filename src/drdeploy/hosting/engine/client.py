@@ -138,13 +138,13 @@ class Engine:
     @property
     def has_selinux(self) -> bool:
         """Whether SELinux confines the engine's containers."""
-        options = self._info.get("SecurityOptions") or []
+        options = self._engine_info.get("SecurityOptions") or []
         return any("selinux" in str(option) for option in options)
 
     @property
     def cores(self) -> int:
         """The number of CPU cores of the machine on which containers run."""
-        return int(self._info.get("NCPU", 0)) or 1
+        return int(self._engine_info.get("NCPU", 0)) or 1
 
     def build(
         self,
@@ -223,8 +223,8 @@ class Engine:
     def _run_with_copies(self, spec: ContainerSpec, volumes: dict[str, str]) -> RunningContainer:
         """Start a container; each folder that the engine cannot mount is copied to a volume."""
         for mount in spec.mounts:
-            if self._needs_copy(mount):
-                self._copy_mount(spec, mount, volumes)
+            if self._must_copy_instead_of_mount(mount):
+                self._copy_mounted_folder_to_volume(spec, mount, volumes)
         is_any_port = spec.host_port is None and spec.network != NO_NETWORK
         attempts = PORT_ATTEMPTS if is_any_port else 1
         while True:
@@ -232,12 +232,13 @@ class Engine:
                 return self._start_container_on_port(spec, self._choose_host_port(spec), volumes)
             except EngineError as err:
                 if missing := _find_mount_that_engine_misses(spec, volumes, err.what):
-                    self._copy_mount(spec, missing, volumes)
+                    self._copy_mounted_folder_to_volume(spec, missing, volumes)
                     continue
                 if "cannot assign requested address" in err.what:
                     raise EngineError(
-                        f"The engine's machine does not have the address {self._address} on which "
-                        "the container's port should be published",
+                        "The engine's machine does not have the address "
+                        f"{self._published_address} on which the container's port should be "
+                        "published",
                         where=str(self.location),
                         remedy="Reach the engine by ssh://, which needs no published address",
                     ) from err
@@ -247,7 +248,9 @@ class Engine:
                 if not attempts or not is_taken:
                     raise
 
-    def _copy_mount(self, spec: ContainerSpec, mount: Mount, volumes: dict[str, str]) -> None:
+    def _copy_mounted_folder_to_volume(
+        self, spec: ContainerSpec, mount: Mount, volumes: dict[str, str]
+    ) -> None:
         volumes[mount.target] = copy_folder_to_volume(
             self._api, mount.source.resolve(), spec.image, spec.labels
         )
@@ -260,7 +263,7 @@ class Engine:
         return spec.host_port or find_free_port()
 
     @cached_property
-    def _address(self) -> str:
+    def _published_address(self) -> str:
         """The address of the engine's machine on which ports are published.
 
         Through ssh the loopback address of that machine is reached.  Otherwise it is the address
@@ -498,12 +501,12 @@ class Engine:
         own = os.uname()
         return (
             own.sysname == "Linux"
-            and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
-            and (self._info.get("Name"), self._info.get("KernelVersion"))
+            and "Docker Desktop" not in str(self._engine_info.get("OperatingSystem", ""))
+            and (self._engine_info.get("Name"), self._engine_info.get("KernelVersion"))
             == (own.nodename, own.release)
         )
 
-    def _needs_copy(self, mount: Mount) -> bool:
+    def _must_copy_instead_of_mount(self, mount: Mount) -> bool:
         """Whether a folder must be copied, because a mount would fail or show another folder."""
         if self.location.is_on_another_machine:
             return True
@@ -518,7 +521,7 @@ class Engine:
         return "podman" in self.version.lower()
 
     @cached_property
-    def _info(self) -> dict[str, Any]:
+    def _engine_info(self) -> dict[str, Any]:
         with translate_engine_errors("The engine does not report what it runs on", where=self.host):
             return dict(self._api.info())
 
@@ -526,7 +529,7 @@ class Engine:
         self, spec: ContainerSpec, host_port: int | None, volumes: Mapping[str, str]
     ) -> RunningContainer:
         # Only a published port needs an address, and only a mount needs a label.
-        address = LOOPBACK if host_port is None else self._address
+        address = LOOPBACK if host_port is None else self._published_address
         config = spec.make_host_config(
             host_port,
             address=address,

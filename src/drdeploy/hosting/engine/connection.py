@@ -68,7 +68,7 @@ def connect_to_engine(environ: Mapping[str, str] = os.environ) -> EngineConnecti
     failures: list[EngineUnavailable] = []
     for location in list_engine_locations(environ):
         try:
-            return _connect(location)
+            return _connect_and_negotiate_version(location)
         except EngineUnavailable as err:
             failures.append(err)
     if len(failures) == 1:
@@ -82,9 +82,9 @@ def connect_to_engine(environ: Mapping[str, str] = os.environ) -> EngineConnecti
     )
 
 
-def _connect(location: EngineLocation) -> EngineConnection:
+def _connect_and_negotiate_version(location: EngineLocation) -> EngineConnection:
     if location.socket is not None:
-        _check_socket(location, location.socket)
+        _refuse_unusable_socket(location, location.socket)
     # With a version the SDK asks the engine for nothing yet, so what fails here is its set-up.
     connection = _make_client(location, "1.24")
     api: Any = connection.api
@@ -92,7 +92,7 @@ def _connect(location: EngineLocation) -> EngineConnection:
     try:
         version = api.version(api_version=False)["ApiVersion"]
     except Exception as err:  # the SDK, requests, urllib3 and json each raise their own
-        raise _explain_failure(connection, err) from err
+        raise _make_error_of_failed_connection(connection, err) from err
     finally:
         api.close()
     connection = _make_client(location, version)
@@ -157,7 +157,7 @@ def _make_tls_config(files: TlsFiles) -> Any:
     return TLSConfig(client_cert=pair, ca_cert=ca, verify=files.verify)
 
 
-def _check_socket(location: EngineLocation, path: Path) -> None:
+def _refuse_unusable_socket(location: EngineLocation, path: Path) -> None:
     """Refuse a socket that does not exist, that may not be opened, or on which nobody listens."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
@@ -202,13 +202,15 @@ def _describe_permission_remedy(path: Path) -> str:
     )
 
 
-def _explain_failure(connection: EngineConnection, err: Exception) -> EngineUnavailable:
+def _make_error_of_failed_connection(
+    connection: EngineConnection, err: Exception
+) -> EngineUnavailable:
     """Return the error that says why an engine did not report its version."""
     location, text = connection.location, one_line_error_message(err)
     remedy = UNAVAILABLE_REMEDY
     is_plain = location.parts.scheme == "tcp" and location.tls is None
     if connection.tunnel is not None:
-        said = connection.tunnel.last_words or text
+        said = connection.tunnel.newest_error_output or text
         reason = f"ssh to {location.parts.hostname} failed: {said}"
         remedy = (
             f"Check that `ssh {location.parts.hostname} docker version` works without a password; "
@@ -220,7 +222,8 @@ def _explain_failure(connection: EngineConnection, err: Exception) -> EngineUnav
     elif "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
         detail = text.partition("CERTIFICATE_VERIFY_FAILED]")[2].partition("(_ssl")[0].strip()
         reason = f"its certificate is not trusted ({detail or text})"
-        remedy = f"Use the ca.pem that signed the engine's certificate, now {_show_ca(location)}"
+        used = _describe_ca_certificate(location)
+        remedy = f"Use the ca.pem that signed the engine's certificate, now {used}"
     elif is_plain and "HTTP request to an HTTPS server" in text:
         reason = "it speaks TLS, and TLS is not switched on here"
         remedy = TLS_REMEDY
@@ -234,17 +237,17 @@ def _explain_failure(connection: EngineConnection, err: Exception) -> EngineUnav
         reason = "the server ended the TLS handshake, as one that asks for a client's certificate"
         remedy = "Give a cert.pem and key.pem that the engine's certificate authority signed"
     else:
-        reason = _shorten_reason(err, text)
+        reason = _find_reason_in_causes(err, text)
     return EngineUnavailable(
         f"No container engine answers: {reason}", where=str(location), remedy=remedy
     )
 
 
-def _show_ca(location: EngineLocation) -> str:
+def _describe_ca_certificate(location: EngineLocation) -> str:
     return str(location.tls.ca) if location.tls and location.tls.ca else "that of this machine"
 
 
-def _shorten_reason(err: BaseException, text: str) -> str:
+def _find_reason_in_causes(err: BaseException, text: str) -> str:
     """Return the operating system's reason in the chain of causes; otherwise the whole text."""
     cause: BaseException | None = err
     while cause is not None:

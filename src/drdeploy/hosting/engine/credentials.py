@@ -54,23 +54,25 @@ def collect_registry_credentials(
     """Return the credentials in ``config.json`` and in the helpers that this file names."""
     config = read_docker_config(environ)
     found = RegistryCredentials()
-    for registry, entry in _get_members(config, "auths").items():
-        _add_entry(found, registry, entry, environ)
+    for registry, entry in _get_table_of_config(config, "auths").items():
+        _add_credentials_in_config(found, registry, entry, environ)
     if store := config.get("credsStore"):
-        listed = _run_helper(found, store, ALL_REGISTRIES, environ, action="list", text="")
+        listed = _run_credential_helper(
+            found, store, ALL_REGISTRIES, environ, action="list", text=""
+        )
         for registry in listed or {}:
-            _add_credentials(found, store, registry, environ)
-    for registry, helper in _get_members(config, "credHelpers").items():
-        _add_credentials(found, helper, registry, environ)
+            _add_credentials_from_helper(found, store, registry, environ)
+    for registry, helper in _get_table_of_config(config, "credHelpers").items():
+        _add_credentials_from_helper(found, helper, registry, environ)
     return found
 
 
-def _get_members(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _get_table_of_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     members = config.get(name)
     return members if isinstance(members, dict) else {}
 
 
-def _add_entry(
+def _add_credentials_in_config(
     found: RegistryCredentials, registry: str, entry: Any, environ: Mapping[str, str]
 ) -> None:
     """Add the credentials that ``config.json`` itself holds for a registry."""
@@ -83,10 +85,10 @@ def _add_entry(
         found.failures.append(f"the entry of {path} for {registry} cannot be read")
 
 
-def _add_credentials(
+def _add_credentials_from_helper(
     found: RegistryCredentials, helper: str, registry: str, environ: Mapping[str, str]
 ) -> None:
-    answer = _run_helper(found, helper, registry, environ, action="get", text=registry)
+    answer = _run_credential_helper(found, helper, registry, environ, action="get", text=registry)
     if not answer or not (answer.get("Username") or answer.get("Secret")):
         return
     secret = answer.get("Secret")
@@ -97,7 +99,7 @@ def _add_credentials(
     found.by_registry[registry] = {"ServerAddress": registry, **login}
 
 
-def _run_helper(
+def _run_credential_helper(
     found: RegistryCredentials,
     helper: str,
     registry: str,

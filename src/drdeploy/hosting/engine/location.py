@@ -135,9 +135,9 @@ def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[Engi
     """
     if host := environ.get("DOCKER_HOST", "").strip():
         return (_locate_by_environment(host, environ),)
-    name, source = _choose_context(environ)
+    name, source = _choose_docker_context(environ)
     if name != DEFAULT_CONTEXT:
-        return (_read_context(name, source, environ),)
+        return (_read_engine_of_context(name, source, environ),)
     if os.path.lexists(DEFAULT_SOCKET):
         return (EngineLocation(f"unix://{DEFAULT_SOCKET}", "the default socket"),)
     return tuple(_find_well_known_sockets(environ))
@@ -173,7 +173,7 @@ def _locate_by_environment(host: str, environ: Mapping[str, str]) -> EngineLocat
     # As for Docker's command line, every text but the empty one means yes, even `0`.
     verify = bool(environ.get("DOCKER_TLS_VERIFY"))
     has_tls = verify or bool(environ.get("DOCKER_TLS"))
-    url = _parse_address(host, source, has_tls=has_tls)
+    url = _parse_engine_address(host, source, has_tls=has_tls)
     if not has_tls or not url.startswith("tcp://"):
         return EngineLocation(url, source)
     named = environ.get("DOCKER_CERT_PATH")
@@ -185,12 +185,12 @@ def _locate_by_environment(host: str, environ: Mapping[str, str]) -> EngineLocat
     ca = folder / "ca.pem"
     pair = (folder / "cert.pem", folder / "key.pem")
     for file in (*([ca] if verify else []), *(pair if any(map(os.path.lexists, pair)) else [])):
-        _check_readable(file, "The certificate that TLS needs", remedy)
+        _refuse_unreadable_file(file, "The certificate that TLS needs", remedy)
     cert, key = pair if pair[0].exists() else (None, None)
     return EngineLocation(url, source, TlsFiles(ca if verify else None, cert, key, verify))
 
 
-def _choose_context(environ: Mapping[str, str]) -> tuple[str, str]:
+def _choose_docker_context(environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the name of the context to use, and where the name comes from."""
     if name := environ.get("DOCKER_CONTEXT"):
         return name, "DOCKER_CONTEXT"
@@ -202,7 +202,7 @@ def _choose_context(environ: Mapping[str, str]) -> tuple[str, str]:
     return current or DEFAULT_CONTEXT, f"currentContext in {path}"
 
 
-def _read_context(name: str, source: str, environ: Mapping[str, str]) -> EngineLocation:
+def _read_engine_of_context(name: str, source: str, environ: Mapping[str, str]) -> EngineLocation:
     """Return the engine of a Docker context.
 
     Raises:
@@ -242,7 +242,7 @@ def _read_context(name: str, source: str, environ: Mapping[str, str]) -> EngineL
         folder / "tls" / digest / "docker", bool(endpoint.get("SkipTLSVerify")), mend
     )
     host = str(endpoint.get("Host") or f"unix://{DEFAULT_SOCKET}")
-    url = _parse_address(host, f"{path}: Host", has_tls=tls is not None)
+    url = _parse_engine_address(host, f"{path}: Host", has_tls=tls is not None)
     return EngineLocation(url, context, tls if url.startswith("tcp://") else None)
 
 
@@ -257,16 +257,16 @@ def _read_context_tls(folder: Path, skips_verification: bool, remedy: str) -> Tl
     files = [folder / name for name in ("ca.pem", "cert.pem", "key.pem")]
     ca, cert, key = (file if os.path.lexists(file) else None for file in files)
     for file in filter(None, (ca, cert, key)):
-        _check_readable(file, "The context's certificate", remedy)
+        _refuse_unreadable_file(file, "The context's certificate", remedy)
     if ca is None and cert is None and key is None and not skips_verification:
         return None
     if (cert is None) != (key is None):
         missing = files[1] if cert is None else files[2]
-        _check_readable(missing, "The context's certificate", remedy)
+        _refuse_unreadable_file(missing, "The context's certificate", remedy)
     return TlsFiles(ca, cert, key, verify=not skips_verification)
 
 
-def _check_readable(file: Path, what: str, remedy: str) -> None:
+def _refuse_unreadable_file(file: Path, what: str, remedy: str) -> None:
     try:
         with file.open("rb"):
             pass
@@ -276,7 +276,7 @@ def _check_readable(file: Path, what: str, remedy: str) -> None:
         ) from err
 
 
-def _parse_address(text: str, where: str, *, has_tls: bool) -> str:
+def _parse_engine_address(text: str, where: str, *, has_tls: bool) -> str:
     """Return an address in full, as ``DOCKER_HOST`` may abbreviate it.
 
     Raises:

@@ -72,7 +72,7 @@ class NetworkNamespace:
             ConnectionRefusedError: No server listens on the address, or the namespace was closed.
             TimeoutError: The server did not accept the connection in time.
         """
-        connection = self._open_socket()
+        connection = self._open_socket_in_namespace()
         try:
             connection.settimeout(timeout_s)
             connection.connect(address)
@@ -88,7 +88,7 @@ class NetworkNamespace:
                 os.close(self._handle)
                 self._handle = None
 
-    def _open_socket(self) -> socket.socket:
+    def _open_socket_in_namespace(self) -> socket.socket:
         # Under the lock: a handle that is closed meanwhile could be that of another container.
         with self._lock:
             if self._handle is None:

@@ -44,7 +44,7 @@ class SshTunnel:
         self._newest: threading.Thread | None = None
 
     @property
-    def last_words(self) -> str:
+    def newest_error_output(self) -> str:
         """What ``ssh`` last wrote to its standard error, on one line."""
         if self._newest is not None:
             # The connection ends a moment before the words are read.
@@ -56,7 +56,7 @@ class SshTunnel:
         host = ["--host", f"unix://{self._socket}"] if self._socket else []
         # The shell of the other machine reads the words again.
         remote = shlex.join(["docker", *host, "system", "dial-stdio"])
-        return self._open(["-T", "--", self._host, remote], timeout_s)
+        return self._start_ssh_process(["-T", "--", self._host, remote], timeout_s)
 
     def open_port(self, port: int, timeout_s: float) -> socket.socket:
         """Return a connection to a loopback port of the machine.
@@ -64,9 +64,9 @@ class SshTunnel:
         The connection is made before it is known whether a server listens on the port; if no server
         listens, the connection ends.
         """
-        return self._open(["-W", f"127.0.0.1:{port}", "--", self._host], timeout_s)
+        return self._start_ssh_process(["-W", f"127.0.0.1:{port}", "--", self._host], timeout_s)
 
-    def _open(self, words: list[str], timeout_s: float) -> socket.socket:
+    def _start_ssh_process(self, words: list[str], timeout_s: float) -> socket.socket:
         own, other = socket.socketpair()
         own.settimeout(timeout_s)
         with other:
@@ -81,12 +81,14 @@ class SshTunnel:
             except OSError as err:
                 own.close()
                 self._last_words.append(f"the program ssh cannot be started: {err.strerror}")
-                raise ConnectionRefusedError(self.last_words) from err
-        self._newest = threading.Thread(target=self._await_end, args=(process,), daemon=True)
+                raise ConnectionRefusedError(self.newest_error_output) from err
+        self._newest = threading.Thread(
+            target=self._collect_errors_until_ssh_ends, args=(process,), daemon=True
+        )
         self._newest.start()
         return own
 
-    def _await_end(self, process: subprocess.Popen[bytes]) -> None:
+    def _collect_errors_until_ssh_ends(self, process: subprocess.Popen[bytes]) -> None:
         # Once the connection is closed, ssh reads the end of its standard input and ends.
         with process:
             for line in process.stderr or ():

@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING
 
 from drdeploy.errors import EngineError, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.hosting.images.archive import iterate_members_of_tar
 from drdeploy.hosting.images.layers import LIST_BYTES_MAX
+from drdeploy.hosting.images.saved_image import iterate_members_of_tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from drdeploy.grader.artifacts.archive import (
+from drdeploy.grader.artifacts.tar_archive import (
     BoundedTarInfo,
     ReaderFailingFarPastEnd,
     iterate_and_forget_members,

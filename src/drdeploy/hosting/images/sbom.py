@@ -57,7 +57,7 @@ def make_sbom_from_inventory(
         "name": image,
         "version": labels.get(VERSION_LABEL) or image_id,
         "hashes": [_make_hash_object(image_id.partition(":")[2])],
-        "properties": _make_properties(
+        "properties": _make_property_list(
             {
                 "image-id": image_id,
                 "platform": f"{config.get('Os', '')}/{config.get('Architecture', '')}",
@@ -185,7 +185,7 @@ def _make_component_of_python_package(package: PythonPackage) -> dict[str, Any]:
         **licences,
         "purl": purl,
         **({"components": libraries} if libraries else {}),
-        **({"properties": _make_properties({"wheel": package.wheel})} if package.wheel else {}),
+        **({"properties": _make_property_list({"wheel": package.wheel})} if package.wheel else {}),
     }
 
 
@@ -198,7 +198,7 @@ def _make_hash_object(sha256: str) -> dict[str, str]:
     return {"alg": "SHA-256", "content": sha256}
 
 
-def _make_properties(values: Mapping[str, str]) -> list[dict[str, str]]:
+def _make_property_list(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"name": f"{_PROPERTY}{name}", "value": value} for name, value in values.items()]
 
 

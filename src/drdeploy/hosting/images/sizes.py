@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.images.archive import read_saved_image
 from drdeploy.hosting.images.contents import Contents, find_image_contents
 from drdeploy.hosting.images.layer_cache import LayerCache
 from drdeploy.hosting.images.layers import Layer
+from drdeploy.hosting.images.saved_image import read_saved_image
 
 if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine

@@ -17,7 +17,7 @@ from drdeploy.hosting.local.api_errors import (
     make_not_served_error,
     make_validation_error,
 )
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -238,11 +238,11 @@ def check_serverless_size(serverless: Json, path: str) -> None:
         serverless: The ``ServerlessConfig`` to check.
         path: The path of the ``ServerlessConfig`` in the request, for the message.
     """
-    step = quotas.SERVERLESS_MEMORY_STEP_MB
+    step = api_limits.SERVERLESS_MEMORY_STEP_MB
     memory_mb = serverless.get("MemorySizeInMB", step)
     if memory_mb % step:
         # The service model bounds the size; only its prose says that sizes are 1024 MB apart.
-        allowed = quotas.read_serverless_memory_range_mb()
+        allowed = api_limits.read_serverless_memory_range_mb()
         sizes = list(range(allowed.minimum, (allowed.maximum or allowed.minimum) + 1, step))
         raise make_validation_error(
             f"1 validation error detected: Value '{memory_mb}' at '{path}.memorySizeInMB' failed "

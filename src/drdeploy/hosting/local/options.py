@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a dataclass field's annotation
 
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class ServiceOptions:
     """
 
     idle_s: float = 300.0
-    mb_per_vcpu: float = quotas.LAMBDA_MB_PER_VCPU
+    mb_per_vcpu: float = api_limits.LAMBDA_MB_PER_VCPU
     trial_start: bool = True
-    invocation_timeout_s: float = quotas.INVOCATION_TIMEOUT_S
+    invocation_timeout_s: float = api_limits.INVOCATION_TIMEOUT_S
     strict_containers: bool = False
     queue_folder: Path | None = None

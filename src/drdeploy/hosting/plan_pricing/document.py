@@ -357,7 +357,7 @@ class _PlanReader:
 
     def _list_resources(self, module: _Module) -> Iterator[PlannedResource]:
         for one in module.resources:
-            configured = self._configured.get(_remove_keys(one.address), {})
+            configured = self._configured.get(_remove_keys_of_address(one.address), {})
             yield PlannedResource(
                 address=one.address,
                 type=one.type,
@@ -365,7 +365,7 @@ class _PlanReader:
                 name=one.name,
                 index=one.index,
                 is_data_source=one.mode == "data",
-                region=self._find_region(one, configured),
+                region=self._find_region_of_provider(one, configured),
                 values=one.values,
                 unknown=self._unknown.get(one.address),
                 references=_list_references(configured.get("expressions")),
@@ -373,7 +373,9 @@ class _PlanReader:
         for child in module.child_modules:
             yield from self._list_resources(child)
 
-    def _find_region(self, resource: _Resource, configured: Mapping[str, Any]) -> str | None:
+    def _find_region_of_provider(
+        self, resource: _Resource, configured: Mapping[str, Any]
+    ) -> str | None:
         own = resource.values.get("region")  # from version 6 of the AWS provider
         if isinstance(own, str) and own:
             return own
@@ -447,6 +449,6 @@ def _list_references(expressions: Any) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _remove_keys(address: str) -> str:
+def _remove_keys_of_address(address: str) -> str:
     """Return an address without keys: ``module.a["x.y"].aws_b.c[0]`` is ``module.a.aws_b.c``."""
     return re.sub(r'\["(?:[^"\\]|\\.)*"\]|\[\d+\]', "", address)

@@ -149,16 +149,18 @@ class _EndpointBill:
             self.not_known.append(
                 f"the variants of {configuration.address} are known only after the plan is applied"
             )
-        total = sum(map(_read_weight, production))
+        total = sum(map(_read_weight_of_variant, production))
         for block in ("production_variants", "shadow_production_variants"):
             for at, values in enumerate(configuration.list_blocks(block)):
                 # A shadow variant gets a copy of every request.
                 is_shadow = block != "production_variants"
-                share = 1.0 if is_shadow else _read_weight(values) / total if total else 0.0
+                share = (
+                    1.0 if is_shadow else _read_weight_of_variant(values) / total if total else 0.0
+                )
                 variant = _Variant(
                     configuration, (block, at), values, is_shadow, share, is_asynchronous
                 )
-                self._add_variant(variant)
+                self._price_variant(variant)
         if production:
             self._add_usage_cost(
                 "data into and out of the endpoint",
@@ -172,18 +174,18 @@ class _EndpointBill:
         if is_asynchronous:
             self.not_known.append("the storage of its requests and answers in S3")
 
-    def _add_variant(self, variant: _Variant) -> None:
+    def _price_variant(self, variant: _Variant) -> None:
         serverless = variant.values.get("serverless_config")
         if isinstance(serverless, list) and serverless and isinstance(serverless[0], dict):
-            self._add_serverless(variant, serverless[0])
+            self._price_serverless_variant(variant, serverless[0])
         elif variant.configuration.is_unknown(*variant.path, "serverless_config"):
             self.not_known.append(
                 f"{variant.label}: whether it is serverless is known only after the plan is applied"
             )
         else:
-            self._add_instances(variant)
+            self._price_instances_of_variant(variant)
 
-    def _add_serverless(self, variant: _Variant, serverless: Mapping[str, Any]) -> None:
+    def _price_serverless_variant(self, variant: _Variant, serverless: Mapping[str, Any]) -> None:
         inside = ("serverless_config", 0)
         memory_mb = read_count(serverless.get("memory_size_in_mb"))
         if memory_mb is None:
@@ -221,7 +223,7 @@ class _EndpointBill:
             None,
         )
 
-    def _add_instances(self, variant: _Variant) -> None:
+    def _price_instances_of_variant(self, variant: _Variant) -> None:
         instance_type = variant.values.get("instance_type")
         if not isinstance(instance_type, str) or not instance_type:
             self._note_missing_value(variant, "instance_type")
@@ -333,7 +335,7 @@ def _read_endpoint_name(request: object) -> str:
     return str(document.get("EndpointName") or "") if isinstance(document, dict) else ""
 
 
-def _read_weight(variant: Mapping[str, Any]) -> float:
+def _read_weight_of_variant(variant: Mapping[str, Any]) -> float:
     weight = variant.get("initial_variant_weight")
     if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
         return 1.0  # the default of CreateEndpointConfig

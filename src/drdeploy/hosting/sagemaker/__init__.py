@@ -2,7 +2,7 @@
 
 A study uses the modules in this order:
 
-1. ``quotas``: SageMaker's limits, read from botocore's service model if the model states them.
+1. ``api_limits``: SageMaker's limits, read from botocore's service model if the model states them.
 2. ``configs``: :class:`ServerlessConfig`, :class:`RealTimeConfig`, :class:`AsynchronousConfig`,
    :class:`BatchConfig` and :class:`EndpointDefinition`.  A configuration that SageMaker would
    refuse cannot be constructed.
@@ -26,6 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from drdeploy.hosting.sagemaker.api_limits import DEFAULT_REGION
     from drdeploy.hosting.sagemaker.asynchronous import (
         AsynchronousClient,
         QueuedInvocation,
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker.instance_types import Architecture, find_instance_resources
     from drdeploy.hosting.sagemaker.invocation import Invocation, InvocationOutcome
     from drdeploy.hosting.sagemaker.price_sheet import Price, PriceSheet
-    from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION
 
 __all__ = [
     "DATAPOINTS_MAX",
@@ -124,7 +124,7 @@ _MODULES = {
     "instance_types": ("Architecture", "find_instance_resources"),
     "invocation": ("Invocation", "InvocationOutcome"),
     "price_sheet": ("Price", "PriceSheet"),
-    "quotas": ("DEFAULT_REGION",),
+    "api_limits": ("DEFAULT_REGION",),
 }
 
 

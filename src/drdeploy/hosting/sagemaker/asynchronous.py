@@ -185,7 +185,7 @@ class AsynchronousClient:
         """
         self.store_input(input_uri, body, content_type)
         with translate_aws_errors("send the asynchronous request", endpoint):
-            return self._send_request(endpoint, input_uri, content_type, **members)
+            return self._call_invoke_endpoint_async(endpoint, input_uri, content_type, **members)
 
     def store_input(self, input_uri: str, body: bytes, content_type: str) -> None:
         """Store an input in S3.
@@ -212,13 +212,13 @@ class AsynchronousClient:
         from botocore.parsers import ResponseParserError
 
         try:
-            return self._send_request(endpoint, input_uri, content_type, **members)
+            return self._call_invoke_endpoint_async(endpoint, input_uri, content_type, **members)
         except ClientError as err:
             return RefusedRequest(*classify_error_response(err))
         except (BotoCoreError, ResponseParserError, OSError) as err:
             return RefusedRequest(*classify_connection_error(err))
 
-    def _send_request(
+    def _call_invoke_endpoint_async(
         self, endpoint: str, input_uri: str, content_type: str, **members: Any
     ) -> QueuedInvocation:
         answer = self.runtime.invoke_endpoint_async(

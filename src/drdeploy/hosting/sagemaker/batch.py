@@ -285,7 +285,7 @@ class BatchTransform:
     def read_failures(self, name: str) -> dict[str, str]:
         """Return why objects failed, by ``BUCKET/KEY``, as the log of the job says."""
         lines: dict[str, list[str]] = {}
-        for line in self._read_data_log(name):
+        for line in self._read_error_log_of_job(name):
             found = _LOG_LINE.fullmatch(line)
             if found:
                 lines.setdefault(found["place"], []).append(found["text"].strip())
@@ -333,7 +333,7 @@ class BatchTransform:
                 **open_settings,
             )
 
-    def _read_data_log(self, name: str) -> Iterator[str]:
+    def _read_error_log_of_job(self, name: str) -> Iterator[str]:
         streams = self._logs.get_paginator("describe_log_streams").paginate(
             logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"
         )

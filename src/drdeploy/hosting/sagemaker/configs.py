@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 # Functions and not ranges: reading botocore's service model takes tenths of a second, which an
 # import should not pay.
 _LIMITS = {
-    "max_concurrency": quotas.read_max_concurrency_range,
-    "provisioned_concurrency": quotas.read_provisioned_concurrency_range,
-    "initial_instance_count": quotas.read_initial_instance_count_range,
+    "max_concurrency": api_limits.read_max_concurrency_range,
+    "provisioned_concurrency": api_limits.read_provisioned_concurrency_range,
+    "initial_instance_count": api_limits.read_initial_instance_count_range,
 }
 
 
@@ -77,8 +77,8 @@ class ServerlessConfig(_Config):
     @field_validator("memory_mb")
     @classmethod
     def _check_memory_is_offered(cls, value: int) -> int:
-        allowed = quotas.read_serverless_memory_range_mb()
-        step = quotas.SERVERLESS_MEMORY_STEP_MB
+        allowed = api_limits.read_serverless_memory_range_mb()
+        step = api_limits.SERVERLESS_MEMORY_STEP_MB
         if value not in allowed or value % step:
             raise ValueError(f"the memory must be {allowed} MB in steps of {step}, not {value}")
         return value
@@ -103,7 +103,7 @@ class ServerlessConfig(_Config):
     @property
     def payload_limit_bytes(self) -> int:
         """The largest body of a request or a response, in bytes."""
-        return quotas.SERVERLESS_PAYLOAD_BYTES
+        return api_limits.SERVERLESS_PAYLOAD_BYTES
 
 
 class _InstanceConfig(_Config):
@@ -115,7 +115,7 @@ class _InstanceConfig(_Config):
     @field_validator("instance_type")
     @classmethod
     def _check_instance_type_is_offered(cls, value: str) -> str:
-        if value not in quotas.read_instance_types():
+        if value not in api_limits.read_instance_types():
             raise ValueError(f"{value!r} is not a SageMaker hosting instance type")
         return value
 
@@ -150,7 +150,7 @@ class RealTimeConfig(_InstanceConfig):
     @property
     def payload_limit_bytes(self) -> int:
         """The largest body of a request or a response, in bytes."""
-        return quotas.REALTIME_PAYLOAD_BYTES
+        return api_limits.REALTIME_PAYLOAD_BYTES
 
 
 class AsynchronousConfig(_InstanceConfig):
@@ -178,7 +178,7 @@ class AsynchronousConfig(_InstanceConfig):
     @property
     def payload_limit_bytes(self) -> int:
         """The largest object that a request may name, in bytes."""
-        return quotas.ASYNCHRONOUS_PAYLOAD_BYTES
+        return api_limits.ASYNCHRONOUS_PAYLOAD_BYTES
 
 
 class BatchConfig(_Config):
@@ -199,7 +199,7 @@ class BatchConfig(_Config):
     @field_validator("instance_type")
     @classmethod
     def _check_instance_type_is_offered(cls, value: str) -> str:
-        if value not in quotas.read_transform_instance_types():
+        if value not in api_limits.read_transform_instance_types():
             raise ValueError(f"{value!r} is not a SageMaker instance type for transform jobs")
         return value
 
@@ -214,7 +214,7 @@ class BatchConfig(_Config):
     @property
     def payload_limit_bytes(self) -> int:
         """The largest record, in bytes."""
-        return quotas.BATCH_PAYLOAD_BYTES
+        return api_limits.BATCH_PAYLOAD_BYTES
 
 
 DeployableConfig = ServerlessConfig | RealTimeConfig | AsynchronousConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION, INVOCATION_TIMEOUT_S
+from drdeploy.hosting.sagemaker.api_limits import DEFAULT_REGION, INVOCATION_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

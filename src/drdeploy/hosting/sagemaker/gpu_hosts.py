@@ -125,7 +125,7 @@ def check_gpu_host(
         return
     family = find_gpu_family(instance_type)
     if ami is not None:
-        _check_ami(ami, instance_type, family, amis, ami_member)
+        _refuse_ami_without_driver(ami, instance_type, family, amis, ami_member)
     if not required:
         return
     if not family:
@@ -138,12 +138,12 @@ def check_gpu_host(
         )
     _check_architecture(required, instance_type, family)
     driver = DEFAULT_DRIVERS.get(family) if ami is None else amis[ami]
-    if driver is None or _is_satisfied(required, driver):
+    if driver is None or _is_any_alternative_met(required, driver):
         return
     host = f"the default host of {instance_type}" if ami is None else ami
     raise InvalidInput(
         f"The image needs {REQUIREMENT_VARIABLE}={required}, and {host} has driver "
-        f"{driver.version}, which supports CUDA {_format(driver.cuda)}",
+        f"{driver.version}, which supports CUDA {_format_version(driver.cuda)}",
         where=ami_member,
         remedy=_describe_sufficient_amis(required, amis, ami_member),
     )
@@ -160,7 +160,7 @@ def parse_image_variables(env: Iterable[str] | None) -> dict[str, str]:
     return dict(text.split("=", 1) for text in env or () if "=" in text)
 
 
-def _check_ami(
+def _refuse_ami_without_driver(
     ami: str,
     instance_type: str,
     family: str,
@@ -200,7 +200,7 @@ def _check_architecture(required: str, instance_type: str, family: str) -> None:
         )
 
 
-def _is_satisfied(required: str, driver: GpuDriver) -> bool:
+def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
     """Return whether one of an image's alternatives holds on a host with a driver."""
     return any(
         all(_is_condition_met(condition, driver) for condition in alternative.split(","))
@@ -226,11 +226,11 @@ def _is_condition_met(condition: str, driver: GpuDriver) -> bool:
 def _describe_sufficient_amis(
     required: str, amis: Mapping[str, GpuDriver | None], ami_member: str
 ) -> str:
-    enough = [name for name, one in amis.items() if one and _is_satisfied(required, one)]
+    enough = [name for name, one in amis.items() if one and _is_any_alternative_met(required, one)]
     if enough:
         return f"Set {ami_member} to {' or '.join(enough)}"
     return f"No {ami_member} has a newer driver; build the image for an older CUDA"
 
 
-def _format(version: tuple[int, int]) -> str:
+def _format_version(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))

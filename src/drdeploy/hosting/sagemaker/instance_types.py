@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.units import MIB_PER_GIB
 
 Architecture = Literal["x86_64", "arm64"]
@@ -70,8 +70,8 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
         InvalidInput: SageMaker does not host on the instance type, or the type belongs to a family
             with accelerators, whose resources are not listed here.
     """
-    if instance_type not in quotas.read_instance_types():
-        close = get_close_matches(instance_type, sorted(quotas.read_instance_types()), n=3)
+    if instance_type not in api_limits.read_instance_types():
+        close = get_close_matches(instance_type, sorted(api_limits.read_instance_types()), n=3)
         raise InvalidInput(
             f"{instance_type!r} is not a SageMaker hosting instance type",
             where="instance_type",

@@ -166,7 +166,7 @@ def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, in
 def _read_on_demand_price_usd(product: Mapping[str, Any]) -> float | None:
     """Return the on-demand price of a product's first paid step; None if no step is paid."""
     steps = [
-        (float(step.get("beginRange", 0)), _read_price(step["pricePerUnit"]["USD"]))
+        (float(step.get("beginRange", 0)), _parse_price_usd(step["pricePerUnit"]["USD"]))
         for term in product.get("terms", {}).get("OnDemand", {}).values()
         for step in term.get("priceDimensions", {}).values()
         if "USD" in step.get("pricePerUnit", {})
@@ -175,7 +175,7 @@ def _read_on_demand_price_usd(product: Mapping[str, Any]) -> float | None:
     return min(paid)[1] if paid else None
 
 
-def _read_price(text: str) -> float:
+def _parse_price_usd(text: str) -> float:
     usd = float(text)
     if not math.isfinite(usd):
         raise ValueError("the price is not finite")

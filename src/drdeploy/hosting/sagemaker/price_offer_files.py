@@ -62,7 +62,7 @@ def _fetch_offer_file(service: str, region: str, address: str | None) -> dict[st
                 remedy="Choose a region where SageMaker hosts endpoints, like eu-central-1",
             )
         answer.raise_for_status()
-        document = parse_json(_read_body(answer))
+        document = parse_json(_read_body_within_limit(answer))
     except (requests.RequestException, ValueError) as err:
         raise EndpointError(
             f"The offer file of {service} cannot be read: {err}",
@@ -89,7 +89,7 @@ def _is_offer_file(document: object) -> bool:
     return isinstance(terms.get("OnDemand", {}), dict)
 
 
-def _read_body(answer: requests.Response) -> bytes:
+def _read_body_within_limit(answer: requests.Response) -> bytes:
     """Read the body piece by piece: compressed, a small one may become larger than the memory."""
     body = bytearray()
     for piece in answer.iter_content(MIB):

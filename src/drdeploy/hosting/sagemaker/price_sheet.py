@@ -27,7 +27,7 @@ from pydantic import (
 
 from drdeploy.errors import InvalidInput, UnknownPrice
 from drdeploy.files import read_toml_file
-from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION
+from drdeploy.hosting.sagemaker.api_limits import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

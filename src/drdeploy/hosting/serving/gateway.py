@@ -148,7 +148,7 @@ class Gateway:
         except Exception as err:  # noqa: BLE001 - a client must get a response
             response = make_internal_failure_response()
             self._log.write_failure("invocation failed", err, invocation=request.invocation)
-        self._record_invocation(request, response)
+        self._count_and_log_invocation(request, response)
         return replace(response, headers=response.headers + echoed) if echoed else response
 
     async def _handle_invocation_in_thread(self, request: Request) -> Response:
@@ -195,7 +195,7 @@ class Gateway:
         if int(declared) > self.budgets.body_bytes:
             raise make_too_large_error(self.budgets)
 
-    def _record_invocation(self, request: Request, response: Response) -> None:
+    def _count_and_log_invocation(self, request: Request, response: Response) -> None:
         """Count an answered invocation, and write its log line if it was handled."""
         duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)

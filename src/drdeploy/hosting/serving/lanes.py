@@ -134,9 +134,11 @@ class Lane:
     ) -> None:
         """Tell the event loop that the work is finished; runs in the worker thread."""
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._finish_job, done, places, future)
+            loop.call_soon_threadsafe(self._release_place_of_job, done, places, future)
 
-    def _finish_job(self, done: asyncio.Future[T], places: int, future: Future[T]) -> None:
+    def _release_place_of_job(
+        self, done: asyncio.Future[T], places: int, future: Future[T]
+    ) -> None:
         self._taken -= places
         if done.done() or future.cancelled():
             return  # the deadline has passed, and the client has its 504

@@ -13,7 +13,7 @@ from drdeploy.hosting.serving.budgets import make_worker_budgets
 from drdeploy.hosting.serving.counters import Counters
 from drdeploy.hosting.serving.handlers import Handlers
 from drdeploy.hosting.serving.large_images import LargeImages
-from drdeploy.hosting.serving.memory import compute_image_places
+from drdeploy.hosting.serving.memory import count_memory_places_for_one_image
 from drdeploy.hosting.serving.state import COUNTERS_NAME, LARGE_IMAGES_NAME
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load_model_and_make_handlers(settings: Settings, capacity: Capacity, log: Lo
             threads=capacity.threads,
             limits=replace(DEFAULT_LIMITS, max_bytes=settings.max_payload_bytes),
         )
-        service = _form_batches(service, settings, capacity)
+        service = _predict_in_batches_if_configured(service, settings, capacity)
     except DrdeployError as err:
         log.write_failure("model refused", err, code=err.code)
         raise
@@ -63,7 +63,7 @@ def load_model_and_make_handlers(settings: Settings, capacity: Capacity, log: Lo
         service=service,
         settings=settings,
         budgets=make_worker_budgets(
-            settings, capacity, image_places=compute_image_places(capacity)
+            settings, capacity, image_places=count_memory_places_for_one_image(capacity)
         ),
         counters=Counters(folder / COUNTERS_NAME),
         large_images=LargeImages(folder / LARGE_IMAGES_NAME),
@@ -72,7 +72,7 @@ def load_model_and_make_handlers(settings: Settings, capacity: Capacity, log: Lo
     )
 
 
-def _form_batches(
+def _predict_in_batches_if_configured(
     service: InferenceService, settings: Settings, capacity: Capacity
 ) -> InferenceService:
     """Return a service that predicts in batches, if the settings ask for it or a GPU predicts."""

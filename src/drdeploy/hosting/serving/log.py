@@ -136,7 +136,7 @@ class Log:
             self.write_event(
                 "requests turned away",
                 "warning",
-                message=f"{_describe_count(total, 'request')} turned away in the last {seconds} s",
+                message=f"{_format_count(total, 'request')} turned away in the last {seconds} s",
                 codes=dict(turned_away),
             )
         for kind, count in lines.items():
@@ -144,7 +144,7 @@ class Log:
                 self.write_event(
                     "lines withheld",
                     "warning",
-                    message=f"{_describe_count(count - LOG_LINES, 'line')} withheld "
+                    message=f"{_format_count(count - LOG_LINES, 'line')} withheld "
                     f"in the last {seconds} s",
                     kind=kind,
                 )
@@ -153,7 +153,7 @@ class Log:
         self._window_began = self._window_began or self._clock()
 
 
-def _describe_count(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count} {noun} was" if count == 1 else f"{count} {noun}s were"
 
 

@@ -59,7 +59,7 @@ def _measure_folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def compute_image_places(capacity: Capacity, root: Path = Path("/")) -> int:
+def count_memory_places_for_one_image(capacity: Capacity, root: Path = Path("/")) -> int:
     """Return the number of places that one image may take without exhausting memory.
 
     The memory for an image is what remains of the container's memory after the workers, an ordinary

@@ -69,10 +69,12 @@ def _find_best_media_range(form: str, ranges: list[_Range]) -> tuple[float, int,
 def _parse_media_range(text: str, place: int) -> _Range:
     name, *parameters = (part.strip().lower() for part in text.split(";"))
     pairs = {key.strip(): value.strip() for key, _, value in (p.partition("=") for p in parameters)}
-    return _Range(name, _parse_weight(pairs.get("q", "1")), place, pairs.get("header") != "absent")
+    return _Range(
+        name, _parse_quality_value(pairs.get("q", "1")), place, pairs.get("header") != "absent"
+    )
 
 
-def _parse_weight(text: str) -> float:
+def _parse_quality_value(text: str) -> float:
     """Read a weight; a malformed weight counts as 0, which means not acceptable."""
     try:
         weight = float(text)

@@ -43,7 +43,7 @@ class Uploads:
                 upload = _Upload(now, deadline)
                 self._arriving.add(upload)
                 try:
-                    return await self._collect_body(upload, body)
+                    return await self._collect_body_within_memory(upload, body)
                 except BaseException:
                     self._release_held_bytes(upload)
                     raise
@@ -58,7 +58,9 @@ class Uploads:
         """Free the memory of a body."""
         self._held_bytes -= len(body)
 
-    async def _collect_body(self, upload: _Upload, body: AsyncIterator[bytes]) -> bytes:
+    async def _collect_body_within_memory(
+        self, upload: _Upload, body: AsyncIterator[bytes]
+    ) -> bytes:
         data = bytearray()
         async for part in body:
             upload.size += len(part)

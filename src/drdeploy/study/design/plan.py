@@ -20,7 +20,7 @@ from drdeploy.hosting.sagemaker import (
     ServerlessConfig,
     find_instance_resources,
 )
-from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S, estimate_vcpu_from_memory
+from drdeploy.hosting.sagemaker.api_limits import INVOCATION_TIMEOUT_S, estimate_vcpu_from_memory
 from drdeploy.study.design.scenarios import (
     Asynchronous,
     Batch,

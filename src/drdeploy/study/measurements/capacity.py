@@ -74,7 +74,7 @@ class RateRun(_Part):
     delayed_share: Share
 
     @property
-    def late_share(self) -> float:
+    def share_of_late_answers(self) -> float:
         """The share of the requests that were late."""
         return self.late / self.requests if self.requests else 1.0
 

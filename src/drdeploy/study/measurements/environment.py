@@ -48,8 +48,8 @@ def collect_host_facts() -> dict[str, Any]:
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    commit = _run_git("rev-parse", "HEAD")
-    has_changes = bool(commit and _run_git("status", "--porcelain"))
+    commit = _run_git_command("rev-parse", "HEAD")
+    has_changes = bool(commit and _run_git_command("status", "--porcelain"))
     return {
         "cpu_model": cpu.get("model name", platform.processor() or platform.machine()),
         "cpu_flags": cpu.get("flags", cpu.get("Features", "")).split(),
@@ -131,7 +131,7 @@ class EnvironmentFile:
         If one photograph had two names, new rows could not be paired with existing rows.
 
         Args:
-            are: How this run names photographs, a :attr:`PhotographNames.naming_scheme`.
+            are: How this run names photographs, a :attr:`PhotographNames.description_of_names`.
             run_ids: The ids of the runs that measured the existing rows.
 
         Raises:
@@ -140,13 +140,13 @@ class EnvironmentFile:
         runs = self.read_facts_by_run()
         for run_id in sorted(runs.keys() & set(run_ids)):
             # Versions that did not record it wrote the names of the files.
-            were = runs[run_id].get("photograph_names", OWN_NAMES.naming_scheme)
+            were = runs[run_id].get("photograph_names", OWN_NAMES.description_of_names)
             if were == are:
                 continue
             remedy = f"Let {KEY_VARIABLE} name the key file of that run"
-            if were == OWN_NAMES.naming_scheme:
+            if were == OWN_NAMES.description_of_names:
                 remedy = "Continue with --names"
-            elif are == OWN_NAMES.naming_scheme:
+            elif are == OWN_NAMES.description_of_names:
                 remedy = "Continue without --names"
             raise StudyError(
                 f"Run {run_id} named photographs by {were}, but this run would use {are}",
@@ -187,7 +187,7 @@ def _read_operating_system_name() -> str:
         return platform.platform()
 
 
-def _run_git(*arguments: str) -> str:
+def _run_git_command(*arguments: str) -> str:
     folder = Path(__file__).parent
     try:
         answer = subprocess.run(

@@ -2,7 +2,7 @@
 
 - ``requirements`` holds the requirements of an option, and the values that are assumed.
 - ``configurations`` collects the configurations that were measured, with their times.
-- ``transfer`` estimates latencies on AWS from rows of this machine.
+- ``aws_latency_estimates`` estimates latencies on AWS from rows of this machine.
 - ``traffic`` draws the times at which photographs arrive; ``trace`` reads them from a CSV file.
 - ``simulation`` simulates traffic on an endpoint.
 - ``mitigation`` holds the policies against cold starts.

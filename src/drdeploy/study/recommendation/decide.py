@@ -10,6 +10,11 @@ import numpy as np
 
 from drdeploy.errors import AnalysisError, UnknownPrice
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.study.recommendation.aws_latency_estimates import (
+    describe_applied_transfer,
+    expect_configurations_on_aws,
+    write_basis_of_latencies,
+)
 from drdeploy.study.recommendation.break_even import (
     compute_cost_curves,
     find_break_even_of_each_pair,
@@ -40,11 +45,6 @@ from drdeploy.study.recommendation.price_age import (
 from drdeploy.study.recommendation.price_sensitivity import compute_price_sensitivities
 from drdeploy.study.recommendation.requirements import require_allowed_region
 from drdeploy.study.recommendation.traffic import Arrivals, Traffic, TrafficShape
-from drdeploy.study.recommendation.transfer import (
-    describe_applied_transfer,
-    expect_configurations_on_aws,
-    write_basis_of_latencies,
-)
 from drdeploy.study.recommendation.ways import has_gpu
 from drdeploy.study.recommendation.wording import write_answer_sentences
 from drdeploy.units import HOURS_PER_MONTH

@@ -11,12 +11,12 @@ from drdeploy.study.recommendation.ways import WAYS
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price
+    from drdeploy.study.recommendation.aws_latency_estimates import AppliedTransfer
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.confidence import Confidence
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
     from drdeploy.study.recommendation.price_sensitivity import PriceSensitivity
     from drdeploy.study.recommendation.requirements import Requirements
-    from drdeploy.study.recommendation.transfer import AppliedTransfer
     from drdeploy.study.recommendation.ways import WayName
 
 

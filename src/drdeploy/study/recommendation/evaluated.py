@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.sagemaker.quotas import ASYNCHRONOUS_TIME_TO_LIVE_S, INVOCATION_TIMEOUT_S
+from drdeploy.hosting.sagemaker.api_limits import ASYNCHRONOUS_TIME_TO_LIVE_S, INVOCATION_TIMEOUT_S
 from drdeploy.statistics.notation import format_number
 from drdeploy.study.recommendation.confidence import compute_interval_of_middle_95_percent
 from drdeploy.study.recommendation.decision import BillLine, EvaluatedOption
@@ -41,7 +41,7 @@ def describe_missed_requirements(option: Option, required: Requirements) -> Iter
         yield f"the cost is not known: {option.no_cost.rstrip('.')}"
     if refuses_too_many_requests(option, required):
         share = option.simulated.throttled_share
-        yield f"{share:.2%} of the requests are refused, because {_explain_refusals(option)}"
+        yield f"{share:.2%} of the requests are refused, because {_why_requests_fail(option)}"
     if required.p95_s is not None and option.p95_s > required.p95_s:
         cold = option.simulated.cold_share
         start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
@@ -78,7 +78,7 @@ def could_win_after_resampling(option: Option, required: Requirements) -> bool:
     )
 
 
-def _explain_refusals(option: Option) -> str:
+def _why_requests_fail(option: Option) -> str:
     match option.way_name:
         case "real-time":
             return f"they are not answered within {INVOCATION_TIMEOUT_S:g} s"
@@ -174,7 +174,7 @@ def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str,
     return option.variables
 
 
-def _add_network(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
+def _add_network_isolation(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
     """Return an endpoint's variables with the required network isolation of its model.
 
     The subnets of a VPC are known to the user alone.
@@ -237,7 +237,7 @@ def make_evaluated_option(
         is_deployable=option.is_deployable,
         operated_parts=option.operated_parts,
         failures=failing,
-        settings=_add_network(
+        settings=_add_network_isolation(
             _make_terraform_variables(option, inputs.assumptions), inputs.required
         ),
         schedule=tuple(list_daily_container_periods(policy)) if policy else (),

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.study.recommendation.aws_latency_estimates import expect_configurations_on_aws
 from drdeploy.study.recommendation.choice import SAME_SPEED_SHARE
 from drdeploy.study.recommendation.configurations import collect_measured_configurations
 from drdeploy.study.recommendation.decide import make_simulation_context
 from drdeploy.study.recommendation.evaluated import describe_missed_requirements
 from drdeploy.study.recommendation.options import Option, simulate_all_options
 from drdeploy.study.recommendation.traffic import Arrivals, Traffic
-from drdeploy.study.recommendation.transfer import expect_configurations_on_aws
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drdeploy.hosting.sagemaker.quotas import (
+from drdeploy.hosting.sagemaker.api_limits import (
     ASYNCHRONOUS_TIME_TO_LIVE_S,
     BATCH_TRANSFORMS_AT_ONCE,
     INVOCATION_TIMEOUT_S,
@@ -242,7 +242,7 @@ def _simulate_asynchronous(load: InstanceLoad) -> SimulatedInstances:
     return load.simulate(
         "asynchronous",
         count_instances_by_load(arrivals, scaling),
-        f"{_count_instances(most)} behind a queue",
+        f"{_write_instance_range(most)} behind a queue",
         make_asynchronous_terraform_variables(
             load.instance_type,
             most,
@@ -261,12 +261,12 @@ def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
     return load.simulate(
         "components",
         count_instances_by_load(load.arrivals, scaling),
-        f"{_count_instances(load.instances)}; calls fail until a sleeping component answers",
+        f"{_write_instance_range(load.instances)}; calls fail until a sleeping component answers",
         has_queue=False,
     )
 
 
-def _count_instances(most: int) -> str:
+def _write_instance_range(most: int) -> str:
     """Return how many instances a number that begins at zero may reach."""
     return "0 or 1 instance" if most == 1 else f"0 to {most} instances"
 

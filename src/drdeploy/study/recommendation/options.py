@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import UnknownPrice
-from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S
+from drdeploy.hosting.sagemaker.api_limits import INVOCATION_TIMEOUT_S
 from drdeploy.study.recommendation.bill import (
     Bill,
     BilledEndpoint,

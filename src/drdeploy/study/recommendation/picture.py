@@ -112,7 +112,7 @@ def _draw_picture_in_each_layout(
             )
             for option in options
         ],
-        _make_axes(decision.required),
+        _make_axes_of_cost_and_latency(decision.required),
         [
             *(KINDS[kind] for kind in kinds),
             *(Key(model, "h", colour) for model, colour in colours.items()),
@@ -126,7 +126,7 @@ def _draw_picture_in_each_layout(
 
 def _describe_picture_in_words(options: Sequence[EvaluatedOption], decision: Decision) -> str:
     """Return a description of the picture as text, for readers who cannot see the picture."""
-    meeting = sum(not _is_impossible(option) for option in options)
+    meeting = sum(not _is_excluded_option(option) for option in options)
     required = write_requirements_in_one_line(decision.required)
     sentences = [
         f"{len(options)} options by cost a month in USD and p95 latency, both axes logarithmic",
@@ -151,7 +151,7 @@ def _describe_picture_in_words(options: Sequence[EvaluatedOption], decision: Dec
     return ". ".join(sentences)
 
 
-def _make_axes(required: Requirements) -> tuple[Axis, Axis]:
+def _make_axes_of_cost_and_latency(required: Requirements) -> tuple[Axis, Axis]:
     p95_s, budget_usd = required.p95_s, required.budget_usd
     return (
         Axis(
@@ -195,7 +195,7 @@ def _choose_labels_of_marks(
     return labels
 
 
-def _is_impossible(option: EvaluatedOption) -> bool:
+def _is_excluded_option(option: EvaluatedOption) -> bool:
     """Whether an option misses a requirement or cannot be deployed."""
     return bool(option.failures) or not option.is_deployable
 

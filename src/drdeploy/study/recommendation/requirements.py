@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
-from drdeploy.hosting.sagemaker.quotas import read_max_concurrency_range
+from drdeploy.hosting.sagemaker.api_limits import read_max_concurrency_range
 
 if TYPE_CHECKING:
+    from drdeploy.study.recommendation.aws_latency_estimates import TransferModel
     from drdeploy.study.recommendation.traffic import Arrivals, Traffic
-    from drdeploy.study.recommendation.transfer import TransferModel
 
 SEED = 2023
 DEFAULT_MIN_SPECIFICITY = 0.5

@@ -67,10 +67,10 @@ def _make_arrivals_from_rows(path: Path, rows: Iterator[list[str]], seed: int) -
     """Read row by row: as texts, the rows of a long trace would take all the memory."""
     columns = next(rows, [])
     if MOMENT in columns:
-        return _make_arrivals_from_times(path, *_read_times(rows, columns, MOMENT, path))
+        return _make_arrivals_from_times(path, *_read_times_of_rows(rows, columns, MOMENT, path))
     if {MINUTE, COUNT} <= set(columns):
         counts: list[int] = []
-        first, offsets_s = _read_times(rows, columns, MINUTE, path, counts)
+        first, offsets_s = _read_times_of_rows(rows, columns, MINUTE, path, counts)
         return _make_arrivals_from_minute_counts(path, first, offsets_s, counts, seed)
     named = ", ".join(columns)
     raise InvalidInput(
@@ -102,7 +102,7 @@ def _make_arrivals_from_times(
             f"The trace has {longest_s / DAY_S:.1f} days in a row without an arrival; the "
             "simulation keeps them."
         )
-    return _make_arrivals(path, times, float(times[-1]), begin, notes)
+    return _make_arrivals_within_length(path, times, float(times[-1]), begin, notes)
 
 
 def _make_arrivals_from_minute_counts(
@@ -133,10 +133,10 @@ def _make_arrivals_from_minute_counts(
     per_minute = np.array(counts)[order]
     within = np.random.default_rng(seed).random(int(per_minute.sum())) * MINUTE_S
     times: NDArray[np.float64] = np.sort(np.repeat(offsets_s, per_minute) + within)
-    return _make_arrivals(path, times, horizon_s, begin, notes)
+    return _make_arrivals_within_length(path, times, horizon_s, begin, notes)
 
 
-def _make_arrivals(
+def _make_arrivals_within_length(
     path: Path,
     times: NDArray[np.float64],
     horizon_s: float,
@@ -172,7 +172,7 @@ def _make_arrivals(
     )
 
 
-def _read_times(
+def _read_times_of_rows(
     rows: Iterator[list[str]],
     columns: list[str],
     column: str,

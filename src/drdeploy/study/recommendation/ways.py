@@ -13,14 +13,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.hosting.sagemaker.gpu_hosts import find_gpu_family
-from drdeploy.hosting.sagemaker.quotas import (
+from drdeploy.hosting.sagemaker.api_limits import (
     ASYNCHRONOUS_PAYLOAD_BYTES,
     BATCH_PAYLOAD_BYTES,
     REALTIME_PAYLOAD_BYTES,
     SERVERLESS_PAYLOAD_BYTES,
     read_transform_instance_types,
 )
+from drdeploy.hosting.sagemaker.gpu_hosts import find_gpu_family
 from drdeploy.units import MIB, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:

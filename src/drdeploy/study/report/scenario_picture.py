@@ -60,7 +60,7 @@ def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | Non
         caption="Each mark is one scenario. A line joins the memory sizes of a model. The bars are "
         f"95 % intervals from the measured rows. Each mark rests on at least {fewest} rows.",
         pictures=draw_scatter_pictures(
-            _make_marks(priced, colours, has_p95=has_p95),
+            _make_marks_of_scenarios(priced, colours, has_p95=has_p95),
             (
                 Axis(latency, format_time_at_tick),
                 Axis("USD per million inferences", format_money_at_tick),
@@ -78,7 +78,7 @@ def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | Non
     )
 
 
-def _make_marks(
+def _make_marks_of_scenarios(
     priced: Sequence[Priced], colours: Mapping[str, str], *, has_p95: bool
 ) -> list[Mark]:
     among = [summary.scenario.configuration for summary, _ in priced]

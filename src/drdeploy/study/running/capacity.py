@@ -141,7 +141,9 @@ class CapacityFinder:
             )
         else:
             stopped = self._narrow_down_rate(best.per_s)
-        met = [rate for rate in self._list_rates() if self._is_requirement_met_at_rate(rate)]
+        met = [
+            rate for rate in self._list_measured_rates() if self._is_requirement_met_at_rate(rate)
+        ]
         low, high = self._find_limits_of_rate()
         return FoundCapacity(
             rate_per_s=max(met, default=None),
@@ -178,7 +180,7 @@ class CapacityFinder:
             too_long = self._describe_run_that_lasts_too_long(rate)
             if too_long:
                 return too_long
-            self._measure_rate(rate)
+            self._measure_rate_repeatedly(rate)
             low, high = self._find_limits_of_rate()
             if low and high and high <= low * (1 + self.search.precision):
                 return f"The limits differ by less than {self.search.precision:.0%}"
@@ -198,18 +200,20 @@ class CapacityFinder:
         low, high = self._find_limits_of_rate()
         if low is None:
             # Also below the rates that some runs met: the limit is still unknown.
-            return min(self._list_rates()) / 1.5
+            return min(self._list_measured_rates()) / 1.5
         if high is None:
-            return max(self._list_rates()) * 1.3
+            return max(self._list_measured_rates()) * 1.3
         # Rates between the limits were met by some runs and missed by others, so that the middle of
         # the widest gap says most.
-        inside = sorted({low, high, *(one for one in self._list_rates() if low < one < high)})
+        inside = sorted(
+            {low, high, *(one for one in self._list_measured_rates() if low < one < high)}
+        )
         widest, left, right = max((right / left, left, right) for left, right in pairwise(inside))
         if widest <= 1 + self.search.precision / 2:
             return None
         return float(np.sqrt(left * right))
 
-    def _measure_rate(self, rate: float) -> None:
+    def _measure_rate_repeatedly(self, rate: float) -> None:
         for _ in range(self.search.runs):
             seed = f"{self.search.seed}-{rate:.6g}-{len(self._runs)}"
             run = self.probe.run_at_rate(rate, seed)
@@ -218,20 +222,24 @@ class CapacityFinder:
                 break
             # A rate that is far from the limit needs no second run.  A run that meets a rate by
             # chance, above one that another run missed, says nothing about the limit.
-            is_below = all(one.rate_per_s >= rate for one in self._runs if not _is_met(one))
-            if run.late_share >= HOPELESS_SHARE or (run.late_share <= LATE_SHARE / 5 and is_below):
+            is_below = all(
+                one.rate_per_s >= rate for one in self._runs if not _is_requirement_met_by_run(one)
+            )
+            if run.share_of_late_answers >= HOPELESS_SHARE or (
+                run.share_of_late_answers <= LATE_SHARE / 5 and is_below
+            ):
                 break
         runs = [one for one in self._runs if one.rate_per_s == rate]
-        met = sum(one.late_share <= LATE_SHARE for one in runs)
+        met = sum(one.share_of_late_answers <= LATE_SHARE for one in runs)
         self.report(f"{rate:.3g} requests a second: {met} of {len(runs)} runs met the requirement")
 
     # -- what the runs say ---------------------------------------------------------------
 
-    def _list_rates(self) -> list[float]:
+    def _list_measured_rates(self) -> list[float]:
         return sorted({one.rate_per_s for one in self._runs})
 
     def _list_late_shares(self, rate: float) -> list[float]:
-        return [one.late_share for one in self._runs if one.rate_per_s == rate]
+        return [one.share_of_late_answers for one in self._runs if one.rate_per_s == rate]
 
     def _is_requirement_met_at_rate(self, rate: float) -> bool:
         return float(np.mean(self._list_late_shares(rate))) <= LATE_SHARE
@@ -241,7 +249,7 @@ class CapacityFinder:
 
         A run meets a rate if it meets the requirement at the rate. An unknown limit is None.
         """
-        rates = self._list_rates()
+        rates = self._list_measured_rates()
         met = [one for one in rates if max(self._list_late_shares(one)) <= LATE_SHARE]
         low = max(met, default=None)
         missed = [
@@ -361,8 +369,8 @@ class EndpointProbe:
         return tuple(rng.choice(kind.photographs) for kind in kinds)
 
 
-def _is_met(run: RateRun) -> bool:
-    return run.late_share <= LATE_SHARE
+def _is_requirement_met_by_run(run: RateRun) -> bool:
+    return run.share_of_late_answers <= LATE_SHARE
 
 
 class _HopelessRun(Exception):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from drdeploy.errors import EndpointError
 from drdeploy.hosting.sagemaker import BatchJob
-from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S
+from drdeploy.hosting.sagemaker.api_limits import INVOCATION_TIMEOUT_S
 from drdeploy.study.running.sending import ContainerAnswer
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class JobRunner:
                 f"The job is {ended.status}: {ended.failure_reason}", where=job.name
             )
         answers = _CountedAnswers.read_all(self.batch, job, stored.keys)
-        outcome, error = _classify_job(ended, answers, len(stored.keys))
+        outcome, error = _decide_outcome_of_job(ended, answers, len(stored.keys))
         return ObservedJob(
             sequence=sequence,
             created_at=ended.created_at,
@@ -203,7 +203,9 @@ class _CountedAnswers:
         return cls(answered, ungradable, digest)
 
 
-def _classify_job(ended: EndedJob, answers: _CountedAnswers, expected: int) -> tuple[Outcome, str]:
+def _decide_outcome_of_job(
+    ended: EndedJob, answers: _CountedAnswers, expected: int
+) -> tuple[Outcome, str]:
     """Return the outcome of a job, and why the job does not count."""
     if ended.status != "Completed":
         return "model_error", f"The job is {ended.status}: {ended.failure_reason}"

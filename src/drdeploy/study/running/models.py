@@ -210,15 +210,17 @@ def _export_network_in_own_process(
     architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
 ) -> None:
     # TensorFlow's memory and threads end with the process, before anything is measured.
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
-        pool.submit(_export_network, architecture, folder, weights, seed, model_format).result()
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_silence_tensorflow_log) as pool:
+        pool.submit(
+            _export_network_as_archive, architecture, folder, weights, seed, model_format
+        ).result()
 
 
-def _quieten_tensorflow() -> None:
+def _silence_tensorflow_log() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def _export_network(
+def _export_network_as_archive(
     architecture: str, folder: Path, weights: Any, seed: int, model_format: ModelFormat
 ) -> None:
     if (architecture.lower(), weights, model_format) == ("vgg19", "random", "onnx"):

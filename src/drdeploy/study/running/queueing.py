@@ -97,7 +97,7 @@ class TrialQueue:
             S3OutputPathExtension=f"{OWN_FOLDER}/{self.folder}",
         )
         if isinstance(sent, QueuedInvocation):
-            self._results.add(_folder_of(sent.output_location))
+            self._results.add(_find_folder_of_uri(sent.output_location))
         return sent
 
     def list_finished(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
@@ -105,13 +105,15 @@ class TrialQueue:
         expected = {
             uri for one in waiting for uri in (one.output_location, one.failure_location) if uri
         }
-        listed = [self.client.list_folder(uri) for uri in sorted(set(map(_folder_of, expected)))]
+        listed = [
+            self.client.list_folder(uri) for uri in sorted(set(map(_find_folder_of_uri, expected)))
+        ]
         found = expected.intersection(set().union(*listed))
         self._failures.update(found.intersection(one.failure_location or "" for one in waiting))
         return found
 
 
-def _folder_of(uri: str) -> str:
+def _find_folder_of_uri(uri: str) -> str:
     return uri.rpartition("/")[0] + "/"
 
 
@@ -204,7 +206,7 @@ class _QueueRun:
         refused = _WaitingRequest(
             sequence, photograph, queued, due, due_at, started, started_at, ahead
         )
-        self._record(
+        self._record_row(
             refused, context.clock.monotonic(), sent.outcome, sent.status, error=sent.error
         )
 
@@ -214,7 +216,7 @@ class _QueueRun:
         while True:
             # Also where requests follow each other faster than the looks.
             if clock.monotonic() >= self._next_look:
-                self._look(pool)
+                self._collect_finished_results(pool)
                 self._next_look = clock.monotonic() + self._queue.look_s
             if clock.monotonic() >= due:
                 return
@@ -223,10 +225,10 @@ class _QueueRun:
     def collect_until_all_finished(self, pool: ThreadPoolExecutor) -> None:
         """Look for results until each request has one, or has waited for too long."""
         while self._waiting or self._calls:
-            self._look(pool)
+            self._collect_finished_results(pool)
             self._context.clock.sleep(self._queue.look_s)
 
-    def _look(self, pool: ThreadPoolExecutor) -> None:
+    def _collect_finished_results(self, pool: ThreadPoolExecutor) -> None:
         self._raise_errors_of_calls()
         with self._lock:
             waiting = list(self._waiting.values())
@@ -241,7 +243,7 @@ class _QueueRun:
                 continue
             with self._lock:
                 del self._waiting[one.sequence]
-            self.remember_call(pool.submit(self._read_and_record, one, seen, uri))
+            self.remember_call(pool.submit(self._read_result_and_record_row, one, seen, uri))
 
     def _raise_errors_of_calls(self) -> None:
         # A call may end meanwhile, so each is asked only once.
@@ -252,19 +254,21 @@ class _QueueRun:
             else:
                 self._calls.append(call)
 
-    def _read_and_record(self, one: _WaitingRequest, seen: float, uri: str | None) -> None:
+    def _read_result_and_record_row(
+        self, one: _WaitingRequest, seen: float, uri: str | None
+    ) -> None:
         if uri is None:
             error = f"There was no result within {self._scenario.timeout_s:.0f} s"
-            self._record(one, seen, "timeout", ACCEPTED, error=error)
+            self._record_row(one, seen, "timeout", ACCEPTED, error=error)
             return
         body = self._queue.client.read_object(uri) or b""
         if uri == one.queued.output_location:
-            self._record(one, seen, "ok", ACCEPTED, body=body)
+            self._record_row(one, seen, "ok", ACCEPTED, body=body)
         else:
             reason = " ".join(body.decode("utf-8", "replace").split())
-            self._record(one, seen, "model_error", ACCEPTED, error=reason)
+            self._record_row(one, seen, "model_error", ACCEPTED, error=reason)
 
-    def _record(
+    def _record_row(
         self,
         one: _WaitingRequest,
         seen: float,

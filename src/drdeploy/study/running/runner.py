@@ -219,11 +219,11 @@ class Runner:
         hosting = self.target.hosting
         hosting.delete(name)  # a run that was killed had no chance to
         with hosting.deployed(
-            self._define_endpoint(trial, name), timeout_s=self.target.hosting_timeout_s
+            self._make_definition_of_endpoint(trial, name), timeout_s=self.target.hosting_timeout_s
         ):
             yield name
 
-    def _define_endpoint(self, trial: Trial, name: str) -> EndpointDefinition:
+    def _make_definition_of_endpoint(self, trial: Trial, name: str) -> EndpointDefinition:
         if isinstance(trial.endpoint, BatchConfig):
             raise TypeError("a transform job has no endpoint")
         return EndpointDefinition(
@@ -299,7 +299,7 @@ class Runner:
         )
         try:
             if isinstance(trial.scenario, Asynchronous):
-                self._queue_requests(trial.scenario, name, missing, context)
+                self._queue_missing_requests(trial.scenario, name, missing, context)
             elif not isinstance(trial.scenario, Batch):  # its jobs need no endpoint
                 send_missing_requests(trial.scenario, missing, context)
         except BaseException:
@@ -310,7 +310,7 @@ class Runner:
         self.clock.sleep(self.target.metrics_delay_s)
         self._add_metrics_to_recorded_rows(trial, name)
 
-    def _queue_requests(
+    def _queue_missing_requests(
         self, scenario: Asynchronous, name: str, missing: Sequence[int], context: TrialContext
     ) -> None:
         look_s = LOOK_AWS_S if self.target.platform == "aws" else LOOK_LOCAL_S

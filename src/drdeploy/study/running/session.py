@@ -123,7 +123,7 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
                     delete_leftover_endpoints(hosting, plan.trials, progress)
             return RunOutcome(finished=tuple(trial.id for trial in plan.trials), problems={})
         earlier_runs = {row.run_id for row in journal.read_rows()}
-        environment.refuse_other_photograph_names(options.names.naming_scheme, earlier_runs)
+        environment.refuse_other_photograph_names(options.names.description_of_names, earlier_runs)
         _check_access_before_building(plan, options)
         inputs = _find_artifacts_and_photographs(plan, options, progress)
         target = stack.enter_context(_open_target_of_run(plan, options, progress))

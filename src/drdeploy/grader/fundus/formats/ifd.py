@@ -113,7 +113,7 @@ def read_tiff_directory(
                 )
             entries[tag] = Entry(kind, _read_values_of_entry(data, order, position, kind, length))
     except struct.error as err:
-        raise _outside_error() from err
+        raise _offset_outside_file_error() from err
     return Directory(order, entries)
 
 
@@ -139,7 +139,7 @@ def offset_of_next_directory(data: bytes, start: int) -> int:
     try:
         (count,) = struct.unpack_from("<H" if data[:1] == b"I" else ">H", data, start)
     except struct.error as err:
-        raise _outside_error() from err
+        raise _offset_outside_file_error() from err
     end = start + 2 + count * _ENTRY_BYTES
     # Some programs end the file with the last directory, without the offset 0.
     return _read_offset_at_position(data, end) if end + 4 <= len(data) else 0
@@ -149,11 +149,11 @@ def _read_offset_at_position(data: bytes, position: int) -> int:
     try:
         (offset,) = struct.unpack_from("<I" if data[:1] == b"I" else ">I", data, position)
     except struct.error as err:
-        raise _outside_error() from err
+        raise _offset_outside_file_error() from err
     return int(offset)
 
 
-def _outside_error() -> UnreadableImage:
+def _offset_outside_file_error() -> UnreadableImage:
     return UnreadableImage(
         "The TIFF directory points to data outside the file, which may be incomplete",
         remedy="Copy the file again",
@@ -169,7 +169,7 @@ def _read_values_of_entry(data: bytes, order: str, position: int, kind: int, len
     size = min(length, MAX_VALUES) * value_bytes
     body = data[offset : offset + size]
     if len(body) < size:
-        raise _outside_error()
+        raise _offset_outside_file_error()
     return body
 
 

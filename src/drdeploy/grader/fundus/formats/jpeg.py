@@ -70,7 +70,7 @@ def read_jpeg_header(data: bytes) -> ImageHeader:
         height_px=int.from_bytes(body[1:3]),
         width_px=int.from_bytes(body[3:5]),
         orientation=_find_exif_orientation(segments),
-        data=_join_segments(segments, _NEEDED),
+        data=_encode_segments(segments, _NEEDED),
         is_progressive=frame.marker == _PROGRESSIVE_FRAME,
         scan_count=sum(segment.marker == _START_OF_SCAN for segment in segments),
         lacks_end=end is None,
@@ -106,7 +106,7 @@ def check_and_reduce_tiff_tables(data: bytes) -> bytes:
     segments, _ = _read_segments(data)
     if not data.startswith(SIGNATURE) or not {part.marker for part in segments} <= _TABLES:
         raise UnreadableImage("The JPEG tables in the TIFF are damaged")
-    return _join_segments(segments, _TABLES)
+    return _encode_segments(segments, _TABLES)
 
 
 def remove_jpeg_metadata(data: bytes) -> bytes:
@@ -134,7 +134,7 @@ def _cut_application_segment(segment: _Segment) -> bytes:
     return segment.raw
 
 
-def _join_segments(segments: list[_Segment], markers: frozenset[int]) -> bytes:
+def _encode_segments(segments: list[_Segment], markers: frozenset[int]) -> bytes:
     kept = (segment.raw for segment in segments if segment.marker in markers)
     return b"".join([b"\xff\xd8", *kept, b"\xff\xd9"])
 

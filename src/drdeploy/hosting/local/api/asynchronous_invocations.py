@@ -14,7 +14,7 @@ from drdeploy.hosting.local.api.request_validation import load_service_model, re
 from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.asynchronous.request_queue import QueuedRequest
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,8 +123,8 @@ class AsynchronousInvocations:
             # The file does not have the inference id as name: a client may use an id twice.
             output_location=f"{folder}/{members.get('Filename', f'{file_id}.out')}",
             failure_location=failure_folder and f"{failure_folder}/{file_id}-error.out",
-            time_to_live_s=members.get("RequestTTLSeconds", quotas.ASYNCHRONOUS_TIME_TO_LIVE_S),
-            timeout_s=members.get("InvocationTimeoutSeconds", quotas.ASYNCHRONOUS_TIMEOUT_S),
+            time_to_live_s=members.get("RequestTTLSeconds", api_limits.ASYNCHRONOUS_TIME_TO_LIVE_S),
+            timeout_s=members.get("InvocationTimeoutSeconds", api_limits.ASYNCHRONOUS_TIMEOUT_S),
         )
 
     def _copy_input_from_s3(self, location: str) -> bytes | None:
@@ -134,7 +134,7 @@ class AsynchronousInvocations:
         too large fails later, and nothing is copied.
         """
         try:
-            if self._store.measure_object(location) > quotas.ASYNCHRONOUS_PAYLOAD_BYTES:
+            if self._store.measure_object(location) > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:
                 return None
             return self._store.read_object(location)
         except KeyError:

@@ -59,7 +59,7 @@ from drdeploy.hosting.local.registry.ecr_login import (
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
 from drdeploy.hosting.local.registry.routes import ImageRegistry, make_login_required_response
 from drdeploy.hosting.local.resource_store import AccountRegion
-from drdeploy.hosting.sagemaker import DEFAULT_REGION, quotas
+from drdeploy.hosting.sagemaker import DEFAULT_REGION, api_limits
 from drdeploy.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
     if addressed.kind == ASYNCHRONOUS:
         return find_inline_bytes_max()
     if addressed.endpoint:
-        return quotas.REALTIME_PAYLOAD_BYTES
+        return api_limits.REALTIME_PAYLOAD_BYTES
     # S3's clients state the hash of the body in the head, so their signature is verified by now.
     # Anybody can send what is verified no earlier than with its body: that must be short.
     is_verified = addressed.claim is None or addressed.claim.body_sha256 is not None

@@ -24,7 +24,7 @@ from drdeploy.hosting.local.endpoints.instance_client import (
 from drdeploy.hosting.local.endpoints.instance_logs import InstanceOrigin, LogStreamName
 from drdeploy.hosting.local.endpoints.worker import explain_lost_connection
 from drdeploy.hosting.local.instances.instance import LogLine
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.units import KIB, MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class RequestProcessor:
                 body,
                 request.headers,
                 timeout_s=request.timeout_s,
-                max_bytes=quotas.ASYNCHRONOUS_PAYLOAD_BYTES,
+                max_bytes=api_limits.ASYNCHRONOUS_PAYLOAD_BYTES,
             )
             is_broken = False
             outcome = replace(outcome, model_s=self._clock.monotonic() - begin)
@@ -294,10 +294,10 @@ class RequestProcessor:
         if request.input_location is None:
             raise KeyError(request.inference_id)
         length = self._store.measure_object(request.input_location)
-        if length > quotas.ASYNCHRONOUS_PAYLOAD_BYTES:
+        if length > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:
             raise _InputTooLarge(
-                f"The input has {length} bytes, and at most {quotas.ASYNCHRONOUS_PAYLOAD_BYTES} "
-                "are allowed"
+                f"The input has {length} bytes, and at most "
+                f"{api_limits.ASYNCHRONOUS_PAYLOAD_BYTES} are allowed"
             )
         return self._store.read_object(request.input_location)
 

@@ -35,7 +35,7 @@ from drdeploy.hosting.local.endpoints.instance_logs import InstanceOrigin
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.endpoints.serverless_pool import PoolScaling, ServerlessPool
 from drdeploy.hosting.local.instances.instance import PinnedImage, StartFailed
-from drdeploy.hosting.sagemaker import find_instance_resources, quotas
+from drdeploy.hosting.sagemaker import api_limits, find_instance_resources
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
 
 if TYPE_CHECKING:
@@ -333,9 +333,9 @@ class EndpointDeployment:
             artifact=artifact,
             pool=self._make_worker_pool(request, launch, resolved),
             payload_limit_bytes=(
-                quotas.SERVERLESS_PAYLOAD_BYTES
+                api_limits.SERVERLESS_PAYLOAD_BYTES
                 if "ServerlessConfig" in request
-                else quotas.REALTIME_PAYLOAD_BYTES
+                else api_limits.REALTIME_PAYLOAD_BYTES
             ),
         )
 
@@ -360,7 +360,7 @@ class EndpointDeployment:
             resolved_at=self._fleet.clock.now(),
             artifact=PinnedArtifact("", None),
             pool=group,
-            payload_limit_bytes=quotas.REALTIME_PAYLOAD_BYTES,
+            payload_limit_bytes=api_limits.REALTIME_PAYLOAD_BYTES,
         )
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:

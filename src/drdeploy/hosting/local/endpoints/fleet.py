@@ -23,7 +23,7 @@ from drdeploy.hosting.local.instances.instance import (
     ServiceStopping,
     StartFailed,
 )
-from drdeploy.hosting.sagemaker import Clock, find_instance_resources, quotas
+from drdeploy.hosting.sagemaker import Clock, api_limits, find_instance_resources
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class InstanceFleet:
         SageMaker does not publish how much CPU a memory size gets.  Serverless Inference
         "integrates with AWS Lambda" (developer guide), which gives one vCPU for every 1769 MB.
         """
-        vcpu = quotas.estimate_vcpu_from_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
+        vcpu = api_limits.estimate_vcpu_from_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
         return InstanceSize(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S, is_serverless=True)
 
     def compute_instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:

@@ -456,7 +456,7 @@ def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -
 
 def _describe_variant(variant: Variant) -> dict[str, Any]:
     if isinstance(variant.pool, InstanceGroup):
-        return _describe_instance_group(variant, variant.pool)
+        return _describe_variant_without_model(variant, variant.pool)
     summary: dict[str, Any] = {
         "VariantName": variant.name,
         "CurrentWeight": variant.weight,
@@ -481,7 +481,7 @@ def _describe_variant(variant: Variant) -> dict[str, Any]:
     }
 
 
-def _describe_instance_group(variant: Variant, group: InstanceGroup) -> dict[str, Any]:
+def _describe_variant_without_model(variant: Variant, group: InstanceGroup) -> dict[str, Any]:
     count = group.count_instances()
     return {
         "VariantName": variant.name,

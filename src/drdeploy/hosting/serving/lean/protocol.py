@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
                     return
                 self._server.idle.pop(self, None)
                 self._set_deadline_timer(self._budgets.head_s, self._refuse_slow_request)
-            data = self._read_head(self._unread + data)
+            data = self._begin_request_if_head_complete(self._unread + data)
         if self._body is not None and self._current is not None:
             if data:
                 data = self._body.take_body_and_return_rest(data, self._current.add_body_part)
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         if self._current is not None and data:
             self._keep_early_bytes(data)
 
-    def _read_head(self, data: bytes) -> bytes:
+    def _begin_request_if_head_complete(self, data: bytes) -> bytes:
         """Begin a request if its headers are complete, and return the bytes after the headers."""
         self._unread = b""
         # Known even if the rest of the request is refused: no answer to HEAD has a body (RFC 9110,

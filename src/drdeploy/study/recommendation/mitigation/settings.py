@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.study.recommendation.traffic import HOURS_PER_DAY
 from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
@@ -47,7 +47,7 @@ def make_serverless_terraform_variables(
     provisioned = max(policy.containers_by_hour, default=0) if policy.is_provisioned else 0
     # SageMaker refuses an endpoint with more provisioned concurrency than max_concurrency.
     needed = max(ceil(peak_concurrency / (1 - headroom)), provisioned, 1)
-    most = quotas.read_max_concurrency_range().maximum or needed
+    most = api_limits.read_max_concurrency_range().maximum or needed
     endpoint: dict[str, Any] = {
         "kind": "serverless",
         "memory_mb": memory_mb,
@@ -80,13 +80,13 @@ def _make_keep_warm_schedules(policy: Policy) -> dict[str, dict[str, Any]]:
     within = f"0/{minutes}" if minutes < MINUTES_PER_HOUR else "0"
     return {
         f"keep-warm-{number}": {
-            "schedule": f"cron({within} {_write_ranges(hours)} ? * {','.join(days)} *)"
+            "schedule": f"cron({within} {_write_hours_as_cron_field(hours)} ? * {','.join(days)} *)"
         }
         for number, (hours, days) in enumerate(days_by_hours.items(), start=1)
     }
 
 
-def _write_ranges(hours: Sequence[int]) -> str:
+def _write_hours_as_cron_field(hours: Sequence[int]) -> str:
     """Return ascending hours as a field of a cron line, for example ``8-11,13``."""
     ranges: list[list[int]] = []
     for hour in hours:

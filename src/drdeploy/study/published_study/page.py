@@ -12,9 +12,7 @@ from drdeploy.pages.page import create_template_environment, format_table_cell
 from drdeploy.statistics import notation
 from drdeploy.study.measurements.load import LINE
 from drdeploy.study.measurements.results import MEASUREMENTS_FILE
-from drdeploy.study.report.evidence import compute_evidence
-from drdeploy.study.report.tables import make_all_tables, write_tables_as_csv
-from drdeploy.study.thesis.document import (
+from drdeploy.study.published_study.document import (
     count_figures_by_verdict,
     explain_printed_number,
     format_with_one_more_decimal,
@@ -23,8 +21,10 @@ from drdeploy.study.thesis.document import (
     write_sentence_on_figure,
     write_sentences_on_differing_figures,
 )
-from drdeploy.study.thesis.figures import draw_study_figures
-from drdeploy.study.thesis.printed import ReproductionVerdict
+from drdeploy.study.published_study.figures import draw_study_figures
+from drdeploy.study.published_study.printed import ReproductionVerdict
+from drdeploy.study.report.evidence import compute_evidence
+from drdeploy.study.report.tables import make_all_tables, write_tables_as_csv
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.thesis.figures import StudyFigure
-    from drdeploy.study.thesis.verdicts import Recomputed, Reproduction
+    from drdeploy.study.published_study.figures import StudyFigure
+    from drdeploy.study.published_study.verdicts import Recomputed, Reproduction
 
     Groups = dict[str, list[Recomputed]]
 
@@ -71,7 +71,7 @@ def render_reproduction_page(
     found: Reproduction, figures: Sequence[StudyFigure], *, written_at: datetime
 ) -> str:
     """Return the page as HTML that needs no other file."""
-    environment = create_template_environment("drdeploy.study.thesis")
+    environment = create_template_environment("drdeploy.study.published_study")
     environment.filters |= {
         "recomputed": _format_recomputed_cell,
         "explained": explain_printed_number,

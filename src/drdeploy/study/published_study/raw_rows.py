@@ -125,7 +125,7 @@ def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
         _convert_to_measurement_columns(tables[one], one)
         for one in sorted(tables, key=_experiment_sort_key)
     ]
-    notes = tuple(_write_notes_on_raw_files(folder, tables))
+    notes = tuple(_write_sentences_on_skipped_files_and_gaps(folder, tables))
     return make_measurements_from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
 
 
@@ -204,7 +204,7 @@ def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: Experiment) -
     return rows.assign(sequence=rows.index + 1, **facts)
 
 
-def _write_notes_on_raw_files(
+def _write_sentences_on_skipped_files_and_gaps(
     folder: Path, tables: Mapping[Experiment, pd.DataFrame]
 ) -> Iterator[str]:
     names = {path.name for path in folder.glob("*.csv") if not parse_experiment_name(path.stem)}

@@ -4,5 +4,5 @@
 - ``fit`` fits the coefficients, with intervals from a bootstrap.
 - ``model`` fits the model that ``recommend`` uses, and validates it on series that were left out.
 
-:mod:`drdeploy.study.recommendation.transfer` applies the model.
+:mod:`drdeploy.study.recommendation.aws_latency_estimates` applies the model.
 """

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.statistics import notation
-from drdeploy.study.thesis.printed import ReproductionVerdict, load_texts_about_figures
+from drdeploy.study.published_study.printed import ReproductionVerdict, load_texts_about_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from drdeploy.study.thesis.departures import Reading
-    from drdeploy.study.thesis.verdicts import Recomputed
+    from drdeploy.study.published_study.departures import Reading
+    from drdeploy.study.published_study.verdicts import Recomputed
 
 
 def convert_figure_to_json(figure: Recomputed) -> dict[str, Any]:

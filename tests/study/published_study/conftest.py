@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drdeploy.study.thesis.verdicts import reproduce_published_study
+from drdeploy.study.published_study.verdicts import reproduce_published_study
 
 HEADER = "id,where,quantity,model,configuration,value,unit\n"
 

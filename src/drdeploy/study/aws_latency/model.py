@@ -8,10 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.statistics.estimate import TAIL
+from drdeploy.study.aws_latency.fit import (
+    choose_series_to_fit,
+    draw_series,
+    expect_median_s,
+    fit_coefficients,
+    fit_pull_s_per_gb,
+    list_series_of_pull,
+)
+from drdeploy.study.aws_latency.series import (
+    COLD,
+    INSTANCE,
+    STACK_ROWS,
+    STACK_STUDY,
+    STUDY_DATE,
+    WARM,
+    pair_series_of_account,
+    pair_series_of_study,
+)
 from drdeploy.study.measurements.load import load_results_folder
-from drdeploy.study.recommendation.confidence import RESAMPLES
-from drdeploy.study.recommendation.requirements import SEED
-from drdeploy.study.recommendation.transfer import (
+from drdeploy.study.recommendation.aws_latency_estimates import (
     COLD_RATIO,
     INSTANCE_OVERHEAD,
     INSTANCE_RATIO,
@@ -24,32 +40,16 @@ from drdeploy.study.recommendation.transfer import (
     TransferModel,
     name_ratio_of_instance,
 )
-from drdeploy.study.transfer.fit import (
-    choose_series_to_fit,
-    draw_series,
-    expect_median_s,
-    fit_coefficients,
-    fit_pull_s_per_gb,
-    list_series_of_pull,
-)
-from drdeploy.study.transfer.series import (
-    COLD,
-    INSTANCE,
-    STACK_ROWS,
-    STACK_STUDY,
-    STUDY_DATE,
-    WARM,
-    pair_series_of_account,
-    pair_series_of_study,
-)
+from drdeploy.study.recommendation.confidence import RESAMPLES
+from drdeploy.study.recommendation.requirements import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from drdeploy.study.aws_latency.series import PairedSeries
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.transfer.series import PairedSeries
 
 
 def fit_transfer_model(
@@ -81,7 +81,7 @@ def fit_transfer_model(
     series = [*pair_series_of_study(stack)]
     if account is not None:
         series += pair_series_of_account(measurements, account, image_gb)
-    notes = _write_limits(measurements, stack, packaged=packaged)
+    notes = _write_limits_of_model(measurements, stack, packaged=packaged)
     return fit_model_to_series(series, seed=seed, notes=tuple(notes))
 
 
@@ -105,7 +105,9 @@ def fit_model_to_series(
         values=values,
         draws=draws,
         errors={
-            start: _draw_errors([one for one in left_out if one.start == start], rng)
+            start: _draw_errors_of_left_out_series(
+                [one for one in left_out if one.start == start], rng
+            )
             for start in ("warm", "cold")
         },
         coefficients=tuple(
@@ -134,7 +136,7 @@ def _leave_each_series_out(series: Sequence[PairedSeries]) -> Iterator[LeftOutSe
         )
 
 
-def _draw_errors(
+def _draw_errors_of_left_out_series(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return factors as far from 1 as the model was wrong; half of them too low."""
@@ -145,7 +147,7 @@ def _draw_errors(
     return factors
 
 
-def _find_unit(name: str) -> str:
+def _find_unit_of_coefficient(name: str) -> str:
     if name == PULL:
         return "s/GB"
     return "1" if name.startswith("CPU ratio") else "s"
@@ -155,11 +157,13 @@ def _describe_coefficient(
     name: str, value: float, draws: NDArray[np.float64], series: Sequence[PairedSeries]
 ) -> Coefficient:
     low, high = np.quantile(draws, [TAIL, 1 - TAIL])
-    date, source = _describe_source(name, series)
-    return Coefficient(name, value, float(low), float(high), _find_unit(name), date, source)
+    date, source = _describe_source_of_rows(name, series)
+    return Coefficient(
+        name, value, float(low), float(high), _find_unit_of_coefficient(name), date, source
+    )
 
 
-def _describe_source(name: str, series: Sequence[PairedSeries]) -> tuple[str, str]:
+def _describe_source_of_rows(name: str, series: Sequence[PairedSeries]) -> tuple[str, str]:
     """Return when the rows of a coefficient were measured on AWS, and which rows they are."""
     if name == PULL:
         return STUDY_DATE, "rows and tables 5.2 and 6.5 of the 2023 study"
@@ -181,7 +185,7 @@ def _is_fitted_to(name: str, one: PairedSeries) -> bool:
     return one.kind == kinds.get(name) or name == name_ratio_of_instance(one.instance_type)
 
 
-def _write_limits(
+def _write_limits_of_model(
     measurements: Measurements, stack: Measurements, *, packaged: bool
 ) -> Iterator[str]:
     ours, theirs = (_name_machine(one) for one in (measurements, stack))

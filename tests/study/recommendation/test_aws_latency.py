@@ -13,19 +13,19 @@ from typer.testing import CliRunner
 from drdeploy.cli.app import build_app
 from drdeploy.errors import AnalysisError
 from drdeploy.hosting.sagemaker import PriceSheet
+from drdeploy.study.aws_latency.model import fit_model_to_series, fit_transfer_model
+from drdeploy.study.aws_latency.series import (
+    STACK_ROWS,
+    pair_series_of_account,
+    pair_series_of_study,
+)
 from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
 from drdeploy.study.recommendation.decide import choose_cheapest_hosting
 from drdeploy.study.recommendation.decision import convert_decision_to_json
 from drdeploy.study.recommendation.page import render_decision_page
 from drdeploy.study.recommendation.requirements import DecisionInputs, Requirements
 from drdeploy.study.recommendation.traffic import Traffic
-from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
-from drdeploy.study.transfer.model import fit_model_to_series, fit_transfer_model
-from drdeploy.study.transfer.series import (
-    STACK_ROWS,
-    pair_series_of_account,
-    pair_series_of_study,
-)
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,15 +10,15 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drdeploy.study.thesis.formulas import Constant, Form, Formula, Rows, Term
-from drdeploy.study.thesis.printed import load_texts_about_figures
-from drdeploy.study.thesis.raw_rows import COLD, WARM, parse_experiment_name
+from drdeploy.study.published_study.formulas import Constant, Form, Formula, Rows, Term
+from drdeploy.study.published_study.printed import load_texts_about_figures
+from drdeploy.study.published_study.raw_rows import COLD, WARM, parse_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from drdeploy.study.thesis.formulas import Samples
-    from drdeploy.study.thesis.printed import Printed
+    from drdeploy.study.published_study.formulas import Samples
+    from drdeploy.study.published_study.printed import Printed
 
     Build = Callable[[Printed, "PublishedStudy"], "Definition"]
 

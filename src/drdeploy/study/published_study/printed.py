@@ -14,7 +14,7 @@ import pandas as pd
 
 from drdeploy.errors import AnalysisError
 from drdeploy.hosting.images.reference import ReferenceImage
-from drdeploy.study.thesis.raw_rows import PUBLISHED_FILE, STUDY_FOLDER
+from drdeploy.study.published_study.raw_rows import PUBLISHED_FILE, STUDY_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

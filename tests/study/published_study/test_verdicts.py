@@ -2,8 +2,8 @@
 
 import pytest
 
-from drdeploy.study.thesis.printed import Printed, ReproductionVerdict
-from drdeploy.study.thesis.verdicts import reproduce_published_study
+from drdeploy.study.published_study.printed import Printed, ReproductionVerdict
+from drdeploy.study.published_study.verdicts import reproduce_published_study
 
 WARM = "w,Section 1,warm total latency speed-up,Net,1024 MB / 2048 MB"
 

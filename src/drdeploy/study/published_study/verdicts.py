@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.study.thesis.definitions import Definition, PublishedStudy, define_printed_figure
-from drdeploy.study.thesis.formulas import Constant, Form, Samples, estimate_figure_with_interval
-from drdeploy.study.thesis.printed import ReproductionVerdict, read_printed_figures
-from drdeploy.study.thesis.raw_rows import STUDY_FOLDER, load_raw_rows_of_study
-from drdeploy.study.thesis.readings import (
+from drdeploy.study.published_study.definitions import (
+    Definition,
+    PublishedStudy,
+    define_printed_figure,
+)
+from drdeploy.study.published_study.formulas import (
+    Constant,
+    Form,
+    Samples,
+    estimate_figure_with_interval,
+)
+from drdeploy.study.published_study.printed import ReproductionVerdict, read_printed_figures
+from drdeploy.study.published_study.raw_rows import STUDY_FOLDER, load_raw_rows_of_study
+from drdeploy.study.published_study.readings import (
     find_close_readings_with_other_rows,
     search_other_readings,
 )
@@ -20,10 +29,10 @@ if TYPE_CHECKING:
 
     from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.thesis.departures import Reading
-    from drdeploy.study.thesis.formulas import Term
-    from drdeploy.study.thesis.printed import Printed
-    from drdeploy.study.thesis.readings import Search
+    from drdeploy.study.published_study.departures import Reading
+    from drdeploy.study.published_study.formulas import Term
+    from drdeploy.study.published_study.printed import Printed
+    from drdeploy.study.published_study.readings import Search
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ import numpy as np
 from drdeploy.errors import AnalysisError
 from drdeploy.files import path_of_shipped_file
 from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
 from drdeploy.study.recommendation.configurations import collect_measured_configurations
-from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +157,9 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
                 where=str(local.source),
                 remedy=f"Measure the 2023 study's stack with `drdeploy study run {STACK_STUDY}`",
             )
-        series += _pair_rows(one, found, STUDY_IMAGE_GB, STUDY_SOURCE, STUDY_DATE)
+        series += _pair_aws_rows_with_local_rows(
+            one, found, STUDY_IMAGE_GB, STUDY_SOURCE, STUDY_DATE
+        )
     return tuple(series)
 
 
@@ -181,13 +183,13 @@ def pair_series_of_account(
             where=str(account.source),
             remedy="Give the results of `drdeploy study run STUDY --target aws`",
         )
-    here = {_name_stack(one): one for one in collect_measured_configurations(local)}
+    here = {_name_software_stack(one): one for one in collect_measured_configurations(local)}
     date = min(account.frame["started_at"].astype(str))[: len("2026-11")]
     series: list[PairedSeries] = []
     for one in collect_measured_configurations(account):
-        found = here.get(_name_stack(one))
+        found = here.get(_name_software_stack(one))
         if one.service is not None and found is not None and found.service is not None:
-            series += _pair_rows(one, found, image_gb, ACCOUNT_SOURCE, date)
+            series += _pair_aws_rows_with_local_rows(one, found, image_gb, ACCOUNT_SOURCE, date)
     if not series:
         raise AnalysisError(
             "No configuration was measured both here and in your own account",
@@ -202,13 +204,13 @@ def _name_network(one: MeasuredConfiguration) -> str:
     return one.configuration.model.lower()
 
 
-def _name_stack(one: MeasuredConfiguration) -> tuple[object, ...]:
+def _name_software_stack(one: MeasuredConfiguration) -> tuple[object, ...]:
     # Not the image: on AWS its name holds the registry and a digest.
     here = one.configuration
     return here.model, here.precision, here.profile, here.memory_mb, here.instance_type
 
 
-def _pair_rows(
+def _pair_aws_rows_with_local_rows(
     aws: MeasuredConfiguration,
     here: MeasuredConfiguration,
     image_gb: float,

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import optimize
 
-from drdeploy.study.recommendation.transfer import (
+from drdeploy.study.aws_latency.series import KINDS, STUDY_IMAGE_GB, STUDY_SOURCE
+from drdeploy.study.published_study.printed import read_printed_figures
+from drdeploy.study.published_study.raw_rows import STUDY_FOLDER
+from drdeploy.study.recommendation.aws_latency_estimates import (
     COLD_RATIO,
     INSTANCE_OVERHEAD,
     INSTANCE_RATIO,
@@ -24,16 +27,13 @@ from drdeploy.study.recommendation.transfer import (
     SERVERLESS_RATIO,
     name_ratio_of_instance,
 )
-from drdeploy.study.thesis.printed import read_printed_figures
-from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
-from drdeploy.study.transfer.series import KINDS, STUDY_IMAGE_GB, STUDY_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from drdeploy.study.transfer.series import PairedSeries, SeriesSummary
+    from drdeploy.study.aws_latency.series import PairedSeries, SeriesSummary
 
 BASE_MB = 1024
 """The memory with which the study measured its larger images."""
@@ -62,9 +62,9 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
     return {
         SERVERLESS_OVERHEAD: _average_overhead_s(warm),
         INSTANCE_OVERHEAD: _average_overhead_s(instances),
-        SERVERLESS_RATIO: _average_ratio(warm),
-        INSTANCE_RATIO: _average_ratio(instances),
-        **{name: _average_ratio(those) for name, those in chosen.items()},
+        SERVERLESS_RATIO: _compute_geometric_mean_of_ratios(warm),
+        INSTANCE_RATIO: _compute_geometric_mean_of_ratios(instances),
+        **{name: _compute_geometric_mean_of_ratios(those) for name, those in chosen.items()},
         PLACEMENT: placement,
         PULL: pull_s_per_gb,
         COLD_RATIO: cold_ratio,
@@ -152,7 +152,7 @@ def _fit_placement_and_ratio(
     return float(placement), float(ratio)
 
 
-def _average_ratio(summaries: Sequence[SeriesSummary]) -> float:
+def _compute_geometric_mean_of_ratios(summaries: Sequence[SeriesSummary]) -> float:
     return float(np.exp(np.mean(np.log([one.ratio for one in summaries]))))
 
 

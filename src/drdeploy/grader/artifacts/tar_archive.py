@@ -68,10 +68,10 @@ def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name, content in members.items():
-            _add_member(tar, name, content)
+            _add_file_to_tar(tar, name, content)
 
 
-def _add_member(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
+def _add_file_to_tar(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
     info = tarfile.TarInfo(name)
     info.mode = 0o644
     if isinstance(content, bytes):

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.study.thesis.departures import (
+from drdeploy.study.published_study.departures import (
     apply_departures,
     list_departures_to_other_rows,
     list_possible_departures,
 )
-from drdeploy.study.thesis.printed import ReproductionVerdict
+from drdeploy.study.published_study.printed import ReproductionVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from drdeploy.study.thesis.departures import Reading
-    from drdeploy.study.thesis.formulas import Constant, Formula, Samples, Term
-    from drdeploy.study.thesis.printed import Printed
+    from drdeploy.study.published_study.departures import Reading
+    from drdeploy.study.published_study.formulas import Constant, Formula, Samples, Term
+    from drdeploy.study.published_study.printed import Printed
 
 NEIGHBOURHOOD = 0.1
 """Readings within 10 % of the printed number are counted, to estimate how many match by chance."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES, parse_json
-from drdeploy.grader.artifacts.archive import (
+from drdeploy.grader.artifacts.tar_archive import (
     BoundedTarInfo,
     ReaderFailingFarPastEnd,
     iterate_and_forget_members,

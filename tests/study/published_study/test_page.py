@@ -9,8 +9,8 @@ import pytest
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load_results_folder
-from drdeploy.study.thesis.page import write_reproduction_page_and_files
-from drdeploy.study.thesis.verdicts import reproduce_published_study
+from drdeploy.study.published_study.page import write_reproduction_page_and_files
+from drdeploy.study.published_study.verdicts import reproduce_published_study
 
 WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
 

@@ -13,12 +13,12 @@ from drdeploy.cli.reproduce import reproduce as reproduce_command
 from drdeploy.errors import AnalysisError
 from drdeploy.statistics.percentiles import estimate_percentile
 from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
-from drdeploy.study.thesis.document import (
+from drdeploy.study.published_study.document import (
     count_figures_by_verdict,
     write_sentences_on_differing_figures,
 )
-from drdeploy.study.thesis.printed import ReproductionVerdict
-from drdeploy.study.thesis.raw_rows import (
+from drdeploy.study.published_study.printed import ReproductionVerdict
+from drdeploy.study.published_study.raw_rows import (
     PUBLISHED_FILE,
     ROWS_FILE,
     STUDY_FOLDER,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.pages.picture import Picture, picture_from_figure
+from drdeploy.study.published_study.printed import load_texts_about_figures
 from drdeploy.study.report.figures import (
     QUANTITIES,
     Box,
@@ -25,14 +26,13 @@ from drdeploy.study.report.figures import (
     make_boxes_of_panel,
 )
 from drdeploy.study.report.panels import group_scenarios_into_panels
-from drdeploy.study.thesis.printed import load_texts_about_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from drdeploy.study.published_study.verdicts import Recomputed
     from drdeploy.study.report.panels import By, Panel
     from drdeploy.study.report.summaries import ScenarioSummary
-    from drdeploy.study.thesis.verdicts import Recomputed
 
 MODELS = ("VGG19", "MobileNet")
 BASE = "1024 MB"
@@ -92,7 +92,7 @@ def _draw_study_figure(
             load_texts_about_figures()["notes"]["images"],
         )
     else:
-        panel = _find_panel(model, start, by, panels)
+        panel = _find_panel_of_model(model, start, by, panels)
         boxes, note = make_boxes_of_panel(panel, column) if panel else (), ""
     if not boxes:
         return StudyFigure(number, title, None, "The raw rows are missing.")
@@ -110,13 +110,13 @@ def _make_boxes_of_two_images(
         one = figure.printed
         if one.quantity == "cold-start latency before optimisation" and one.model == model:
             yield Box("1798 MB image", np.empty(0), one.value)
-    panel = _find_panel(model, "cold", "memory", panels)
+    panel = _find_panel_of_model(model, "cold", "memory", panels)
     for box in make_boxes_of_panel(panel, "total_latency_s") if panel else ():
         if box.label == BASE:
             yield Box("517 MB image", box.seconds)
 
 
-def _find_panel(model: str, start: str, by: By, panels: Sequence[Panel]) -> Panel | None:
+def _find_panel_of_model(model: str, start: str, by: By, panels: Sequence[Panel]) -> Panel | None:
     matching = (
         panel for panel in panels if (panel.model, panel.start, panel.by) == (model, start, by)
     )

@@ -3,7 +3,7 @@
 A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
 overhead.  A cold start is expected to take the platform's placement, the pull of the image, which
 depends on its compressed size, and the start of the container with its first prediction, times
-another CPU ratio.  :mod:`drdeploy.study.transfer` fits the coefficients.
+another CPU ratio.  :mod:`drdeploy.study.aws_latency` fits the coefficients.
 
 The interval of an expected latency accounts for the uncertainty of the coefficients, and for the
 errors that the model makes on series that were left out of the fit.

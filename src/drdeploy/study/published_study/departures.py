@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drdeploy.study.thesis.formulas import (
+from drdeploy.study.published_study.formulas import (
     QUANTITIES,
     Constant,
     Form,
@@ -21,13 +21,13 @@ from drdeploy.study.thesis.formulas import (
     Term,
     combine_two_amounts,
 )
-from drdeploy.study.thesis.raw_rows import parse_experiment_name
-from drdeploy.study.thesis.single_numbers import ROUNDINGS, ROW_BY_ROW, STATISTICS, SUBSETS
+from drdeploy.study.published_study.raw_rows import parse_experiment_name
+from drdeploy.study.published_study.single_numbers import ROUNDINGS, ROW_BY_ROW, STATISTICS, SUBSETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from drdeploy.study.thesis.formulas import Samples
+    from drdeploy.study.published_study.formulas import Samples
 
     Change = Callable[["Reading"], "Reading | None"]
 
@@ -240,14 +240,14 @@ def _list_departures_in_form(formula: Formula) -> Iterator[Departure]:
     for form, words in others[formula.form].items():
         yield Departure("form", words, _make_change_of_form(form))
     if formula.second is not None:
-        yield Departure("order", "the two exchanged", _exchange_terms)
+        yield Departure("order", "the two exchanged", _exchange_terms_of_formula)
 
 
 def _make_change_of_form(form: Form) -> Change:
     return lambda reading: replace(reading, formula=replace(reading.formula, form=form))
 
 
-def _exchange_terms(reading: Reading) -> Reading | None:
+def _exchange_terms_of_formula(reading: Reading) -> Reading | None:
     formula = reading.formula
     if formula.second is None:
         return None

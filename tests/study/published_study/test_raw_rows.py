@@ -4,8 +4,8 @@ import pytest
 
 from drdeploy.errors import AnalysisError
 from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
-from drdeploy.study.thesis.printed import read_printed_figures
-from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
+from drdeploy.study.published_study.printed import read_printed_figures
+from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
 
 
 def test_each_file_is_one_scenario_of_the_same_kind_as_a_study_s_own(made_up):
