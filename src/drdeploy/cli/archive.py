@@ -107,10 +107,10 @@ def grade(
 ) -> None:
     """Grade an archive on all processors, with one row per photograph.
 
-    A photograph that cannot be graded has a row with the reason. The columns are those of
-    `drdeploy grade --csv`, and the answers are the same. The command may be killed at any time:
-    given again, it grades only what is missing. The exit status is 1 if a file is not a photograph,
-    or if the folder holds pictures in other formats.
+    A photograph that cannot be graded has a row with the reason. The columns and the answers are
+    the same as in `drdeploy grade --csv`. The command may be killed at any time. The same command
+    then grades only the photographs that have no row yet. The exit status is 1 if a file is not a
+    photograph, or if the folder holds pictures in other formats.
 
     For research use. Not a medical device.
     """

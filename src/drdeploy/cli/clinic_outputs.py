@@ -28,7 +28,7 @@ class FailedFile:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The folders and servers that get results; None for those that were not named.
+    """The folders and servers that get results; None for a folder or server that was not named.
 
     Attributes:
         fhir: Folder of FHIR bundles.

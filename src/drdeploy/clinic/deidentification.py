@@ -1,8 +1,9 @@
-"""Take from photographs and studies what says whose they are (PS3.15, annex E).
+"""Remove from photographs and studies the data that identify a patient (PS3.15, annex E).
 
-A file is newly written with a short list of data elements, instead of being cleaned: what nobody
-has thought of, such as a private element of a vendor, cannot stay. The list is within the basic
-application level confidentiality profile, with the option of modified dates. The pixels stay.
+A new file is written with a short list of data elements, instead of cleaning the old file. An
+element that is not in the list, such as a private element of a vendor, therefore cannot stay. The
+list is within the basic application level confidentiality profile, with the option of modified
+dates. The pixels stay.
 """
 
 from __future__ import annotations

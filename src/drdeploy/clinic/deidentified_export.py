@@ -56,7 +56,7 @@ vessels in the retina can identify a person to whoever has another photograph of
 
 @dataclass
 class ExportCounts:
-    """What an export wrote, and what it left out.
+    """Counts of the files that an export wrote, and of those that it left out.
 
     Attributes:
         patients: Keyed hashes of the patients.
@@ -74,7 +74,7 @@ class ExportCounts:
 
     @property
     def description(self) -> str:
-        """What was written, without a patient's data."""
+        """The counts in words, without a patient's data."""
         return (
             f"{self.photographs} photographs, {self.studies} studies, {len(self.patients)} patients"
         )
@@ -211,7 +211,7 @@ class DeidentifiedExport:
 
 
 def _describe_decision(decision: ReferralDecision | None, eye: str) -> dict[str, Any]:
-    """Return what a person decided, without the reason and the name: they may identify."""
+    """Return a decision without the reason and the name, which could identify people."""
     if decision is None:
         return {}
     grade = decision.grades.get(eye, "")

@@ -73,7 +73,7 @@ def store_file(url: str, data: bytes) -> str:
 
 
 def _list_failures(answer: ServerAnswer) -> list[Any]:
-    """Return what an answer to STOW-RS lists as not stored; its content is not trusted."""
+    """Return the objects that an untrusted answer to STOW-RS lists as not stored."""
     try:
         failed = parse_json(answer.body)[_FAILED]["Value"]
     except (ValueError, KeyError, TypeError, IndexError):

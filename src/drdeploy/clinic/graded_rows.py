@@ -41,16 +41,16 @@ class GradedRow:
         gradable: None if gradability was not checked, or if the file could not be read.
         ungradable_reason: Why there is no grade, as a word for programs.  A human must look at the
             photograph, because the eye may be diseased.
-        unlike_training: Whether the photograph is unlike those that the grader was trained on, so
-            that the grade may be wrong; None if the model has no rule for it.
+        unlike_training: Whether the photograph differs so much from the training photographs that
+            the grade may be wrong; None if the model has no rule for it.
         referable: Whether the eye should be referred; only from an ICDR grader.
         referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
         probability_referable: P(grade >= 2); only from an ICDR grader.
         probability_vision_threatening: P(grade >= 3); only from an ICDR grader.
         screening: Which operating points flag the eye.
         error: Why the file could not be used at all.
-        note: What the reader should know about the file.
-        laterality: Which eye, if the file is DICOM and says so.
+        note: Notes on the file for the reader.
+        laterality: The eye that a DICOM file names.
     """
 
     image: str
@@ -179,7 +179,7 @@ def _make_row_of_inference(service: InferenceService, name: str, inference: Infe
 def make_row_of_answer(name: str, body: bytes) -> GradedRow:
     """Make a row of the answer of drdeploy's server to one photograph.
 
-    Any other answer, which the container of somebody else may have given, makes a row with an
+    Any other answer, for example of a container that is not from drdeploy, makes a row with an
     error.
     """
     try:

@@ -61,13 +61,13 @@ class GradedPhotograph:
 
 @dataclass(frozen=True)
 class GradedEye:
-    """What the photographs of an eye show.
+    """The grades and the outcome of one eye.
 
     Attributes:
         eye: Which eye.
         photographs: All of its photographs; empty if there is none.
-        outcome: What the rules say of it.
-        marks: Why somebody should look again.
+        outcome: The outcome of the eye by the rules.
+        marks: Reasons to look at the eye again.
     """
 
     eye: Eye
@@ -88,7 +88,7 @@ class GradedEye:
 
     @property
     def doubts(self) -> list[str]:
-        """Everything for which somebody should look again."""
+        """Ungradable photographs and marks, which are reasons to look at the eye again."""
         return [*self.marks, *self.ungradable_reasons] if self.photographs else ["no photograph"]
 
 

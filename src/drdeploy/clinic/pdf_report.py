@@ -183,5 +183,5 @@ def make_paragraph(text: str) -> Paragraph:
 
 
 def _replace_characters_not_in_font(text: str) -> str:
-    """Return a string in the characters of the font, which are those of Latin-1."""
+    """Return a string with only the characters of the font, which has the characters of Latin-1."""
     return escape_control_characters(text).encode("latin-1", "backslashreplace").decode("latin-1")

@@ -183,5 +183,5 @@ def _describe_unusable_answer(url: str) -> ClinicError:
     return ClinicError(
         "The archive's list of photographs cannot be used",
         where=hide_path(url),
-        remedy="Check that the address is that of a DICOMweb service",
+        remedy="Check that the address belongs to a DICOMweb service",
     )

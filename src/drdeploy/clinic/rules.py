@@ -44,8 +44,8 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         ungradable: Outcome of an eye without a gradable photograph.
         missing: Outcome of an eye without a photograph.
-        unlike_training: Least pressing outcome of an eye with a photograph that is unlike those
-            that the grader was trained on; ``as graded`` leaves the outcome to the grades.
+        unlike_training: Least pressing outcome of an eye with a photograph unlike the training
+            photographs; ``as graded`` leaves the outcome to the grades.
     """
 
     ungradable: Literal["refer", "repeat photographs"]

@@ -81,8 +81,8 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
 class _ExchangeLimit:
     """Ends a connection whose exchange takes too long.
 
-    A server that sends a byte now and then is never silent for :data:`TIMEOUT_S`, and would hold
-    whoever waits for its answer for ever.
+    Without this limit, a server that sends a byte now and then, and is never silent for
+    :data:`TIMEOUT_S`, could make the caller wait for ever.
     """
 
     def __init__(self, limit_s: float) -> None:

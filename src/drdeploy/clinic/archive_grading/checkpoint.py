@@ -138,7 +138,7 @@ class ArchiveCheckpoint:
                         checkpoint.remove()
 
     def discard(self) -> None:
-        """Delete the table and what an earlier run has left."""
+        """Delete the table and the files that an earlier run has left."""
         self.table.unlink(missing_ok=True)
         (self.folder / _JOB).unlink(missing_ok=True)
         for path in (*self.folder.glob("*.parquet"), self.folder / _LISTING):

@@ -1,4 +1,4 @@
-"""Grade the photographs of a shard: what a worker does.
+"""The work of one worker: read and grade the photographs of a shard.
 
 Workers get and return JSON in bytes. A worker never learns the key of the names: it returns the
 SHA-256 of each photograph, and the process that writes the table names it.
@@ -35,7 +35,7 @@ class ArchiveUnreadable(Exception):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker needs to know.
+    """The settings of a worker.
 
     Attributes:
         artifact: The path of the model.
@@ -54,7 +54,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """The rows of a file, whose names hold only what follows the name of the file."""
+    """The rows of a file; their names hold only the part after the name of the file."""
 
     place: str
     sha256: str

@@ -35,7 +35,7 @@ class PendingTransform:
 
     @property
     def folder(self) -> str:
-        """The ``s3://`` folder of what belongs to the job."""
+        """The ``s3://`` folder of the job's files."""
         return f"{S3}{self.bucket}/batch/{self.name}/"
 
     @property

@@ -1,4 +1,4 @@
-"""Say how long an archive takes and what it costs, before it is graded.
+"""Estimate the time and the cost of grading an archive, before it is graded.
 
 The time of a photograph is measured with one thread on some photographs of the archive itself. How
 much of it is kept with many workers is :data:`WORKER_EFFICIENCY`.
@@ -21,8 +21,9 @@ WORKER_EFFICIENCY = 0.9
 """The share of workers x single-thread rate that is planned with: the target of
 ``benchmarks/archive.py``, which measures it on your machine."""
 NODE_BYTES_PER_S = 78e6
-"""What a node reads from S3 or a file server in the long run: 0.625 Gbit/s, the network baseline
-that AWS states for small instances of the families m5 and c5. Larger instances have more."""
+"""Bytes that a node reads from S3 or a file server in a second, in the long run: 0.625 Gbit/s, the
+network baseline that AWS states for small instances of the families m5 and c5. Larger instances
+have more."""
 TABLE_ROWS_PER_S = 5_000
 """Rows that the process which writes the table takes in each second, one after the other."""
 SAMPLED_PHOTOGRAPHS = 12
@@ -61,8 +62,8 @@ class MeasuredPhotographs:
     def project(self, nodes: int, workers_per_node: int) -> ProjectedRate:
         """Return the rate with some nodes of some workers.
 
-        Each node reads over a connection of its own, and one process writes the table for all, so
-        the processors or the connection limit a node, and the table limits their sum.
+        A node is limited by its processors or by its network connection. All nodes together are
+        limited by the one process that writes the table.
         """
         computed = workers_per_node * WORKER_EFFICIENCY / self.seconds
         read = NODE_BYTES_PER_S / self.size_bytes if self.size_bytes else float("inf")

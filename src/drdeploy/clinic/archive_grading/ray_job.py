@@ -1,12 +1,12 @@
 """Grade the shards of an archive with Ray Data.
 
 Shards are graded in windows. A window is one execution of Ray Data: each shard is a block, and a
-task grades a block. Ray Data never holds more than a window, whatever the size of the archive, and
-its worker processes stay for the next window with the model that they have loaded.
+task grades a block. Ray Data never holds more than a window, whatever the size of the archive. Its
+worker processes stay for the next window, with the model loaded.
 
-A task whose worker is killed is repeated once. If it is killed again, the photographs of its shard
-are each graded in a separate task, and the photograph whose worker is killed three times gets a
-row that says so.
+A task whose worker is killed is repeated once. If it is killed again, each photograph of the shard
+is graded in a separate task. A photograph whose worker is killed three times gets a row with an
+error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RayArchiveJob:
         checkpoint: Where the list and the rows are.
         columns: The columns of the table.
         names: How photographs are named.
-        settings: What the workers need to know.
+        settings: The settings of the workers.
         grade: Grades photographs in a worker.
     """
 
@@ -74,7 +74,7 @@ class RayArchiveJob:
         self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def run(self, job: ArchiveJob, report: Callable[[int], None]) -> None:
-        """Grade what is missing.
+        """Grade the photographs that have no row yet.
 
         Args:
             job: The job.

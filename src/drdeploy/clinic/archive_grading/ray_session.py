@@ -1,7 +1,7 @@
 """Start Ray on this machine for one job, or connect to the user's Ray cluster.
 
-Ray runs whatever Python code reaches its ports. The session of this machine therefore listens on
-only the loopback interface, asks for a token that no other user can read, and keeps its files in a
+Ray runs whatever Python code reaches its ports. The session of this machine therefore listens only
+on the loopback interface, requires a token that no other user can read, and keeps its files in a
 folder of this user. It has no dashboard, and sends nothing about its use to anyone.
 """
 
@@ -32,8 +32,8 @@ _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 _STARTS = 3
 """A port that was free a moment ago may be taken when a process of Ray listens on it."""
 _PATIENCE_S = 300
-"""How long a process of Ray may take until it answers: on a machine with nothing to spare, starting
-one takes a minute, and Ray's own limits of 5 to 30 seconds end what was only slow."""
+"""How long a process of Ray may take until it answers. On a busy machine a start takes a minute,
+and Ray's own limits of 5 to 30 seconds would end a process that is only slow."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -144,14 +144,14 @@ def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
 def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     """Start the processes of Ray.
 
-    ``ray.init`` would do the same, but lets an agent choose its ports, and gives up if the agent
-    takes more than 15 seconds to start, as it does on a busy machine.
+    ``ray.init`` would do the same, but it lets an agent choose its ports, and it gives up if the
+    agent takes more than 15 seconds to start, as happens on a busy machine.
     """
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
     class NodeWithoutDashboard(Node):  # type: ignore[misc]  # Ray has no types here
-        """The processes of Ray without that of the dashboard, which runs even if it is off."""
+        """The processes of Ray without its dashboard, which Ray starts even if it is off."""
 
         def __init__(self, parameters: RayParams) -> None:
             # The processes end with this one, even if this one is killed.
@@ -243,7 +243,7 @@ def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
 
 @contextmanager
 def _make_folder_of_session() -> Iterator[Path]:
-    """Make a folder of this user; delete those that killed processes left behind."""
+    """Make a folder for the session, and delete the folders that killed processes left behind."""
     root = Path(tempfile.gettempdir())
     for left_behind in root.glob(f"{_FOLDER_PREFIX}*"):
         with suppress(OSError), (left_behind / "lock").open("ab") as lock:

@@ -24,11 +24,11 @@ _TYPES = {
     **dict.fromkeys(("decode_s", "transform_s", "predict_s"), pa.float64()),
 }
 _JOINED_ROWS = 65536
-"""Rows of a row group of the whole table, which is what is in memory while shards are joined."""
+"""Rows of a row group of the whole table; one row group is in memory while shards are joined."""
 
 
 class ArchiveTable:
-    """Writes Parquet files whose columns are those of a grader.
+    """Writes Parquet files with the columns of a grader.
 
     Args:
         columns: The columns.

@@ -51,7 +51,7 @@ _EMPTY = "The file is empty."
 
 @dataclass(frozen=True)
 class TransformJobSettings:
-    """What a new job needs to know.
+    """The settings of a new job.
 
     Attributes:
         image: The URI of the container image.
@@ -74,7 +74,7 @@ class TransformJobSettings:
 
 
 class SentPhotograph(NamedTuple):
-    """What is known of a photograph before the job: its digest, or why it is not sent."""
+    """A photograph's digest, or the reason why the photograph is not sent."""
 
     sha256: str
     error: str
@@ -113,7 +113,7 @@ class TransformArchiveJob:
     def run(
         self, job: ArchiveJob, settings: TransformJobSettings, report: Callable[[int], None]
     ) -> None:
-        """Grade what is missing, job after job.
+        """Grade the photographs that have no row yet, job after job.
 
         Args:
             job: The photographs.
@@ -261,7 +261,7 @@ class TransformArchiveJob:
                 yield shard
 
     def _upload_photographs(self, pending: PendingTransform, job: ArchiveJob) -> None:
-        """Upload the photographs, but those that a killed run has uploaded."""
+        """Upload the photographs, except those that a killed run has already uploaded."""
         there = {
             f"{S3}{pending.bucket}/{key}".removeprefix(pending.prefix)
             for key in self._batch.list_keys(pending.prefix)

@@ -34,7 +34,7 @@ class PageOptions:
         hosts: The names that browsers may use for it.
         is_tls: Whether it is served by TLS.
         needs_sign_in: Whether people must sign in even if the records have no accounts.
-        user: Whom the audit log names if nobody needs to sign in.
+        user: The name in the audit log if nobody needs to sign in.
         is_grading: Whether this program grades.
         is_graded_elsewhere: Returns whether another program grades now, if this one does not.
     """
@@ -48,7 +48,7 @@ class PageOptions:
 
 
 class PageAccess:
-    """Knows the person behind a request, and refuses what the person may not do.
+    """Finds the account of a request, and refuses requests that the account may not make.
 
     Attributes:
         sessions: The sessions of those who are signed in.
@@ -65,7 +65,7 @@ class PageAccess:
         return self._options.needs_sign_in or self._records.accounts.count_accounts() > 0
 
     def find_account(self, request: Request) -> ClinicAccount | None:
-        """Return the account of the person who asks; None if nobody is signed in."""
+        """Return the account of the person who sent the request; None if nobody is signed in."""
         if not self.needs_sign_in():
             return ClinicAccount(self._options.user, "administrator")
         return self.sessions.find_account(str(request.session.get("session", "")))

@@ -187,7 +187,7 @@ class WorklistPage:
     def _record_view_if_page_was_not_opened(
         self, account: ClinicAccount, action: str, number: int | None = None
     ) -> None:
-        """Record what belongs to a page that is open only if nobody has opened the page."""
+        """Record the view of a part of a page, unless the view of the page itself was recorded."""
         if not self._views.note((account.name, number)):
             self._records.worklist.record_view(account.name, action, number)
 
@@ -320,7 +320,7 @@ class WorklistPage:
             grades = read_grades(fields, study)
             if outcome == study.outcome and not grades:
                 raise InvalidInput(
-                    "The outcome and the grades are those that were suggested",
+                    "The outcome and the grades are the suggested ones",
                     where="outcome",
                     remedy="Choose others, or accept",
                 )

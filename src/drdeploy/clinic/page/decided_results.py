@@ -1,6 +1,6 @@
 """The results of a study anew after a decision, for the archives and servers that got them.
 
-An archive gets another page, and a FHIR server another report, which say what a person decided, or
+An archive gets another page, and a FHIR server another report. Both state a person's decision, or
 that the decision was undone. The structured report stays as it is: it says what the grader found.
 """
 

@@ -34,7 +34,7 @@ class _MemoryParser(MultiPartParser):
 
 
 async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
-    """Read the form of an upload: one file, and what is known of it.
+    """Read the form of an upload: one file, with its patient and eye if they are given.
 
     Raises:
         HTTPException: The body is not a form, is too large, or names its file by a path.
@@ -74,7 +74,7 @@ def read_study_number(request: Request) -> int:
     """Return the study's number in an address; no database has to look for one that is too large.
 
     Raises:
-        HTTPException: The number is that of no study.
+        HTTPException: No study has the number.
     """
     number: int = request.path_params["study"]
     if number >= 2**31:
@@ -103,7 +103,7 @@ def read_grades(fields: dict[str, str], study: ListedStudy) -> dict[str, int | N
     """Return the eyes whose grade a person changes.
 
     Raises:
-        HTTPException: A grade is none, or that of an eye without photographs.
+        HTTPException: A value is not a grade, or belongs to an eye without photographs.
     """
     grades: dict[str, int | None] = {}
     for eye in EYES:

@@ -137,7 +137,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Closes a connection whose request does not come, so that nobody can hold all of them."""
+    """Closes connections whose request does not arrive in time, before they use up the limit."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -203,7 +203,7 @@ class PageServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Finish what is in progress, and close the port."""
+        """Finish the requests in progress, and close the port."""
         self._server.should_exit = True
         self._thread.join(2 * STOP_S)
         self._socket.close()

@@ -104,7 +104,7 @@ class RecentViews:
         self._lock = threading.Lock()
 
     def note(self, view: tuple[str, int | None]) -> bool:
-        """Note a person and what the person sees; return whether that is on the screen already."""
+        """Note that a person sees a page; return whether the person saw it shortly before."""
         now = self._clock()
         with self._lock:
             earlier = self._seen.get(view)

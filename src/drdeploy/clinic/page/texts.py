@@ -156,7 +156,7 @@ _PORTUGUESE = {
         "O exame mudou desde que você o abriu; olhe de novo e decida então."
     ),
     "To overrule, give a reason.": "Quem discorda dá um motivo.",
-    "The outcome and the grades are those that were suggested; choose others, or accept.": (
+    "The outcome and the grades are the suggested ones; choose others, or accept.": (
         "A conduta e os graus são os sugeridos; escolha outros, ou aceite."
     ),
     "A reason has at most 1000 characters.": "Um motivo tem no máximo 1000 caracteres.",
@@ -233,7 +233,7 @@ SENTENCES_OF_HTTP = {
     "Request Timeout": "The request took too long to arrive.",
     "Too Many Requests": "Too many requests. Wait a moment.",
 }
-"""What the page says instead of the words of HTTP."""
+"""The page's sentences for HTTP statuses."""
 
 TEXTS_OF_SCRIPT = (
     "not sent", "Send", "Leave out", "right eye", "left eye", "Whose eye is it, and which?",
@@ -244,5 +244,5 @@ TEXTS_OF_SCRIPT = (
 
 
 def translate(text: str, language: str) -> str:
-    """Return a string of the page in a language; what is not translated stays English."""
+    """Return a string of the page in a language; a string without a translation stays English."""
     return _PORTUGUESE.get(text, text) if language == "pt" else text

@@ -32,7 +32,7 @@ def append_audit_entry(
         who: The user or the program.
         action: What was done, for example ``receive photograph``.
         subject: What was changed, for example the keyed hash of a study; never a patient's name.
-        details: Anything else that somebody should know later, without a patient's data.
+        details: Further facts about the action, without a patient's data.
     """
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
         connection.execute(text("LOCK TABLE audit IN EXCLUSIVE MODE"))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE_S = 600.0
 _DECIDED_KINDS = {"page": "decided page", "bundle": "decided bundle"}
-"""Kinds of the results that say what a person decided, by those that the grader made."""
+"""For each kind of result that the grader makes, the kind of result that states a person's
+decision."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS, _PAUSE_S = 3, 0.05
 _KEY = 7_238_912
-"""Key of the advisory lock of PostgreSQL; the key beside it is that of the migrations."""
+"""Key of the advisory lock of PostgreSQL; the migrations use the next key."""
 
 
 class GradingLock:

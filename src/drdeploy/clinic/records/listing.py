@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STUDIES_PER_PAGE = 50
 SHOWN = ("open", "decided", "all")
-"""What the list can show: studies that nobody has decided on, the others, or all."""
+"""The studies that the list can show: those without a decision, those with a decision, or all."""
 _ORDER = (STUDIES.c.urgency, STUDIES.c.last_received_s, STUDIES.c.id)
 
 
@@ -40,7 +40,7 @@ class WorklistFilter:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> WorklistFilter:
-        """Read the filter in an address; what it does not know counts as absent."""
+        """Read the filter in the query of a URL; unknown values are ignored."""
         shown, outcome = query.get("show", ""), query.get("outcome", "")
         page = query.get("page", "1")
         return cls(
@@ -95,7 +95,7 @@ def count_states(connection: Connection) -> dict[str, int]:
 
 
 def find_neighbours(connection: Connection, number: int) -> tuple[int | None, int | None]:
-    """Return the numbers of the studies before and after a study that nobody has decided on."""
+    """Return the numbers of the undecided studies before and after a study."""
     place = connection.execute(select(*_ORDER).where(STUDIES.c.id == number)).one_or_none()
     if place is None:
         return None, None

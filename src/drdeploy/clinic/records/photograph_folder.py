@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
-    """Refuse photographs of another database: they would be deleted as if nobody had them.
+    """Refuse photographs of another database, which would be deleted as unused files.
 
     Raises:
         ClinicError: The folder belongs to another database.
@@ -40,7 +40,7 @@ def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
 
 
 def refuse_records_of_other_folder(engine: Engine, folder: Path, store: PhotographStore) -> None:
-    """Refuse records whose photographs lie in another folder: nobody could grade or show them.
+    """Refuse records whose photographs, in another folder, could not be graded or shown.
 
     A database is bound to the first folder that it is used with, by an identifier in both. Several
     machines may use one database if they share the folder.

@@ -119,10 +119,10 @@ class ClinicRecords:
             folder: Holds the photographs and, without ``database``, the SQLite database.
             names: Makes the names of patients and studies for logs and for the audit log.
             database: URL of a database instead of SQLite in the folder.
-            who: The name that the audit log gives to whoever acts through this object.
+            who: The name in the audit log for every action through this object.
 
         Raises:
-            ClinicError: The database cannot be used, or the folder is not that of its photographs.
+            ClinicError: The database cannot be used, or its photographs are in another folder.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_folder_of_other_records(folder, database)
@@ -213,8 +213,8 @@ class ClinicRecords:
     def list_due_studies(self, received_before_s: float) -> list[WaitingStudy]:
         """Return the studies whose last photograph arrived before a time, the oldest first.
 
-        A study during whose grading the program ended comes after those that had fewer attempts: it
-        may end the program again.
+        Studies with fewer attempts come first, because a study whose grading ended the program may
+        end it again.
         """
         due = (
             select(STUDIES.c.id, STUDIES.c.patient, STUDIES.c.study_uid, STUDIES.c.last_received_s)

@@ -33,7 +33,7 @@ def place_study(
         state: ``waiting``, ``graded`` or ``failed``.
         outcome: What the grader suggests.
         eyes: What the grader found in each eye.
-        decided_outcome: What a person decided; None if nobody has.
+        decided_outcome: The person's decision; None if there is none.
     """
     if state != "graded":  # a study that waits again has the outcome of fewer photographs
         outcome = eyes = decided_outcome = None
@@ -46,10 +46,11 @@ def place_study(
 
 
 def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return a number that is smaller for a study that somebody should see earlier.
+    """Return a number by which studies are sorted; the most urgent study has the smallest number.
 
-    Its digits are, from the first: graded, ungradable or waiting; the outcome; the grade of the
-    worse eye, from the worst; its probabilities of severe, and of moderate retinopathy or worse.
+    Its digits stand for, from the first to the last: the state (graded, ungradable or waiting), the
+    outcome, the grade of the worse eye, and the probabilities of severe and of moderate retinopathy
+    or worse.
     """
     if state == "waiting":
         part = _WAITING

@@ -1,6 +1,7 @@
 """The studies as the worklist page shows them, and what people decide about them.
 
-Patients are named here, unlike in ``records``: whoever sees a patient is in the audit log.
+Unlike ``records``, this module returns the names of patients, so each view is written to the audit
+log.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class Worklist:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours(self, number: int) -> tuple[int | None, int | None]:
-        """Return the numbers of the studies before and after a study that nobody has decided on."""
+        """Return the numbers of the undecided studies before and after a study."""
         with self._open_read_only_connection() as connection:
             return find_neighbours(connection, number)
 
@@ -211,7 +212,7 @@ class Worklist:
         reason: str,
         decide_result: ResultDecision | None = None,
     ) -> None:
-        """Record a decision about a study as the person saw it, and queue what says so.
+        """Record a decision about a study, and queue the results that state the decision.
 
         The audit log gets the decision without its reason, which may name the patient: the reason
         is erased with the study.
@@ -226,8 +227,8 @@ class Worklist:
             decide_result: Makes the results for those who got the earlier ones; None sends nothing.
 
         Raises:
-            StudyChanged: The study was graded again or erased, or somebody else decided, since the
-                person saw it.
+            StudyChanged: Since the person opened the study, it was graded again, erased or decided
+                by another person.
         """
         decision = ReferralDecision(kind, outcome, grades, reason, who, time.time())
         results = self._decide_results(
@@ -252,7 +253,7 @@ class Worklist:
     def _decide_results(
         self, study: ListedStudy, changed_s: float, decide_result: ResultDecision | None
     ) -> dict[str, bytes]:
-        """Make the results before the transaction: nobody has to wait for a page to be drawn."""
+        """Make the results before the transaction, so that no writer waits for a page."""
         if decide_result is None:
             return {}
         with self._open_read_only_connection() as connection:
@@ -269,7 +270,7 @@ class Worklist:
         decided_s: float,
         decide_result: ResultDecision | None = None,
     ) -> None:
-        """Undo a decision about a study, and queue what says so.
+        """Undo a decision about a study, and queue the results that state it.
 
         Args:
             number: The study's number.
@@ -353,7 +354,7 @@ def _load_studies(
 
 
 def _lock_study_as_seen(connection: Connection, study: ListedStudy) -> None:
-    """Let nobody else decide about a study, grade or erase it; SQLite has one writer anyway.
+    """Lock a study against other decisions, grading and erasure; SQLite has one writer anyway.
 
     Raises:
         StudyChanged: It was graded again or erased, or has a new photograph, since it was read.
