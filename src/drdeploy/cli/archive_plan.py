@@ -29,7 +29,7 @@ class InstancePrices:
 
 @dataclass(frozen=True)
 class ArchivePlan:
-    """What is known before an archive is graded.
+    """The estimates that are made before an archive is graded.
 
     Attributes:
         job: The photographs.
@@ -87,7 +87,7 @@ class ArchivePlan:
         )
 
     def make_document(self) -> dict[str, Any]:
-        """Return what the plans for Ray and for Batch Transform have in common, for JSON."""
+        """Return the fields that the plans for Ray and for Batch Transform share, for JSON."""
         return {
             "photographs": self.job.photographs,
             "bytes": self.job.size_bytes,
@@ -172,7 +172,7 @@ def print_transform_plan(
     is_local: bool,
     as_json: bool,
 ) -> None:
-    """Print how long Batch Transform takes, and what its instances cost."""
+    """Print the estimated duration and cost of Batch Transform."""
     from drdeploy.hosting.sagemaker import find_instance_resources
 
     vcpu = find_instance_resources(prices.instance_type).vcpu

@@ -57,9 +57,9 @@ class TransformRun:
         place: The bucket, the role and the image.
         archive: The ``model.tar.gz``.
         endpoint_url: The address of the local service; None for AWS.
-        prices: The instance type, and what it costs.
-        options: What the user gives.
-        naming: How photographs are named.
+        prices: The instance type, and its price.
+        options: The options that the user gave.
+        naming: The rule by which photographs are named in the table.
         is_folder: Whether the photographs are in a folder of this machine.
     """
 
@@ -88,7 +88,7 @@ class TransformRun:
         *,
         is_folder: bool,
     ) -> TransformRun:
-        """Check what is given, and connect to AWS or to the local service.
+        """Check the options, and connect to AWS or to the local service.
 
         Raises:
             InvalidInput: AWS needs an option that is not given, or there is no such model.
@@ -104,7 +104,7 @@ class TransformRun:
 
     @property
     def instance_count(self) -> int:
-        """How many instances work."""
+        """The number of instances of a job."""
         return self.options.instance_count or 1
 
     @property
@@ -117,18 +117,18 @@ class TransformRun:
         """Check nothing: a job of an earlier run goes on."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
-        """Print how long the jobs take, and what they cost."""
+        """Print the estimated duration and cost of the jobs."""
         del is_all
         print_transform_plan(
             plan, self.instance_count, self.prices, is_local=self.batch.is_local, as_json=as_json
         )
 
     def abandon(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
-        """Stop the job of an earlier run, and delete what was uploaded for it."""
+        """Stop the job of an earlier run, and delete its uploaded files."""
         self._make_job(checkpoint, columns).abandon()
 
     def grade(self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns) -> None:
-        """Grade what is missing."""
+        """Grade the photographs that have no row yet."""
         from drdeploy.clinic.archive_grading.transform_job import TransformJobSettings
         from drdeploy.hosting.sagemaker import Hosting
 

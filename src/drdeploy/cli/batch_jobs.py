@@ -52,7 +52,7 @@ class ChosenJobPlace:
 def choose_job_place(
     batch: BatchTransform, bucket: str | None, role: str | None, image: str
 ) -> ChosenJobPlace:
-    """Return what the user has chosen, or what the local service has by default.
+    """Return the values that the user chose, or else the defaults of the local service.
 
     Raises:
         InvalidInput: AWS needs a bucket, a role or an image that is not given.

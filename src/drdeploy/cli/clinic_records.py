@@ -1,4 +1,4 @@
-"""``drdeploy clinic studies``, ``audit`` and ``erase``: what a clinic's records hold."""
+"""``drdeploy clinic studies``, ``audit`` and ``erase`` show, check and delete records."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class Selection:
     repeated: int = 0
 
     def notes(self, *, show_paths: bool) -> list[str]:
-        """Return notes on what was left out, without full stops at their ends."""
+        """Return notes on files that were left out, without full stops at their ends."""
         sentences = write_sentences_on_left_out_files(self.left_out, show_paths=show_paths)
         if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
             sentences.append("--names shows which files these are")
@@ -251,7 +251,7 @@ def print_rows_as_table(
 
 
 _STYLES = ("", "yellow", "red")
-"""Of graded rows, of those that need a human, and of files that failed."""
+"""The numbers of graded rows, of rows that need a human, and of files that failed."""
 
 
 _GRADE_COLUMNS = (

@@ -335,7 +335,8 @@ def refuse_options_without_effect(
     Args:
         context: The context of the command.
         parameters: The names of the parameters that have no effect.
-        why: What is so that they have no effect, after "would have no effect".
+        why: The reason why the options have no effect, which the message puts after "would have no
+            effect".
         remedy: What else to do than to omit the options.
     """
     given = list_given_options(context, parameters)
@@ -354,7 +355,7 @@ def refuse_options_beside_variables(
     Args:
         context: The context of the command, which knows what the command line holds.
         parameters: The names of the parameters.
-        described: What the file describes.
+        described: The thing that the file describes, for the message.
     """
     given = list_given_options(context, parameters)
     if given:

@@ -138,8 +138,9 @@ def run(
 ) -> None:
     """Run a study, or finish one that was interrupted.
 
-    Every answer is written to disk at once. The same command, given again, measures what is missing
-    and what does not count, and deletes what an interrupted run with --target left behind.
+    Every answer is written to disk at once. The same command, given again, measures the rows that
+    are missing or do not count, and deletes the resources that an interrupted run with --target
+    left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards

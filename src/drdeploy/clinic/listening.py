@@ -170,7 +170,7 @@ class PhotographListener:
         """Prepare a listener; nothing is opened yet.
 
         Args:
-            address: Where it listens.
+            address: The address and the port on which the listener takes photographs.
             records: The records that store the photographs.
             on_arrival: Called after each new photograph.
 

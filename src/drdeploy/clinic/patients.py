@@ -45,7 +45,7 @@ class GradedPhotograph:
     Attributes:
         dataset: The DICOM file's data elements, which name the patient.
         frame_number: The frame's number in the file, from 1.
-        eye: Which eye it shows.
+        eye: The eye that the photograph shows.
         prediction: The grade; None if the photograph cannot be graded.
         ungradable: Why there is no grade, as a sentence.
         is_unlike_training: Whether it is unlike the photographs that the grader was trained on.
@@ -64,7 +64,7 @@ class GradedEye:
     """The grades and the outcome of one eye.
 
     Attributes:
-        eye: Which eye.
+        eye: The left or the right eye.
         photographs: All of its photographs; empty if there is none.
         outcome: The outcome of the eye by the rules.
         marks: Reasons to look at the eye again.

@@ -30,7 +30,7 @@ _ENVELOPE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class PhotographQuery:
-    """Which photographs are wanted.
+    """The search for photographs.
 
     Attributes:
         first: The first day of the studies; None for all days until ``last``.

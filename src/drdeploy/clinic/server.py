@@ -138,7 +138,7 @@ class _ExchangeLimit:
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """What a server answered.
+    """The answer of a server to a request.
 
     Attributes:
         status: The status of HTTP.

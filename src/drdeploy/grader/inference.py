@@ -44,7 +44,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
-"""An orange disc of 64 pixels: what it takes to run every step once, in 789 bytes."""
+"""A picture of 789 bytes, an orange disc of 64 pixels, with which every step can run once."""
 DEFAULT_LIMITS = ImageLimits()
 
 

@@ -199,7 +199,7 @@ def write_sentences_on_left_out_files(
 
 @dataclass
 class _LeftOutGroup:
-    """What was left out for one reason: its number, the first paths, and the details."""
+    """The files left out for one reason: their number, the first paths, and the details."""
 
     count: int = 0
     first_paths: list[Path] = field(default_factory=list)
@@ -207,7 +207,7 @@ class _LeftOutGroup:
 
 
 class LeftOutSummary:
-    """Counts of what was left out, which need no more memory for a million files than for one.
+    """Counts of files that were left out; a million files need no more memory than one.
 
     Attributes:
         may_miss_photographs: Whether a path that was added may be a photograph of an eye.

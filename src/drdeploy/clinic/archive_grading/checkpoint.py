@@ -73,10 +73,10 @@ class ArchiveJob:
 
     Attributes:
         id: A random name, which is in the table too.
-        settings: What decides the rows.
+        settings: The settings on which the rows depend.
         photographs: The number of photographs.
         size_bytes: The size of those whose size is known.
-        sized_photographs: How many these are.
+        sized_photographs: The number of the photographs.
         notes: Sentences on files that were left out.
         may_miss_photographs: Whether one of these files may be a photograph.
         shard_photographs: The number of photographs in each shard but the last.

@@ -50,7 +50,7 @@ class RayArchiveJob:
         ray: The module ``ray``, connected.
         checkpoint: Where the list and the rows are.
         columns: The columns of the table.
-        names: How photographs are named.
+        names: The rule by which photographs are named in the table.
         settings: The settings of the workers.
         grade: Grades photographs in a worker.
     """

@@ -59,7 +59,7 @@ class TransformJobSettings:
         bucket: The bucket for uploads, the manifest and the answers.
         role_arn: The role with which SageMaker reads and writes.
         instance_type: The type of the instances.
-        instance_count: How many instances work.
+        instance_count: The number of instances of a job.
         concurrency: How many photographs an instance receives at once; None lets the container
             choose.
     """
@@ -87,7 +87,7 @@ class TransformArchiveJob:
         batch: The transform jobs of AWS or of the local service.
         checkpoint: Where the list and the rows are.
         columns: The columns of the table.
-        names: How photographs are named.
+        names: The rule by which photographs are named in the table.
         is_folder: Whether the photographs are in a folder of this machine.
         report_state: Called with sentences on uploads and jobs.
     """
@@ -131,7 +131,7 @@ class TransformArchiveJob:
                 self._run_job_to_its_end(pending, job, settings, report)
 
     def abandon(self) -> None:
-        """Stop the job of an earlier run, and delete what was uploaded for it."""
+        """Stop the job of an earlier run, and delete its uploaded files."""
         pending = self._load_pending_job()
         if pending is not None:
             self._batch.create_local_bucket(pending.bucket)  # of a service that began anew

@@ -50,7 +50,7 @@ class PageRenderer:
             request: The request.
             name: The template's name.
             status: The status of HTTP.
-            values: What the template shows.
+            values: The values that the template shows.
         """
         session = request.session
         if request.query_params.get("language") in LANGUAGES:

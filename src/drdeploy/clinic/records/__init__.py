@@ -6,7 +6,7 @@
 - ``photograph_store`` keeps the DICOM files, each under the hash of its content.
 - ``photograph_folder`` checks that the database and the folder belong together.
 - ``grading_lock`` lets one program at a time grade.
-- ``deliveries`` queues what is to be sent, and ``erasure`` deletes patients.
+- ``deliveries`` queues results for other servers, and ``erasure`` deletes patients.
 - ``worklist`` reads studies for the page and takes decisions; ``listing`` sorts, filters and counts
   in the database, by the columns that ``urgency`` computes.
 - ``accounts`` holds who may sign in.

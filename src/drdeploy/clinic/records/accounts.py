@@ -45,7 +45,7 @@ class ClinicAccount:
     fingerprint: str = field(default="", repr=False)
 
     def may_act_as(self, role: Role) -> bool:
-        """Return whether this person may do what a role may do."""
+        """Return whether this account has the rights of a role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 

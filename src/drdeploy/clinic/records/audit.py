@@ -30,8 +30,9 @@ def append_audit_entry(
     Args:
         connection: A connection with an open transaction.
         who: The user or the program.
-        action: What was done, for example ``receive photograph``.
-        subject: What was changed, for example the keyed hash of a study; never a patient's name.
+        action: The action, for example ``receive photograph``.
+        subject: The object of the action, for example the keyed hash of a study; never a patient's
+            name.
         details: Further facts about the action, without a patient's data.
     """
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time

@@ -53,7 +53,7 @@ class SentResults:
     Attributes:
         destination: ``archive`` or ``FHIR server``.
         state: ``queued``, ``delivered`` or ``refused``.
-        count: How many there are.
+        count: The number of deliveries in the group.
         reason: Why the destination did not take the last of them, as a sentence.
     """
 
@@ -81,7 +81,7 @@ class DeliveryQueue:
             return list(connection.execute(due).scalars())
 
     def list_of_study(self, study: int) -> list[SentResults]:
-        """Return what is sent of a study, by destination and state."""
+        """Return the deliveries of a study, by destination and state."""
         rows = (
             select(DELIVERIES.c.destination, DELIVERIES.c.state, DELIVERIES.c.reason)
             .where(DELIVERIES.c.study_id == study)
@@ -158,7 +158,7 @@ def list_results_to_decide(connection: Connection, study: int) -> dict[str, byte
 def queue_decided_results(connection: Connection, study: int, results: Mapping[str, bytes]) -> None:
     """Queue the results of a study after a decision, for those who got them before it.
 
-    What an earlier decision had queued, and is not sent yet, is not sent any more.
+    Results of an earlier decision that are still in the queue are no longer sent.
 
     Args:
         connection: A connection with the transaction of the decision.

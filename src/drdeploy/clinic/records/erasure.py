@@ -91,7 +91,7 @@ class RecordsErasure:
         return len(rows)
 
     def _empty_sqlite_log(self) -> None:
-        """Empty the log file of SQLite, which still has what was deleted.
+        """Empty the log file of SQLite, which still contains the deleted rows.
 
         Raises:
             ClinicError: Another program has read from the database all the time.

@@ -1,4 +1,4 @@
-"""Pages of the worklist: the database sorts, filters and counts, and only what is shown is read."""
+"""Read one page of the worklist; the database sorts, filters and counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ORDER = (STUDIES.c.urgency, STUDIES.c.last_received_s, STUDIES.c.id)
 
 @dataclass(frozen=True)
 class WorklistFilter:
-    """What the list shows.
+    """The chosen part, search and page of the list.
 
     Attributes:
         shown: One of :data:`SHOWN`.

@@ -282,7 +282,7 @@ class ClinicRecords:
         destinations: Iterable[tuple[str, Iterable[str]]],
         with_photographs: Iterable[str],
     ) -> bool:
-        """Record a study's grades and results, and queue what is to be sent to each destination.
+        """Record a study's grades and results, and queue the results for each destination.
 
         Args:
             study: The study, as it was when grading began.

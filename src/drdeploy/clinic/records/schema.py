@@ -121,7 +121,7 @@ DECISIONS = Table(
     Column("undone_s", Float),
     sqlite_autoincrement=True,
 )
-"""What a person decided about a study. ``kind`` is ``accept``, ``overrule`` or ``refer``.
+"""The decisions of people about studies. ``kind`` is ``accept``, ``overrule`` or ``refer``.
 
 The newest decision that was not undone counts.
 """
@@ -135,8 +135,8 @@ ACCOUNTS = Table(
     Column("password", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Who may sign in. ``role`` is ``viewer``, ``grader`` or ``administrator``; ``password`` is a
-salted hash."""
+"""The people who may sign in. ``role`` is ``viewer``, ``grader`` or ``administrator``; ``password``
+is a salted hash."""
 
 PHOTOGRAPH_FOLDERS = Table(
     "photograph_folders",
@@ -157,4 +157,5 @@ AUDIT = Table(
     Column("details", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
 )
-"""Who did what. Triggers refuse changes, and ``sha256`` covers the entry and its predecessor."""
+"""The audit log: which person did what. Triggers refuse changes, and ``sha256`` covers the entry
+and its predecessor."""

@@ -31,8 +31,8 @@ def place_study(
 
     Args:
         state: ``waiting``, ``graded`` or ``failed``.
-        outcome: What the grader suggests.
-        eyes: What the grader found in each eye.
+        outcome: The outcome that the grader suggests.
+        eyes: The grades of each eye.
         decided_outcome: The person's decision; None if there is none.
     """
     if state != "graded":  # a study that waits again has the outcome of fewer photographs

@@ -39,7 +39,7 @@ DecisionKind = Literal["accept", "overrule", "refer"]
 
 @dataclass(frozen=True)
 class ReferralDecision:
-    """What a person decided about a study.
+    """A person's decision about a study.
 
     Attributes:
         kind: Whether the suggested outcome was accepted or overruled, or the patient was referred.
@@ -69,12 +69,12 @@ class ListedStudy:
         patient: The patient's number; empty if the photographs have none.
         issuer: Who gave the number; empty if the photographs do not say.
         state: ``waiting``, ``graded`` or ``failed``.
-        outcome: What the grader suggests; empty before grading.
-        eyes: What the grader found in each eye.
-        reason: Why the study failed.
+        outcome: The outcome that the grader suggests; empty before grading.
+        eyes: The grades of each eye.
+        reason: The reason why the study could not be graded.
         received_s: When the last photograph arrived.
         graded_s: When the study was graded; 0 before.
-        decision: What a person decided about the present grading.
+        decision: The person's decision about the present grading.
     """
 
     number: int

@@ -34,7 +34,7 @@ _TEXT_SUFFIXES = frozenset({"", ".md", ".txt", ".rst"})
 
 @dataclass(frozen=True)
 class ArtifactContents:
-    """The files of an artifact, sorted by what they are for.
+    """The files of an artifact, sorted by their purpose.
 
     Attributes:
         root: The folder that contains the manifest, as ``NAME/``; empty for the top folder, and for

@@ -108,7 +108,7 @@ def read_manifest_in_archive(
 
 @dataclass(frozen=True)
 class ArchiveContents:
-    """What a verified archive holds.
+    """The contents of a verified archive.
 
     Attributes:
         manifest: Its manifest; for a SavedModel without one, the manifest of the 2023 study.

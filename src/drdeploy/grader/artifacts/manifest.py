@@ -59,7 +59,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             copies are recognised; empty if the digits are not known.
         licence: Licence of the weights.
         seed: Seed of the random numbers.
-        notes: What a user must know, in sentences.
+        notes: Notes for the user, in sentences.
     """
 
     created_at: str = ""
@@ -127,8 +127,8 @@ class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Attributes:
         chosen_on: A description of the photographs on which the thresholds were chosen.
-        temperature: What the logits were divided by to calibrate them (Guo et al., ICML 2017).
-            The network already contains the division, so its outputs are calibrated.
+        temperature: The temperature by which the logits were divided to calibrate them (Guo et al.,
+            ICML 2017). The network already contains the division, so its outputs are calibrated.
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
         operating_points: At most one operating point for each pair of name and grade.
     """
@@ -162,9 +162,10 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How a grader's probabilities were adapted to the photographs of a clinic.
 
     Attributes:
-        temperature: What the logits are divided by, beyond the division in the network.
-        grade_weights: What the probability of each grade is multiplied by; the products are divided
-            by their sum.
+        temperature: The temperature by which the logits are divided, in addition to the division in
+            the network.
+        grade_weights: The factor for the probability of each grade; the products are divided by
+            their sum.
         adapted_on: A description of the clinic's photographs.
         photographs: How many photographs the temperature, the weights and the thresholds were
             chosen on.
@@ -193,7 +194,7 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     Attributes:
         schema_version: Version of the manifest's format.
-        name: What the user calls the model, for example ``mobilenet``.
+        name: The user's name for the model, for example ``mobilenet``.
         architecture: The network, for example ``MobileNet``.
         weights: Where the weights come from.  The answers of a model with ``random`` weights mean
             nothing.

@@ -70,7 +70,8 @@ def detect_model_format(model_path: Path) -> ModelFormat:
     """Return whether a path is a SavedModel's folder or an ONNX file, whatever its name.
 
     Raises:
-        ArtifactError: The path is neither of the two; the message says what the file is.
+        ArtifactError: The path is neither an ONNX file nor a SavedModel; the message says what the
+            file is.
     """
     graph = model_path / SAVED_MODEL_NAME
     if graph.is_file():

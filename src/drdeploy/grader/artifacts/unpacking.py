@@ -1,4 +1,4 @@
-"""Unpack a stranger's archive without judging what is in it.
+"""Unpack an archive of any origin, without checking its manifest or its model.
 
 A container that is not of this project may expect any files in ``/opt/ml/model``.  The archive is
 only refused if unpacking it is not safe, or if SageMaker would refuse it too.
@@ -25,7 +25,7 @@ DEFAULT_LIMITS = ArchiveLimits()
 def unpack_archive(
     archive: Path, folder: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS
 ) -> tuple[str, ...]:
-    """Unpack an archive, and let every user read what is in it.
+    """Unpack an archive, and let every user read its files.
 
     Folders are kept, even empty ones, and executable files stay executable.  Owners are not kept,
     because the user of the container is not known here. A refused archive leaves nothing behind.

@@ -84,7 +84,7 @@ class Listing:
 
     Attributes:
         entries: One entry for each photograph.
-        notes: Sentences about what was assumed and what was not read.
+        notes: Sentences about assumptions and about columns that were not read.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
             say; empty if no groups are known.
     """
@@ -104,7 +104,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """What is known about a table of labels before its columns are read.
+    """The columns of a table of labels, before their values are read.
 
     Attributes:
         folder: The folder that the photographs' names are relative to; None is the table's folder.

@@ -117,7 +117,7 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
 
     Args:
         data: Content of the file.
-        limits: The largest size of the file, also of what a deflated file inflates to.
+        limits: The largest size of the file, and of a deflated file after decompression.
 
     Raises:
         UnsupportedImage: The object is not a photograph, or its transfer syntax is not read.

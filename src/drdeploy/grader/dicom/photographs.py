@@ -59,7 +59,7 @@ class DicomFile:
             service.infer([photograph.data])
 
     Attributes:
-        dataset: Its data elements.  They name the patient.
+        dataset: The data elements of the file.  The data elements name the patient.
         pixels: Size and format of its pixels.
         limits: How large a picture may be.
     """

@@ -45,7 +45,7 @@ class BinaryCalibration:
         observed_over_expected: The number of diseased photographs, divided by the sum of the
             probabilities; above 1, the probabilities are too low.
         intercept: What must be added to the logits so that the probabilities are right on average.
-        slope: What the logits must be multiplied by so that their spread is right.
+        slope: The factor by which the logits must be multiplied so that their spread is right.
     """
 
     expected: float | None

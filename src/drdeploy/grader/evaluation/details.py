@@ -1,4 +1,4 @@
-"""Compute what a report on a grader contains in addition to the main results."""
+"""Compute the results that a report on a grader contains in addition to the main results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TARGETS = (Grade.MODERATE, Grade.SEVERE)
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What a user can ask of an evaluation.
+    """The options of an evaluation.
 
     Attributes:
         by: ``patient``, and columns of the table of labels for subgroups.
@@ -85,7 +85,7 @@ class AdjustedCalibration:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationDetails:
-    """What a report on a grader contains in addition to the main results.
+    """The results that a report on a grader contains in addition to the main results.
 
     Attributes:
         flow: The photographs at each step.

@@ -101,8 +101,8 @@ class GraderEvaluation:
     """The evaluation of one grader on one set of photographs.
 
     Attributes:
-        grader: Which grader.
-        test_set: Which photographs.
+        grader: The grader of the cell.
+        test_set: The set of photographs of the cell.
         graded: The predictions.
         evaluation: The results.
         details: The results in addition to ``evaluation``, for example by patient and by subgroup.

@@ -29,7 +29,7 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         filter: ``graham`` subtracts the local mean colour (B. Graham, Kaggle report 2015).
         interpolation: How pixels are interpolated; every method except ``nearest`` uses
             antialiasing.
-        value_range: What the pixel values 0 and 255 become.
+        value_range: The values to which the pixel values 0 and 255 are mapped.
         channel_order: Order of the three channels that the model expects.
         mean: Value that is subtracted from each channel after scaling, in the model's channel
             order.

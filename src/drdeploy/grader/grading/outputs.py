@@ -1,4 +1,4 @@
-"""Explain what a model's outputs are if they are not what the manifest says."""
+"""Explain a model's outputs if they differ from the manifest's description."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE_VALUE = (
     "The model answers with one value per image, not with one for each class",
     "Export a model that ends in a softmax over the classes; a score needs thresholds of its own",
 )
-"""What is wrong with a regression or a single sigmoid, and the remedy."""
+"""The problem with a regression or a single sigmoid, and the remedy."""
 
 _SCORES = (
     (
@@ -69,7 +69,7 @@ def _are_percentages(rows: NDArray[np.floating]) -> bool:
 
 
 def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
-    """Return what is wrong with outputs ``(n, classes)`` that are not probabilities.
+    """Return the reason why outputs ``(n, classes)`` are not probabilities.
 
     The second text is the remedy.
     """

@@ -1,4 +1,4 @@
-"""Pack a model of any kind that can be served, with notes on what was done to the model."""
+"""Pack a model of any kind that can be served, with notes on the changes to the model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PackedModel:
 
     Attributes:
         manifest: The manifest of the packed model.
-        notes: What the user should know about the packing, in sentences.
+        notes: Notes on the packing for the user, in sentences.
     """
 
     manifest: ModelManifest

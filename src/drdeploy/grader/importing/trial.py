@@ -1,7 +1,7 @@
 """Load a model as a server would and predict with it, before it is packed.
 
-The trial shows what the model's file does not say: the size of the input, and which axis of the
-input is the channels.  The predictions show whether the model is a classifier.
+The trial finds facts that the model's file does not state: the size of the input, and which axis of
+the input is the channels.  The predictions show whether the model is a classifier.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _make_probe_images(transform: FundusTransform) -> Iterator[NDArray[np.float3
 
 
 def _refuse_predictions_unlike_manifest(manifest: ModelManifest, rows: NDArray[np.float32]) -> None:
-    """Refuse a model whose predictions are not what the manifest says."""
+    """Refuse a model whose predictions contradict the manifest."""
     count, names = rows.shape[1], manifest.classes
     if not np.all(np.isfinite(rows)):
         raise model_refusal(

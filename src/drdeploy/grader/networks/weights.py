@@ -42,7 +42,7 @@ class WeightsOrigin:
     Attributes:
         weights: ``random`` or ``imagenet``.
         source: Name of the network, and of the file of weights.
-        notes: What a user must know about the weights.
+        notes: Notes on the weights for the user.
     """
 
     weights: Weights

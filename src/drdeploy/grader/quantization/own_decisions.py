@@ -35,11 +35,12 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class OwnDecisions:
-    """What a quantized grader's manifest says about its decisions.
+    """The fields about decisions in a quantized grader's manifest.
 
     Attributes:
         clinical: Thresholds and operating points; None if the original has none.
-        temperature: What the quantized model's logits must still be divided by; 1 changes nothing.
+        temperature: The temperature by which the quantized model's logits must still be divided; 1
+            changes nothing.
         cross_fitted: The predictions, each calibrated with the temperature of other photographs.
     """
 
@@ -60,7 +61,7 @@ def choose_own_decisions(
 
     Args:
         original: The decisions of the original; only their grade thresholds are taken over, because
-            the thresholds define what a grade is.
+            the thresholds define the grades.
         quantized: Predictions of the quantized grader for every photograph of ``dataset``.
         dataset: The photographs.
         may_calibrate: Whether the model's logits can be divided by a temperature.

@@ -1,4 +1,4 @@
-"""Measure what a recalibration gains, on photographs that it was not fitted to."""
+"""Measure the gain of a recalibration, on photographs that it was not fitted to."""
 
 from __future__ import annotations
 

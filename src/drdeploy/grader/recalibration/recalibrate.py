@@ -65,7 +65,7 @@ class RecalibrationOutcome:
 
     Attributes:
         archive: The recalibrated artifact.
-        recalibration: What the new manifest says about the adaptation.
+        recalibration: The description of the adaptation in the new manifest.
         clinical: The new operating points, with cross-fitted rates.
         gain: The grader before and after, on photographs that were not used for the choices.
         left_out: The names of the clinic's photographs without a grade, with the reasons.

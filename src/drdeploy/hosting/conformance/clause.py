@@ -84,11 +84,10 @@ class Clause:
 
     Attributes:
         id: The name of the clause for programs and ``--only``; never changed.
-        title: What the clause demands, in one sentence.
+        title: The requirement of the clause, in one sentence.
         severities: How much depends on the clause for each kind of hosting; the clause does not
             apply to a kind that is missing.
-        source: The document that demands what the clause says, and from which its severities
-            follow.
+        source: The document with the requirement, from which the severities of the clause follow.
         check: Gives the verdict on an image.  ``check`` raises
             :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if the observations of
             the image do not suffice for a verdict.

@@ -1,4 +1,4 @@
-"""Check what the containers write to standard output and standard error."""
+"""Check the containers' standard output and standard error."""
 
 from __future__ import annotations
 

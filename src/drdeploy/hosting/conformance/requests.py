@@ -51,7 +51,7 @@ class Requests:
     Attributes:
         warm: The answers to ordinary requests.
         tasks: How many processes and threads the container had after the ordinary requests.
-        special: The answers to unusual requests, by the name of what was unusual.
+        special: The answers to unusual requests, by the name of the unusual part.
     """
 
     warm: tuple[ProbeAnswer, ...]

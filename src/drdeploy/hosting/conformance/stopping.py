@@ -46,7 +46,7 @@ STOPS_AT_MOST = 3
 progress, or if photographs are lost: on a busy machine the server may not have received them yet.
 Two stops with losses are the server's fault."""
 RECEIVED_AFTER_S = 0.1
-"""Seconds after which a server has certainly read what was sent."""
+"""Seconds after which a server has certainly read the bytes that were sent."""
 CLOSED_WITHIN_S = 2.0
 """Seconds for which a server may continue to accept requests after the signal, because a supervisor
 receives the signal first and passes it on to the workers."""

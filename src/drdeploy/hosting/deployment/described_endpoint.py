@@ -55,7 +55,7 @@ class ModelNetwork(BaseModel):
 
 @dataclass(frozen=True)
 class DescribedEndpoint:
-    """What a file describes: an endpoint, and the network settings of its model."""
+    """The content of a description file: an endpoint, and the network settings of its model."""
 
     endpoint: EndpointVariables
     network: dict[str, Any]

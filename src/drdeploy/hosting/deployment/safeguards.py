@@ -25,7 +25,7 @@ class Safeguards:
     Attributes:
         kms_key_arn: The key that encrypts all stored data; None means that each AWS service uses
             its own key.
-        permissions_boundary_arn: The policy that limits what the execution role may do.
+        permissions_boundary_arn: The policy that limits the rights of the execution role.
     """
 
     kms_key_arn: str | None = None

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 HELPER_TIMEOUT_S = 30.0
 NOT_FOUND = "credentials not found"
-"""What a helper prints if it has no credentials for a registry (docker-credential-helpers)."""
+"""The text that a helper prints if it has no credentials for a registry
+(docker-credential-helpers)."""
 TOKEN_USER = "<token>"  # noqa: S105  the name that stands for a token, not a secret
 ALL_REGISTRIES = "every registry"
 REFUSALS = ("unauthorized", "denied", "authentication required", "no basic auth", "401", "403")
@@ -31,7 +32,8 @@ class RegistryCredentials:
     """The credentials that were found, and the helpers that failed.
 
     Attributes:
-        by_registry: For each registry what the engine's API takes (``AuthConfig``).
+        by_registry: For each registry, the credentials as the engine's API takes them
+            (``AuthConfig``).
         failures: A sentence for each helper or entry that failed, without its full stop.
     """
 

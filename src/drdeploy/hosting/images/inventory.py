@@ -107,7 +107,7 @@ class PythonPackage:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is installed in an image.
+    """The packages and libraries in an image.
 
     Attributes:
         distribution: For example ``debian``; empty if the image does not say.
@@ -123,7 +123,7 @@ class Inventory:
 
 
 def read_inventory_of_image(engine: Engine, image: str) -> Inventory:
-    """List what is installed in an image (about a second for each gigabyte).
+    """List the packages and libraries in an image (about a second for each gigabyte).
 
     Raises:
         EngineError: There is no such image, or its files cannot be read.
@@ -132,7 +132,7 @@ def read_inventory_of_image(engine: Engine, image: str) -> Inventory:
 
 
 def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
-    """List what is installed in a file system that comes as a tar file.
+    """List the packages and libraries in a file system that comes as a tar file.
 
     Raises:
         EngineError: The data is not a tar file, or is built to be expensive to read.
@@ -158,7 +158,7 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
 
 @dataclass
 class _Files:
-    """The files of an image that say what is installed.
+    """The files of an image that list its installed packages.
 
     Attributes:
         texts: The texts of the files, by path.
@@ -276,7 +276,7 @@ def _find_python_packages(files: _Files) -> list[PythonPackage]:
 
 
 def _find_licence_in_python_metadata(fields: Message) -> tuple[str, bool]:
-    """Return what the metadata of a distribution says about its licence, and whether it is SPDX."""
+    """Return the licence in a distribution's metadata, and whether it is an SPDX expression."""
     if expression := fields["License-Expression"]:
         return str(expression), True
     # Some packages put a whole licence there.

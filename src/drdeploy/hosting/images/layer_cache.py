@@ -1,4 +1,4 @@
-"""Cache what was read from a layer under the layer's digest, because a layer never changes."""
+"""Cache the facts about a layer under the layer's digest, because a layer never changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a statement of what an image was built from: in-toto Statement v1, SLSA Provenance v1.
+"""Write the provenance of an image, its build sources: in-toto Statement v1, SLSA Provenance v1.
 
 https://slsa.dev/spec/v1.0/provenance. The statement is not signed; you can trust it only as much as
 the machine that built the image. To sign the file with the statement, use ``ssh-keygen -Y sign``.
@@ -31,7 +31,7 @@ LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "
 def write_sbom_and_provenance(
     engine: Engine, name: ImageName, image: ImageRef, folder: Path
 ) -> tuple[Path, Path]:
-    """Write the bill of materials of an image, and the statement of what it was built from.
+    """Write the bill of materials of an image, and its provenance statement.
 
     The files are ``TAG.cdx.json`` and ``TAG.provenance.json``, for example ``lean.cdx.json``.
 
@@ -52,7 +52,7 @@ def write_sbom_and_provenance(
 def make_provenance_statement(
     engine: Engine, name: ImageName, image: ImageRef, sbom_name: str, sbom: bytes
 ) -> dict[str, Any]:
-    """Return the statement of what an image was built from.
+    """Return the provenance statement of an image.
 
     Args:
         engine: The engine that built the image.

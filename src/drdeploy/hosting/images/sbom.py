@@ -27,7 +27,7 @@ _PROPERTY = "drdeploy:"
 
 
 def make_sbom_of_image(engine: Engine, image: str) -> dict[str, Any]:
-    """Return the bill of materials of an image: what is installed in it.
+    """Return the bill of materials of an image, which lists its packages and libraries.
 
     Raises:
         EngineError: There is no such image, or its files cannot be read.
@@ -47,7 +47,7 @@ def make_sbom_from_inventory(
     Args:
         image: Its name and tag.
         config: Its description as ``docker inspect`` prints it.
-        inventory: What is installed in it.
+        inventory: The packages and libraries in the image.
     """
     image_id = _add_sha256_prefix(str(config["Id"]))
     labels = dict(config.get("Config", {}).get("Labels") or {})

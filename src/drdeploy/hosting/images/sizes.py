@@ -36,12 +36,12 @@ class ImageSize:
 
     @property
     def size_bytes(self) -> int:
-        """The unpacked size of all layers, which is what the image takes on disk."""
+        """The unpacked size of all layers, which the image takes on disk."""
         return sum(layer.size_bytes for layer in self.layers)
 
     @property
     def compressed_bytes(self) -> int:
-        """The compressed size of all layers, which is what a registry stores and a host pulls."""
+        """The compressed size of all layers, which a registry stores and a host pulls."""
         return sum(layer.compressed_bytes for layer in self.layers)
 
     @cached_property

@@ -119,15 +119,15 @@ _CONTENTS: Final = (
         "Copy the file again",
     ),
 )
-"""What a file may be that has the name of a photograph or a table: its first bytes, what it is, and
-the remedy."""
+"""Other formats of files that are named like a photograph or a table: the first bytes, the format,
+and the remedy."""
 
 
 class OtherContent(NamedTuple):
-    """What a file is that is neither the expected photograph nor the expected table.
+    """The format of a file that is not the expected photograph or table.
 
     Attributes:
-        noun: What the file is, for example "a web page".
+        noun: The format, for example "a web page".
         remedy: What to do.
     """
 
@@ -136,7 +136,7 @@ class OtherContent(NamedTuple):
 
 
 def find_other_content(data: bytes) -> OtherContent | None:
-    """Return what a file is if it has only the name of a photograph or table; else None."""
+    """Return the format of a file that has only the name of a photograph or table; else None."""
     head = data[:HEAD_BYTES]
     found = (OtherContent(noun, to_do) for start, noun, to_do in _CONTENTS if start.match(head))
     return next(found, None)

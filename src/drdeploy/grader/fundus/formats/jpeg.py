@@ -110,7 +110,7 @@ def check_and_reduce_tiff_tables(data: bytes) -> bytes:
 
 
 def remove_jpeg_metadata(data: bytes) -> bytes:
-    """Return a JPEG with only what its pixels need: no comment, EXIF, thumbnail or profile.
+    """Return a JPEG without segments that its pixels do not need, such as EXIF and profiles.
 
     The compressed pixels stay as they are.
 

@@ -1,4 +1,4 @@
-"""Make the tables of those who may sign in, and of what they decide."""
+"""Make the tables of accounts and of decisions."""
 
 import sqlalchemy as sa
 from alembic import op
