@@ -128,6 +128,22 @@ def test_pages_of_a_stream_go_forwards_and_backwards(logs, group):
     assert texts(page()) == [f"line {place}" for place in range(6, 10)]
 
 
+@pytest.mark.parametrize(
+    ("operation", "named"),
+    [
+        ("filter_log_events", {"logStreamNames": ["s", "absent"]}),
+        ("get_log_events", {"logStreamName": "absent"}),
+        ("delete_log_stream", {"logStreamName": "absent"}),
+    ],
+)
+def test_a_stream_that_does_not_exist_is_an_error_and_not_an_empty_answer(
+    logs, group, operation, named
+):
+    with pytest.raises(logs.exceptions.ResourceNotFoundException) as caught:
+        getattr(logs, operation)(logGroupName=group, **named)
+    assert caught.value.response["Error"]["Message"] == "The specified log stream does not exist."
+
+
 def test_a_group_is_also_named_by_its_arn(logs, group):
     (found,) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     answer = logs.filter_log_events(logGroupIdentifier=found["arn"].removesuffix(":*"))

@@ -126,6 +126,45 @@ def test_an_overlooked_member_is_refused_by_its_name(
     assert member in error["Message"]
 
 
+@pytest.mark.parametrize("filler", ["", "Tags.member.1.Value=" + "x" * (2 << 20) + "&"])
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_an_overlooked_member_is_found_wherever_moto_reads_members(place, filler):
+    text = f"Action=CreateUser&UserName=u&{filler}PermissionsBoundary=arn"
+    headers = Message()
+    headers["Content-Type"] = "application/x-www-form-urlencoded; charset=utf-8"
+    body = text.encode() if place == "form" else b""
+    target = f"/?{text}" if place == "query" else "/"
+    request = ServiceRequest("POST", target, headers, io.BytesIO(body), len(body))
+    with pytest.raises(ApiError, match="PermissionsBoundary of CreateUser"):
+        refuse_overlooked_members("iam", request)
+    assert request.body.read() == body
+
+
+def test_an_action_in_a_query_string_is_refused_like_one_in_a_form(aws):
+    made = client("iam", aws.url)
+    made.meta.events.register("before-sign.iam.CreateUser", move_form_to_query)
+    status, error = refused(made.create_user, UserName="u", PermissionsBoundary="a" * 20)
+    assert 400 <= status < 500
+    assert "PermissionsBoundary of CreateUser" in error["Message"]
+
+
+def move_form_to_query(request, **_):
+    request.method = "GET"
+    request.params, request.data = dict(request.data), {}
+
+
+@pytest.mark.parametrize(
+    "member", [{"Tags": [{"Key": "team", "Value": "eyes"}]}, {"TransitiveTagKeys": ["team"]}]
+)
+def test_session_tags_are_refused_with_what_to_do_instead(aws, member):
+    sts = client("sts", aws.url)
+    role = "arn:aws:iam::123456789012:role/r"
+    status, error = refused(sts.assume_role, RoleArn=role, RoleSessionName="me", **member)
+    assert status == 400
+    assert f"{next(iter(member))} of AssumeRole. Leave it out" in error["Message"]
+    assert "iam:SimulateCustomPolicy" in error["Message"]
+
+
 def test_a_member_that_asks_for_nothing_is_accepted(aws):
     kms = client("kms", aws.url)
     key = kms.create_key()["KeyMetadata"]["KeyId"]
@@ -205,6 +244,23 @@ def test_a_damaged_object_and_a_key_that_is_none_are_refused(aws, stated, code):
     status, error = refused(aws.s3.put_object, Bucket="models", Key="bad", Body=b"x", **stated)
     assert (status, error["Code"]) == (400, code)
     assert "bad" not in [one["Key"] for one in aws.s3.list_objects(Bucket="models")["Contents"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("disable_key", "KMS.DisabledException"),
+        ("schedule_key_deletion", "KMS.KMSInvalidStateException"),
+    ],
+)
+def test_an_object_is_not_encrypted_with_a_key_that_kms_would_not_use(aws, change, code):
+    aws.put_archive()
+    kms = client("kms", aws.url)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    getattr(kms, change)(KeyId=key)
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    status, error = refused(aws.s3.put_object, Bucket="models", Key="no", Body=b"x", **encryption)
+    assert (status, error["Code"]) == (400, code)
 
 
 def test_an_object_with_its_digests_is_stored(aws):

@@ -39,6 +39,10 @@ def install_operations() -> None:
         (models, "EventMessageFilter", _PatternOfMoto),
         (models.LogsBackend, "_find_log_group", _find_group),
         (responses.LogsResponse, "filter_log_events", _filter_log_events),
+        *(
+            (models.LogGroup, name, _refuse_absent_stream(getattr(models.LogGroup, name)))
+            for name in ("get_log_events", "delete_log_stream")
+        ),
     )
     for owner, name, value in replaced:
         setattr(owner, name, value)
@@ -113,6 +117,26 @@ def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = No
     return group
 
 
+def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of a log group that names the stream if the stream does not exist.
+
+    moto says that the group does not exist, although it does.
+    """
+
+    def refuse_or_work(group: Any, log_stream_name: str, *values: Any, **named: Any) -> Any:
+        _check_streams_exist(group, [log_stream_name])
+        return work(group, log_stream_name, *values, **named)
+
+    return refuse_or_work
+
+
+def _check_streams_exist(group: Any, names: Sequence[str]) -> None:
+    from moto.logs.exceptions import ResourceNotFoundException
+
+    if any(name not in group.streams for name in names):
+        raise ResourceNotFoundException("The specified log stream does not exist.")
+
+
 def _filter_log_events(response: Any) -> str:
     from moto.logs.exceptions import InvalidParameterException
 
@@ -123,6 +147,7 @@ def _filter_log_events(response: Any) -> str:
         raise InvalidParameterException(
             msg="logStreamNames and logStreamNamePrefix are mutually exclusive."
         )
+    _check_streams_exist(group, names or [])
     limit = int(get("limit") or EVENTS_MAX)
     if not 1 <= limit <= EVENTS_MAX:
         raise InvalidParameterException(msg=f"limit must be 1 to {EVENTS_MAX}.")

@@ -97,6 +97,14 @@ OVERLOOKED_HEADERS = frozenset(
     }
 )
 """The headers of S3 that moto overlooks."""
+REMEDIES: Mapping[str, str] = {
+    "sts": (
+        "Leave it out: nothing here asks who is in a session, so the session may do the same "
+        "with it and without it. To test what a tag or a policy allows, use "
+        "iam:SimulateCustomPolicy"
+    )
+}
+"""What to do instead, by the signing name of the service, if it is more than to leave it out."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
 """Members that name an account, and ask for nothing if it is the only account that there is."""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
@@ -116,10 +124,11 @@ def refuse_overlooked_members(service: str, request: ServiceRequest) -> None:
         _refuse_overlooked_headers(request)
         return
     overlooked = OVERLOOKED.get(service, {}).get(operation := name_action(request), frozenset())
-    members = _list_members_with_effect(request) if overlooked else {}
+    members = list_members_with_effect(request) if overlooked else {}
     for name in sorted(overlooked & members.keys()):
         if name not in OWNER_MEMBERS or members[name] != ACCOUNT:
-            raise make_not_served_error(f"{name} of {operation}")
+            remedy = REMEDIES.get(service, f"Leave {name} out")
+            raise make_not_served_error(f"{name} of {operation}. {remedy}")
 
 
 def _refuse_overlooked_headers(request: ServiceRequest) -> None:
@@ -131,11 +140,13 @@ def _refuse_overlooked_headers(request: ServiceRequest) -> None:
             raise make_not_served_error(f"the header {name}")
 
 
-def _list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
-    """Return the members of a request that ask for something."""
-    form = read_form(request)
-    if form:
-        return {name.partition(".")[0]: values[-1] for name, values in parse_qs(form).items()}
+def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
+    """Return the members of a request that ask for something.
+
+    They stand in the query string, in a form, or in a JSON document.
+    """
+    form = parse_qs(read_form(request))
+    members = {name.partition(".")[0]: values[-1] for name, values in form.items()}
     request.body.seek(0)
     try:
         document = parse_json(request.body.read() or b"{}")
@@ -145,4 +156,4 @@ def _list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
         request.body.seek(0)
     # false, null and nothing ask for nothing.
     given = document.items() if isinstance(document, dict) else ()
-    return {name: value for name, value in given if value}
+    return members | {name: value for name, value in given if value}

@@ -34,8 +34,12 @@ from drdeploy.hosting.local.api.asynchronous_invocations import (
 from drdeploy.hosting.local.api.control_plane import ControlPlane
 from drdeploy.hosting.local.api.failure_log import FailureLog
 from drdeploy.hosting.local.api.invocations import InvocationLogs, Invocations
+from drdeploy.hosting.local.api.key_states import refuse_unusable_keys
 from drdeploy.hosting.local.api.log_groups import drop_expired_events, make_group_condition
-from drdeploy.hosting.local.api.overlooked_members import refuse_overlooked_members
+from drdeploy.hosting.local.api.overlooked_members import (
+    list_members_with_effect,
+    refuse_overlooked_members,
+)
 from drdeploy.hosting.local.api.refusals import (
     make_error_response,
     make_signature_refusal_response,
@@ -44,6 +48,7 @@ from drdeploy.hosting.local.api.s3_digests import refuse_wrong_digest
 from drdeploy.hosting.local.api.scaling import find_scaled_variant, refuse_scaling_without_effect
 from drdeploy.hosting.local.api.signatures import SignatureRefused, SignatureVerifier, SignedClaim
 from drdeploy.hosting.local.api.unserved_actions import (
+    API_BODY_BYTES_MAX,
     name_action,
     name_runtime_operation,
     refuse_unserved_action,
@@ -60,7 +65,7 @@ from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
 from drdeploy.hosting.local.registry.routes import ImageRegistry, make_login_required_response
 from drdeploy.hosting.local.resource_store import AccountRegion
 from drdeploy.hosting.sagemaker import DEFAULT_REGION, api_limits
-from drdeploy.units import GIB, MIB
+from drdeploy.units import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,8 +88,6 @@ INVOCATION_PATH = re.compile(rf"/endpoints/([^/]+)/(invocations|{ASYNCHRONOUS}|{
 PORT = re.compile(r":\d*$")
 AMZ_JSON = "application/x-amz-json-1.1"
 
-API_BODY_BYTES_MAX = 16 * MIB
-"""Bytes of the longest request body, except for S3; no API has longer requests."""
 OBJECT_BYTES_MAX = 5 * GIB
 """Bytes of the longest object in one request to S3 (Amazon S3 API, ``PutObject``)."""
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
@@ -258,6 +261,9 @@ class ApiRouter:
         refuse_overlooked_members(addressed.service, request)
         if addressed.service == "s3":
             self._check_s3_request(addressed.region, request)
+        if addressed.service == "kms":
+            keys = self._aws.list_used_keys(addressed.region, list_members_with_effect(request))
+            refuse_unusable_keys(name_action(request), keys)
         if addressed.service == "application-autoscaling":
             self._check_scaling_request(addressed.region, request)
         answer = refuse_unserved_action(
@@ -284,9 +290,9 @@ class ApiRouter:
         """Refuse an object that is damaged, or would be encrypted with a key that is none."""
         refuse_wrong_digest(request)
         key = request.headers.get(KMS_KEY_HEADER)
-        problem = self._aws.find_problem_with_key(region, key) if key else ""
+        problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")
         if problem:
-            raise ApiError("KMS.NotFoundException", f"The KMS key {key} {problem}.")
+            raise ApiError(f"KMS.{code}", f"The KMS key {key} {problem}.")
 
     def _check_scaling_request(self, region: str, request: ServiceRequest) -> None:
         value = _read_json_body(request)

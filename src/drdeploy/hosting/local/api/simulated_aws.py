@@ -6,6 +6,7 @@ Besides this module, only ``registry.manifests`` reads data of moto (ECR).
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import threading
@@ -20,11 +21,13 @@ from drdeploy.files import CHUNK_BYTES
 from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.api import (
     cloudwatch,
+    key_states,
     log_groups,
     scaling,
     scaling_operations,
     served_operations,
 )
+from drdeploy.hosting.local.api.key_states import DISABLED, INVALID_STATE, KmsKey
 from drdeploy.hosting.local.api.policy_simulator import (
     SIMULATIONS,
     Principal,
@@ -36,7 +39,7 @@ from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from drdeploy.hosting.local.endpoints.instance_logs import LogStreamName
     from drdeploy.hosting.local.instances.instance import LogLine
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 PARTITION = "aws"
 SUBSCRIBER_TIMEOUT_S = 5.0
 """Seconds that the web server of a subscriber of SNS may take to accept, and to answer."""
+KEY_MEMBERS = ("KeyId", "TargetKeyId", "SourceKeyId", "DestinationKeyId")
+"""The members of KMS's operations that name a key."""
 NOTHING = '{"Statement": []}'
 """A policy that allows nothing."""
 
@@ -294,15 +299,34 @@ class SimulatedAws:
             region: The region in which the key is looked up.
             key_id: Id, ARN, alias or ARN of an alias.
         """
+        return self.find_problem_and_code_of_key(region, key_id)[0]
+
+    def find_problem_and_code_of_key(self, region: str, key_id: str) -> tuple[str, str]:
+        """Return why a KMS key cannot encrypt, and the code of KMS for it; both empty if it can."""
         self.import_moto()
         key = self._find_kms_key(region, key_id)
         if key is None:
-            return f"does not exist in {region}"
+            return f"does not exist in {region}", "NotFoundException"
         if key.key_state != "Enabled":
-            return f"cannot be used: its state is {key.key_state}"
+            code = DISABLED if key.key_state == "Disabled" else INVALID_STATE
+            return f"cannot be used: its state is {key.key_state}", code
         if key.key_spec != "SYMMETRIC_DEFAULT":
-            return f"cannot be used: it is not a symmetric key for encryption ({key.key_spec})"
-        return ""
+            spec = f"it is not a symmetric key for encryption ({key.key_spec})"
+            return f"cannot be used: {spec}", "InvalidKeyUsageException"
+        return "", ""
+
+    def list_used_keys(self, region: str, members: Mapping[str, Any]) -> list[KmsKey]:
+        """Return the existing keys that a request to KMS names, or whose ciphertext it holds."""
+        self.import_moto()
+        from moto.kms.utils import KEY_ID_LEN
+
+        named = [members.get(name) for name in KEY_MEMBERS]
+        # moto writes the id of the key before the ciphertext. What is no base64, moto refuses.
+        with contextlib.suppress(ValueError):
+            ciphertext = base64.b64decode(str(members.get("CiphertextBlob") or ""))
+            named.append(ciphertext[:KEY_ID_LEN].decode())
+        found = [self._find_kms_key(region, name) for name in named if name and isinstance(name, str)]
+        return [KmsKey(key.arn, key.key_state) for key in found if key is not None]
 
     def _find_kms_key(self, region: str, key_id: str) -> Any:
         """Return moto's key with an id, ARN, alias or ARN of an alias; None if there is none."""
@@ -406,6 +430,7 @@ def _fill_gaps_in_moto() -> None:
         vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 
     _limit_wait_for_subscribers()
+    key_states.install_operations()
     scaling.install_operations()
     scaling_operations.install_operations()
 

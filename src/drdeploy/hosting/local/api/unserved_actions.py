@@ -20,6 +20,7 @@ from drdeploy.hosting.local.api_errors import (
     make_unknown_operation_error,
     make_validation_error,
 )
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,8 @@ S3_SUBRESOURCES_SERVED = frozenset(
 the bucket, or creates an object, and reports success."""
 
 RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
-FORM_BYTES_MAX = 1 << 20
+API_BODY_BYTES_MAX = 16 * MIB
+"""Bytes of the longest request body, except for S3; no API has longer requests."""
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """A character that is none of XML's (XML 1.0, 2.2)."""
@@ -160,13 +162,20 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
 
 
 def read_form(request: ServiceRequest) -> str:
-    """Return the form in a request's body; empty if there is none."""
-    if "x-www-form-urlencoded" not in (request.headers.get("Content-Type") or ""):
-        return ""
+    """Return what a request states in its query string and in the form in its body.
+
+    The whole form is read, because moto reads the whole of it: what stands behind a part that is
+    checked would be carried out unchecked.
+    """
+    query = request.target.partition("?")[2]
+    is_form = "x-www-form-urlencoded" in (request.headers.get("Content-Type") or "")
+    # An object of S3 may have this content type, which curl sends, and 5 GiB.
+    if not is_form or request.length_bytes > API_BODY_BYTES_MAX:
+        return query
     request.body.seek(0)
-    form = request.body.read(FORM_BYTES_MAX).decode("latin-1")
+    form = request.body.read().decode("latin-1")
     request.body.seek(0)
-    return form
+    return "&".join(filter(None, (query, form)))
 
 
 def name_action(request: ServiceRequest) -> str:
@@ -177,8 +186,7 @@ def name_action(request: ServiceRequest) -> str:
     rpc = RPC_PATH.search(request.path)
     if rpc:
         return rpc[1]
-    texts = [request.target.partition("?")[2], read_form(request)]
-    found = re.search(r"(?:^|&)Action=(\w+)", "&".join(texts))
+    found = re.search(r"(?:^|&)Action=(\w+)", read_form(request))
     return found[1] if found else f"{request.method} {request.path}"
 
 
