@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,6 +234,19 @@ def test_what_curl_stores_is_pulled_and_graded(archive, tmp_path):
     assert graded.exit_code == 0, graded.output
     (found,) = json.loads(graded.stdout)["patients"]
     assert found["eyes"]["left"]["gradable"] == 1
+
+
+def test_a_pull_ends_before_it_fills_the_disk(archive, camera_roll, tmp_path, monkeypatch):
+    free = iter([2**30, 2**30 - 1, 2**30, 2**30])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    days = ["--until", "2020-01-04"]
+    ended = pull(archive, tmp_path, *days)
+    assert isinstance(ended.exception, ClinicError)
+    assert "less than 1 GiB of free space" in str(ended.exception)
+    assert "run the same command again" in str(ended.exception)
+    assert len([*tmp_path.iterdir()]) == 1
+    assert pull(archive, tmp_path, *days).exit_code == 0
+    assert len([*tmp_path.iterdir()]) == len(camera_roll)
 
 
 def test_a_pull_goes_on_where_it_was(archive, camera_roll, tmp_path, monkeypatch):

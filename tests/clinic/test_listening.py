@@ -71,6 +71,41 @@ def test_a_peer_that_falls_silent_is_cut_off_and_the_listener_stops(records, qui
     assert not [one for one in threading.enumerate() if "AcceptorThread" in one.name]
 
 
+def test_a_listener_that_ends_closes_what_has_asked_for_nothing_and_aborts_the_rest(
+    records, monkeypatch
+):
+    """PS3.8 knows no abort before an association is requested: a thread of the library ended."""
+    faults = []
+    monkeypatch.setattr(threading, "excepthook", faults.append)
+    before = set(threading.enumerate())
+    listener = PhotographListener(ListeningAddress(port=0), records)
+    entity = AE(ae_title="CAMERA")
+    entity.add_requested_context(VERIFICATION)
+    with listener:
+        silent = socket.create_connection(("127.0.0.1", listener.port))
+        association = entity.associate("127.0.0.1", listener.port, ae_title="DRDEPLOY")
+        wait_until(lambda: "Sta2" in states_of(listener))
+        assert sorted(states_of(listener)) == ["Sta2", "Sta6"]
+    assert is_closed(silent)
+    silent.close()
+    association.join(60)
+    assert association.is_aborted
+    wait_until(lambda: set(threading.enumerate()) <= before)
+    assert [one.exc_value for one in faults] == []
+
+
+def states_of(listener):
+    """The states of PS3.8, 9.2, that the associations are in."""
+    return [one.dul.state_machine.current_state for one in listener._entity.active_associations]
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_connections_that_are_closed_at_once_take_no_place(records):
     with PhotographListener(ListeningAddress(port=0), records) as listener:
         for _ in range(listening.ASSOCIATIONS_MAX + 5):

@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from drdeploy.cli.console import err, print_line, print_note
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.files import delete_abandoned_temporary_files, write_file_atomically
 
 _Day = datetime | None
@@ -52,8 +52,9 @@ def pull(
     """Fetch photographs from an archive into a folder.
 
     A file that is in the folder is not fetched again, so that an interrupted pull continues
-    where it was. Files are named by a hash. The exit status is 1 if a file cannot be fetched, or if
-    the archive has more files than the limit.
+    where it was. It ends when the disk has less than 1 GiB of free space. Files are named by a
+    hash. The exit status is 1 if a file cannot be fetched, or if the archive has more files than
+    the limit.
     """
     from drdeploy.clinic.retrieval import (
         PhotographQuery,
@@ -78,6 +79,7 @@ def pull(
     failures = 0
     with Progress(console=err, transient=True) as progress:
         for one in progress.track(wanted, description="fetching"):
+            _refuse_full_disk(folder)
             content = fetch_archived_file(url, one)
             if isinstance(content, str):
                 failures += 1
@@ -93,3 +95,14 @@ def pull(
         print_note(f"the archive has more than {limit} files for this query; see --limit")
     if failures or len(found) > limit:
         raise typer.Exit(1)
+
+
+def _refuse_full_disk(folder: Path) -> None:
+    from drdeploy.clinic.disk_space import FREE_BYTES_MIN, is_disk_full
+
+    if is_disk_full(folder):
+        raise ClinicError(
+            f"The disk has less than {FREE_BYTES_MIN / 1024**3:g} GiB of free space",
+            where=str(folder),
+            remedy="Free some space, and run the same command again: it continues where it stopped",
+        )

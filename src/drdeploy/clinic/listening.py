@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import shutil
 import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from drdeploy.clinic.disk_space import is_disk_full
 from drdeploy.clinic.patients import check_identifiers, identify_patient
 from drdeploy.errors import (
     ClinicError,
@@ -51,8 +51,6 @@ PDU_BYTES_MAX = 1024**2
 COMMAND_BYTES_MAX = 16 * 1024
 """A larger command set ends the association. The command set of C-STORE has a few hundred bytes,
 and the library takes minutes to read one of a few megabytes."""
-FREE_BYTES_MIN = 1024**3
-"""No photograph is accepted when the disk has less free space than this."""
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 """Statuses of C-STORE (PS3.4, B.2.3)."""
@@ -234,6 +232,12 @@ class PhotographListener:
 
     def __exit__(self, *_: object) -> None:
         """Close the port; associations in progress are aborted, and their peers send again."""
+        self._server.shutdown()  # first, or a connection could come between
+        for association in self._entity.active_associations:
+            # PS3.8, table 9-10, knows no abort by the user before an association is requested: the
+            # library's thread would end with InvalidEventError, and leave the connection open.
+            if not association.is_established:
+                _close_connection(association)
         self._entity.shutdown()
 
     @property
@@ -253,7 +257,7 @@ class PhotographListener:
                 return _make_refusal(
                     answer, CANNOT_UNDERSTAND, "No Image Laterality: which eye is shown?"
                 )
-            if shutil.disk_usage(self._records.store.folder.parent).free < FREE_BYTES_MIN:
+            if is_disk_full(self._records.store.folder.parent):
                 return _make_refusal(answer, OUT_OF_RESOURCES, "The disk is full.")
             is_new = self._records.add_photograph(
                 content,
@@ -315,7 +319,7 @@ class PhotographListener:
                 else f"the photograph is larger than {MESSAGE_BYTES_MAX} bytes"
             )  # fmt: skip
             _log.warning("an association was cut off: %s", why)
-            _close_connection(event)
+            _close_connection(event.assoc)
             # Otherwise the library would read nevertheless what has arrived.
             unit.presentation_data_value_items.clear()
 
@@ -325,7 +329,7 @@ class PhotographListener:
         # that does not would fill the memory with photographs that wait.
         if event.assoc.dimse.msg_queue.qsize():
             _log.warning("an association was cut off: it does not wait for answers")
-            _close_connection(event)
+            _close_connection(event.assoc)
 
     def _clean_up_after_connection(self, event: evt.Event) -> None:
         self._forget_progress(event)
@@ -338,9 +342,9 @@ class PhotographListener:
             self._progress.pop(id(event.assoc), None)
 
 
-def _close_connection(event: evt.Event) -> None:
+def _close_connection(association: Any) -> None:
     """Close the socket; the library ends the association as after a broken connection."""
-    wrapper = event.assoc.dul.socket
+    wrapper = association.dul.socket
     if wrapper is not None:
         wrapper.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import pydicom
 from PIL import Image
 
-from drdeploy.clinic.listening import FREE_BYTES_MIN
+from drdeploy.clinic.disk_space import is_disk_full
 from drdeploy.clinic.ophthalmic_photograph import EncodedPixels, encode_ophthalmic_photograph
 from drdeploy.clinic.patients import check_identifiers, identify_patient
 from drdeploy.errors import ClinicError, MalformedRequest, RequestRefused, UnsupportedImage
@@ -88,7 +87,7 @@ def receive_photograph(
             raise DetailsMissing("eye")
         file.dataset.ImageLaterality = _SIDES[eye]
         content = _encode_changed_dicom_file(file)
-    if shutil.disk_usage(records.store.folder.parent).free < FREE_BYTES_MIN:
+    if is_disk_full(records.store.folder.parent):
         raise ClinicError("The disk is full", where="the clinic's records")
     return records.add_photograph(
         content,
