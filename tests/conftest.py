@@ -129,6 +129,25 @@ def engine() -> Engine:
     return found
 
 
+@pytest.fixture(scope="module")
+def local_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a local service with a state of its own, which runs processes."""
+    from drdeploy.hosting.local import LocalService
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(tmp_path_factory.mktemp("home")))
+        with LocalService(0, isolation="process") as service:
+            yield service.url
+
+
+@pytest.fixture(scope="module")
+def tiny_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of a tiny model, for onnxruntime."""
+    from tiny_models import onnx_artifact
+
+    return onnx_artifact(tmp_path_factory.mktemp("tiny")).with_name("model.tar.gz")
+
+
 @pytest.fixture(scope="session")
 def ladder_image(engine: Engine) -> Callable[..., str]:
     """``drdeploy:NAME`` by name (and platform), built from this checkout once per session."""

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 from local_aws import Aws
 from photographs import photograph
-from tiny_models import onnx_artifact
 from typer.testing import CliRunner
 
 if find_spec("pyarrow") is None and os.environ.get("CI") != "true":
@@ -28,7 +27,6 @@ from drdeploy.clinic.archive_grading.planning import MeasuredPhotographs
 from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
 from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
 from drdeploy.errors import ClinicError, InvalidInput
-from drdeploy.hosting.local import LocalService
 from drdeploy.hosting.sagemaker import BatchTransform, PriceSheet
 from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 
@@ -41,20 +39,6 @@ CONTENTS = {
     "empty.jpg": b"",
     "text.jpg": b"no photograph",
 }
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
-        with LocalService(0, isolation="process") as service:
-            yield service.url
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return onnx_artifact(tmp_path_factory.mktemp("tiny")).with_name("model.tar.gz")
 
 
 @pytest.fixture
@@ -70,10 +54,10 @@ def run(*words):
     return CliRunner().invoke(build_app(), [str(word) for word in words])
 
 
-def transform(source, table, archive, url, *more):
+def transform(source, table, tiny_archive, local_url, *more):
     return (
-        *("archive", "grade", source, "--out", table, "--artifact", archive),
-        *("--on", "batch-transform", "--endpoint-url", url, *more),
+        *("archive", "grade", source, "--out", table, "--artifact", tiny_archive),
+        *("--on", "batch-transform", "--endpoint-url", local_url, *more),
     )
 
 
@@ -81,9 +65,9 @@ def read_rows(table):
     return {row["image"].rpartition("/")[2]: row for row in pq.read_table(table).to_pylist()}
 
 
-def read_graded(folder, archive, tmp_path):
+def read_graded(folder, tiny_archive, tmp_path):
     file = tmp_path / "grades.csv"
-    run("grade", folder, "--artifact", archive, "--csv", file, "--names")
+    run("grade", folder, "--artifact", tiny_archive, "--csv", file, "--names")
     with file.open(newline="") as lines:
         return {row["image"].rpartition("/")[2]: row for row in csv.DictReader(lines)}
 
@@ -98,35 +82,35 @@ def without_times(row):
     return {name: as_csv_text(cell) for name, cell in row.items() if not name.endswith("_s")}
 
 
-def list_jobs(url):
-    return Aws.at(url).sagemaker.list_transform_jobs()["TransformJobSummaries"]
+def list_jobs(local_url):
+    return Aws.at(local_url).sagemaker.list_transform_jobs()["TransformJobSummaries"]
 
 
-def list_objects(url, bucket="drdeploy"):
-    found = Aws.at(url).s3.list_objects_v2(Bucket=bucket, Prefix="batch/").get("Contents", [])
+def list_objects(local_url, bucket="drdeploy"):
+    found = Aws.at(local_url).s3.list_objects_v2(Bucket=bucket, Prefix="batch/").get("Contents", [])
     return [one["Key"] for one in found]
 
 
-def test_the_rows_of_a_folder_are_those_of_grade(url, archive, eyes, tmp_path):
+def test_the_rows_of_a_folder_are_those_of_grade(local_url, tiny_archive, eyes, tmp_path):
     table = tmp_path / "t.parquet"
-    done = run(*transform(eyes, table, archive, url, "--names", "--json"))
+    done = run(*transform(eyes, table, tiny_archive, local_url, "--names", "--json"))
     assert done.exit_code == 1, done.output  # three files are no photographs
     counts = json.loads(done.stdout)
     assert (counts["rows"], counts["graded"], counts["failed"]) == (9, 6, 3)
-    rows, graded = read_rows(table), read_graded(eyes, archive, tmp_path)
+    rows, graded = read_rows(table), read_graded(eyes, tiny_archive, tmp_path)
     assert list(rows["0.jpg"]) == list(graded["0.jpg"])
     assert {name: without_times(row) for name, row in rows.items()} == {
         name: without_times(row) for name, row in graded.items()
     }
     assert rows["0.jpg"]["predict_s"] > 0
-    assert not any("/input" in key for key in list_objects(url))
+    assert not any("/input" in key for key in list_objects(local_url))
     assert not list(tmp_path.glob("*.parts"))
 
 
-def test_photographs_have_the_hashed_names_of_grade(url, archive, eyes, tmp_path):
+def test_photographs_have_the_hashed_names_of_grade(local_url, tiny_archive, eyes, tmp_path):
     table, graded = tmp_path / "t.parquet", tmp_path / "grades.csv"
-    run(*transform(eyes, table, archive, url))
-    run("grade", eyes, "--artifact", archive, "--csv", graded)
+    run(*transform(eyes, table, tiny_archive, local_url))
+    run("grade", eyes, "--artifact", tiny_archive, "--csv", graded)
     with graded.open(newline="") as lines:
         assert {row["image"] for row in csv.DictReader(lines)} == set(read_rows(table))
 
@@ -157,10 +141,12 @@ main()
 
 
 @pytest.mark.parametrize("where", ["start", "wait", "write_rows"])
-def test_a_run_that_is_killed_goes_on_with_its_job(where, url, archive, eyes, tmp_path):
+def test_a_run_that_is_killed_goes_on_with_its_job(where, local_url, tiny_archive, eyes, tmp_path):
     table = tmp_path / "t.parquet"
-    words = [str(word) for word in transform(eyes, table, archive, url, "--names", "--json")]
-    jobs = len(list_jobs(url))
+    words = [
+        str(word) for word in transform(eyes, table, tiny_archive, local_url, "--names", "--json")
+    ]
+    jobs = len(list_jobs(local_url))
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_RUN, where, *words],
         capture_output=True,
@@ -173,34 +159,34 @@ def test_a_run_that_is_killed_goes_on_with_its_job(where, url, archive, eyes, tm
     done = run(*words)
     assert json.loads(done.stdout)["rows"] == len(CONTENTS), done.output
     assert set(read_rows(table)) == set(CONTENTS)
-    assert len(list_jobs(url)) == jobs + 1
-    assert not any("/input" in key for key in list_objects(url))
+    assert len(list_jobs(local_url)) == jobs + 1
+    assert not any("/input" in key for key in list_objects(local_url))
 
 
 def test_a_run_begun_anew_stops_the_job_and_deletes_its_uploads(
-    url, archive, eyes, tmp_path, monkeypatch
+    local_url, tiny_archive, eyes, tmp_path, monkeypatch
 ):
     table = tmp_path / "t.parquet"
-    words = transform(eyes, table, archive, url, "--names", "--json")
+    words = transform(eyes, table, tiny_archive, local_url, "--names", "--json")
     with monkeypatch.context() as patch:
         patch.setattr(BatchTransform, "wait", lambda *_: 1 / 0)
         assert isinstance(run(*words).exception, ZeroDivisionError)
-    assert any("/input/" in key for key in list_objects(url))
+    assert any("/input/" in key for key in list_objects(local_url))
     done = run(*words, "--fresh")
     assert json.loads(done.stdout)["rows"] == len(CONTENTS), done.output
-    assert not any("/input" in key for key in list_objects(url))
-    assert {one["TransformJobStatus"] for one in list_jobs(url)} <= {
+    assert not any("/input" in key for key in list_objects(local_url))
+    assert {one["TransformJobStatus"] for one in list_jobs(local_url)} <= {
         *("Stopping", "Stopped", "Completed", "Failed")
     }
 
 
 def test_a_photograph_without_answer_and_reason_gets_no_row(
-    url, archive, eyes, tmp_path, monkeypatch
+    local_url, tiny_archive, eyes, tmp_path, monkeypatch
 ):
     for name in ("torn.jpg", "empty.jpg", "text.jpg"):
         (eyes / name).unlink()
     table = tmp_path / "t.parquet"
-    words = transform(eyes, table, archive, url, "--names", "--json")
+    words = transform(eyes, table, tiny_archive, local_url, "--names", "--json")
     read_answer = BatchTransform.read_answer
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -219,8 +205,8 @@ def test_a_photograph_without_answer_and_reason_gets_no_row(
     assert set(read_rows(table)) == {path.name for path in eyes.iterdir()}
 
 
-def test_a_manifest_in_s3_is_graded_where_its_objects_lie(url, archive, tmp_path):
-    s3 = Aws.at(url).s3
+def test_a_manifest_in_s3_is_graded_where_its_objects_lie(local_url, tiny_archive, tmp_path):
+    s3 = Aws.at(local_url).s3
     s3.create_bucket(Bucket="archive-eyes")
     for name in ("day/1/0.jpg", "day/2/1.jpg"):
         s3.put_object(Bucket="archive-eyes", Key=name, Body=CONTENTS[name[-5:]])
@@ -228,24 +214,28 @@ def test_a_manifest_in_s3_is_graded_where_its_objects_lie(url, archive, tmp_path
     manifest = json.dumps([{"prefix": "s3://archive-eyes/day/"}, *names]).encode()
     s3.put_object(Bucket="archive-eyes", Key="day.manifest", Body=manifest)
     table = tmp_path / "t.parquet"
-    done = run(*transform("s3://archive-eyes/day.manifest", table, archive, url, "--names"))
+    done = run(
+        *transform("s3://archive-eyes/day.manifest", table, tiny_archive, local_url, "--names")
+    )
     assert done.exit_code == 1, done.output
     rows = pq.read_table(table).to_pylist()
     assert [row["image"] for row in rows] == [f"s3://archive-eyes/day/{name}" for name in names]
     assert [bool(row["error"]) for row in rows] == [False, False, True]
-    run(*transform("s3://archive-eyes/day/", tmp_path / "u.parquet", archive, url))
+    run(*transform("s3://archive-eyes/day/", tmp_path / "u.parquet", tiny_archive, local_url))
     hashed = pq.read_table(tmp_path / "u.parquet").to_pylist()
     referable = "probability_referable"
     assert [row[referable] for row in hashed] == [row[referable] for row in rows[:2]]
     assert all(row["image"].startswith("photo-") for row in hashed)
 
 
-def test_a_plan_sends_nothing(url, archive, eyes, tmp_path):
-    jobs, objects = list_jobs(url), list_objects(url)
-    done = run(*transform(eyes, tmp_path / "t.parquet", archive, url, "--plan", "--json"))
+def test_a_plan_sends_nothing(local_url, tiny_archive, eyes, tmp_path):
+    jobs, objects = list_jobs(local_url), list_objects(local_url)
+    done = run(
+        *transform(eyes, tmp_path / "t.parquet", tiny_archive, local_url, "--plan", "--json")
+    )
     plan = json.loads(done.stdout)
     assert (plan["photographs"], plan["cost_usd"], plan["instance_count"]) == (9, 0, 1)
-    assert (jobs, objects) == (list_jobs(url), list_objects(url))
+    assert (jobs, objects) == (list_jobs(local_url), list_objects(local_url))
 
 
 def test_the_plan_of_a_job_on_aws_prices_the_work_and_not_the_start(capsys):
@@ -267,31 +257,43 @@ def test_the_plan_of_a_job_on_aws_prices_the_work_and_not_the_start(capsys):
         (("--runtime", "onnxruntime"), "--runtime would have no effect"),
     ],
 )
-def test_an_option_without_effect_is_refused(more, reason, url, archive, eyes, tmp_path):
-    refused = run(*transform(eyes, tmp_path / "t.parquet", archive, url, *more))
+def test_an_option_without_effect_is_refused(more, reason, local_url, tiny_archive, eyes, tmp_path):
+    refused = run(*transform(eyes, tmp_path / "t.parquet", tiny_archive, local_url, *more))
     assert isinstance(refused.exception, InvalidInput)
     assert reason in str(refused.exception)
 
 
-def test_what_no_job_can_grade_is_refused_before_it_is_sent(url, archive, eyes, tmp_path):
+def test_what_no_job_can_grade_is_refused_before_it_is_sent(
+    local_url, tiny_archive, eyes, tmp_path
+):
     (eyes / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(8))
-    table, jobs = tmp_path / "t.parquet", list_jobs(url)
-    refused = run(*transform(eyes, table, archive, url))
+    table, jobs = tmp_path / "t.parquet", list_jobs(local_url)
+    refused = run(*transform(eyes, table, tiny_archive, local_url))
     assert "the archive holds DICOM files" in str(refused.exception)
     (eyes / "a.dcm").rename(eyes / "z.jpg")  # which only its content shows
-    refused = run(*transform(eyes, table, archive, url))
+    refused = run(*transform(eyes, table, tiny_archive, local_url))
     assert "the archive holds DICOM files" in str(refused.exception)
     assert not (tmp_path / "t.parquet.parts" / "transform.json").exists()
-    assert not any("/input" in key for key in list_objects(url))
-    folder = run(*transform(eyes, table, archive.parent / "model", url))
+    assert not any("/input" in key for key in list_objects(local_url))
+    folder = run(*transform(eyes, table, tiny_archive.parent / "model", local_url))
     assert "and this is a folder" in str(folder.exception)
-    assert list_jobs(url) == jobs
+    assert list_jobs(local_url) == jobs
 
 
-def test_a_plan_deletes_nothing(archive, eyes, tmp_path):
+def test_a_plan_deletes_nothing(tiny_archive, eyes, tmp_path):
     table = tmp_path / "t.parquet"
     table.write_bytes(b"a table")
-    words = ("archive", "grade", eyes, "--out", table, "--artifact", archive, "--plan", "--fresh")
+    words = (
+        "archive",
+        "grade",
+        eyes,
+        "--out",
+        table,
+        "--artifact",
+        tiny_archive,
+        "--plan",
+        "--fresh",
+    )
     assert "A plan deletes nothing" in str(run(*words).exception)
     assert table.read_bytes() == b"a table"
 
@@ -324,10 +326,10 @@ def test_photographs_in_several_buckets_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "more", [(), ("--instance-type", "ml.c5.xlarge"), ("--region", "eu-west-1")]
 )
-def test_aws_needs_a_bucket(more, archive, eyes, tmp_path, monkeypatch):
+def test_aws_needs_a_bucket(more, tiny_archive, eyes, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("DRDEPLOY_ENDPOINT_URL", raising=False)
-    words = ("archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", archive)
+    words = ("archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", tiny_archive)
     refused = run(*words, "--on", "batch-transform", *more)
     assert isinstance(refused.exception, InvalidInput)
     assert refused.exception.where == "--bucket"

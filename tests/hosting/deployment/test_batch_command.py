@@ -7,26 +7,10 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import Aws
 from photographs import photograph
-from tiny_models import onnx_artifact
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import EndpointError, InvalidInput
-from drdeploy.hosting.local import LocalService
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
-        with LocalService(0, isolation="process") as service:
-            yield service.url
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return onnx_artifact(tmp_path_factory.mktemp("tiny")).with_name("model.tar.gz")
 
 
 @pytest.fixture
@@ -56,10 +40,19 @@ def without_times(answer):
 
 
 def test_a_job_answers_as_an_endpoint_does_and_lists_the_same_failures(
-    url, archive, folder, tmp_path
+    local_url, tiny_archive, folder, tmp_path
 ):
     table = tmp_path / "rows.csv"
-    command = ("batch", "run", folder, "--artifact", archive, "--endpoint-url", url, "--names")
+    command = (
+        "batch",
+        "run",
+        folder,
+        "--artifact",
+        tiny_archive,
+        "--endpoint-url",
+        local_url,
+        "--names",
+    )
     printed = parse(run(*command, "--csv", table, "--json"))
     assert printed["status"] == "Failed"
     rows = {row["image"].rpartition("/")[2]: row for row in printed["results"]}
@@ -67,13 +60,13 @@ def test_a_job_answers_as_an_endpoint_does_and_lists_the_same_failures(
         assert [line["error"] for line in csv.DictReader(file)] == [
             row["error"] for row in printed["results"]
         ]
-    aws = Aws.at(url)
-    uploaded = aws.s3.put_object(Bucket="drdeploy", Key="tiny.tar.gz", Body=archive.read_bytes())[
-        "ResponseMetadata"
-    ]["HTTPStatusCode"]
+    aws = Aws.at(local_url)
+    uploaded = aws.s3.put_object(
+        Bucket="drdeploy", Key="tiny.tar.gz", Body=tiny_archive.read_bytes()
+    )["ResponseMetadata"]["HTTPStatusCode"]
     assert uploaded == 200
     endpoint = aws.endpoint(
-        url="s3://drdeploy/tiny.tar.gz", InstanceType="ml.m5.large", InitialInstanceCount=1
+        local_url="s3://drdeploy/tiny.tar.gz", InstanceType="ml.m5.large", InitialInstanceCount=1
     )
     keys = aws.s3.list_objects_v2(Bucket="drdeploy", Prefix=f"batch/{printed['job']}/")["Contents"]
     outputs = [one["Key"] for one in keys]
@@ -95,13 +88,22 @@ def test_a_job_answers_as_an_endpoint_does_and_lists_the_same_failures(
     assert answered == 4
 
 
-def test_photographs_in_s3_are_graded_where_they_lie(url, archive):
-    s3 = Aws.at(url).s3
+def test_photographs_in_s3_are_graded_where_they_lie(local_url, tiny_archive):
+    s3 = Aws.at(local_url).s3
     s3.create_bucket(Bucket="eyes")
     for number in range(2):
         s3.put_object(Bucket="eyes", Key=f"day/{number}.jpg", Body=photograph(256, seed=number))
     printed = parse(
-        run("batch", "run", "s3://eyes/day", "-a", archive, "--endpoint-url", url, "--json")
+        run(
+            "batch",
+            "run",
+            "s3://eyes/day",
+            "-a",
+            tiny_archive,
+            "--endpoint-url",
+            local_url,
+            "--json",
+        )
     )
     assert printed["status"] == "Completed"
     assert len(printed["results"]) == 2
@@ -120,11 +122,11 @@ def test_photographs_in_s3_are_graded_where_they_lie(url, archive):
         (("s3://eyes/day/", "--instance-type", "ml.none"), "Member must satisfy enum value set"),
     ],
 )
-def test_what_cannot_be_a_job_is_refused(url, archive, arguments, message):
-    s3 = Aws.at(url).s3
+def test_what_cannot_be_a_job_is_refused(local_url, tiny_archive, arguments, message):
+    s3 = Aws.at(local_url).s3
     s3.create_bucket(Bucket="eyes")
     s3.put_object(Bucket="eyes", Key="day/0.jpg", Body=photograph(256))
-    result = run("batch", "run", "-a", archive, *arguments, "--endpoint-url", url)
+    result = run("batch", "run", "-a", tiny_archive, *arguments, "--endpoint-url", local_url)
     assert isinstance(result.exception, InvalidInput | EndpointError)
     assert message in str(result.exception)
 
@@ -143,7 +145,7 @@ def test_aws_needs_a_bucket_a_role_and_an_image_in_ecr(folder, monkeypatch):
 LARGE = {"instance_type": "ml.m5.large"}
 
 
-def test_the_file_of_a_recommendation_describes_the_job(url, archive, folder, tmp_path):
+def test_the_file_of_a_recommendation_describes_the_job(local_url, tiny_archive, folder, tmp_path):
     file = tmp_path / "best.tfvars.json"
     instances = {
         "instance_type": "ml.m5.large",
@@ -155,10 +157,11 @@ def test_the_file_of_a_recommendation_describes_the_job(url, archive, folder, tm
     for one in torn:
         one.unlink()
     job = parse(
-        run("batch", "run", folder, "-a", archive, "--endpoint-url", url, "--variables", file,
+        run("batch", "run", folder, "-a", tiny_archive, "--endpoint-url", local_url,
+            "--variables", file,
             "--json")
     )["job"]  # fmt: skip
-    made = Aws.at(url).sagemaker.describe_transform_job(TransformJobName=job)
+    made = Aws.at(local_url).sagemaker.describe_transform_job(TransformJobName=job)
     assert made["TransformResources"] == {"InstanceType": "ml.m5.large", "InstanceCount": 1}
     assert made["MaxConcurrentTransforms"] == 2
 

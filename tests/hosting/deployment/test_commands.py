@@ -16,24 +16,14 @@ from drdeploy.errors import (
     TerraformUnavailable,
     UploadFailed,
 )
-from drdeploy.hosting.local import LocalService
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
-        with LocalService(0, isolation="process") as service:
-            yield service.url
 
 
 @pytest.fixture
-def run(url, tmp_path, monkeypatch):
+def run(local_url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments, **options):
-        place = ["--endpoint-url", url]
+        place = ["--endpoint-url", local_url]
         return CliRunner().invoke(build_app(), [*map(str, arguments), *place], **options)
 
     return invoke
@@ -60,7 +50,7 @@ def test_an_endpoint_is_deployed_again_without_a_change_and_deleted(run, tmp_pat
 
 
 def test_an_asynchronous_endpoint_is_deployed_answers_tells_failures_and_is_deleted(
-    run, url, tmp_path, aws_provider
+    run, local_url, tmp_path, aws_provider
 ):
     """The variables are a file of the form that `recommend --tfvars` writes."""
     from local_aws import client
@@ -87,7 +77,7 @@ def test_an_asynchronous_endpoint_is_deployed_answers_tells_failures_and_is_dele
     assert made["answer"]["notice"]
     outputs = made["outputs"]["endpoint"]
     assert (outputs["kind"], len(outputs["topic_arns"])) == ("asynchronous", 2)
-    scaling = client("application-autoscaling", url)
+    scaling = client("application-autoscaling", local_url)
     variant = "endpoint/queue/variant/AllTraffic"
     (target,) = scaling.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[variant]
@@ -102,7 +92,7 @@ def test_an_asynchronous_endpoint_is_deployed_answers_tells_failures_and_is_dele
     other = run(*deploy, "--target", "local", "--yes")
     assert "of the kind asynchronous, and cannot become serverless" in str(other.exception)
     bucket = outputs["inputs_uri"].split("/")[2]
-    assert "Versions" not in client("s3", url).list_object_versions(Bucket=bucket)
+    assert "Versions" not in client("s3", local_url).list_object_versions(Bucket=bucket)
     deleted = run("endpoint", "delete", "queue")
     assert "buckets: 2 deleted, 0 still there" in deleted.stdout
 
@@ -129,11 +119,11 @@ def test_what_is_pushed_must_have_somewhere_to_go(run, tmp_path):
     assert isinstance(upload.exception, UploadFailed)
 
 
-def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, url, tmp_path):
+def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, local_url, tmp_path):
     from local_aws import client
 
-    client("ecr", url).create_repository(repositoryName="mine/drdeploy")
-    s3 = client("s3", url)
+    client("ecr", local_url).create_repository(repositoryName="mine/drdeploy")
+    s3 = client("s3", local_url)
     s3.create_bucket(Bucket="mine")
     s3.put_bucket_versioning(Bucket="mine", VersioningConfiguration={"Status": "Enabled"})
     onnx_artifact(tmp_path / "tiny")
@@ -198,8 +188,8 @@ def test_a_deployment_in_a_service_that_ended_is_forgotten(tmp_path, monkeypatch
     folder = tmp_path / "deployments" / "gone"
     folder.mkdir(parents=True)
     note = {"environment": "single-endpoint", "prefix": "gone", "region": "us-east-1"}
-    url = "http://127.0.0.1:9"
-    (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": url}))
+    local_url = "http://127.0.0.1:9"
+    (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": local_url}))
     answer = CliRunner().invoke(build_app(), ["endpoint", "delete", "gone"])
     assert answer.exit_code == 0
     assert not folder.exists()
