@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from PIL import Image, ImageOps
+from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from drdeploy.errors import EndpointError, PredictionFailed, turn_import_error_into_missing_extra
 from drdeploy.files import parse_json
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.fundus.formats import jpeg, png
-from drdeploy.grader.fundus.gradability import SENTENCES
+from drdeploy.grader.fundus.gradability import SENTENCES, Reason
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading import Prediction
 from drdeploy.grader.inference import WARM_UP_PHOTOGRAPH, Inference, InferenceService
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from drdeploy.grader.fundus.gradability import Reason
+_Probability = Annotated[StrictFloat | StrictInt, Field(ge=0, le=1, allow_inf_nan=False)]
 
 BODY_BYTES_MAX = 4_000_000
 """What every kind of endpoint takes in one request: a serverless one takes the least, 4 MB."""
@@ -41,6 +42,42 @@ class _NoRuntime:
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch
         raise PredictionFailed("The endpoint predicts, and no model is loaded on this machine")
+
+
+class _Model(BaseModel):
+    """The model that made an answer."""
+
+    digest: StrictStr
+
+
+class _EndpointAnswer(BaseModel):
+    """What is used of the answer of a drdeploy image to one photograph."""
+
+    model: _Model
+    predictions: Annotated[
+        list[list[_Probability] | None], Field(min_length=1, max_length=1, strict=True)
+    ]
+    ungradable_reason: StrictStr | None = None
+    unlike_training: StrictBool | None = None
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Read an answer.
+
+        Raises:
+            PredictionFailed: It is not JSON, or JSON of another form.
+        """
+        try:
+            return cls.model_validate(parse_json(body))
+        except ValueError as error:  # pydantic's error is one
+            raise _describe_foreign_answer() from error
+
+
+def _describe_foreign_answer() -> PredictionFailed:
+    return PredictionFailed(
+        "The endpoint's answer is not that of a drdeploy image",
+        remedy="Give an endpoint that `drdeploy endpoint deploy` made",
+    )
 
 
 @dataclass(frozen=True)
@@ -107,39 +144,35 @@ class EndpointService(InferenceService):
         return self._read_answer(answer.body)
 
     def _read_answer(self, body: bytes) -> Inference:
-        try:
-            document: dict[str, Any] = parse_json(body)
-            digest = document["model"]["digest"]
-            shares = document["predictions"][0]
-            reason: Reason | None = document.get("ungradable_reason")
-            is_unlike = document.get("unlike_training")
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise PredictionFailed(
-                "The endpoint's answer is not that of a drdeploy image",
-                remedy="Give an endpoint that `drdeploy endpoint deploy` made",
-            ) from None
-        if digest != self.classifier.artifact.digest:
+        answer = _EndpointAnswer.parse(body)
+        if answer.model.digest != self.classifier.artifact.digest:
             raise PredictionFailed(
                 "The endpoint's model is not the one in the artifact",
                 remedy="With --artifact, give the model that the endpoint serves",
             )
-        prediction = None
+        (shares,) = answer.predictions
+        prediction: Prediction | None = None
+        reason: Reason | None = None
         if shares is not None:
+            if len(shares) != len(self.manifest.classes):
+                raise _describe_foreign_answer()
             prediction = Prediction(
                 np.asarray(shares, np.float32),
                 self.manifest.classes,
                 self.manifest.grade_thresholds,
             )
-        elif reason not in SENTENCES:
-            raise PredictionFailed("The endpoint does not say why it gives no grade")
+        else:
+            reason = next((one for one in SENTENCES if one == answer.ungradable_reason), None)
+            if reason is None:
+                raise PredictionFailed("The endpoint does not say why it gives no grade")
         return Inference(
             prediction=prediction,
-            ungradable=reason if prediction is None else None,
+            ungradable=reason,
             is_assessed=self.manifest.gradability is not None,
             decode_s=0.0,
             transform_s=0.0,
             predict_s=0.0,
-            is_unlike_training=None if is_unlike is None else bool(is_unlike),
+            is_unlike_training=answer.unlike_training,
         )
 
 

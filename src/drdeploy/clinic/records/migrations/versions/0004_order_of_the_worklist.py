@@ -1,12 +1,19 @@
 """Add the columns by which the worklist is sorted and filtered, and their indexes."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
-from drdeploy.clinic.records.urgency import fold_number, place_study
-
 revision = "0004"
 down_revision = "0003"
+
+# What follows is how the program placed studies when this migration was made. It is a copy: a
+# migration that calls the program would change with it, and make other tables than it once made.
+OUTCOMES = ("urgent", "refer", "repeat photographs", "no referral")
+GRADES = 5
+GRADED, UNGRADABLE, WAITING = range(3)
+PART, OUTCOME, GRADE, SEVERE, SHARE = 10**16, 10**15, 10**14, 10**7, 10**6
 
 
 def upgrade() -> None:
@@ -25,6 +32,35 @@ def upgrade() -> None:
     op.create_index("ix_studies_by_state", "studies", ["state", "last_received_s", "is_decided"])
 
 
+def _measure_severity(eye: Any) -> tuple[int, int, int]:
+    if eye.get("grade") is None:
+        return (-1, 0, 0)
+    shares = eye.get("probabilities") or [0.0] * GRADES
+    severe, moderate = (min(max(sum(shares[least:]), 0.0), 1.0) for least in (3, 2))
+    return (int(eye["grade"]), round(SHARE * severe), round(SHARE * moderate))
+
+
+def _place_study(state: str, outcome: str | None, eyes: Any, decided: str | None) -> dict[str, Any]:
+    if state != "graded":
+        outcome = eyes = decided = None
+    final, eyes = decided or outcome, eyes or {}
+    if state == "waiting":
+        part = WAITING
+    else:
+        part = GRADED if any(eye["gradable"] for eye in eyes.values()) else UNGRADABLE
+    rank = OUTCOMES.index(final) if final in OUTCOMES else len(OUTCOMES)
+    found = [_measure_severity(eye) for eye in eyes.values()]
+    grade, severe, moderate = max(found, default=(-1, 0, 0))
+    urgency = (
+        part * PART
+        + rank * OUTCOME
+        + (GRADES - 1 - grade) * GRADE
+        + (SHARE - severe) * SEVERE
+        + (SHARE - moderate)
+    )
+    return {"urgency": urgency, "final_outcome": final, "is_decided": decided is not None}
+
+
 def _place_studies() -> None:
     connection = op.get_bind()
     studies = sa.table(
@@ -40,11 +76,11 @@ def _place_studies() -> None:
     counting = sa.select(decisions).where(decisions.c.undone_s.is_(None)).order_by(decisions.c.id)
     decided = {(one.study_id, one.graded_s): one.outcome for one in connection.execute(counting)}
     for study in connection.execute(sa.select(studies)).all():
-        place = place_study(
+        place = _place_study(
             study.state, study.outcome, study.eyes, decided.get((study.id, study.graded_s))
         )
         connection.execute(
             sa.update(studies)
             .where(studies.c.id == study.id)
-            .values(**place, folded_number=fold_number(study.patient))
+            .values(**place, folded_number=study.patient.partition("\n")[2].casefold())
         )
