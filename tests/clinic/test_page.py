@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,11 +25,14 @@ if os.environ.get("CI") != "true":  # CI has it
 from dicom_files import EYE, as_bytes, encapsulate, make_dataset
 from PIL import Image
 from pydicom import uid
+from sqlalchemy import text
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app as cli
-from drdeploy.clinic.intake import Destinations, StudyGrader
+from drdeploy.clinic.archive import describe_refusal, store_file
+from drdeploy.clinic.fhir_server import store_bundle
+from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page import server
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
@@ -36,12 +40,15 @@ from drdeploy.clinic.page.endpoint import EndpointService
 from drdeploy.clinic.page.grading import GradingPool
 from drdeploy.clinic.page.server import PageAddress
 from drdeploy.clinic.page.sessions import Sessions
-from drdeploy.clinic.page.texts import _PORTUGUESE, SENTENCES_OF_HTTP, TEXTS_OF_SCRIPT
+from drdeploy.clinic.page.texts import _PORTUGUESE, SENTENCES_OF_HTTP, TEXTS_OF_SCRIPT, translate
 from drdeploy.clinic.page.views import choose_word
 from drdeploy.clinic.records import ClinicRecords
 from drdeploy.clinic.records.records import MAX_GRADING_ATTEMPTS
+from drdeploy.clinic.records.schema import METADATA
 from drdeploy.clinic.rules import ReferralRules
-from drdeploy.errors import InvalidInput, PredictionFailed, StudyChanged
+from drdeploy.clinic.sending import ArchivePeer
+from drdeploy.clinic.server import ServerAnswer
+from drdeploy.errors import ClinicError, InvalidInput, PredictionFailed, StudyChanged
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.dicom.photographs import DicomFile
 from drdeploy.grader.inference import WARM_UP_PHOTOGRAPH, InferenceService
@@ -98,7 +105,6 @@ def grade_all(records, service):
     grader = StudyGrader(records, service, ReferralRules.load(), Destinations(), quiet_s=0)
     pool = GradingPool(grader, 2)
     pool.grade_due_studies()
-    pool.stop()
 
 
 def wrap(photograph=EYE, **fields):
@@ -367,12 +373,62 @@ def test_a_page_says_who_grades(records):
     listener, mine = records.make_grading_lock(), records.make_grading_lock()
     assert listener.acquire()
     assert not mine.acquire()
-    client = open_page(records, is_grading=False, is_graded_elsewhere=mine.is_taken)
+    client = open_page(records, is_grading=lambda: mine.is_ours, is_graded_elsewhere=mine.is_taken)
     drop(client, EYE.read_bytes(), patient="9", eye="left")
     assert "Another program grades" in client.get("/list").text
     listener.release()
     assert "No program grades" in client.get("/list").text
     assert mine.acquire()  # whoever looks does not keep it
+
+
+def test_a_page_says_when_it_has_lost_the_right_to_grade_to_another_program(postgres, tmp_path):
+    opened = [
+        ClinicRecords.open(tmp_path, names=PhotographNames(b"k" * 32), database=postgres)
+        for _ in range(2)
+    ]
+    mine, other = (one.make_grading_lock() for one in opened)
+    assert mine.acquire()
+    client = open_page(
+        opened[0], is_grading=lambda: mine.is_ours, is_graded_elsewhere=mine.is_taken
+    )
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    assert "program grades" not in client.get("/list").text
+    with opened[1]._engine.begin() as connection:
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        )
+    assert other.acquire()
+    mine.keep()
+    assert "Another program grades" in client.get("/list").text
+    other.release()
+    assert "No program grades" in client.get("/list").text
+    mine.keep()
+    assert "program grades" not in client.get("/list").text
+    mine.release()
+    with opened[1]._engine.begin() as connection:
+        for table in (*reversed(METADATA.sorted_tables),):
+            if table.name != "audit":
+                connection.execute(table.delete())
+    for one in opened:
+        one.close()
+
+
+def test_a_study_fails_with_the_error_that_its_grading_met(records, service, caplog):
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    broken = SimpleNamespace(infer=lambda _: {}["of Garcia"], manifest=service.manifest)
+    grader = StudyGrader(records, broken, ReferralRules.load(), Destinations(), quiet_s=0)
+    for _ in range(MAX_GRADING_ATTEMPTS):
+        assert records.list_studies()[0]["state"] == "waiting"
+        assert grader.grade_due_studies() == 0
+    grader.grade_due_studies()
+    assert "An error kept this study from being graded: KeyError." in client.get("/studies/1").text
+    assert "Um erro impediu" in client.get("/studies/1?language=pt").text
+    assert "KeyError. (test_page.py, line" in caplog.text
+    assert "Garcia" not in caplog.text
+    records.requeue_failures()
+    grade_all(records, service)
+    assert records.list_studies()[0]["state"] == "graded"
 
 
 def test_a_fault_is_answered_without_its_details(records, monkeypatch):
@@ -537,26 +593,22 @@ def test_an_error_with_one_study_leaves_no_other_one_running():
     with pytest.raises(ValueError):  # noqa: PT011 - it has no text
         pool.grade_due_studies()
     assert sorted(done) == [1, 2, 3, 4]
-    pool.stop()
 
 
-def test_a_pool_that_is_stopped_grades_no_further_study_and_does_not_hang():
-    done, stopping = [], threading.Event()
+def test_a_grader_that_is_stopped_grades_no_further_study(records, service):
+    client = open_page(records)
+    for patient in range(3):
+        drop(client, EYE.read_bytes(), patient=str(patient), eye="left")
+    grader = StudyGrader(records, service, ReferralRules.load(), Destinations(), quiet_s=0)
+    record_grading = records.record_grading
 
-    def grade_study(study):
-        stopping.wait(5)
-        done.append(study)
+    def record_and_stop(*arguments, **more):
+        grader.stop()
+        return record_grading(*arguments, **more)
 
-    grader = SimpleNamespace(list_due_studies=lambda: range(5), grade_study=grade_study)
-    pool = GradingPool(grader, 1)
-    thread = threading.Thread(target=pool.grade_due_studies, daemon=True)
-    thread.start()
-    while pool._pool._work_queue.qsize() != 4:
-        time.sleep(0.01)
-    threading.Timer(0.1, stopping.set).start()
-    pool.stop()
-    thread.join(5)
-    assert (done, thread.is_alive()) == ([0], False)
+    records.record_grading = record_and_stop
+    GradingPool(grader, 1).grade_due_studies()
+    assert [one["state"] for one in records.list_studies()].count("graded") == 1
 
 
 def test_probabilities_have_words():
@@ -600,3 +652,115 @@ def test_an_endpoint_grades_as_this_machine_does_and_another_model_is_refused(se
     )
     with pytest.raises(PredictionFailed, match="not the one in the artifact"):
         other.infer(images)
+
+
+GOOD = {"predictions": [[0.2] * 5], "model": {"digest": "0" * 64}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(answer, id=repr(answer)[:60])
+        for answer in (
+            None, 5, "text", [], {}, {**GOOD, "model": []}, {**GOOD, "model": {"digest": 7}},
+            {**GOOD, "predictions": {}}, {**GOOD, "predictions": []},
+            {**GOOD, "predictions": "text"}, {**GOOD, "predictions": [7]},
+            {**GOOD, "predictions": ["text"]}, {**GOOD, "predictions": [{}]},
+            {**GOOD, "predictions": [[[0.2]] * 5]}, {**GOOD, "predictions": [["0.2"] * 5]},
+            {**GOOD, "predictions": [[None] * 5]}, {**GOOD, "predictions": [[0.5] * 2]},
+            {**GOOD, "predictions": [[float("nan")] * 5]}, {**GOOD, "predictions": [[7.0] * 5]},
+            {**GOOD, "predictions": [None], "ungradable_reason": []},
+            {**GOOD, "predictions": [None], "ungradable_reason": {}},
+            {**GOOD, "predictions": [None], "ungradable_reason": "too strange"},
+            {**GOOD, "predictions": [None]},
+            {**GOOD, "unlike_training": []},
+        )
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_form_is_refused_in_one_sentence(service, answer):
+    digest = service.classifier.artifact.digest
+    if isinstance(answer, dict) and answer.get("model") == GOOD["model"]:
+        answer = {**answer, "model": {"digest": digest}}
+    body = json.dumps(answer).encode()
+    hosting = SimpleNamespace(
+        invoke=lambda *_, **__: SimpleNamespace(outcome="ok", error="", body=body)
+    )
+    asked = EndpointService(service.classifier, hosting=hosting, endpoint="eyes")
+    with pytest.raises(PredictionFailed, match=r"not that of a drdeploy image|does not say why"):
+        asked.infer([WORST.read_bytes()])
+
+
+def test_a_good_answer_is_taken(service):
+    body = json.dumps({**GOOD, "model": {"digest": service.classifier.artifact.digest}}).encode()
+    hosting = SimpleNamespace(
+        invoke=lambda *_, **__: SimpleNamespace(outcome="ok", error="", body=body)
+    )
+    asked = EndpointService(service.classifier, hosting=hosting, endpoint="eyes")
+    (found,) = asked.infer([WORST.read_bytes()])
+    assert found.prediction.probabilities == pytest.approx([0.2] * 5)
+
+
+def fail_to_send():
+    """What is recorded when an archive or a server does not take something."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    peer = ArchivePeer("ORTHANC", "127.0.0.1", port)
+    for status in (401, 503):
+        yield describe_refusal(url, ServerAnswer(status, "", b"")).sentence
+    for call in (lambda: store_file(url, b"x"), lambda: store_bundle(url, {})):
+        with pytest.raises(ClinicError) as refused:
+            call()
+        yield refused.value.sentence
+    for what in (
+        "cannot be reached", "does not know the AE title of this program, or its own",
+        "ends the association without an answer", "has no space at the moment",
+    ):  # fmt: skip
+        assert f'"{what}"' in (PAGE.parent / "sending.py").read_text("utf-8")
+        yield peer._make_error(what).sentence
+
+
+class Refusing(BaseHTTPRequestHandler):
+    status = 400
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def refuse_everything():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    yield store_file(url, b"x")
+    yield store_bundle(url, {})
+    Refusing.status = 500
+    with pytest.raises(ClinicError) as refused:
+        store_bundle(url, {})
+    yield refused.value.sentence
+    Refusing.status = 400
+    server.shutdown()
+    server.server_close()
+
+
+def test_why_something_is_not_sent_is_said_in_portuguese(records, service):
+    reasons = [
+        *fail_to_send(), *refuse_everything(), "It cannot be sent: KeyError.",
+        "The archive refuses the file with failure reason 0110H, A700H.",
+        "The archive refuses the file with status C000H.",
+        "The archive takes no Encapsulated PDF Storage in Explicit VR Little Endian.",
+    ]  # fmt: skip
+    for reason in reasons:
+        shown = translate(reason, "pt")
+        assert not {"the", "The", "archive", "with"} & {*re.findall(r"\w+", shown)}, shown
+        assert "{" not in shown
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    to = Destinations(stow="http://127.0.0.1:1")
+    StudyGrader(records, service, ReferralRules.load(), to, quiet_s=0).grade_due_studies()
+    ResultSender(records).send_due_deliveries()
+    assert "a conexão foi recusada" in client.get("/studies/1?language=pt").text

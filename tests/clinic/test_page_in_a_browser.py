@@ -59,7 +59,6 @@ def serving(folder, service):
         loop.start()
         yield server.address, records
         loop.stop(60)
-    pool.stop()
     records.close()
 
 

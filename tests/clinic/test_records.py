@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app
-from drdeploy.clinic.records import ClinicRecords
+from drdeploy.clinic.records import ClinicRecords, database
 from drdeploy.clinic.records.schema import METADATA
 from drdeploy.errors import AnalysisError, ClinicError, InvalidInput, StudyChanged, UnsupportedImage
 from drdeploy.photograph_names import PhotographNames
@@ -101,6 +102,76 @@ def test_a_study_on_which_the_program_dies_comes_last_and_is_left_alone_after_fi
     assert "ended 5 times" in listed["reason"]
     assert records.requeue_failures() == 1
     assert records.list_due_studies(float("inf"))
+
+
+def test_a_study_with_an_unexpected_error_fails_with_the_error_and_not_with_an_end(records):
+    add(records)
+    (study,) = records.list_due_studies(float("inf"))
+    for _ in range(5):
+        assert records.count_grading_attempt(study)
+        records.note_fault(study, "An error.")
+    assert records.list_studies()[0]["state"] == "waiting"
+    assert not records.count_grading_attempt(study)
+    (listed,) = records.list_studies()
+    assert (listed["state"], listed["reason"]) == ("failed", "An error.")
+
+
+def test_an_attempt_that_was_given_up_because_the_program_ended_does_not_count(records):
+    add(records)
+    (study,) = records.list_due_studies(float("inf"))
+    for _ in range(10):
+        assert records.count_grading_attempt(study)
+        records.take_back_grading_attempt(study)
+    records.take_back_grading_attempt(study)
+    assert [records.count_grading_attempt(study) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_what_is_exported_is_not_of_a_study_that_is_being_erased(records):
+    add(records)
+    grade(records)
+    found, number = [], number_of(records)
+    export = ("ana", "export FHIR bundle", "bundle")
+
+    def export_study():
+        found.append(records.worklist.export_study(number, *export))
+
+    exported = records.worklist.export_study(number, *export)
+    assert (exported.study.state, exported.result) == ("graded", b"{}")
+    thread = threading.Thread(target=export_study)
+    with records._engine.begin() as connection:
+        locked = f"SELECT id FROM studies {'' if is_sqlite(records) else 'FOR UPDATE'}"
+        connection.execute(text(locked))
+        thread.start()
+        thread.join(0.3)  # it waits, or has not begun
+        for table in ("deliveries", "results", "photographs", "studies"):
+            connection.execute(text(f"DELETE FROM {table}"))
+    thread.join(60)
+    assert found == [None]
+    actions = [one["action"] for one in records.worklist.list_audit_entries(9)]
+    assert actions.count("export FHIR bundle") == 1
+
+
+def test_a_study_that_waits_again_is_not_exported_with_the_grades_of_fewer_photographs(records):
+    add(records)
+    grade(records)
+    add(records, b"second", number="2")
+    assert records.worklist.export_study(number_of(records), "ana", "export PDF") is None
+
+
+def test_no_migration_calls_the_program_that_changes_after_it():
+    versions = Path(database.__file__).parent / "migrations" / "versions"
+    scripts = sorted(versions.glob("*.py"))
+    assert scripts
+    for script in scripts:
+        assert "drdeploy" not in script.read_text("utf-8"), script.name
+
+
+def number_of(records):
+    return records.worklist.list_studies()[0].number
+
+
+def is_sqlite(records):
+    return records._engine.dialect.name == "sqlite"
 
 
 def test_the_audit_log_cannot_be_changed_and_a_forced_change_shows(records):
@@ -245,6 +316,8 @@ def test_a_program_whose_connection_broke_does_not_grade_while_another_does(post
     mine, other = open_records(), open_records()
     first, second = mine.make_grading_lock(), other.make_grading_lock()
     assert first.acquire()
+    assert first.is_ours
+    assert not second.is_ours
     ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
     with other._engine.begin() as connection:
         connection.execute(text(ended))
@@ -253,8 +326,10 @@ def test_a_program_whose_connection_broke_does_not_grade_while_another_does(post
         connection.execute(text(ended))
     assert second.acquire()
     assert not first.keep()
+    assert not first.is_ours
     second.release()
     assert first.keep()
+    assert first.is_ours
     with mine._engine.begin() as connection:
         connection.execute(METADATA.tables["photograph_folders"].delete())
     for one in (first, mine, other):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from drdeploy.cli.clinic_destinations import read_destinations
-from drdeploy.cli.end_event import make_end_event
+from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
     ArtifactOption,
     DatabaseOption,
@@ -28,7 +28,8 @@ from drdeploy.cli.options import (
 )
 from drdeploy.errors import ClinicError, InvalidInput
 
-STOP_S = 60.0
+STOP_S = 5.0
+"""Seconds that what is in progress may take when the program is to end."""
 
 
 def listen(
@@ -73,7 +74,7 @@ def listen(
 
     For research use. Not a medical device.
     """
-    from drdeploy.clinic.intake import BackgroundLoop, ResultSender, StudyGrader
+    from drdeploy.clinic.intake import BackgroundWork, ResultSender, StudyGrader
     from drdeploy.clinic.listening import ListeningAddress, PhotographListener
     from drdeploy.clinic.records import ClinicRecords
     from drdeploy.clinic.rules import DEFAULT_RULES, ReferralRules
@@ -109,19 +110,17 @@ def listen(
     chosen.check_grader(service.manifest)
     store.erasure.remove_unused_files()
     grader = StudyGrader(store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep)
-    loops = [
-        BackgroundLoop("grading", grader.grade_due_studies),
-        BackgroundLoop("sending", ResultSender(store, may_send=lock.keep).send_due_deliveries),
-    ]
+    sender = ResultSender(store, may_send=lock.keep)
+    work = BackgroundWork(grader, sender, lock)
     try:
         with listener:
-            for loop in loops:
-                loop.start()
+            work.start()
             sys.stdout.write(f"drdeploy clinic: {title} listens on {host}:{listener.port}\n")
             sys.stdout.flush()
             over.wait()
+            work.begin_to_stop()
     finally:
-        for loop in loops:
-            loop.stop(STOP_S)
-        lock.release()
+        is_all_done = work.stop(STOP_S)
         store.close()
+    if not is_all_done:
+        exit_without_waiting()

@@ -13,7 +13,7 @@ import typer
 from drdeploy.cli.clinic_destinations import read_destinations
 from drdeploy.cli.clinic_listen import STOP_S
 from drdeploy.cli.console import print_note
-from drdeploy.cli.end_event import make_end_event
+from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
     ArtifactOption,
     DatabaseOption,
@@ -96,7 +96,7 @@ def serve(
 
     For research use. Not a medical device.
     """
-    from drdeploy.clinic.intake import BackgroundLoop, ResultSender, StudyGrader
+    from drdeploy.clinic.intake import BackgroundWork, ResultSender, StudyGrader
     from drdeploy.clinic.page.access import PageOptions
     from drdeploy.clinic.page.app import WorklistPage
     from drdeploy.clinic.page.grading import GradingPool
@@ -131,7 +131,7 @@ def serve(
         is_tls=address.is_tls,
         needs_sign_in=has_accounts or not address.is_local,
         user=user,
-        is_grading=is_grading,
+        is_grading=lambda: lock.is_ours,
         is_graded_elsewhere=lock.is_taken,
     )
     service = _load_service(
@@ -140,15 +140,13 @@ def serve(
     chosen.check_grader(service.manifest)
     grader = StudyGrader(store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep)
     pool = GradingPool(grader, workers)
-    loop = BackgroundLoop("grading", pool.grade_due_studies)
     sender = ResultSender(store, may_send=lock.keep)
-    sending = BackgroundLoop("sending", sender.send_due_deliveries)
+    work = BackgroundWork(grader, sender, lock, pool.grade_due_studies)
     try:
-        with PageServer(address, WorklistPage(store, options, loop.wake).make_app()) as server:
+        with PageServer(address, WorklistPage(store, options, work.wake).make_app()) as server:
             if is_grading:
                 store.erasure.remove_unused_files()
-                for one in (loop, sending):
-                    one.start()
+                work.start()
             _print_notes_on_page(
                 is_grading=is_grading,
                 is_sending=bool(to.result_destinations),
@@ -157,12 +155,12 @@ def serve(
             sys.stdout.write(f"drdeploy clinic: the worklist is at {server.address}\n")
             sys.stdout.flush()
             over.wait()
+            work.begin_to_stop()
     finally:
-        for one in (loop, sending):
-            one.stop(STOP_S)
-        pool.stop()
-        lock.release()
+        is_all_done = work.stop(STOP_S)
         store.close()
+    if not is_all_done:
+        exit_without_waiting()
 
 
 def _find_model(artifact: Path | None) -> Path:

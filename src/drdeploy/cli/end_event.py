@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -44,3 +45,15 @@ def _set_event_at_end_of_input(over: EndEvent) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     over.set()
+
+
+def exit_without_waiting(status: int = 0) -> None:
+    """End the process now, though threads of libraries are still at work.
+
+    Python waits at its end for each thread that is not a daemon: those of pynetdicom, for example,
+    wait half a minute for an archive that is silent.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

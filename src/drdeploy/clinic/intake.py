@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.clinic.dicom_results import encode_result
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from drdeploy.clinic.patients import GradedStudy
     from drdeploy.clinic.records import ClinicRecords
     from drdeploy.clinic.records.deliveries import Delivery
+    from drdeploy.clinic.records.grading_lock import GradingLock
     from drdeploy.clinic.records.records import WaitingStudy
     from drdeploy.clinic.rules import ReferralRules
     from drdeploy.grader.inference import InferenceService
@@ -102,6 +105,8 @@ class StudyGrader:
         """
         self.quiet_s = quiet_s
         self._began_s = time.monotonic()
+        self._is_over = threading.Event()
+        self._in_progress: dict[int, WaitingStudy] = {}
         self._records = records
         self._service = service
         self._rules = rules
@@ -124,21 +129,38 @@ class StudyGrader:
 
     def grade_study(self, study: WaitingStudy) -> bool:
         """Grade a study and record its results; return whether there are results now."""
-        if not self._may_grade():
+        if self._is_over.is_set() or not self._may_grade():
             return False
         if not self._records.count_grading_attempt(study):
-            _log.error(
-                "%s is not graded: it was erased, or the program ended too often while it did so",
-                study.name,
-            )
+            _log.error("%s is not graded: it was erased, or was tried too often", study.name)
             return False
+        self._in_progress[study.number] = study
         try:
-            graded = self._grade_photographs(study)
-            results = self._make_results(graded)
+            return self._grade_and_record(study)
         except DrdeployError as error:
             self._records.record_failure(study, error.sentence)
             _log.error("%s cannot be graded: %s", study.name, error.sentence)
-            return False
+        except Exception as error:  # noqa: BLE001 - the next attempt may go well
+            reason = f"An error kept this study from being graded: {type(error).__name__}."
+            self._records.note_fault(study, reason)
+            # Without the error's text, which may quote what a photograph says of its patient.
+            _log.error("%s: %s (%s)", study.name, reason, _find_place(error))
+        finally:
+            self._in_progress.pop(study.number, None)
+        return False
+
+    def stop(self) -> None:
+        """Begin to grade no further study."""
+        self._is_over.set()
+
+    def give_back_attempts(self) -> None:
+        """Take back the attempts in progress: they did not end the program, which ends anyway."""
+        for study in list(self._in_progress.values()):
+            self._records.take_back_grading_attempt(study)
+
+    def _grade_and_record(self, study: WaitingStudy) -> bool:
+        graded = self._grade_photographs(study)
+        results = self._make_results(graded)
         is_recorded = self._records.record_grading(
             study,
             outcome=graded.outcome,
@@ -170,6 +192,12 @@ class StudyGrader:
         }
 
 
+def _find_place(error: Exception) -> str:
+    """Return the file and the line in which an error was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
+
+
 class ResultSender:
     """Sends queued deliveries, and sends them again later if the destination cannot be reached."""
 
@@ -182,6 +210,11 @@ class ResultSender:
         """
         self._queue = records.deliveries
         self._may_send = may_send
+        self._is_over = threading.Event()
+
+    def stop(self) -> None:
+        """Begin to send nothing more; what is queued is sent when a program starts again."""
+        self._is_over.set()
 
     def send_due_deliveries(self) -> int:
         """Send the deliveries that are due; return how many of them arrived."""
@@ -190,6 +223,8 @@ class ResultSender:
         if not self._may_send():
             return arrived
         for number in self._queue.list_due():
+            if self._is_over.is_set():
+                break
             # A study may be erased at any time: what is sent is read at the last moment.
             try:
                 delivery = self._queue.load(number)
@@ -251,12 +286,17 @@ class BackgroundLoop:
         """Call the function at once, without waiting for the next second."""
         self._woken.set()
 
-    def stop(self, timeout_s: float) -> None:
-        """End the thread after the call in progress; wait at most ``timeout_s`` for the end."""
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread after the call in progress; wait at most ``timeout_s`` for the end.
+
+        Returns:
+            Whether the thread has ended.
+        """
         self._is_over = True
         self._woken.set()
         with suppress(RuntimeError):  # it was never started
             self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _call_function_until_stopped(self) -> None:
         while not self._is_over:
@@ -266,3 +306,66 @@ class BackgroundLoop:
                 _log.error("%s: %s", self._thread.name, type(error).__name__)
             self._woken.wait(POLL_S)
             self._woken.clear()
+
+
+class BackgroundWork:
+    """Grades and sends in the background, each in a thread of its own, until it is stopped."""
+
+    def __init__(
+        self,
+        grader: StudyGrader,
+        sender: ResultSender,
+        lock: GradingLock,
+        grade_due_studies: Callable[[], object] | None = None,
+    ) -> None:
+        """Prepare the work; nothing is started yet.
+
+        Args:
+            grader: Grades the studies.
+            sender: Sends the results.
+            lock: Lets this program grade, and is released at the end.
+            grade_due_studies: Grades the studies that are due; None lets the grader grade one after
+                the other.
+        """
+        self._grader = grader
+        self._sender = sender
+        self._lock = lock
+        self._grading = BackgroundLoop("grading", grade_due_studies or grader.grade_due_studies)
+        self._loops = [
+            self._grading,
+            BackgroundLoop("sending", sender.send_due_deliveries),
+            # The others may wait long for an endpoint or an archive.
+            BackgroundLoop("keeping the grading lock", lock.keep),
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for loop in self._loops:
+            loop.start()
+
+    def wake(self) -> None:
+        """Look at once for studies that are due."""
+        self._grading.wake()
+
+    def begin_to_stop(self) -> None:
+        """Let nothing further begin."""
+        self._grader.stop()
+        self._sender.stop()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the threads, and wait at most ``timeout_s`` for what is in progress.
+
+        What takes longer, for example a silent archive, is given up. Every step is in the records,
+        so that the next program grades or sends it again, and the archive has nothing twice.
+
+        Returns:
+            Whether all threads have ended.
+        """
+        self.begin_to_stop()
+        deadline_s = time.monotonic() + timeout_s
+        for loop in self._loops:
+            loop.stop(0)
+        ended = [loop.stop(max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
+        self._grader.give_back_attempts()
+        self._lock.release()
+        return all(ended)

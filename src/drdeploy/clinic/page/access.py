@@ -35,7 +35,7 @@ class PageOptions:
         is_tls: Whether it is served by TLS.
         needs_sign_in: Whether people must sign in even if the records have no accounts.
         user: The name in the audit log if nobody needs to sign in.
-        is_grading: Whether this program grades.
+        is_grading: Returns whether this program grades now.
         is_graded_elsewhere: Returns whether another program grades now, if this one does not.
     """
 
@@ -43,7 +43,7 @@ class PageOptions:
     is_tls: bool = False
     needs_sign_in: bool = False
     user: str = "local user"
-    is_grading: bool = True
+    is_grading: Callable[[], bool] = lambda: True
     is_graded_elsewhere: Callable[[], bool] = lambda: True
 
 

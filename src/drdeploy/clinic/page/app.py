@@ -172,7 +172,7 @@ class WorklistPage:
         chosen = WorklistFilter.parse(request.query_params)
         view = make_worklist_view(self._records.worklist.load_page(chosen))
         who = "this"
-        if view.counts["waiting"] and not self._options.is_grading:
+        if view.counts["waiting"] and not self._options.is_grading():
             who = "another" if self._options.is_graded_elsewhere() else "none"
         return {"chosen": chosen, "view": view, "who_grades": who}
 
@@ -358,23 +358,23 @@ class WorklistPage:
     def export_bundle(self, request: Request) -> Response:
         """Send a study as a FHIR bundle."""
         account = self._access.require(request, "viewer")
-        study = self._load_study_or_raise_404(request)
-        bundle = self._records.worklist.read_result(study.number, "bundle")
-        # While a study waits to be graded again, its bundle is that of fewer photographs.
-        if bundle is None or study.state != "graded":
+        number = read_study_number(request)
+        found = self._records.worklist.export_study(
+            number, account.name, "export FHIR bundle", "bundle"
+        )
+        if found is None or not found.result:
             raise HTTPException(404)
-        self._records.worklist.record_view(account.name, "export FHIR bundle", study.number)
-        content = write_bundle(bundle, study)
+        content = write_bundle(found.result, found.study)
         return _make_download(content, "application/fhir+json", "bundle.json")
 
     def export_page(self, request: Request) -> Response:
         """Send a study as a PDF."""
         account = self._access.require(request, "viewer")
-        study = self._load_study_or_raise_404(request)
-        if study.state != "graded":
+        number = read_study_number(request)
+        found = self._records.worklist.export_study(number, account.name, "export PDF")
+        if found is None:
             raise HTTPException(404)
-        self._records.worklist.record_view(account.name, "export PDF", study.number)
-        content = write_page(study, request.session.get("language", "en"))
+        content = write_page(found.study, request.session.get("language", "en"))
         return _make_download(content, "application/pdf", "page.pdf")
 
 

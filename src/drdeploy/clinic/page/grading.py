@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import suppress
+import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drdeploy.clinic.intake import StudyGrader
+    from drdeploy.clinic.records.records import WaitingStudy
 
 
 class GradingPool:
@@ -15,21 +16,32 @@ class GradingPool:
 
     def __init__(self, grader: StudyGrader, workers: int) -> None:
         self._grader = grader
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="grading")
+        self._workers = workers
 
     def grade_due_studies(self) -> None:
         """Grade the studies that are due now, and wait until all of them are done."""
-        tasks = [
-            self._pool.submit(self._grader.grade_study, study)
-            for study in self._grader.list_due_studies()
+        due = deque(self._grader.list_due_studies())
+        errors: list[Exception] = []
+        # Not those of concurrent.futures: the program could not end while one of them waits for an
+        # endpoint that does not answer.
+        threads = [
+            threading.Thread(
+                target=self._grade, args=(due, errors), name=f"grading-{number}", daemon=True
+            )
+            for number in range(min(self._workers, len(due)))
         ]
-        errors: list[BaseException | None] = []
-        for task in tasks:  # an error in one must not leave others running: they are still due
-            with suppress(CancelledError):  # the program ends
-                errors.append(task.exception())
-        for error in filter(None, errors):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for error in errors:
             raise error
 
-    def stop(self) -> None:
-        """Begin no further study."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def _grade(self, due: deque[WaitingStudy], errors: list[Exception]) -> None:
+        while due:
+            try:
+                self._grader.grade_study(due.popleft())
+            except IndexError:  # another thread took the last one
+                return
+            except Exception as error:  # noqa: BLE001 - the others are still due
+                errors.append(error)

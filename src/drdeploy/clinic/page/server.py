@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 100
 HEAD_S = 10.0
 """Seconds within which the head of a request must arrive."""
-STOP_S = 10
+STOP_S = 3
+"""Seconds that requests in progress may take when the program is to end."""
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LANGUAGES = {"en": "English", "pt": "Português"}
 
 _PORTUGUESE = {
@@ -225,6 +227,82 @@ _PORTUGUESE = {
     "need an answer": "precisam de resposta",
 }
 
+_PORTUGUESE_REASONS = {
+    # Why a study could not be graded
+    "An error kept this study from being graded: {}.": (
+        "Um erro impediu a classificação deste exame: {}."
+    ),
+    "The endpoint gives no grade: {}; check the endpoint and its log, then run `drdeploy clinic "
+    "studies --again`.": (
+        "O endpoint não dá um grau: {}; verifique o endpoint e o seu registro e execute `drdeploy "
+        "clinic studies --again`."
+    ),
+    # Why an archive or a server did not take something
+    "The archive refuses the file with failure reason {}.": (
+        "O arquivo de imagens recusa o objeto com o motivo {}."
+    ),
+    "The archive refuses the file with status {}.": (
+        "O arquivo de imagens recusa o objeto com o status {}."
+    ),
+    "The archive takes no {} in {}.": "O arquivo de imagens não aceita {} em {}.",
+    "The archive answers with status {}; check the archive's log, and run the same command "
+    "again.": (
+        "O arquivo de imagens responde com o status {}; verifique o seu registro. O programa "
+        "tenta de novo mais tarde."
+    ),
+    "The archive answers with status {}; set {} to the header's value, for example {}.": (
+        "O arquivo de imagens responde com o status {}; dê a {} o valor do cabeçalho, por exemplo "
+        "{}."
+    ),
+    "The archive {}; check its address, its AE title, and that it knows DRDEPLOY.": (
+        "O arquivo de imagens {}; verifique o seu endereço, o seu AE title e se ele conhece "
+        "DRDEPLOY."
+    ),
+    "The FHIR server refuses a bundle with status {}; send it again when the server's log shows no "
+    "error; nothing is created twice.": (
+        "O servidor FHIR recusa os resultados com o status {}; verifique o seu registro. O "
+        "programa tenta de novo mais tarde; nada é criado duas vezes."
+    ),
+    "The FHIR server refuses a bundle with status {}.": (
+        "O servidor FHIR recusa os resultados com o status {}."
+    ),
+    "The {} cannot be reached: {}; run the same command again when it answers; nothing is created "
+    "twice.": (
+        "O programa não alcança o {}: {}. Ele tenta de novo mais tarde; nada é criado duas vezes."
+    ),
+    "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
+    "The header's value has characters that no header may have; set it to one line of ASCII, for "
+    "example Basic and the encoded credentials.": (
+        "O valor do cabeçalho tem caracteres que nenhum cabeçalho pode ter; use uma linha de "
+        "ASCII, por exemplo Basic e as credenciais codificadas."
+    ),
+    "It cannot be sent: {}.": "Não pode ser enviado: {}.",
+    # Parts of them
+    "cannot be reached": "não responde",
+    "does not know the AE title of this program, or its own": (
+        "não conhece o AE title deste programa, ou o seu próprio"
+    ),
+    "ends the association without an answer": "encerra a associação sem responder",
+    "has no space at the moment": "não tem espaço no momento",
+    "its answer is not HTTP": "a sua resposta não é HTTP",
+    "the exchange took more than {} seconds": "a troca levou mais de {} segundos",
+    "timed out": "o tempo esgotou",
+    "[Errno {}] Connection refused": "a conexão foi recusada",
+    "[Errno {}] Connection reset by peer": "a conexão foi interrompida",
+    "[Errno {}] Name or service not known": "o nome do servidor não é conhecido",
+    "[Errno {}] No route to host": "não há caminho até o servidor",
+    "[Errno {}] Network is unreachable": "a rede não responde",
+    "Remote end closed connection without response": "o servidor fechou a conexão sem responder",
+}
+"""What the records say about failures, with ``{}`` for what differs from case to case."""
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    return re.compile("(.+?)".join(map(re.escape, template.split("{}"))))
+
+
+_REASONS = [(_compile(english), words) for english, words in _PORTUGUESE_REASONS.items()]
+
 SENTENCES_OF_HTTP = {
     "Not Found": "There is no such page.",
     "Unauthorized": "Sign in first.",
@@ -245,4 +323,20 @@ TEXTS_OF_SCRIPT = (
 
 def translate(text: str, language: str) -> str:
     """Return a string of the page in a language; a string without a translation stays English."""
-    return _PORTUGUESE.get(text, text) if language == "pt" else text
+    if language != "pt":
+        return text
+    return _PORTUGUESE.get(text) or _translate_reason(text) or text
+
+
+def _translate_reason(text: str) -> str:
+    """Return a reason of a failure in Portuguese; empty if its form is not known."""
+    for pattern, words in _REASONS:
+        found = pattern.fullmatch(text)
+        if found is not None:
+            parts = (translate(part, "pt") for part in found.groups())
+            # Not by str.format: what another program said may have braces in it.
+            head, *rest = words.split("{}")
+            return head + "".join(
+                f"{part}{after}" for part, after in zip(parts, rest, strict=False)
+            )
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _ATTEMPTS, _PAUSE_S = 3, 0.05
 _KEY = 7_238_912
 """Key of the advisory lock of PostgreSQL; the migrations use the next key."""
+
+_log = logging.getLogger("drdeploy.clinic")
 
 
 class GradingLock:
@@ -47,6 +50,11 @@ class GradingLock:
         """
         return self._lock.keep()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this program had the lock when it looked last, by :meth:`keep`."""
+        return self._lock.is_ours
+
     def is_taken(self) -> bool:
         """Return whether a program holds the lock."""
         return self._lock.is_taken()
@@ -73,8 +81,12 @@ class _FileLock:
             time.sleep(_PAUSE_S)
         return False
 
-    def keep(self) -> bool:
+    @property
+    def is_ours(self) -> bool:
         return self._file is not None
+
+    def keep(self) -> bool:
+        return self.is_ours
 
     def is_taken(self) -> bool:
         with self._path.open("a") as file:
@@ -106,7 +118,7 @@ class _AdvisoryLock:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
-        self._is_ours = False
+        self._is_wanted = False
         self._one_at_a_time = threading.Lock()
 
     def acquire(self) -> bool:
@@ -121,21 +133,29 @@ class _AdvisoryLock:
         taken = text(f"SELECT pg_try_advisory_lock({_KEY})")
         for _ in range(_ATTEMPTS):  # the server may still be ending a connection that broke
             if connection.execute(taken).scalar_one():
-                self._connection, self._is_ours = connection, True
+                self._connection, self._is_wanted = connection, True
                 return True
             time.sleep(_PAUSE_S)
         connection.close()
         return False
 
+    @property
+    def is_ours(self) -> bool:
+        return self._connection is not None
+
     def keep(self) -> bool:
         with self._one_at_a_time:
-            if self._connection is None:
-                return self._is_ours and self._acquire()
-            try:
-                self._connection.execute(text("SELECT 1"))
-            except (DBAPIError, OSError):  # pg8000 wraps only some errors of the socket
-                self._close_connection()
-                return self._acquire()
+            if self._connection is not None:
+                try:
+                    self._connection.execute(text("SELECT 1"))
+                except (DBAPIError, OSError):  # pg8000 wraps only some errors of the socket
+                    self._close_connection()
+                    _log.warning("the connection broke that let this program grade")
+                else:
+                    return True
+            if not (self._is_wanted and self._acquire()):
+                return False
+            _log.warning("this program grades again")
             return True
 
     def is_taken(self) -> bool:
@@ -149,7 +169,7 @@ class _AdvisoryLock:
 
     def release(self) -> None:
         with self._one_at_a_time:
-            self._is_ours = False
+            self._is_wanted = False
             self._close_connection()
 
     def _close_connection(self) -> None:

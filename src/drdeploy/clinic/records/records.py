@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 MAX_GRADING_ATTEMPTS = 5
-"""A study is not graded again automatically if the program ended this often while it graded it.
+"""A study is not graded again automatically after so many attempts that ended the program, or that
+ended with an unexpected error.
 
 With three, 8 of 168 studies were given up in a test that killed the program 672 times at random
 steps, though nothing was wrong with them."""
@@ -239,22 +240,39 @@ class ClinicRecords:
         """Count an attempt to grade a study before the attempt.
 
         Without the count, a photograph that ends the program would end it again after each restart.
+        After too many attempts, the study has failed: by the error that :meth:`note_fault` noted,
+        or because the program ended.
 
         Returns:
             False after too many attempts, or if the study was erased.
         """
         with self._engine.begin() as connection:
             mine = STUDIES.c.id == study.number
-            count = select(STUDIES.c.attempts).where(mine)
-            attempts = connection.execute(count).scalar_one_or_none()
-            if attempts is None:
+            columns = select(STUDIES.c.attempts, STUDIES.c.reason).where(mine)
+            found = connection.execute(columns).one_or_none()
+            if found is None:
                 return False
+            attempts, fault = found
             if attempts >= MAX_GRADING_ATTEMPTS:
-                reason = f"The program ended {attempts} times while it graded this study."
-                self._mark_study_as_failed(connection, study, reason)
+                ended = f"The program ended {attempts} times while it graded this study."
+                self._mark_study_as_failed(connection, study, fault or ended)
                 return False
             connection.execute(update(STUDIES).where(mine).values(attempts=attempts + 1))
         return True
+
+    def take_back_grading_attempt(self, study: WaitingStudy) -> None:
+        """Uncount an attempt that was given up because the program was asked to end."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(STUDIES)
+                .where(*_is_as_it_was(study), STUDIES.c.attempts > 0)
+                .values(attempts=STUDIES.c.attempts - 1)
+            )
+
+    def note_fault(self, study: WaitingStudy, reason: str) -> None:
+        """Note why an attempt failed, as a sentence; the study is still due."""
+        with self._engine.begin() as connection:
+            connection.execute(update(STUDIES).where(*_is_as_it_was(study)).values(reason=reason))
 
     def record_failure(self, study: WaitingStudy, reason: str) -> None:
         """Record that a study cannot be graded, with the reason as a sentence."""

@@ -119,6 +119,19 @@ class ListedPage:
     counts: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class ExportedStudy:
+    """A study as it was when somebody exported it.
+
+    Attributes:
+        study: The study.
+        result: The result that was exported; empty without one.
+    """
+
+    study: ListedStudy
+    result: bytes = field(repr=False)
+
+
 ResultDecision = Callable[[str, bytes, ListedStudy, float], bytes]
 """Makes a result with a decision, from its kind, its content, the study, and the time."""
 
@@ -177,17 +190,36 @@ class Worklist:
             found = connection.execute(rows.where(PHOTOGRAPHS.c.study_id == number)).all()
         return dict(map(tuple, found))
 
-    def read_result(self, number: int, kind: str) -> bytes | None:
-        """Return a result of a study; None if there is none.
+    def export_study(
+        self, number: int, who: str, action: str, kind: str = ""
+    ) -> ExportedStudy | None:
+        """Return a graded study for an export, and write into the audit log who exports it.
+
+        All in one transaction: what is exported is of one grading with the decision about it, and
+        of a study that is not erased.
 
         Args:
             number: The study's number.
-            kind: ``report``, ``page`` or ``bundle``.
+            who: The person.
+            action: What the audit log calls the export.
+            kind: The result that is exported: ``report``, ``page`` or ``bundle``; empty for none.
+
+        Returns:
+            None if the study no longer exists, is not graded, or waits to be graded again.
         """
-        rows = select(RESULTS.c.content).where(RESULTS.c.study_id == number, RESULTS.c.kind == kind)
-        with self._open_read_only_connection() as connection:
-            found: bytes | None = connection.execute(rows).scalar_one_or_none()
-        return found
+        result = select(RESULTS.c.content).where(
+            RESULTS.c.study_id == number, RESULTS.c.kind == kind
+        )
+        mine = STUDIES.c.id == number
+        with self._engine.begin() as connection:
+            # The lock of the row keeps others from grading and erasing; SQLite has one writer.
+            locked = select(STUDIES.c.id).where(mine, STUDIES.c.state == "graded").with_for_update()
+            if connection.execute(locked).first() is None:
+                return None
+            (study,) = _load_studies(connection, [mine])
+            content: bytes = connection.execute(result).scalar_one_or_none() or b""
+            self._append_entry(connection, who, action, number)
+        return ExportedStudy(study, content)
 
     def record_view(self, who: str, action: str, number: int | None = None) -> None:
         """Record that a person saw a study, or the whole list."""
