@@ -144,7 +144,7 @@ class StudyGrader:
             reason = f"An error kept this study from being graded: {type(error).__name__}."
             self._records.note_fault(study, reason)
             # Without the error's text, which may quote what a photograph says of its patient.
-            _log.error("%s: %s (%s)", study.name, reason, _find_place(error))
+            _log.error("%s: %s (%s)", study.name, reason, _describe_place_of_error(error))
         finally:
             self._in_progress.pop(study.number, None)
         return False
@@ -192,7 +192,7 @@ class StudyGrader:
         }
 
 
-def _find_place(error: Exception) -> str:
+def _describe_place_of_error(error: Exception) -> str:
     """Return the file and the line in which an error was raised."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(frame.filename).name}, line {frame.lineno}"

@@ -333,9 +333,10 @@ class PhotographListener:
 
     def _clean_up_after_connection(self, event: evt.Event) -> None:
         self._forget_progress(event)
-        if event.assoc.requestor.primitive is None:
+        association: Any = event.assoc
+        if association.requestor.primitive is None:
             # Closed before it asked for anything: the library would wait for the question.
-            event.assoc.dul.to_user_queue.put(None)
+            association.dul.to_user_queue.put(None)
 
     def _forget_progress(self, event: evt.Event) -> None:
         with self._lock:

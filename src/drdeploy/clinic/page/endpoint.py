@@ -192,10 +192,10 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
             return image, "image/png"
     with Image.open(io.BytesIO(image)) as picture:
         if not image.startswith((jpeg.SIGNATURE, png.SIGNATURE)):
-            body = _encode_as_jpeg(picture, "PNG")
+            body = _encode_picture(picture, "PNG")
             if len(body) <= BODY_BYTES_MAX:
                 return body, "image/png"
-        body = _encode_as_jpeg(
+        body = _encode_picture(
             ImageOps.exif_transpose(picture).convert("RGB"), "JPEG", **_LITTLE_LOSS
         )
     if len(body) > BODY_BYTES_MAX:
@@ -207,7 +207,7 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
     return body, "image/jpeg"
 
 
-def _encode_as_jpeg(picture: Image.Image, name: str, **options: Any) -> bytes:
+def _encode_picture(picture: Image.Image, name: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, name, **options)
     return stream.getvalue()

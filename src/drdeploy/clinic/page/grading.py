@@ -26,7 +26,10 @@ class GradingPool:
         # endpoint that does not answer.
         threads = [
             threading.Thread(
-                target=self._grade, args=(due, errors), name=f"grading-{number}", daemon=True
+                target=self._grade_until_none_is_due,
+                args=(due, errors),
+                name=f"grading-{number}",
+                daemon=True,
             )
             for number in range(min(self._workers, len(due)))
         ]
@@ -37,7 +40,7 @@ class GradingPool:
         for error in errors:
             raise error
 
-    def _grade(self, due: deque[WaitingStudy], errors: list[Exception]) -> None:
+    def _grade_until_none_is_due(self, due: deque[WaitingStudy], errors: list[Exception]) -> None:
         while due:
             try:
                 self._grader.grade_study(due.popleft())

@@ -297,11 +297,11 @@ _PORTUGUESE_REASONS = {
 """What the records say about failures, with ``{}`` for what differs from case to case."""
 
 
-def _compile(template: str) -> re.Pattern[str]:
+def _compile_template(template: str) -> re.Pattern[str]:
     return re.compile("(.+?)".join(map(re.escape, template.split("{}"))))
 
 
-_REASONS = [(_compile(english), words) for english, words in _PORTUGUESE_REASONS.items()]
+_REASONS = [(_compile_template(english), words) for english, words in _PORTUGUESE_REASONS.items()]
 
 SENTENCES_OF_HTTP = {
     "Not Found": "There is no such page.",
