@@ -30,7 +30,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app as cli
-from drdeploy.clinic.archive import describe_refusal, store_file
+from drdeploy.clinic.dicomweb_storage import describe_refusal, store_file
 from drdeploy.clinic.fhir_server import store_bundle
 from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page import server
