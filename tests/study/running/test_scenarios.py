@@ -145,9 +145,10 @@ def photographs():
 
 @pytest.mark.parametrize("max_in_flight", [1, 16])
 def test_open_loop_latency_counts_the_queue(photographs, max_in_flight):
-    """Twice the load that the server bears: the last request waits for half of all the others.
+    """Twice the load that the server bears: what is answered last waits for half of all the others.
 
-    That is ten times as long as it is served, whatever else this machine does.
+    That is ten times as long as it is served, whatever else this machine does. Which request is
+    answered last depends on the threads.
     """
     observations = []
     scenario = OpenLoop(n=20, rate_per_s=100, arrivals="constant", max_in_flight=max_in_flight)
@@ -156,7 +157,7 @@ def test_open_loop_latency_counts_the_queue(photographs, max_in_flight):
     )
     latencies = {o.sequence: o.total_latency_s for o in observations if not o.is_warmup}
     assert len(latencies) == 20
-    assert latencies[20] >= 20 * 0.02 - 19 * 0.01
+    assert max(latencies.values()) >= 20 * 0.02 - 19 * 0.01
 
 
 def test_open_loop_schedules_do_not_wait_for_answers(photographs):
