@@ -1,14 +1,17 @@
 """Schedules and adjustments follow the user guides of Application Auto Scaling and EventBridge."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from drdeploy.hosting.local.scaling.activities import ActivityLog
 from drdeploy.hosting.local.scaling.adjustments import (
     compute_step_scaling_capacity,
     compute_target_tracking_capacity,
 )
+from drdeploy.hosting.local.scaling.scaler import RegionScaler
 from drdeploy.hosting.local.scaling.schedules import Schedule, ScheduleRefused
 
 
@@ -118,3 +121,58 @@ def test_steps_are_found_by_the_distance_to_the_threshold(metric, least, capacit
     policy = {"AdjustmentType": "PercentChangeInCapacity", "StepAdjustments": STEPS}
     policy |= {"MinAdjustmentMagnitude": least} if least else {}
     assert compute_step_scaling_capacity(policy, 10, metric, 50.0) == capacity
+
+
+class OneAlarm:
+    """The alarms of a region that has one alarm, which calls for every policy."""
+
+    def __init__(self, changed_s):
+        self.alarm = SimpleNamespace(
+            name="alarm", state_value="ALARM", threshold=5.0, drdeploy_changed_s=changed_s
+        )
+
+    def find_alarms_with_action(self, policy_arn):
+        return [self.alarm]
+
+    def read_evaluated_values(self, alarm, now_s):
+        return [9.0]
+
+    def add_scaling_to_history(self, alarm, policy_arn, problem, now_s):
+        assert not problem
+
+
+class CountedVariant:
+    """A variant that takes any capacity at once."""
+
+    is_in_service, noun, capacity = True, "desired instance count", 1
+
+    def set_capacity(self, capacity):
+        self.capacity = capacity
+
+    def has_capacity(self):
+        return True
+
+
+def test_an_alarm_that_changes_during_a_round_of_scaling_acts_once():
+    """Whoever calls SetAlarmState does so at any time; the round had begun a moment before."""
+    place = {"resource_id": "endpoint/e/variant/v", "scalable_dimension": "instances"}
+    target = SimpleNamespace(**place, arn="t", min_capacity=1, max_capacity=9, suspended_state=None)
+    step = {"ScalingAdjustment": 1, "MetricIntervalLowerBound": 0.0}
+    rules = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [step], "Cooldown": 0}
+    policy = SimpleNamespace(
+        **place,
+        policy_arn="p",
+        policy_name="p",
+        policy_type="StepScaling",
+        step_scaling_policy_configuration=rules,
+    )
+    backend = SimpleNamespace(
+        targets={"instances": {"e": target}}, policies={"p": policy}, scheduled_actions=[]
+    )
+    variant = CountedVariant()
+    scaler = RegionScaler(
+        backend, OneAlarm(changed_s=100.2), ActivityLog(), lambda *_: variant, lambda _: None
+    )
+    for now_s in (100.0, 100.25, 100.5):
+        scaler.scale_due_targets(now_s)
+    assert variant.capacity == 2

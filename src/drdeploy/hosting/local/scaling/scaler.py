@@ -182,7 +182,9 @@ class RegionScaler:
                 memory = self._memories.setdefault(policy.policy_arn, _PolicyMemory())
                 called_s = memory.called.get(alarm.name, -math.inf)
                 if called_s < alarm.drdeploy_changed_s or now_s - called_s >= REPEAT_S:
-                    memory.called[alarm.name] = now_s
+                    # The alarm may have changed after this round began: its change is then later
+                    # than the round, and would be carried out in the next round once more.
+                    memory.called[alarm.name] = max(now_s, alarm.drdeploy_changed_s)
                     call = _PolicyCall(target, variant, policy, alarm, memory, now_s)
                     self._carry_out_policy(call, policies)
 
