@@ -21,8 +21,8 @@ from drdeploy.hosting.conformance.containers import LABEL
 
 pytestmark = pytest.mark.engine
 
-IMPATIENT = Contract(start_s=30, stop_s=5, load_s=1.0)
-"""SageMaker's, for servers that start in half a second."""
+IMPATIENT = Contract(start_s=60, stop_s=15, load_s=1.0)
+"""SageMaker's, for servers that start in half a second on a machine that has nothing else to do."""
 AT_ONCE = 4
 FOUND = {
     "abrupt": {"finishes-work", "finishes-uploads"},

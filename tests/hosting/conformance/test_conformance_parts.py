@@ -22,6 +22,7 @@ from drdeploy.hosting.conformance import (
     ProbePhotograph,
     Severity,
     select_clauses_by_id,
+    stopping,
 )
 from drdeploy.hosting.conformance.client import ProbeAnswer, send_request_and_read_answer
 from drdeploy.hosting.conformance.conditions import (
@@ -41,6 +42,12 @@ from drdeploy.hosting.conformance.inspection import (
 )
 from drdeploy.hosting.conformance.loading import Load, observe_container_under_load
 from drdeploy.hosting.conformance.requests import Requests, observe_single_requests
+from drdeploy.hosting.conformance.stopping import (
+    Stop,
+    StopInUpload,
+    observe_container_restart,
+)
+from drdeploy.hosting.engine.container import ExitState
 from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL
 
 BY_ID = {clause.id: clause for clause in CLAUSES}
@@ -392,3 +399,38 @@ def test_the_last_line_of_a_log_is_shortened():
     words = ContainerUnderTest(container, Contract()).read_last_log_line()
     assert len(words) == 120
     assert words.endswith("…")
+
+
+LOST = ProbeAnswer(0, failure="reset")
+
+
+@pytest.mark.parametrize(
+    ("uploads", "lasts", "outcomes"),
+    [
+        ([answered()], [LOST], ("pass", "pass")),
+        ([LOST, answered()], [LOST, LOST], ("pass", "pass")),
+        ([answered(), answered()], [answered(), LOST], ("pass", "pass")),
+        ([LOST, LOST], [LOST, LOST], ("fail", "pass")),
+        ([answered(), LOST], [answered(), answered()], ("pass", "fail")),
+        ([LOST, answered()], [answered(), answered()], ("pass", "fail")),
+    ],
+    ids=["sound", "upload late", "signal late", "loses uploads", "goes on", "goes on, upload late"],
+)
+def test_what_a_busy_server_fails_once_after_sigterm_is_not_counted(
+    monkeypatch, uploads, lasts, outcomes
+):
+    stop = Stop(ExitState(is_running=False, exit_code=0, oom_killed=False), 0.1)
+    stops = iter(
+        StopInUpload(stop, upload, (last,)) for upload, last in zip(uploads, lasts, strict=True)
+    )
+    monkeypatch.setattr(stopping, "_stop_container_during_upload", lambda *_: next(stops))
+    container = SimpleNamespace(running=SimpleNamespace(remove=lambda: None))
+    start = ContainerStart(container, 1.0, answered(), 1.1)
+    inspection = inspection_with({observe_container_restart: start})
+    monkeypatch.setattr(ImageInspection, "start_container_and_wait", lambda *_: start)
+    found = tuple(
+        BY_ID[clause].check(inspection).outcome.value
+        for clause in ("finishes-uploads", "accepts-nothing-new")
+    )
+    assert found == outcomes
+    assert next(stops, None) is None
