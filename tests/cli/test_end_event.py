@@ -54,12 +54,14 @@ def test_the_event_may_be_set_at_any_step_of_a_wait():
                     over.set()
             return trace
 
-        threading.Timer(0.2, over.set).start()  # ends a wait that was interrupted too late
+        late = threading.Timer(1.0, over.set)  # ends a wait that was interrupted too late
+        late.start()
         sys.settrace(trace)
         try:
             over.wait()
         finally:
             sys.settrace(None)
+            late.cancel()
         return seen
 
     while interrupt_at(steps + 1) > steps:

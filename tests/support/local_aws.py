@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from waiting import until
 
 FAKE_SERVER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_server.py")))
 ROLE = "arn:aws:iam::123456789012:role/drdeploy"
@@ -180,10 +181,3 @@ def put_key(arn: str) -> None:
     del kms.keys[key.id]
     key.id, key.arn = name.removeprefix("key/"), arn
     kms.keys[key.id] = key
-
-
-def until(condition: Any, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.05)

@@ -293,6 +293,7 @@ def test_curl_signs_what_a_shared_service_verifies(shared_service, tmp_path):
     variant = {"VariantName": "AllTraffic", "ModelName": "curl", "ServerlessConfig": serverless}
     operate("CreateEndpointConfig", EndpointConfigName="curl", ProductionVariants=[variant])
     operate("CreateEndpoint", EndpointName="curl", EndpointConfigName="curl")
+    until(lambda: operate("DescribeEndpoint", EndpointName="curl")["EndpointStatus"] == "InService")
     invocation = ("sagemaker", "/endpoints/curl/invocations", PHOTOGRAPH)
     status, answer = ask(*invocation, "Content-Type: image/jpeg")
     assert (status, json.loads(answer)["length"]) == (200, len(PHOTOGRAPH))

@@ -4,11 +4,13 @@ import contextlib
 import resource
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from bad_clients import KINDS, honest, slow_clients
 from raw_http import connect, exchange, length, post, receive, request
 from required import require
+from waiting import until
 
 from drdeploy.hosting.serving.budgets import make_worker_budgets
 from drdeploy.hosting.serving.capacity import Capacity
@@ -18,6 +20,7 @@ CONNECTIONS = make_worker_budgets(
     Settings(), Capacity(workers=1, concurrency=1, threads=1)
 ).connections
 HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\n"
+ESTABLISHED = "01"  # a state of a connection in /proc/net/tcp
 
 
 def half_sent(photo: bytes) -> bytes:
@@ -164,7 +167,18 @@ def test_when_every_connection_has_a_request_a_new_one_is_refused(serve_lean):
     with contextlib.ExitStack() as connections:
         for _ in range(CONNECTIONS):
             connections.enter_context(connect(server.url)).sendall(HALF_A_HEAD)
-        time.sleep(0.5)
+        until(lambda: has_read_the_input_of(server.url, CONNECTIONS))
         answer = exchange(server.url, request())
     assert answer.statuses == [503]
     assert answer.error["code"] == "Overloaded"
+
+
+def has_read_the_input_of(url: str, count: int) -> bool:
+    """Whether a server has so many connections, and has read whatever they have sent."""
+    port = int(url.rpartition(":")[2])
+    unread_bytes = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        if int(local.rpartition(":")[2], 16) == port and state == ESTABLISHED:
+            unread_bytes.append(int(queues.rpartition(":")[2], 16))
+    return len(unread_bytes) >= count and not any(unread_bytes)

@@ -43,7 +43,7 @@ def shell(started, lean_image):
         container = started(
             ContainerSpec(lean_image, ("-c", command), entrypoint=("sh",), **options)
         )
-        state = container.wait(60)
+        state = container.wait(120)
         return container.read_logs(), state
 
     return run
@@ -84,9 +84,9 @@ def test_a_container_that_ended_starts_again_with_its_files(started, lean_image)
         lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none", read_only=False
     )
     container = started(spec)
-    container.wait(30)
+    container.wait(120)
     container.start()
-    container.wait(30)
+    container.wait(120)
     assert container.read_logs().split() == ["up", "again", "up"]
 
 
@@ -132,10 +132,10 @@ def test_a_container_that_ran_out_of_memory_says_so(shell):
 
 def test_a_killed_container_is_not_taken_for_one_out_of_memory(started, lean_image):
     container = started(
-        ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, network="none")
+        ContainerSpec(lean_image, ("3600",), entrypoint=("sleep",), port=None, network="none")
     )
     container.kill()
-    state = container.wait(30)
+    state = container.wait(120)
     assert (state.exit_code, state.oom_killed) == (137, False)
 
 
@@ -145,7 +145,7 @@ def test_stop_lets_the_process_finish_first(started, lean_image):
         ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
     )
     _until(lambda: "up" in container.read_logs())
-    container.stop(10)
+    container.stop(60)
     assert "finished" in container.read_logs()
     assert container.exit_state().exit_code == 0
 
@@ -166,7 +166,7 @@ def test_a_container_that_ended_or_is_gone_can_be_stopped_killed_and_removed_aga
     container = engine.run(
         ContainerSpec(lean_image, entrypoint=("true",), command=(), port=None, network="none")
     )
-    container.wait(30)
+    container.wait(120)
     container.kill()
     container.stop(1)
     container.remove()
@@ -210,7 +210,7 @@ def test_a_taken_port_is_refused_and_leaves_no_container(engine, started, lean_i
     label = f"{LABEL}.taken"
     spec = ContainerSpec(
         lean_image,
-        ("60",),
+        ("3600",),
         entrypoint=("sleep",),
         host_port=taken.host_port,
         labels={label: "yes"},
@@ -222,7 +222,8 @@ def test_a_taken_port_is_refused_and_leaves_no_container(engine, started, lean_i
 
 def test_memory_in_use_is_measured_against_the_limit(started, lean_image):
     script = (
-        "held = bytearray(b'x' * 50_000_000); print('up', flush=True); import time; time.sleep(60)"
+        "held = bytearray(b'x' * 50_000_000); print('up', flush=True); import time; "
+        "time.sleep(3600)"
     )
     container = started(
         ContainerSpec(
@@ -246,7 +247,7 @@ def test_stale_containers_are_removed_by_their_label_alone(engine, started, lean
         return started(
             ContainerSpec(
                 lean_image,
-                ("60",),
+                ("3600",),
                 entrypoint=("sleep",),
                 port=None,
                 network="none",
@@ -264,7 +265,7 @@ def test_the_error_for_a_missing_image_says_how_to_build_it(engine):
         engine.run(ContainerSpec("drdeploy:no-such-image"))
 
 
-def _until(is_so, timeout_s=30.0):
+def _until(is_so, timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -272,11 +273,11 @@ def _until(is_so, timeout_s=30.0):
 
 
 @contextmanager
-def _answer(url, timeout_s=30.0):
+def _answer(url, timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 yield answer
                 return
         except OSError:
@@ -285,11 +286,11 @@ def _answer(url, timeout_s=30.0):
 
 
 @contextmanager
-def _connected(container, timeout_s=30.0):
+def _connected(container, timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            connection = container.connect(5)
+            connection = container.connect(60)
         except OSError:
             assert time.monotonic() < deadline, "nobody listens"
             time.sleep(0.02)

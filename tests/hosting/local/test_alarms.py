@@ -165,8 +165,13 @@ def test_a_topic_is_told_of_each_change(aws):
     message = json.loads(json.loads(found[0]["Body"])["Message"])
     assert (message["AlarmName"], message["NewStateValue"]) == (name, "ALARM")
     assert message["OldStateValue"] == "INSUFFICIENT_DATA"
-    history = aws.cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")
-    assert topic in history["AlarmHistoryItems"][0]["HistorySummary"]
+
+    def actions():
+        history = aws.cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")
+        return history["AlarmHistoryItems"]
+
+    until(actions)  # written once the topic has taken the message
+    assert topic in actions()[0]["HistorySummary"]
 
 
 def test_disabled_actions_are_not_carried_out(aws):

@@ -69,10 +69,14 @@ CMD echo "SageMaker replaces this command"; exit 1
 """
 SERVE = "#!/bin/sh\npython3 /usr/local/bin/server.py\n"
 RESTARTS_WORKER = """#!/bin/sh
-python3 /usr/local/bin/server.py &
-while sleep 1; do  # a worker that makes its pipe where only the image's user may write
-  mkfifo /home/pipe-$(date +%s) && exec sleep infinity
+# A worker makes its pipe where only the image's user may write. It has failed for the first time
+# when the server answers pings, whichever of the two a busy machine runs first.
+until mkfifo /home/pipe-$(date +%s); do
+  [ -n "$server" ] || { python3 /usr/local/bin/server.py & server=started; }
+  sleep 1
 done
+[ -n "$server" ] || exec python3 /usr/local/bin/server.py
+exec sleep infinity
 """
 REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 SERVERLESS = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}

@@ -41,10 +41,10 @@ def invoke_until_served(aws, name, attempts=2):
 
 
 def test_nothing_runs_before_the_first_request(aws, service):
-    before = service.status()["instances"]
     name = aws.endpoint()
-    assert service.status()["instances"] == before
-    assert aws.invoke(name)["invocation"] == 1
+    assert processes_of(service, name) == []
+    pid = aws.invoke(name)["pid"]
+    assert processes_of(service, name) == [pid]
 
 
 def test_a_warm_instance_is_used_again(aws):
@@ -96,9 +96,10 @@ def test_an_instance_that_runs_out_of_memory_is_replaced():
 
 
 def test_provisioned_instances_run_before_any_request(aws, service):
-    before = service.status()["instances"]
-    aws.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
-    assert service.status()["instances"] == before + 1
+    name = aws.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
+    (pid,) = processes_of(service, name)
+    answer = aws.invoke(name)
+    assert (answer["pid"], answer["invocation"]) == (pid, 1)
 
 
 def test_provisioned_instances_stay_when_idle(fleeting):
@@ -299,15 +300,17 @@ def test_deleting_stops_the_instances(aws):
 
 
 def test_deleting_while_it_is_created_leaves_no_instance(aws, service, tmp_path):
-    before = service.status()["instances"]
+    before = set(service._fleet._live)
     name = aws.name()
     aws.model(name, SAGEMAKER_FAKE_START_AFTER=str(tmp_path / "go"))
     aws.config(name, **REAL_TIME)
     aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    until(lambda: service.status()["instances"] > before)
+    until(lambda: service._fleet._live - before)
+    (started,) = service._fleet._live - before
     aws.delete(name)
     (tmp_path / "go").touch()
-    until(lambda: service.status()["instances"] <= before)
+    until(lambda: started not in service._fleet._live)
+    assert not started.is_alive()
 
 
 def test_a_deleted_name_can_be_used_again(aws):

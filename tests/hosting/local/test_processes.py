@@ -5,7 +5,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
@@ -13,7 +12,7 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import FAKE_SERVER, ROLE, Aws
+from local_aws import FAKE_SERVER, ROLE, Aws, until
 from photographs import photograph
 from required import require
 from tiny_models import onnx_artifact
@@ -56,11 +55,8 @@ def start(tmp_path):
 
 
 def first_word(instance):
-    for _ in range(500):
-        if instance.read_log_tail():
-            return instance.read_log_tail().split()[0]
-        time.sleep(0.02)
-    raise TimeoutError
+    until(instance.read_log_tail)
+    return instance.read_log_tail().split()[0]
 
 
 @pytest.mark.parametrize("is_killed_before", [False, True])

@@ -45,7 +45,7 @@ def run_serve(*arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -260,7 +260,7 @@ def test_only_an_image_listens_on_every_interface_by_default(tmp_path, command, 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     events = [json.loads(line) for line in (ended.stdout + ended.stderr).splitlines() if line]
     assert [event["host"] for event in events if event["event"] == "listening"] == [host]
@@ -311,7 +311,7 @@ def test_any_user_may_run_it_where_only_tmp_can_be_written(model_dir, photo):
         )
         try:
             wait_for(lambda: answers(port) or process.poll() is not None)
-            answer = httpx.post(f"http://127.0.0.1:{port}/invocations", content=photo)
+            answer = httpx.post(f"http://127.0.0.1:{port}/invocations", content=photo, timeout=60)
             assert answer.status_code == 200
         finally:
             process.send_signal(signal.SIGTERM)

@@ -77,7 +77,7 @@ def test_a_killed_run_loses_nothing_and_counts_nothing_twice(
     pid = os.fork()
     if pid == 0:
         pauses = count(1)
-        stalling = Clock(sleep=lambda _: time.sleep(60 if next(pauses) == 4 else 0))
+        stalling = Clock(sleep=lambda _: time.sleep(3600 if next(pauses) == 4 else 0))
         with Journal(path) as journal:
             runner_for(plan, journal, run_id="killed", clock=stalling).measure_missing_rows()
         os._exit(0)
