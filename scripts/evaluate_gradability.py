@@ -1,0 +1,446 @@
+"""Spoil photographs in ways that no limit was chosen on, and see what the grader does with them.
+
+    python scripts/evaluate_gradability.py              # with IDRiD beside the checkout
+    python scripts/evaluate_gradability.py --data DIR   # with a downloaded IDRiD
+
+The limits of gradability were chosen on darkness, overexposure, Gaussian blur, noise and half an
+eye.  Eight other flaws, each in four strengths, are applied to photographs of IDRiD's test part.
+The script writes one row for each photograph, flaw and strength to ``evidence/gradability``, and
+the page ``docs/gradability.md``.
+
+A learnt score is judged beside the limits: a logistic regression on the same measurements that says
+how probably a flaw has changed the decision.  The score of a flaw is fitted on photographs of the
+training part with the other seven flaws.  For research use; not a medical device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from drdeploy.grader.box import box_artifact
+from drdeploy.grader.datasets import load_dataset, set_copies_aside
+from drdeploy.grader.fundus.decode import read_and_check_header
+from drdeploy.grader.fundus.eye_copies import DETAIL_PX
+from drdeploy.grader.fundus.gradability import measure_photograph_quality
+from drdeploy.grader.fundus.photograph import decode_photograph
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.inference import InferenceService
+from drdeploy.photograph_names import OWN_NAMES
+from drdeploy.statistics.proportions import estimate_grouped_mean, estimate_grouped_proportion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.datasets import Dataset, LabelledPhotograph
+
+    Spoil = Callable[[Image.Image, float, np.random.Generator], Image.Image]
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "gradability.md"
+ROWS = ROOT / "evidence" / "gradability" / "spoilt.csv"
+SEED = 14
+COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
+TRUTHS = ("is_unlike_training", "referred", "is_changed")
+FITTED_PHOTOGRAPHS = 100
+"""How many photographs of the training part the learnt score is fitted on, without the flaw that it
+is judged on."""
+JPEG_QUALITY = 92
+MEASUREMENTS = (
+    *("brightness", "clipped_share", "spread", "saturation", "warm_share", "redness"),
+    *("hue_spread", "sharpness", "lit_share", "roundness", "stray_share"),
+)
+
+HEAD = """\
+<!-- Written by scripts/evaluate_gradability.py; do not edit. -->
+
+# Spoilt photographs
+
+What does the packaged grader (int8) do with a photograph that a camera or an eye has spoilt? The
+limits of gradability were chosen on darkness, overexposure, Gaussian blur, noise and half an eye.
+Here, {n} photographs from {sessions} sessions of IDRiD's test part are spoilt in eight other ways,
+each in four strengths. {referred} of the {n} photographs are referred before they are spoilt.
+Brackets give 95 % intervals, which take the photographs of a session as one group.
+
+- *Refused*: the grader answers that the photograph cannot be graded.
+- *Flagged*: the photograph is graded, and the answer says that it is unlike the photographs that
+  the grader was trained on.
+- *Decision changed*: the photograph is graded, and the flaw turns a referral into no referral or
+  the reverse. The decision is the high-sensitivity point at grade >= 2.
+- *Lost unnoticed*: of the photographs that are referred before they are spoilt, those that are not
+  referred after, without being refused or flagged.
+
+For research use. Not a medical device.
+"""
+SUMMARY = """
+Of all spoilt photographs, {noticed} are refused or flagged. In {hidden}, the decision is changed
+and nothing says so. The flaw that does this most often is "{worst}": {share:.2f} of the
+photographs.
+"""
+SCORE = """
+## A learnt score beside the limits
+
+The score is a logistic regression on the measurements that the limits use. It says how probably
+the flaw has changed the decision. It is fitted on photographs of IDRiD's training part, and the
+score of each flaw on the other seven flaws alone.
+
+The limits grade {coverage:.0%} of the spoilt photographs, and the flaw has changed the decision in
+{by_limits:.3f} of them. If the score keeps as many, the flaw has changed the decision in
+{by_score:.3f} of them: a difference of {change:+.3f} ({low:+.3f} to {high:+.3f}). {verdict}
+"""
+WORSE = "The score is worse than the limits, and is not used."
+BETTER = "The score is better than the limits at equal coverage."
+NO_BETTER = "It is not shown that the score is better than the limits, and it is not used."
+LIMITS = """
+## Limits
+
+- The flaws are computed. A real cataract, eyelid or reflection looks different, and comes with
+  others.
+- A decision that does not change may still be wrong: it is compared with the decision on the
+  unspoilt photograph, not with the label.
+- All photographs come from one camera of one clinic.
+"""
+
+
+# -- flaws -------------------------------------------------------------------------------
+
+
+def move_camera(picture: Image.Image, length_px: float, rng: np.random.Generator) -> Image.Image:
+    """Blur along a line of a random direction."""
+    angle = rng.uniform(0, np.pi)
+    steps = range(int(length_px))
+    pixels = np.zeros((picture.height, picture.width, 3), np.float32)
+    for step in steps:
+        far = step - length_px / 2
+        moved = (1, 0, far * np.cos(angle), 0, 1, far * np.sin(angle))
+        pixels += np.asarray(picture.transform(picture.size, Image.Transform.AFFINE, moved))
+    return Image.fromarray(np.uint8(pixels / len(steps)))
+
+
+def focus_wrongly(picture: Image.Image, radius_px: float, _: np.random.Generator) -> Image.Image:
+    """Average over a disc, as a lens does that is out of focus."""
+    y, x = np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
+    pixels = np.zeros((picture.height, picture.width, 3), np.float32)
+    places = [(a, b) for a, b in zip(x.flat, y.flat, strict=True) if np.hypot(a, b) <= radius_px]
+    for across, down in places:
+        moved = (1, 0, float(across), 0, 1, float(down))
+        pixels += np.asarray(picture.transform(picture.size, Image.Transform.AFFINE, moved))
+    return Image.fromarray(np.uint8(pixels / len(places)))
+
+
+def lower_eyelid(picture: Image.Image, share: float, _: np.random.Generator) -> Image.Image:
+    """Cover the upper part of the frame with a soft edge in the colour of skin."""
+    lid = Image.new("RGB", picture.size, (150, 95, 75))
+    mask = Image.new("L", picture.size, 0)
+    width, height = picture.size
+    ImageDraw.Draw(mask).ellipse((-0.3 * width, -height, 1.3 * width, share * height), fill=255)
+    return Image.composite(lid, picture, mask.filter(ImageFilter.GaussianBlur(0.02 * height)))
+
+
+def cast_shadow(picture: Image.Image, light: float, rng: np.random.Generator) -> Image.Image:
+    """Darken one side smoothly, down to a share of its light."""
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-1 : 1 : picture.height * 1j, -1 : 1 : picture.width * 1j]
+    side = 1 / (1 + np.exp(-5 * (x * np.cos(angle) + y * np.sin(angle))))
+    return Image.fromarray(np.uint8(np.asarray(picture) * (1 - (1 - light) * side)[..., None]))
+
+
+def cloud_lens(picture: Image.Image, share: float, _: np.random.Generator) -> Image.Image:
+    """Mix the eye with its own blurred light, as a cataract does."""
+    veil = picture.filter(ImageFilter.GaussianBlur(0.12 * picture.width))
+    return Image.blend(picture, veil, share)
+
+
+def reflect_flash(picture: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
+    """Add a white spot of a diameter that is a share of the frame's."""
+    width, height = picture.size
+    x, y = rng.uniform(0.3, 0.7, 2) * picture.size
+    radius = share * width / 2
+    mask = Image.new("L", picture.size, 0)
+    ImageDraw.Draw(mask).ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    soft = mask.filter(ImageFilter.GaussianBlur(radius / 3))
+    return Image.composite(Image.new("RGB", (width, height), (255, 255, 245)), picture, soft)
+
+
+def compress(picture: Image.Image, quality: float, _: np.random.Generator) -> Image.Image:
+    """Save as a JPEG of a low quality."""
+    return Image.open(io.BytesIO(write_jpeg(picture, int(quality)))).convert("RGB")
+
+
+def lose_pixels(picture: Image.Image, side_px: float, _: np.random.Generator) -> Image.Image:
+    """Keep a copy of few pixels, and scale it up again."""
+    side = int(side_px)
+    return picture.resize((side, side), Image.Resampling.BOX).resize(
+        picture.size, Image.Resampling.BICUBIC
+    )
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One way to spoil a photograph, in four strengths from weak to strong."""
+
+    name: str
+    unit: str
+    strengths: tuple[float, ...]
+    spoil: Spoil
+
+
+FLAWS = (
+    Flaw("camera moved", "px of 512", (5, 11, 21, 41), move_camera),
+    Flaw("out of focus", "px of 512", (2, 4, 7, 11), focus_wrongly),
+    Flaw("eyelid", "share of the height covered", (0.15, 0.3, 0.45, 0.6), lower_eyelid),
+    Flaw("shadow", "share of the light left", (0.5, 0.25, 0.12, 0.03), cast_shadow),
+    Flaw("cloudy lens", "share of veil", (0.4, 0.6, 0.8, 0.92), cloud_lens),
+    Flaw("flash", "diameter as a share of the frame", (0.1, 0.2, 0.35, 0.5), reflect_flash),
+    Flaw("JPEG", "quality", (40, 20, 10, 4), compress),
+    Flaw("few pixels", "px a side", (192, 96, 48, 32), lose_pixels),
+)
+NO_FLAW = Flaw("none", "", (0.0,), lambda picture, _strength, _rng: picture)
+
+
+# -- rows --------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Spoil and grade the photographs, and write the rows and the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
+    options = parser.parse_args()
+    once = set_copies_aside(load_dataset(options.data, names=OWN_NAMES))
+    train, test = once.select_training_part(), once.select_split("test")
+    trained_on = set(train.groups)
+    test = test.select_by_index(
+        [at for at, group in enumerate(test.groups) if group not in trained_on]
+    )
+    chosen = np.random.default_rng(SEED).permutation(len(train))[:FITTED_PHOTOGRAPHS]
+    service = InferenceService.load(box_artifact("int8"))
+    fitted_on = grade_spoilt_photographs(service, train.select_by_index(sorted(chosen)))
+    rows = grade_spoilt_photographs(service, test)
+    for row, score in zip(rows, score_with_other_flaws(fitted_on, rows), strict=True):
+        row["learnt_score"] = round(float(score), 5)
+    kept = [name for name in rows[0] if name not in MEASUREMENTS]
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    with ROWS.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, kept, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    PAGE.write_text(write_page(read_rows()), "utf-8")
+    sys.stderr.write(f"wrote {ROWS} and {PAGE}\n")
+
+
+def grade_spoilt_photographs(service: InferenceService, dataset: Dataset) -> list[dict[str, Any]]:
+    """Return one row for each photograph, flaw and strength, the unspoilt photograph first."""
+    rows = []
+    for number, photograph in enumerate(dataset.photographs):
+        picture = Image.open(io.BytesIO(photograph.read_file_bytes())).convert("RGB")
+        decision = False
+        for kind, flaw in enumerate((NO_FLAW, *FLAWS)):
+            for strength in flaw.strengths:
+                rng = np.random.default_rng((SEED, number, kind))  # the same place in each strength
+                spoilt = write_jpeg(flaw.spoil(picture, strength, rng), JPEG_QUALITY)
+                row = describe(photograph, flaw, strength) | grade_picture(service, spoilt)
+                if flaw is NO_FLAW:
+                    decision = row["referred"]
+                rows.append(row | {"is_changed": row["referred"] != decision})
+    return rows
+
+
+def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dict[str, Any]:
+    """Return the cells that say what is graded."""
+    return {
+        "file": photograph.name,
+        "group": photograph.group_name,
+        "icdr_grade": int(photograph.grade),
+        "flaw": flaw.name,
+        "strength": strength,
+    }
+
+
+def grade_picture(service: InferenceService, data: bytes) -> dict[str, Any]:
+    """Return what the grader says, and its decision if gradability were not checked."""
+    manifest = service.manifest
+    header = read_and_check_header(data, limits=service.limits)
+    quality = measure_photograph_quality(
+        decode_photograph(header, manifest.transform, eye_px=DETAIL_PX)
+    )
+    [found] = service.infer([data])
+    [prediction] = service.classifier.predict(service.model_input(data)[None])
+    [point] = [
+        point
+        for point in manifest.clinical.operating_points
+        if (point.name, point.at_or_above) == ("high_sensitivity", Grade.MODERATE)
+    ]
+    probability = prediction.probability_at_or_above(Grade.MODERATE)
+    return {
+        "refused": found.ungradable or "",
+        "is_unlike_training": bool(found.is_unlike_training),
+        "referred": bool(point.reaches_threshold(probability)),
+        **{name: getattr(quality, name) for name in MEASUREMENTS},
+    }
+
+
+def write_jpeg(picture: Image.Image, quality: int) -> bytes:
+    """Return a picture as a JPEG file."""
+    target = io.BytesIO()
+    picture.save(target, "JPEG", quality=quality)
+    return target.getvalue()
+
+
+def score_with_other_flaws(
+    fitted_on: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> NDArray[np.float64]:
+    """Return for each row how probably its flaw has changed the decision, shape ``(n,)``.
+
+    The regression that scores a flaw is fitted on the rows of all other flaws.
+    """
+    scores = np.zeros(len(rows))
+    measured = measure_rows(rows)
+    for flaw in (NO_FLAW, *FLAWS):
+        others = [row for row in fitted_on if row["flaw"] != flaw.name or flaw is NO_FLAW]
+        regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        regression.fit(measure_rows(others), [row["is_changed"] for row in others])
+        here = np.array([row["flaw"] == flaw.name for row in rows])
+        scores[here] = regression.predict_proba(measured[here])[:, 1]
+    return scores
+
+
+def measure_rows(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """Return the measurements and their squares, shape ``(n, 2 x measurements)``.
+
+    Sharpness counts by its logarithm, because blur divides it.
+    """
+    values = np.array([[row[name] for name in MEASUREMENTS] for row in rows], float)
+    at = MEASUREMENTS.index("sharpness")
+    values[:, at] = np.log(values[:, at] + 1e-5)
+    return np.hstack([values, values**2])
+
+
+# -- page --------------------------------------------------------------------------------
+
+
+def read_rows() -> dict[str, NDArray[Any]]:
+    """Return the columns of the rows in ``evidence/gradability``."""
+    with ROWS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    truths = {name: columns[name] == "True" for name in TRUTHS}
+    numbers = {name: columns[name].astype(float) for name in ("strength", "learnt_score")}
+    return columns | truths | numbers
+
+
+def write_page(rows: dict[str, NDArray[Any]]) -> str:
+    """Return the page."""
+    unspoilt = rows["flaw"] == NO_FLAW.name
+    before = dict(zip(rows["file"][unspoilt], rows["referred"][unspoilt], strict=True))
+    was_referred = np.array([before[name] for name in rows["file"]])
+    rows = rows | {"is_lost": was_referred & ~rows["referred"], "was_referred": was_referred}
+    sessions = len(set(rows["group"]))
+    return "".join(
+        (
+            HEAD.format(n=len(before), sessions=sessions, referred=sum(before.values())),
+            *_write_flaws(rows),
+            *_write_score(rows),
+            LIMITS,
+        )
+    )
+
+
+def _write_flaws(rows: dict[str, NDArray[Any]]) -> Iterator[str]:
+    yield "\n| flaw | strength | refused | flagged | decision changed, of those graded | "
+    yield "referrals lost unnoticed |\n|---|---|---|---|---|---|\n"
+    everything = np.zeros(rows["flaw"].size, bool)
+    for flaw in (NO_FLAW, *FLAWS):
+        for strength in flaw.strengths:
+            here = (rows["flaw"] == flaw.name) & (rows["strength"] == strength)
+            name = f"{strength:g} {flaw.unit}" if flaw.unit else ""
+            yield f"| {flaw.name} | {name} | {_write_cells(rows, here)} |\n"
+            everything |= here & (flaw is not NO_FLAW)
+    yield f"| all flaws | | {_write_cells(rows, everything)} |\n"
+    yield _write_summary(rows, everything)
+
+
+def _write_summary(rows: dict[str, NDArray[Any]], spoilt: NDArray[np.bool_]) -> str:
+    """Return how many flaws are noticed, and which one changes most decisions unnoticed."""
+    is_noticed = (rows["refused"] != "") | rows["is_unlike_training"]
+    is_hidden = rows["is_changed"] & ~is_noticed
+    shares = {
+        (flaw, strength): is_hidden[
+            (rows["flaw"] == flaw.name) & (rows["strength"] == strength)
+        ].mean()
+        for flaw in FLAWS
+        for strength in flaw.strengths
+    }
+    flaw, strength = max(shares, key=shares.__getitem__)
+    return SUMMARY.format(
+        noticed=_write_share(is_noticed[spoilt], rows["group"][spoilt]),
+        hidden=_write_share(is_hidden[spoilt], rows["group"][spoilt]),
+        worst=f"{flaw.name}, {strength:g} {flaw.unit}",
+        share=float(shares[flaw, strength]),
+    )
+
+
+def _write_cells(rows: dict[str, NDArray[Any]], here: NDArray[np.bool_]) -> str:
+    is_refused = rows["refused"] != ""
+    graded = here & ~is_refused
+    referred = here & rows["was_referred"]
+    unnoticed = rows["is_lost"] & ~is_refused & ~rows["is_unlike_training"]
+    shares = (
+        (is_refused, here),
+        (rows["is_unlike_training"] & ~is_refused, here),
+        (rows["is_changed"], graded),
+        (unnoticed, referred),
+    )
+    return " | ".join(_write_share(values[of], rows["group"][of]) for values, of in shares)
+
+
+def _write_share(values: NDArray[np.bool_], groups: NDArray[Any]) -> str:
+    if not values.size:
+        return "none graded"
+    found = estimate_grouped_proportion(values, groups)
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def _write_score(rows: dict[str, NDArray[Any]]) -> Iterator[str]:
+    spoilt = rows["flaw"] != NO_FLAW.name
+    changed, groups = rows["is_changed"][spoilt], rows["group"][spoilt]
+    score = rows["learnt_score"][spoilt]
+    order = np.argsort(score, kind="stable")
+    by_limits = rows["refused"][spoilt] == ""
+    count = int(by_limits.sum())
+    by_score = np.zeros(score.size, bool)
+    by_score[order[:count]] = True
+    risks = [float(changed[kept].mean()) for kept in (by_limits, by_score)]
+    change = changed * (by_score.astype(float) - by_limits)
+    found = estimate_grouped_mean(change, groups)
+    scale = score.size / count
+    low, high = found.low * scale, found.high * scale
+    yield SCORE.format(
+        coverage=count / score.size,
+        by_limits=risks[0],
+        by_score=risks[1],
+        change=risks[1] - risks[0],
+        low=low,
+        high=high,
+        verdict=WORSE if low > 0 else BETTER if high < 0 else NO_BETTER,
+    )
+    yield "\n| coverage | decision changed, by the learnt score |\n|---|---|\n"
+    for coverage in COVERAGES:
+        kept = order[: round(coverage * score.size)]
+        yield f"| {coverage:.2f} | {_write_share(changed[kept], groups[kept])} |\n"
+
+
+if __name__ == "__main__":
+    main()
