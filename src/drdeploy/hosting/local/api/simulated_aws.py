@@ -325,7 +325,9 @@ class SimulatedAws:
         with contextlib.suppress(ValueError):
             ciphertext = base64.b64decode(str(members.get("CiphertextBlob") or ""))
             named.append(ciphertext[:KEY_ID_LEN].decode())
-        found = [self._find_kms_key(region, name) for name in named if name and isinstance(name, str)]
+        found = [
+            self._find_kms_key(region, name) for name in named if name and isinstance(name, str)
+        ]
         return [KmsKey(key.arn, key.key_state) for key in found if key is not None]
 
     def _find_kms_key(self, region: str, key_id: str) -> Any:
