@@ -232,7 +232,7 @@ def test_the_command_grades_what_is_dropped_and_sends_it(records, fhir, tmp_path
             time.sleep(0.1)
         other = CliRunner().invoke(cli, ["serve", str(folder), "--port", "0", "--post", fhir])
         assert isinstance(other.exception, InvalidInput)
-        assert "sends the results where it was told" in str(other.exception)
+        assert "sends the results to its own destinations" in str(other.exception)
         process.stdin.close()
         assert process.wait(60) == 0
     assert "urgent" in report_in(FhirServer.bundles[0])["conclusion"]

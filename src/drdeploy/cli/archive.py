@@ -186,7 +186,7 @@ def _refuse_options_without_effect(
     for option, value in (("--cluster", cluster), ("--runtime", runtime)):
         if value:
             raise InvalidInput(
-                f"With --on batch-transform, {option} would have no effect: the image decides",
+                f"With --on batch-transform, {option} would have no effect: the image sets it",
                 where=option,
                 remedy=f"Leave {option} out, or grade with --on ray",
             )

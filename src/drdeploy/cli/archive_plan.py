@@ -192,7 +192,7 @@ def print_transform_plan(
             )
     plan.print_size(f"{instance_count} x {prices.instance_type} with Batch Transform")
     # Billed is the time from TransformStartTime (API reference, ``DescribeTransformJob``).
-    start = "" if is_local else ", after the start of the instances, some minutes that cost nothing"
+    start = "" if is_local else ", after some minutes of start, which cost nothing"
     print_line(
         f"plan: {plan.per_photograph}, so about {format_duration(work_s)} of work on vCPUs that "
         f"are as fast{start}; {cost}",

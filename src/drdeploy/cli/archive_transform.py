@@ -73,7 +73,7 @@ class TransformRun:
     is_folder: bool
 
     advice = (
-        "a job that has started goes on and is paid for; the same command waits for it and takes "
+        "a job that has started continues and is billed; the same command waits for it and takes "
         "its answers, and --fresh stops it"
     )
 
@@ -114,7 +114,7 @@ class TransformRun:
         return self.naming.description_of_names + (", of addresses" if by_address else "")
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Check nothing: a job of an earlier run goes on."""
+        """Check nothing: a job of an earlier run continues."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
         """Print the estimated duration and cost of the jobs."""

@@ -99,8 +99,8 @@ def listen(
     lock = store.make_grading_lock()  # held until the program ends
     if not lock.acquire():
         raise ClinicError(
-            "Another program grades the studies of these records, and sends the results where it "
-            "was told",
+            "Another program grades the studies of these records, and sends the results to its own "
+            "destinations",
             where=str(records),
             remedy="End it, and start `clinic serve` after `clinic listen`",
         )

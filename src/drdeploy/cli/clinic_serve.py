@@ -187,10 +187,10 @@ def _read_destinations(
 def _refuse_destinations(to: Destinations) -> None:
     if to.result_destinations:
         raise InvalidInput(
-            "Another program grades the studies of these records, and sends the results where it "
-            "was told",
+            "Another program grades the studies of these records, and sends the results to its own "
+            "destinations",
             where="--stow, --send, --post",
-            remedy="Leave them out: what is decided here goes where that program sends its results",
+            remedy="Leave them out: the other program also sends the decisions made here",
         )
 
 

@@ -78,7 +78,7 @@ def print_note_on_unused(paths: Sequence[str]) -> None:
     if paths:
         named = ", ".join(paths[:UNUSED_NAMED])
         more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""
-        print_note(f"not part of the model, and not used: {named}{more}")
+        print_note(f"no part of the model, so not used: {named}{more}")
 
 
 def print_notice() -> None:

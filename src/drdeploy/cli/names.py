@@ -41,7 +41,7 @@ def names(
         table.print()
     for note in selection.notes(show_paths=True):
         print_note(note)
-    print_note("this list tells whose a result is: keep it where the photographs are")
+    print_note("this list shows which patient a result belongs to: keep it with the photographs")
 
 
 def _name_photograph(path: Path, naming: PhotographNames) -> str:

@@ -102,8 +102,8 @@ def _print_plan_cost(cost: PlanCost, request_s: float, request_kb: float) -> Non
 
 _REMOVALS = {
     "delete": "the plan deletes it",
-    "forget": "Terraform forgets it without deleting it, so it still costs money, which is in no "
-    "sum",
+    "forget": "Terraform stops managing it without deleting it, so it still costs money, which no "
+    "sum includes",
 }
 
 
@@ -142,7 +142,7 @@ def _write_total_sentence(cost: PlanCost) -> str:
     total = _format_range(cost.lowest_usd, cost.highest_usd)
     without = sum(1 for one in cost.resources if one.not_known)
     resources = "1 resource" if without == 1 else f"{without} resources"
-    known = f", without what is not known of {resources}" if without else ""
+    known = f", without the unknown costs of {resources}" if without else ""
     return f"Without any request, the plan costs {total} USD a month{known}."
 
 

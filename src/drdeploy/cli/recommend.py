@@ -266,7 +266,7 @@ def recommend(
         refuse_options_without_effect(
             context,
             ["at_grade"],
-            why="without a rate that eyes at this grade must be found with",
+            why="without a required sensitivity or specificity",
             remedy="add --min-sensitivity or --min-specificity",
         )
     inputs = DecisionInputs(

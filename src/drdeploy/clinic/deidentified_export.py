@@ -44,11 +44,12 @@ photographs/     the photographs
 
 Patients, studies and photographs are named by keyed hashes. Every date of a patient is moved back
 by the same number of days, from 1 to 3650; the number follows from the key and the patient.
-Whoever has the key and the original photographs can tell whose they are.
+A person who has the key and the original photographs can tell which patient each photograph belongs
+to.
 
 The pixels were not searched for writing. A photograph whose DICOM file says that something is
-written in its pixels was left out. Look at the photographs before you pass them on. The pattern of
-vessels in the retina can identify a person to whoever has another photograph of the same eye.
+written in its pixels was left out. Look at the photographs before you pass them on. A person who
+has another photograph of the same eye can recognise the eye by its vessels.
 
 {notice}
 """

@@ -109,7 +109,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, which the rule for {rule.outcome!r} needs",
-                    remedy="Take the packaged grader, or rules that the grader's points allow",
+                    remedy="Use the packaged grader, or rules for the grader's operating points",
                 )
 
     def decide_outcome_of_eye(

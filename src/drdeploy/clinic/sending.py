@@ -80,7 +80,7 @@ class ArchivePeer:
             raise self._make_error("cannot be reached")
         try:
             if not association.accepted_contexts:
-                return f"The archive takes no {dataset.SOPClassUID.name} in {syntax.name}."
+                return f"The archive does not accept {dataset.SOPClassUID.name} in {syntax.name}."
             status = association.send_c_store(dataset).get("Status")
         finally:
             association.release()

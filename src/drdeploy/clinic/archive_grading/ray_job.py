@@ -39,7 +39,8 @@ WINDOW_SHARDS = 256
 SHARD_RETRIES = 1
 PHOTOGRAPH_RETRIES = 2
 ENDED_WORKER = (
-    f"The process that graded the photograph ended {PHOTOGRAPH_RETRIES + 1} times while it did so."
+    f"The process that graded the photograph ended {PHOTOGRAPH_RETRIES + 1} times during the "
+    "grading."
 )
 
 

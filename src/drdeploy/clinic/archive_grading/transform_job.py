@@ -176,7 +176,7 @@ class TransformArchiveJob:
         report: Callable[[int], None],
     ) -> None:
         if self._batch.exists(pending.name):
-            self._report_state(f"the job {pending.name} of an earlier run goes on")
+            self._report_state(f"the job {pending.name} of an earlier run continues")
         elif not self._upload_and_create_job(pending, job, settings):
             self._write_rows_of_answers(pending, job, {}, report)  # no photograph can be read
             self._delete_files_of_job(pending)
@@ -189,7 +189,7 @@ class TransformArchiveJob:
             raise ClinicError(
                 f"The job is {ended.status}: {ended.failure_reason}",
                 where=pending.name,
-                remedy="When this is repaired, the same command goes on with a new job",
+                remedy="When this is repaired, run the same command again; it starts a new job",
             )
         failures = self._batch.read_failures(pending.name) if ended.status == "Failed" else {}
         unanswered = self._write_rows_of_answers(pending, job, failures, report)
@@ -199,7 +199,7 @@ class TransformArchiveJob:
                 f"The job is {ended.status}, and {unanswered} photographs have no answer: "
                 f"{ended.failure_reason or 'the log of the job names no reason'}",
                 where=pending.name,
-                remedy="When this is repaired, the same command goes on with a new job",
+                remedy="When this is repaired, run the same command again; it starts a new job",
             )
 
     def _upload_and_create_job(

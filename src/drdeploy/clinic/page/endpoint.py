@@ -75,7 +75,7 @@ class _EndpointAnswer(BaseModel):
 
 def _describe_foreign_answer() -> PredictionFailed:
     return PredictionFailed(
-        "The endpoint's answer is not that of a drdeploy image",
+        "The endpoint's answer does not come from a drdeploy image",
         remedy="Give an endpoint that `drdeploy endpoint deploy` made",
     )
 

@@ -201,11 +201,12 @@ _PORTUGUESE = {
     "The photograph could not be kept. Send it again later.": (
         "A fotografia não pôde ser guardada. Envie-a de novo mais tarde."
     ),
-    "The program could not do it. Whoever looks after it finds the cause in its log.": (
-        "O programa não conseguiu. Quem cuida dele encontra a causa no seu registro."
+    "The program could not answer. Its administrator finds the cause in the log.": (
+        "O programa não conseguiu responder. O administrador encontra a causa no registro."
     ),
-    "No program grades these studies: the one that did has ended. Start it again.": (
-        "Nenhum programa classifica estes exames: o que o fazia terminou. Inicie-o de novo."
+    "No program grades these studies. The program that graded them has ended; start it again.": (
+        "Nenhum programa classifica estes exames. O programa que os classificava terminou; "
+        "inicie-o de novo."
     ),
     "photographs cannot be read from the disk, and are not shown.": (
         "fotografias não podem ser lidas do disco e não são mostradas."
@@ -219,7 +220,7 @@ _PORTUGUESE = {
     "not sent": "não enviado",
     "Send": "Enviar",
     "Leave out": "Deixar de fora",
-    "Whose eye is it, and which?": "De quem é o olho, e qual?",
+    "Which patient and which eye is it?": "De qual paciente e de qual olho é?",
     "The photograph is too large.": "A fotografia é grande demais.",
     "The program cannot be reached.": "O programa não responde.",
     "The file or folder cannot be read.": "O arquivo ou a pasta não pode ser lido.",
@@ -314,7 +315,7 @@ SENTENCES_OF_HTTP = {
 """The page's sentences for HTTP statuses."""
 
 TEXTS_OF_SCRIPT = (
-    "not sent", "Send", "Leave out", "right eye", "left eye", "Whose eye is it, and which?",
+    "not sent", "Send", "Leave out", "right eye", "left eye", "Which patient and which eye is it?",
     "Patient's number", "Eye", "The program cannot be reached.", "files sent", "need an answer",
     "The file or folder cannot be read.",
 )  # fmt: skip

@@ -184,7 +184,7 @@ def divide_onnx_logits_by_temperature(model: Path, temperature: float) -> None:
     """Divide the logits inside an ONNX file by a temperature, so that its outputs are calibrated.
 
     Raises:
-        InvalidInput: The output of the graph is not that of a softmax.
+        InvalidInput: The output of the graph is not a softmax.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -193,7 +193,7 @@ def divide_onnx_logits_by_temperature(model: Path, temperature: float) -> None:
     graph = loaded.graph
     softmax = _find_output_softmax(graph)
     if softmax is None:
-        raise InvalidInput("The output of the graph is not that of a softmax", where=model.name)
+        raise InvalidInput("The output of the graph is not a softmax", where=model.name)
     # In fp16 a cast follows, because the graph's output stays in fp32.
     is_output = softmax.output[0] in {one.name for one in graph.output}
     value = np.asarray(temperature, dtype=np.float32 if is_output else np.float16)
@@ -206,7 +206,7 @@ def divide_onnx_logits_by_temperature(model: Path, temperature: float) -> None:
 
 
 def ends_in_softmax(model: Path) -> bool:
-    """Return whether the output of an ONNX graph is that of a softmax."""
+    """Return whether a softmax computes the output of an ONNX graph."""
     import onnx
 
     return _find_output_softmax(onnx.load(model).graph) is not None

@@ -254,7 +254,9 @@ def _choose_outcome_with_reason(
     needed = [test.images_needed for test in undecided]
     most = None if None in needed else max(one for one in needed if one is not None)
     measures = ", ".join(test.measure for test in undecided)
-    how_many = "no number of photographs would do" if most is None else f"about {most} are needed"
+    how_many = (
+        "no number of photographs would be enough" if most is None else f"about {most} are needed"
+    )
     return (
         "undecided",
         f"{n} photographs are too few to judge {measures}: {how_many}",

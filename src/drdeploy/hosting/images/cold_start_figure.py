@@ -65,6 +65,6 @@ def draw_cold_start_stages(
     return picture_from_figure(
         figure,
         "cold-starts",
-        "What a cold start spends its time on",
+        "How long each stage of a cold start takes",
         "Stacked bars: seconds of each stage of each image's cold start",
     )

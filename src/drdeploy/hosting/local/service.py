@@ -268,9 +268,9 @@ class LocalService:
         """Log how many requests without a result stay on disk, or end with the service."""
         for (region, name), count in self._queues.count_requests_by_endpoint().items():
             if self._queues.folder.is_relative_to(self._folder):
-                what = "end with this service, whose port was chosen freely"
+                what = "are deleted with this service, which chose a free port"
             else:
-                what = f"stay in {self._queues.folder} until endpoint {name} is there again"
+                what = f"stay in {self._queues.folder} until endpoint {name} exists again"
             log.warning("%d requests of endpoint %s (%s) %s", count, name, region, what)
 
     def _make_registry_login(self) -> dict[str, str] | None:

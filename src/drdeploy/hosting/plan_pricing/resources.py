@@ -163,7 +163,7 @@ def _find_free_reason(resource: PlannedResource) -> str:
     if resource.type in PAID_SETTINGS_OF_BUCKETS:
         return ""
     if resource.type.startswith("aws_s3_bucket_"):
-        return "AWS charges for what the bucket stores"
+        return "AWS charges for the objects in the bucket"
     for prefix, reason in FREE_PREFIXES.items():
         if resource.type.startswith(prefix):
             return reason
@@ -205,7 +205,7 @@ def _price_alarm(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
 
 def _price_scaling_policy(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
     if resource.values.get("policy_type") != "TargetTrackingScaling":
-        return pricer.make_free_cost(resource, "AWS charges for what it scales")
+        return pricer.make_free_cost(resource, "AWS charges for the resource that it scales")
     count, item = 1, "alarm metric"
     for settings in resource.list_blocks("target_tracking_scaling_policy_configuration"):
         for metric in list_blocks_in(settings, "predefined_metric_specification"):
@@ -224,7 +224,7 @@ def _price_schedule(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
     return pricer.make_cost(
         resource,
         usage=[("calls of the schedule", pricer.make_price_lookup("scheduled call"))],
-        not_known=["what it calls is charged for where it is called"],
+        not_known=["the calls that it makes are billed by the called service"],
     )
 
 

@@ -84,7 +84,7 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
     """Find the prices of hosting among a region's products.
 
     Raises:
-        EndpointError: A product has another format than those of AWS.
+        EndpointError: A product has another format than AWS uses.
         InvalidInput: A price is not in US dollars, or no product has a price of
             hosting, because the region's name is wrong or AWS has changed its price list.
     """
@@ -98,7 +98,7 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
             currencies = _list_currencies(product)
         except (ValueError, TypeError, AttributeError, KeyError) as err:
             raise EndpointError(
-                f"A product has another format than those of AWS ({type(err).__name__})",
+                f"A product has another format than AWS uses ({type(err).__name__})",
                 where="AWS price list",
                 remedy="Give the address of a copy of AWS's offer files, or use --from api",
             ) from err

@@ -231,8 +231,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "s",
             "the worker is replaced",
-            "Time that a thread works on one request: twice `processing_s`, and at least as long "
-            "as the costliest request takes on a sixth of a vCPU.",
+            "Time that a thread may work on one request: twice `processing_s`, but at least the "
+            "time that the costliest request takes on a sixth of a vCPU.",
         ),
     ]
     answer_s: Annotated[

@@ -77,7 +77,7 @@ def _split_body_into_images(content_type: str, body: bytes, budgets: Budgets) ->
     if media_type in RAW_TYPES or media_type.startswith("image/"):
         return (body,)
     raise UnsupportedImage(
-        "Neither the body nor its Content-Type is that of an image",
+        "The body is not an image, and the Content-Type names none",
         remedy=(
             "Send a JPEG, PNG or TIFF as image/jpeg, image/png or image/tiff, or send several "
             "images as multipart/form-data or application/json"

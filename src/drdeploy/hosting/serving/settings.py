@@ -114,9 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     batch_wait_ms: Annotated[
         float,
         _make_setting_meta(
-            "Longest time that a prediction waits for others, to be predicted in one batch of at "
-            "most as many photographs as the worker handles requests; 0 means 2 ms on a GPU, and "
-            "no batches elsewhere.",
+            "Longest time that a photograph waits to be predicted in a batch with others; 0 means"
+            " 2 ms on a GPU, and no batches elsewhere. A batch has at most as many photographs as"
+            " the worker handles requests at once.",
             "ms",
             ge=0,
             le=1000,

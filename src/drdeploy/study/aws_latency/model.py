@@ -201,8 +201,8 @@ def _write_limits_of_model(
         "since 2023: measure on AWS before you promise a latency, and name the rows with --account."
     )
     yield (
-        "The study's instances have four vCPU, and the rows of this machine use two. For an "
-        "instance type that was not measured on AWS, the mean CPU ratio of those that were is used."
+        "The study's instances have four vCPU, and the rows of this machine use two. An instance "
+        "type that was not measured on AWS gets the mean CPU ratio of the measured types."
     )
 
 

@@ -149,7 +149,7 @@ class CapacityResult(_Part):
         """
         if self.requests_at_once is None:
             raise InvalidInput(
-                "The capacity is that of a serverless endpoint, which has no instances",
+                "The capacity was measured on a serverless endpoint, which has no instances",
                 where=where,
                 remedy="Measure the capacity of a real-time endpoint, or give --requests-at-once",
             )

@@ -108,10 +108,10 @@ class Measurement:
     started_at: Annotated[datetime, "When the request was sent."]
     total_latency_s: Annotated[
         float,
-        "Time from sending the request to the answer, measured at the client; in an open loop, "
-        "time from `scheduled_at` to the answer; of an asynchronous request, time from "
-        "`scheduled_at` until the client sees the result in S3; of a transform job, time from its "
-        "creation to its end, as SageMaker reports it.",
+        "Time from sending the request to the answer, measured at the client. In an open loop: "
+        "time from `scheduled_at` to the answer. For an asynchronous request: time from "
+        "`scheduled_at` until the client sees the result in S3. For a transform job: time from "
+        "its creation to its end, as SageMaker reports it.",
     ]
     requests_ahead: Annotated[
         int | None,
@@ -166,7 +166,9 @@ class Measurement:
     model_digest: Annotated[str, "SHA-256 of the artifact that answered.", OPTIONAL] = ""
     container_id: Annotated[str, "Id of the container that answered.", OPTIONAL] = ""
     container_invocation: Annotated[
-        int | None, "Number of the invocation among those of its container, from 1.", OPTIONAL
+        int | None,
+        "Position of the invocation among all invocations of its container, from 1.",
+        OPTIONAL,
     ] = None
     run_id: Annotated[
         str,

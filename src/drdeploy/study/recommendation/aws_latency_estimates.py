@@ -310,7 +310,7 @@ def write_basis_of_latencies(platforms: set[str], transfer: AppliedTransfer | No
         )
     if platforms == {"aws"}:
         return "Latencies are as measured on AWS."
-    return "Latencies are as measured here: they hold no network, no placement and no image pull."
+    return "Latencies are as measured on this machine, without network, placement and image pull."
 
 
 def _compute_both_latencies(

@@ -37,7 +37,7 @@ function prepareSending() {
   function ask(file, needs) {
     asked += 1;
     const number = `question-${asked}-${Date.now()}`;
-    const form = make("form", {}, make("strong", {}, file.name, ": ", texts["Whose eye is it, and which?"]));
+    const form = make("form", {}, make("strong", {}, file.name, ": ", texts["Which patient and which eye is it?"]));
     const fields = {};
     if (needs.includes("patient")) {
       // Always empty: a number that is carried over from the patient before is soon a wrong one.

@@ -110,7 +110,7 @@ _CONTENTS: Final = (
     (
         # The mark of a PNG is made to show this damage.
         re.compile(rb"\x89PNG[\r\n]"),
-        "what a transfer as text made of a PNG",
+        "a PNG that a transfer as text has damaged",
         "Transfer the file as binary data",
     ),
     (
