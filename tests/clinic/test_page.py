@@ -686,7 +686,7 @@ def test_an_answer_of_another_form_is_refused_in_one_sentence(service, answer):
         invoke=lambda *_, **__: SimpleNamespace(outcome="ok", error="", body=body)
     )
     asked = EndpointService(service.classifier, hosting=hosting, endpoint="eyes")
-    with pytest.raises(PredictionFailed, match=r"not that of a drdeploy image|does not say why"):
+    with pytest.raises(PredictionFailed, match=r"not come from a drdeploy image|does not say why"):
         asked.infer([WORST.read_bytes()])
 
 

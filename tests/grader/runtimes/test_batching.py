@@ -36,7 +36,7 @@ def ask(former, values, threads):
 
 def wait_until_waiting(former, count):
     with former._changed:
-        assert former._changed.wait_for(lambda: former._count() == count, 30)
+        assert former._changed.wait_for(lambda: former._count_waiting_images() == count, 30)
 
 
 def test_what_is_asked_while_a_batch_is_predicted_forms_the_next_batches():

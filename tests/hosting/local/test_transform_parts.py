@@ -341,7 +341,7 @@ def test_a_job_that_has_ended_holds_no_keys(monkeypatch):
     job = TransformJob("j", "arn", {}, source, SimpleNamespace(clock=Clock()))
     job._objects = ObjectList("b", ["k"], 0)
     monkeypatch.setattr(job, "_run_stages", lambda: "")
-    job._run()
+    job._run_job_until_it_ended()
     assert (job.status, job._objects) == ("Completed", None)
 
 
