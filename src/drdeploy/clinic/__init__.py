@@ -6,7 +6,7 @@
 - ``structured_report`` and ``pdf_report`` write them as DICOM objects of the same study.
 - ``fhir_server`` and ``dicomweb_storage`` send results to a clinic's servers.
 - ``retrieval`` finds and fetches photographs in an archive.
-- ``deidentified_export`` writes photographs and grades without what identifies patients.
+- ``deidentified_export`` writes photographs and grades without data that identify patients.
 - ``page`` shows the studies in a browser, where people decide.
 
 For research use.  Not a medical device.

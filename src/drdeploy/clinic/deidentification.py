@@ -53,7 +53,7 @@ class Deidentifier:
     names: PhotographNames
 
     def make_uid(self, original: str) -> str:
-        """Return the unique identifier that stands for another (PS3.5, B.2)."""
+        """Return the unique identifier that replaces another (PS3.5, B.2)."""
         return f"2.25.{uuid.UUID(bytes=self._compute_keyed_hash(f'uid {original}')[:16]).int}"
 
     def shift_day(self, day: str, patient: str) -> str:
@@ -103,7 +103,7 @@ class DeidentifiedPhotograph:
         """Return the photograph as a DICOM file.
 
         Args:
-            file: The file that it is from.
+            file: The file that contains the photograph.
             to: Replaces identifiers and dates.
             patient: The text that distinguishes the patient from others.
             name: The keyed hash that the file has in place of the patient's name and number.

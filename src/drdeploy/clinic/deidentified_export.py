@@ -1,4 +1,4 @@
-"""Write a clinic's photographs, grades and decisions without what identifies the patients."""
+"""Write a clinic's photographs, grades and decisions without data that identify patients."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check_export_folder(folder: Path) -> None:
     """Check that nothing would be overwritten.
 
     Raises:
-        InvalidInput: The folder has something in it.
+        InvalidInput: The folder is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Fill in what all DICOM results of a study share: patient, study, identifiers and device.
+"""Fill in the elements that all DICOM results of a study share, such as patient and device.
 
 Both results, the structured report and the PDF, keep the patient and the study of the photographs.
 Their identifiers follow from the photographs, the grader and the answers, so that the same study
@@ -104,7 +104,7 @@ def copy_patient_and_study(source: pydicom.Dataset, result: pydicom.Dataset) -> 
 
 
 def date_result(result: pydicom.Dataset, issued: datetime) -> None:
-    """Say when a result was made, in local time like the other dates of the study."""
+    """Write the time at which a result was made, in local time like the dates of the study."""
     local = issued.astimezone()
     for name in ("Content", "InstanceCreation", "Series"):
         setattr(result, f"{name}Date", f"{local:%Y%m%d}")

@@ -38,7 +38,7 @@ def store_file(url: str, data: bytes) -> str:
         Why the archive refuses the file, as a sentence; empty if the archive has it.
 
     Raises:
-        ClinicError: The archive cannot be reached, or takes nothing from this sender.
+        ClinicError: The archive cannot be reached, or refuses this sender.
     """
     boundary = secrets.token_hex(16)
     answer = exchange(
@@ -103,7 +103,7 @@ def make_authorization() -> Mapping[str, str]:
 
 
 def describe_refusal(url: str, answer: ServerAnswer) -> ClinicError:
-    """Return the error of an archive that does nothing for this sender."""
+    """Return the error of an archive that refuses this sender."""
     remedy = "Check the archive's log, and run the same command again"
     if answer.status in {401, 403}:
         remedy = f"Set {AUTHORIZATION_VARIABLE} to the header's value, for example Basic …"

@@ -23,7 +23,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
         Why the server refuses the bundle, as a sentence; empty if the server has it.
 
     Raises:
-        ClinicError: The server cannot be reached, or takes nothing from this sender.
+        ClinicError: The server cannot be reached, or refuses this sender.
     """
     answer = exchange(
         "POST",

@@ -105,9 +105,10 @@ def grade_content(
 
     Args:
         service: The grader.
-        name: The name of the file in the result; a frame of several adds its number.
+        name: The name of the file in the result; if there are several frames, each name ends with a
+            number.
         data: The content.
-        suffix: The suffix of the file, which tells an empty or a damaged DICOM file from others.
+        suffix: The suffix of the file, by which an empty or damaged DICOM file is recognised.
     """
     is_dicom_suffix = FOREIGN_SUFFIXES.get(suffix.lower()) == "DICOM"
     if data and (is_dicom(data) or (is_dicom_suffix and not find_content_type_of_photograph(data))):
@@ -222,7 +223,7 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
 
 
 def _sum_from_grade(shares: list[float], grade: Grade) -> float:
-    """Return the probability of a grade or a worse one, to the last bit as ``Prediction`` does.
+    """Return the probability of a grade or worse, equal to the last bit to ``Prediction``.
 
     A prediction holds float32, or float64 if its probabilities were adjusted, and the answer does
     not say which. Every float32 is a float64 too, and an adjusted probability is not a float32.

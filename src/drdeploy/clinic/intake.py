@@ -77,7 +77,7 @@ class Destinations:
 
 
 class StudyGrader:
-    """Grades each study when none of its photographs has arrived for a while.
+    """Grades each study after no photograph of it has arrived for a while.
 
     Attributes:
         quiet_s: Seconds after a study's last photograph until the study is graded.

@@ -123,7 +123,7 @@ class ListeningAddress:
 
 
 class _ContextOfThreads(ssl.SSLContext):
-    """Leaves the handshake to the first read, in the thread of the association.
+    """Delays the TLS handshake until the first read, in the thread of the association.
 
     The library's only accepting thread would otherwise wait for a peer that says nothing.
     """
@@ -278,7 +278,7 @@ class PhotographListener:
     def _limit_reading(self, event: evt.Event) -> None:
         """Let a peer be silent within a protocol data unit no longer than between two of them.
 
-        The library reads a whole unit, of up to 4 GiB, before it tells anybody of it.
+        The library reads a whole unit, of up to 4 GiB, before it calls any handler.
         """
         wrapper: Any = event.assoc.dul.socket
         connection: socket.socket = wrapper.socket

@@ -29,7 +29,7 @@ _EMPTY = (
     "HorizontalFieldOfView", "EmmetropicMagnification", "IntraOcularPressure", "PupilDilated",
     "PatientEyeMovementCommanded", "DetectorType", "PatientOrientation",
 )  # fmt: skip
-"""Elements that the standard wants, and that may be empty."""
+"""Elements that the standard requires, but allows to be empty."""
 _EMPTY_SEQUENCES = (
     "RefractiveStateSequence", "IlluminationTypeCodeSequence",
     "LightPathFilterTypeStackCodeSequence", "ImagePathFilterTypeStackCodeSequence",

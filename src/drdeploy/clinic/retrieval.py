@@ -93,7 +93,7 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
         The file, or a sentence that says why there is none.
 
     Raises:
-        ClinicError: The archive cannot be reached, or answers nothing to this sender.
+        ClinicError: The archive cannot be reached, or refuses this sender.
     """
     answer = exchange(
         "GET",
@@ -127,7 +127,7 @@ def _take_only_part(content_type: str, body: bytes) -> bytes:
 
 
 def _list_entries(url: str, parameters: dict[str, str], tag: str) -> Iterator[dict[str, Any]]:
-    """Yield the entries of all pages, each once: some archives answer everything on every page."""
+    """Yield the entries of all pages, each once; some archives return all on every page."""
     known: set[str] = set()
     while True:
         page = {"limit": str(ENTRIES_PER_PAGE), "offset": str(len(known))}

@@ -62,9 +62,8 @@ class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rules that mark an answer for a second look.
 
     Attributes:
-        low_certainty_below: The least probability of the answered grade without a mark.
-        disagreement_from: The least difference between the grades of an eye's photographs with a
-            mark.
+        low_certainty_below: An answered grade with a smaller probability is marked.
+        disagreement_from: An eye whose photographs differ by at least this many grades is marked.
     """
 
     low_certainty_below: Annotated[float, msgspec.Meta(ge=0, le=1)]

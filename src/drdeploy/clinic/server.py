@@ -66,7 +66,7 @@ def _is_loopback(url: str) -> bool:
 
 
 class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
-    """Raises no error for a status, and follows no redirect: it could lead patients' data away."""
+    """Raises no error for a status, and follows no redirect to another server."""
 
     def http_response(
         self,

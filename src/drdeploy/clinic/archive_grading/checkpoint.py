@@ -8,8 +8,8 @@ Everything is in a folder beside the table, which is removed when the table is c
         job.json         what is graded, with what; written when the list is complete
         00000000.parquet the rows of the first shard
 
-Each file appears whole or not at all, and only one process writes. Which rows exist is therefore
-known from the names of the files, whenever a process was killed.
+Each file appears whole or not at all, and only one process writes. The names of the files therefore
+show which rows exist, even after a process was killed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ArchiveJob:
         id: A random name, which is in the table too.
         settings: The settings on which the rows depend.
         photographs: The number of photographs.
-        size_bytes: The size of those whose size is known.
+        size_bytes: The total size of the photographs whose size is known.
         sized_photographs: The number of the photographs.
         notes: Sentences on files that were left out.
         may_miss_photographs: Whether one of these files may be a photograph.
@@ -146,7 +146,7 @@ class ArchiveCheckpoint:
 
     @property
     def transform_file(self) -> Path:
-        """Where the Batch Transform job of a run is named; absent if there is none."""
+        """The file that names the Batch Transform job of a run; absent without a job."""
         return self.folder / _TRANSFORM
 
     def prepare_job(
@@ -238,7 +238,7 @@ class ArchiveCheckpoint:
                 yield ArchivedPhotograph(*parse_json(line))
 
     def iterate_open_shards(self, job: ArchiveJob) -> Iterator[Shard]:
-        """Yield the shards that have no rows yet, reading the list as they are asked for."""
+        """Yield the shards that have no rows yet; the list is read piece by piece."""
         with (self.folder / _LISTING).open("rb") as file:
             for number in range(job.shards):
                 lines = list(islice(file, job.shard_photographs))
@@ -255,7 +255,7 @@ class ArchiveCheckpoint:
         """Write the table from the rows of all shards, in the order of the list.
 
         Returns:
-            How many rows the table has, by what became of the photograph.
+            The number of rows of the table, by the result of the photograph.
         """
         with open_for_atomic_write(self.table) as file:
             return ArchiveTable(columns, {"drdeploy.job": job.id}).join(

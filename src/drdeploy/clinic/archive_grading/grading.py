@@ -69,8 +69,8 @@ class GradedFile:
 def grade_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
     """Grade photographs, and return the rows as JSON.
 
-    What keeps all photographs from being graded is the member ``stopped`` of the result, so that no
-    photograph gets a row because a network or a disk failed.
+    If a network or a disk fails, no photograph gets a row for it. Instead, the member ``stopped``
+    of the result holds the reason.
     """
     try:
         _require_folder(settings.folder)

@@ -1,4 +1,4 @@
-"""The Batch Transform job whose answers are not all in rows, as it is written beside the rows."""
+"""The record of a Batch Transform job whose answers are not all in the table's rows yet."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ S3 = "s3://"
 
 @dataclass(frozen=True)
 class PendingTransform:
-    """A job whose answers are not all in rows.
+    """A job whose answers are not all in the table's rows yet.
 
     Attributes:
         name: The name of the job, which may not have been created yet.
         bucket: The bucket for uploads, the manifest and the answers.
         first_shard: The number of its first shard.
-        last_shard: The number of its last shard; shards between them that have rows are not its.
+        last_shard: The number of its last shard; the job leaves out shards in between that have
+            rows.
         prefix: The ``s3://`` folder of all its photographs.
         is_uploaded: Whether its photographs are uploaded for it.
     """
@@ -53,7 +54,7 @@ class PendingTransform:
         return f"{shard:08d}-{number:02d}"
 
     def make_log_name(self, key: str) -> str:
-        """Return how the log of the job calls the photograph with a key below the prefix."""
+        """Return the name by which the job's log calls a photograph with a key."""
         return f"{self.prefix}{key}".removeprefix(S3)
 
     @classmethod

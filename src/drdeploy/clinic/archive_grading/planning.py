@@ -1,7 +1,7 @@
 """Estimate the time and the cost of grading an archive, before it is graded.
 
-The time of a photograph is measured with one thread on some photographs of the archive itself. How
-much of it is kept with many workers is :data:`WORKER_EFFICIENCY`.
+The time of a photograph is measured with one thread on some photographs of the archive itself.
+:data:`WORKER_EFFICIENCY` is the share of this rate that each of many workers reaches.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
 
 WORKER_EFFICIENCY = 0.9
-"""The share of workers x single-thread rate that is planned with: the target of
-``benchmarks/archive.py``, which measures it on your machine."""
+"""Planned rate of many workers, as a share of the sum of their single-thread rates: the target of
+``benchmarks/archive.py``, which measures the share on your machine."""
 NODE_BYTES_PER_S = 78e6
 """Bytes that a node reads from S3 or a file server in a second, in the long run: 0.625 Gbit/s, the
 network baseline that AWS states for small instances of the families m5 and c5. Larger instances
 have more."""
 TABLE_ROWS_PER_S = 5_000
-"""Rows that the process which writes the table takes in each second, one after the other."""
+"""Rows that one process can write into the table in a second."""
 SAMPLED_PHOTOGRAPHS = 12
 _HOUR_S = 3600
 
@@ -34,7 +34,7 @@ Limit = Literal["processors", "reading", "writing the table"]
 
 @dataclass(frozen=True)
 class ProjectedRate:
-    """The rate of some nodes, and what keeps it from being higher."""
+    """The rate of some nodes, and the part that limits it."""
 
     nodes: int
     photographs_per_hour: float
@@ -47,7 +47,7 @@ class ProjectedRate:
 
 @dataclass(frozen=True)
 class MeasuredPhotographs:
-    """What photographs of the archive took with one thread.
+    """The measured time of some photographs of the archive with one thread.
 
     Attributes:
         seconds: Seconds for a photograph, from reading it to its row.
@@ -60,7 +60,7 @@ class MeasuredPhotographs:
     measured: int
 
     def project(self, nodes: int, workers_per_node: int) -> ProjectedRate:
-        """Return the rate with some nodes of some workers.
+        """Return the rate of a number of nodes, each with a number of workers.
 
         A node is limited by its processors or by its network connection. All nodes together are
         limited by the one process that writes the table.

@@ -53,8 +53,8 @@ _PATIENT = {
     "RAY_agent_register_timeout_ms": f"{_PATIENCE_S * 1000}",
     "RAY_health_check_timeout_ms": f"{_PATIENCE_S * 1000}",
 }
-"""Settings of Ray by which nothing is given up that is only slow. A process that ends is noticed at
-once all the same."""
+"""Settings with which Ray waits for slow processes. A process that ends is noticed at once all the
+same."""
 _LOOPBACK = {
     # Ray replaces 127.0.0.1 by an address that others can reach, unless it is told that there are
     # no clusters on this system.
@@ -67,8 +67,8 @@ _LOOPBACK = {
 def running_ray(cluster: str | None, workers: int) -> Iterator[Any]:
     """Start or join Ray, and yield the module ``ray``.
 
-    The environment variables of Ray are set for the whole process, because Ray reads them whenever
-    it likes.
+    The environment variables of Ray are set for the whole process, because Ray may read them at any
+    time.
 
     Args:
         cluster: ``HOST:PORT`` of a cluster; None starts Ray on this machine.

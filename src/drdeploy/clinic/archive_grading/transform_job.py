@@ -46,7 +46,8 @@ TRANSFERS = 10
 """Uploads, downloads and deletions at once: as many connections as a client of S3 keeps."""
 _CONTENT_TYPE = "application/x-image"
 _EMPTY = "The file is empty."
-"""As ``drdeploy grade`` says it; S3 would take an empty object, and SageMaker sends none."""
+"""The same words as in ``drdeploy grade``. S3 accepts an empty object, but SageMaker does not send
+it."""
 
 
 @dataclass(frozen=True)

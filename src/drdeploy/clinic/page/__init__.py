@@ -1,10 +1,10 @@
 """The worklist page: drop photographs, see the worst eyes first, decide.
 
 - ``app`` is the web application, and ``server`` runs it.
-- ``access`` knows who asks, and ``signing_in`` lets people sign in.
+- ``access`` finds the account behind a request, and ``signing_in`` lets people sign in.
 - ``forms`` reads what browsers send, and ``rendering`` fills the templates.
 - ``guard`` refuses requests of strangers: wrong host, forged forms, unknown sessions.
-- ``sessions`` knows who is signed in.
+- ``sessions`` holds who is signed in.
 - ``photographs`` takes photographs in and gives them to the browser.
 - ``grading`` grades the studies in a pool of a few threads.
 - ``exports`` writes the worklist as CSV, and a study as FHIR and PDF.

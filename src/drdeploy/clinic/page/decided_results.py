@@ -1,4 +1,4 @@
-"""The results of a study anew after a decision, for the archives and servers that got them.
+"""Make the results of a study again after a decision, for the servers that got them before.
 
 An archive gets another page, and a FHIR server another report. Both state a person's decision, or
 that the decision was undone. The structured report stays as it is: it says what the grader found.

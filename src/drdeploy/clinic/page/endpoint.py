@@ -37,7 +37,7 @@ _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
 class _NoRuntime:
-    """Takes the place of a runtime: the endpoint predicts, and nothing calls this."""
+    """Stands in place of a runtime; it is never called, because the endpoint predicts."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch
@@ -183,7 +183,7 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
     too large even so becomes a JPEG of all its pixels and with full colour.
 
     Raises:
-        PredictionFailed: No endpoint takes as much as the JPEG has.
+        PredictionFailed: The JPEG is larger than any endpoint takes.
     """
     if len(image) <= BODY_BYTES_MAX:
         if image.startswith(jpeg.SIGNATURE):

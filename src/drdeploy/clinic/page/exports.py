@@ -1,4 +1,4 @@
-"""The worklist as CSV, and a study as FHIR and as PDF, with what a person decided."""
+"""Export the worklist as CSV, and a study as FHIR and as PDF, with a person's decision."""
 
 from __future__ import annotations
 

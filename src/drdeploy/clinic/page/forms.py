@@ -71,7 +71,7 @@ async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
 
 
 def read_study_number(request: Request) -> int:
-    """Return the study's number in an address; no database has to look for one that is too large.
+    """Return the study's number in a URL; a number too large for the database is refused.
 
     Raises:
         HTTPException: No study has the number.
@@ -86,7 +86,7 @@ def read_reason(fields: dict[str, str]) -> str:
     """Return the reason for a decision.
 
     Raises:
-        InvalidInput: It is too long, or cannot be kept.
+        InvalidInput: The reason is too long, or has characters that cannot be stored.
     """
     # A browser counts a line break as one character, and sends two.
     reason = fields.get("reason", "").replace("\r\n", "\n").strip()

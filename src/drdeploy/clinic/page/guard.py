@@ -39,7 +39,7 @@ SMALL_BODY_BYTES_MAX = 64 * 1024
 
 
 class RequestGuard:
-    """Checks the head of every request, and gives every answer the headers that browsers obey.
+    """Checks the head of every request, and adds security headers to every answer.
 
     A page of another site can send requests to this machine. By DNS rebinding, it can even give
     this machine a name of its own, and read the answers; so a request must name a known host.

@@ -36,7 +36,7 @@ _SIDES = {"left": "L", "right": "R"}
 
 
 class DetailsMissing(Exception):
-    """A file does not say whose eye it shows, or which: the page asks.
+    """A JPEG, PNG or TIFF names neither the patient nor the eye, so the page asks for both.
 
     Attributes:
         names: What is missing: ``patient``, ``eye``.
@@ -166,7 +166,7 @@ def _encode_changed_dicom_file(file: DicomFile) -> bytes:
 
 
 class PhotographHeaders:
-    """Knows the frames and the eye of photographs whose headers were read before.
+    """Caches the frames and the eye of photographs, so that each header is read once.
 
     A study's page would otherwise read whole photographs each time, to say which eye they show. The
     content of a file never changes: its name is its hash.

@@ -1,4 +1,4 @@
-"""Fill the page's templates, and answer what went wrong."""
+"""Fill the page's templates, and make the answers to errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PageRenderer:
         self._templates = create_template_environment(PACKAGE)
 
     def render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
-        """Fill a template, in the language of the person who asks.
+        """Fill a template, in the language of the person who sent the request.
 
         Args:
             request: The request.

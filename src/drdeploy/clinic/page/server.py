@@ -126,7 +126,7 @@ class PageAddress:
 
 
 def _return_empty_key_password() -> str:
-    """Give no password, where the library would ask for it on the terminal."""
+    """Return an empty password, so that the library does not ask on the terminal."""
     return ""
 
 

@@ -71,7 +71,7 @@ class Sessions:
             self._failures.setdefault(name, deque(maxlen=FAILURES_MAX)).append(self._clock())
 
     def is_paused(self, name: str) -> bool:
-        """Return whether too many wrong passwords came for a name."""
+        """Return whether too many wrong passwords were given for a name."""
         with self._lock:
             failures = self._failures.get(name)
             if failures is None or len(failures) < FAILURES_MAX:
@@ -96,7 +96,7 @@ class Sessions:
 
 
 class RecentViews:
-    """What each person has on the screen, so that the audit log has one entry for it."""
+    """The pages that each person has open, so that the audit log gets one entry for each."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -166,4 +166,4 @@ def _fingerprint_of_stored_password(stored: str) -> str:
 
 
 _NOBODY = f"scrypt {base64.b64encode(bytes(16)).decode()} {base64.b64encode(bytes(64)).decode()}"
-"""The stored password of unknown names, which no password has."""
+"""The stored hash for unknown names, which no password matches."""

@@ -156,7 +156,7 @@ def list_results_to_decide(connection: Connection, study: int) -> dict[str, byte
 
 
 def queue_decided_results(connection: Connection, study: int, results: Mapping[str, bytes]) -> None:
-    """Queue the results of a study after a decision, for those who got them before it.
+    """Queue the results of a study after a decision, for the destinations that got them before.
 
     Results of an earlier decision that are still in the queue are no longer sent.
 

@@ -1,4 +1,4 @@
-"""Erase patients and studies without a trace, and files that no study has."""
+"""Erase patients and studies, and files that belong to no study."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class RecordsErasure:
         """Empty the log file of SQLite, which still contains the deleted rows.
 
         Raises:
-            ClinicError: Another program has read from the database all the time.
+            ClinicError: Another program kept reading from the database.
         """
         with self._shared.engine.connect() as connection:
             cursor = connection.connection.cursor()

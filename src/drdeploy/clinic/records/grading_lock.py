@@ -28,8 +28,8 @@ class GradingLock:
     """Lets only one program at a time grade the studies in a database.
 
     A second program would grade each study again, and might not send the results that the first
-    program should send. The lock is of the database, whatever folder or machine it is used from:
-    a file beside a database of SQLite, and an advisory lock of PostgreSQL.
+    program should send. Each database has one lock, whichever folder or machine uses the database:
+    a locked file beside an SQLite database, or an advisory lock of PostgreSQL.
     """
 
     def __init__(self, engine: Engine) -> None:

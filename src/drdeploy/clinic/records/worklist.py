@@ -65,9 +65,9 @@ class ListedStudy:
 
     Attributes:
         number: The study's number in the records.
-        identity: What distinguishes the patient in the records.
+        identity: The text that identifies the patient in the records.
         patient: The patient's number; empty if the photographs have none.
-        issuer: Who gave the number; empty if the photographs do not say.
+        issuer: The issuer of the number; empty if the photographs name none.
         state: ``waiting``, ``graded`` or ``failed``.
         outcome: The outcome that the grader suggests; empty before grading.
         eyes: The grades of each eye.
@@ -108,9 +108,9 @@ class ListedPage:
 
     Attributes:
         studies: The studies on the page, the most pressing first.
-        number: Which page it is, from 1: the last one, if the filter asks for a later one.
+        number: The number of the page, from 1; the last page if the filter names a later one.
         matching: How many studies the filter accepts, on all pages.
-        counts: How many studies of all wait, are graded, have failed and are decided.
+        counts: The numbers of all studies that wait, are graded, have failed and are decided.
     """
 
     studies: list[ListedStudy]
@@ -256,7 +256,7 @@ class Worklist:
             outcome: What becomes of the patient.
             grades: The person's own grades by eye.
             reason: The person's reason.
-            decide_result: Makes the results for those who got the earlier ones; None sends nothing.
+            decide_result: Makes results for the destinations that got earlier ones; None sends nothing.
 
         Raises:
             StudyChanged: Since the person opened the study, it was graded again, erased or decided
@@ -307,12 +307,11 @@ class Worklist:
         Args:
             number: The study's number.
             who: The person.
-            decided_s: When the decision was made that the person saw.
-            decide_result: Makes the results for those who got the earlier ones; None sends nothing.
+            decided_s: The time of the decision that the person saw.
+            decide_result: Makes results for the destinations that got earlier ones; None sends nothing.
 
         Raises:
-            StudyChanged: It is not the decision that counts now, or the study waits to be graded
-                again.
+            StudyChanged: Another decision is valid now, or the study waits to be graded again.
         """
         study, now = self.find_study(number), time.time()
         # A study that waits has no grades to show: what would be sent on would be empty.
@@ -401,7 +400,7 @@ def _lock_study_as_seen(connection: Connection, study: ListedStudy) -> None:
 
 
 def _find_newest_decision(number: int) -> Select[Any]:
-    """Select the decision about a study's present grading that counts."""
+    """Select the valid decision about a study's present grading."""
     return (
         select(DECISIONS)
         .join(

@@ -556,7 +556,7 @@ def _refuse_value_not_offered(
 
 
 def _wants_metric_alarms(request: Mapping[str, Any]) -> bool:
-    """Return whether ``AlarmTypes`` asks for the only kind of alarm that there is."""
+    """Return whether ``AlarmTypes`` includes metric alarms, the only kind here."""
     return "MetricAlarm" in (request.get("AlarmTypes") or ["MetricAlarm"])
 
 

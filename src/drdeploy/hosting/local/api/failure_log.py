@@ -21,7 +21,7 @@ WHAT_CHARACTERS = 200
 class FailureLog:
     """Logs the first failures of each window; the next window says how many more there were.
 
-    Whoever may call the service can repeat a request that fails as often as it likes.
+    A client can repeat a failing request as often as it likes.
 
     Args:
         clock: Returns seconds, for the windows.

@@ -89,7 +89,7 @@ NO_CAPACITY = (
     "in-progress (if configured) or try to increase the capacity by invoking "
     "UpdateInferenceComponentRuntimeConfig API."
 )
-"""What SageMaker says while an inference component has no copies (AWS Machine Learning Blog,
+"""SageMaker's message while an inference component has no copies (AWS Machine Learning Blog,
 "Unlock cost savings with the new scale down to zero feature in SageMaker Inference")."""
 
 TIMED_OUT = (

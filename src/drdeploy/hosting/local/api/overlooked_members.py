@@ -27,7 +27,8 @@ _SESSION = frozenset(
         *("SourceIdentity", "Tags", "TokenCode", "TransitiveTagKeys"),
     }
 )
-"""What restricts a session or proves who begins it. The local service gives sessions no rights."""
+"""Members that restrict a session, or prove who begins it. The local service gives sessions no
+rights."""
 
 OVERLOOKED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "budgets": {
@@ -106,7 +107,7 @@ REMEDIES: Mapping[str, str] = {
 }
 """What to do instead, by the signing name of the service, if it is more than to leave it out."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
-"""Members that name an account, and ask for nothing if it is the only account that there is."""
+"""Members that name an account, and have no effect if it is the service's only account."""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
 
 
@@ -141,7 +142,7 @@ def _refuse_overlooked_headers(request: ServiceRequest) -> None:
 
 
 def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
-    """Return the members of a request that ask for something.
+    """Return the members of a request that would have an effect.
 
     They stand in the query string, in a form, or in a JSON document.
     """

@@ -287,7 +287,7 @@ class ApiRouter:
         return replace(request, body=io.BytesIO(body))
 
     def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
-        """Refuse an object that is damaged, or would be encrypted with a key that is none."""
+        """Refuse an object that is damaged, or whose encryption key does not exist."""
         refuse_wrong_digest(request)
         key = request.headers.get(KMS_KEY_HEADER)
         problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _make_table_of_served_members(*names: str, **limited: object) -> Members:
-    """Return a table of members with every value, and of members with a table of their own."""
+    """Make a table of served members: ``names`` with every value, ``limited`` with some values."""
     return {**dict.fromkeys(names, ANY), **limited}
 
 
@@ -265,7 +265,7 @@ def find_served_values(service: str, operation: str, path: str) -> set[str] | No
 
 @cache
 def install_refusals() -> None:
-    """Make moto refuse what is in no table (once per process)."""
+    """Make moto refuse operations and members that are in no table (once per process)."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
     from moto.logs.responses import LogsResponse

@@ -61,7 +61,7 @@ API_BODY_BYTES_MAX = 16 * MIB
 """Bytes of the longest request body, except for S3; no API has longer requests."""
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""A character that is none of XML's (XML 1.0, 2.2)."""
+"""A character that XML does not allow (XML 1.0, 2.2)."""
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def refuse_unserved_action(
 
 
 def _is_raised_in_moto(err: Exception) -> bool:
-    """Return whether moto's code failed, or what it called, and not the code of this project."""
+    """Return whether an error comes from moto or from a library that moto called."""
     packages = (
         str(frame.f_globals.get("__name__", "")).partition(".")[0]
         for frame, _ in traceback.walk_tb(err.__traceback__)

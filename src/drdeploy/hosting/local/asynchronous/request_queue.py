@@ -35,7 +35,7 @@ RECORD = ".json"
 INPUT = ".input"
 DRAFT = ".draft"
 FREE_BYTES_MIN = GIB
-"""What the queue leaves free on its disk, which other programs use too."""
+"""Bytes that the queue leaves free on its disk for other programs."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class RequiredPermission(NamedTuple):
 
     Attributes:
         action: The name of the action, for example ``s3:ListBucket``.
-        resource: The ARN of what the action is done to.
+        resource: The ARN of the resource on which the action acts.
         what: The name of the resource in messages.
         prefix: The prefix of the keys that ``s3:ListBucket`` lists; None for other actions.
     """

@@ -44,7 +44,7 @@ ARN_PARTS = 6
 
 @dataclass(frozen=True)
 class ActionDecision:
-    """What policies together decide on an action.
+    """The decision of several policies on an action.
 
     Attributes:
         decision: ``explicitDeny`` if a statement denies the action, ``implicitDeny`` if none allows

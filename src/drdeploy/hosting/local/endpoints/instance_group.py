@@ -30,7 +30,7 @@ NO_ROOM = (
     "There is not enough hardware resources on the instances for this endpoint to create a copy of "
     "the inference component"
 )
-"""What SageMaker says if a copy fits on no instance."""
+"""SageMaker's message if a copy fits on no instance."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class InstanceGroup:
         """Do nothing, because no worker is ever leased."""
 
     def measure_load(self) -> PoolLoad:
-        """Return the number of instances; requests go to the inference components."""
+        """Return the number of instances as the load."""
         return PoolLoad(0, self.count_instances())
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Status = Literal["Creating", "InService", "Updating", "RollingBack", "Deleting", "Failed"]
 SERVING = frozenset({"InService", "Updating", "RollingBack"})
 Stage = Literal["Creating", "ActivatingTraffic", "Baking", "Deleting"]
-"""What an update is doing (API reference, ``ProductionVariantStatus``)."""
+"""The stages of an update (API reference, ``ProductionVariantStatus``)."""
 WATCH_S = 0.2
 """Seconds between two checks of an update's alarms and instances."""
 TOO_SLOW = "The update takes longer than MaximumExecutionTimeoutInSeconds."

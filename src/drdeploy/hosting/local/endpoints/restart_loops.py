@@ -7,7 +7,7 @@ publish as which user a serverless container runs. The local service chooses a u
 so it must say so if a server fails on this account, instead of leaving the user with requests that
 time out.
 
-Most servers that are refused a file write one line about it and go on. So a refusal counts only
+Most servers that may not write a file log one line about it and continue. So a refusal counts only
 if the same line is written again and again after the ping was answered, while no request arrives.
 """
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SETTLE_S = 1.0
 """Seconds after the ping in which each worker of a healthy server may write its line."""
 WATCH_S = 10.0
-"""Seconds for which a server is watched that has written of a refusal.  multi-model-server waits
-1, 1, 2, 3, 5 … s before it starts a worker again."""
+"""Seconds for which a server is watched after it has logged a refusal.  multi-model-server waits 1,
+1, 2, 3, 5 … s before it starts a worker again."""
 LOOK_AGAIN_S = 0.5
 RETURNS = 2
 """How often a line must return after ``SETTLE_S``."""
@@ -37,7 +37,7 @@ _REFUSAL = re.compile(
 )
 _CHANGING = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 """The characters of times, process ids and random names, in which two lines about the same thing
-differ. Without them, words are still told apart."""
+differ. The words that remain still distinguish the lines."""
 _LINE_CHARACTERS = 300
 
 
@@ -76,7 +76,7 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
 
 
 def _count_log_lines_of_refusals(instance: Instance) -> Counter[str]:
-    """Return how often the log has each line about a refusal, without what changes in it."""
+    """Count each log line about a refusal, without its changing parts such as times."""
     return Counter(_remove_changing_parts(line) for line in _list_log_lines_of_refusals(instance))
 
 

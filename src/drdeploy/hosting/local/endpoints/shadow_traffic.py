@@ -1,4 +1,4 @@
-"""Copy requests to a shadow variant, whose answers nobody receives.
+"""Copy requests to a shadow variant, whose answers no client receives.
 
 The share of the requests that are copied is the weight of the shadow variant divided by the weight
 of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent in a
