@@ -256,7 +256,7 @@ class Worklist:
             outcome: What becomes of the patient.
             grades: The person's own grades by eye.
             reason: The person's reason.
-            decide_result: Makes results for the destinations that got earlier ones; None sends nothing.
+            decide_result: Makes results for destinations that got earlier ones; None sends none.
 
         Raises:
             StudyChanged: Since the person opened the study, it was graded again, erased or decided
@@ -308,7 +308,7 @@ class Worklist:
             number: The study's number.
             who: The person.
             decided_s: The time of the decision that the person saw.
-            decide_result: Makes results for the destinations that got earlier ones; None sends nothing.
+            decide_result: Makes results for destinations that got earlier ones; None sends none.
 
         Raises:
             StudyChanged: Another decision is valid now, or the study waits to be graded again.

@@ -85,8 +85,8 @@ class Clause:
     Attributes:
         id: The name of the clause for programs and ``--only``; never changed.
         title: The requirement of the clause, in one sentence.
-        severities: How much depends on the clause for each kind of hosting; the clause does not
-            apply to a kind that is missing.
+        severities: The severity of the clause for each kind of hosting; the clause does not apply
+            to a kind that is missing.
         source: The document with the requirement, from which the severities of the clause follow.
         check: Gives the verdict on an image.  ``check`` raises
             :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if the observations of
@@ -110,7 +110,7 @@ def define_clause(
 ) -> Callable[[Callable[[ImageInspection], ConformanceVerdict]], Clause]:
     """Return a decorator that makes a function a clause; its docstring becomes the title.
 
-    A single severity is that of every kind of hosting.
+    A single severity applies to every kind of hosting.
     """
     severities = dict.fromkeys(HostingKind, severity) if isinstance(severity, str) else severity
 

@@ -76,7 +76,7 @@ def judge_entrypoint_form(inspection: ImageInspection) -> ConformanceVerdict:
 
 @define_clause("image-manifest", Severity.MUST, CREATE_MODEL)
 def judge_image_manifest_type(inspection: ImageInspection) -> ConformanceVerdict:
-    """The image is pushed with a manifest of Docker, because CreateModel refuses those of OCI."""
+    """The image is pushed with a Docker manifest, because CreateModel refuses OCI manifests."""
     manifest_type = inspection.observe_once(observe_image_configuration).manifest_type
     if manifest_type == DOCKER_MANIFEST:
         return make_passed_verdict(manifest_type)

@@ -152,7 +152,7 @@ class Workspace:
         state: The file of Terraform's state, which is the only complete list of the resources.
         plan: The file of the last plan, until the plan is applied.
         applying: The file of the plan that is being applied; it stays if the plan fails halfway.
-        log: The file of what Terraform printed while it applied the last plan.
+        log: The file with Terraform's output while it applied the last plan.
         configuration: The folder with a copy of the ``.tf`` files and the provider's lock file.
         data: The folder in which Terraform keeps providers and modules.
     """

@@ -266,8 +266,9 @@ class Engine:
     def _published_address(self) -> str:
         """The address of the engine's machine on which ports are published.
 
-        Through ssh the loopback address of that machine is reached.  Otherwise it is the address
-        by which the engine is reached, and not all addresses: the server has no password.
+        An engine that is reached through ssh publishes ports at the loopback address of its
+        machine.  Otherwise, ports are published only at the address by which the engine is reached,
+        and not at all addresses, because the server has no password.
         """
         host = self.location.parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:
@@ -570,7 +571,7 @@ class Engine:
 def _find_mount_that_engine_misses(
     spec: ContainerSpec, volumes: Mapping[str, str], message: str
 ) -> Mount | None:
-    """Return the mount whose source exists here and, as the engine says, not where it runs."""
+    """Return the mount whose source exists on this machine, but not on the engine's machine."""
     if not any(sign in message for sign in MISSING_SOURCE_SIGNS):
         return None
     return next(

@@ -106,10 +106,11 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
     from requests.utils import get_environ_proxies
 
     class Client(APIClient):
-        """The SDK's client, which reads nothing from ``config.json`` but what builds need.
+        """The SDK's client, which reads only the settings for builds from ``config.json``.
 
-        A file with a member of an unexpected type would end the SDK in many ways, though Docker's
-        command line works with it; :mod:`drdeploy.hosting.engine.credentials` reads the file.
+        A file with a member of an unexpected type would make the SDK fail in many ways, although
+        Docker's command line accepts the file; :mod:`drdeploy.hosting.engine.credentials` reads the
+        file.
         """
 
         @property

@@ -95,8 +95,8 @@ def find_manifest_type(api: Any, described: Mapping[str, Any], *, is_podman: boo
     Args:
         api: The low-level client of the SDK.
         described: The image as ``docker inspect`` prints it.
-        is_podman: Whether the engine is Podman, which only says in its own API how an image was
-            built.
+        is_podman: Whether the engine is Podman, which states the manifest's type only in its own
+            API.
 
     Raises:
         EngineError: The engine does not answer.

@@ -1,7 +1,7 @@
 """Reach an engine over SSH as Docker's command line does: through the program ``ssh``.
 
-The program knows the user's keys, agent and configuration.  On the other machine
-``docker system dial-stdio`` connects its standard input and output to the engine.
+The program uses the user's keys, agent and configuration.  On the other machine ``docker system
+dial-stdio`` connects its standard input and output to the engine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find out where the body of a request to the local service ends, and refuse what is ambiguous.
+"""Find out where the body of a request ends, and refuse ambiguous requests.
 
 ``http.server`` reads headers as those of an e-mail: it joins folded lines, drops the rest after a
 line that is no header, and leaves repeated headers to its user.
@@ -25,8 +25,9 @@ _HEADER_DEFECTS = (
     MisplacedEnvelopeHeaderDefect,
     MissingHeaderBodySeparatorDefect,
 )
-"""What the standard library notes about a line of the headers.  It goes on and drops the rest, so
-that a blank before the colon of Content-Length made the body the next request."""
+"""The standard library's note about a malformed line of the headers.  The library continues and
+drops the rest of the headers. With a blank before the colon of Content-Length, the body therefore
+counted as the next request."""
 
 
 class MalformedHttp(ValueError):
@@ -36,8 +37,8 @@ class MalformedHttp(ValueError):
 class HeaderLines:
     """Reads the lines of the headers, and refuses a carriage return within a line.
 
-    The standard library takes it for the end of the line, so that the value of one header could
-    hold the length of the body in a second one.
+    The standard library takes a carriage return for the end of the line, so the value of one header
+    could smuggle in a second header with another length.
 
     Args:
         file: What the client sends.
@@ -58,15 +59,15 @@ class HeaderLines:
         return line
 
     def read(self, size: int = -1) -> bytes:
-        """Return what follows, after a refusal."""
+        """Return the bytes after the headers; used after a refusal."""
         return self._file.read(size)
 
 
 def read_body_length(headers: Message, version: str) -> int | None:
     """Return the length of the body that the headers state; None if the body is chunked.
 
-    Whatever leaves open where the body ends, or for which host it is, is refused as the model
-    server refuses it (RFC 9112, sections 3.2, 5 and 6).
+    A request is refused, as by the model server, if it leaves open where its body ends or which
+    host it is for (RFC 9112, sections 3.2, 5 and 6).
 
     Raises:
         MalformedHttp: The headers are ambiguous.

@@ -28,7 +28,8 @@ class ServiceOptions:
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests that
             wait when the service stops are processed by a later service with the same folder, as
             soon as it has their endpoints. None means a folder for the port, below
-            ``DRDEPLOY_LOCAL_HOME``; if the port is chosen freely, requests end with the service.
+            ``DRDEPLOY_LOCAL_HOME``; if the service chooses the port, the requests are deleted with
+            the service.
     """
 
     idle_s: float = 300.0

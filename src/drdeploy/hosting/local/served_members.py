@@ -3,7 +3,7 @@
 A request must not seem to succeed if one of its members has no effect: an endpoint that should be
 isolated from networks, or whose disk should be encrypted, would only seem to be isolated or
 encrypted. Each operation has a table of the members that have an effect. Every other member that
-botocore's service model knows is refused by name, unless its value asks for nothing: ``null``,
+botocore's service model knows is refused by name, unless its value has no effect: ``null``,
 ``false``, an empty list, or an empty structure.
 """
 

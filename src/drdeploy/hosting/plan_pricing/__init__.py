@@ -1,4 +1,4 @@
-"""Price a Terraform plan: what it costs while idle, what a request costs, and what is not known.
+"""Price a Terraform plan: its cost while idle, the cost of a request, and unknown costs.
 
 1. ``document`` reads a :class:`PlanDocument` from the output of ``terraform show -json`` or
    ``tofu show -json``, and refuses any other file with a reason.

@@ -1,4 +1,4 @@
-"""What each resource of a plan costs: every month, by use, or not known."""
+"""The cost of each resource of a plan: monthly, by use, or unknown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MonthlyCost:
     """A cost that arises every month, whether or not anybody sends requests.
 
     Attributes:
-        what: What is paid for, for example ``2 to 4 x ml.m5.xlarge (variant a)``.
+        what: The item that is paid for, for example ``2 to 4 x ml.m5.xlarge (variant a)``.
         price: The price of a unit.
         lowest_quantity: The units of a month at the lower bound of scaling.
         highest_quantity: The units of a month at the upper bound of scaling.
@@ -46,7 +46,7 @@ class UsageCost:
     """A cost that depends on use.
 
     Attributes:
-        what: What is paid for, for example ``work of a container with 2048 MB``.
+        what: The item that is paid for, for example ``work of a container with 2048 MB``.
         price: The price of a unit.
         quantity_per_request: The units that one request to the endpoint uses; None if the cost does
             not depend on requests to the endpoint alone.
@@ -65,8 +65,8 @@ class ResourceCost:
         address: The resource's name in Terraform, with modules and keys.
         type: The resource's type.
         region: The region whose prices are used; empty for a free resource.
-        monthly: What is paid for every month.
-        usage: What is paid for by use.
+        monthly: The costs of every month.
+        usage: The costs by use.
         reason: Why the resource itself is free; empty for a resource that is paid for.
         not_known: A sentence for each part of the cost that is not known.
     """

@@ -52,7 +52,7 @@ class PlannedResource:
         values: The values that are known before the plan is applied.
         unknown: Which values are known only after the plan is applied, in the form of
             ``after_unknown``.
-        references: What each argument refers to, for example ``aws_sagemaker_model.this.name``.
+        references: The references of each argument, for example ``aws_sagemaker_model.this.name``.
     """
 
     address: str
@@ -317,7 +317,7 @@ class _Plan(_Lenient):
 
 
 class _PlanReader:
-    """Collects the resources of a plan, with what other sections of the plan say about them."""
+    """Collects the resources of a plan, with their facts from other sections of the plan."""
 
     def __init__(self, plan: _Plan, name: str) -> None:
         if not re.match(r"[01]\.", plan.format_version):

@@ -317,7 +317,7 @@ class _EndpointBill:
 
 @lru_cache(maxsize=1)
 def _list_endpoints_that_close(plan: PlanDocument) -> frozenset[str]:
-    """Return the names of the endpoints that a schedule deletes, and which exist at times only."""
+    """Return the names of the endpoints that schedules create and delete."""
     names = set()
     for one in plan.resources:
         targets = one.list_blocks("target") if one.type == "aws_scheduler_schedule" else []

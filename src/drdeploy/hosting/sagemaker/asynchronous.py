@@ -1,7 +1,7 @@
 """Send requests to asynchronous endpoints, whose results are written to S3.
 
-A request names an object in S3.  SageMaker queues the request and answers at once where the result
-and a failure will be.  The client waits until one of the two objects exists.
+A request names an object in S3.  SageMaker queues the request, and answers at once with the URIs of
+the later result or failure.  The client waits until one of the two objects exists.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 OWN_FOLDER = "drdeploy"
-"""The folder, below those of inputs and results, of the requests that drdeploy sends and reads."""
+"""The name of the folder, below inputs and results, for requests that drdeploy itself sends."""
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0
 
 
 @dataclass(frozen=True)
 class QueuedInvocation:
-    """Where the result of an asynchronous request, or its failure, will be.
+    """The URIs at which the result of an asynchronous request, or its failure, will be stored.
 
     Attributes:
         inference_id: The identifier of the request.
@@ -49,7 +49,7 @@ class QueuedInvocation:
 
 @dataclass(frozen=True)
 class RefusedRequest:
-    """An asynchronous request that SageMaker did not take.
+    """An asynchronous request that SageMaker refused.
 
     Attributes:
         outcome: The kind of failure.
@@ -235,7 +235,7 @@ class AsynchronousClient:
 
         Raises:
             EndpointTimeout: Neither is there after ``timeout_s`` seconds.
-            EndpointError: S3 refuses to say what is there.
+            EndpointError: S3 refuses to list the results.
         """
         deadline = self.clock.monotonic() + timeout_s
         while True:

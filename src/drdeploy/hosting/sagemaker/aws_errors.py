@@ -20,7 +20,7 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
     """Turn the errors that boto3 raises in the block into errors of this package.
 
     Args:
-        action: What the block does, as it follows "Could not" in the message.
+        action: The action of the block, in words that follow "Could not" in the message.
         where: The resource that the block reads or changes.
 
     Raises:

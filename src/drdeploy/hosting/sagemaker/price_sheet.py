@@ -54,7 +54,7 @@ class Price:
     """One price and its source.
 
     Attributes:
-        item: What is paid for, for example ``serverless 2048 MB``, ``ml.m5.xlarge`` or
+        item: The item that is paid for, for example ``serverless 2048 MB``, ``ml.m5.xlarge`` or
             ``data processing``.
         usd: US dollars for one unit.
         unit: The unit, for example ``hour``.
@@ -154,7 +154,7 @@ class PriceSheet:
         return self._find_newest_price(_BUCKET_ITEM, region)
 
     def other_service(self, item: str, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of what stands beside an endpoint, for example ``KMS key``."""
+        """Return the price of another service of AWS, for example ``KMS key``."""
         return self._find_newest_price(item, region)
 
     def request(self, region: str = DEFAULT_REGION) -> Price | None:

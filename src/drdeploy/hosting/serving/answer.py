@@ -63,8 +63,8 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
         ungradable_reason: Why the photograph cannot be graded, as a code for programs (see
             ``drdeploy.grader.fundus.gradability``).
         ungradable_message: Why the photograph cannot be graded, as one sentence for people.
-        unlike_training: Whether the photograph is unlike those that the grader was trained on, so
-            that the grade may be wrong; set if the manifest has a rule for it.
+        unlike_training: Whether the photograph differs so much from the training photographs that
+            the grade may be wrong; set if the manifest has a rule for it.
         unlike_training_message: What ``unlike_training`` means, as one sentence for people; set if
             it is true.
         grade: The ICDR grade, 0 to 4; set by an ICDR grader for a gradable photograph.
@@ -139,7 +139,7 @@ def make_json_answer(
 
     Args:
         inferences: The inference of each image; at least one.
-        manifest: The model's manifest, which says what the classes mean.
+        manifest: The model's manifest, which defines the classes.
         model: The model that answered.
         container: The container that answered.
         request_latency_s: Seconds since the request's headers were read.

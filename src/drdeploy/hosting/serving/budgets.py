@@ -33,9 +33,9 @@ BODIES_BYTES = 64 * MIB
 """Memory for the request bodies of all workers in a container: a hundred usual photographs."""
 
 STUCK_S = 30.0
-"""The least time after which a thread counts as stuck.  A client chooses what its request costs: up
-to five seconds of CPU time, which a small or busy machine stretches.  With less time than that, one
-request could end a worker and all that others have in it."""
+"""The least time after which a thread counts as stuck.  A client's request can cost up to five
+seconds of CPU time, which take longer on a small or busy machine.  With a shorter limit, one
+request could end a worker together with the requests of other clients."""
 
 LOG_WINDOW_S = 10.0
 LOG_LINES = 50

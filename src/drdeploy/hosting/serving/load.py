@@ -26,7 +26,7 @@ UNUSED_LOGGED = 5
 
 GPU_BATCH_WAIT_MS = 2.0
 """How long a prediction on a GPU waits for others. Decoding a photograph takes ten times as long,
-so that more waiting would add more latency than photographs."""
+so a longer wait would add latency, but few photographs to a batch."""
 
 
 def load_model_and_make_handlers(settings: Settings, capacity: Capacity, log: Log) -> Handlers:

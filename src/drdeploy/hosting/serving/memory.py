@@ -27,8 +27,8 @@ LEAN_WORKER_BYTES = 96 * MIB
 FRAMEWORK_WORKER_BYTES = 768 * MIB
 """Memory of a worker that imports TensorFlow or OpenVINO, without its model."""
 COPIES_OF_MODEL = 3
-"""How many times the size of its files a loaded model takes: the weights are read, packed for the
-processor, and accompanied by buffers."""
+"""Memory of a loaded model, as a multiple of the size of its files: the weights are read, packed
+for the processor, and accompanied by buffers."""
 
 
 def count_workers_that_fit(settings: Settings, memory_bytes: float | None = None) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SOCKET_PATH_BYTES = 107
-"""``sun_path`` of a Unix socket address in Linux, less its final zero."""
+"""Bytes of the longest path of a Unix socket in Linux: ``sun_path`` without its final zero."""
 
 
 def bind_unix_socket(path: Path, backlog: int, *, where: str) -> socket.socket:

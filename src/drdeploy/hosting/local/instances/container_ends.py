@@ -1,9 +1,9 @@
 """Tell instances that their containers have ended, as soon as the engine reports it.
 
-The state of a container is asked only after the engine has reported a change, because each question
-costs the engine milliseconds: asking for twenty idle containers every second takes a tenth of a
-core. If the stream of events breaks, the state of every container is asked at a slow pace until the
-stream is back.
+The engine is asked for a container's state only after it has reported a change, because each
+request costs the engine milliseconds: asking about twenty idle containers every second takes a
+tenth of a core. If the stream of events breaks, the state of every container is asked at a slow
+pace until the stream is back.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S = 10.0
-"""Seconds between two questions to a container while the stream of events is broken, and between
-two attempts to open the stream."""
+"""Seconds between two requests for a container's state while the stream of events is broken, and
+between two attempts to open the stream."""
 REMEMBERED_ENDS = 1000
 
 
@@ -43,7 +43,8 @@ class ContainerEndListener:
 
     Args:
         open_stream: Takes a moment, and returns the ends since then; raises :class:`EngineError`.
-        ask_again_s: Seconds between two questions while the stream is broken.
+        ask_again_s: Seconds between two requests for a container's state while the stream is
+            broken.
     """
 
     def __init__(

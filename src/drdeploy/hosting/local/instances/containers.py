@@ -247,7 +247,7 @@ class ContainerBackend:
 
 
 class ContainerInstance:
-    """A running container, whose state is asked when the engine has reported a change."""
+    """A running container, whose state is read again after the engine has reported a change."""
 
     has_line_times: ClassVar[bool] = True
 

@@ -158,7 +158,7 @@ class ProcessBackend:
         self.pin_image_and_network(image, isolated=False)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
-        """Return no variables: a process has those of the service."""
+        """Return no variables, because a process has the variables of the service."""
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:

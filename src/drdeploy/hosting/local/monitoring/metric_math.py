@@ -55,7 +55,7 @@ POINTS_MAX = 100_800
 
 @dataclass(frozen=True)
 class MathContext:
-    """What the expressions of one request may use.
+    """The metrics and settings that the expressions of one request may use.
 
     Attributes:
         range: The range of the request.
@@ -76,7 +76,7 @@ class MathContext:
 
 
 def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | list[TimeSeries]:
-    """Return what an expression of the request stands for.
+    """Return the value of an expression of the request, by its id.
 
     Raises:
         MonitoringError: The expression cannot be read or computed, or is a number.

@@ -8,7 +8,7 @@ class MonitoringError(Exception):
 
     Attributes:
         code: The code of the error, for example ``ValidationError``.
-        message: What is wrong, for the client.
+        message: The message for the client.
     """
 
     def __init__(self, code: str, message: str) -> None:

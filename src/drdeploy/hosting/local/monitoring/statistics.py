@@ -29,7 +29,8 @@ NUMBER = r"\d+(?:\.\d{1,10})?"
 ONE_PERCENTAGE = re.compile(rf"(p|tm|wm|tc|ts)({NUMBER})")
 BOUNDS = re.compile(rf"(TM|WM|TC|TS|PR)\(({NUMBER}%?)?:({NUMBER}%?)?\)")
 ROUNDING = 1e-9
-"""What is taken off a rank before it is rounded up, because 0.95 times 20 is a little above 19."""
+"""A tolerance that is subtracted from a rank before it is rounded up, because 0.95 times 20 is a
+little above 19."""
 
 
 @dataclass(frozen=True)

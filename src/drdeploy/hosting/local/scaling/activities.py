@@ -20,11 +20,11 @@ class ScalingActivity:
     Attributes:
         resource_id: The id of the scaled resource.
         dimension: The scalable dimension.
-        description: What the activity sets.
+        description: The change that the activity makes.
         cause: Why the activity began.
         start_s: When the activity began, in seconds since 1970.
         status: Whether the activity is in progress, or how it ended.
-        message: What the activity has done so far.
+        message: The message about the activity's result so far.
         is_done: Returns whether as much capacity runs as the activity has set.
         end_s: When the activity ended; None while it is in progress.
         not_scaled: Why the activity changed nothing; empty if it changed something.

@@ -52,7 +52,7 @@ class ScaledVariant(Protocol):
 
     @property
     def noun(self) -> str:
-        """What the capacity counts, for example ``desired instance count``."""
+        """The name of the counted units, for example ``desired instance count``."""
 
     def set_capacity(self, capacity: int) -> None:
         """Set the capacity; raises :class:`ApiError` if the endpoint refuses it."""
@@ -62,7 +62,7 @@ class ScaledVariant(Protocol):
 
 
 class AlarmReader(Protocol):
-    """What the scaler reads from CloudWatch's alarms, and writes to their history."""
+    """The interface by which the scaler reads CloudWatch's alarms, and writes their history."""
 
     def find_alarms_with_action(self, policy_arn: str) -> list[Any]:
         """Return the alarms whose present state calls for a policy."""
@@ -119,7 +119,7 @@ class _PolicyCall:
 
 
 class RegionScaler:
-    """Carries out what is registered with Application Auto Scaling in one region.
+    """Carries out the scaling policies and scheduled actions of one region.
 
     Args:
         backend: moto's Application Auto Scaling of the region.
@@ -305,7 +305,7 @@ class RegionScaler:
         """Return the capacity that a policy adds instances to.
 
         During the cooldown after scaling out, this is the capacity before the policy last scaled
-        out, so that the instances which the policy has added then count towards what it adds now.
+        out. Instances that the policy added then count as part of the new change.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")

@@ -111,7 +111,7 @@ def make_ec2_instance_id(instance: Instance) -> str:
 
 @dataclass(frozen=True)
 class JobSource:
-    """What a job needs besides its request.
+    """The services and settings that a job uses, besides its request.
 
     Attributes:
         region: AWS region of the job.
@@ -132,7 +132,7 @@ class TransformJob:
         arn: The ARN of the job.
         request: The request that created the job, with the defaults that ``DescribeTransformJob``
             shows.
-        source: What the job needs besides its request.
+        source: The services and settings that the job uses, besides its request.
         fleet: The fleet that runs the instances.
     """
 

@@ -213,7 +213,7 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 
 
 def _count_repeated_brackets(step: _Items) -> int:
-    """Return how often brackets select one element at most, whatever the length of the list.
+    """Return the most times that brackets select the same element, for lists of any length.
 
     A number and a slice with an open or a negative end may meet in a list of some length.
     """

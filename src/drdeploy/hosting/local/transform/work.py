@@ -50,7 +50,7 @@ class InstanceLost(Exception):
 
 
 class JobReport(Protocol):
-    """Receives what happens to the objects of a job; safe to use from several threads."""
+    """Receives the outputs and failures of a job's objects; safe to use from several threads."""
 
     def is_stopping(self) -> bool:
         """Return whether no further object should begin."""
@@ -81,19 +81,19 @@ class _Output:
             self.parts.append(part)
 
     def fail(self, failure: RecordFailure) -> None:
-        """Note the first failure, and forget the parts, which nobody reads any more."""
+        """Record the first failure, and drop the parts, which are no longer needed."""
         self.failure = self.failure or failure
         self.parts.clear()
 
 
 @dataclass(frozen=True)
 class JobTask:
-    """What every instance of a transform job does with an object.
+    """The settings by which every instance of a transform job processes an object.
 
     Attributes:
         request: The request that created the job.
         settings: How records are packed and sent.
-        processing: What is filtered and joined.
+        processing: The filters and the join.
         storage: Where the input is stored.
         clock: Waits between two attempts.
     """
@@ -110,7 +110,7 @@ class InstanceWork:
 
     Args:
         worker: The instance.
-        task: What the instance does with an object.
+        task: The settings by which the instance processes an object.
         report: Receives outputs and failures.
     """
 
