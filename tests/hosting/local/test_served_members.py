@@ -318,7 +318,8 @@ def test_a_value_that_is_not_served_is_refused_with_it():
         refuse_unserved_members("CreateEndpointConfig", {"ProductionVariants": [{}, routing]})
     assert caught.value.message == (
         "The local service does not serve "
-        "ProductionVariants[2].RoutingConfig.RoutingStrategy='KV_AWARE'."
+        "ProductionVariants[2].RoutingConfig.RoutingStrategy='KV_AWARE'. "
+        "Choose another value, or leave it out."
     )
 
 
@@ -373,7 +374,7 @@ def test_a_client_reads_what_is_refused(aws, operation, request_part, named):
         getattr(aws.sagemaker, operation)(**requests[operation], **request_part)
     error = caught.value.response["Error"]
     assert error["Code"] == "ValidationException"
-    assert error["Message"] == f"The local service does not serve {named}."
+    assert error["Message"] == f"The local service does not serve {named}. Leave it out."
 
 
 FORWARDED = {

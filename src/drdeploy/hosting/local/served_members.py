@@ -281,15 +281,14 @@ def refuse_unserved_members(operation: str, request: Members) -> None:
     """Refuse a request that sets a member without an effect in the local service.
 
     Raises:
-        ApiError: A member is not served; the message names the member, and for some members what
-            to do instead.
+        ApiError: A member is not served; the message names the member and what to do instead.
     """
     for refused in find_unserved_members(SERVED_MEMBERS[operation], request):
         raise make_not_served_error(describe_unserved_member(operation, refused))
 
 
 def describe_unserved_member(operation: str, refused: str) -> str:
-    """Return an unserved member and, for some members, what to do instead.
+    """Return an unserved member and what to do instead, without the full stop at the end.
 
     Args:
         operation: The name of the operation.
@@ -297,7 +296,10 @@ def describe_unserved_member(operation: str, refused: str) -> str:
     """
     member = re.sub(r"\[\d+\]|=.*", "", refused)
     remedy = REMEDIES.get(member) if operation == CREATE_MODEL else None
-    return f"{refused}, {remedy}" if remedy else refused
+    if remedy:
+        return f"{refused}, {remedy}"
+    what = "Choose another value, or leave it out" if "=" in refused else "Leave it out"
+    return f"{refused}. {what}"
 
 
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
