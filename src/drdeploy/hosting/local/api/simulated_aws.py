@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.files import CHUNK_BYTES
 from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.api import (
     cloudwatch,
@@ -26,6 +25,7 @@ from drdeploy.hosting.local.api import (
     scaling,
     scaling_operations,
     served_operations,
+    stored_objects,
 )
 from drdeploy.hosting.local.api.key_states import DISABLED, INVALID_STATE, KmsKey
 from drdeploy.hosting.local.api.policy_simulator import (
@@ -190,24 +190,12 @@ class SimulatedAws:
         """Yield the content of an object, without copying the whole object.
 
         Raises:
-            KeyError: The object or the bucket does not exist, or the object was overwritten or
-                deleted while it was read.
+            KeyError: The object or the bucket does not exist.
         """
         found = self._find_object_of_bucket(bucket, key)
         if found is None:
             raise KeyError(key)
-        position = 0
-        while True:
-            try:
-                with found.lock:
-                    found._value_buffer.seek(position)  # noqa: SLF001  moto reads whole objects
-                    chunk = found._value_buffer.read(CHUNK_BYTES)  # noqa: SLF001
-            except ValueError as err:  # moto has closed the file of an object that it has replaced
-                raise KeyError(key) from err
-            if not chunk:
-                return
-            position += len(chunk)
-            yield chunk
+        yield from found.read_chunks()
 
     def delete_object(self, bucket: str, key: str) -> None:
         """Delete an object, if it exists."""
@@ -433,6 +421,7 @@ def _fill_gaps_in_moto() -> None:
 
     _limit_wait_for_subscribers()
     key_states.install_operations()
+    stored_objects.install_stored_objects()
     scaling.install_operations()
     scaling_operations.install_operations()
 

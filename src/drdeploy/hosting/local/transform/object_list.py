@@ -152,9 +152,7 @@ def _read_json_of_manifest(uri: str, storage: ObjectStorage) -> Any:
             raise NoInput(f"The manifest {uri} has more than {MANIFEST_VALUES_MAX} values")
         return parse_json(bytes(data))
     except KeyError as err:
-        raise NoInput(
-            f"The manifest {uri} does not exist, or was changed while it was read"
-        ) from err
+        raise NoInput(f"The manifest {uri} does not exist") from err
     except ValueError as err:
         raise _make_manifest_error(uri, f", but it is not valid JSON: {err}") from err
 

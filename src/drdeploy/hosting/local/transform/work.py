@@ -191,9 +191,7 @@ class InstanceWork:
                     return
                 yield records
         except KeyError:
-            output.fail(
-                RecordFailure("the object does not exist, or was changed while it was read")
-            )
+            output.fail(RecordFailure("the object does not exist"))
         except RecordFailure as err:
             output.fail(err)
 

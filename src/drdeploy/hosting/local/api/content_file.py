@@ -1,0 +1,115 @@
+"""Keep the contents of many objects in one file instead of in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import tempfile
+import threading
+from typing import TYPE_CHECKING
+
+from drdeploy.files import CHUNK_BYTES
+from drdeploy.units import GIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK_BYTES = 4096
+"""Every content begins at a multiple of this, so that its blocks hold nothing else and its space
+can be given back: file systems give back whole blocks only."""
+PUNCH_HOLE = 0x03
+"""``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
+
+_fallocate = ctypes.CDLL(None).fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+class ContentFile:
+    """A file without a name that holds many contents.
+
+    One file for all of them, because 50,000 open files are more than a process may have.  It has no
+    name, so that the kernel removes it when the process ends, however it ends.  It grows at its end
+    only; the space of a content that nobody refers to becomes a hole in it, which takes no space on
+    the disk.
+
+    Args:
+        folder: The folder whose file system holds the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  open until the process ends
+        self._lock = threading.Lock()
+        self._end = 0
+
+    def store(self, data: bytes) -> StoredContent:
+        """Write a content, and return it; its space is freed with the returned object.
+
+        Raises:
+            OSError: The disk is full, for example.
+        """
+        with self._lock:
+            content = StoredContent(self._file.fileno(), self._end, len(data))
+            self._end += -len(data) // BLOCK_BYTES * -BLOCK_BYTES
+        rest, offset = memoryview(data), content.offset
+        while rest:  # Linux writes at most 2 GiB at once
+            written = os.pwrite(self._file.fileno(), rest, offset)
+            rest, offset = rest[written:], offset + written
+        return content
+
+    def measure_disk_bytes(self) -> int:
+        """Return how many bytes of the disk the contents take."""
+        return os.fstat(self._file.fileno()).st_blocks * 512  # stat(2) counts in 512 bytes
+
+
+class StoredContent:
+    """A content in a :class:`ContentFile`, which does not change.
+
+    Whoever reads it can read it to its end, even if the object that it was the content of has been
+    overwritten or deleted meanwhile.
+
+    Attributes:
+        offset: Where it begins in the file.
+        length: How many bytes it has.
+    """
+
+    __slots__ = ("_file", "length", "offset")
+
+    def __init__(self, file: int, offset: int, length: int) -> None:
+        self._file = file
+        self.offset = offset
+        self.length = length
+
+    def read(self) -> bytes:
+        """Return the whole content."""
+        return b"".join(self.read_chunks(GIB))
+
+    def read_chunks(self, most_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """Yield the content in pieces.
+
+        Raises:
+            OSError: The disk cannot be read.
+        """
+        position = 0
+        while position < self.length:
+            size = min(most_bytes, self.length - position)
+            chunk = os.pread(self._file, size, self.offset + position)
+            if not chunk:
+                raise OSError("the file of the contents has become shorter")
+            position += len(chunk)
+            yield chunk
+
+    def __del__(self) -> None:
+        # Without a lock: the garbage collector may call this while its thread holds any lock.
+        with contextlib.suppress(AttributeError, TypeError):  # as Python ends, modules are empty
+            if self.length:
+                _punch_hole(self._file, self.offset, -self.length // BLOCK_BYTES * -BLOCK_BYTES)
+
+
+def _punch_hole(file: int, offset: int, length: int) -> None:
+    """Give the space of a part of a file back, if the file system can (ext4, XFS, Btrfs, tmpfs).
+
+    If it cannot, the space is free when the process ends.
+    """
+    _fallocate(file, PUNCH_HOLE, offset, length)
