@@ -50,6 +50,17 @@ INVALID = {
     "trailers without end": {
         "fields": (CHUNKED,), "body": chunked(BODY, last=b"0\r\n" + b"a: b\r\n" * 200),
     },
+    "long chunk extension": {
+        "fields": (CHUNKED,), "body": chunked(BODY, end=b";a=" + b"b" * 70_000 + b"\r\n"),
+    },
+    "carriage return in a chunk extension": {
+        "fields": (CHUNKED,), "body": chunked(BODY, end=b";a\rb\r\n"),
+    },
+    # Its rest would be an empty line, and what follows the next request.
+    "long trailer field": {
+        "fields": (CHUNKED,),
+        "body": chunked(BODY, last=b"0\r\n" + b"A: ".ljust(65_536, b"b") + b"\r\nB: c\r\n\r\n"),
+    },
     "many small chunks": {"fields": (CHUNKED,), "body": SMALL_CHUNKS},
 }  # fmt: skip
 

@@ -326,16 +326,34 @@ class _Handler(BaseHTTPRequestHandler):
             self._copy_to_body_file(body, min(size, left + 1))
             if size > left:
                 return body
-            if self.rfile.readline(LINE_BYTES_MAX) not in {b"\r\n", b"\n"}:
+            if self._read_framing_line() not in {b"\r\n", b"\n"}:
                 raise MalformedHttp("A chunk of the body is longer than its size")
         for _ in range(TRAILERS_MAX):
-            if not self.rfile.readline(LINE_BYTES_MAX).strip():
+            if not self._read_framing_line().strip():
                 return body
         raise MalformedHttp(f"The body has more than {TRAILERS_MAX} trailer fields")
 
     def _read_chunk_size(self) -> str:
         # What follows a semicolon are chunk extensions, which a recipient ignores.
-        return self.rfile.readline(LINE_BYTES_MAX).partition(b";")[0].strip().decode("latin-1")
+        return self._read_framing_line().partition(b";")[0].strip().decode("latin-1")
+
+    def _read_framing_line(self) -> bytes:
+        """Read a line that says where the body ends.
+
+        A line that is cut off at its most bytes would leave its rest to be read as the content of
+        the body, or as its end.
+        """
+        line = HeaderLines(self.rfile).readline(LINE_BYTES_MAX)
+        if line.endswith(b"\n"):
+            return line
+        if len(line) < LINE_BYTES_MAX:
+            raise ConnectionResetError(
+                "the client closed the connection before it had sent its request"
+            )
+        raise MalformedHttp(
+            f"A line of the chunked body has more than {LINE_BYTES_MAX} bytes; send fewer chunk "
+            "extensions"
+        )
 
     def _copy_to_body_file(self, body: IO[bytes], remaining: int) -> None:
         while remaining:
