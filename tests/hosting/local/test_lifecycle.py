@@ -11,7 +11,11 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 from local_aws import FAKE_SERVER, ROLE, Aws, archive, until
 
+from drdeploy.errors import InvalidInput
+from drdeploy.hosting.engine.ports import find_free_port
 from drdeploy.hosting.local import LocalService, ServiceOptions
+from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
+from drdeploy.hosting.local.http_server import HttpServer, ServiceResponse
 
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}
 REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
@@ -384,3 +388,45 @@ def test_uncompressed_files_below_a_prefix_are_served_and_what_is_no_file_is_ref
     ):
         with pytest.raises(ClientError, match=message):
             make_model_of_files(aws, aws.name(), uri, kind, compression)
+
+
+class IdleEngine:
+    """A container engine that only counts how often it is closed."""
+
+    closes = 0
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+def test_a_service_that_cannot_be_assembled_closes_what_it_opened(
+    service, home, monkeypatch, tmp_path
+):
+    engine = IdleEngine()
+    monkeypatch.setattr(
+        "drdeploy.hosting.local.service._find_engine_for_isolation", lambda _: engine
+    )
+    taken = int(service.url.rpartition(":")[2])
+    with pytest.raises(InvalidInput, match="cannot be used"):
+        LocalService(taken)
+    assert engine.closes == 1
+    tmp_path.chmod(0o777)  # others may write to the folder of services
+    monkeypatch.setenv("DRDEPLOY_LOCAL_HOME", str(tmp_path))
+    port = find_free_port()
+    with pytest.raises(InvalidInput, match="Other users may write"):
+        LocalService(port)
+    assert engine.closes == 2
+    HttpServer(port, lambda _: ServiceResponse(200)).stop()  # the port is free
+
+
+def test_a_service_that_cannot_start_removes_its_folder(home, monkeypatch):
+    before = set(home.iterdir())
+    starting = LocalService(isolation="process", server_command=FAKE_SERVER)
+
+    def fail(_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(SimulatedAws, "import_moto", fail)
+    with pytest.raises(OSError, match="No space left"):
+        starting.start()
+    assert set(home.iterdir()) == before

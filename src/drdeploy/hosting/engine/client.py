@@ -102,6 +102,10 @@ class Engine:
         """
         return cls(connect_to_engine(environ))
 
+    def close(self) -> None:
+        """Close the idle connections to the engine; a later call opens a new one."""
+        self._api.close()
+
     @property
     def description(self) -> str:
         """The engine's version, its address, and where the address comes from."""

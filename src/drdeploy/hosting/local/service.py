@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.errors import (
@@ -96,7 +97,24 @@ class LocalService:
         ):  # before the port is taken
             import moto.core  # noqa: F401
             import psutil  # noqa: F401
+        with ExitStack() as undo:  # if the disk is full, for example
+            self._assemble(undo, port, isolation, options, server_command, shared=shared)
+            undo.pop_all()
+
+    def _assemble(
+        self,
+        undo: ExitStack,
+        port: int,
+        isolation: IsolationChoice,
+        options: ServiceOptions | None,
+        server_command: Sequence[str],
+        *,
+        shared: bool,
+    ) -> None:
+        """Make the parts of the service, and note how to undo each if a later one fails."""
         self._engine = _find_engine_for_isolation(isolation)
+        if self._engine is not None:
+            undo.callback(self._engine.close)
         if self._engine is None and options is not None and options.strict_containers:
             raise InvalidInput(
                 "Processes cannot be restricted like containers",
@@ -104,47 +122,41 @@ class LocalService:
                 remedy="Omit --strict, or choose --isolation container",
             )
         self._server = HttpServer(port, lambda request: self._router.admit_request(request))  # noqa: PLW0108  made below
+        undo.callback(self._server.server_close)
         remove_stale_services(self._engine)
         self.access_key = AccessKey.generate() if shared else None
         self._record, self._folder = service_folders.create_service_folder(
             self._server.server_port, self.access_key
         )
-        try:
-            self._aws = SimulatedAws()
-            self._metrics = MetricLog(self._aws.put_metric_data)
-            self._utilization = UtilizationSampler(self._aws.put_metric_data, Clock())
-            self._component_sampler = ComponentSampler(self._aws.put_metric_data, Clock())
-            self._captures = CaptureLog(self._aws.put_object)
-            registry = ImageRegistry(self._folder / "registry")
-            options = options or ServiceOptions()
-            self._fleet = InstanceFleet(
-                self._record.name,
-                self._make_backend(registry, server_command, options),
-                ArtifactCache(
-                    self._folder / "artifacts", self._aws.read_object, self._aws.read_files
-                ),
-                options,
-                policies_of_role=self._aws.find_policies_of_role,
-                state_of_alarm=self._aws.find_state_of_alarm,
-                problem_with_key=self._aws.find_problem_with_key,
-                has_bucket=self._aws.has_bucket,
-                logs=InstanceLogs(self._aws.put_log_lines),
-                has_object=self._aws.has_object,
-                has_topic=self._aws.has_topic,
-            )
-            self._queues = AsynchronousQueues(
-                self._choose_queue_folder(port, options),
-                self._record.name,
-                self._aws,
-                lambda outcome: self._metrics.queue_metrics(AsynchronousRequestMetrics(outcome)),
-                self._fleet.clock,
-            )
-            self._backlogs = BacklogSampler(
-                self._aws.put_metric_data, self._queues, self._fleet.clock
-            )
-        except BaseException:  # a full disk, for example
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+        undo.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._aws = SimulatedAws()
+        self._metrics = MetricLog(self._aws.put_metric_data)
+        self._utilization = UtilizationSampler(self._aws.put_metric_data, Clock())
+        self._component_sampler = ComponentSampler(self._aws.put_metric_data, Clock())
+        self._captures = CaptureLog(self._aws.put_object)
+        registry = ImageRegistry(self._folder / "registry")
+        options = options or ServiceOptions()
+        self._fleet = InstanceFleet(
+            self._record.name,
+            self._make_backend(registry, server_command, options),
+            ArtifactCache(self._folder / "artifacts", self._aws.read_object, self._aws.read_files),
+            options,
+            policies_of_role=self._aws.find_policies_of_role,
+            state_of_alarm=self._aws.find_state_of_alarm,
+            problem_with_key=self._aws.find_problem_with_key,
+            has_bucket=self._aws.has_bucket,
+            logs=InstanceLogs(self._aws.put_log_lines),
+            has_object=self._aws.has_object,
+            has_topic=self._aws.has_topic,
+        )
+        self._queues = AsynchronousQueues(
+            self._choose_queue_folder(port, options),
+            self._record.name,
+            self._aws,
+            lambda outcome: self._metrics.queue_metrics(AsynchronousRequestMetrics(outcome)),
+            self._fleet.clock,
+        )
+        self._backlogs = BacklogSampler(self._aws.put_metric_data, self._queues, self._fleet.clock)
         self._router = ApiRouter(
             self._fleet,
             self._aws,
@@ -182,10 +194,18 @@ class LocalService:
         return self._fleet.backend.isolation
 
     def start(self) -> None:
-        """Start answering requests."""
-        self._aws.import_moto()
-        self._server.start()
-        self._ticker.start()
+        """Start answering requests.
+
+        Raises:
+            OSError: The disk is full, for example.  The service is stopped then.
+        """
+        try:
+            self._aws.import_moto()
+            self._server.start()
+            self._ticker.start()
+        except BaseException:  # also an interruption: nobody calls stop() then
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop the service and its instances, and remove its files; a second call does nothing."""
@@ -199,6 +219,8 @@ class LocalService:
         self._fleet.stop()
         self._report_queued_requests()
         self._captures.write_queued_captures()
+        if self._engine is not None:
+            self._engine.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def status(self) -> dict[str, Any]:
