@@ -20,7 +20,6 @@ from drdeploy.cli.options import (
     EndpointUrlOption,
     JsonOption,
     NamesOption,
-    PriceRegionOption,
     PricesOption,
     RuntimeOption,
     refuse_options_without_effect,
@@ -97,7 +96,13 @@ def grade(
     bucket: BucketOption = None,
     role: RoleOption = None,
     prices: PricesOption = None,
-    price_region: PriceRegionOption = "us-east-1",
+    price_region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            help="AWS region whose prices are used; jobs run in the region of your AWS session.",
+        ),
+    ] = "us-east-1",
     endpoint_url: EndpointUrlOption = None,
     names: NamesOption = False,
     fresh: Annotated[

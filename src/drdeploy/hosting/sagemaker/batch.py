@@ -108,7 +108,7 @@ class EndedJob:
 
     @property
     def startup_s(self) -> float | None:
-        """Seconds until the instances were ready; None if they never were."""
+        """Seconds from the creation of the job until the instances were ready; None if never."""
         if self.started_at is None:
             return None
         return (self.started_at - self.created_at).total_seconds()

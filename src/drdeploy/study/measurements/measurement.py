@@ -121,7 +121,8 @@ class Measurement:
     ] = None
     startup_s: Annotated[
         float | None,
-        "Time from the creation of a transform job until its instances work.",
+        "Time from the creation of a transform job until its instances and containers are ready to "
+        "work, as SageMaker reports it; empty if they never were.",
         OPTIONAL,
         ADDED_LATER,
     ] = None

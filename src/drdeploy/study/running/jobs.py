@@ -55,8 +55,9 @@ class ObservedJob:
         sequence: The number of the job in the trial, from 1.
         created_at: When the job was created.
         total_latency_s: The time from the creation of the job to its end.
-        startup_s: The time from the creation of the job until its instances worked; None if they
-            never did.
+        startup_s: The time from the creation of the job until its instances and containers were
+            ready to work (``CreationTime`` to ``TransformStartTime``), which SageMaker does not
+            charge; None if they never were.
         photograph_count: The number of photographs of the job.
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.
