@@ -133,11 +133,14 @@ def run_to_its_report(command: list[Any], environment: dict[str, str]) -> dict[s
 
 @pytest.fixture(scope="session")
 def run_client(client_environment) -> Callable[..., dict[str, Any]]:
-    """``run_client("aioboto3", "many_at_once.py")``: what a client's program reports, as JSON."""
+    """``run_client("aioboto3", "many_at_once.py")``: what a client's program reports, as JSON.
 
-    def run(client_name: str, program: str) -> dict[str, Any]:
+    Keywords are more variables of its environment.
+    """
+
+    def run(client_name: str, program: str, **more: str) -> dict[str, Any]:
         python = find_installed_client(client_name) / "bin" / "python"
-        return run_to_its_report([python, PROGRAMS / program], client_environment)
+        return run_to_its_report([python, PROGRAMS / program], client_environment | more)
 
     return run
 
