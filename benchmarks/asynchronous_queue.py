@@ -170,7 +170,8 @@ def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: flo
             {
                 "at_s": rounded(time.monotonic() - started),
                 "backlog_metric": metric,
-                "without_result": most,
+                "without_result_before": most,
+                "without_result_after": least,
                 "instances": queue.count_instances(),
             }
         )
@@ -182,7 +183,7 @@ def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: flo
     page.line_plot(
         "backlog", "Requests in the queue", ("s", "requests"),
         [
-            ("without a result", *columns_of(page, "without_result")),
+            ("without a result", *columns_of(page, "without_result_after")),
             ("ApproximateBacklogSize", *columns_of(page, "backlog_metric")),
         ],
     )  # fmt: skip

@@ -9,8 +9,10 @@ own, and one job grades all of them, on one instance with several requests at on
 memory of the service and of the instance is sampled.
 
 - The instance: its memory at the end is within 5 % of that after a fifth of the photographs.
-- The service: it grows by less than 1 kB for each photograph.  Its S3 keeps the content of objects
-  in a file, and in memory what describes each: name, date, digest, content type.
+- The service: it grows by less than 1.5 kB for each photograph.  Its S3 keeps the content of
+  objects in a file, and in memory 0.6 kB that describe each: name, date, digest, content type.  Its
+  CloudWatch Logs keeps the line that the server writes about each photograph, 0.6 kB as well, up to
+  100,000 lines of an instance.
 """
 
 from __future__ import annotations
@@ -44,8 +46,9 @@ SAMPLES = 200
 SETTLED = 0.2
 """The share of the photographs after which memory is compared with the end."""
 GROWTH = 0.05
-SERVICE_GROWTH_KB = 1.0
-"""What the service may keep for each answer: what its S3 has to know of it."""
+SERVICE_GROWTH_KB = 1.5
+"""What the service may keep for each photograph: the description of its answer, and its line of
+the log."""
 MB = 1e6
 
 INTRODUCTION = """
@@ -53,7 +56,8 @@ One Batch Transform job on the local service, with one instance and several requ
 instance has the lean profile and the packaged MobileNet in int8.  Each photograph is an object of
 its own, a JPEG of 320 pixels.  Memory is resident memory in MB of 10^6 bytes, of the service's
 process and of all processes of the instance.  The S3 of the service keeps the content of objects
-in a file, and in memory what describes each object.
+in a file, and in memory what describes each object.  Its CloudWatch Logs keeps the newest 100,000
+lines of an instance in memory; the server writes one for each photograph.
 """
 
 
