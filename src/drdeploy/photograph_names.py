@@ -54,7 +54,7 @@ class PhotographNames:
         names.name_of_photograph(file, "left/eye.jpg", digest)  # photo-3f9a1c2b4d5e
 
     Attributes:
-        key: Key of the hash; if None, a photograph is called what its file is called.
+        key: Key of the hash; if None, photographs are named by their file names.
     """
 
     key: bytes | None = field(repr=False)
@@ -124,7 +124,7 @@ class PhotographNames:
 
 
 OWN_NAMES = PhotographNames(None)
-"""Every photograph is called what its file is called; for photographs whose names are public."""
+"""Photographs are named by their file names; for photographs whose names are public."""
 
 
 def quote_cell_if_number(cell: str) -> str:

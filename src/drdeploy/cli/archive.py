@@ -253,7 +253,7 @@ class _RayRun:
         return self.naming.description_of_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Refuse to leave a job alone that is paid for."""
+        """Refuse to ignore a running job, which AWS bills."""
         if checkpoint.transform_file.exists():
             raise InvalidInput(
                 "An unfinished run has a Batch Transform job",

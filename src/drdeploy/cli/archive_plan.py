@@ -33,8 +33,8 @@ class ArchivePlan:
 
     Attributes:
         job: The photographs.
-        finished: How many of them have rows.
-        measured: What some of them took on this machine.
+        finished: The number of photographs that have rows.
+        measured: The measured time of some of the photographs on this machine.
     """
 
     job: ArchiveJob
@@ -105,7 +105,7 @@ def print_ray_plan(
     with_projection: bool,
     as_json: bool,
 ) -> None:
-    """Print how long this machine takes and, if asked, what instances would do and cost."""
+    """Print the duration on this machine and, if requested, the duration and cost on instances."""
     from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
     from drdeploy.hosting.sagemaker import find_instance_resources
 

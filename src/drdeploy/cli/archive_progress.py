@@ -18,7 +18,7 @@ LINES_EVERY = 20
 
 @contextmanager
 def grading_progress(total: int, finished: int) -> Iterator[Callable[[int], None]]:
-    """Show how many photographs have rows, and yield what takes the number of further ones."""
+    """Show how many photographs have rows, and yield the function that adds further ones."""
     progress = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=err, transient=True, disable=not err.is_terminal,

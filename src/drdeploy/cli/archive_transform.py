@@ -109,7 +109,7 @@ class TransformRun:
 
     @property
     def description_of_names(self) -> str:
-        """How photographs are named: in S3 by a hash of the address, as nothing here reads them."""
+        """The rule for names; in S3, a hash of the address, as the files are not read here."""
         by_address = not (self.is_folder or self.naming.are_file_names)
         return self.naming.description_of_names + (", of addresses" if by_address else "")
 

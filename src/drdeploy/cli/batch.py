@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 INSTANCES = ("instance_type", "instance_count", "concurrency")
-"""The parameters that --variables takes the place of."""
+"""The parameters that --variables replaces."""
 IMAGE_TYPE = "application/x-image"
 S3 = "s3://"
 

@@ -1,4 +1,4 @@
-"""What ``drdeploy batch run`` and ``drdeploy archive grade`` need for a Batch Transform job."""
+"""The Batch Transform job of ``drdeploy batch run`` and ``drdeploy archive grade``."""
 
 from __future__ import annotations
 

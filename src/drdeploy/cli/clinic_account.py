@@ -37,8 +37,8 @@ def add(
 ) -> None:
     """Make an account, or give an account another role and password.
 
-    The password is asked for, or is the first line of standard input. Sessions of an account whose
-    password changes end.
+    The command asks for the password on a terminal, or reads it from the first line of standard
+    input. If the password of an account changes, the sessions of the account end.
     """
     opened = _open_records(records, database)
     is_new = opened.accounts.set_account(name, role, _read_password())

@@ -240,7 +240,7 @@ def _print_lines(lines: Sequence[str], style: str, to: Console) -> None:
 def print_errors_and_exit() -> Iterator[None]:
     """Print an error of the ``with`` block as one message, and exit with the error's status.
 
-    The function handles a :class:`DrdeployError`, and to an ``OSError`` about a file or the disk.
+    The function handles a :class:`DrdeployError`, and an ``OSError`` about a file or the disk.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Tell a command that serves until it is stopped when to end."""
+"""An event that ends a command, set by a signal or at the end of standard input."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from queue import SimpleQueue
 class EndEvent:
     """An event that a handler of signals may set.
 
-    A ``threading.Event`` may not be set there: a signal that arrives while the same thread takes or
-    gives back the event's lock in ``wait`` would wait for that lock for ever.
+    A handler cannot set a ``threading.Event``: if the signal arrives while the same thread holds
+    the event's lock in ``wait``, the handler would wait for the lock for ever.
     """
 
     def __init__(self) -> None:

@@ -128,7 +128,7 @@ def grade(
 
 
 def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:
-    """Say that the extra is missing before an hour of grading, not after it.
+    """Check that the extra for DICOM files is installed, before an hour of grading.
 
     Raises:
         MissingExtra: There is a DICOM file, and the extra that reads it is not installed.

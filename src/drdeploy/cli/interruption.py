@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def exit_cleanly_on_interruption(advice: str) -> Iterator[None]:
-    """End the command on Ctrl-C or SIGTERM, after saying what there is and what to do.
+    """End the command on Ctrl-C or SIGTERM, after printing how to continue.
 
     Args:
         advice: The advice on how to continue, which is printed last.

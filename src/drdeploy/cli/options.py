@@ -316,7 +316,7 @@ def list_given_options(context: typer.Context, parameters: Collection[str]) -> l
     """Return the options that the command line itself holds, and no default or variable.
 
     Args:
-        context: The context of the command, which knows what the command line holds.
+        context: The context of the command, with the options that were given.
         parameters: The names of the parameters.
     """
     names = {one.name: one.opts[0] for one in context.command.params}
@@ -337,7 +337,7 @@ def refuse_options_without_effect(
         parameters: The names of the parameters that have no effect.
         why: The reason why the options have no effect, which the message puts after "would have no
             effect".
-        remedy: What else to do than to omit the options.
+        remedy: The alternative to omitting the options.
     """
     given = list_given_options(context, parameters)
     if given:
@@ -350,10 +350,10 @@ def refuse_options_without_effect(
 def refuse_options_beside_variables(
     context: typer.Context, parameters: Sequence[str], described: str
 ) -> None:
-    """Refuse the options that a file of --variables takes the place of.
+    """Refuse the options that a file of --variables replaces.
 
     Args:
-        context: The context of the command, which knows what the command line holds.
+        context: The context of the command, with the options that were given.
         parameters: The names of the parameters.
         described: The thing that the file describes, for the message.
     """

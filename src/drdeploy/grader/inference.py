@@ -68,8 +68,9 @@ class Inference:
     Attributes:
         prediction: The prediction; None if the photograph cannot be graded.
         ungradable: Why the photograph cannot be graded; None if it was graded.
-        is_unlike_training: Whether the photograph is unlike those that the grader was trained on;
-            None if the manifest has no rule for it, or if the photograph cannot be graded.
+        is_unlike_training: Whether the photograph differs so much from the training photographs
+            that the grade may be wrong; None if the manifest has no rule for it, or if the
+            photograph cannot be graded.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
         transform_s: Seconds for checking gradability and making the model's input.

@@ -104,7 +104,7 @@ class Mark:
     """One mark in the picture.
 
     Attributes:
-        name: What the mark stands for, with its numbers; shown when a reader points at the mark.
+        name: A description of the mark with its numbers; shown when a reader points at the mark.
         shape: Name of a Matplotlib marker.
         label: Lines of text beside the mark; empty for none.  A label without room is left out,
             unless the mark is the chosen mark.
@@ -129,7 +129,7 @@ class Axis:
     """A horizontal or vertical axis.
 
     Attributes:
-        title: What is measured, with its unit.
+        title: The measured quantity, with its unit.
         write: Function that formats a value at a tick.
         limit: The largest value that meets the requirement; None where nothing is required.
         requirement: Text beside the line at the limit.

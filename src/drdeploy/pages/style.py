@@ -1,8 +1,8 @@
 """The look of all pictures: colours, lines and letters.
 
 The colours are those of Okabe and Ito, which colour-blind readers can distinguish.  Patterns,
-shapes and positions must repeat what the colours say, so that a black-and-white print loses
-nothing.
+shapes and positions must repeat the information of the colours, so that a black-and-white print
+loses nothing.
 """
 
 from __future__ import annotations

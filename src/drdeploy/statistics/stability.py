@@ -45,7 +45,7 @@ class Outlier:
 
     Attributes:
         position: Position in the sample, counted from 0.
-        value: What was measured.
+        value: The name of the measured quantity.
     """
 
     position: int

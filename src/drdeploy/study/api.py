@@ -51,15 +51,15 @@ def run_study(
         outcome = run_study("quick", "results/quick")
         outcome.finished, outcome.problems
 
-    Each answer is written to disk as a row before the next request is sent.  The same call, made
-    again, measures only what is missing or does not count.  To run a study on AWS, use ``drdeploy
-    study run --target aws``, which shows the cost and asks for approval.
+    Each answer is written to disk as a row before the next request is sent.  The same call,
+    repeated, measures only the rows that are missing or do not count.  To run a study on AWS, use
+    ``drdeploy study run --target aws``, which shows the cost and asks for approval.
 
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
             this project.
-        results: The folder for the rows.  Rows that are in the folder already are kept; only what
-            is missing or does not count is measured.
+        results: The folder for the rows.  Rows that are in the folder already are kept; only rows
+            that are missing or do not count are measured.
         only: Run only the trials whose id contains this text, or matches this pattern.
         seed: Seed of arrival times, of the order of photographs and of random weights; the seed in
             the study's file if None.
@@ -69,8 +69,8 @@ def run_study(
             trained weights; random weights if None.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
-        isolation: What the local service runs endpoints in: ``container``, ``process``, or
-            ``auto``, which means containers if a container engine answers, otherwise processes.
+        isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,
+            which means containers if a container engine answers, otherwise processes.
         fresh: Move earlier rows of the folder aside and start over.
         own_names: Name photographs in the rows by their file names, not by a keyed hash.
         progress: Receives each event of the run; if None, the events go to the log

@@ -21,7 +21,7 @@ class ModelArtifact:
 
     Attributes:
         folder: Folder with the manifest and the files that the manifest names.
-        manifest: What the model is and how to use it.
+        manifest: The description of the model and of its use.
         digest: SHA-256 of ``manifest.json``, which has the SHA-256 of every file. Without a
             manifest, the digest is the SHA-256 of ``saved_model.pb``. unused: Paths of other files
             that came with the model and that nothing reads.

@@ -8,7 +8,7 @@ from typing import Final
 from drdeploy.grader.grading import Grade
 
 NO_GRADE: Final = frozenset({"", "-", "?", "na", "n/a", "nan", "null", "none", "<na>", "."})
-"""What spreadsheets, pandas and R write where there is no value."""
+"""The words that spreadsheets, pandas and R write for a missing value."""
 
 _NUMBER: Final = re.compile(
     r"(?:(?:icdr|grade|level|class|dr)[ _-]*)?0?([0-9])(?:[.,]0*)?(?:e[+-]?0+)?",

@@ -66,7 +66,7 @@ class PixelFormat:
         bits_stored: How many of the bits hold the sample.
         high_bit: The highest of these bits.
         is_signed: Whether samples are two's complement.
-        is_planar: Whether all of one colour come before all of the next.
+        is_planar: Whether all samples of one colour come before all samples of the next.
         frames: Number of frames.
         syntax: Transfer syntax of the pixels.
     """
@@ -96,7 +96,7 @@ class PixelFormat:
 
     @property
     def codestream_photometric(self) -> str:
-        """What three decoded samples mean after the decoder has undone its own transform."""
+        """The colour space of three decoded samples, after the decoder's own transform."""
         # libjpeg turns every JPEG of 8 bits into RGB.
         is_jpeg = self.syntax in opening.JPEG_LOSSY and self.bits_stored == 8
         is_undone = is_jpeg or self.photometric in {"YBR_RCT", "YBR_ICT"}
@@ -353,7 +353,7 @@ def _decode_in_own_process(
 
 
 def _read_samples_of_process(file: Path, count: int) -> NDArray[np.generic]:
-    """Read the samples that another process wrote, which may be more than there is memory for."""
+    """Read the samples that another process wrote, which may be too many for the memory."""
     kind = np.dtype("<u2")
     if file.stat().st_size != count * kind.itemsize:
         raise UnreadableImage("The DICOM file gives two different sizes")

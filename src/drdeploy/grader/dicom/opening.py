@@ -66,15 +66,16 @@ COMPRESSED: Final = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {uid.RLEL
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 MAX_VALUE_BYTES = 262_144
-"""How long one value may be that becomes objects of Python: text, numbers, a sequence.  Those of a
+"""The longest value that becomes Python objects: text, numbers or a sequence.  Such values of a
 photograph have at most a few kilobytes.  Pixels, tables and profiles are bytes and stay so."""
 
 _BYTES = frozenset({"OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"})
 """Value representations that pydicom keeps as bytes (DICOM PS3.5, 6.2)."""
 
 _GROUPS_NOT_READ = frozenset({0x0018, 0x0022, 0x0032, 0x0038, 0x0040, 0x0088})
-"""Groups of elements on how a photograph was taken and ordered, and with its icon, which nobody
-here reads: a damaged or long one is left out, because it says nothing against the photograph."""
+"""Groups of elements that are not read: how a photograph was taken and ordered, and its icon. A
+damaged or long element in these groups is left out, because the photograph may be good
+nevertheless."""
 
 _PARSING = threading.Lock()
 """Python's filters of warnings belong to the whole process: one thread at a time may set them."""
@@ -84,8 +85,8 @@ _PARSING = threading.Lock()
 def refuse_damaged_file() -> Iterator[None]:
     """Turn every other error of the block into a refusal.
 
-    pydicom reads most values when they are asked for, and raises whatever Python raises for wrong
-    bytes; so do the decoders.  Their messages may quote a value, and are not passed on.
+    pydicom reads most values only when they are used, and may then raise any exception for wrong
+    bytes; so may the decoders.  Their messages may quote a value, and are not passed on.
 
     Raises:
         UnreadableImage: The file is damaged.
@@ -158,8 +159,8 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
 def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that none fails later.
 
-    pydicom reads a value when it is first asked for.  A damaged one would then be met anywhere:
-    by the worklist, by a report, by an export.
+    pydicom reads a value when it is first asked for.  A damaged value would then fail later: in the
+    worklist, a report or an export.
 
     Raises:
         UnreadableImage: A value is damaged or too long.
@@ -216,7 +217,7 @@ def _parse_data_elements(data: bytes) -> pydicom.Dataset:
 def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
     """Return a deflated file as an explicit one; any other file as it is.
 
-    pydicom inflates whatever a file holds, and a file of 256 MiB may hold 256 GB.
+    pydicom decompresses without a limit, and a file of 256 MiB may decompress to 256 GB.
 
     Raises:
         UnreadableImage: The deflated data are damaged or end too early.

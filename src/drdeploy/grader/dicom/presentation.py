@@ -27,7 +27,7 @@ SAME_COLOUR_LEVELS = 3
 """Up to this difference, in levels of 255, a profile counts as sRGB; cameras write many
 versions."""
 MAX_STRETCH = 0.02
-"""The largest difference between the sides of a pixel that counts as none."""
+"""A pixel whose sides differ by no more than this share counts as square."""
 
 
 def make_rgb(
@@ -36,7 +36,7 @@ def make_rgb(
     """Return a frame's samples as RGB.
 
     Raises:
-        UnsupportedImage: The attributes ask for what photographs do not have.
+        UnsupportedImage: The attributes require a feature that photographs do not have.
     """
     if pixels.samples == 3:
         return _make_rgb_of_colours(samples, pixels)
@@ -169,7 +169,7 @@ class ColourProfile:
 
     @property
     def changes_colours(self) -> bool:
-        """Whether the file's colours are others than sRGB."""
+        """Whether the file's colours differ from sRGB."""
         return self._transform is not None
 
     def convert_to_srgb(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

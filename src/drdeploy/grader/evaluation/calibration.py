@@ -44,7 +44,8 @@ class BinaryCalibration:
         expected: Mean of the predicted probabilities.
         observed_over_expected: The number of diseased photographs, divided by the sum of the
             probabilities; above 1, the probabilities are too low.
-        intercept: What must be added to the logits so that the probabilities are right on average.
+        intercept: The number that must be added to the logits so that the probabilities are right
+            on average.
         slope: The factor by which the logits must be multiplied so that their spread is right.
     """
 

@@ -69,7 +69,7 @@ def evaluate(
             and probabilities; ``"estimate"`` estimates the share from the probabilities; None takes
             the share among the photographs.
         seed: Seed of the bootstrap intervals.
-        own_names: Call photographs what their files are called, instead of hashing the names.
+        own_names: Name photographs by their file names, instead of by hashes.
 
     Raises:
         InvalidInput: The folder has none of the layouts, the table lacks a column, or the model

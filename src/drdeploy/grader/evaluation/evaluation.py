@@ -150,7 +150,7 @@ def evaluate_probabilities(
         operating_points: Operating points that were chosen on other photographs.
         prevalence: Share of grade 2 or worse, for the predictive values; None takes the share
             among the graded photographs. The share of grade 3 or worse among grade 2 or worse is
-            always that of the graded photographs.
+        always measured on the graded photographs.
         seed: Seed of the bootstrap intervals.
 
     Raises:

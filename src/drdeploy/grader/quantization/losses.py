@@ -114,7 +114,8 @@ def lower_bound_without_spread(value: float, n: int) -> float:
     """Return the one-sided lower 95 % bound of a change when all photographs show the same.
 
     If nothing varies, a bootstrap has zero width, which would prove too much from few photographs.
-    The bound is that of the score interval of a rate that changed for none of ``n`` photographs.
+    The bound is computed like the score interval of a rate that changed for none of ``n``
+    photographs.
     """
     z2 = Z_ONE_SIDED**2
     return value - z2 / (n + z2)

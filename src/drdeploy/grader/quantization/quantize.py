@@ -234,8 +234,8 @@ def pack_quantized_model(
 ) -> ModelManifest:
     """Pack a quantized model with its own decisions, and with the verdict unless it is None.
 
-    The rest of the manifest is that of the fp32 model: how a photograph becomes the model's input,
-    and where the weights come from.
+    The rest of the manifest, such as the transform and the origin of the weights, is copied from
+    the fp32 model.
     """
     manifest = reference.manifest
     provenance = msgspec.structs.replace(manifest.provenance, tool_version=VERSION)

@@ -1,4 +1,4 @@
-"""Write an artifact that is adapted to a clinic's photographs, and measure what that gains."""
+"""Write an artifact that is adapted to a clinic's photographs, and measure the gain."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A thread's photographs, and what became of them."""
+    """A thread's photographs, and their result."""
 
     data: NDArray[Any]
     output: int
@@ -40,7 +40,7 @@ class _Waiting:
 
 
 class BatchFormer:
-    """Predicts together what several threads ask for; :meth:`run` replaces ``OpenedModel.run``.
+    """Predicts the photographs of several threads together, by :meth:`run`.
 
     Args:
         run: Predicts one batch.
@@ -139,7 +139,7 @@ class BatchFormer:
 
 
 def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) -> Runtime:
-    """Return a runtime that predicts together what several threads ask for.
+    """Return a runtime that predicts the photographs of several threads together.
 
     Raises:
         InvalidInput: The model takes batches of one size only.

@@ -2,8 +2,8 @@
 
 If the provider cannot be loaded, for example because the driver is too old, ONNX Runtime prints a
 warning and predicts on the CPU. An endpoint would then answer, ten times as slowly and at the price
-of a GPU. Therefore the driver is asked first, the session is asked which providers it uses, and a
-node that no kernel of CUDA computes ends the load.
+of a GPU. Therefore the driver is checked first, then the providers that the session uses. A model
+with a node that CUDA cannot compute is refused.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _PLACES = re.compile(
     r"|/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])"  # a function with its parameters
     r"|\b\w+\.(?:cc|h):\d+ \w+ ?"
 )
-"""Where in the file system and in its own code ONNX Runtime failed."""
+"""Matches the paths and source positions in an error message of ONNX Runtime."""
 _REMEDIES = {
     r"not a registered function|No Op registered|No opset import": "Export the model with ONNX's "
     "own operators; drdeploy loads no library with others",
@@ -49,7 +49,7 @@ _REMEDIES = {
     "its operators on the CPU",
     r"external data": "Pack the model again from the folder that holds its weights",
 }
-"""What to do, by the pattern of the error message of ONNX Runtime."""
+"""The remedy, by a pattern of ONNX Runtime's error message."""
 
 LIBRARY_PATH = find_onnxruntime_library()
 if LIBRARY_PATH is None:

@@ -84,7 +84,7 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
     """Find the prices of hosting among a region's products.
 
     Raises:
-        EndpointError: A product has another format than AWS uses.
+        EndpointError: A product does not have the format of AWS's products.
         InvalidInput: A price is not in US dollars, or no product has a price of
             hosting, because the region's name is wrong or AWS has changed its price list.
     """

@@ -139,7 +139,7 @@ def _leave_each_series_out(series: Sequence[PairedSeries]) -> Iterator[LeftOutSe
 def _draw_errors_of_left_out_series(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return factors as far from 1 as the model was wrong; half of them too low."""
+    """Return random factors around 1 with the size of the model's errors; half are below 1."""
     sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
     factors: NDArray[np.float64] = np.exp(
         rng.choice([-1.0, 1.0], RESAMPLES) * rng.choice(sizes, RESAMPLES)

@@ -83,13 +83,13 @@ class PairedSeries:
         return INSTANCE if self.instance_type else WARM
 
     def summarise(self) -> SeriesSummary:
-        """Return what a fit needs of the series."""
+        """Return the values of the series that a fit uses."""
         return _summarise_rows(
             self, self.here_s[None], self.aws_container_s[None], self.aws_total_s[None]
         )[0]
 
     def summarise_resamples(self, rng: np.random.Generator, count: int) -> list[SeriesSummary]:
-        """Return what a fit needs of resamples of the rows, here and on AWS."""
+        """Return the same values for resamples of the rows, here and on AWS."""
         aws = rng.integers(0, self.aws_total_s.size, (count, self.aws_total_s.size))
         here = rng.integers(0, self.here_s.size, (count, self.here_s.size))
         return _summarise_rows(
@@ -99,7 +99,7 @@ class PairedSeries:
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """What a fit needs of a series, or of a resample of its rows.
+    """The values of a series, or of a resample of its rows, that a fit uses.
 
     Attributes:
         here_s: The median time in the container on this machine.

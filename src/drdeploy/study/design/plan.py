@@ -93,7 +93,7 @@ class Trial:
 
     @property
     def photographs_per_measurement(self) -> int:
-        """The number of photographs that one measurement sends: those of a job, or one."""
+        """The photographs that one measurement sends: one, or all of a job."""
         return self.scenario.photographs if isinstance(self.scenario, Batch) else 1
 
     @property
@@ -153,7 +153,8 @@ class Trial:
     def hourly_cost_without_requests_usd(self, sheet: PriceSheet, region: str) -> float:
         """Return the hourly cost of the endpoint while no requests are sent.
 
-        An asynchronous endpoint is taken not to scale to zero, which is the most that it can cost.
+        It is assumed that an asynchronous endpoint never scales to zero, which gives the highest
+        cost.
 
         Raises:
             UnknownPrice: The sheet has no price for the endpoint.

@@ -22,7 +22,8 @@ class Rule(Enum):
     """A file that another tool wrote may lack the column; its values are empty then."""
 
     ONE_PER_TRIAL = "one per trial"
-    """All rows of a trial have the same value, because the column says what was measured."""
+    """All rows of a trial have the same value, because the column describes the measured
+    configuration."""
 
     ADDED_LATER = "added later"
     """Files of older versions lack the column, and a run that continues such a file adds it."""
@@ -51,7 +52,7 @@ class CsvColumn:
         kind: ``bool``, ``int``, ``float``, ``datetime`` or ``str``.
         is_nullable: Whether an empty cell means that the value is not known.
         choices: The strings that a cell may hold; empty if every string is allowed.
-        meaning: What the column means, in one or two sentences for the reference page.
+        meaning: The meaning of the column, in one or two sentences for the reference page.
     """
 
     name: str

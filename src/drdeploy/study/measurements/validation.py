@@ -52,7 +52,7 @@ def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame
 
 
 def make_bad_line_error(source: Path, line: int, problem: str) -> AnalysisError:
-    """Return the error that says what is wrong with one line of the file."""
+    """Return the error about one line of the file."""
     return AnalysisError(
         f"A measurement is not valid: {problem}",
         where=f"{source}, line {line}",
@@ -105,7 +105,7 @@ def _require_valid_values(rows: pd.DataFrame, source: Path) -> None:
 
 
 def _require_facts_of_jobs(rows: pd.DataFrame, source: Path) -> None:
-    """Require what the time and the cost of a photograph are computed from."""
+    """Require the values from which the time and the cost of a photograph are computed."""
     of_jobs = (rows["scenario"] == "batch") & (rows["outcome"] == "ok")
     for name in ("photograph_count", "instance_count", "startup_s"):
         least = 0 if name == "startup_s" else 1

@@ -35,7 +35,7 @@ class Definition:
     Attributes:
         formula: The formula; None if neither rows nor prices determine the printed number.
         why_not: Why the printed number cannot be recomputed; empty if it can.
-        note: What the definition assumes, because the study does not say it.
+        note: Assumptions of the definition, which the study does not state.
     """
 
     formula: Formula | None

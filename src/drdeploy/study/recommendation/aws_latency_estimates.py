@@ -1,9 +1,10 @@
 """Estimate the latency on AWS from latency that was measured on this machine.
 
 A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
-overhead.  A cold start is expected to take the platform's placement, the pull of the image, which
-depends on its compressed size, and the start of the container with its first prediction, times
-another CPU ratio.  :mod:`drdeploy.study.aws_latency` fits the coefficients.
+overhead.  The expected time of a cold start has three parts: the platform's placement; the pull of
+the image, which depends on the compressed size; and the start of the container with its first
+prediction, multiplied by another CPU ratio.  :mod:`drdeploy.study.aws_latency` fits the
+coefficients.
 
 The interval of an expected latency accounts for the uncertainty of the coefficients, and for the
 errors that the model makes on series that were left out of the fit.
@@ -65,7 +66,7 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class LeftOutSeries:
-    """One series on AWS, and what the model expects if it is fitted without the series.
+    """One series on AWS, with the estimate of a model that was fitted without the series.
 
     Attributes:
         name: For example ``MobileNet, 1024 MB, cold``.
@@ -94,10 +95,10 @@ class TransferModel:
     Attributes:
         values: The value of each coefficient by name.
         draws: The value of each coefficient in each bootstrap resample, by name.
-        errors: By ``warm`` and ``cold``, a factor for each resample, by which the model may be
-            wrong about a series that it does not know.
+        errors: By ``warm`` and ``cold``, a factor for each resample: the possible error of the
+            model for a new series.
         coefficients: The coefficients with intervals and sources.
-        left_out: Every series, with what the model expects without it.
+        left_out: Every series, with the estimate of a model without it.
         notes: Sentences on the limits of the fit.
     """
 
@@ -233,10 +234,10 @@ class AppliedTransfer:
         image_gb: The compressed size of the image that is pulled.
         latencies: Both figures of each configuration.
         coefficients: The coefficients that were used.
-        left_out: Every series, with what the model expects without it.
+        left_out: Every series, with the estimate of a model without it.
         median_warm_error: The median error of the warm series that were left out.
         median_cold_error: The median error of the cold series that were left out.
-        limits: Sentences on what the model cannot say.
+        limits: Sentences on the limits of the model.
     """
 
     image_gb: float
@@ -277,7 +278,7 @@ def describe_applied_transfer(
     image_gb: float,
     seed: int,
 ) -> AppliedTransfer | None:
-    """Return what the transfer did to the configurations; None if it did nothing."""
+    """Describe the transfer of the configurations; None if nothing was transferred."""
     latencies = [
         latency
         for one in configurations

@@ -1,4 +1,4 @@
-"""Choose among options that meet every requirement, without splitting hairs.
+"""Choose among the options that meet every requirement; small differences do not count.
 
 Options whose monthly costs differ by little count as equal: a third of a cent decides nothing.
 Among the options that cost as much as the cheapest, the simplest to run is chosen; among equally
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.requirements import Requirements
 
 SAME_SPEED_SHARE = 0.05
-"""Two p95 latencies that differ by at most this share count as equal; few rows tell no more."""
+"""Two p95 latencies that differ by at most this share count as equal, because a few rows cannot
+show smaller differences."""
 NONE = -1
 """The index that stands for no option."""
 

@@ -63,8 +63,8 @@ class ResampledOption:
     Attributes:
         usd: The monthly cost in each resample; NaN if the cost is not known.
         p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
-        p95_as_measured_s: The p95 if requests took the times that were measured on this machine,
-            and were as often cold; None if the latencies are those that were measured.
+        p95_as_measured_s: The p95 with the times that were measured on this machine and the same
+            share of cold starts; None if the latencies are as measured.
     """
 
     name: str

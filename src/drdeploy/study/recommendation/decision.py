@@ -124,7 +124,7 @@ class Unusable:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The option to choose of those that meet every requirement, and all other options.
+    """The chosen option among those that meet every requirement, and all other options.
 
     Attributes:
         answer: The decision in sentences, the most important sentence first.
@@ -157,7 +157,7 @@ class Decision:
         notice: The sentence that results are for research use only.
         latency_basis: A sentence that says where the latencies come from.
         transfer: How the latencies on AWS were estimated from rows of this machine; None if the
-            latencies are those that were measured.
+            latencies are as measured.
     """
 
     answer: tuple[str, ...]

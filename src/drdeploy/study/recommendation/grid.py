@@ -2,7 +2,8 @@
 
 The page applies the requirements on latency and budget itself, because they need no new simulation.
 An option is possible if it can be deployed, and meets both requirements and all others. Each volume
-needs a simulation of its own, so the grid holds a few volumes, and always that of the decision.
+needs a simulation of its own, so the grid holds a few volumes, and always the volume of the
+decision.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class DecisionGrid:
     required: Requirements
 
     def convert_to_json(self) -> dict[str, Any]:
-        """Return what the page needs, as plain values."""
+        """Return the grid as plain values for the page."""
         return {
             "volumes": list(self.volumes),
             "options": [[vars(one) for one in column] for column in self.options],

@@ -6,7 +6,7 @@
 - Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
 - Components: an inference component without instances starts one when it is called, and calls fail
   until the instance answers.
-- Batch: batch transform jobs grade what has arrived since the last job.
+- Batch: batch transform jobs grade the photographs that have arrived since the last job.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SimulatedInstances:
 
 @dataclass(frozen=True, eq=False)
 class InstanceLoad:
-    """The traffic on instances of one configuration, and what is assumed about the instances.
+    """The traffic on instances of one configuration, and the assumptions about the instances.
 
     Attributes:
         instances: The number of instances that the busiest hour needs.
@@ -212,8 +212,8 @@ def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
 def keep_open_during_short_breaks(is_open: NDArray[np.bool_], start_s: float) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    An endpoint that is closed for a break, and must soon be created again, may not be deleted yet
-    when it is created: it stays open in breaks that are shorter than twice its start.
+    The endpoint stays open in a break that is shorter than twice its start, because its deletion
+    might not have ended when it must be created again.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.

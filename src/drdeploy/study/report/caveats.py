@@ -48,7 +48,7 @@ def write_warnings_about_measurements(
 
 
 def list_limits_of_platforms(measurements: Measurements) -> tuple[str, ...]:
-    """Return, for each platform of the rows, a sentence on what the measurements cannot show."""
+    """Return, for each platform of the rows, a sentence on the limits of the measurements."""
     platforms = set(measurements.frame["platform"])
     return tuple(text for platform, text in _OF_PLATFORM.items() if platform in platforms)
 

@@ -42,7 +42,7 @@ class Evidence:
         jobs: The transform jobs of batch scenarios, which are not among the summaries.
         findings: The findings about each model, in sentences.
         warnings: Warnings about these measurements.
-        limits: Sentences on what measurements on the platform cannot show.
+        limits: Sentences on the limits of measurements on the platform.
         scenarios_of_jobs: The batch scenarios, also those without a row that counts.
     """
 
@@ -73,7 +73,7 @@ class Evidence:
 
     @property
     def all_scenarios(self) -> tuple[Scenario, ...]:
-        """All scenarios, those of requests first, then those of transform jobs."""
+        """All scenarios: first scenarios of requests, then scenarios of transform jobs."""
         return (*(summary.scenario for summary in self.summaries), *self.scenarios_of_jobs)
 
     @property

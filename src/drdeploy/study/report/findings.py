@@ -29,7 +29,8 @@ class Winner:
     """The best configuration by cost or by latency.
 
     Attributes:
-        question: What the configuration is best at, for example ``Fastest when warm``.
+        question: The property in which the configuration is best, for example ``Fastest when
+            warm``.
         answer: The label of the configuration, for example ``3072 MB``.
         figure: The mean latency or cost with its unit.
         interval: The 95 % interval of the mean, or the reason why it has none.

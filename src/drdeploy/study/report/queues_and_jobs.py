@@ -29,7 +29,7 @@ class QueueSummary:
     """The queue of an asynchronous scenario.
 
     Attributes:
-        label: The size of the endpoint and what else tells it from the others.
+        label: The size of the endpoint, with the details that distinguish it from the others.
         arrival_to_output: The mean time from the scheduled time of a request to its result in S3.
         p95: The 95th percentile of the same time.
         container: The mean time in the container.
@@ -51,7 +51,7 @@ class JobSummary:
     """The transform jobs of a batch scenario; each estimate is over jobs.
 
     Attributes:
-        label: The instances and what else tells them from the others.
+        label: The instances, with the details that distinguish them from the others.
         photographs: The number of photographs of a job.
         total: The mean time from the creation of a job to its end.
         startup: The mean time until the instances worked.

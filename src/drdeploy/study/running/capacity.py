@@ -61,7 +61,7 @@ class WeightedPhotographs:
 
 @dataclass(frozen=True, kw_only=True)
 class CapacitySearch:
-    """What is searched for, and how thoroughly.
+    """The requirement, and the precision of the search.
 
     Attributes:
         p95_s: The latency that 95 of 100 requests must meet.
@@ -111,7 +111,7 @@ class CapacityFinder:
     """Searches the highest rate at which one endpoint meets the requirement.
 
     Attributes:
-        search: What is searched for.
+        search: The settings of the search.
         probe: Measures the endpoint.
         clock: The clock of the time limit.
         report: Called with a sentence after each step.
@@ -300,7 +300,7 @@ class EndpointProbe:
     """Measures an endpoint by sending it photographs.
 
     Attributes:
-        search: What is searched for.
+        search: The settings of the search.
         send: Sends one photograph to the endpoint.
         payloads: The photographs, with the weights of their kinds.
         clock: The clock of all latencies.

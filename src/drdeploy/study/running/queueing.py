@@ -49,7 +49,7 @@ class TrialQueue:
 
     Attributes:
         endpoint: The name of the endpoint.
-        folder: The folder of the trial, below those of drdeploy's inputs and results.
+        folder: The name of the trial's folder, below the folders of inputs and results.
         look_s: The seconds between two looks for results.
     """
 
@@ -61,7 +61,7 @@ class TrialQueue:
     _failures: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
-        """Delete what a killed run left.
+        """Delete the objects that a killed run left.
 
         Raises:
             EndpointError: The endpoint is not asynchronous, or S3 refuses the deletion.

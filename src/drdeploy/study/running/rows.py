@@ -159,8 +159,9 @@ def _list_times_of_rows(
 ) -> list[tuple[datetime, datetime]]:
     """Return the begin and end of each time with rows, in order.
 
-    Months may lie between two rows, because a study was continued late or a clock was set. They
-    would cost thousands of requests, so two times are one only if one request covers both.
+    Months may lie between two rows, because a study was continued late or a clock was set. Reading
+    all metrics in between would take thousands of requests, so two times are joined only if one
+    request covers both.
     """
     times: list[tuple[datetime, datetime]] = []
     for row in sorted(rows, key=lambda row: row.started_at):

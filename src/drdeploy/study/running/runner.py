@@ -149,7 +149,7 @@ class Runner:
     def _set_uncounted_rows_aside(self, trial: Trial) -> None:
         """Mark the rows of earlier runs that do not count as warm-up, so that they are missing.
 
-        Whoever gives the command again wants the measurements to count.  The marked rows stay in
+        A user who repeats the command wants these measurements to count.  The marked rows stay in
         the file.
         """
         rows = self.journal.read_rows()

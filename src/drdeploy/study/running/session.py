@@ -76,7 +76,7 @@ class RunOptions:
         aws: Whether to run on AWS, where Terraform creates the endpoints.
         provisioning: How Terraform creates the endpoints; None creates each trial's endpoint
             through the API of the local service.
-        isolation: What the local service of the run runs endpoints in.
+        isolation: How the local service of the run runs endpoints.
         batch_bucket: On AWS, the bucket of transform jobs; empty if the plan has none.
         batch_role: On AWS, the ARN of the role of transform jobs; empty if the plan has none.
         fresh: Whether to move earlier rows aside first.
@@ -98,7 +98,7 @@ class RunOptions:
 
 
 def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> RunOutcome:
-    """Measure what a plan lacks, and measure again what does not count.
+    """Measure the rows that a plan lacks, and repeat measurements that do not count.
 
     Raises:
         StudyError: An artifact or the photographs are missing, or the folder holds rows that were
@@ -155,7 +155,7 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
 def _delete_or_mention_resources_of_earlier_run(
     options: RunOptions, progress: ProgressReporter
 ) -> None:
-    """Delete the resources that a run left which was killed before it could delete them.
+    """Delete the resources of an earlier run that was killed before it could delete them.
 
     Resources are kept if this run would not have deleted them either.
 

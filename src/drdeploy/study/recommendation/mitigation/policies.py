@@ -47,7 +47,7 @@ class Policy:
     """A policy that is fitted to some traffic.
 
     Attributes:
-        description: What the policy does.
+        description: A description of the policy.
         actions: The keep-warm requests and provisioned containers in the simulation.
         interval_s: The time between two keep-warm requests in seconds; 0 without them.
         containers_by_hour: The number of containers that are kept warm or provisioned in each of

@@ -169,7 +169,7 @@ def make_scheduled_terraform_variables(
 
 
 def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
-    """Return a pair of schedules for each pair of times of day at which something opens and closes.
+    """Return a pair of schedules for each pair of times of opening and closing.
 
     An endpoint that is created on a Sunday evening for a Monday has other days than one that is
     created on a Monday, so the days belong to the pair.

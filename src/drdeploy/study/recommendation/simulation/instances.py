@@ -53,7 +53,7 @@ class InstanceScaling:
     """How many instances an endpoint has.
 
     Attributes:
-        fewest: The smallest number of instances; with 0, an endpoint that nobody uses has none.
+        fewest: The smallest number of instances; with 0, an idle endpoint has none.
         most: The largest number of instances.
         target_per_minute: The number of requests that each instance should answer in a minute.
         start_s: The time until a started instance answers.
@@ -294,7 +294,7 @@ def choose_batch_plan(
 def simulate_batch_jobs(
     arrivals: Arrivals, times: Times, plan: BatchPlan, start_s: float, at_once: int, *, seed: int
 ) -> tuple[SimulationOutcome, float]:
-    """Simulate batch transform jobs, each of which takes what has arrived since the last one.
+    """Simulate batch transform jobs, each with the photographs that arrived since the last one.
 
     All results of a job come when the job ends.
 

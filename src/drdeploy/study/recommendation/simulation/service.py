@@ -71,8 +71,8 @@ class ServiceTimes:
 
         Args:
             rng: The source of chance.
-            number: The number of the resample; what is not rows but shared by all configurations
-                is the same in the resample with the same number.
+            number: The number of the resample; values that all configurations share are equal in
+                resamples with the same number.
         """
         cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
