@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.engine import Engine, RunningContainer
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 
 
 UNKNOWN_PROCESSOR = "onnxruntime cpuid_info warning: Unknown CPU vendor"
@@ -132,10 +132,10 @@ class ServedProcess(Served):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(40)
+                self.process.wait(120)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(60)
 
 
 @dataclass

@@ -24,7 +24,7 @@ class Model:
     def run(self, data, output):
         self.sizes.append(len(data))
         self.has_begun.set()
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         if np.isnan(data).any():
             raise PredictionFailed("not a number")
         return data * 2 + output
@@ -36,7 +36,7 @@ def ask(former, values, threads):
 
 def wait_until_waiting(former, count):
     with former._changed:
-        assert former._changed.wait_for(lambda: former._count_waiting_images() == count, 30)
+        assert former._changed.wait_for(lambda: former._count_waiting_images() == count, 120)
 
 
 def test_what_is_asked_while_a_batch_is_predicted_forms_the_next_batches():
@@ -44,7 +44,7 @@ def test_what_is_asked_while_a_batch_is_predicted_forms_the_next_batches():
     former = BatchFormer(model.run, largest=4, wait_s=0)
     with ThreadPoolExecutor(8) as threads:
         first = ask(former, [0], threads)
-        assert model.has_begun.wait(30)
+        assert model.has_begun.wait(120)
         others = ask(former, range(1, 8), threads)
         wait_until_waiting(former, 7)
         model.go.set()
@@ -59,7 +59,7 @@ def test_under_load_a_batch_waits_for_more_until_it_is_full():
     former = BatchFormer(model.run, largest=2, wait_s=30)
     with ThreadPoolExecutor(3) as threads:
         first = ask(former, [0], threads)  # alone: it does not wait
-        assert model.has_begun.wait(30)
+        assert model.has_begun.wait(120)
         second = ask(former, [1], threads)
         wait_until_waiting(former, 1)
         model.go.set()
@@ -83,7 +83,7 @@ def test_every_thread_of_a_failed_batch_hears_of_it_and_the_next_batch_works():
     former = BatchFormer(model.run, largest=4, wait_s=0)
     with ThreadPoolExecutor(3) as threads:
         first = ask(former, [0], threads)
-        assert model.has_begun.wait(30)
+        assert model.has_begun.wait(120)
         failing = ask(former, [1, np.nan], threads)
         wait_until_waiting(former, 2)
         model.go.set()

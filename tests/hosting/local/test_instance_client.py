@@ -28,9 +28,9 @@ def test_a_connection_that_the_instance_has_closed_is_not_used_again():
         thread = threading.Thread(target=answer_once_per_connection, args=(listener, ended))
         thread.start()
         channel = InstanceClient(partial(socket.create_connection, listener.getsockname()))
-        first = channel.send_request("GET", "/ping", timeout_s=30, max_bytes=10)
+        first = channel.send_request("GET", "/ping", timeout_s=60, max_bytes=10)
         assert ended.wait(60)
-        second = channel.send_request("GET", "/ping", timeout_s=30, max_bytes=10)
+        second = channel.send_request("GET", "/ping", timeout_s=60, max_bytes=10)
         thread.join(60)
         channel.close_idle_connections()
     assert first.body == second.body == b"hi"
@@ -54,4 +54,4 @@ def test_an_answer_that_comes_byte_by_byte_must_end_in_time():
         slow = InstanceClient(partial(socket.create_connection, listener.getsockname()))
         with pytest.raises(InstanceTimeout, match=r"no answer within 0\.3 s"):
             slow.send_request("POST", "/invocations", timeout_s=0.3, max_bytes=10_000)
-        thread.join(20)
+        thread.join(60)

@@ -88,7 +88,7 @@ def test_unmodified_clients_with_the_key_work_through_an_endpoints_whole_life(cl
         ],
     )
     sagemaker.create_endpoint(EndpointName="grader", EndpointConfigName="grader")
-    wait = {"Delay": 0.1, "MaxAttempts": 300}
+    wait = {"Delay": 0.1, "MaxAttempts": 900}
     sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="grader", WaiterConfig=wait)
     answer = runtime.invoke_endpoint(
         EndpointName="grader", Body=b"photograph", CustomAttributes="clinic=a  b"

@@ -1,5 +1,6 @@
 """HTTP as real clients speak it, correctly and not, against a real lean server."""
 
+import contextlib
 import re
 import socket
 import time
@@ -12,14 +13,17 @@ def exchange(server, *pieces: bytes, pause_s: float = 0.0, until_closed: bool = 
     """Send raw bytes and read what comes back."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
-        for piece in pieces:
-            connection.sendall(piece)
-            time.sleep(pause_s)
         received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
-            if not until_closed and b"\r\n\r\n" in received:
-                break
+        # A server that has refused a request may close the connection while the rest is sent.
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause_s)
+        with contextlib.suppress(ConnectionError):
+            while chunk := connection.recv(65536):
+                received += chunk
+                if not until_closed and b"\r\n\r\n" in received:
+                    break
         return received
 
 
