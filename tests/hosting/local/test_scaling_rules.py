@@ -171,8 +171,31 @@ def test_an_alarm_that_changes_during_a_round_of_scaling_acts_once():
     )
     variant = CountedVariant()
     scaler = RegionScaler(
-        backend, OneAlarm(changed_s=100.2), ActivityLog(), lambda *_: variant, lambda _: None
+        backend,
+        OneAlarm(changed_s=100.2),
+        ActivityLog(),
+        lambda *_: variant,
+        has_lost_resource=lambda _: False,
+        deregister=lambda _: None,
     )
     for now_s in (100.0, 100.25, 100.5):
         scaler.scale_due_targets(now_s)
     assert variant.capacity == 2
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_target_is_deregistered_in_the_first_round_in_which_its_resource_is_gone(is_lost):
+    """An endpoint that is being created, or another service's, has no variants here either."""
+    target = SimpleNamespace(resource_id="endpoint/e/variant/v", scalable_dimension="d", arn="t")
+    backend = SimpleNamespace(targets={"d": {"e": target}}, policies={}, scheduled_actions=[])
+    deregistered = []
+    scaler = RegionScaler(
+        backend,
+        OneAlarm(changed_s=0.0),
+        ActivityLog(),
+        lambda *_: None,
+        has_lost_resource=lambda _: is_lost,
+        deregister=deregistered.append,
+    )
+    scaler.scale_due_targets(100.0)
+    assert deregistered == [target] * is_lost

@@ -167,7 +167,7 @@ class LocalService:
             backlogs=self._backlogs,
             key=self.access_key,
         )
-        self._scaling = Autoscaler(self._router.find_variant)
+        self._scaling = Autoscaler(self._router.find_variant, self._router.has_lost_scaled_resource)
         self._is_over = threading.Event()
         self._ticker = threading.Thread(
             target=self._run_maintenance_loop, name="maintain-workers", daemon=True

@@ -45,7 +45,11 @@ from drdeploy.hosting.local.api.refusals import (
     make_signature_refusal_response,
 )
 from drdeploy.hosting.local.api.s3_digests import refuse_wrong_digest
-from drdeploy.hosting.local.api.scaling import find_scaled_variant, refuse_scaling_without_effect
+from drdeploy.hosting.local.api.scaling import (
+    find_scaled_variant,
+    has_scaled_resource,
+    refuse_scaling_without_effect,
+)
 from drdeploy.hosting.local.api.signatures import SignatureRefused, SignatureVerifier, SignedClaim
 from drdeploy.hosting.local.api.unserved_actions import (
     API_BODY_BYTES_MAX,
@@ -159,6 +163,7 @@ class ApiRouter:
         self._queues = queues
         self._backlogs = backlogs
         self._regions: dict[str, tuple[ControlPlane, Invocations, AsynchronousInvocations]] = {}
+        self._scaled_resources: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def admit_request(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
@@ -181,6 +186,17 @@ class ApiRouter:
         with self._lock:
             services = self._regions.get(region)
         return find_scaled_variant(services[0], resource_id, dimension) if services else None
+
+    def has_lost_scaled_resource(self, region: str, resource_id: str) -> bool:
+        """Return whether a resource was registered here to be scaled, and exists no longer.
+
+        Args:
+            region: The region of the resource.
+            resource_id: The id under which the resource was registered.
+        """
+        if (region, resource_id) not in self._scaled_resources:
+            return False
+        return not has_scaled_resource(self._get_or_make_services_of_region(region)[0], resource_id)
 
     def _admit_head(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
         if _may_come_from_a_web_page(request):
@@ -297,12 +313,15 @@ class ApiRouter:
     def _check_scaling_request(self, region: str, request: ServiceRequest) -> None:
         value = _read_json_body(request)
         request.body.seek(0)  # for moto
+        action = name_action(request)
         refuse_scaling_without_effect(
-            name_action(request),
+            action,
             value,
             self._get_or_make_services_of_region(region)[0],
             partial(self._aws.has_scalable_target, region),
         )
+        if action == "RegisterScalableTarget":
+            self._scaled_resources.add((region, value["ResourceId"]))
 
     def _carry_out_json_operation(
         self, region: str, operation: str, request: ServiceRequest

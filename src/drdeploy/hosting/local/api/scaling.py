@@ -136,6 +136,14 @@ def find_scaled_variant(
     return None
 
 
+def has_scaled_resource(control_plane: ControlPlane, resource: str) -> bool:
+    """Return whether the endpoint or the component of a scalable target exists."""
+    component, endpoint = COMPONENT_ID.fullmatch(resource), RESOURCE_ID.fullmatch(resource)
+    if component is not None:
+        return control_plane.components.find_exact(component[1]) is not None
+    return endpoint is not None and control_plane.endpoints.find_exact(endpoint[1]) is not None
+
+
 def _check_variant_of_target(resource: str, dimension: str, control_plane: ControlPlane) -> None:
     component = COMPONENT_ID.fullmatch(resource)
     if component is not None and dimension == COPIES:

@@ -62,10 +62,17 @@ class Autoscaler:
     Args:
         find_variant: Takes a region, a resource id and a scalable dimension, and returns the
             variant; None if its endpoint does not exist.
+        has_lost_resource: Takes a region and a resource id, and returns whether the resource was
+            registered and exists no longer.
     """
 
-    def __init__(self, find_variant: Callable[[str, str, str], ScaledVariant | None]) -> None:
+    def __init__(
+        self,
+        find_variant: Callable[[str, str, str], ScaledVariant | None],
+        has_lost_resource: Callable[[str, str], bool],
+    ) -> None:
         self._find_variant = find_variant
+        self._has_lost_resource = has_lost_resource
         self._scalers: dict[str, RegionScaler] = {}
 
     def scale_due_targets(self, now_s: float) -> None:
@@ -83,7 +90,8 @@ class Autoscaler:
             cloudwatch.find_alarm_book(_find_cloudwatch_backend(region)),
             _find_or_make_activity_log(backend),
             partial(self._find_variant, region),
-            partial(_deregister_target, backend),
+            has_lost_resource=partial(self._has_lost_resource, region),
+            deregister=partial(_deregister_target, backend),
         )
 
 

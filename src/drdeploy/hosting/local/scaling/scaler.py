@@ -127,6 +127,8 @@ class RegionScaler:
         activities: The activities of the region.
         find_variant: Takes a resource id and a scalable dimension, and returns the variant; None if
             its endpoint does not exist.
+        has_lost_resource: Takes a resource id, and returns whether the resource was registered and
+            exists no longer.
         deregister: Takes one of moto's targets, and removes the target and its policies.
     """
 
@@ -136,15 +138,17 @@ class RegionScaler:
         alarms: AlarmReader,
         activities: ActivityLog,
         find_variant: Callable[[str, str], ScaledVariant | None],
+        *,
+        has_lost_resource: Callable[[str], bool],
         deregister: Callable[[Any], None],
     ) -> None:
         self._backend = backend
         self._alarms = alarms
         self._activities = activities
         self._find_variant = find_variant
+        self._has_lost_resource = has_lost_resource
         self._deregister = deregister
         self._memories: dict[str, _PolicyMemory] = {}
-        self._seen: set[str] = set()
         self._looked_s: float | None = None
 
     def scale_due_targets(self, now_s: float) -> None:
@@ -164,11 +168,9 @@ class RegionScaler:
         if variant is None:
             # SageMaker deregisters the targets of an endpoint that is deleted (developer guide,
             # "Delete endpoints configured for auto scaling").
-            if target.arn in self._seen:
-                self._seen.discard(target.arn)
+            if self._has_lost_resource(target.resource_id):
                 self._deregister(target)
             return
-        self._seen.add(target.arn)
         self._activities.finish_done_activities(target.resource_id, now_s)
         self._run_due_scheduled_actions(target, looked_s, now_s)
         if not variant.is_in_service:
