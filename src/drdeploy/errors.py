@@ -317,7 +317,7 @@ class AnalysisError(DrdeployError):
 
 
 class ClinicError(DrdeployError):
-    """An archive or a record server of a clinic cannot be reached, or refuses what is sent."""
+    """An archive or a record server of a clinic cannot be reached, or refuses the data."""
 
 
 class MissingExtra(DrdeployError, ImportError):

@@ -287,7 +287,7 @@ def path_of_shipped_file(name: str) -> Path:
 def choose_output_folder(beside: Path) -> Path:
     """Return the folder of a file; the current folder if the file belongs to this package.
 
-    What a user makes of the packaged grader must not change what is installed.
+    Files that a user makes from the packaged grader must not change the installed files.
     """
     folder = beside.resolve().parent
     return Path.cwd() if folder.is_relative_to(_PACKAGE.resolve()) else folder

@@ -29,7 +29,7 @@ from drdeploy.cli.options import (
 from drdeploy.errors import ClinicError, InvalidInput
 
 STOP_S = 5.0
-"""Seconds that what is in progress may take when the program is to end."""
+"""Seconds that work in progress may still take when the program has to end."""
 
 
 def listen(

@@ -81,7 +81,7 @@ class DeidentifiedPhotograph:
     Attributes:
         pixels: The pixels.
         eye: Which eye; None if the file does not say.
-        frame_number: Its number in the file, from 1.
+        frame_number: The number of the photograph in the file, from 1.
     """
 
     pixels: EncodedPixels

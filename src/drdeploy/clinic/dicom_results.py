@@ -1,8 +1,8 @@
 """Fill in the elements that all DICOM results of a study share, such as patient and device.
 
 Both results, the structured report and the PDF, keep the patient and the study of the photographs.
-Their identifiers follow from the photographs, the grader and the answers, so that the same study
-gives the same two objects again, and an archive keeps one of each.
+The identifiers of the results are derived from the photographs, the grader and the answers. The
+same study therefore gives the same two objects again, and an archive keeps one of each.
 """
 
 from __future__ import annotations

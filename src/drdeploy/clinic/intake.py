@@ -213,7 +213,7 @@ class ResultSender:
         self._is_over = threading.Event()
 
     def stop(self) -> None:
-        """Begin to send nothing more; what is queued is sent when a program starts again."""
+        """Begin to send nothing more; queued results are sent when a program starts again."""
         self._is_over.set()
 
     def send_due_deliveries(self) -> int:
@@ -353,7 +353,7 @@ class BackgroundWork:
         self._sender.stop()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads, and wait at most ``timeout_s`` for what is in progress.
+        """End the threads, and wait at most ``timeout_s`` for the work in progress.
 
         What takes longer, for example a silent archive, is given up. Every step is in the records,
         so that the next program grades or sends it again, and the archive has nothing twice.

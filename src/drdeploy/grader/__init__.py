@@ -15,7 +15,7 @@ The following packages make a model from graded photographs:
 - ``importing`` turns a model that was made elsewhere into an artifact.
 - ``training`` trains out of fold, calibrates, and chooses operating points.
 - ``evaluation`` measures how good a grader is, with an interval for each result.
-- ``quantization`` makes a model smaller, and measures what is lost.
+- ``quantization`` makes a model smaller, and measures the loss of quality.
 - ``synthetic`` paints photographs of eyes, for machines without real photographs.
 
 A lean container image contains ``inference`` and the packages ``fundus``, ``runtimes``, ``grading``

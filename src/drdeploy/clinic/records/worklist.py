@@ -195,8 +195,8 @@ class Worklist:
     ) -> ExportedStudy | None:
         """Return a graded study for an export, and write into the audit log who exports it.
 
-        All in one transaction: what is exported is of one grading with the decision about it, and
-        of a study that is not erased.
+        All is read in one transaction, so that an export has one grading with the decision about
+        it, and no study that was erased meanwhile.
 
         Args:
             number: The study's number.

@@ -86,7 +86,8 @@ def refuse_damaged_file() -> Iterator[None]:
     """Turn every other error of the block into a refusal.
 
     pydicom reads most values only when they are used, and may then raise any exception for wrong
-    bytes; so may the decoders.  Their messages may quote a value, and are not passed on.
+    bytes; so may the decoders.  The messages of these exceptions may quote a value, so they are not
+    passed on.
 
     Raises:
         UnreadableImage: The file is damaged.
@@ -221,7 +222,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
 
     Raises:
         UnreadableImage: The deflated data are damaged or end too early.
-        PayloadTooLarge: They inflate to more than a file may have.
+        PayloadTooLarge: The data decompress to more than a file may have.
     """
     end = _end_of_file_meta(data)
     if end is None or uid.DeflatedExplicitVRLittleEndian.encode() not in data[:end]:

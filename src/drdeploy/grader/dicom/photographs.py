@@ -39,7 +39,7 @@ class DicomPhotograph:
 
     Attributes:
         data: A JPEG or an uncompressed TIFF.
-        frame_number: Its number in the file, from 1.
+        frame_number: The number of the photograph in the file, from 1.
         note: A sentence about the file for the reader of the result; usually empty.
     """
 

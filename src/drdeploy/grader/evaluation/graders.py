@@ -41,7 +41,7 @@ class Grader:
     """A grader to evaluate.
 
     Attributes:
-        name: Its name in tables.
+        name: The name in tables.
         source: The path of the artifact, or of the file of predictions.
         manifest: The grader's manifest; None if only the predictions are known.
     """
@@ -71,7 +71,7 @@ class TestSet:
     """A description of the photographs that graders are evaluated on.
 
     Attributes:
-        name: Its name in tables.
+        name: The name in tables.
         source: The path of the folder, or of the file of predictions.
         split: Name of the split; ``all`` if the whole data set is used.
         set_aside: Photographs of the split that are not used, with the reasons.

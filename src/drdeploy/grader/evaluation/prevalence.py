@@ -66,8 +66,8 @@ def find_shares_during_calibration(
 ) -> DiseaseShares | None:
     """Return the shares of grades that a grader's probabilities assume; None if unknown.
 
-    They are those of the photographs on which the thresholds were chosen, unless a prevalence was
-    stated when the grader was recalibrated.
+    The shares are measured on the photographs on which the thresholds were chosen, unless a
+    prevalence was stated when the grader was recalibrated.
     """
     counts: dict[int, tuple[int, int]] = {}
     for point in () if clinical is None else clinical.operating_points:

@@ -69,8 +69,8 @@ def read_endpoint_variables(file: Path, model: str) -> DescribedEndpoint:
         model: The key of the endpoint's model.
 
     Raises:
-        InvalidInput: The file is no JSON object with an endpoint, or holds something else; the
-            message names what is wrong.
+        InvalidInput: The file is no JSON object with an endpoint, or has other members; the message
+            names the problem.
     """
     try:
         document: Any = parse_json(file.read_text("utf-8"))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TeardownReport:
-    """The resources that were deleted, and what was verified in AWS afterwards.
+    """The resources that were deleted, and the checks in AWS afterwards.
 
     Attributes:
         deleted: Every resource that the state held before the deletion.

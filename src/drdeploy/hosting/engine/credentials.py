@@ -1,8 +1,8 @@
 """Collect the user's credentials for registries, which a build sends to the engine.
 
-They are in Docker's ``config.json``, or in a credential helper that this file names: a program
-``docker-credential-NAME``.  A public base image needs no credentials, so a helper that fails does
-not end a build.  Only if a registry then refuses the build is the failure reported.
+The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
+program ``docker-credential-NAME``.  A public base image needs no credentials, so a helper that
+fails does not end a build.  Only if a registry then refuses the build is the failure reported.
 """
 
 from __future__ import annotations

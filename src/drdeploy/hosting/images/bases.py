@@ -31,7 +31,7 @@ class LockedBase:
 
     Attributes:
         debian: The release of Debian.
-        image: Its repository and tag.
+        image: The repository and the tag of the image.
 
         digest: ``sha256:…`` of the index of all platforms; empty if it is not locked.
         arm64_digest: ``sha256:…`` of its image for arm64; empty if it is not locked.
@@ -58,7 +58,7 @@ class ChosenBase:
 
     Attributes:
         reference: The name of the image in the ``FROM`` line.
-        image: Its repository and tag.
+        image: The repository and the tag of the image.
         digest: ``sha256:…`` in the registry; empty for a placeholder and an image without a lock.
         note: A note for the build's log; empty if the lock was used.
     """

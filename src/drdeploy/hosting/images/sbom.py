@@ -45,7 +45,7 @@ def make_sbom_from_inventory(
     """Return the bill of materials of an image.
 
     Args:
-        image: Its name and tag.
+        image: The name and the tag of the image.
         config: Its description as ``docker inspect`` prints it.
         inventory: The packages and libraries in the image.
     """

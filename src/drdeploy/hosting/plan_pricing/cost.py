@@ -106,7 +106,7 @@ class PlanCost:
         resources: The cost of every resource that exists after the plan is applied.
         removed: The resources that the plan deletes, or that Terraform forgets without deleting
             them.
-        warnings: Sentences about what the plan lacks, and about what was assumed.
+        warnings: Sentences about missing parts of the plan, and about assumptions.
     """
 
     made_by: str

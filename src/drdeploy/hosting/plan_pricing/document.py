@@ -109,7 +109,7 @@ class PlanDocument:
         resources: The resources that exist after the plan is applied.
         removed: The resources that the plan removes.
         deferred: The addresses of the resources whose plan Terraform put off to a later run.
-        warnings: Sentences about what the plan lacks.
+        warnings: Sentences about missing parts of the plan.
     """
 
     made_by: str

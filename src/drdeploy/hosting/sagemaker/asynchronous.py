@@ -138,7 +138,7 @@ class AsynchronousClient:
     def invoke(
         self, endpoint: str, inputs_uri: str, body: bytes, content_type: str, *, timeout_s: float
     ) -> AsynchronousResult:
-        """Send one request, wait for its result, and delete what was stored in S3 for it.
+        """Send one request, wait for its result, and delete its objects in S3.
 
         An object that drdeploy left behind would keep the bucket from being deleted.
 

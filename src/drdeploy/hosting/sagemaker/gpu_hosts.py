@@ -111,7 +111,7 @@ def check_gpu_host(
 
     Raises:
         InvalidInput: The image cannot start, or the AMI version does not fit the instances. The
-            message says why, and what would work.
+            message says why, and names hosts that would work.
     """
     required = variables.get(REQUIREMENT_VARIABLE, "")
     if instance_type is None:

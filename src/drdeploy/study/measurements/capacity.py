@@ -97,7 +97,7 @@ class CapacityResult(_Part):
             throughput times the latency of a single request. None for a serverless endpoint,
             where each container works on one request.
         stopped: Why the search ended.
-        notes: Sentences on what may have changed the result.
+        notes: Sentences on circumstances that may have changed the result.
     """
 
     kind: Literal["drdeploy capacity"] = "drdeploy capacity"

@@ -56,7 +56,7 @@ class StudyFigure:
     Attributes:
         number: The number of the picture, for example ``6.3``.
         picture: The drawn picture; None without rows.
-        note: A sentence on what is missing in the picture; empty if nothing is.
+        note: A sentence on missing parts of the picture; empty if nothing is missing.
     """
 
     number: str

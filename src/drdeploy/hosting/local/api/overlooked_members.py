@@ -1,7 +1,7 @@
 """Refuse the members of requests that moto overlooks, in the services of which moto answers all.
 
-For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling there are tables of what is
-served. In the other services moto reads most members, and reports success for the rest: a dry run
+For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling there are tables of served
+members. In the other services moto reads most members, and reports success for the rest: a dry run
 would be carried out, an object would not be encrypted with the caller's key, and a user would have
 no permissions boundary. A test compares these tables with moto's code and botocore's models.
 """

@@ -1,6 +1,6 @@
 """List the operations of five services that the local service answers, with their members.
 
-The tables are the only place that says what is served: an operation or a member that is in no table
+Only the tables list the served operations and members: an operation or a member that is in no table
 is refused by its name. moto would keep a member that it does not know, or an operation whose result
 nothing reads, and report success. ``docs/reference/local-service.md`` is written from the tables.
 """

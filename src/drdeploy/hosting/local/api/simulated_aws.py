@@ -448,7 +448,7 @@ def _fill_gaps_in_moto() -> None:
 def _limit_wait_for_subscribers() -> None:
     """Give the web servers of SNS's subscribers some seconds; moto waits for them forever.
 
-    Their answers are not read, and may not redirect.
+    The subscribers' answers are not read, and may not redirect.
     """
     import moto.sns.models
 

@@ -221,7 +221,7 @@ class CaptureLog:
             self._queued_bytes += captured.size_bytes
 
     def write_queued_captures(self) -> None:
-        """Write all that is queued, and log what was lost."""
+        """Write all queued captures, and log the lost ones."""
         with self._writing:
             while batch := self._take_queued_captures():
                 batch.sort(

@@ -2,6 +2,6 @@
 
 - ``schedules`` reads when a scheduled action runs.
 - ``adjustments`` computes how many instances a policy asks for.
-- ``activities`` records what was changed, and why.
+- ``activities`` records each change, and its reason.
 - ``scaler`` reads the alarms and schedules of every registered target, and changes the endpoints.
 """

@@ -95,7 +95,7 @@ class _PolicyMemory:
 
 @dataclass(frozen=True)
 class _PolicyCall:
-    """An alarm that calls for a policy, and what is needed to carry the policy out."""
+    """An alarm that calls for a policy, with all facts for carrying out the policy."""
 
     target: Any
     variant: ScaledVariant

@@ -37,8 +37,8 @@ class DataProcessing:
     """The filters and the join of a transform job.
 
     Attributes:
-        input_filter: Selects what the model receives.
-        output_filter: Selects what is written.
+        input_filter: Selects the part of a record that the model receives.
+        output_filter: Selects the part of a joined record that is written.
         joins_input: Whether the input is written with the answer.
         content_type: The content type of the input and of the answers; one of ``FORMATS``.
         splits_lines: Whether each line of the input is a record.
