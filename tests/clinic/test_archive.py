@@ -25,7 +25,9 @@ from pydicom import dcmread, uid
 from drdeploy.cli.clinic import app
 from drdeploy.clinic import retrieval
 from drdeploy.clinic.dicomweb_storage import AUTHORIZATION_VARIABLE, store_file
+from drdeploy.clinic.records import ClinicRecords
 from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.photograph_names import PhotographNames
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +236,32 @@ def test_what_curl_stores_is_pulled_and_graded(archive, tmp_path):
     assert graded.exit_code == 0, graded.output
     (found,) = json.loads(graded.stdout)["patients"]
     assert found["eyes"]["left"]["gradable"] == 1
+
+
+def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_put_there(
+    archive, camera_roll, tmp_path
+):
+    records = tmp_path / "records"
+    days = ["--until", "2020-01-04"]
+    assert pull(archive, tmp_path / "in", *days, "--limit", "1").exit_code == 1
+    for new in (len(camera_roll), 0):
+        done = pull(archive, tmp_path / "in", *days, "--records", str(records))
+        assert done.exit_code == 0, done.output
+        assert f"{new} photographs are new in the records" in done.output
+    opened = ClinicRecords.open(records, names=PhotographNames.with_user_key())
+    waiting = opened.worklist.list_studies()
+    assert sum(len(opened.worklist.list_photographs(one.number)) for one in waiting) == len(
+        camera_roll
+    )
+    assert {one.state for one in waiting} == {"waiting"}
+    opened.close()
+    without_eye = photograph(StudyDate="20210903", ImageLaterality="")
+    assert store_file(archive.dicomweb, without_eye) == ""
+    day = ["--since", "2021-09-03", "--until", "2021-09-03"]
+    done = pull(archive, tmp_path / "in", *day, "--records", str(records))
+    assert done.exit_code == 1
+    assert "does not say which eye it shows" in done.output
+    assert "1 files fetched" in done.output.replace("\n", " ")
 
 
 def test_a_pull_ends_before_it_fills_the_disk(archive, camera_roll, tmp_path, monkeypatch):

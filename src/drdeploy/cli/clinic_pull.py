@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
 
 from drdeploy.cli.console import err, print_line, print_note
-from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.cli.options import DatabaseOption, refuse_options_without_effect
+from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
 from drdeploy.files import delete_abandoned_temporary_files, write_file_atomically
+
+if TYPE_CHECKING:
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.clinic.retrieval import ArchivedFile
 
 _Day = datetime | None
 
 
 def pull(
+    context: typer.Context,
     url: Annotated[
         str,
         typer.Argument(
@@ -48,21 +55,30 @@ def pull(
     limit: Annotated[
         int, typer.Option(min=1, help="The largest number of files in the folder from this query.")
     ] = 10_000,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Also put the photographs into the clinic's records in this folder, where "
+            "`clinic serve` or `clinic listen` grades them; it is made if it does not exist.",
+        ),
+    ] = None,
+    database: DatabaseOption = None,
 ) -> None:
-    """Fetch photographs from an archive into a folder.
+    """Fetch photographs from an archive into a folder, and with `--records` into the worklist.
 
     A file that is in the folder is not fetched again, so that an interrupted pull continues
     where it was. It ends when the disk has less than 1 GiB of free space. Files are named by a
-    hash. The exit status is 1 if a file cannot be fetched, or if the archive has more files than
-    the limit.
+    hash. The exit status is 1 if a file cannot be fetched or put into the records, or if the
+    archive has more files than the limit.
     """
-    from drdeploy.clinic.retrieval import (
-        PhotographQuery,
-        fetch_archived_file,
-        list_archived_files,
-    )
+    from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files
     from drdeploy.clinic.server import check_server_url
 
+    if records is None:
+        refuse_options_without_effect(
+            context, ["database"], why="without records", remedy="add --records"
+        )
     check_server_url(url, option="URL")
     if since is not None and until is not None and since > until:
         raise InvalidInput("The first day is after the last day", where="--since")
@@ -75,26 +91,65 @@ def pull(
     folder.mkdir(parents=True, exist_ok=True)
     delete_abandoned_temporary_files(folder)
     found = list(islice(list_archived_files(url, query), limit + 1))
-    wanted = [one for one in found[:limit] if not (folder / one.file_name).exists()]
-    failures = 0
+    opened = None if records is None else _open_records(records, database)
+    fetched = there = failures = new = 0
     with Progress(console=err, transient=True) as progress:
-        for one in progress.track(wanted, description="fetching"):
-            _refuse_full_disk(folder)
-            content = fetch_archived_file(url, one)
-            if isinstance(content, str):
+        for one in progress.track(found[:limit], description="fetching"):
+            file = folder / one.file_name
+            is_there = file.exists()
+            problem = "" if is_there else _fetch_into_file(url, one, file)
+            there += is_there
+            fetched += not is_there and not problem
+            if opened is not None and not problem:
+                is_new, problem = _add_to_records(opened, file)
+                new += is_new
+            if problem:
                 failures += 1
-                print_line(f"{one.file_name}: {content}", style="red", to=err)
-            else:
-                write_file_atomically(folder / one.file_name, content)
+                print_line(f"{one.file_name}: {problem}", style="red", to=err)
     print_line(
-        f"{len(wanted) - failures} files fetched into {folder}, "
-        f"{len(found[:limit]) - len(wanted)} were there already, {failures} failed.",
+        f"{fetched} files fetched into {folder}, {there} were there already, {failures} failed.",
         to=err,
     )
+    if opened is not None:
+        print_line(f"{new} photographs are new in the records.", to=err)
+        opened.close()
     if len(found) > limit:
         print_note(f"the archive has more than {limit} files for this query; see --limit")
     if failures or len(found) > limit:
         raise typer.Exit(1)
+
+
+def _fetch_into_file(url: str, archived: ArchivedFile, file: Path) -> str:
+    """Fetch a file; return why the archive does not give it, or an empty text."""
+    from drdeploy.clinic.retrieval import fetch_archived_file
+
+    _refuse_full_disk(file.parent)
+    content = fetch_archived_file(url, archived)
+    if isinstance(content, str):
+        return content
+    write_file_atomically(file, content)
+    return ""
+
+
+def _open_records(folder: Path, database: str | None) -> ClinicRecords:
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.photograph_names import PhotographNames
+
+    os.umask(0o077)
+    names = PhotographNames.with_user_key()
+    return ClinicRecords.open(folder, names=names, database=database, who="clinic pull")
+
+
+def _add_to_records(records: ClinicRecords, file: Path) -> tuple[bool, str]:
+    """Return whether a photograph is new in the records, and why it cannot be put there."""
+    from drdeploy.clinic.page.photographs import DetailsMissing, receive_photograph
+
+    try:
+        return receive_photograph(records, file.read_bytes()), ""
+    except DetailsMissing:
+        return False, "The file does not say which eye it shows."
+    except RequestRefused as error:
+        return False, error.sentence
 
 
 def _refuse_full_disk(folder: Path) -> None:
