@@ -65,12 +65,12 @@ def pull(
     ] = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Fetch photographs from an archive into a folder, and with `--records` into the worklist.
+    """Fetch photographs from an archive into a folder.
 
-    A file that is in the folder is not fetched again, so that an interrupted pull continues
-    where it was. It ends when the disk has less than 1 GiB of free space. Files are named by a
-    hash. The exit status is 1 if a file cannot be fetched or put into the records, or if the
-    archive has more files than the limit.
+    With `--records`, they also come into the worklist. A file that is in the folder is not fetched
+    again, so that an interrupted pull continues where it was. It ends when the disk has less than 1
+    GiB of free space. Files are named by a hash. The exit status is 1 if a file cannot be fetched
+    or put into the records, or if the archive has more files than the limit.
     """
     from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files
     from drdeploy.clinic.server import check_server_url

@@ -6,12 +6,11 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
+import msgspec
 import numpy as np
 from PIL import Image, ImageOps
-from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from drdeploy.errors import EndpointError, PredictionFailed, turn_import_error_into_missing_extra
-from drdeploy.files import parse_json
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.fundus.formats import jpeg, png
 from drdeploy.grader.fundus.gradability import SENTENCES, Reason
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_Probability = Annotated[StrictFloat | StrictInt, Field(ge=0, le=1, allow_inf_nan=False)]
+_Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 BODY_BYTES_MAX = 4_000_000
 """What every kind of endpoint takes in one request: a serverless one takes the least, 4 MB."""
@@ -44,21 +43,21 @@ class _NoRuntime:
         raise PredictionFailed("The endpoint predicts, and no model is loaded on this machine")
 
 
-class _Model(BaseModel):
+class _Model(msgspec.Struct):
     """The model that made an answer."""
 
-    digest: StrictStr
+    digest: str
 
 
-class _EndpointAnswer(BaseModel):
+class _EndpointAnswer(msgspec.Struct):
     """What is used of the answer of a drdeploy image to one photograph."""
 
     model: _Model
     predictions: Annotated[
-        list[list[_Probability] | None], Field(min_length=1, max_length=1, strict=True)
+        list[list[_Probability] | None], msgspec.Meta(min_length=1, max_length=1)
     ]
-    ungradable_reason: StrictStr | None = None
-    unlike_training: StrictBool | None = None
+    ungradable_reason: str | None = None
+    unlike_training: bool | None = None
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -68,8 +67,8 @@ class _EndpointAnswer(BaseModel):
             PredictionFailed: It is not JSON, or JSON of another form.
         """
         try:
-            return cls.model_validate(parse_json(body))
-        except ValueError as error:  # pydantic's error is one
+            return msgspec.json.decode(body, type=cls)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise _describe_foreign_answer() from error
 
 
