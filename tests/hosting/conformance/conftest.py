@@ -11,6 +11,7 @@ import pytest
 from photographs import photograph
 
 from drdeploy.hosting.conformance import ProbePhotograph
+from drdeploy.hosting.conformance.containers import LABEL
 
 ROOT = Path(__file__).resolve().parents[3]
 BROKEN = ROOT / "containers" / "broken"
@@ -34,6 +35,17 @@ def weights(tmp_path_factory):
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return path
+
+
+@pytest.fixture(scope="session")
+def containers_of_checks(engine):
+    """The ids of the containers of the checks of one process; others may check images, too."""
+
+    def find(pid):
+        found = engine._api.containers(all=True, filters={"label": LABEL})
+        return {one["Id"] for one in found if one["Labels"][LABEL].startswith(f"{pid}-")}
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ import time
 
 import pytest
 
-from drdeploy.hosting.conformance.containers import LABEL
-
 COMMAND = [
     sys.executable,
     "-c",
@@ -114,19 +112,19 @@ def test_status_0_if_the_image_conforms_for_the_kinds_of_hosting_that_are_asked_
 @pytest.mark.engine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_check_that_is_interrupted_leaves_no_container(
-    engine, broken_image, weights, eye, number
+    containers_of_checks, broken_image, weights, eye, number
 ):
     tag = broken_image("eternal")
     words = [*COMMAND, tag, "--artifact", str(weights), "--image", str(eye)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as check:
-        deadline = time.monotonic() + 60
-        while not (started := engine.list_container_ids(LABEL)):
+        deadline = time.monotonic() + 300
+        while not containers_of_checks(check.pid):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         check.send_signal(number)
-        check.communicate(timeout=120)
+        check.communicate(timeout=300)
     assert check.returncode == 128 + number
-    assert not set(started) & set(engine.list_container_ids(LABEL))
+    assert containers_of_checks(check.pid) == set()
 
 
 @pytest.mark.engine

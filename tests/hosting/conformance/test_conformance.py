@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from drdeploy.hosting.conformance import (
     Severity,
     check_conformance,
 )
-from drdeploy.hosting.conformance.containers import LABEL
 
 pytestmark = pytest.mark.engine
 
@@ -151,8 +151,8 @@ def test_every_verdict_has_evidence_in_one_line(reports):
             assert "\n" not in finding.verdict.evidence
 
 
-def test_no_container_is_left_behind(engine, reports):
-    assert engine.list_container_ids(LABEL) == ()
+def test_no_container_is_left_behind(containers_of_checks, reports):
+    assert containers_of_checks(os.getpid()) == set()
 
 
 def test_an_image_that_does_not_start_fails_one_clause_and_the_rest_say_why_not(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -191,7 +192,8 @@ class ModelHost:
         self.cpus = cpus
         self.is_model_writable = False
         self._artifact = artifact
-        self._name = uuid.uuid4().hex[:12]
+        # With the process, so that whoever finds a container knows whether its check still runs.
+        self._name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="drdeploy-conform-"))
