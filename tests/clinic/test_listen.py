@@ -162,20 +162,6 @@ def test_an_archive_that_does_not_answer_gets_everything_later(tmp_path):
         assert len(archive.list_classes(study)["SR"]) == 1
 
 
-def test_after_a_start_a_study_waits_for_the_rest_that_the_camera_could_not_send(tmp_path):
-    (left, right), _ = write_study(tmp_path)
-    records = tmp_path / "records"
-    with listening(records, "--quiet-s", "1000") as listener:
-        assert listener.store(left).returncode == 0
-    time.sleep(2.1)
-    with listening(records, "--quiet-s", "2") as listener:
-        assert listener.store(right).returncode == 0
-        (found,) = wait_for(records, 1, lambda one: one["state"] == "graded")
-        assert found["photographs"] == 2
-        audit = listener.log.read_text()
-    assert audit.count(found["study"]) == 1  # graded once
-
-
 def test_what_cannot_be_used_is_refused_at_once_and_the_listener_lives(tmp_path):
     (left, right), _ = write_study(tmp_path)
     dataset = dcmread(right)

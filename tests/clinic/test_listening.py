@@ -110,7 +110,7 @@ def test_connections_that_are_closed_at_once_take_no_place(records):
     with PhotographListener(ListeningAddress(port=0), records) as listener:
         for _ in range(listening.ASSOCIATIONS_MAX + 5):
             socket.create_connection(("127.0.0.1", listener.port)).close()
-        time.sleep(1)
+        wait_until(lambda: not listener._entity.active_associations)
         assert echo(listener.port) == 0
 
 
@@ -124,7 +124,7 @@ def test_a_large_command_is_cut_off_before_it_is_read(records, caplog):
         fragment = bytes([1, listening._IS_COMMAND | 2]) + elements
         item = struct.pack(">I", len(fragment)) + fragment
         association.dul.socket.socket.sendall(b"\x04\x00" + struct.pack(">I", len(item)) + item)
-        association.join(10)
+        association.join(60)
         assert not association.is_alive()
         assert "its command is too large" in caplog.text
         assert echo(listener.port) == 0

@@ -462,7 +462,7 @@ def test_a_connection_without_a_request_is_closed(records, monkeypatch):
     app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"})).make_app()
     with server.PageServer(PageAddress(port=0), app) as running:
         port = int(running.address.rsplit(":", 1)[1].rstrip("/"))
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost:")
             assert connection.recv(1) == b""
 

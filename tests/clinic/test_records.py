@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app
+from drdeploy.clinic.intake import Destinations, StudyGrader
 from drdeploy.clinic.records import ClinicRecords, database
 from drdeploy.clinic.records.schema import METADATA
 from drdeploy.errors import AnalysisError, ClinicError, InvalidInput, StudyChanged, UnsupportedImage
@@ -83,6 +85,22 @@ def test_a_photograph_that_arrives_during_grading_makes_the_study_due_again(reco
     assert grade(records)
     (listed,) = records.list_studies()
     assert listed["deliveries"] == {"queued": 4}  # two photographs, a report and a bundle
+
+
+def test_after_a_start_a_study_waits_for_the_rest_that_the_camera_could_not_send(records):
+    add(records)
+    with records._engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET last_received_s = last_received_s - 3600"))
+    (study,) = records.list_due_studies(time.time() - 600)
+    grader = StudyGrader(records, None, None, Destinations(), quiet_s=600)
+    assert grader.list_due_studies() == []
+    add(records, b"second", number="2")
+    grader._began_s -= 3600
+    assert grader.list_due_studies() == []  # the second photograph is new
+    with records._engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET last_received_s = last_received_s - 3600"))
+    assert [len(one.photographs) for one in grader.list_due_studies()] == [2]
+    assert len(study.photographs) == 1
 
 
 def test_a_study_on_which_the_program_dies_comes_last_and_is_left_alone_after_five_times(records):
@@ -334,6 +352,24 @@ def test_a_program_whose_connection_broke_does_not_grade_while_another_does(post
         connection.execute(METADATA.tables["photograph_folders"].delete())
     for one in (first, mine, other):
         (one.release if one is first else one.close)()
+
+
+def test_a_server_that_is_silent_does_not_keep_a_program_from_ending(postgres, tmp_path):
+    opened = ClinicRecords.open(
+        tmp_path / "records", names=PhotographNames(b"k" * 32), database=postgres
+    )
+    lock = opened.make_grading_lock()
+    assert lock.acquire()
+    with lock._lock._one_at_a_time:  # `keep` waits for the server's answer
+        ending = threading.Thread(target=lock.release, daemon=True)
+        ending.start()
+        ending.join(60)
+        assert not ending.is_alive()
+    lock.release()
+    assert not lock.is_taken()
+    with opened._engine.begin() as connection:
+        connection.execute(METADATA.tables["photograph_folders"].delete())
+    opened.close()
 
 
 def test_records_whose_photographs_lie_in_another_folder_are_refused(records, tmp_path):

@@ -156,7 +156,10 @@ class StudyGrader:
     def give_back_attempts(self) -> None:
         """Take back the attempts in progress: they did not end the program, which ends anyway."""
         for study in list(self._in_progress.values()):
-            self._records.take_back_grading_attempt(study)
+            try:
+                self._records.take_back_grading_attempt(study)
+            except Exception as error:  # noqa: BLE001 - the program ends, and the attempt counts
+                _log.error("%s: its attempt counts: %s", study.name, type(error).__name__)
 
     def _grade_and_record(self, study: WaitingStudy) -> bool:
         graded = self._grade_photographs(study)

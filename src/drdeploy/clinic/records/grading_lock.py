@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _ATTEMPTS, _PAUSE_S = 3, 0.05
+_RELEASE_S = 1.0
 _KEY = 7_238_912
 """Key of the advisory lock of PostgreSQL; the migrations use the next key."""
 
@@ -168,9 +169,15 @@ class _AdvisoryLock:
             return bool(connection.execute(held, {"key": _KEY}).scalar_one())
 
     def release(self) -> None:
-        with self._one_at_a_time:
+        # A server that fell silent holds up `keep`, but not the end of the program, which closes
+        # the connection anyway.
+        if not self._one_at_a_time.acquire(timeout=_RELEASE_S):
+            return
+        try:
             self._is_wanted = False
             self._close_connection()
+        finally:
+            self._one_at_a_time.release()
 
     def _close_connection(self) -> None:
         if self._connection is not None:
