@@ -18,7 +18,8 @@ class EndEvent:
     """
 
     def __init__(self) -> None:
-        # Of Python's queues, the only one whose `put` may interrupt another call of itself.
+        # A SimpleQueue is Python's only queue whose `put` may be called while another `put` is
+        # interrupted.
         self._messages: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
@@ -48,10 +49,10 @@ def _set_event_at_end_of_input(over: EndEvent) -> None:
 
 
 def exit_without_waiting(status: int = 0) -> None:
-    """End the process now, though threads of libraries are still at work.
+    """End the process now, even if threads of libraries are still running.
 
-    Python waits at its end for each thread that is not a daemon: those of pynetdicom, for example,
-    wait half a minute for an archive that is silent.
+    Without this, Python waits at its end for each thread that is not a daemon. The threads of
+    pynetdicom, for example, wait half a minute for an archive that does not answer.
     """
     logging.shutdown()
     sys.stdout.flush()

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FREE_BYTES_MIN = 1024**3
-"""No photograph is stored on a disk that has less free space than this.
+"""No photograph is stored on a disk with less free space than this number of bytes.
 
-The database, its log and what other programs write need some of the disk, too.
+The database, its log and other programs need space on the disk, too.
 """
 
 
 def is_disk_full(folder: Path) -> bool:
-    """Return whether the disk of a folder has less free space than photographs must leave."""
+    """Return whether the disk of a folder has too little free space to store another photograph."""
     return shutil.disk_usage(folder).free < FREE_BYTES_MIN

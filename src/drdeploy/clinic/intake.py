@@ -45,7 +45,7 @@ _log = logging.getLogger("drdeploy.clinic")
 
 @dataclass(frozen=True)
 class Destinations:
-    """Where photographs and results are sent; an empty address gets nothing.
+    """The addresses to which photographs and results are sent; nothing is sent to an empty address.
 
     Attributes:
         stow: Base address of an archive's DICOMweb service; it gets photographs and results.
@@ -98,7 +98,7 @@ class StudyGrader:
         Args:
             records: The clinic's records.
             service: Grades photographs.
-            rules: Decide the outcome of a patient.
+            rules: The rules that decide the outcome of a patient.
             destinations: Where the results are sent.
             quiet_s: Seconds after a study's last photograph until the study is graded.
             may_grade: Returns whether no other program grades the studies of these records.
@@ -150,11 +150,11 @@ class StudyGrader:
         return False
 
     def stop(self) -> None:
-        """Begin to grade no further study."""
+        """From now on, begin to grade no study."""
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
-        """Take back the attempts in progress: they did not end the program, which ends anyway."""
+        """Uncount the grading attempts in progress: the program ends for another reason."""
         for study in list(self._in_progress.values()):
             try:
                 self._records.take_back_grading_attempt(study)
@@ -216,7 +216,7 @@ class ResultSender:
         self._is_over = threading.Event()
 
     def stop(self) -> None:
-        """Begin to send nothing more; queued results are sent when a program starts again."""
+        """From now on, send nothing; queued results are sent when a program starts again."""
         self._is_over.set()
 
     def send_due_deliveries(self) -> int:
@@ -312,7 +312,7 @@ class BackgroundLoop:
 
 
 class BackgroundWork:
-    """Grades and sends in the background, each in a thread of its own, until it is stopped."""
+    """Grades studies in one background thread and sends results in another, until it is stopped."""
 
     def __init__(
         self,
@@ -337,7 +337,8 @@ class BackgroundWork:
         self._loops = [
             self._grading,
             BackgroundLoop("sending", sender.send_due_deliveries),
-            # The others may wait long for an endpoint or an archive.
+            # This loop has its own thread, because the other two may wait long for an endpoint or
+            # an archive.
             BackgroundLoop("keeping the grading lock", lock.keep),
         ]
 
@@ -351,15 +352,16 @@ class BackgroundWork:
         self._grading.wake()
 
     def begin_to_stop(self) -> None:
-        """Let nothing further begin."""
+        """From now on, grade and send nothing new; work in progress continues."""
         self._grader.stop()
         self._sender.stop()
 
     def stop(self, timeout_s: float) -> bool:
         """End the threads, and wait at most ``timeout_s`` for the work in progress.
 
-        What takes longer, for example a silent archive, is given up. Every step is in the records,
-        so that the next program grades or sends it again, and the archive has nothing twice.
+        Work that takes longer, for example because an archive does not answer, is given up. Every
+        step is in the records, so that the next program grades or sends the rest, and the archive
+        gets nothing twice.
 
         Returns:
             Whether all threads have ended.

@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 _ON_DEMAND = {
-    "archive": ("ArchiveLimits", "iterate_archive_members"),
+    "tar_archive": ("ArchiveLimits", "iterate_archive_members"),
     "extraction": (
         "ArchiveContents",
         "extract_archive",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 4096
-"""Every content begins at a multiple of this, so that its blocks hold nothing else and its space
-can be given back: file systems give back whole blocks only."""
+"""Every content begins at a multiple of this number of bytes. Its blocks then hold no other
+content, so that they can be freed: file systems free only whole blocks."""
 PUNCH_HOLE = 0x03
 """``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
 
@@ -29,10 +29,10 @@ _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 class ContentFile:
     """A file without a name that holds many contents.
 
-    One file for all of them, because 50,000 open files are more than a process may have.  It has no
-    name, so that the kernel removes it when the process ends, however it ends.  It grows at its end
-    only; the space of a content that nobody refers to becomes a hole in it, which takes no space on
-    the disk.
+    All contents share one file, because a process may not have 50,000 open files. The file has no
+    name, so that the kernel removes it when the process ends or is killed. New contents are written
+    at the end of the file. When no object refers to a content any more, its part of the file
+    becomes a hole, which takes no space on the disk.
 
     Args:
         folder: The folder whose file system holds the file.
@@ -44,7 +44,7 @@ class ContentFile:
         self._end = 0
 
     def store(self, data: bytes) -> StoredContent:
-        """Write a content, and return it; its space is freed with the returned object.
+        """Write a content to the end of the file; its space is freed with the returned reference.
 
         Raises:
             OSError: The disk is full, for example.
@@ -66,12 +66,12 @@ class ContentFile:
 class StoredContent:
     """A content in a :class:`ContentFile`, which does not change.
 
-    Whoever reads it can read it to its end, even if the object that it was the content of has been
-    overwritten or deleted meanwhile.
+    A reader can read the content to its end, even if its object is overwritten or deleted
+    meanwhile.
 
     Attributes:
-        offset: Where it begins in the file.
-        length: How many bytes it has.
+        offset: The byte of the file at which the content begins.
+        length: The number of its bytes.
     """
 
     __slots__ = ("_file", "length", "offset")
@@ -108,8 +108,8 @@ class StoredContent:
 
 
 def _punch_hole(file: int, offset: int, length: int) -> None:
-    """Give the space of a part of a file back, if the file system can (ext4, XFS, Btrfs, tmpfs).
+    """Free the disk space of a part of a file, if the file system supports it.
 
-    If it cannot, the space is free when the process ends.
+    ext4, XFS, Btrfs and tmpfs support it. Elsewhere, the space is freed when the process ends.
     """
     _fallocate(file, PUNCH_HOLE, offset, length)

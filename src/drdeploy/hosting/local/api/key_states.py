@@ -1,9 +1,9 @@
 """Refuse requests for a KMS key whose state does not allow them.
 
-moto stores the state of a key and overlooks it: it encrypts with a key that is disabled or will be
-deleted, and enables a key whose deletion is scheduled. The states and the messages are in the
-developer guide of KMS ("Key states of AWS KMS keys"). Which operations need an enabled key is in
-botocore's model: they have the error ``DisabledException``.
+moto stores the state of a key, but does not check it: moto encrypts with a key that is disabled or
+will be deleted, and enables a key whose deletion is scheduled. The states and the messages are in
+the developer guide of KMS ("Key states of AWS KMS keys"). Which operations need an enabled key is
+in botocore's model: they have the error ``DisabledException``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ALLOWED_BEFORE_DELETION = frozenset(
         *("ListKeyRotations", "PutKeyPolicy", "RetireGrant", "RevokeGrant", CANCEL_DELETION),
     }
 )
-"""Operations that have ``KMSInvalidStateException``, and work for a key whose deletion is
-scheduled."""
+"""Operations that work for a key whose deletion is scheduled, although they have the error
+``KMSInvalidStateException``."""
 
 
 CHANGES_OF_STATE = ("cancel_key_deletion", "disable_key", "enable_key", "schedule_key_deletion")
@@ -47,7 +47,8 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
 
     Args:
         operation: The name of an operation of KMS, for example ``Encrypt``.
-        keys: The keys that the request names, or that encrypted what shall be decrypted.
+        keys: The keys that the request names, or with which the ciphertext in the request was
+            encrypted.
 
     Raises:
         ApiError: ``DisabledException`` or ``KMSInvalidStateException``, as in KMS.
@@ -63,7 +64,7 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
 
 
 def install_operations() -> None:
-    """Make moto change the state of a key by its ARN too; it fails for all but the key's id."""
+    """Make moto accept the ARN of a key, and not only its id, in requests that change its state."""
     from moto.kms.models import KmsBackend
 
     def accept_arn(change: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,7 +78,7 @@ def install_operations() -> None:
 
 @cache
 def _list_operations_with(error: str) -> frozenset[str]:
-    """Return the names of the operations that have an error, and do not work in spite of it."""
+    """Return the operations that fail with this error if the key's state does not allow them."""
     model = load_service_model("kms")
     return frozenset(
         name

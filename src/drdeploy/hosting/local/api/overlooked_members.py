@@ -1,4 +1,4 @@
-"""Refuse the members of requests that moto overlooks, in the services of which moto answers all.
+"""Refuse members that moto overlooks, in the services whose requests only moto answers.
 
 For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling there are tables of served
 members. In the other services moto reads most members, and reports success for the rest: a dry run
@@ -105,7 +105,8 @@ REMEDIES: Mapping[str, str] = {
         "iam:SimulateCustomPolicy"
     )
 }
-"""What to do instead, by the signing name of the service, if it is more than to leave it out."""
+"""A remedy for services where leaving the member out is not the whole remedy, by the signing name
+of the service."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
 """Members that name an account, and have no effect if it is the service's only account."""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
@@ -144,7 +145,7 @@ def _refuse_overlooked_headers(request: ServiceRequest) -> None:
 def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
     """Return the members of a request that would have an effect.
 
-    They stand in the query string, in a form, or in a JSON document.
+    The members are in the query string, in a form, or in a JSON document.
     """
     form = parse_qs(read_form(request))
     members = {name.partition(".")[0]: values[-1] for name, values in form.items()}

@@ -1,8 +1,9 @@
-"""Keep the objects of moto's S3 in a file, and only what describes them in memory.
+"""Keep the contents of the objects of moto's S3 in a file, and only their metadata in memory.
 
-moto keeps the content of every object in memory, or, of a large one, in an open file of its own.
-It also keeps whatever it ever made, so that nothing is freed that is overwritten or deleted.  A
-Batch Transform job of 50,000 photographs would need 280 MB for the answers alone.
+moto keeps the content of every small object in memory, and of every large object in an open file.
+It also keeps a list of all objects it ever made, so that an object that is overwritten or deleted
+is never freed. The answers of a Batch Transform job with 50,000 photographs would need 280 MB of
+memory.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
 
 
 STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
-"""The states of an object that is restored from an archive, which moto repeats for each object."""
+"""The states through which an object passes when it is restored from an archive. They are the same
+for all objects, but moto makes a new list for each object."""
 SHARED_MAX = 1024
-"""How many kinds of metadata are shared."""
+"""The number of different sets of metadata that are kept to be shared by objects."""
 
 
 class ObjectMetadata(MutableMapping[str, str]):
     """The metadata of an object; names are looked up regardless of case.
 
-    Most objects have the same as others, such as a content type only.  They share one tuple, where
-    moto has two dictionaries and new strings for each object, 0.4 kB.
+    Most objects have the same metadata as many others, for example only a content type. Such
+    objects share one tuple here. moto makes two dictionaries and new strings for each object, which
+    take 0.4 kB.
     """
 
     __slots__ = ("_pairs",)
@@ -62,28 +65,29 @@ class ObjectMetadata(MutableMapping[str, str]):
 
 @lru_cache(SHARED_MAX)
 def _share(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return the first of equal tuples."""
+    """Return an equal tuple that an earlier call returned, if any, to save memory."""
     return pairs
 
 
 def install_stored_objects() -> None:
-    """Let moto's S3 make objects whose content is in a file."""
+    """Make moto's S3 keep the content of its objects in a file."""
     from moto.core.common_models import BaseModel
     from moto.s3 import models
 
-    # moto lists all that it ever made, for a page that the service does not have.
+    # moto keeps a list of all objects it ever made, for a web page that the service does not have.
     BaseModel.__new__ = lambda cls, *_, **__: object.__new__(cls)  # type: ignore[method-assign]
-    # One list of rights for all objects that have the same; moto replaces lists, never changes one.
+    # Objects with the same rights share one list. This is safe, because moto replaces a list and
+    # never changes it.
     vars(models)["get_canned_acl"] = cache(models.get_canned_acl)
     vars(models)["FakeKey"] = make_object_class(models.FakeKey)
     _compute_checksums_of_copies(models.S3Backend)
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """Give the copy of an upload in parts the checksum of its content.
+    """Make the copy of a multipart upload have the checksum of its content.
 
-    moto gives it the checksum of the parts' checksums, which every client refuses as wrong: a copy
-    has no parts (Amazon S3 user guide, "Checking object integrity").
+    moto gives the copy the checksum of the parts' checksums. Clients refuse that checksum as wrong,
+    because a copy has no parts (Amazon S3 user guide, "Checking object integrity").
     """
     from moto.s3.utils import compute_checksum
 
@@ -101,7 +105,7 @@ def _compute_checksums_of_copies(backend: Any) -> None:
 
 
 class ContentInFile:
-    """What an object of moto's S3 does differently if its content is in a file.
+    """The methods of an object of moto's S3 that change because its content is in a file.
 
     Attributes:
         contents: The file of all contents.
@@ -111,7 +115,7 @@ class ContentInFile:
     _content: StoredContent
     _etag: str | None
 
-    # What moto makes for each object, and which all can share or do without.
+    # moto makes these for each object. All objects can share them or do without them.
     _value_buffer = property(lambda _: None, lambda *_: None)
     _transitions = property(lambda _: STATES, lambda *_: None)
     lock = property(lambda _: None, lambda *_: None)
@@ -140,7 +144,7 @@ class ContentInFile:
 
     @property
     def etag(self) -> str:
-        """The digest of the content, or what an upload in parts has for one, in quotes."""
+        """The content's MD5 digest, or moto's tag of a multipart upload, in quotes."""
         if self._etag is None:
             digest = md5(usedforsecurity=False)
             for chunk in self._content.read_chunks():
@@ -151,13 +155,14 @@ class ContentInFile:
     def dispose(self, garbage: bool = False) -> None:
         """Note that moto has overwritten or deleted the object.
 
-        Its content is freed with the last reference to it.  moto closes it, also for those who
-        still read it, and with it the parts of an upload to which a copy refers.
+        The content is freed when nothing refers to it any more. moto's own method closes the
+        content at once, even while a client reads it, and closes parts of an upload that a copy
+        still needs.
         """
         self.disposed = not garbage
 
     def __del__(self) -> None:
-        """Replace moto's, which warns of an object that was not closed."""
+        """Do nothing, unlike moto's method, which warns that the object was not closed."""
 
 
 def make_object_class(base: Any) -> Any:

@@ -115,8 +115,9 @@ def refuse_unserved_action(
         is_race = isinstance(err, RuntimeError) and not isinstance(err, RecursionError)
         if is_race or not _is_raised_in_moto(err):
             raise
-        # moto looks up what it was not given, and converts what is no number. AWS refuses such
-        # values, and a client would repeat a request that is answered with status 500.
+        # moto fails to look up values that are missing, and to convert texts that are no numbers.
+        # AWS refuses such values, and a client would repeat a request that is answered with status
+        # 500.
         action = f"{name_action(request)} of {name}"
         # The message may quote a value of the request, which has up to 16 MiB.
         reason = escape_control_characters(f"{type(err).__name__}: {err}"[:REASON_CHARACTERS])
@@ -127,7 +128,8 @@ def refuse_unserved_action(
             f"({reason})."
         ) from err
     headers = {header.lower(): value for header, value in answered.header_items()}
-    # Flask has a web page for a path that no action has.  S3 keeps objects that are web pages.
+    # Flask answers with a web page if a path belongs to no action. In S3, a web page may be an
+    # object.
     body = answered.body if isinstance(answered.body, bytes) else b"..."
     is_page = headers.get("content-type", "").startswith("text/html")
     if (
