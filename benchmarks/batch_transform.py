@@ -38,7 +38,7 @@ from harness.page import Page, Target, rounded
 
 PHOTOGRAPHS = {False: 50_000, True: 2_000}
 """The number of photographs, by whether the run is quick."""
-SMOKE_PHOTOGRAPHS = 150
+SMOKE_PHOTOGRAPHS = 400  # some seconds of work, in which even a busy machine takes a sample
 BUCKET = "eyes"
 UPLOADS_AT_ONCE = 4
 SAMPLES = 200

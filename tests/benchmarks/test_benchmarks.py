@@ -23,7 +23,7 @@ WRITES = {
     "server_overhead": ([], {"way", "whole_ms", "model_ms"}),
     "soak": ([], {"phase", "at_s", "memory_mb"}),
     "batch_transform": ([], {"at_s", "photographs", "service_mb", "instance_mb"}),
-    "asynchronous_queue": ([], {"at_s", "backlog_metric", "without_result", "instances"}),
+    "asynchronous_queue": ([], {"at_s", "backlog_metric", "without_result_after", "instances"}),
     "idle_endpoints": ([], {"source", "endpoints", "service_percent", "total_percent"}),
     "archive": (["--only", "rates", "kills"], {"part", "way", "round", "value"}),
     "clinic": ([], {"at_s", "sent", "graded", "memory_mb", "page_memory_mb", "answer_s"}),

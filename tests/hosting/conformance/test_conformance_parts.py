@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ from drdeploy.hosting.conformance import (
     select_clauses_by_id,
     stopping,
 )
+from drdeploy.hosting.conformance.broken_model import _watch_until_end_or_ready
 from drdeploy.hosting.conformance.client import ProbeAnswer, send_request_and_read_answer
 from drdeploy.hosting.conformance.conditions import (
     ConditionedStarts,
@@ -434,3 +436,11 @@ def test_what_a_busy_server_fails_once_after_sigterm_is_not_counted(
     )
     assert found == outcomes
     assert next(stops, None) is None
+
+
+def test_a_container_that_a_slow_engine_started_late_is_watched_all_the_same():
+    running = SimpleNamespace(read_logs=lambda: "listens", remove=lambda: None)
+    container = SimpleNamespace(exit_state=lambda: None, send_ping=answered, running=running)
+    began = time.monotonic() - 100  # when the engine was asked for it
+    start = _watch_until_end_or_ready(container, began, timeout_s=60)
+    assert start.ready_s >= 100

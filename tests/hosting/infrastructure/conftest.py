@@ -28,7 +28,7 @@ def home():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
         yield home
-    shutil.rmtree(home)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
