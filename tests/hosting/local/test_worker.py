@@ -20,6 +20,23 @@ from drdeploy.hosting.local.endpoints.worker import find_telling_line
             'WorkerStop: stopped unexpectedly\nINFO: "GET /ping HTTP/1.1" 404 Not Found\nFinished',
             "WorkerStop: stopped unexpectedly",
         ),
+        # The program that starts others says last that one of them failed.
+        (
+            (
+                "Starting\nln: failed to create link 'a.log': Permission denied\n"
+                "Traceback (most recent call last):\n    raise CalledProcessError(retcode, cmd)\n"
+                "subprocess.CalledProcessError: 'ln' returned non-zero exit status 1."
+            ),
+            "ln: failed to create link 'a.log': Permission denied",
+        ),
+        (
+            (
+                "ModuleNotFoundError: no x\n[INFO] Worker exiting\n"
+                "gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>"
+            ),
+            "ModuleNotFoundError: no x",
+        ),
+        ("CalledProcessError: 'ln' failed", "CalledProcessError: 'ln' failed"),
     ],
 )
 def test_the_reason_is_the_last_line_that_tells_one(log, line):

@@ -39,6 +39,11 @@ _TROUBLE = re.compile(
     r"|emerg|fatal|unexpected",
     re.IGNORECASE,
 )
+_SECOND_HAND = re.compile(
+    r"CalledProcessError|non-zero exit status|Worker failed to boot|HaltServer"
+)
+"""A line which says only that another program or process failed, whose own line stands before."""
+_OF_TRACEBACK = re.compile(r"\s|Traceback \(most recent call last\)")
 _PING_IN_LOG = re.compile(r"GET /ping\b")
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -148,14 +153,20 @@ def find_telling_line(log: str) -> str:
 
     The last line may only be a bracket that closes a quoted traceback, or say that the server has
     shut down.  The last line with a word like "error" is preferred to it.  A line about a ping says
-    only that the server was not ready yet.
+    only that the server was not ready yet.  If the line only reports the failure of another
+    program, such as ``ln`` in the ``serve`` of AWS's samples, that program's own line is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
     ]
-    return next(
-        (line for line in reversed(lines) if _TROUBLE.search(line)), lines[-1] if lines else ""
-    )
+    troubles = [line for line in lines if _TROUBLE.search(line)]
+    if not troubles:
+        return lines[-1] if lines else ""
+    first_hand = [
+        line for line in troubles if not _SECOND_HAND.search(line) and not _OF_TRACEBACK.match(line)
+    ]
+    is_second_hand = _SECOND_HAND.search(troubles[-1]) is not None
+    return first_hand[-1] if is_second_hand and first_hand else troubles[-1]
 
 
 def _ping_and_read_status_bytes(instance: Instance, deadline: float, clock: Clock) -> bytes:
