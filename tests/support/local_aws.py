@@ -18,6 +18,8 @@ from botocore.config import Config
 from waiting import until
 
 FAKE_SERVER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_server.py")))
+SETTLED_WITHIN_S = 300
+"""An endpoint whose container starts on a busy machine takes a minute."""
 ROLE = "arn:aws:iam::123456789012:role/drdeploy"
 
 
@@ -103,7 +105,7 @@ class Aws:
         return self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
 
     def wait(self, name: str, status: str = "InService") -> None:
-        waiter = {"Delay": 0.1, "MaxAttempts": 900}
+        waiter = {"Delay": 0.1, "MaxAttempts": 10 * SETTLED_WITHIN_S}
         if status == "InService":
             self.sagemaker.get_waiter("endpoint_in_service").wait(
                 EndpointName=name, WaiterConfig=waiter
@@ -113,7 +115,8 @@ class Aws:
                 EndpointName=name, WaiterConfig=waiter
             )
         else:
-            until(lambda: self.status(name) == status)
+            until(lambda: self.status(name) not in {"Creating", "Updating"}, SETTLED_WITHIN_S)
+            assert self.status(name) == status
 
     def failure_reason(self, name: str) -> str:
         return self.sagemaker.describe_endpoint(EndpointName=name)["FailureReason"]

@@ -55,6 +55,20 @@ def test_a_server_that_logs_no_refusal_costs_one_second():
     assert server.now_s == 1.0
 
 
+def test_a_server_whose_log_takes_long_to_read_is_looked_at_often_enough():
+    """A busy engine took so long for a log that there was time for a single look."""
+    server = Server([(at, DENIED) for at in range(100)])
+    read_log = server.read_log
+
+    def read_log_slowly():
+        server.pass_time(8.0)
+        return read_log()
+
+    server.read_log = read_log_slowly
+    with pytest.raises(StartFailed, match="fails again and again"):
+        refuse_restart_loop(server, server.clock)
+
+
 def test_a_long_line_is_cut():
     server = Server([(at, f"{DENIED} {'f' * 100_000}") for at in range(9)])
     with pytest.raises(StartFailed) as failed:

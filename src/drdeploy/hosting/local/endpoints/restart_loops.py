@@ -28,6 +28,8 @@ WATCH_S = 10.0
 """Seconds for which a server is watched after it has logged a refusal.  multi-model-server waits 1,
 1, 2, 3, 5 … s before it starts a worker again."""
 LOOK_AGAIN_S = 0.5
+LOOKS_AT_LEAST = 4
+"""How often the log is read, also if a busy engine takes so long that the time is over before."""
 RETURNS = 2
 """How often a line must return after ``SETTLE_S``."""
 _REFUSAL = re.compile(
@@ -55,7 +57,9 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
     deadline = clock.monotonic() + WATCH_S
     before = _count_log_lines_of_refusals(instance)
     returns: Counter[str] = Counter()
-    while before and clock.monotonic() < deadline:
+    looks = 0
+    while before and (clock.monotonic() < deadline or looks < LOOKS_AT_LEAST):
+        looks += 1
         clock.sleep(LOOK_AGAIN_S)
         now = _count_log_lines_of_refusals(instance)
         returns.update(text for text in now if now[text] > before[text])
