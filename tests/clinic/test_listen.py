@@ -26,8 +26,10 @@ from pydicom import dcmread, uid
 from drdeploy.clinic.records import ClinicRecords
 from drdeploy.photograph_names import PhotographNames
 
-STORESCU = shutil.which("storescu", path="/usr/bin:/usr/local/bin") or ""
-"""Of dcmtk: pynetdicom has a program of the same name, in the environment of the tests."""
+STORESCU, FINDSCU = (
+    shutil.which(name, path="/usr/bin:/usr/local/bin") or "" for name in ("storescu", "findscu")
+)
+"""Of dcmtk: pynetdicom has programs of the same names, in the environment of the tests."""
 
 WORST = EYE.with_name("IDRiD_001_grade4.jpg")
 
@@ -107,7 +109,22 @@ def has_arrived(study):
 
 @pytest.fixture(scope="module", autouse=True)
 def dcmtk():
-    require(bool(STORESCU and shutil.which("dsrdump")), "dcmtk (Debian's package dcmtk)")
+    require(
+        bool(STORESCU and FINDSCU and shutil.which("dsrdump")), "dcmtk (Debian's package dcmtk)"
+    )
+
+
+def list_series(archive, study):
+    """The modalities that a workstation finds in a study."""
+    title, _, address = archive.peer.partition("@")
+    keys = ("QueryRetrieveLevel=SERIES", f"StudyInstanceUID={study}", "Modality")
+    asked = subprocess.run(
+        [FINDSCU, "-v", "-S", "-aec", title, *(word for key in keys for word in ("-k", key)),
+         *address.split(":")],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    answers = asked.stderr + asked.stdout
+    return sorted({*re.findall(r"\(0008,0060\) CS \[(\w+) *\]", answers)})
 
 
 def test_a_camera_sends_and_an_archive_gets_photographs_report_and_page(tmp_path):
@@ -123,6 +140,7 @@ def test_a_camera_sends_and_an_archive_gets_photographs_report_and_page(tmp_path
                 (found,) = wait_for(records, 1, has_arrived)
         kinds = archive.list_classes(study)
         assert {kind: len(one) for kind, one in kinds.items()} == {"OP": 2, "SR": 1, "DOC": 1}
+        assert list_series(archive, study) == ["DOC", "OP", "SR"]
         report = kinds["SR"][0]
         (number,) = [
             one

@@ -67,7 +67,7 @@ def run_orthanc(folder: Path, port: int = 0) -> Iterator[Archive]:
     port, dicom_port = port or find_free_port(), find_free_port()
     options = {
         "HttpPort": port, "DicomPort": dicom_port, "DicomAet": "ORTHANC", "Plugins": [str(PLUGIN)],
-        "DicomAlwaysAllowStore": True, "DicomCheckCalledAet": True,
+        "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True, "DicomCheckCalledAet": True,
         "StorageDirectory": str(folder), "IndexDirectory": str(folder),
         "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
     }  # fmt: skip
