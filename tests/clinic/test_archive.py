@@ -93,6 +93,7 @@ def foreign_archive():
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             received.append(self.headers)
+            self.server.paths.append(self.path)
             status, body = self.answer
             self.send_response(status)
             self.send_header("Location", "/elsewhere")
@@ -106,6 +107,7 @@ def foreign_archive():
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.paths = Handler.paths = []
         threading.Thread(target=lambda: running.serve_forever(0.05), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/", received, Handler
         running.shutdown()
@@ -236,6 +238,43 @@ def test_what_curl_stores_is_pulled_and_graded(archive, tmp_path):
     assert graded.exit_code == 0, graded.output
     (found,) = json.loads(graded.stdout)["patients"]
     assert found["eyes"]["left"]["gradable"] == 1
+
+
+def test_a_pull_fetches_the_patients_of_a_list(archive, tmp_path):
+    sent = [photograph(StudyDate="20220505", PatientID=one) for one in ("A-1", "A-12", "B-2")]
+    assert [store_file(archive.dicomweb, one) for one in sent] == ["", "", ""]
+    listed = tmp_path / "today.txt"
+    listed.write_text("A-1\n\nB-2\nnobody\nA-1\n", "utf-8")
+    days = ["--since", "2022-05-05", "--until", "2022-05-05"]
+    done = pull(archive, tmp_path / "in", *days, "--worklist", str(listed))
+    assert done.exit_code == 0, done.output
+    found = [dcmread(file).PatientID for file in (tmp_path / "in").iterdir()]
+    assert sorted(found) == ["A-1", "B-2"]
+
+
+def test_a_space_is_asked_for_as_archives_read_it(foreign_archive):
+    url, _, handler = foreign_archive
+    handler.answer = (204, b"")
+    query = retrieval.PhotographQuery(station="NORTH WING", patient="A 1")
+    assert list(retrieval.list_archived_files(url, query)) == []
+    assert "StationName=NORTH%20WING&PatientID=A%201" in handler.paths[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"1\n*\n", "Line 2 is not the number"), (b"A?\n", "Line 1 is not the number"),
+        (b"7" * 65, "Line 1 is not the number"), (b"\n \n", "is empty"), (b"\xff", "be read"),
+    ],
+)  # fmt: skip
+def test_a_list_of_patients_that_would_ask_for_others_is_refused(content, reason, tmp_path):
+    listed = tmp_path / "today.txt"
+    listed.write_bytes(content)
+    done = CliRunner().invoke(
+        app, ["pull", "http://127.0.0.1:9", str(tmp_path / "in"), "--worklist", str(listed)]
+    )
+    assert isinstance(done.exception, InvalidInput)
+    assert reason in str(done.exception)
 
 
 def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_put_there(

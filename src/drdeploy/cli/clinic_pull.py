@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,13 @@ def pull(
     station: Annotated[
         str, typer.Option(help="Station name of the camera; by default, every camera.")
     ] = "",
+    worklist: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="File with a patient's number in each line: only these patients' photographs.",
+        ),
+    ] = None,
     modality: Annotated[
         str, typer.Option(help="Modality of the series: OP is ophthalmic photography.")
     ] = "OP",
@@ -72,7 +80,7 @@ def pull(
     GiB of free space. Files are named by a hash. The exit status is 1 if a file cannot be fetched
     or put into the records, or if the archive has more files than the limit.
     """
-    from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files
+    from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files, read_patients
     from drdeploy.clinic.server import check_server_url
 
     if records is None:
@@ -88,9 +96,12 @@ def pull(
         station=station,
         modality=modality,
     )
+    patients = [""] if worklist is None else read_patients(worklist)
     folder.mkdir(parents=True, exist_ok=True)
     delete_abandoned_temporary_files(folder)
-    found = list(islice(list_archived_files(url, query), limit + 1))
+    # Without a list, the empty number stands for every patient.
+    listed = (list_archived_files(url, replace(query, patient=one)) for one in patients)
+    found = list(islice(chain.from_iterable(listed), limit + 1))
     opened = None if records is None else _open_records(records, database)
     fetched = there = failures = new = 0
     with Progress(console=err, transient=True) as progress:

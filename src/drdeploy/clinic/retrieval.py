@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from drdeploy.clinic.dicomweb_storage import describe_refusal, make_authorization
 from drdeploy.clinic.server import exchange, hide_path
-from drdeploy.errors import ClinicError
+from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.grader.fundus.formats.foreign import is_dicom
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
@@ -17,6 +17,7 @@ from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
+    from pathlib import Path
 
 ENTRIES_PER_PAGE = 100
 ENTRIES_MAX = 100_000
@@ -24,6 +25,7 @@ ENTRIES_MAX = 100_000
 may never end its list."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_PATIENT_CHARACTERS_MAX = 64
 _ENVELOPE_BYTES = 64 * 1024
 """The most bytes that an answer may have around the file: headers and separators of the parts."""
 
@@ -36,12 +38,14 @@ class PhotographQuery:
         first: The first day of the studies; None for all days until ``last``.
         last: The last day of the studies; None for all days since ``first``.
         station: The name of the camera (Station Name); empty for all cameras.
+        patient: The patient's number (Patient ID); empty for all patients.
         modality: The modality of the series.
     """
 
     first: date | None = None
     last: date | None = None
     station: str = ""
+    patient: str = field(default="", repr=False)
     modality: str = "OP"
 
     def make_parameters(self) -> dict[str, str]:
@@ -52,6 +56,8 @@ class PhotographQuery:
             parameters["StudyDate"] = "-".join(ends)
         if self.station:
             parameters["StationName"] = self.station
+        if self.patient:
+            parameters["PatientID"] = self.patient
         return parameters
 
 
@@ -67,6 +73,31 @@ class ArchivedFile:
     def file_name(self) -> str:
         """Name of the file on this machine, without an identifier of the patient."""
         return f"{sha256_of_bytes(self.instance.encode())[:32]}.dcm"
+
+
+def read_patients(file: Path) -> list[str]:
+    """Return the patients' numbers in a file with a number in each line, each once.
+
+    Raises:
+        InvalidInput: The file cannot be read, has no number, or has what is no number.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise InvalidInput("The list of patients cannot be read", where=str(file)) from error
+    for number, line in enumerate(lines, 1):
+        # An archive takes * and ? for any characters, and would answer with other patients.
+        if len(line) > _PATIENT_CHARACTERS_MAX or not line.isprintable() or {*line} & {*"*?\\"}:
+            raise InvalidInput(
+                f"Line {number} is not the number of a patient",
+                where=str(file),
+                remedy=f"Write one number in each line, with at most {_PATIENT_CHARACTERS_MAX} "
+                "printable characters, and no *, ? or backslash",
+            )
+    patients = list(dict.fromkeys(filter(None, lines)))
+    if not patients:
+        raise InvalidInput("The list of patients is empty", where=str(file))
+    return patients
 
 
 def list_archived_files(url: str, query: PhotographQuery) -> Iterator[ArchivedFile]:
@@ -131,7 +162,9 @@ def _list_entries(url: str, parameters: dict[str, str], tag: str) -> Iterator[di
     known: set[str] = set()
     while True:
         page = {"limit": str(ENTRIES_PER_PAGE), "offset": str(len(known))}
-        entries = _ask_for_entries(f"{url}?{urlencode(parameters | page)}", url)
+        # A space as %20: + stands for a space only in forms of HTML (RFC 3986, 2.1).
+        asked = urlencode(parameters | page, quote_via=quote)
+        entries = _ask_for_entries(f"{url}?{asked}", url)
         fresh = {_read_and_check_uid(url, entry, tag): entry for entry in entries}
         fresh = {
             identifier: entry for identifier, entry in fresh.items() if identifier not in known
