@@ -186,3 +186,20 @@ def test_nothing_of_the_objects_is_left_in_the_folder_of_services(aws, bucket, h
         for path in Path(home).rglob("*")
         if path.is_file() and b"findable" in path.read_bytes()
     ]
+
+
+def test_the_versions_of_objects_are_listed_and_deleted(aws, bucket):
+    enabled = {"Status": "Enabled"}
+    aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
+    for body in (b"before", b"after"):
+        aws.s3.put_object(Bucket=bucket, Key="k", Body=body)
+    versions = aws.s3.list_object_versions(Bucket=bucket)["Versions"]
+    assert [(one["Key"], one["IsLatest"], one["Size"]) for one in versions] == [
+        ("k", True, 5),
+        ("k", False, 6),
+    ]
+    old = aws.s3.get_object(Bucket=bucket, Key="k", VersionId=versions[1]["VersionId"])
+    assert old["Body"].read() == b"before"
+    named = [{"Key": "k", "VersionId": one["VersionId"]} for one in versions]
+    aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": named})
+    assert "Versions" not in aws.s3.list_object_versions(Bucket=bucket)

@@ -161,6 +161,18 @@ class ContentInFile:
         """
         self.disposed = not garbage
 
+    def __deepcopy__(self, memo: object) -> Any:
+        """Return a copy that shares the content, which is never changed.
+
+        moto copies all versions of all objects for ListObjectVersions, and marks the copies.
+        """
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))
+        for name in type(self).__slots__:  # type: ignore[attr-defined]
+            if hasattr(self, name):
+                setattr(made, name, getattr(self, name))
+        return made
+
     def __del__(self) -> None:
         """Do nothing, unlike moto's method, which warns that the object was not closed."""
 
