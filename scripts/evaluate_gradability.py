@@ -80,8 +80,8 @@ Brackets give 95 % intervals, which take the photographs of a session as one gro
   the grader was trained on.
 - *Decision changed*: the photograph is graded, and the flaw turns a referral into no referral or
   the reverse. The decision is the high-sensitivity point at grade >= 2.
-- *Lost unnoticed*: of the photographs that are referred before they are spoilt, those that are not
-  referred after, without being refused or flagged.
+- *Lost unnoticed*: the photograph was referred before it was spoilt. Afterwards it is neither
+  referred nor refused nor flagged. The share is of all photographs that were referred before.
 
 For research use. Not a medical device.
 """

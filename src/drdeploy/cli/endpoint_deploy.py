@@ -245,8 +245,8 @@ def delete_deployment(workspace: Workspace, *, others: bool = False) -> Teardown
         others: Whether to also delete the objects in the bucket that drdeploy did not upload.
 
     Returns:
-        The resources that were deleted, with the check in AWS; None if the deployment was in a
-        local service that has ended, because its resources ended with the service.
+        The deleted resources, with the check in AWS. None if the deployment was in a local service
+        that has ended, because its resources ended with it.
     """
     from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
     from drdeploy.hosting.deployment.teardown import (

@@ -77,8 +77,8 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
     """Return which two pairs of rows the interval of a median lies between.
 
     Returns:
-        The depth of the outer pair, which is how far from both ends of the sorted rows it lies; and
-        the weight of the next inner pair, with which the limits are interpolated.
+        The depth of the outer pair (its distance from both ends of the sorted rows), and the weight
+        of the next inner pair, which is used to interpolate the limits.
 
     The pair at depth 1 is the smallest and the largest row.  A depth of 0 means that even the
     smallest and the largest row enclose the median in less than 95 % of samples.

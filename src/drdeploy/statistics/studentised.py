@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 RESAMPLES = 1999
 """(RESAMPLES + 1) times each tail below is a whole number, so the limits are order statistics."""
 ROUNDING = 1e-24
-"""A squared error of a logarithm that is no larger comes from rounding: equal rows have a mean that
-may differ from them in its last bit."""
+"""A squared error of a logarithm up to this value comes from rounding: the mean of equal rows may
+differ from the rows in its last bit."""
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,8 @@ def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
 def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     """Start the processes of Ray.
 
-    ``ray.init`` would do the same, but it lets an agent choose its ports, and it gives up if the
-    agent takes more than 15 seconds to start, as happens on a busy machine.
+    ``ray.init`` would do the same, but would let an agent choose its ports. It would also give up
+    if the agent needs more than 15 seconds to start, as happens on a busy machine.
     """
     from ray._private.node import Node
     from ray._private.parameter import RayParams

@@ -41,8 +41,9 @@ SMALL_BODY_BYTES_MAX = 64 * 1024
 class RequestGuard:
     """Checks the head of every request, and adds security headers to every answer.
 
-    A page of another site can send requests to this machine. By DNS rebinding, it can even give
-    this machine a name of its own, and read the answers; so a request must name a known host.
+    A page of another site can send requests to this machine. By DNS rebinding, such a site can even
+    give this machine a name of its own, and read the answers. A request must therefore name a known
+    host.
     """
 
     def __init__(

@@ -51,7 +51,8 @@ def open_database(url: str) -> Engine:
         raise ClinicError(
             f"The database of the clinic's records cannot be used: {type(error.orig).__name__}",
             where=where,
-            remedy="Check its address, that it runs, and that its user may create tables",
+            remedy="Check that the address is right, that the database runs, and that its user may "
+            "create tables",
         ) from error
     return engine
 
@@ -113,8 +114,8 @@ def _make_sqlite_durable(engine: Engine) -> None:
 def _begin_to_write(connection: Connection) -> None:
     """Begin a transaction as soon as no other program writes.
 
-    SQLite itself sleeps up to 100 ms between two attempts: while studies are graded, each page that
-    notes who sees it would wait so long.
+    SQLite itself sleeps up to 100 ms between two attempts. While studies are graded, each page that
+    writes to the audit log would wait that long.
     """
     deadline_s = time.monotonic() + BUSY_S
     connection.exec_driver_sql("PRAGMA busy_timeout=0")

@@ -45,7 +45,7 @@ class GradingLock:
         return self._lock.acquire()
 
     def keep(self) -> bool:
-        """Return whether this program still has the lock, which it takes again if it lost it.
+        """Return whether this program has the lock; if the lock was lost, try to take it again.
 
         PostgreSQL releases the lock when the connection breaks, and another program may take it.
         """

@@ -36,8 +36,8 @@ SIGNATURES = (jpeg.SIGNATURE, png.SIGNATURE, *tiff.SIGNATURES)
 """The first bytes of files in the formats that are decoded."""
 
 REDUCTIONS = (8, 4, 2)
-"""Factors by which a JPEG can shrink while it is decoded: its inverse DCT computes 1, 2 or 4 of the
-8 pixels along a block's side."""
+"""Factors by which a JPEG can shrink while it is decoded: the inverse DCT can compute 1, 2 or 4
+instead of 8 pixels along a block's side."""
 
 # Modes whose stored values may be averaged. The mean of two palette indices is a third colour, and
 # Pillow averages the two bytes of a 16-bit sample separately.
@@ -47,9 +47,9 @@ _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _ONES, _OTHER_BITS = b"\xff\x00" * 8, b"\x6a" * 8
 """Eight bytes of one-bits in the form of compressed data, and eight bytes of mixed bits.
 
-A JPEG with one scan is decoded with one-bits in place of its end marker.  Where libjpeg finds an
-end marker in the middle of the picture, it paints the rest grey and says nothing; where the bytes
-run out, it stops.  It reads up to eight bytes ahead, and no Huffman code consists of ones alone.
+A JPEG with one scan is decoded with one-bits in place of its end marker.  If libjpeg finds an end
+marker in the middle of the picture, it paints the rest grey without an error; if the bytes end, it
+stops.  It reads up to eight bytes ahead, and no Huffman code consists of ones alone.
 """
 _END_OF_IMAGE = b"\xff\xd9"
 

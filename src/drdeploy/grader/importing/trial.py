@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.runtimes.signature import Tensor
 
 FALLING_LOGITS = (
-    "the outputs fall from the first class to the last for every image that was tried; check that "
-    "the model is not ordinal, with one output for each boundary between classes: served as "
-    "logits it would always answer the first class"
+    "the outputs fall from the first class to the last for every image that was tried; check that"
+    " the model is not ordinal, with one output for each boundary between classes: if its outputs"
+    " are read as logits, the answer is always the first class"
 )
 SizePx = tuple[int | None, int | None]
 """Height and width of a model's input; None means that the model's file states it."""

@@ -169,8 +169,8 @@ def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
     """Send a photograph without its last byte, then SIGTERM, then further requests.
 
     On a busy machine the server may not have received the upload at the signal, or may hear of the
-    signal late. So a server that loses the upload or accepts the last request is stopped once more,
-    and only what it fails both times is its fault.
+    signal late. If a server loses the upload or accepts the last request, it is therefore stopped
+    once more. Only a failure that occurs both times counts.
     """
     start = inspection.observe_once(observe_container_restart)
     if not start.is_serving:

@@ -133,9 +133,9 @@ class Engine:
     def is_local(self) -> bool:
         """Whether the engine's containers are processes of this system.
 
-        A remote engine runs containers elsewhere.  Docker Desktop, Colima and others run them in a
-        virtual machine, and the socket of an engine may be in another container: behind a socket
-        that looks local, the engine's kernel or host name is another.
+        A remote engine runs containers elsewhere.  Docker Desktop, Colima and others run containers
+        in a virtual machine, and an engine may itself run in a container. The engine behind a local
+        socket may therefore have another kernel or another host name than this machine.
         """
         return self.location.socket is not None and self._shares_kernel_with_this_machine
 
@@ -487,8 +487,8 @@ class Engine:
     def _send_credentials_with_builds(self) -> RegistryCredentials:
         """Let the SDK send the user's credentials with builds, and return them.
 
-        The SDK would ask the credential helpers itself, and a helper that is missing or that fails
-        would end every build, even one whose base image is public.
+        The SDK would call the credential helpers itself. A helper that is missing or fails would
+        then end every build, even if the base image is public.
         """
         from docker.auth import AuthConfig
 

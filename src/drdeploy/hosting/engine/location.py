@@ -127,8 +127,8 @@ class EngineLocation:
 def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[EngineLocation, ...]:
     """Return the engines to try; the first engine that answers is to be used.
 
-    There are several engines to try only if the user configured none and the default socket does
-    not exist; each of them then has one of the :data:`WELL_KNOWN_SOCKETS`.
+    Several engines are tried only if the user configured none and the default socket does not
+    exist: those of the :data:`WELL_KNOWN_SOCKETS`.
 
     Raises:
         EngineMisconfigured: The address is invalid, or the context or a certificate cannot be read.
@@ -310,7 +310,7 @@ def _make_address_error(text: str, where: str) -> EngineMisconfigured:
     return EngineMisconfigured(
         f"{text!r} is not the address of a container engine",
         where=where,
-        remedy="Give unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST; for a socket, for example "
+        remedy="Give unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST, for example "
         f"unix://{DEFAULT_SOCKET}",
     )
 

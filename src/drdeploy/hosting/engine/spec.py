@@ -63,17 +63,17 @@ class ContainerSpec:
         cpus: The CPU limit in vCPUs, for example 0.58.
         cpuset: The cores of the host that the container may use, for example ``0-1``; None is all.
         port: The port that the server listens on in the container; None publishes no port.
-        host_port: The port of 127.0.0.1, or of the engine's machine if it is another one, on which
-            ``port`` is published; None takes a free port.
+        host_port: The port on which ``port`` is published, on 127.0.0.1 or on the engine's own
+            machine; None takes a free port.
         network: The network of the container. With ``bridge``, or with the name of a network that
             :meth:`Engine.create_network` made, ``port`` is published. With ``none``, only
             :meth:`RunningContainer.connect` reaches the container. The host's network is not
             allowed, because on it a container reaches every service of this machine.
         read_only: Whether the root file system is read-only; if it is not, ``/tmp`` is a part of
             it.
-        drop_capabilities: Whether the container has no capabilities. If it has, they are the
-            engine's defaults, which an image needs if it starts as root and then changes to another
-            user.
+        drop_capabilities: Whether the container has no capabilities. If it has capabilities, they
+            are the engine's defaults. An image needs them if it starts as root and then changes to
+            another user.
         may_gain_privileges: Whether a program of the container may gain privileges, for example
             with ``sudo``.
         labels: The labels by which the container can be found again.

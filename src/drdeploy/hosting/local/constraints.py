@@ -31,8 +31,8 @@ SERVERLESS_CONCURRENCY_MAX = 1000
 (developer guide)."""
 
 INSTANCES_MAX = 100
-"""The most instances of a variant, or copies of an inference component, that the local service
-runs: each is a container with a thread of its own on this machine."""
+"""The largest number of instances of a variant, or of copies of an inference component, that the
+local service runs. Each of them is a container with its own thread on this machine."""
 
 TAGS_MAX = 50
 """The most tags of a resource (AWS General Reference, "Tagging AWS resources")."""

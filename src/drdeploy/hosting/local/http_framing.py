@@ -1,7 +1,7 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
-``http.server`` reads headers as those of an e-mail: it joins folded lines, drops the rest after a
-line that is no header, and leaves repeated headers to its user.
+``http.server`` reads headers like those of an e-mail. It joins folded lines, drops all lines after
+a line that is no header, and does not check for repeated headers.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class HeaderLines:
 def read_body_length(headers: Message, version: str) -> int | None:
     """Return the length of the body that the headers state; None if the body is chunked.
 
-    A request is refused, as by the model server, if it leaves open where its body ends or which
-    host it is for (RFC 9112, sections 3.2, 5 and 6).
+    As in the model server, a request is refused if it does not say clearly where its body ends or
+    for which host it is (RFC 9112, sections 3.2, 5 and 6).
 
     Raises:
         MalformedHttp: The headers are ambiguous.

@@ -43,8 +43,8 @@ IN_MEMORY_BYTES = 64 * MIB
 """Larger bodies, such as model archives that are uploaded to S3, are written to disk."""
 DISCARDED_BYTES = MIB
 """How many bytes of a refused body are read and discarded.  If the connection were closed at once,
-a client that is still sending would lose the answer; a client that sends more bytes than this does
-lose the answer."""
+a client that is still sending would lose the answer. A client that sends more than this number of
+bytes loses it all the same."""
 DISCARD_S = 2.0
 CONNECTIONS_MAX = 1024
 """The most connections at a time; each has a thread.  Further connections are closed at once."""
@@ -340,8 +340,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _read_framing_line(self) -> bytes:
         """Read a line that says where the body ends.
 
-        A line that is cut off at its most bytes would leave its rest to be read as the content of
-        the body, or as its end.
+        If a longer line were cut off, its rest would be read as content of the body, or as the end
+        of the body.
         """
         line = HeaderLines(self.rfile).readline(LINE_BYTES_MAX)
         if line.endswith(b"\n"):

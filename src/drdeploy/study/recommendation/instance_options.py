@@ -212,8 +212,8 @@ def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
 def keep_open_during_short_breaks(is_open: NDArray[np.bool_], start_s: float) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice its start, because its deletion
-    might not have ended when it must be created again.
+    The endpoint stays open in a break that is shorter than twice the time of its start. Otherwise
+    its deletion might not have ended when it must be created again.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.

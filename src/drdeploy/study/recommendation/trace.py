@@ -50,9 +50,8 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
         seed: The seed with which times within a minute are drawn.
 
     Raises:
-        InvalidInput: The file cannot be read, has other columns, has a value that is not valid,
-            has a minute twice, has times with and times without a time zone, or has fewer than two
-            arrivals.
+        InvalidInput: The file cannot be read, or its columns or a value are not valid. A minute
+            occurs twice, only some times have a time zone, or there are fewer than two arrivals.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,8 +1,8 @@
 """The ways in which SageMaker hosts a model, what each one lacks, and whether it can be deployed.
 
-The table :data:`WAYS` is the one place that says which ways this project can set up.  A way whose
-``deployment`` is empty is simulated and priced, but never recommended.  Of these there is one:
-HashiCorp's provider (6.x) has no resource for inference components.
+Only the table :data:`WAYS` says which ways this project can set up.  A way whose ``deployment`` is
+empty is simulated and priced, but never recommended.  Of these there is one: HashiCorp's provider
+(6.x) has no resource for inference components.
 
 The limits come from SageMaker's documentation, and each sentence about a limit names its source.
 """

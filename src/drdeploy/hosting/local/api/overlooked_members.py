@@ -1,9 +1,9 @@
 """Refuse members that moto overlooks, in the services whose requests only moto answers.
 
 For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling there are tables of served
-members. In the other services moto reads most members, and reports success for the rest: a dry run
-would be carried out, an object would not be encrypted with the caller's key, and a user would have
-no permissions boundary. A test compares these tables with moto's code and botocore's models.
+members. In the other services moto reads most members, and ignores the rest without an error: a dry
+run would be carried out, an object would not be encrypted with the caller's key, and a user would
+have no permissions boundary. A test compares these tables with moto's code and botocore's models.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ OVERLOOKED_HEADERS = frozenset(
 """The headers of S3 that moto overlooks."""
 REMEDIES: Mapping[str, str] = {
     "sts": (
-        "Leave it out: nothing here asks who is in a session, so the session may do the same "
-        "with it and without it. To test what a tag or a policy allows, use "
+        "Leave it out: the local service does not check the rights of a session, so it would have"
+        " no effect. To test what a tag or a policy allows, use "
         "iam:SimulateCustomPolicy"
     )
 }

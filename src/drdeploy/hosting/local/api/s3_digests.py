@@ -35,8 +35,8 @@ CRC32_HEADER = "x-amz-checksum-crc32"
 def refuse_wrong_digest(request: ServiceRequest) -> None:
     """Refuse a request to S3 with a body of another digest than its headers state.
 
-    The checksum of a multipart upload is one of its parts, and a body in pieces (``aws-chunked``)
-    has its checksum at its end; both are left to moto.
+    Two checksums are left to moto: that of a multipart upload, which is computed from its parts,
+        and that of a body in pieces (``aws-chunked``), which is at the end of the body.
 
     Raises:
         ApiError: The digest is another (``BadDigest``), or is no digest (``InvalidDigest``).

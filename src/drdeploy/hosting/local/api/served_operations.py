@@ -1,8 +1,8 @@
 """List the operations of five services that the local service answers, with their members.
 
-Only the tables list the served operations and members: an operation or a member that is in no table
-is refused by its name. moto would keep a member that it does not know, or an operation whose result
-nothing reads, and report success. ``docs/reference/local-service.md`` is written from the tables.
+The tables list all operations and members that are served. Any other operation or member is
+refused, and the error names it. moto alone would report success even for a member or an operation
+that has no effect. ``docs/reference/local-service.md`` is written from the tables.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Refuse the services of AWS, and their actions, that the local service does not answer.
 
-moto answers for more services than this project knows, some of them with invented values; for an
-action that it lacks, it raises an error or answers with a web page. For a refused action, a client
-gets an error of its own protocol, which names the action.
+moto answers for more services than this project supports, for some of them with invented values.
+For an action that moto does not have, it raises an error or answers with a web page. For a refused
+action, a client gets an error of its own protocol, which names the action.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
 def read_form(request: ServiceRequest) -> str:
     """Return what a request states in its query string and in the form in its body.
 
-    The whole form is read, because moto reads the whole of it: what stands behind a part that is
-    checked would be carried out unchecked.
+    The whole form is read, because moto reads the whole form too: a member behind the part that is
+    read here would be carried out without a check.
     """
     query = request.target.partition("?")[2]
     is_form = "x-www-form-urlencoded" in (request.headers.get("Content-Type") or "")

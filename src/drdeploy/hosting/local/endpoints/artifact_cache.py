@@ -36,8 +36,8 @@ class PinnedArtifact:
     Attributes:
         key: The digest of the archive, and whether its files were judged; empty for a model without
             an archive.
-        folder: The folder that the container reads as ``/opt/ml/model``; None for a model without
-            an archive, so that the container keeps the files that its image has there.
+        folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
+            an archive: the container then keeps the files of its image in that folder.
     """
 
     key: str

@@ -2,8 +2,8 @@
 
 The kernel wakes all workers that wait on the shared socket, and the fastest worker takes the
 connection. If a client opens several connections at once, one worker could take all of them and
-keep them as long as they are open. A worker that has connections waits a moment before it takes a
-new connection, so that a worker with fewer connections can take it first.
+keep them as long as they are open. A worker that already has connections waits a moment before it
+takes a new one, so that a worker with fewer connections can take the new one first.
 """
 
 from __future__ import annotations

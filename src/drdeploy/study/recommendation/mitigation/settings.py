@@ -171,8 +171,8 @@ def make_scheduled_terraform_variables(
 def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
     """Return a pair of schedules for each pair of times of opening and closing.
 
-    An endpoint that is created on a Sunday evening for a Monday has other days than one that is
-    created on a Monday, so the days belong to the pair.
+    The days belong to the pair of times, because an endpoint for a Monday may have to be created on
+    the Sunday evening before.
     """
     week = len(is_open)
     lead = ceil(start_s / SECONDS_PER_MINUTE)
