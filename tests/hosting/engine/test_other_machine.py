@@ -10,11 +10,12 @@ import os
 import shutil
 import stat
 import sys
-import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from required import require
+from waiting import until
 
 from drdeploy.errors import EngineError, EngineUnavailable
 from drdeploy.hosting.engine import ContainerSpec, Engine, Mount
@@ -136,17 +137,16 @@ def spec(tmp_path, lean_image):
 
 
 def read_from(container):
-    for _ in range(100):
-        try:
-            with container.connect(10.0) as connection:
-                connection.sendall(b"GET /a HTTP/1.0\r\n\r\n")
-                answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        except ConnectionError:
-            answer = b""
-        if answer:
-            return answer.partition(b"\r\n\r\n")[2].decode()
-        time.sleep(0.1)
-    pytest.fail(container.read_logs())
+    answers = []
+
+    def is_answered():
+        with suppress(ConnectionError), container.connect(60.0) as connection:
+            connection.sendall(b"GET /a HTTP/1.0\r\n\r\n")
+            answers.append(b"".join(iter(lambda: connection.recv(65536), b"")))
+        return any(answers)
+
+    until(is_answered, 120)
+    return answers[-1].partition(b"\r\n\r\n")[2].decode()
 
 
 def test_a_container_of_another_machine_answers_at_that_machine_with_a_copy_of_the_folder(

@@ -15,7 +15,7 @@ from tiny_models import onnx_artifact
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.hosting.local import LocalService, ServiceOptions
 
-WAIT = {"Delay": 1, "MaxAttempts": 60}
+WAIT = {"Delay": 1, "MaxAttempts": 300}
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ async def go_through_life():
                 ProductionVariants=[variant | {"ServerlessConfig": serverless}],
             )
         await client.create_endpoint(EndpointName=NAME, EndpointConfigName=f"{NAME}-1024")
-        wait = {"Delay": 1, "MaxAttempts": 60}
+        wait = {"Delay": 1, "MaxAttempts": 300}
         await client.get_waiter("endpoint_in_service").wait(EndpointName=NAME, WaiterConfig=wait)
 
         async def invoke(body):
