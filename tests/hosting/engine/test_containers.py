@@ -90,6 +90,17 @@ def test_a_container_that_ended_starts_again_with_its_files(started, lean_image)
     assert container.read_logs().split() == ["up", "again", "up"]
 
 
+def test_the_last_lines_of_a_log_keep_the_order_in_which_a_line_was_written(started, lean_image):
+    script = (
+        "echo first; for part in 'cat: ' f ': denied'; do printf \"$part\"; sleep 0.2; done; echo"
+    )
+    spec = ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
+    container = started(spec)
+    container.wait(120)
+    assert container.read_logs(tail=1) == "cat: f: denied\n"
+    assert container.read_logs(tail=9) == container.read_logs() == "first\ncat: f: denied\n"
+
+
 def test_the_root_cannot_be_written_to_but_tmp_can(shell):
     # The two streams come in any order.
     output, state = shell("touch /root.txt || touch /tmp/x && ls /tmp")

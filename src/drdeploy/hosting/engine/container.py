@@ -36,6 +36,8 @@ _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
 """Matches nanoseconds in the times that engines report, because Python parses microseconds."""
 
 NANOSECONDS_PER_S = 1_000_000_000
+_TAIL_BYTES_MAX = 1 << 20
+"""The most bytes that the last lines of a log may have."""
 STOP_TIMEOUT_S = 30
 """The seconds between SIGTERM and SIGKILL on SageMaker."""
 
@@ -214,8 +216,13 @@ class RunningContainer:
     def read_logs(self, tail: int | None = None) -> str:
         """Return the container's log, or only its last ``tail`` lines."""
         with self._translate_container_errors("The container's log cannot be read"):
-            raw: bytes = self.api.logs(self.id, tail="all" if tail is None else tail)
-        return raw.decode(errors="replace")
+            if tail is None:
+                raw: bytes = self.api.logs(self.id)
+                return raw.decode(errors="replace")
+            # Podman 4.3, asked for the last lines, reverses the parts of a line that its program
+            # wrote part by part: ": Permission deniedcannot open 'f'cat: ". So all is asked for.
+            end = _keep_end(self.api.logs(self.id, stream=True, follow=False))
+        return "".join(end.decode(errors="replace").splitlines(keepends=True)[-tail:])
 
     def read_timed_lines(self, since_s: int = 0) -> list[tuple[float, str]]:
         """Return the log lines since a given second, with times; one earlier line may be included.
@@ -245,6 +252,16 @@ class RunningContainer:
 
     def _translate_container_errors(self, what: str) -> Any:
         return translate_engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")
+
+
+def _keep_end(parts: Iterable[bytes]) -> bytes:
+    """Return the last bytes of a log, without keeping the whole log in memory."""
+    kept = bytearray()
+    for part in parts:
+        kept += part
+        if len(kept) > 2 * _TAIL_BYTES_MAX:
+            del kept[:-_TAIL_BYTES_MAX]
+    return bytes(kept[-_TAIL_BYTES_MAX:])
 
 
 def kill_and_remove_container(api: APIClient, container_id: str) -> None:
