@@ -79,7 +79,7 @@ def folder(tmp_path):
         with_photographs=[],
     )  # fmt: skip
     (listed,) = records.worklist.list_studies()
-    records.worklist.decide(
+    records.worklist.record_decision(
         listed, who="Dr^Strange", kind="overrule", outcome="urgent",
         grades={"left": 4, "right": None}, reason="Garcia told me so",
     )  # fmt: skip

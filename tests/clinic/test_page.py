@@ -305,7 +305,7 @@ def test_a_decision_about_an_older_grading_does_not_count(records, service):
     (study,) = records.worklist.list_studies()
     assert study.decision is None
     with pytest.raises(InvalidInput, match="has changed"):
-        records.worklist.decide(
+        records.worklist.record_decision(
             seen, who="me", kind="accept", outcome="refer", grades={}, reason=""
         )
     assert decide(client, kind="refer", graded=repr(seen.graded_s)).status_code == 409

@@ -457,7 +457,7 @@ def test_two_graders_cannot_both_decide_and_a_decision_is_erased(records):
 
     def decide(who):
         try:
-            records.worklist.decide(
+            records.worklist.record_decision(
                 seen, who=who, kind="overrule", outcome="refer", grades={"left": None}, reason="r"
             )
         except StudyChanged:
@@ -484,7 +484,9 @@ def test_a_decision_is_not_undone_while_a_new_photograph_waits_for_its_grade(rec
     add(records)
     grade(records)
     (seen,) = records.worklist.list_studies()
-    records.worklist.decide(seen, who="a", kind="accept", outcome="refer", grades={}, reason="")
+    records.worklist.record_decision(
+        seen, who="a", kind="accept", outcome="refer", grades={}, reason=""
+    )
     decided_s = records.worklist.find_study(seen.number).decision.decided_s
     before = records.list_studies()[0]["deliveries"]
 

@@ -63,7 +63,7 @@ def fill(records, chance):
 
 
 def decide(records, study, outcome):
-    records.worklist.decide(
+    records.worklist.record_decision(
         study, who="me", kind="overrule", outcome=outcome, grades={}, reason="because"
     )
 

@@ -326,7 +326,7 @@ class WorklistPage:
                 )
         if outcome not in OUTCOMES:
             raise HTTPException(400)
-        self._records.worklist.decide(
+        self._records.worklist.record_decision(
             study, who=account.name, kind=kind, outcome=outcome, grades=grades,  # type: ignore[arg-type]
             reason=reason, decide_result=decide_result,
         )  # fmt: skip

@@ -124,9 +124,9 @@ class _AdvisoryLock:
 
     def acquire(self) -> bool:
         with self._one_at_a_time:
-            return self._acquire()
+            return self._try_to_take_lock()
 
-    def _acquire(self) -> bool:
+    def _try_to_take_lock(self) -> bool:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         # A machine that loses its power ends no connection: after two minutes the server does.
         for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
@@ -154,7 +154,7 @@ class _AdvisoryLock:
                     _log.warning("the connection broke that let this program grade")
                 else:
                     return True
-            if not (self._is_wanted and self._acquire()):
+            if not (self._is_wanted and self._try_to_take_lock()):
                 return False
             _log.warning("this program grades again")
             return True

@@ -233,7 +233,7 @@ class Worklist:
                 connection, who=who, action=action, subject="worklist page", details=details
             )
 
-    def decide(
+    def record_decision(
         self,
         study: ListedStudy,
         *,

@@ -67,7 +67,7 @@ def compare_with_second_reader(
     second = np.array([int(read[at] or 0) for at in both], dtype=np.intp)
     grades = grades_from_probabilities(part.probabilities, thresholds)
 
-    def decide(answers: np.ndarray) -> dict[Grade, tuple[Estimate, Estimate]]:
+    def estimate_at_both_grades(answers: np.ndarray) -> dict[Grade, tuple[Estimate, Estimate]]:
         return {
             grade: estimate_sensitivity_and_specificity(
                 part.labels >= grade, answers >= grade, part.groups
@@ -82,6 +82,6 @@ def compare_with_second_reader(
         kappa=estimate_kappa(part.labels, second, part.groups, seed=seed),
         grader_kappa=estimate_kappa(part.labels, grades, part.groups, seed=seed),
         grader_kappa_with_second=estimate_kappa(second, grades, part.groups, seed=seed),
-        decisions=decide(second),
-        grader_decisions=decide(grades),
+        decisions=estimate_at_both_grades(second),
+        grader_decisions=estimate_at_both_grades(grades),
     )

@@ -41,13 +41,15 @@ class AccessKey:
     def make_registry_password(self, now_s: float) -> str:
         """Return a password for the image registry: its time of expiry, and an HMAC of the time."""
         expires = f"{now_s + LOGIN_VALID_S:.0f}"
-        return f"{expires}.{self._make_registry_mac(expires)}"
+        return f"{expires}.{self._sign_expiry_of_registry_login(expires)}"
 
     def accepts_registry_password(self, password: str, now_s: float) -> bool:
         """Return whether this key made a password for the registry that has not expired."""
         expires, _, mac = password.partition(".")
-        is_ours = hmac.compare_digest(mac.encode(), self._make_registry_mac(expires).encode())
+        is_ours = hmac.compare_digest(
+            mac.encode(), self._sign_expiry_of_registry_login(expires).encode()
+        )
         return is_ours and float(expires) > now_s
 
-    def _make_registry_mac(self, expires: str) -> str:
+    def _sign_expiry_of_registry_login(self, expires: str) -> str:
         return hmac.new(self.secret.encode(), f"registry {expires}".encode(), "sha256").hexdigest()

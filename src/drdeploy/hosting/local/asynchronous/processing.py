@@ -158,7 +158,7 @@ class RequestProcessor:
 
         The result is not stored yet: see :meth:`store_result`.
         """
-        outcome = self._make_first_outcome(request, settings, variant.name)
+        outcome = self._make_outcome_with_time_in_queue(request, settings, variant.name)
         is_broken = False
         try:
             begin = self._clock.monotonic()
@@ -210,7 +210,9 @@ class RequestProcessor:
         self, request: QueuedRequest, settings: AsynchronousSettings, variant: str
     ) -> tuple[RequestOutcome, _ModelResponse]:
         """Return the outcome of a request that has waited too long."""
-        outcome = replace(self._make_first_outcome(request, settings, variant), is_expired=True)
+        outcome = replace(
+            self._make_outcome_with_time_in_queue(request, settings, variant), is_expired=True
+        )
         return _make_failure_outcome(
             outcome,
             "ClientError: The request expired: it waited longer than its RequestTTLSeconds of "
@@ -267,7 +269,7 @@ class RequestProcessor:
         total_s = max(0.0, self._now_s() - request.received_s)
         return replace(outcome, at=self._clock.now(), total_s=total_s)
 
-    def _make_first_outcome(
+    def _make_outcome_with_time_in_queue(
         self, request: QueuedRequest, settings: AsynchronousSettings, variant: str
     ) -> RequestOutcome:
         return RequestOutcome(

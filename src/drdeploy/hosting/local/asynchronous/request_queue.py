@@ -105,7 +105,7 @@ class RequestQueue:
         self._is_discarded = False
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         _remove_inputs_without_record(folder)
-        self._waiting.extend(_read_requests(folder))
+        self._waiting.extend(_read_queued_requests_in_folder(folder))
         first = self._waiting[-1].number + 1 if self._waiting else 0
         self._numbers = itertools.count(max(first, time.time_ns()))
 
@@ -214,7 +214,7 @@ class RequestQueue:
             path.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def _read_requests(folder: Path) -> list[QueuedRequest]:
+def _read_queued_requests_in_folder(folder: Path) -> list[QueuedRequest]:
     requests = []
     for path in sorted(folder.glob(f"*{RECORD}")):
         try:
