@@ -15,7 +15,7 @@ if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pydicom", reason="needs the extra clinic")
 
 from drdeploy.clinic.fhir_server import post_bundle
-from drdeploy.clinic.server import check_server_url, exchange
+from drdeploy.clinic.server_exchange import check_server_url, exchange
 from drdeploy.errors import ClinicError, InvalidInput
 
 BUNDLE = {"resourceType": "Bundle", "type": "transaction", "entry": []}

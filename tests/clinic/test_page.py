@@ -47,7 +47,7 @@ from drdeploy.clinic.records.records import MAX_GRADING_ATTEMPTS
 from drdeploy.clinic.records.schema import METADATA
 from drdeploy.clinic.rules import ReferralRules
 from drdeploy.clinic.sending import ArchivePeer
-from drdeploy.clinic.server import ServerAnswer
+from drdeploy.clinic.server_exchange import ServerAnswer
 from drdeploy.errors import ClinicError, InvalidInput, PredictionFailed, StudyChanged
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.dicom.photographs import DicomFile
@@ -398,11 +398,11 @@ def test_a_page_says_when_it_has_lost_the_right_to_grade_to_another_program(post
             text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
         )
     assert other.acquire()
-    mine.keep()
+    mine.keep_or_take_again()
     assert "Another program grades" in client.get("/list").text
     other.release()
     assert "No program grades" in client.get("/list").text
-    mine.keep()
+    mine.keep_or_take_again()
     assert "program grades" not in client.get("/list").text
     mine.release()
     with opened[1]._engine.begin() as connection:

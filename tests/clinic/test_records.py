@@ -315,12 +315,12 @@ def test_one_program_grades_the_studies_of_a_database_whatever_folder_it_names(r
     assert first.acquire()
     assert second.is_taken()
     assert not second.acquire()
-    assert not second.keep()
-    assert first.keep()
+    assert not second.keep_or_take_again()
+    assert first.keep_or_take_again()
     first.release()
     assert not second.is_taken()
     assert second.acquire()
-    assert not first.keep()
+    assert not first.keep_or_take_again()
     second.release()
     again.close()
 
@@ -339,14 +339,14 @@ def test_a_program_whose_connection_broke_does_not_grade_while_another_does(post
     ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
     with other._engine.begin() as connection:
         connection.execute(text(ended))
-    assert first.keep()  # nobody else has it: taken again
+    assert first.keep_or_take_again()  # nobody else has it: taken again
     with other._engine.begin() as connection:
         connection.execute(text(ended))
     assert second.acquire()
-    assert not first.keep()
+    assert not first.keep_or_take_again()
     assert not first.is_ours
     second.release()
-    assert first.keep()
+    assert first.keep_or_take_again()
     assert first.is_ours
     with mine._engine.begin() as connection:
         connection.execute(METADATA.tables["photograph_folders"].delete())

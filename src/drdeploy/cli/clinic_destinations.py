@@ -28,7 +28,7 @@ def read_destinations(
     from drdeploy.clinic.intake import Destinations
     from drdeploy.clinic.listening import is_loopback
     from drdeploy.clinic.sending import ArchivePeer
-    from drdeploy.clinic.server import check_server_url
+    from drdeploy.clinic.server_exchange import check_server_url
 
     for option, url in (("--stow", stow), ("--post", post)):
         if url is not None:

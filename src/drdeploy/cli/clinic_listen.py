@@ -109,8 +109,10 @@ def listen(
     service = InferenceService.load(model, runtime=runtime)
     chosen.check_grader(service.manifest)
     store.erasure.remove_unused_files()
-    grader = StudyGrader(store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep)
-    sender = ResultSender(store, may_send=lock.keep)
+    grader = StudyGrader(
+        store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep_or_take_again
+    )
+    sender = ResultSender(store, may_send=lock.keep_or_take_again)
     work = BackgroundWork(grader, sender, lock)
     try:
         with listener:

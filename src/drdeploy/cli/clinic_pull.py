@@ -81,7 +81,7 @@ def pull(
     or put into the records, or if the archive has more files than the limit.
     """
     from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files, read_patients
-    from drdeploy.clinic.server import check_server_url
+    from drdeploy.clinic.server_exchange import check_server_url
 
     if records is None:
         refuse_options_without_effect(

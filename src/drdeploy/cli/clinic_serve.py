@@ -138,9 +138,11 @@ def serve(
         model, runtime, endpoint=endpoint, endpoint_url=endpoint_url, region=region, workers=workers
     )
     chosen.check_grader(service.manifest)
-    grader = StudyGrader(store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep)
+    grader = StudyGrader(
+        store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep_or_take_again
+    )
     pool = GradingPool(grader, workers)
-    sender = ResultSender(store, may_send=lock.keep)
+    sender = ResultSender(store, may_send=lock.keep_or_take_again)
     work = BackgroundWork(grader, sender, lock, pool.grade_due_studies)
     try:
         with PageServer(address, WorklistPage(store, options, work.wake).make_app()) as server:

@@ -250,13 +250,13 @@ def delete_deployment(workspace: Workspace, *, others: bool = False) -> Teardown
     """
     from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
     from drdeploy.hosting.deployment.teardown import (
-        delete_workspace_of_ended_service,
+        delete_workspace_folder_if_service_ended,
         tear_down_deployment,
     )
 
     record = workspace.read_record()
     approver = TerminalApprover(yes=True, is_local=record.endpoint_url is not None)
-    if delete_workspace_of_ended_service(workspace, approver):
+    if delete_workspace_folder_if_service_ended(workspace, approver):
         return None
     with exit_cleanly_on_interruption("the same command continues"):
         terraform = prepare_terraform_folder(

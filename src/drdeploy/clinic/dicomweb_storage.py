@@ -6,7 +6,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.clinic.server import ServerAnswer, exchange, hide_path
+from drdeploy.clinic.server_exchange import ServerAnswer, exchange, hide_path
 from drdeploy.errors import ClinicError
 from drdeploy.files import parse_json
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drdeploy.clinic.server import exchange
+from drdeploy.clinic.server_exchange import exchange
 from drdeploy.errors import ClinicError
 from drdeploy.files import encode_json_document
 

@@ -339,7 +339,7 @@ class BackgroundWork:
             BackgroundLoop("sending", sender.send_due_deliveries),
             # This loop has its own thread, because the other two may wait long for an endpoint or
             # an archive.
-            BackgroundLoop("keeping the grading lock", lock.keep),
+            BackgroundLoop("keeping the grading lock", lock.keep_or_take_again),
         ]
 
     def start(self) -> None:

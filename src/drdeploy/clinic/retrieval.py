@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from drdeploy.clinic.dicomweb_storage import describe_refusal, make_authorization
-from drdeploy.clinic.server import exchange, hide_path
+from drdeploy.clinic.server_exchange import exchange, hide_path
 from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.grader.fundus.formats.foreign import is_dicom

@@ -13,7 +13,7 @@ from required import require
 
 from drdeploy.errors import EngineError
 from drdeploy.hosting.engine import ContainerSpec, Mount
-from drdeploy.hosting.engine.namespace import NetworkNamespace
+from drdeploy.hosting.engine.network_namespace import NetworkNamespace
 
 pytestmark = pytest.mark.engine
 

@@ -44,16 +44,16 @@ class GradingLock:
         """Take the lock, which the end of the program releases; return False if it is taken."""
         return self._lock.acquire()
 
-    def keep(self) -> bool:
+    def keep_or_take_again(self) -> bool:
         """Return whether this program has the lock; if the lock was lost, try to take it again.
 
         PostgreSQL releases the lock when the connection breaks, and another program may take it.
         """
-        return self._lock.keep()
+        return self._lock.keep_or_take_again()
 
     @property
     def is_ours(self) -> bool:
-        """Whether this program had the lock when it looked last, by :meth:`keep`."""
+        """Whether this program had the lock when it looked last, by :meth:`keep_or_take_again`."""
         return self._lock.is_ours
 
     def is_taken(self) -> bool:
@@ -86,7 +86,7 @@ class _FileLock:
     def is_ours(self) -> bool:
         return self._file is not None
 
-    def keep(self) -> bool:
+    def keep_or_take_again(self) -> bool:
         return self.is_ours
 
     def is_taken(self) -> bool:
@@ -144,7 +144,7 @@ class _AdvisoryLock:
     def is_ours(self) -> bool:
         return self._connection is not None
 
-    def keep(self) -> bool:
+    def keep_or_take_again(self) -> bool:
         with self._one_at_a_time:
             if self._connection is not None:
                 try:

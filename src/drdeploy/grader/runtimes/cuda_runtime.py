@@ -87,8 +87,8 @@ def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
 def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     """Refuse a machine on which the CUDA provider cannot run.
 
-    A program runs on every driver of its major version of CUDA or of a later version (NVIDIA, "CUDA
-    Compatibility", section "Minor Version Compatibility").
+    A program that was built for one major version of CUDA runs on every driver for this version or
+    a later one (NVIDIA, "CUDA Compatibility", section "Minor Version Compatibility").
 
     Args:
         driver: The driver of the machine; None if there is none.

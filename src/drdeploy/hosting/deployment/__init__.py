@@ -9,7 +9,7 @@ A deployment takes the following steps, each in its own module:
 3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.
 4. ``configuration`` copies the ``.tf`` files to the workspace and initialises Terraform, which
    ``terraform`` runs.
-5. ``images`` and ``model_archives`` push and upload missing content to AWS, by digest and version.
+5. ``images`` pushes the images that AWS lacks, and ``model_archives`` uploads the archives.
    ``safeguards`` finds the encryption key and the permissions boundary that an administrator
    prescribes.
 6. ``changes`` reads Terraform's plan. ``approval`` asks the user to approve the plan and its cost

@@ -102,7 +102,7 @@ def read_endpoint_variables(file: Path, model: str) -> DescribedEndpoint:
         raise InvalidInput(
             "A serverless endpoint has no VPC and no network isolation",
             where=f"{file}: model",
-            remedy="Remove model, or describe an endpoint on instances",
+            remedy="Remove the table 'model', or describe an endpoint that runs on instances",
         )
     return DescribedEndpoint(described, network)
 

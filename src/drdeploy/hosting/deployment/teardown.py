@@ -98,11 +98,13 @@ def tear_down_deployment(
     return report
 
 
-def delete_workspace_of_ended_service(workspace: Workspace, approver: Approver) -> bool:
-    """Delete the workspace of a deployment whose local service has ended with all resources.
+def delete_workspace_folder_if_service_ended(workspace: Workspace, approver: Approver) -> bool:
+    """Delete the folder of a deployment whose local service has ended with all resources.
+
+    Nobody is asked, because nothing is left that could be deleted by mistake.
 
     Returns:
-        Whether the workspace was deleted.
+        Whether the folder was deleted.
 
     Raises:
         DeploymentError: ``deployment.json`` is missing or damaged.

@@ -22,7 +22,7 @@ from drdeploy.hosting.engine.copies import copy_folder_to_volume, remove_volumes
 from drdeploy.hosting.engine.credentials import collect_registry_credentials
 from drdeploy.hosting.engine.events import ContainerEnds
 from drdeploy.hosting.engine.failures import translate_engine_errors
-from drdeploy.hosting.engine.namespace import may_enter_namespaces
+from drdeploy.hosting.engine.network_namespace import may_enter_namespaces
 from drdeploy.hosting.engine.ports import LOOPBACK, PORTS, find_free_port
 from drdeploy.hosting.engine.spec import BRIDGE, NO_NETWORK
 

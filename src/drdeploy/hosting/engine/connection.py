@@ -135,7 +135,7 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
         raise EngineMisconfigured(
             f"The Docker SDK cannot use this address: {one_line_error_message(err)}",
             where=str(location),
-            remedy="Correct the address or its certificates",
+            remedy="Correct the engine's address or its TLS certificates",
         ) from err
     if is_ssh:
         from drdeploy.hosting.engine.ssh import SshAdapter, SshTunnel

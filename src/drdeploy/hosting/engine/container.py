@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError
 from drdeploy.hosting.engine.failures import translate_engine_errors
-from drdeploy.hosting.engine.namespace import NetworkNamespace
+from drdeploy.hosting.engine.network_namespace import NetworkNamespace
 from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.engine.spec import NO_NETWORK
 

@@ -101,7 +101,7 @@ def read_printed_figures(folder: Path) -> tuple[Printed, ...]:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The printed numbers cannot be read",
+            "The table of the numbers that the study printed cannot be read",
             where=str(path),
             remedy=f"Give {PUBLISHED_FILE} the columns {', '.join(FIELDS)}",
         ) from err

@@ -22,7 +22,7 @@ from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.safeguards import NO_SAFEGUARDS, Safeguards
 from drdeploy.hosting.deployment.teardown import (
-    delete_workspace_of_ended_service,
+    delete_workspace_folder_if_service_ended,
     tear_down_deployment,
 )
 from drdeploy.hosting.deployment.variables import (
@@ -256,7 +256,7 @@ def delete_study_resources(
         TerraformFailed: Terraform cannot delete a resource.
         LeftBehind: AWS still lists a resource after the deletion.
     """
-    if delete_workspace_of_ended_service(workspace, approver):
+    if delete_workspace_folder_if_service_ended(workspace, approver):
         return
     record = workspace.read_record()
     terraform = prepare_terraform_folder(

@@ -57,7 +57,7 @@ class NetworkNamespace:
             # Both files are opened by one handle: the process may end, and its id be reused.
             folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
             try:
-                if container_id not in _read_file_in_folder(folder, "cgroup"):
+                if container_id not in _read_file_of_process(folder, "cgroup"):
                     raise ConnectionRefusedError(f"process {pid} does not belong to this container")
                 self._handle: int | None = os.open("ns/net", os.O_RDONLY, dir_fd=folder)
             finally:
@@ -116,9 +116,9 @@ def _load_c_library() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _read_file_in_folder(folder: int, name: str) -> str:
+def _read_file_of_process(process_folder_fd: int, name: str) -> str:
     def opened(path: str, flags: int) -> int:
-        return os.open(path, flags, dir_fd=folder)
+        return os.open(path, flags, dir_fd=process_folder_fd)
 
     with open(name, encoding="ascii", errors="replace", opener=opened) as file:
         return file.read()

@@ -115,23 +115,23 @@ class _ExchangeLimit:
         """Return the handlers of connections that this limit watches."""
         limit = self
 
-        class Plain(HTTPConnection):
+        class WatchedConnection(HTTPConnection):
             def connect(self) -> None:
                 super().connect()
                 limit.watch(self)
 
-        class Tls(HTTPSConnection):
+        class WatchedTlsConnection(HTTPSConnection):
             def connect(self) -> None:
                 super().connect()
                 limit.watch(self)
 
         class PlainHandler(urllib.request.HTTPHandler):
             def http_open(self, req: urllib.request.Request) -> Any:
-                return self.do_open(Plain, req)
+                return self.do_open(WatchedConnection, req)
 
         class TlsHandler(urllib.request.HTTPSHandler):
             def https_open(self, req: urllib.request.Request) -> Any:
-                return self.do_open(Tls, req)
+                return self.do_open(WatchedTlsConnection, req)
 
         return [PlainHandler(), TlsHandler()]
 
