@@ -5,8 +5,8 @@
 Many tests start servers, containers, browsers and databases and wait for them, beside tests that
 keep all processors busy.  A test that fails there and passes alone has found the load, not a fault,
 and one such test would hide what the other thousands found.  So the failed tests are run once more,
-one after another with nothing beside them, if all of them are in the folders below and in at most
-three files.  A fault fails again.  A test that passes alone is named at the end as unsteady: it
+one after another with nothing beside them, if all of them are in the folders below and if they are
+at most five.  A fault fails again.  A test that passes alone is named at the end as unsteady: it
 waits for the wrong thing and must be mended.
 """
 
@@ -27,8 +27,8 @@ TESTS_OF_OTHER_PROGRAMS = tuple(
     )
 )
 """Folders and files of tests that wait for programs which the tests start."""
-FILES_AT_MOST = 3
-"""The most files whose failed tests are repeated. Load disturbs one or two; more is a fault."""
+AT_MOST = 5
+"""The most failed tests that are repeated. Load disturbs one or two; more is a fault."""
 
 
 def main(arguments: list[str]) -> int:
@@ -53,7 +53,7 @@ def may_be_disturbed(failed: list[str]) -> bool:
         failed: The node ids of the tests, such as ``tests/cli/test_main.py::test_version``.
     """
     files = {PurePosixPath(name.partition("::")[0]) for name in failed}
-    return len(files) <= FILES_AT_MOST and all(
+    return len(failed) <= AT_MOST and all(
         any(file.is_relative_to(one) for one in TESTS_OF_OTHER_PROGRAMS) for file in files
     )
 

@@ -46,6 +46,7 @@ from drdeploy.hosting.conformance.loading import Load, observe_container_under_l
 from drdeploy.hosting.conformance.requests import Requests, observe_single_requests
 from drdeploy.hosting.conformance.stopping import (
     Stop,
+    StopAtWork,
     StopInUpload,
     observe_container_restart,
 )
@@ -436,6 +437,48 @@ def test_what_a_busy_server_fails_once_after_sigterm_is_not_counted(
     )
     assert found == outcomes
     assert next(stops, None) is None
+
+
+def stop_at_work(*answers) -> StopAtWork:
+    stop = Stop(ExitState(is_running=False, exit_code=0, oom_killed=False), 0.1)
+    return StopAtWork(stop, 6, answers)
+
+
+CLEAN, LOSSY, IDLE = stop_at_work(answered()), stop_at_work(answered(), LOST), stop_at_work()
+
+
+@pytest.mark.parametrize(
+    ("stops", "outcome"),
+    [
+        ([CLEAN], "pass"),
+        ([IDLE, CLEAN], "pass"),
+        ([LOSSY, CLEAN, CLEAN], "pass"),
+        ([LOSSY, LOSSY], "fail"),
+        ([LOSSY, CLEAN, LOSSY], "fail"),
+        ([LOSSY, CLEAN, IDLE], "fail"),
+        ([LOSSY, IDLE, IDLE], "fail"),
+        ([LOSSY, Undetermined("the container does not start again")], "fail"),
+        ([IDLE, IDLE, IDLE], "undetermined"),
+    ],
+)
+def test_a_loss_at_sigterm_is_forgiven_after_two_stops_without_a_loss(monkeypatch, stops, outcome):
+    left = iter(stops)
+
+    def stop(_):
+        found = next(left)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(stopping, "_stop_container_during_work", stop)
+    monkeypatch.setattr(ImageInspection, "require_answered_photograph", lambda _: None)
+    inspection = inspection_with({})
+    try:
+        found = BY_ID["finishes-work"].check(inspection).outcome.value
+    except Undetermined:
+        found = "undetermined"
+    assert found == outcome
+    assert next(left, None) is None
 
 
 def test_a_container_that_a_slow_engine_started_late_is_watched_all_the_same():

@@ -21,11 +21,12 @@ def error_of(answer) -> tuple[int, str]:
 
 
 def test_ping_answers_200_within_two_seconds(server):
-    until(lambda: is_pinged_within(server, 2))  # SageMaker waits as long
+    """One late answer may be the machine's."""
+    in_time = [is_pinged_within(server, 2) for _ in range(5)]  # SageMaker waits as long
+    assert sum(in_time) >= 4
 
 
 def is_pinged_within(server, timeout_s) -> bool:
-    """One late answer may be the machine's; a slow server is late each time."""
     try:
         return server.client.get("/ping", timeout=timeout_s).status_code == 200
     except httpx.TimeoutException:

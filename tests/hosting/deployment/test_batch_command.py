@@ -66,7 +66,7 @@ def test_a_job_answers_as_an_endpoint_does_and_lists_the_same_failures(
     )["ResponseMetadata"]["HTTPStatusCode"]
     assert uploaded == 200
     endpoint = aws.endpoint(
-        local_url="s3://drdeploy/tiny.tar.gz", InstanceType="ml.m5.large", InitialInstanceCount=1
+        url="s3://drdeploy/tiny.tar.gz", InstanceType="ml.m5.large", InitialInstanceCount=1
     )
     keys = aws.s3.list_objects_v2(Bucket="drdeploy", Prefix=f"batch/{printed['job']}/")["Contents"]
     outputs = [one["Key"] for one in keys]

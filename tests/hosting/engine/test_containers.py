@@ -13,6 +13,7 @@ from required import require
 
 from drdeploy.errors import EngineError
 from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.engine import container as containers
 from drdeploy.hosting.engine.network_namespace import NetworkNamespace
 
 pytestmark = pytest.mark.engine
@@ -99,6 +100,15 @@ def test_the_last_lines_of_a_log_keep_the_order_in_which_a_line_was_written(star
     container.wait(120)
     assert container.read_logs(tail=1) == "cat: f: denied\n"
     assert container.read_logs(tail=9) == container.read_logs() == "first\ncat: f: denied\n"
+
+
+def test_a_log_that_is_too_long_to_be_read_whole_still_has_an_end(started, lean_image, monkeypatch):
+    monkeypatch.setattr(containers, "_WHOLE_LOG_BYTES_MAX", 10_000)
+    script = "yes long line | head -n 5000; echo the end"
+    spec = ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
+    container = started(spec)
+    container.wait(120)
+    assert container.read_logs(tail=2) == "long line\nthe end\n"
 
 
 def test_the_root_cannot_be_written_to_but_tmp_can(shell):

@@ -426,3 +426,27 @@ def test_requests_in_progress_end_when_their_copies_are_removed(aws, hold):
     with pytest.raises(ClientError, match="Could not find inference component"):
         until(lambda: not describe(aws, name))
     aws.delete(endpoint)
+
+
+def test_a_change_ends_when_the_last_request_of_a_removed_copy_has_ended(aws, hold):
+    """Until then there is no room for another copy."""
+    endpoint = make_endpoint(aws)
+    whole = {"MinMemoryRequiredInMb": 1024, "NumberOfCpuCoresRequired": 2}
+    name = create_component(aws, endpoint, needed=whole)
+    wait_until_in_service(aws, name, 1)
+    call = threading.Thread(
+        target=lambda: aws.invoke(endpoint, hold.body, InferenceComponentName=name)
+    )
+    call.start()
+    hold.wait_for(1)
+    set_copies(aws, name, 0)
+    until(lambda: describe(aws, name)["RuntimeConfig"]["CurrentCopyCount"] == 0)
+    assert describe(aws, name)["InferenceComponentStatus"] == "Updating"
+    hold.release()
+    call.join()
+    wait_until_in_service(aws, name, 0)
+    other = create_component(aws, endpoint, needed=whole)
+    wait_until_in_service(aws, other, 1)
+    for component in (name, other):
+        delete_component(aws, component)
+    aws.delete(endpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import secrets
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -203,3 +204,22 @@ def test_the_versions_of_objects_are_listed_and_deleted(aws, bucket):
     named = [{"Key": "k", "VersionId": one["VersionId"]} for one in versions]
     aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": named})
     assert "Versions" not in aws.s3.list_object_versions(Bucket=bucket)
+
+
+def test_accesses_to_a_bucket_are_logged_in_another_as_asked_for(aws, bucket):
+    """moto writes these objects itself, as text."""
+    target = f"log-{secrets.token_hex(8)}"
+    aws.s3.create_bucket(Bucket=target)
+    deliverer = {
+        "Grantee": {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/s3/LogDelivery"},
+    }
+    grants = [deliverer | {"Permission": right} for right in ("READ_ACP", "WRITE")]
+    owner = aws.s3.get_bucket_acl(Bucket=target)["Owner"]
+    aws.s3.put_bucket_acl(Bucket=target, AccessControlPolicy={"Grants": grants, "Owner": owner})
+    logging = {"TargetBucket": target, "TargetPrefix": "log/"}
+    aws.s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": logging})
+    aws.s3.put_object(Bucket=bucket, Key="one", Body=b"1")
+    logs = aws.s3.list_objects_v2(Bucket=target)["Contents"]
+    assert all(one["Key"].startswith("log/") for one in logs)
+    texts = [aws.s3.get_object(Bucket=target, Key=one["Key"])["Body"].read() for one in logs]
+    assert any(b"one" in text for text in texts)

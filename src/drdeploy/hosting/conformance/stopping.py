@@ -43,8 +43,8 @@ MAX_AT_ONCE = 16
 """The most photographs sent at once, because more would fill the queue of a very fast server."""
 STOPS_AT_MOST = 3
 """The most stops of a container during work. A stop is repeated if it finds no photograph in
-progress, or if photographs are lost: on a busy machine the server may not have received them yet.
-Two stops with losses are the server's fault."""
+progress, or if photographs are lost, because the server of a busy machine may not have received
+them yet."""
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""
 CLOSED_WITHIN_S = 2.0
@@ -115,17 +115,27 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopAtWork:
     """Send several photographs at once, and SIGTERM a moment later.
 
     On a busy machine all photographs may be answered, or not all received, before the signal. The
-    container is then started and stopped again.
+    container is then started and stopped again. After a loss, two stops without a loss are needed.
     """
     inspection.require_answered_photograph()
-    stops_with_losses = 0
+    lossy: StopAtWork | None = None
+    clean_stops = 0
     for _ in range(STOPS_AT_MOST):
-        found = _stop_container_during_work(inspection)
-        stops_with_losses += bool(found.lost)
-        is_certain = found.in_work and (not found.lost or stops_with_losses > 1)
-        if is_certain or found.stop.ended is None:
-            break
-    return found
+        try:
+            found = _stop_container_during_work(inspection)
+        except Undetermined:
+            if lossy is None:
+                raise
+            break  # it cannot be started again, which is no excuse for the loss
+        if found.stop.ended is None or (found.lost and lossy is not None):
+            return found
+        if found.lost:
+            lossy = found
+        elif found.in_work:
+            clean_stops += 1
+            if lossy is None or clean_stops > 1:
+                return found
+    return found if lossy is None else lossy
 
 
 def _stop_container_during_work(inspection: ImageInspection) -> StopAtWork:
@@ -182,10 +192,12 @@ def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
     if first.stop.ended is None or (first.upload.is_success and not first.late[-1].is_success):
         return first
     start = inspection.start_container_and_wait(Conditions())
-    if start.container is None or not start.is_serving:
-        return first
-    second = _stop_container_during_upload(inspection, start.container)
-    inspection.remove_started_container(start)
+    try:
+        if start.container is None or not start.is_serving:
+            return first
+        second = _stop_container_during_upload(inspection, start.container)
+    finally:
+        inspection.remove_started_container(start)
     return StopInUpload(
         second.stop,
         first.upload if first.upload.is_success else second.upload,

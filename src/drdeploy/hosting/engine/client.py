@@ -561,6 +561,7 @@ class Engine:
             address,
             self._connection.tunnel,
             tuple(volumes.values()),
+            self._is_podman,
         )
         try:
             with translate_engine_errors("The container does not start", where=spec.image):

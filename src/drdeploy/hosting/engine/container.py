@@ -38,6 +38,8 @@ _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
 NANOSECONDS_PER_S = 1_000_000_000
 _TAIL_BYTES_MAX = 1 << 20
 """The most bytes that the last lines of a log may have."""
+_WHOLE_LOG_BYTES_MAX = 16 << 20
+"""The longest log that is read whole for its last lines."""
 STOP_TIMEOUT_S = 30
 """The seconds between SIGTERM and SIGKILL on SageMaker."""
 
@@ -91,6 +93,7 @@ class RunningContainer:
         address: The address of the engine's machine on which the port is published.
         tunnel: The way to ports of the engine's machine; None unless the engine is reached by SSH.
         volumes: The volumes that hold copies of the mounted folders.
+        is_podman: Whether the engine is Podman.
     """
 
     id: str
@@ -100,6 +103,7 @@ class RunningContainer:
     address: str = LOOPBACK
     tunnel: SshTunnel | None = None
     volumes: tuple[str, ...] = ()
+    is_podman: bool = False
 
     @property
     def url(self) -> str:
@@ -221,8 +225,18 @@ class RunningContainer:
                 return raw.decode(errors="replace")
             # Podman 4.3, asked for the last lines, reverses the parts of a line that its program
             # wrote part by part: ": Permission deniedcannot open 'f'cat: ". So all is asked for.
-            end = _keep_end(self.api.logs(self.id, stream=True, follow=False))
+            end = self._read_end_of_whole_log() if self.is_podman else None
+            if end is None:
+                end = self.api.logs(self.id, tail=tail)
         return "".join(end.decode(errors="replace").splitlines(keepends=True)[-tail:])
+
+    def _read_end_of_whole_log(self) -> bytes | None:
+        """Read the log and keep its end; None if the log is too long to be read whole."""
+        parts = self.api.logs(self.id, stream=True, follow=False)
+        try:
+            return _keep_end(parts, _WHOLE_LOG_BYTES_MAX)
+        finally:
+            parts.close()
 
     def read_timed_lines(self, since_s: int = 0) -> list[tuple[float, str]]:
         """Return the log lines since a given second, with times; one earlier line may be included.
@@ -254,10 +268,21 @@ class RunningContainer:
         return translate_engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")
 
 
-def _keep_end(parts: Iterable[bytes]) -> bytes:
-    """Return the last bytes of a log, without keeping the whole log in memory."""
-    kept = bytearray()
+def _keep_end(parts: Iterable[bytes], limit_bytes: int) -> bytes | None:
+    """Return the last bytes of a log, without keeping the whole log in memory.
+
+    Args:
+        parts: The log, part by part.
+        limit_bytes: The longest log that is read.
+
+    Returns:
+        None if the log is longer.
+    """
+    kept, read_bytes = bytearray(), 0
     for part in parts:
+        read_bytes += len(part)
+        if read_bytes > limit_bytes:
+            return None
         kept += part
         if len(kept) > 2 * _TAIL_BYTES_MAX:
             del kept[:-_TAIL_BYTES_MAX]

@@ -35,17 +35,19 @@ class MalformedHttp(ValueError):
 
 
 class HeaderLines:
-    """Reads the lines of the headers, and refuses a carriage return within a line.
+    """Reads lines that end a header or a chunk, and refuses a carriage return within a line.
 
     The standard library takes a carriage return for the end of the line, so the value of one header
     could smuggle in a second header with another length.
 
     Args:
         file: What the client sends.
+        place: Where the lines are, for the message.
     """
 
-    def __init__(self, file: BufferedIOBase) -> None:
+    def __init__(self, file: BufferedIOBase, place: str = "the headers") -> None:
         self._file = file
+        self._place = place
 
     def readline(self, limit: int = -1) -> bytes:
         """Return the next line.
@@ -55,7 +57,7 @@ class HeaderLines:
         """
         line = self._file.readline(limit)
         if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
-            raise MalformedHttp("A line of the headers has a carriage return before its end")
+            raise MalformedHttp(f"A line of {self._place} has a carriage return before its end")
         return line
 
     def read(self, size: int = -1) -> bytes:

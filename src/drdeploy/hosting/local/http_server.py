@@ -343,7 +343,7 @@ class _Handler(BaseHTTPRequestHandler):
         If a longer line were cut off, its rest would be read as content of the body, or as the end
         of the body.
         """
-        line = HeaderLines(self.rfile).readline(LINE_BYTES_MAX)
+        line = HeaderLines(self.rfile, "the chunked body").readline(LINE_BYTES_MAX)
         if line.endswith(b"\n"):
             return line
         if len(line) < LINE_BYTES_MAX:
@@ -351,8 +351,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "the client closed the connection before it had sent its request"
             )
         raise MalformedHttp(
-            f"A line of the chunked body has more than {LINE_BYTES_MAX} bytes; send fewer chunk "
-            "extensions"
+            f"A line of the chunked body has more than {LINE_BYTES_MAX} bytes; send fewer "
+            "chunk extensions, or shorter trailer fields"
         )
 
     def _copy_to_body_file(self, body: IO[bytes], remaining: int) -> None:

@@ -14,6 +14,7 @@ from drdeploy.units import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
 BLOCK_BYTES = 4096
@@ -50,7 +51,7 @@ class ContentFile:
             OSError: The disk is full, for example.
         """
         with self._lock:
-            content = StoredContent(self._file.fileno(), self._end, len(data))
+            content = StoredContent(self._file, self._end, len(data))
             self._end += -len(data) // BLOCK_BYTES * -BLOCK_BYTES
         rest, offset = memoryview(data), content.offset
         while rest:  # Linux writes at most 2 GiB at once
@@ -76,7 +77,7 @@ class StoredContent:
 
     __slots__ = ("_file", "length", "offset")
 
-    def __init__(self, file: int, offset: int, length: int) -> None:
+    def __init__(self, file: FileIO, offset: int, length: int) -> None:
         self._file = file
         self.offset = offset
         self.length = length
@@ -94,7 +95,7 @@ class StoredContent:
         position = 0
         while position < self.length:
             size = min(most_bytes, self.length - position)
-            chunk = os.pread(self._file, size, self.offset + position)
+            chunk = os.pread(self._file.fileno(), size, self.offset + position)
             if not chunk:
                 raise OSError("the file of the contents has become shorter")
             position += len(chunk)
@@ -102,9 +103,13 @@ class StoredContent:
 
     def __del__(self) -> None:
         # Without a lock: the garbage collector may call this while its thread holds any lock.
-        with contextlib.suppress(AttributeError, TypeError):  # as Python ends, modules are empty
+        # As Python ends, modules are empty, and the file may be closed. Never by a bare descriptor,
+        # whose number may be that of another file by then.
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
             if self.length:
-                _punch_hole(self._file, self.offset, -self.length // BLOCK_BYTES * -BLOCK_BYTES)
+                _punch_hole(
+                    self._file.fileno(), self.offset, -self.length // BLOCK_BYTES * -BLOCK_BYTES
+                )
 
 
 def _punch_hole(file: int, offset: int, length: int) -> None:

@@ -1,9 +1,10 @@
 """Refuse members that moto overlooks, in the services whose requests only moto answers.
 
 For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling, other tables list the
-members of a request that the local service accepts. In the other services moto reads most members, and ignores the rest without an error: a dry
-run would be carried out, an object would not be encrypted with the caller's key, and a user would
-have no permissions boundary. A test compares these tables with moto's code and botocore's models.
+members of a request that the local service accepts. In the other services moto reads most members,
+and ignores the rest without an error: a dry run would be carried out, an object would not be
+encrypted with the caller's key, and a user would have no permissions boundary. A test compares
+these tables with moto's code and botocore's models.
 """
 
 from __future__ import annotations

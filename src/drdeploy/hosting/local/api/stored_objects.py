@@ -99,6 +99,8 @@ def _compute_checksums_of_copies(backend: Any) -> None:
         copy(self, src_key, bucket, key, *args, **more)
         if src_key.checksum_type == "COMPOSITE" and src_key.checksum_algorithm:
             made = self.get_object(bucket, key)
+            if made is None or made.checksum_value != src_key.checksum_value:
+                return  # another request has overwritten or deleted the copy already
             made.checksum_value = compute_checksum(made.value, made.checksum_algorithm).decode()
 
     backend.copy_object = copy_object
@@ -134,7 +136,9 @@ class ContentInFile:
         return self._content.read()
 
     @value.setter
-    def value(self, data: bytes) -> None:
+    def value(self, data: bytes | str) -> None:
+        if isinstance(data, str):  # what moto itself writes, for example a log of accesses
+            data = data.encode()
         self._content = self.contents.store(data)
         self.contentsize = len(data)
 

@@ -199,7 +199,7 @@ class InferenceComponent:
             if failure:
                 deployment.set_copy_count(before)
             # Before the change ends, because the next one may need the room of these copies.
-            deployment.wait_until_workers_stopped(DELETION_S)
+            deployment.wait_until_copies_hold_room(before if failure else count, DELETION_S)
         except Exception:
             # Otherwise the component would be Updating forever, and could not even be deleted.
             log.exception("the copies of the inference component %s cannot be changed", self.name)

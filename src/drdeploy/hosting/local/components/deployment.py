@@ -6,8 +6,8 @@ form a real-time pool, so dead copies are replaced like the instances of a model
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,8 @@ class ComponentDeployment(EndpointDeployment):
         self._place = place
         self._needed = needed
         self._reservations: dict[InstanceWorker, Reservation] = {}
+        self._held = 0
+        self._held_changed = threading.Condition()
         self._failure = ""
 
     @property
@@ -114,6 +116,19 @@ class ComponentDeployment(EndpointDeployment):
             if isinstance(variant.pool, RealTimePool):
                 variant.pool.set_worker_count(count)
         self.maintain_workers()
+
+    def wait_until_copies_hold_room(self, most: int, timeout_s: float) -> None:
+        """Wait at most ``timeout_s`` until no more than ``most`` copies have room on an instance.
+
+        A copy that is stopped has its room until its last request has ended and its container, too.
+        """
+        with self._held_changed:
+            self._held_changed.wait_for(lambda: self._held <= most, timeout_s)
+
+    def close_and_wait(self, timeout_s: float) -> None:
+        """Stop all copies, and wait at most ``timeout_s`` until their room is free."""
+        self.close()
+        self.wait_until_copies_hold_room(0, timeout_s)
 
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
@@ -172,24 +187,26 @@ class ComponentDeployment(EndpointDeployment):
         reservation = None
         try:
             reservation = self._place.group.reserve_room_for_copy(self._needed)
+            with self._held_changed:
+                self._held += 1
             worker = launch()
         except BaseException as err:
             self._failure = err.what if isinstance(err, StartFailed) else str(err)
             if reservation is not None:
-                reservation.release()
+                self._release_room(reservation)
             raise
         self._reservations[worker] = reservation
         return worker
 
     def _retire_worker(self, worker: InstanceWorker) -> None:
         reservation = self._reservations.pop(worker)
-        freed: Future[None] = Future()
-
-        def free(_: Future[None]) -> None:
-            reservation.release()
-            freed.set_result(None)
-
-        self._stops = [one for one in self._stops if not one.done()]
-        self._stops.append(freed)
         # Only when the copy has stopped is there room for another.
-        self._fleet.retire_instance(worker).add_done_callback(free)
+        self._fleet.retire_instance(worker).add_done_callback(
+            lambda _: self._release_room(reservation)
+        )
+
+    def _release_room(self, reservation: Reservation) -> None:
+        reservation.release()
+        with self._held_changed:
+            self._held -= 1
+            self._held_changed.notify_all()

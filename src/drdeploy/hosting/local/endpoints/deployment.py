@@ -122,7 +122,6 @@ class EndpointDeployment:
         self._lock = threading.Lock()
         self._invocations = 0
         self._is_closing = False
-        self._are_pools_closed = threading.Event()
         self._stops: list[Future[None]] = []
 
     def pin_models_and_start_workers(self, capacity: float = 1.0) -> None:
@@ -252,12 +251,6 @@ class EndpointDeployment:
             with contextlib.suppress(TimeoutError):
                 stop.result(timeout_s)
 
-    def close_and_wait(self, timeout_s: float) -> None:
-        """Close the deployment; wait ``timeout_s`` for its requests, then for its workers."""
-        self.close()
-        self._are_pools_closed.wait(timeout_s)
-        self.wait_until_workers_stopped(timeout_s)
-
     def _put_variant_in_service(self, variant: Variant, *, is_shadow: bool) -> None:
         with self._lock:
             is_late = self._is_closing
@@ -273,7 +266,6 @@ class EndpointDeployment:
         for variant in self.list_all_variants():
             variant.pool.close()
             self._release_variant(variant)
-        self._are_pools_closed.set()
 
     def _release_variant(self, variant: Variant) -> None:
         self._fleet.artifacts.release_archive(variant.artifact)
