@@ -120,7 +120,7 @@ def test_rows_of_aws_and_as_measured_rows_stay_as_they_are(stack, decision):
     inputs = DecisionInputs(traffic=traffic, required=Requirements(p95_s=60.0))
     measured = choose_cheapest_hosting(stack, PriceSheet.load(), inputs)
     assert measured.transfer is None
-    assert "as measured here" in measured.latency_basis
+    assert "as measured on this machine" in measured.latency_basis
     assert {one.p95_as_measured_s for one in measured.options} == {None}
     assert measured.winner.p50_s < decision.winner.p50_s
 
