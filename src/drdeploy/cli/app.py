@@ -15,7 +15,7 @@ NOUNS: dict[str, str] = {
     "archive": "Grade millions of photographs on a machine or a cluster.",
     "clinic": "Fetch and grade patients' photographs, and say who is referred.",
     "artifact": "Pack, inspect and verify a model.tar.gz.",
-    "image": "Build and check container images, and measure their size and start.",
+    "image": "Build, check and measure container images.",
     "local": "Run a SageMaker-compatible service on this machine.",
     "endpoint": "Deploy, list, invoke and delete endpoints.",
     "batch": "Grade photographs with Batch Transform.",
