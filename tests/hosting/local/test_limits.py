@@ -67,18 +67,6 @@ def test_a_change_of_copies_that_breaks_leaves_the_component_in_service():
     assert (component.copy_count, "unknown error" in component.failure_reason) == (1, True)
 
 
-def test_an_object_that_is_overwritten_while_it_is_read_is_absent():
-    simulated = SimulatedAws()
-    simulated.import_moto()
-    simulated._s3.create_bucket("overwritten", "us-east-1")
-    simulated.put_object("us-east-1", "overwritten", "k", b"before", None)
-    chunks = simulated.read_chunks("overwritten", "k")
-    assert next(chunks) == b"before"
-    simulated.put_object("us-east-1", "overwritten", "k", b"after", None)
-    with pytest.raises(KeyError):
-        next(chunks)
-
-
 def test_a_subscriber_that_does_not_answer_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(simulated_aws, "SUBSCRIBER_TIMEOUT_S", 0.2)
     SimulatedAws().import_moto()
