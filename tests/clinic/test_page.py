@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import numpy as np
 import pytest
 
 if os.environ.get("CI") != "true":  # CI has it
@@ -25,6 +26,8 @@ if os.environ.get("CI") != "true":  # CI has it
 from dicom_files import EYE, as_bytes, encapsulate, make_dataset
 from PIL import Image
 from pydicom import uid
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import OphthalmicPhotography8BitImageStorage, Verification
 from sqlalchemy import text
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
@@ -567,7 +570,6 @@ def test_every_text_of_the_page_is_there_in_portuguese(records):
     assert {*TEXTS_OF_SCRIPT} == {*re.findall(r'texts\["([^"]+)"\]', script)}
     texts |= {
         StudyChanged().sentence,
-        f"The program ended {MAX_GRADING_ATTEMPTS} times while it graded this study.",
         *(
             records.store._make_error(what).sentence
             for what in ("is missing", "has changed on the disk")
@@ -722,11 +724,13 @@ def fail_to_send():
 
 class Refusing(BaseHTTPRequestHandler):
     status = 400
+    body = b""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(self.status)
         self.end_headers()
+        self.wfile.write(self.body)
 
     def log_message(self, *_):
         pass
@@ -738,6 +742,10 @@ def refuse_everything():
     url = f"http://127.0.0.1:{server.server_port}"
     yield store_file(url, b"x")
     yield store_bundle(url, {})
+    item = {"00081197": {"vr": "US", "Value": [0x0110]}}
+    Refusing.body = json.dumps({"00081198": {"vr": "SQ", "Value": [item]}}).encode()
+    yield store_file(url, b"x")
+    Refusing.body = b""
     Refusing.status = 500
     with pytest.raises(ClinicError) as refused:
         store_bundle(url, {})
@@ -747,19 +755,61 @@ def refuse_everything():
     server.server_close()
 
 
-def test_why_something_is_not_sent_is_said_in_portuguese(records, service):
+def refuse_by_c_store():
+    """Why archives refuse a file: one takes no photographs, and one cannot process this one."""
+    file = as_bytes(make_dataset(np.zeros((1, 1, 3), np.uint8)))
+    handlers = [(evt.EVT_C_STORE, lambda _: 0xC000)]
+    for kind, words in (
+        (Verification, "does not accept Ophthalmic Photography 8 Bit"),
+        (OphthalmicPhotography8BitImageStorage, "with status C000H"),
+    ):
+        archive = AE()
+        archive.add_supported_context(kind)
+        running = archive.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        try:
+            peer = ArchivePeer("ARCHIVE", "127.0.0.1", running.server_address[1])
+            reason = peer.send_file(file)
+        finally:
+            running.shutdown()
+        assert words in reason
+        yield reason
+
+
+def fail_to_grade_by_an_endpoint(service):
+    """Why an endpoint gives no grade."""
+    good = {**GOOD, "model": {"digest": service.classifier.artifact.digest}}
+    for answer in ({}, GOOD, {**good, "predictions": [None]}):
+        hosting = SimpleNamespace(
+            invoke=lambda *_, answer=answer, **__: SimpleNamespace(
+                outcome="ok", error="", body=json.dumps(answer).encode()
+            )
+        )
+        asked = EndpointService(service.classifier, hosting=hosting, endpoint="eyes")
+        with pytest.raises(PredictionFailed) as failed:
+            asked.infer([WORST.read_bytes()])
+        yield failed.value.sentence
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(PredictionFailed) as failed:
+        patched.setattr("drdeploy.clinic.page.endpoint.BODY_BYTES_MAX", 1000)
+        asked.infer([WORST.read_bytes()])
+    yield failed.value.sentence
+
+
+def test_why_something_is_not_sent_or_not_graded_is_said_in_portuguese(records, service):
     reasons = [
-        *fail_to_send(), *refuse_everything(), "It cannot be sent: KeyError.",
-        "The archive refuses the file with failure reason 0110H, A700H.",
-        "The archive refuses the file with status C000H.",
-        "The archive takes no Encapsulated PDF Storage in Explicit VR Little Endian.",
+        *fail_to_send(), *refuse_everything(), *refuse_by_c_store(),
+        "It cannot be sent: KeyError.", *fail_to_grade_by_an_endpoint(service),
     ]  # fmt: skip
     for reason in reasons:
         shown = translate(reason, "pt")
-        assert not {"the", "The", "archive", "with"} & {*re.findall(r"\w+", shown)}, shown
+        assert not {"the", "The", "archive", "with", "is"} & {*re.findall(r"\w+", shown)}, shown
         assert "{" not in shown
     client = open_page(records)
     drop(client, EYE.read_bytes(), patient="9", eye="left")
+    for _ in range(MAX_GRADING_ATTEMPTS + 1):
+        records.count_grading_attempt(*records.list_due_studies(float("inf")))
+    shown = client.get("/studies/1?language=pt").text
+    assert f"e nenhuma de {MAX_GRADING_ATTEMPTS} tentativas deu certo." in shown
+    records.requeue_failures()
     to = Destinations(stow="http://127.0.0.1:1")
     StudyGrader(records, service, ReferralRules.load(), to, quiet_s=0).grade_due_studies()
     ResultSender(records).send_due_deliveries()

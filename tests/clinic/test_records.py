@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app
-from drdeploy.clinic.intake import Destinations, StudyGrader
+from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.records import ClinicRecords, database
 from drdeploy.clinic.records.schema import METADATA
 from drdeploy.errors import AnalysisError, ClinicError, InvalidInput, StudyChanged, UnsupportedImage
@@ -117,7 +117,8 @@ def test_a_study_on_which_the_program_dies_comes_last_and_is_left_alone_after_fi
     assert tries == [True, True, True, True, False]
     (listed,) = records.list_studies()
     assert (listed["state"], records.list_due_studies(float("inf"))) == ("failed", [])
-    assert "ended 5 times" in listed["reason"]
+    assert "The program ended while" in listed["reason"]
+    assert "none of 5 attempts" in listed["reason"]
     assert records.requeue_failures() == 1
     assert records.list_due_studies(float("inf"))
 
@@ -132,6 +133,13 @@ def test_a_study_with_an_unexpected_error_fails_with_the_error_and_not_with_an_e
     assert not records.count_grading_attempt(study)
     (listed,) = records.list_studies()
     assert (listed["state"], listed["reason"]) == ("failed", "An error.")
+    records.requeue_failures()
+    for place in range(5):
+        assert records.count_grading_attempt(study)
+        if place < 2:
+            records.note_fault(study, "An error.")
+    assert not records.count_grading_attempt(study)
+    assert "The program ended" in records.list_studies()[0]["reason"]  # as the last three times
 
 
 def test_an_attempt_that_was_given_up_because_the_program_ended_does_not_count(records):
@@ -404,8 +412,6 @@ class OneRefused(BaseHTTPRequestHandler):
 
 
 def test_what_a_server_or_the_network_refuses_does_not_hold_up_the_rest(records):
-    from drdeploy.clinic.intake import ResultSender
-
     with ThreadingHTTPServer(("127.0.0.1", 0), OneRefused) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
@@ -424,6 +430,20 @@ def test_what_a_server_or_the_network_refuses_does_not_hold_up_the_rest(records)
         assert ResultSender(records).send_due_deliveries() == 1
         server.shutdown()
     assert records.list_studies()[0]["deliveries"] == {"delivered": 1, "refused": 3}
+
+
+def test_a_sender_that_lost_the_lock_leaves_the_rest_to_the_other_program(records):
+    add(records)
+    (study,) = records.list_due_studies(float("inf"))
+    records.record_grading(
+        study, outcome="refer", eyes={}, results={"bundle": b"no JSON"},
+        destinations=[(f"post http://127.0.0.1:9/{number}", ["bundle"]) for number in range(5)],
+        with_photographs=[],
+    )  # fmt: skip
+    answers = [True, True, False]
+    ResultSender(records, may_send=lambda: answers.pop(0)).send_due_deliveries()
+    assert answers == []
+    assert records.list_studies()[0]["deliveries"] == {"refused": 2, "queued": 3}
 
 
 def test_the_pause_of_a_destination_that_never_answers_stays_finite(records):

@@ -223,10 +223,9 @@ class ResultSender:
         """Send the deliveries that are due; return how many of them arrived."""
         arrived = 0
         silent: set[str] = set()
-        if not self._may_send():
-            return arrived
         for number in self._queue.list_due():
-            if self._is_over.is_set():
+            # Another program may take the lock at any time, and then sends the rest.
+            if self._is_over.is_set() or not self._may_send():
                 break
             # A study may be erased at any time: what is sent is read at the last moment.
             try:

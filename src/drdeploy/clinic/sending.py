@@ -75,12 +75,12 @@ class ArchivePeer:
         except OSError as error:  # nobody knows the host's name
             raise self._make_error("cannot be reached") from error
         if not association.is_established:
+            if association.rejected_contexts:  # the library then aborts the association by itself
+                return f"The archive does not accept {dataset.SOPClassUID.name} in {syntax.name}."
             if association.is_rejected:
                 raise self._make_error("does not know the AE title of this program, or its own")
             raise self._make_error("cannot be reached")
         try:
-            if not association.accepted_contexts:
-                return f"The archive does not accept {dataset.SOPClassUID.name} in {syntax.name}."
             status = association.send_c_store(dataset).get("Status")
         finally:
             association.release()

@@ -178,9 +178,6 @@ _PORTUGUESE = {
         "bytes; encerre os outros programas que usam os registros e apague de novo."
     ),
     "The disk is full.": "O disco está cheio.",
-    "The program ended 5 times while it graded this study.": (
-        "O programa terminou 5 vezes enquanto classificava este exame."
-    ),
     "A photograph is missing; restore the folder from a backup, or send the study from the camera "
     "again.": (
         "Falta uma fotografia; restaure a pasta a partir de uma cópia de segurança, ou envie o "
@@ -230,6 +227,10 @@ _PORTUGUESE = {
 
 _PORTUGUESE_REASONS = {
     # Why a study could not be graded
+    "The program ended while it graded this study, and none of {} attempts went well.": (
+        "O programa terminou enquanto classificava este exame, e nenhuma de {} tentativas deu "
+        "certo."
+    ),
     "An error kept this study from being graded: {}.": (
         "Um erro impediu a classificação deste exame: {}."
     ),
@@ -238,6 +239,24 @@ _PORTUGUESE_REASONS = {
         "O endpoint não dá um grau: {}; verifique o endpoint e o seu registro e execute `drdeploy "
         "clinic studies --again`."
     ),
+    "The endpoint's answer does not come from a drdeploy image; give an endpoint that `drdeploy "
+    "endpoint deploy` made.": (
+        "A resposta do endpoint não vem de uma imagem do drdeploy; use um endpoint criado por "
+        "`drdeploy endpoint deploy`."
+    ),
+    "The endpoint's model is not the one in the artifact; with --artifact, give the model that the "
+    "endpoint serves.": (
+        "O modelo do endpoint não é o do artefato; indique com --artifact o modelo que o endpoint "
+        "serve."
+    ),
+    "The endpoint does not say why it gives no grade.": (
+        "O endpoint não diz por que não dá um grau."
+    ),
+    "The photograph has {} bytes as a JPEG, and an endpoint takes at most {}; grade it on this "
+    "machine, without --endpoint.": (
+        "A fotografia tem {} bytes como JPEG, e um endpoint aceita no máximo {}; classifique-a "
+        "nesta máquina, sem --endpoint."
+    ),
     # Why an archive or a server did not take something
     "The archive refuses the file with failure reason {}.": (
         "O arquivo de imagens recusa o objeto com o motivo {}."
@@ -245,7 +264,7 @@ _PORTUGUESE_REASONS = {
     "The archive refuses the file with status {}.": (
         "O arquivo de imagens recusa o objeto com o status {}."
     ),
-    "The archive takes no {} in {}.": "O arquivo de imagens não aceita {} em {}.",
+    "The archive does not accept {} in {}.": "O arquivo de imagens não aceita {} em {}.",
     "The archive answers with status {}; check the archive's log, and run the same command "
     "again.": (
         "O arquivo de imagens responde com o status {}; verifique o seu registro. O programa "

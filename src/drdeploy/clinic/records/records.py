@@ -240,8 +240,8 @@ class ClinicRecords:
         """Count an attempt to grade a study before the attempt.
 
         Without the count, a photograph that ends the program would end it again after each restart.
-        After too many attempts, the study has failed: by the error that :meth:`note_fault` noted,
-        or because the program ended.
+        After too many attempts, the study has failed: by the error that :meth:`note_fault` noted
+        after the last attempt, or because the last attempt ended the program.
 
         Returns:
             False after too many attempts, or if the study was erased.
@@ -254,10 +254,14 @@ class ClinicRecords:
                 return False
             attempts, fault = found
             if attempts >= MAX_GRADING_ATTEMPTS:
-                ended = f"The program ended {attempts} times while it graded this study."
+                ended = (
+                    "The program ended while it graded this study, and none of "
+                    f"{attempts} attempts went well."
+                )
                 self._mark_study_as_failed(connection, study, fault or ended)
                 return False
-            connection.execute(update(STUDIES).where(mine).values(attempts=attempts + 1))
+            # Without an old fault, which is not why a later attempt ends the program.
+            connection.execute(update(STUDIES).where(mine).values(attempts=attempts + 1, reason=""))
         return True
 
     def take_back_grading_attempt(self, study: WaitingStudy) -> None:
