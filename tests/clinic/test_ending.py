@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -13,25 +14,33 @@ if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pynetdicom", reason="needs the extra clinic")
 
 from dicom_files import EYE
+from sqlalchemy import text
+from waiting import WITHIN_S, until
 
+from drdeploy.cli.clinic_listen import STOP_S
+from drdeploy.clinic.intake import BackgroundWork, Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page.photographs import receive_photograph
 from drdeploy.clinic.records import ClinicRecords
+from drdeploy.clinic.records.schema import METADATA
 from drdeploy.photograph_names import PhotographNames
 
 PATIENT_COMMAND = """
 import sys
 from drdeploy.cli import main
-from drdeploy.clinic import intake, sending, server
+import threading, time
+from drdeploy.clinic import intake, sending, server_exchange
 
 # Nothing but a signal ends what is in progress.
-sending.TIMEOUT_S = server.TIMEOUT_S = server.EXCHANGE_S = 3600.0
+sending.TIMEOUT_S = server_exchange.TIMEOUT_S = server_exchange.EXCHANGE_S = 3600.0
 
 def grade_for_ever(self, study):
-    import time
     print("grading", flush=True)
     time.sleep(3600)
 
-if sys.argv.pop(1) == "grading":
+what = sys.argv.pop(1)
+if what == "thread":  # as those of AnyIO, for which Python would wait at its end
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+if what == "grading":
     intake.StudyGrader._grade_photographs = grade_for_ever
 sys.exit(main())
 """
@@ -83,6 +92,45 @@ def test_a_grading_that_does_not_end_is_given_up_and_does_not_count(records, com
     assert len(others) == 2
     for one in (study, *others):
         assert [records.count_grading_attempt(one) for _ in range(6)] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("command", ["serve", "listen"])
+def test_a_thread_of_a_library_does_not_hold_up_the_end(records, command):
+    lock = records.make_grading_lock()
+    if command == "serve":  # which then only shows the studies
+        assert lock.acquire()
+    process = start(command, records, "thread")
+    assert "drdeploy clinic" in process.stdout.readline()
+    end(process, signal.SIGTERM)
+    lock.release()
+
+
+def test_work_in_progress_and_a_silent_database_are_given_up_in_time(postgres, tmp_path):
+    opened = ClinicRecords.open(
+        tmp_path / "records", names=PhotographNames(b"k" * 32), database=postgres
+    )
+    receive_photograph(opened, EYE.read_bytes(), patient="1", eye="left")
+    grader = StudyGrader(opened, None, None, Destinations(), quiet_s=0)
+    begun, ends = threading.Event(), threading.Event()
+    grader._grade_and_record = lambda _: (begun.set(), ends.wait())
+    lock = opened.make_grading_lock()
+    assert lock.acquire()
+    work = BackgroundWork(grader, ResultSender(opened), lock)
+    work.start()
+    assert begun.wait(WITHIN_S)
+    assert STOP_S <= 10
+    with opened._engine.begin() as connection:
+        connection.execute(text("LOCK TABLE studies IN ACCESS EXCLUSIVE MODE"))
+        stopping = threading.Thread(target=work.stop, args=(0.1,), daemon=True)
+        stopping.start()
+        stopping.join(WITHIN_S)
+        assert not stopping.is_alive()
+    until(lambda: not lock.is_taken())
+    ends.set()
+    opened.erasure.erase_older_than(float("inf"))
+    with opened._engine.begin() as connection:
+        connection.execute(METADATA.tables["photograph_folders"].delete())
+    opened.close()
 
 
 @pytest.mark.parametrize("command", ["serve", "listen"])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -35,7 +36,7 @@ from typer.testing import CliRunner
 from drdeploy.cli.clinic import app as cli
 from drdeploy.clinic.dicomweb_storage import describe_refusal, store_file
 from drdeploy.clinic.fhir_server import store_bundle
-from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
+from drdeploy.clinic.intake import LONGEST_PAUSE_S, Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page import server
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
@@ -420,7 +421,11 @@ def test_a_study_fails_with_the_error_that_its_grading_met(records, service, cap
     client = open_page(records)
     drop(client, EYE.read_bytes(), patient="9", eye="left")
     broken = SimpleNamespace(infer=lambda _: {}["of Garcia"], manifest=service.manifest)
-    grader = StudyGrader(records, broken, ReferralRules.load(), Destinations(), quiet_s=0)
+    clock_s = itertools.count(step=LONGEST_PAUSE_S)
+    grader = StudyGrader(
+        records, broken, ReferralRules.load(), Destinations(), quiet_s=0,
+        read_clock_s=lambda: next(clock_s),
+    )  # fmt: skip
     for _ in range(MAX_GRADING_ATTEMPTS):
         assert records.list_studies()[0]["state"] == "waiting"
         assert grader.grade_due_studies() == 0
@@ -788,9 +793,10 @@ def fail_to_grade_by_an_endpoint(service):
         with pytest.raises(PredictionFailed) as failed:
             asked.infer([WORST.read_bytes()])
         yield failed.value.sentence
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(PredictionFailed) as failed:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr("drdeploy.clinic.page.endpoint.BODY_BYTES_MAX", 1000)
-        asked.infer([WORST.read_bytes()])
+        with pytest.raises(PredictionFailed) as failed:
+            asked.infer([WORST.read_bytes()])
     yield failed.value.sentence
 
 

@@ -19,9 +19,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from typer.testing import CliRunner
+from waiting import until
 
 from drdeploy.cli.clinic import app
 from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
+from drdeploy.clinic.page.grading import GradingPool
 from drdeploy.clinic.records import ClinicRecords, database
 from drdeploy.clinic.records.schema import METADATA
 from drdeploy.errors import AnalysisError, ClinicError, InvalidInput, StudyChanged, UnsupportedImage
@@ -150,6 +152,64 @@ def test_an_attempt_that_was_given_up_because_the_program_ended_does_not_count(r
         records.take_back_grading_attempt(study)
     records.take_back_grading_attempt(study)
     assert [records.count_grading_attempt(study) for _ in range(6)] == [True] * 5 + [False]
+
+
+def add_patients(records, count):
+    for number in range(count):
+        records.add_photograph(
+            b"%d" % number, patient=f"c\n{number}", study_uid=f"1.{number}",
+            sop_instance_uid=f"2.{number}",
+        )  # fmt: skip
+
+
+def count_attempts(records):
+    with records._engine.begin() as connection:
+        return list(connection.execute(text("SELECT attempts FROM studies ORDER BY id")).scalars())
+
+
+def test_a_short_fault_costs_one_study_one_attempt_and_a_long_one_few(records):
+    add_patients(records, 3)
+    now_s = 0.0
+    grader = StudyGrader(records, None, None, Destinations(), quiet_s=0, read_clock_s=lambda: now_s)
+
+    def fail(_):
+        raise OSError
+
+    grader._grade_and_record = fail
+    for _ in range(5):
+        grader.grade_due_studies()
+        GradingPool(grader, 1).grade_due_studies()
+        now_s += 1
+    assert sorted(count_attempts(records)) == [0, 0, 1]
+    for _ in range(60):
+        grader.grade_due_studies()
+        now_s += 1
+    assert sum(count_attempts(records)) == 3  # at 0, 10 and 30 s
+    grader._grade_and_record = lambda study: bool(records.record_failure(study, "It is done."))
+    now_s += 60
+    grader.grade_due_studies()
+    assert {one["state"] for one in records.list_studies()} == {"failed"}
+
+
+def test_a_study_that_hangs_is_given_up_although_each_program_is_asked_to_end(records):
+    add_patients(records, 2)
+    now_s = 0.0
+    grader = StudyGrader(records, None, None, Destinations(), quiet_s=0, read_clock_s=lambda: now_s)
+    hangs, is_young = records.list_due_studies(float("inf"))
+    ends = threading.Event()
+    grader._grade_and_record = lambda _: ends.wait()
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(grader.grade_study, hangs)
+        until(lambda: count_attempts(records) == [1, 0])
+        until(lambda: hangs.number in grader._in_progress)
+        now_s += 100
+        pool.submit(grader.grade_study, is_young)
+        until(lambda: is_young.number in grader._in_progress)
+        now_s += 30
+        assert count_attempts(records) == [1, 1]
+        grader.give_back_attempts()
+        assert count_attempts(records) == [1, 0]
+        ends.set()
 
 
 def test_what_is_exported_is_not_of_a_study_that_is_being_erased(records):

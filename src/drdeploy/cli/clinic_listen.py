@@ -122,7 +122,6 @@ def listen(
             over.wait()
             work.begin_to_stop()
     finally:
-        is_all_done = work.stop(STOP_S)
+        work.stop(STOP_S)
         store.close()
-    if not is_all_done:
-        exit_without_waiting()
+    exit_without_waiting()

@@ -159,10 +159,9 @@ def serve(
             over.wait()
             work.begin_to_stop()
     finally:
-        is_all_done = work.stop(STOP_S)
+        work.stop(STOP_S)
         store.close()
-    if not is_all_done:
-        exit_without_waiting()
+    exit_without_waiting()
 
 
 def _find_model(artifact: Path | None) -> Path:

@@ -39,6 +39,15 @@ if TYPE_CHECKING:
     from drdeploy.grader.inference import InferenceService
 
 POLL_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0
+"""Seconds without grading after an unexpected error; each further error doubles them.
+
+Without the pause, a disk that is full for five seconds would use up all attempts of every study."""
+GIVEN_BACK_S = 60.0
+"""The age up to which an attempt in progress is given back when the program ends.
+
+An older one may be a study that hangs: it counts, so that the study is given up at last."""
+_GIVING_BACK_S = 1.0
 
 _log = logging.getLogger("drdeploy.clinic")
 
@@ -92,6 +101,7 @@ class StudyGrader:
         *,
         quiet_s: float,
         may_grade: Callable[[], bool] = lambda: True,
+        read_clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare a grader.
 
@@ -102,11 +112,16 @@ class StudyGrader:
             destinations: Where the results are sent.
             quiet_s: Seconds after a study's last photograph until the study is graded.
             may_grade: Returns whether no other program grades the studies of these records.
+            read_clock_s: Returns the time in seconds since any moment, and never goes back.
         """
         self.quiet_s = quiet_s
-        self._began_s = time.monotonic()
+        self._read_clock_s = read_clock_s
+        self._began_s = read_clock_s()
         self._is_over = threading.Event()
-        self._in_progress: dict[int, WaitingStudy] = {}
+        self._in_progress: dict[int, tuple[WaitingStudy, float]] = {}
+        self._pausing = threading.Lock()
+        self._next_pause_s = FIRST_PAUSE_S
+        self._pauses_until_s = self._began_s
         self._records = records
         self._service = service
         self._rules = rules
@@ -121,41 +136,63 @@ class StudyGrader:
         """Return the studies that have had no new photograph for a while, the oldest first.
 
         After a start nothing is due until ``quiet_s`` has passed: a camera that could not send the
-        rest of a study sends it now.
+        rest of a study sends it now. After an unexpected error nothing is due for a while.
         """
-        if time.monotonic() - self._began_s < self.quiet_s:
+        if self._read_clock_s() - self._began_s < self.quiet_s or self._is_pausing:
             return []
         return self._records.list_due_studies(time.time() - self.quiet_s)
 
     def grade_study(self, study: WaitingStudy) -> bool:
         """Grade a study and record its results; return whether there are results now."""
-        if self._is_over.is_set() or not self._may_grade():
+        if self._is_over.is_set() or self._is_pausing or not self._may_grade():
             return False
         if not self._records.count_grading_attempt(study):
             _log.error("%s is not graded: it was erased, or was tried too often", study.name)
             return False
-        self._in_progress[study.number] = study
+        self._in_progress[study.number] = (study, self._read_clock_s())
         try:
-            return self._grade_and_record(study)
+            is_graded = self._grade_and_record(study)
         except DrdeployError as error:
             self._records.record_failure(study, error.sentence)
             _log.error("%s cannot be graded: %s", study.name, error.sentence)
         except Exception as error:  # noqa: BLE001 - the next attempt may go well
+            self._pause()  # first: the records may be what fails
             reason = f"An error kept this study from being graded: {type(error).__name__}."
             self._records.note_fault(study, reason)
             # Without the error's text, which may quote what a photograph says of its patient.
             _log.error("%s: %s (%s)", study.name, reason, _describe_place_of_error(error))
+        else:
+            self._next_pause_s = FIRST_PAUSE_S
+            return is_graded
         finally:
             self._in_progress.pop(study.number, None)
         return False
+
+    @property
+    def _is_pausing(self) -> bool:
+        return self._read_clock_s() < self._pauses_until_s
+
+    def _pause(self) -> None:
+        """Grade nothing for a while: what failed may fail for every study, and not for long."""
+        with self._pausing:
+            if self._is_pausing:  # another thread met the same error
+                return
+            self._pauses_until_s = self._read_clock_s() + self._next_pause_s
+            _log.warning("grading continues in %.0f s", self._next_pause_s)
+            self._next_pause_s = min(2 * self._next_pause_s, LONGEST_PAUSE_S)
 
     def stop(self) -> None:
         """From now on, begin to grade no study."""
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
-        """Uncount the grading attempts in progress: the program ends for another reason."""
-        for study in list(self._in_progress.values()):
+        """Uncount the young grading attempts in progress: the program ends for another reason.
+
+        An attempt that is older than :data:`GIVEN_BACK_S` counts.
+        """
+        for study, began_s in list(self._in_progress.values()):
+            if self._read_clock_s() - began_s > GIVEN_BACK_S:
+                continue
             try:
                 self._records.take_back_grading_attempt(study)
             except Exception as error:  # noqa: BLE001 - the program ends, and the attempt counts
@@ -359,8 +396,8 @@ class BackgroundWork:
         """End the threads, and wait at most ``timeout_s`` for the work in progress.
 
         Work that takes longer, for example because an archive does not answer, is given up. Every
-        step is in the records, so that the next program grades or sends the rest, and the archive
-        gets nothing twice.
+        step is in the records, so that the next program grades or sends the rest. An archive may
+        get a file twice, and keeps one, because both have the same SOP Instance UID.
 
         Returns:
             Whether all threads have ended.
@@ -370,6 +407,9 @@ class BackgroundWork:
         for loop in self._loops:
             loop.stop(0)
         ended = [loop.stop(max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
-        self._grader.give_back_attempts()
+        # In a thread of its own: a database that fell silent must not hold up the program's end.
+        giving_back = threading.Thread(target=self._grader.give_back_attempts, daemon=True)
+        giving_back.start()
+        giving_back.join(_GIVING_BACK_S)
         self._lock.release()
         return all(ended)
