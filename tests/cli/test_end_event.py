@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from drdeploy.cli.end_event import EndEvent, make_end_event
+from drdeploy.grader.box import box_artifact
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -75,3 +76,43 @@ def test_input_that_ends_sets_the_event():
         "make_end_event(until_stdin_closes=True).wait()\n"
     )
     subprocess.run([sys.executable, "-c", program], input=b"x" * 9000, timeout=60, check=True)
+
+
+ENDING = """
+import sys, threading
+from pathlib import Path
+from drdeploy import end_of_process
+from drdeploy.cli.end_event import exit_without_waiting
+from drdeploy.grader.artifacts.extraction import extract_archive_temporarily
+
+model = extract_archive_temporarily(Path(sys.argv[1]))
+
+def decode():
+    with end_of_process.temporary_folder("drdeploy-dicom-") as folder:
+        (folder / "frame.dcm").write_bytes(b"pixels")
+        try:
+            end_of_process.run_child(["sleep", "3600"], timeout_s=3600)
+        finally:
+            print("a study was recorded as damaged")
+
+threading.Thread(target=decode).start()
+while not end_of_process._children:
+    pass
+(child,) = end_of_process._children
+print(child.pid, len(end_of_process._folders), flush=True)
+exit_without_waiting(3)
+"""
+
+
+def test_an_end_without_waiting_leaves_no_pixels_no_model_and_no_child(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, box_artifact()], env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stdout.splitlines()
+    child, folders = map(int, line.split())
+    assert folders == 2
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

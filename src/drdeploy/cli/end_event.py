@@ -9,6 +9,8 @@ import sys
 import threading
 from queue import SimpleQueue
 
+from drdeploy.end_of_process import remove_everything_temporary
+
 
 class EndEvent:
     """An event that a handler of signals may set.
@@ -52,8 +54,10 @@ def exit_without_waiting(status: int = 0) -> None:
     """End the process now, even if threads of libraries are still running.
 
     Without this, Python waits at its end for each thread that is not a daemon. The threads of
-    pynetdicom, for example, wait half a minute for an archive that does not answer.
+    pynetdicom, for example, wait half a minute for an archive that does not answer. Temporary
+    files, which may hold a patient's pixels, are deleted first.
     """
+    remove_everything_temporary()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,13 +8,12 @@ appears only when all files match the manifest.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import weakref
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from drdeploy.end_of_process import make_temporary_folder, remove_temporary_folder
 from drdeploy.errors import UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
 from drdeploy.grader.artifacts.artifact import (
@@ -36,6 +35,7 @@ from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MANIFEST_BYTES_MAX = 4 * MIB
 
@@ -73,13 +73,13 @@ def extract_archive_temporarily(archive: Path) -> ModelArtifact:
     Raises:
         ArtifactError: :func:`extract_archive` would refuse the archive.
     """
-    folder = Path(tempfile.mkdtemp(prefix="drdeploy-"))
+    folder = make_temporary_folder("drdeploy-")
     try:
         artifact = extract_archive(archive, folder / "model")
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_temporary_folder(folder)
         raise
-    weakref.finalize(artifact, shutil.rmtree, folder, ignore_errors=True)
+    weakref.finalize(artifact, remove_temporary_folder, folder)
     return artifact
 
 

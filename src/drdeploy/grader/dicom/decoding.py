@@ -6,7 +6,6 @@ import io
 import math
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from drdeploy.end_of_process import run_child, temporary_folder
 from drdeploy.errors import (
     RequestRefused,
     UnreadableImage,
@@ -328,21 +328,17 @@ def _decode_in_own_process(
 
     The process gets a file with the pixels alone, so that no patient's name is written anywhere.
     """
-    with tempfile.TemporaryDirectory(prefix="drdeploy-dicom-") as folder:
-        source, target = Path(folder, "frame.dcm"), Path(folder, "samples")
+    with temporary_folder("drdeploy-dicom-") as folder:
+        source, target = folder / "frame.dcm", folder / "samples"
         _make_file_of_one_frame(frame, size, pixels).save_as(source, enforce_file_format=True)
+        program = Path(__file__).with_name("gdcm_process.py")
         try:
-            done = subprocess.run(
-                [sys.executable, "-I", Path(__file__).with_name("gdcm_process.py"), source, target],
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=GDCM_TIMEOUT_S,
+            status = run_child(
+                [sys.executable, "-I", program, source, target], timeout_s=GDCM_TIMEOUT_S
             )
         except subprocess.TimeoutExpired as err:
             raise UnreadableImage("The pixels of the DICOM file take too long to decode") from err
-        if done.returncode != 0:
+        if status != 0:
             raise UnreadableImage(
                 "The pixels of the DICOM file are damaged and cannot be decoded "
                 f"({pixels.syntax.name})",

@@ -1,0 +1,92 @@
+"""Temporary folders and child processes that do not outlive this process.
+
+A process that ends by ``os._exit`` runs no ``finally`` and no finalizer. Before it ends so, it
+calls :func:`remove_everything_temporary`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ATTEMPTS = 10
+
+# Reentrant: a finalizer that deletes a folder may run at any allocation, also in a `with` below.
+_changing = threading.RLock()
+os.register_at_fork(  # a forked process has none of the threads, one of which may hold the lock
+    before=_changing.acquire,
+    after_in_parent=_changing.release,
+    after_in_child=_changing.release,
+)
+_folders: set[Path] = set()
+_children: set[subprocess.Popen[bytes]] = set()
+
+
+def make_temporary_folder(prefix: str) -> Path:
+    """Make a temporary folder, which :func:`remove_temporary_folder` or the end deletes."""
+    with _changing:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        _folders.add(folder)
+    return folder
+
+
+def remove_temporary_folder(folder: Path) -> None:
+    """Delete a folder that :func:`make_temporary_folder` made."""
+    with _changing:
+        shutil.rmtree(folder, ignore_errors=True)
+        _folders.discard(folder)
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Return a temporary folder, which is deleted at the end of the block."""
+    folder = make_temporary_folder(prefix)
+    try:
+        yield folder
+    finally:
+        remove_temporary_folder(folder)
+
+
+def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
+    """Run a command without input and output; return its exit status.
+
+    Raises:
+        subprocess.TimeoutExpired: The command took too long, and was killed.
+    """
+    nothing = subprocess.DEVNULL
+    with _changing:
+        child = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+        _children.add(child)
+    try:
+        return child.wait(timeout_s)
+    finally:
+        with _changing:  # which never ends after the child was killed for the end of the process
+            child.kill()
+            child.wait()
+            _children.discard(child)
+
+
+def remove_everything_temporary() -> None:
+    """Kill the children and delete the folders; call this only just before ``os._exit``.
+
+    Other threads can make no new ones, and wait for ever where theirs would be gone: they must not
+    record that a photograph is damaged only because the process ends.
+    """
+    _changing.acquire()
+    for child in list(_children):
+        child.kill()
+        child.wait()
+    for folder in list(_folders):
+        for _ in range(_ATTEMPTS):  # a thread may be writing into it
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
