@@ -89,6 +89,7 @@ def foreign_archive():
 
     class Handler(BaseHTTPRequestHandler):
         answer = (200, b"")
+        content_type = "application/octet-stream"
 
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"] or 0))
@@ -97,6 +98,7 @@ def foreign_archive():
             status, body = self.answer
             self.send_response(status)
             self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Type", self.content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -252,6 +254,41 @@ def test_a_pull_fetches_the_patients_of_a_list(archive, tmp_path):
     assert sorted(found) == ["A-1", "B-2"]
 
 
+def test_a_file_of_another_patient_is_not_kept_though_the_archive_lists_it(
+    foreign_archive, tmp_path
+):
+    url, _, handler = foreign_archive
+    files = {f"1.4.{one}": photograph(PatientID=one, ImageLaterality="L") for one in ("7", "8")}
+
+    def ignore_the_patient(asked):
+        path, _, query = asked.path.partition("?")
+        if "offset=0" in query:
+            entries = [SERIES | {"00080018": {"Value": [one]}} for one in files]
+            return 200, json.dumps(entries if "/instances" in path else entries[:1]).encode()
+        if query:
+            return 200, b"[]"
+        return 200, b"--x\r\n\r\n" + files[path.rpartition("/")[2]] + b"\r\n--x--\r\n"
+
+    handler.answer = property(ignore_the_patient)
+    handler.content_type = 'multipart/related; type="application/dicom"; boundary=x'
+    listed = tmp_path / "today.txt"
+    listed.write_text("7\n")
+    folder, records = tmp_path / "in", tmp_path / "records"
+    own = [str(folder), "--worklist", str(listed)]
+    done = CliRunner().invoke(app, ["pull", url, *own])
+    assert done.exit_code == 1
+    assert "not of the patient who was asked for" in done.output
+    assert "1 files fetched" in done.output
+    assert [dcmread(file).PatientID for file in folder.iterdir()] == ["7"]
+    # Nor does a file of another patient that an earlier pull fetched come into the worklist.
+    assert CliRunner().invoke(app, ["pull", url, str(folder)]).exit_code == 0
+    done = CliRunner().invoke(app, ["pull", url, *own, "--records", str(records)])
+    assert done.exit_code == 1
+    opened = ClinicRecords.open(records, names=PhotographNames.with_user_key())
+    assert [one.patient for one in opened.worklist.list_studies()] == ["7"]
+    opened.close()
+
+
 def test_a_space_is_asked_for_as_archives_read_it(foreign_archive):
     url, _, handler = foreign_archive
     handler.answer = (204, b"")
@@ -264,7 +301,8 @@ def test_a_space_is_asked_for_as_archives_read_it(foreign_archive):
     ("content", "reason"),
     [
         (b"1\n*\n", "Line 2 is not the number"), (b"A?\n", "Line 1 is not the number"),
-        (b"7" * 65, "Line 1 is not the number"), (b"\n \n", "is empty"), (b"\xff", "be read"),
+        (b'"A-1"\n', "Line 1 is not the number"), (b"7" * 65, "Line 1 is not the number"),
+        (b"\n \n", "is empty"), (b"\xff", "be read"),
     ],
 )  # fmt: skip
 def test_a_list_of_patients_that_would_ask_for_others_is_refused(content, reason, tmp_path):

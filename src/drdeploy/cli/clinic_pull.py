@@ -80,7 +80,12 @@ def pull(
     GiB of free space. Files are named by a hash. The exit status is 1 if a file cannot be fetched
     or put into the records, or if the archive has more files than the limit.
     """
-    from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files, read_patients
+    from drdeploy.clinic.retrieval import (
+        PhotographQuery,
+        find_wrong_patient,
+        list_archived_files,
+        read_patients,
+    )
     from drdeploy.clinic.server_exchange import check_server_url
 
     if records is None:
@@ -111,6 +116,8 @@ def pull(
             problem = "" if is_there else _fetch_into_file(url, one, file)
             there += is_there
             fetched += not is_there and not problem
+            if is_there:
+                problem = find_wrong_patient(one, file.read_bytes())
             if opened is not None and not problem:
                 is_new, problem = _add_to_records(opened, file)
                 new += is_new

@@ -9,8 +9,9 @@ from urllib.parse import quote, urlencode
 
 from drdeploy.clinic.dicomweb_storage import describe_refusal, make_authorization
 from drdeploy.clinic.server_exchange import exchange, hide_path
-from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
 from drdeploy.files import parse_json, sha256_of_bytes
+from drdeploy.grader.dicom.opening import read_patient_number
 from drdeploy.grader.fundus.formats.foreign import is_dicom
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
@@ -63,11 +64,19 @@ class PhotographQuery:
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """A file in an archive, by its identifiers."""
+    """A file in an archive.
+
+    Attributes:
+        study: The Study Instance UID.
+        series: The Series Instance UID.
+        instance: The SOP Instance UID.
+        patient: The patient's number that was asked for; empty if all patients were.
+    """
 
     study: str
     series: str
     instance: str
+    patient: str = field(default="", repr=False)
 
     @property
     def file_name(self) -> str:
@@ -86,13 +95,14 @@ def read_patients(file: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise InvalidInput("The list of patients cannot be read", where=str(file)) from error
     for number, line in enumerate(lines, 1):
-        # An archive takes * and ? for any characters, and would answer with other patients.
-        if len(line) > _PATIENT_CHARACTERS_MAX or not line.isprintable() or {*line} & {*"*?\\"}:
+        # An archive takes * and ? for any characters, and would answer with other patients. A
+        # number in quotation marks is a cell of a table, and no archive has it.
+        if len(line) > _PATIENT_CHARACTERS_MAX or not line.isprintable() or {*line} & {*'*?\\"'}:
             raise InvalidInput(
                 f"Line {number} is not the number of a patient",
                 where=str(file),
                 remedy=f"Write one number in each line, with at most {_PATIENT_CHARACTERS_MAX} "
-                "printable characters, and no *, ? or backslash",
+                'printable characters, and no *, ?, " or backslash',
             )
     patients = list(dict.fromkeys(filter(None, lines)))
     if not patients:
@@ -114,7 +124,8 @@ def list_archived_files(url: str, query: PhotographQuery) -> Iterator[ArchivedFi
         )
         path = f"{base}/studies/{parents[0]}/series/{parents[1]}/instances"
         for instance in _list_entries(path, {}, _INSTANCE):
-            yield ArchivedFile(*parents, _read_and_check_uid(base, instance, _INSTANCE))
+            found = _read_and_check_uid(base, instance, _INSTANCE)
+            yield ArchivedFile(*parents, found, query.patient)
 
 
 def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
@@ -141,7 +152,23 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
     if not answer.is_success:
         return f"The archive answers with status {answer.status}."
     data = _take_only_part(answer.content_type, answer.body)
-    return data if is_dicom(data) else "The archive answers with something else than a DICOM file."
+    if not is_dicom(data):
+        return "The archive answers with something else than a DICOM file."
+    return find_wrong_patient(file, data) or data
+
+
+def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
+    """Return a sentence if a file is not of the patient who was asked for; empty if it is.
+
+    An archive may ignore the Patient ID of a query, and list the files of every patient.
+    """
+    if not file.patient:
+        return ""
+    try:
+        is_right = read_patient_number(data, LOCAL_FILE_LIMITS) == file.patient
+    except RequestRefused as error:
+        return error.sentence
+    return "" if is_right else "The file is not of the patient who was asked for."
 
 
 def _take_only_part(content_type: str, body: bytes) -> bytes:

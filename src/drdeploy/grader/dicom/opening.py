@@ -157,6 +157,19 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
     return dataset
 
 
+def read_patient_number(data: bytes, limits: ImageLimits) -> str:
+    """Return the Patient ID in a DICOM file of any kind; empty if it has none.
+
+    Raises:
+        RequestRefused: The file is damaged or too large.
+    """
+    with refuse_damaged_file():
+        dataset = _parse_data_elements(
+            _decompress_deflated_file(data, limits), specific_tags=["PatientID"]
+        )
+        return str(dataset.get("PatientID") or "").strip()
+
+
 def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that none fails later.
 
@@ -209,10 +222,12 @@ def _describe_uid(value: object) -> str:
     return known.name if known.name != str(known) else "not one of the standard"
 
 
-def _parse_data_elements(data: bytes) -> pydicom.Dataset:
+def _parse_data_elements(
+    data: bytes, *, specific_tags: list[str] | None = None
+) -> pydicom.Dataset:
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pydicom.dcmread(_BoundedStream(data))
+        return pydicom.dcmread(_BoundedStream(data), specific_tags=specific_tags)
 
 
 def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
