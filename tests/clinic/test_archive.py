@@ -25,6 +25,7 @@ from pydicom import dcmread, uid
 from drdeploy.cli.clinic import app
 from drdeploy.clinic import retrieval
 from drdeploy.clinic.dicomweb_storage import AUTHORIZATION_VARIABLE, store_file
+from drdeploy.clinic.page.photographs import receive_photograph
 from drdeploy.clinic.records import ClinicRecords
 from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.photograph_names import PhotographNames
@@ -332,6 +333,8 @@ def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_
     )
     assert {one.state for one in waiting} == {"waiting"}
     opened.close()
+    # Only the file of the first pull: the records keep the others.
+    assert len(list((tmp_path / "in").iterdir())) == 1
     without_eye = photograph(StudyDate="20210903", ImageLaterality="")
     assert store_file(archive.dicomweb, without_eye) == ""
     day = ["--since", "2021-09-03", "--until", "2021-09-03"]
@@ -339,6 +342,39 @@ def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_
     assert done.exit_code == 1
     assert "does not say which eye it shows" in done.output
     assert "1 files fetched" in done.output.replace("\n", " ")
+
+
+def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(archive, tmp_path):
+    sent = [
+        photograph(StudyDate="20230807", PatientID=one, ImageLaterality="L") for one in ("E1", "E2")
+    ]
+    assert [store_file(archive.dicomweb, one) for one in sent] == ["", ""]
+    records, folder = tmp_path / "records", tmp_path / "in"
+    asked = ["--since", "2023-08-07", "--until", "2023-08-07", "--records", str(records)]
+
+    def list_patients():
+        opened = ClinicRecords.open(records, names=PhotographNames.with_user_key())
+        found = sorted(one.patient for one in opened.worklist.list_studies())
+        opened.close()
+        return found
+
+    assert pull(archive, folder, *asked).exit_code == 0
+    assert list_patients() == ["E1", "E2"]
+    erased = CliRunner().invoke(app, ["erase", str(records), "--patient", "E1"])
+    assert erased.exit_code == 0, erased.output
+    for _ in range(2):
+        done = pull(archive, folder, *asked)
+        assert done.exit_code == 0
+        said = " ".join(done.output.split())
+        assert "1 files fetched, 1 were there already" in said
+        assert "1 photographs are of studies that were erased" in said
+        assert list_patients() == ["E2"]
+        assert list(folder.iterdir()) == []
+    # Whoever wants it back sends it, and a pull then takes the rest of the study too.
+    opened = ClinicRecords.open(records, names=PhotographNames.with_user_key())
+    assert receive_photograph(opened, sent[0])
+    opened.close()
+    assert "2 were there already" in pull(archive, folder, *asked).output
 
 
 def test_a_pull_ends_before_it_fills_the_disk(archive, camera_roll, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain, islice
@@ -67,7 +68,7 @@ def pull(
         Path | None,
         typer.Option(
             file_okay=False,
-            help="Also put the photographs into the clinic's records in this folder, where "
+            help="Put the photographs into the clinic's records in this folder, where "
             "`clinic serve` or `clinic listen` grades them; it is made if it does not exist.",
         ),
     ] = None,
@@ -75,17 +76,14 @@ def pull(
 ) -> None:
     """Fetch photographs from an archive into a folder.
 
-    With `--records`, they also come into the worklist. A file that is in the folder is not fetched
-    again, so that an interrupted pull continues where it was. It ends when the disk has less than 1
-    GiB of free space. Files are named by a hash. The exit status is 1 if a file cannot be fetched
-    or put into the records, or if the archive has more files than the limit.
+    With `--records`, they come into the worklist, and the folder gets only files that the records
+    cannot take. A study that was erased from the records does not come back. A file that is in the
+    folder or in the records is not fetched again, so that an interrupted pull continues where it
+    was. It ends when the disk has less than 1 GiB of free space. Files are named by a hash. The
+    exit status is 1 if a file cannot be fetched or put into the records, or if the archive has more
+    files than the limit.
     """
-    from drdeploy.clinic.retrieval import (
-        PhotographQuery,
-        find_wrong_patient,
-        list_archived_files,
-        read_patients,
-    )
+    from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files, read_patients
     from drdeploy.clinic.server_exchange import check_server_url
 
     if records is None:
@@ -108,45 +106,64 @@ def pull(
     listed = (list_archived_files(url, replace(query, patient=one)) for one in patients)
     found = list(islice(chain.from_iterable(listed), limit + 1))
     opened = None if records is None else _open_records(records, database)
-    fetched = there = failures = new = 0
+    counts: Counter[str] = Counter()
     with Progress(console=err, transient=True) as progress:
         for one in progress.track(found[:limit], description="fetching"):
-            file = folder / one.file_name
-            is_there = file.exists()
-            problem = "" if is_there else _fetch_into_file(url, one, file)
-            there += is_there
-            fetched += not is_there and not problem
-            if is_there:
-                problem = find_wrong_patient(one, file.read_bytes())
-            if opened is not None and not problem:
-                is_new, problem = _add_to_records(opened, file)
-                new += is_new
+            problem = _pull_file(url, one, folder / one.file_name, opened, counts)
             if problem:
-                failures += 1
+                counts["failed"] += 1
                 print_line(f"{one.file_name}: {problem}", style="red", to=err)
     print_line(
-        f"{fetched} files fetched into {folder}, {there} were there already, {failures} failed.",
+        f"{counts['fetched']} files fetched{'' if opened else f' into {folder}'}, "
+        f"{counts['there']} were there already, {counts['failed']} failed.",
         to=err,
     )
     if opened is not None:
-        print_line(f"{new} photographs are new in the records.", to=err)
+        print_line(f"{counts['new']} photographs are new in the records.", to=err)
+        if counts["erased"]:
+            print_note(
+                f"{counts['erased']} photographs are of studies that were erased from the records, "
+                "and stay out"
+            )
         opened.close()
     if len(found) > limit:
         print_note(f"the archive has more than {limit} files for this query; see --limit")
-    if failures or len(found) > limit:
+    if counts["failed"] or len(found) > limit:
         raise typer.Exit(1)
 
 
-def _fetch_into_file(url: str, archived: ArchivedFile, file: Path) -> str:
-    """Fetch a file; return why the archive does not give it, or an empty text."""
-    from drdeploy.clinic.retrieval import fetch_archived_file
+def _pull_file(
+    url: str,
+    archived: ArchivedFile,
+    file: Path,
+    records: ClinicRecords | None,
+    counts: Counter[str],
+) -> str:
+    """Fetch a file unless it is there, and put it into the records or else into its place.
 
-    _refuse_full_disk(file.parent)
-    content = fetch_archived_file(url, archived)
+    Returns:
+        The problem with the file, as a sentence; empty if there is none.
+    """
+    from drdeploy.clinic.retrieval import fetch_archived_file, find_wrong_patient
+
+    if records is not None and records.has_photograph(archived.instance):
+        counts["there"] += 1
+        return ""
+    if is_there := file.exists():
+        there = file.read_bytes()
+        content: bytes | str = find_wrong_patient(archived, there) or there
+        counts["there"] += 1
+    else:
+        _refuse_full_disk(file.parent)
+        content = fetch_archived_file(url, archived)
+        counts["fetched"] += isinstance(content, bytes)
     if isinstance(content, str):
         return content
-    write_file_atomically(file, content)
-    return ""
+    problem = "" if records is None else _add_to_records(records, content, counts)
+    # What the records hold has no second copy here: an erasure would not find it.
+    if not is_there and (records is None or problem):
+        write_file_atomically(file, content)
+    return problem
 
 
 def _open_records(folder: Path, database: str | None) -> ClinicRecords:
@@ -158,16 +175,19 @@ def _open_records(folder: Path, database: str | None) -> ClinicRecords:
     return ClinicRecords.open(folder, names=names, database=database, who="clinic pull")
 
 
-def _add_to_records(records: ClinicRecords, file: Path) -> tuple[bool, str]:
-    """Return whether a photograph is new in the records, and why it cannot be put there."""
-    from drdeploy.clinic.page.photographs import DetailsMissing, receive_photograph
+def _add_to_records(records: ClinicRecords, content: bytes, counts: Counter[str]) -> str:
+    """Add a photograph unless its study was erased; return why it cannot be put there."""
+    from drdeploy.clinic.page.photographs import DetailsMissing, StudyErased, receive_photograph
 
     try:
-        return receive_photograph(records, file.read_bytes()), ""
+        counts["new"] += receive_photograph(records, content, may_be_erased=False)
+    except StudyErased:
+        counts["erased"] += 1
     except DetailsMissing:
-        return False, "The file does not say which eye it shows."
+        return "The file does not say which eye it shows."
     except RequestRefused as error:
-        return False, error.sentence
+        return error.sentence
+    return ""
 
 
 def _refuse_full_disk(folder: Path) -> None:

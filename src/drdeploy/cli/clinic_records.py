@@ -129,8 +129,9 @@ def erase(
 ) -> None:
     """Delete the records of a patient, of a study or of old studies.
 
-    The audit log keeps an entry that names the study by a keyed hash. Copies on archives and
-    servers are not deleted. Studies of the same number under another issuer stay, and the command
+    The audit log keeps an entry that names the study by a keyed hash. Copies on archives, on
+    servers and in folders of `clinic pull` are not deleted, and `clinic pull --records` does not
+    bring an erased study back. Studies of the same number under another issuer stay, and the command
     says how many they are.
     """
     if sum(one is not None for one in (patient, study, older_than_days)) != 1:

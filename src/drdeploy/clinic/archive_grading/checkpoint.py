@@ -76,7 +76,7 @@ class ArchiveJob:
         settings: The settings on which the rows depend.
         photographs: The number of photographs.
         size_bytes: The total size of the photographs whose size is known.
-        sized_photographs: The number of the photographs.
+        sized_photographs: The number of the photographs whose size is known.
         notes: Sentences on files that were left out.
         may_miss_photographs: Whether one of these files may be a photograph.
         shard_photographs: The number of photographs in each shard but the last.

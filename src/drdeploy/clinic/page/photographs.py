@@ -36,7 +36,9 @@ _SIDES = {"left": "L", "right": "R"}
 
 
 class DetailsMissing(Exception):
-    """A JPEG, PNG or TIFF names neither the patient nor the eye, so the page asks for both.
+    """A file does not say which patient or which eye it shows, so the page asks for it.
+
+    A JPEG, PNG or TIFF says neither; a DICOM file may leave out the eye.
 
     Attributes:
         names: What is missing: ``patient``, ``eye``.
@@ -45,6 +47,10 @@ class DetailsMissing(Exception):
     def __init__(self, *names: str) -> None:
         super().__init__(*names)
         self.names = names
+
+
+class StudyErased(Exception):
+    """The study of a photograph was erased from the records."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,25 @@ class ShownPhotograph:
 
 
 def receive_photograph(
-    records: ClinicRecords, content: bytes, *, patient: str = "", eye: Eye | None = None
+    records: ClinicRecords,
+    content: bytes,
+    *,
+    patient: str = "",
+    eye: Eye | None = None,
+    may_be_erased: bool = True,
 ) -> bool:
-    """Store a file that was dropped on the page; return whether it is new.
+    """Store a file that was dropped on the page, or fetched; return whether it is new.
 
     Args:
         records: The clinic's records.
         content: A DICOM file, or a photograph as JPEG, PNG or TIFF.
         patient: The patient's number, for a photograph that is not a DICOM file.
         eye: Which eye it shows, if the file does not say.
+        may_be_erased: Whether to store a photograph of a study that was erased.
 
     Raises:
         DetailsMissing: The patient's number or the eye is missing.
+        StudyErased: The study was erased, and ``may_be_erased`` is false.
         RequestRefused: The file cannot be used.
         ClinicError: The disk is full.
     """
@@ -82,6 +95,9 @@ def receive_photograph(
         content = wrap_photograph(content, patient=patient, eye=eye)
     file = DicomFile.open(content)
     check_identifiers(file.dataset)
+    identity, study_uid = identify_patient(file.dataset), str(file.dataset.StudyInstanceUID)
+    if not may_be_erased and records.erasure.is_erased(identity, study_uid):
+        raise StudyErased
     if not file.laterality:
         if eye is None:
             raise DetailsMissing("eye")
@@ -91,8 +107,8 @@ def receive_photograph(
         raise ClinicError("The disk is full", where="the clinic's records")
     return records.add_photograph(
         content,
-        patient=identify_patient(file.dataset),
-        study_uid=str(file.dataset.StudyInstanceUID),
+        patient=identity,
+        study_uid=study_uid,
         sop_instance_uid=str(file.dataset.SOPInstanceUID),
     )
 

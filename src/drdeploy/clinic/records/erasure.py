@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, text
 
-from drdeploy.clinic.records.schema import DECISIONS, DELIVERIES, PHOTOGRAPHS, RESULTS, STUDIES
+from drdeploy.clinic.records.database import ONLY_READS
+from drdeploy.clinic.records.schema import (
+    AUDIT,
+    DECISIONS,
+    DELIVERIES,
+    PHOTOGRAPHS,
+    RESULTS,
+    STUDIES,
+)
 from drdeploy.errors import ClinicError, InvalidInput
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from drdeploy.clinic.records.shared import SharedRecords
+
+_ERASE_STUDY = "erase study"
+"""What the audit log calls an erasure."""
 
 
 class RecordsErasure:
@@ -83,7 +94,7 @@ class RecordsErasure:
             # Last, as in every transaction: whoever holds the log waits for nothing else.
             for _, patient, uid in rows:
                 name = self._shared.name_of_study(patient, uid)
-                self._shared.append_entry(connection, "erase study", name)
+                self._shared.append_entry(connection, _ERASE_STUDY, name)
         for sha256 in files:
             remove_unused_file(self._shared, sha256)
         if self._shared.engine.dialect.name == "sqlite":
@@ -105,6 +116,28 @@ class RecordsErasure:
                 where="records.sqlite-wal",
                 remedy="End the other programs that use the records, and erase again",
             )
+
+    def is_erased(self, patient: str, study_uid: str) -> bool:
+        """Return whether a study was erased, and has not come into the records again since.
+
+        The audit log tells, by the keyed hash of the study.
+
+        Args:
+            patient: The issuer of the patient's number, a line break, and the number.
+            study_uid: The Study Instance UID.
+        """
+        present = select(STUDIES.c.id).where(
+            STUDIES.c.patient == patient, STUDIES.c.study_uid == study_uid
+        )
+        name = self._shared.name_of_study(patient, study_uid)
+        erased = select(AUDIT.c.number).where(
+            AUDIT.c.action == _ERASE_STUDY, AUDIT.c.subject == name
+        )
+        engine = self._shared.engine
+        with engine.connect().execution_options(**{ONLY_READS: True}) as connection:
+            if connection.execute(present).first() is not None:
+                return False
+            return connection.execute(erased.limit(1)).first() is not None
 
     def remove_unused_files(self) -> int:
         """Delete files that no study has, which a killed program leaves; return their number."""

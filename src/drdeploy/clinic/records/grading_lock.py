@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ATTEMPTS, _PAUSE_S = 3, 0.05
 _RELEASE_S = 1.0
 _KEY = 7_238_912
-"""Key of the advisory lock of PostgreSQL; the migrations use the next key."""
+"""Key of the advisory lock of PostgreSQL; the migrations use the key before it."""
 
 _log = logging.getLogger("drdeploy.clinic")
 
@@ -169,8 +169,8 @@ class _AdvisoryLock:
             return bool(connection.execute(held, {"key": _KEY}).scalar_one())
 
     def release(self) -> None:
-        # A server that fell silent holds up `keep`, but not the end of the program, which closes
-        # the connection anyway.
+        # A server that fell silent holds up `keep_or_take_again`, but not the end of the program,
+        # which closes the connection anyway.
         if not self._one_at_a_time.acquire(timeout=_RELEASE_S):
             return
         try:

@@ -187,6 +187,12 @@ class ClinicRecords:
             raise UnsupportedImage("Another photograph has the same SOP Instance UID")
         return False
 
+    def has_photograph(self, sop_instance_uid: str) -> bool:
+        """Return whether the records have a photograph."""
+        same = select(PHOTOGRAPHS.c.id).where(PHOTOGRAPHS.c.sop_instance_uid == sop_instance_uid)
+        with self._engine.connect().execution_options(**{ONLY_READS: True}) as connection:
+            return connection.execute(same).first() is not None
+
     def _find_or_add_study(
         self, connection: Connection, patient: str, study_uid: str, now: float
     ) -> int:
