@@ -6,10 +6,11 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -178,6 +179,27 @@ def test_an_archive_that_does_not_answer_gets_everything_later(tmp_path):
     with run_orthanc(tmp_path / "orthanc", port=port) as archive, listening(records):
         wait_for(records, 1, has_arrived)
         assert len(archive.list_classes(study)["SR"]) == 1
+
+
+def test_after_a_start_a_study_waits_for_the_rest_that_the_camera_could_not_send(tmp_path):
+    (left, right), _ = write_study(tmp_path)
+    records = tmp_path / "records"
+    with listening(records, "--quiet-s", "1000") as listener:
+        assert listener.store(left).returncode == 0
+    for photographs in (1, 2):
+        # As if the program had been down for an hour: the study has been quiet for long enough.
+        with closing(sqlite3.connect(records / "records.sqlite")) as database, database:
+            database.execute("UPDATE studies SET last_received_s = last_received_s - 3600")
+        with listening(records, "--quiet-s", "1000") as listener:
+            (found,) = list_studies(records)
+            assert (found["state"], found["photographs"]) == ("waiting", photographs)
+            assert listener.store(right).returncode == 0
+    (found,) = list_studies(records)
+    assert (found["state"], found["photographs"]) == ("waiting", 2)
+    with listening(records, "--quiet-s", "1") as listener:
+        (found,) = wait_for(records, 1, lambda one: one["state"] == "graded")
+        assert found["photographs"] == 2
+        assert listener.log.read_text().count(found["study"]) == 1  # graded once
 
 
 def test_what_cannot_be_used_is_refused_at_once_and_the_listener_lives(tmp_path):
