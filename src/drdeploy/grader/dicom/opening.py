@@ -222,9 +222,7 @@ def _describe_uid(value: object) -> str:
     return known.name if known.name != str(known) else "not one of the standard"
 
 
-def _parse_data_elements(
-    data: bytes, *, specific_tags: list[str] | None = None
-) -> pydicom.Dataset:
+def _parse_data_elements(data: bytes, *, specific_tags: list[str] | None = None) -> pydicom.Dataset:
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pydicom.dcmread(_BoundedStream(data), specific_tags=specific_tags)
