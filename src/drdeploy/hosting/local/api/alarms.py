@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -18,8 +17,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
+from drdeploy.hosting.local.api.alarm_requests import (
+    SCALING,
+    check_new_alarm_and_list_queries,
+    list_queries_of_request,
+    refuse_value_not_offered,
+)
 from drdeploy.hosting.local.monitoring import statistics
-from drdeploy.hosting.local.monitoring.alarms import COMPARISONS, MISSING_DATA, AlarmRule
+from drdeploy.hosting.local.monitoring.alarms import AlarmRule
 from drdeploy.hosting.local.monitoring.metric_queries import (
     MetricReader,
     find_shortest_period,
@@ -42,8 +47,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HISTORY_MAX = 10_000
-SHORTEST_PERIOD_S = 10
-EVALUATED_S_MAX = 86_400
 EVALUATION_S = 60
 """Seconds between two evaluations of an alarm whose period is not shorter."""
 PAGE_ALARMS = 100
@@ -52,12 +55,6 @@ STATES: dict[str, AlarmState] = {
     "ALARM": "ALARM",
     "INSUFFICIENT_DATA": "INSUFFICIENT_DATA",
 }
-NOTIFICATION = "arn:aws:sns:"
-SCALING = "arn:aws:autoscaling:"
-POLICY_ARN = re.compile(
-    r"arn:aws:autoscaling:[\w-]+:\d+:scalingPolicy:[^:]+:resource/sagemaker/.+:policyName/.+"
-)
-"""The ARN of a scaling policy of Application Auto Scaling for SageMaker."""
 LOW_SAMPLES = 10
 """A percentile p needs 10 / (1 - p) samples, unless ``EvaluateLowSampleCountPercentile`` is
 ``evaluate``."""
@@ -107,26 +104,8 @@ class AlarmBook:
         Raises:
             MonitoringError: The request is refused.
         """
-        _check_comparison(request)
-        _check_actions(request)
-        periods = request["EvaluationPeriods"]
-        if (request.get("DatapointsToAlarm") or periods) > periods:
-            raise make_validation_error("DatapointsToAlarm must be at most EvaluationPeriods.")
-        _refuse_value_not_offered(request, "TreatMissingData", MISSING_DATA)
-        _refuse_value_not_offered(
-            request, "EvaluateLowSampleCountPercentile", ("evaluate", "ignore")
-        )
-        queries = _list_queries_of_request(request)
+        queries = check_new_alarm_and_list_queries(request)
         period_s = find_shortest_period(queries)
-        if period_s < SHORTEST_PERIOD_S:
-            raise make_validation_error(
-                f"Period must be 10, 20, 30 or a multiple of 60, not {period_s}."
-            )
-        if period_s * periods > EVALUATED_S_MAX:
-            raise make_validation_error(
-                "Metrics cannot be checked across more than a day (EvaluationPeriods * Period "
-                f"must be <= {EVALUATED_S_MAX})."
-            )
         span = TimeRange(int(now_s), int(now_s) + period_s)
         self._compute_series_of_queries(queries, span)
 
@@ -135,7 +114,7 @@ class AlarmBook:
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
             alarm.extended_statistic = request.get("ExtendedStatistic")
-            alarm.drdeploy_queries = _list_queries_of_request(request)
+            alarm.drdeploy_queries = list_queries_of_request(request)
             alarm.drdeploy_evaluated = None
             if before is None:
                 alarm.state_value = "INSUFFICIENT_DATA"
@@ -173,7 +152,7 @@ class AlarmBook:
 
     def describe_alarms_for_metric(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer ``DescribeAlarmsForMetric``."""
-        wanted = _list_queries_of_request(
+        wanted = list_queries_of_request(
             {**request, "ExtendedStatistic": None, "Statistic": "Sum", "Period": 60}
         )
         metric = _sort_dimensions_of_metric(wanted[0]["MetricStat"]["Metric"])
@@ -227,7 +206,7 @@ class AlarmBook:
                 parse_json(data)
             except ValueError as err:
                 raise MonitoringError("InvalidFormat", "StateReasonData is not JSON.") from err
-        _refuse_value_not_offered(request, "StateValue", tuple(STATES))
+        refuse_value_not_offered(request, "StateValue", tuple(STATES))
         with self._lock:
             alarm = self._backend.alarms.get(request["AlarmName"])
             if alarm is None:
@@ -471,7 +450,7 @@ def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
         return kept
-    return _list_queries_of_request(
+    return list_queries_of_request(
         {
             "Namespace": alarm.namespace,
             "MetricName": alarm.metric_name,
@@ -484,75 +463,9 @@ def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
     )
 
 
-def _list_queries_of_request(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the queries of ``PutMetricAlarm``: its ``Metrics``, or the one metric it names.
-
-    Raises:
-        MonitoringError: The request names both, or neither of the two.
-    """
-    metrics = request.get("Metrics")
-    if bool(metrics) == bool(request.get("MetricName")):
-        raise make_validation_error("An alarm takes either MetricName or Metrics.")
-    if metrics:
-        return [dict(one) for one in metrics]
-    stats = [one for one in ("Statistic", "ExtendedStatistic") if request.get(one)]
-    if len(stats) != 1:
-        raise make_validation_error("An alarm takes either Statistic or ExtendedStatistic.")
-    stat = request[stats[0]]
-    parse = (
-        statistics.parse_basic_statistic
-        if stats == ["Statistic"]
-        else (statistics.parse_extended_statistic)
-    )
-    parse(stat)
-    if not request.get("Period"):
-        raise make_validation_error("Period is required.")
-    metric = {
-        "Namespace": request.get("Namespace"),
-        "MetricName": request["MetricName"],
-        "Dimensions": [dict(one) for one in request.get("Dimensions") or ()],
-    }
-    metric_stat = {
-        "Metric": metric,
-        "Period": request["Period"],
-        "Stat": stat,
-        "Unit": request.get("Unit"),
-    }
-    return [{"Id": "m1", "MetricStat": metric_stat, "ReturnData": True}]
-
-
 def _sort_dimensions_of_metric(metric: Mapping[str, Any]) -> tuple[Any, ...]:
     dimensions = sorted((one["Name"], one["Value"]) for one in metric.get("Dimensions") or ())
     return (metric.get("Namespace"), metric["MetricName"], tuple(dimensions))
-
-
-def _check_comparison(request: Mapping[str, Any]) -> None:
-    comparison = request["ComparisonOperator"]
-    if comparison not in COMPARISONS:
-        raise make_validation_error(
-            f"The local service does not serve the ComparisonOperator {comparison}. It serves "
-            f"{', '.join(COMPARISONS)}."
-        )
-    if request.get("Threshold") is None:
-        raise make_validation_error("Threshold is required.")
-
-
-def _check_actions(request: Mapping[str, Any]) -> None:
-    for name in ("AlarmActions", "OKActions", "InsufficientDataActions"):
-        for action in request.get(name) or ():
-            if not action.startswith(NOTIFICATION) and not POLICY_ARN.fullmatch(action):
-                raise make_validation_error(
-                    f"{name}: the local service carries out actions of SNS, and scaling policies "
-                    f"of Application Auto Scaling for SageMaker, but not {action}."
-                )
-
-
-def _refuse_value_not_offered(
-    request: Mapping[str, Any], name: str, choices: Sequence[str]
-) -> None:
-    value = request.get(name)
-    if value is not None and value not in choices:
-        raise make_validation_error(f"{name} must be one of {', '.join(choices)}, not {value}.")
 
 
 def _wants_metric_alarms(request: Mapping[str, Any]) -> bool:
