@@ -12,7 +12,7 @@ Images are pushed to and pulled from ``registry``. In the same process, moto sim
 KMS, STS and CloudWatch behind ``api.simulated_aws``.
 
 The life cycle of an endpoint is in ``endpoints.lifecycle``: Creating, InService, Updating, Failed
-and Deleting.  An endpoint serves an ``endpoints.deployment``, which has a pinned image, a pinned
+and Deleting.  ``endpoints.deployment`` holds what an endpoint serves: a pinned image, a pinned
 model archive, and a pool of workers for each variant. ``serverless_pool`` starts workers on demand,
 and ``real_time_pool`` keeps a fixed number of workers.  A worker is a started instance that has
 answered ``GET /ping``.  An instance is the real model server, in a container
@@ -21,8 +21,8 @@ process if the kernel allows control groups.
 
 Unless the service is shared, every program of this machine may use the service. If the service is
 shared, only clients that sign their requests with the service's key may use it
-(``api.signatures``). ``served_members`` refuses members of a request that would have no effect.
-``endpoints.data_capture`` stores requests and answers in S3.
+(``api.signatures``). ``served_members`` refuses a request that sets a member which would have no
+effect here. ``endpoints.data_capture`` stores requests and answers in S3.
 
 Network distance, AWS's placement of instances and the time AWS takes to pull an image are not
 simulated.

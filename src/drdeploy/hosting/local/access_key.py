@@ -39,12 +39,12 @@ class AccessKey:
         return hmac.compare_digest(key_id.encode(), self.id.encode())
 
     def make_registry_password(self, now_s: float) -> str:
-        """Return a password for the image registry: its time of expiry, and an HMAC of the time."""
+        """Return a password for the image registry: its expiry time, and an HMAC of that time."""
         expires = f"{now_s + LOGIN_VALID_S:.0f}"
         return f"{expires}.{self._sign_expiry_of_registry_login(expires)}"
 
     def accepts_registry_password(self, password: str, now_s: float) -> bool:
-        """Return whether this key made a password for the registry that has not expired."""
+        """Return whether a registry password was made with this key and has not expired."""
         expires, _, mac = password.partition(".")
         is_ours = hmac.compare_digest(
             mac.encode(), self._sign_expiry_of_registry_login(expires).encode()

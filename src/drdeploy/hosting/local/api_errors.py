@@ -1,8 +1,8 @@
 """Make the errors of the API, with AWS's codes and messages.
 
-A refused request has the code ``ValidationException`` in the control plane, for which the waiters
-of botocore and Terraform wait, and ``ValidationError`` in the runtime.  Errors of
-``InvokeEndpoint`` have the codes and statuses of botocore's ``sagemaker-runtime`` service model.
+The control plane refuses a request with the code ``ValidationException``, which the waiters of
+botocore and Terraform expect; the runtime uses ``ValidationError``.  Errors of ``InvokeEndpoint``
+have the codes and statuses of botocore's ``sagemaker-runtime`` service model.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def make_validation_error(message: str) -> ApiError:
 
 
 def respell_for_runtime(err: ApiError) -> ApiError:
-    """Return an error of the control plane with the code that the runtime has for it."""
+    """Turn an error of the control plane into the runtime's error for the same problem."""
     code = RUNTIME_REFUSAL if err.code == CONTROL_PLANE_REFUSAL else err.code
     return ApiError(code, err.message, status=err.status, details=err.details)
 

@@ -32,7 +32,7 @@ SERVERLESS_CONCURRENCY_MAX = 1000
 
 INSTANCES_MAX = 100
 """The largest number of instances of a variant, or of copies of an inference component, that the
-local service runs. Each of them is a container with its own thread on this machine."""
+local service runs. Each instance or copy is a container with its own thread on this machine."""
 
 TAGS_MAX = 50
 """The most tags of a resource (AWS General Reference, "Tagging AWS resources")."""
@@ -146,7 +146,7 @@ def check_names_are_unique(variants: Iterable[Json]) -> None:
 
 
 def check_update_request(request: Json) -> None:
-    """Refuse an update of an endpoint with two members if one of them would have no effect."""
+    """Refuse an update of an endpoint that sets a member which would have no effect."""
     if request.get("RetainDeploymentConfig") and request.get("DeploymentConfig"):
         raise make_validation_error(
             "RetainDeploymentConfig=true and DeploymentConfig are mutually exclusive."
@@ -223,10 +223,10 @@ def check_quotas(config: Json, others: Iterable[Json]) -> None:
 
 
 def may_run_without_instances(config: Json) -> bool:
-    """Return whether the variants of an endpoint configuration may have no instances.
+    """Return whether an endpoint configuration allows its variants to run without instances.
 
-    Only an asynchronous endpoint may have none, because its requests then wait in a queue
-    (developer guide, "Autoscale an asynchronous endpoint").
+    Only an asynchronous endpoint may run without instances, because its requests then wait in a
+    queue (developer guide, "Autoscale an asynchronous endpoint").
     """
     return bool(config.get("AsyncInferenceConfig"))
 
@@ -262,7 +262,7 @@ def check_instance_count(what: str, count: int) -> None:
     """Refuse more instances or copies than the local service runs.
 
     Args:
-        what: The name of the number in the message.
+        what: What is counted, for the message.
         count: The number of instances or copies.
     """
     if count > INSTANCES_MAX:
@@ -273,7 +273,7 @@ def check_instance_count(what: str, count: int) -> None:
 
 
 def check_tags(tags: Iterable[Json]) -> None:
-    """Refuse a key that AWS reserves, and a key with two values."""
+    """Refuse a tag key that AWS reserves, and a tag key that occurs twice."""
     counts = Counter(tag["Key"] for tag in tags)
     for key, count in counts.items():
         if key.lower().startswith("aws:"):
@@ -317,7 +317,7 @@ def is_model_data_archive(model: Json) -> bool:
 
 
 def _check_model_data(container: Json) -> None:
-    """Refuse a model with two archives, or with the web address of an archive."""
+    """Refuse a model with two archives, or with an archive that has no ``s3://`` URI."""
     sources = [name for name in ("ModelDataUrl", "ModelDataSource") if container.get(name)]
     if len(sources) > 1:
         raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")
@@ -419,7 +419,7 @@ def _refuse_web_address_of_bucket(capture: Json) -> None:
 
 
 def _refuse_text_without_encoding(name: str, text: str) -> None:
-    """Refuse half a surrogate pair, which JSON can spell, and no key of S3 can contain."""
+    """Refuse text that UTF-8 cannot encode; JSON can spell it, but no S3 key can contain it."""
     if not is_encodable_as_utf8(text):
         raise make_validation_error(f"{name} must be UTF-8 text.")
 

@@ -1,7 +1,7 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
-``http.server`` reads headers like those of an e-mail. It joins folded lines, drops all lines after
-a line that is no header, and does not check for repeated headers.
+``http.server`` reads headers like those of an e-mail. The standard library joins folded lines,
+drops all lines after a malformed line, and does not check for repeated headers.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _HEADER_DEFECTS = (
     MissingHeaderBodySeparatorDefect,
 )
 """The standard library's note about a malformed line of the headers.  The library continues and
-drops the rest of the headers. With a blank before the colon of Content-Length, the body therefore
-counted as the next request."""
+drops the rest of the headers. With a space before the colon of Content-Length, the body would
+therefore be read as the next request."""
 
 
 class MalformedHttp(ValueError):
-    """A request in which two readers might see different requests; the text is the answer."""
+    """A request that two programs may read differently; the message is for the client."""
 
 
 class HeaderLines:

@@ -44,7 +44,7 @@ IN_MEMORY_BYTES = 64 * MIB
 DISCARDED_BYTES = MIB
 """How many bytes of a refused body are read and discarded.  If the connection were closed at once,
 a client that is still sending would lose the answer. A client that sends more than this number of
-bytes loses it all the same."""
+bytes loses the answer anyway."""
 DISCARD_S = 2.0
 CONNECTIONS_MAX = 1024
 """The most connections at a time; each has a thread.  Further connections are closed at once."""
@@ -57,12 +57,13 @@ LINE_BYTES_MAX = 64 * KIB
 """Bytes of the longest line of a chunked body: the size of a chunk, or a trailer field."""
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
-"""Chunks of a body that may be of any size.  Beyond them, the chunks must have
-``CHUNK_BYTES_MEAN`` on average: each takes microseconds of Python, so 5 MiB in chunks of two bytes
-kept the service busy for four seconds."""
+"""The number of chunks in a body that may be smaller than allowed on average.  A body with more
+chunks must have ``CHUNK_BYTES_MEAN`` bytes per chunk on average: each chunk takes microseconds of
+Python, so 5 MiB in chunks of two bytes kept the service busy for four seconds."""
 CHUNK_BYTES_MEAN = 512
 LISTEN_BACKLOG = 512
-"""How many connections the kernel queues.  The standard library's 5 are too few for a load test."""
+"""How many connections the kernel queues.  The standard library queues only 5, which is too few for
+a load test."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse a request that ``http.server`` cannot read: in a sentence, not with its page."""
+        """Refuse a request that cannot be read, with a sentence instead of an HTML page."""
         del message, explain
         text = f"The request is not served: {HTTPStatus(code).phrase}."
         self._refuse_malformed_request(HTTPStatus(code), text)
@@ -400,5 +401,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _encode_chunk(data: bytes) -> bytes:
-    """Return a chunk of a chunked body; nothing for no bytes, because they would end the body."""
+    """Encode a chunk of a chunked body; encode no bytes as nothing, because they would end it."""
     return b"%x\r\n%s\r\n" % (len(data), data) if data else b""

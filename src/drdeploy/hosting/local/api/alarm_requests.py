@@ -51,10 +51,10 @@ def check_new_alarm_and_list_queries(request: Mapping[str, Any]) -> list[dict[st
 
 
 def list_queries_of_request(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the queries of ``PutMetricAlarm``: its ``Metrics``, or the one metric it names.
+    """Return the queries of ``PutMetricAlarm``: its ``Metrics``, or one query for ``MetricName``.
 
     Raises:
-        MonitoringError: The request names both, or neither of the two.
+        MonitoringError: The request sets both ``Metrics`` and ``MetricName``, or neither.
     """
     metrics = request.get("Metrics")
     if bool(metrics) == bool(request.get("MetricName")):
@@ -109,10 +109,10 @@ def _check_actions(request: Mapping[str, Any]) -> None:
 
 
 def refuse_value_not_offered(request: Mapping[str, Any], name: str, choices: Sequence[str]) -> None:
-    """Refuse a member whose value is none of the choices; an absent member is allowed.
+    """Refuse a member whose value is not one of ``choices``; the member may be absent.
 
     Raises:
-        MonitoringError: The value is another one.
+        MonitoringError: The value is not one of ``choices``.
     """
     value = request.get(name)
     if value is not None and value not in choices:

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 HISTORY_MAX = 10_000
 EVALUATION_S = 60
-"""Seconds between two evaluations of an alarm whose period is not shorter."""
+"""Seconds between two evaluations of an alarm, unless its period is shorter."""
 PAGE_ALARMS = 100
 STATES: dict[str, AlarmState] = {
     "OK": "OK",
@@ -192,10 +192,10 @@ class AlarmBook:
     def set_alarm_state(self, request: Mapping[str, Any], now_s: float) -> None:
         """Carry out ``SetAlarmState``; the state lasts for a period of the alarm, at most a minute.
 
-        On AWS it lasts until the alarm is evaluated again, once a minute or, if the period is
-        shorter than a minute, once a period (API reference, SetAlarmState). Here data that
-        arrives brings the next evaluation forward, which must not end the state before
-        anything could act on it.
+        On AWS the state lasts until the alarm is evaluated again, once a minute or, if the period
+        is shorter than a minute, once a period (API reference, SetAlarmState). Here, new data also
+        causes an evaluation, so the state is kept for some time; otherwise it could end before a
+        scaling policy sees it.
 
         Raises:
             MonitoringError: The request is refused.
@@ -220,9 +220,9 @@ class AlarmBook:
     # -- for Application Auto Scaling ---------------------------------------------------------
 
     def find_alarms_with_action(self, policy_arn: str) -> list[Any]:
-        """Return the alarms that call for a policy in their present state.
+        """Return the alarms whose present state starts the given scaling policy.
 
-        An alarm whose state has never changed calls for no policy.
+        An alarm whose state has never changed starts no policy.
         """
         found = []
         for alarm in self._list_alarms():
@@ -240,8 +240,8 @@ class AlarmBook:
     def read_evaluated_values(self, alarm: Any, now_s: float) -> list[float]:
         """Return the datapoints that an alarm evaluates now, oldest first.
 
-        If there are no datapoints, return the ``recentDatapoints`` in the reason of the alarm's
-        state, which a client of ``SetAlarmState`` can state.
+        If there are none, return the ``recentDatapoints`` from the reason of the alarm's state,
+        which the caller of ``SetAlarmState`` may have given.
         """
         queries = _list_queries_of_alarm(alarm)
         rule = _make_alarm_rule(alarm)
@@ -446,7 +446,7 @@ def _find_evaluated_time_range(
 
 
 def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
-    """Return the queries of an alarm, which moto's Application Auto Scaling may have made."""
+    """Return the queries of an alarm, which a client or a scaling policy has made."""
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
         return kept

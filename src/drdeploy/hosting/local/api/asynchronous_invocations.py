@@ -32,7 +32,7 @@ FORWARDED = {
     "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
     "InferenceId": "X-Amzn-SageMaker-Inference-Id",
 }
-"""The members that the container receives, each with its header."""
+"""The members of a request that are passed on to the container, each with its HTTP header."""
 
 
 class AsynchronousInvocations:
@@ -41,7 +41,7 @@ class AsynchronousInvocations:
     Args:
         control_plane: The control plane that holds the endpoints.
         queues: The queues of all asynchronous endpoints.
-        store: Where inputs are read: S3.
+        store: S3, from which inputs are read.
         clock: The clock that dates requests.
     """
 
@@ -128,10 +128,11 @@ class AsynchronousInvocations:
         )
 
     def _copy_input_from_s3(self, location: str) -> bytes | None:
-        """Return a copy of the input, because S3 is empty after a restart of the service.
+        """Return the content of the input in S3; None if the input does not exist or is too large.
 
-        SageMaker, too, answers before it looks for the input; a request whose input is absent or
-        too large fails later, and nothing is copied.
+        The input is copied because the local S3 is empty after a restart of the service. A missing
+        or too large input is no error here: like SageMaker, the service accepts the request, and
+        the request fails later.
         """
         try:
             if self._store.measure_object(location) > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:
@@ -149,7 +150,7 @@ def load_members_of_asynchronous_request() -> dict[str, Any]:
 
 @cache
 def find_inline_bytes_max() -> int:
-    """Return the size in bytes of the largest input that a request itself may contain."""
+    """Return the size in bytes of the largest input that may be sent in the request itself."""
     return int(load_members_of_asynchronous_request()["Body"].metadata["max"])
 
 

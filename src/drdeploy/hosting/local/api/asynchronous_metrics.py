@@ -39,7 +39,7 @@ class AsynchronousRequestMetrics:
         return self.outcome.region
 
     def make_metric_data(self) -> list[dict[str, Any]]:
-        """Return the metrics that the request has, as ``PutMetricData`` takes them."""
+        """Return the metrics of the request in the format of ``PutMetricData``."""
         outcome = self.outcome
         values: list[tuple[str, float | None, str]] = [
             ("InvocationsProcessed", float(not outcome.is_expired), "Count"),

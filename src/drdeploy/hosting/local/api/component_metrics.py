@@ -1,10 +1,11 @@
 """Write the metrics of inference components that are measured at regular times.
 
-- ``ConcurrentRequestsPerCopy`` every ten seconds, as SageMaker's high-resolution metric has it, and
-  a zero of ``InvocationsPerCopy`` every minute. Target tracking needs the zeros of a component that
-  nobody calls, to remove its copies (developer guide, "Scale an endpoint to zero instances").
-- The use of CPU and memory by each copy, once a minute, as a share of what the copy reserves
-  (developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch", inference component
+- ``ConcurrentRequestsPerCopy`` is written every ten seconds, like SageMaker's high-resolution
+  metric. ``InvocationsPerCopy`` is written as 0 every minute. Without these zeros, target tracking
+  would never remove the copies of a component that gets no requests (developer guide, "Scale an
+  endpoint to zero instances").
+- The CPU and memory that each copy uses are written once a minute, as a share of what the copy
+  reserves (developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch", inference component
   metrics).
 
 A component without copies has no metrics.

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 4096
-"""Every content begins at a multiple of this number of bytes. Its blocks then hold no other
-content, so that they can be freed: file systems free only whole blocks."""
+"""The content of each object begins at a multiple of this number of bytes. No two objects then
+share a block of the file system, so the blocks of an object can be freed: file systems free only
+whole blocks."""
 PUNCH_HOLE = 0x03
 """``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
 
@@ -28,11 +29,11 @@ _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 
 
 class ContentFile:
-    """A file without a name that holds many contents.
+    """A file without a name that holds the contents of many objects.
 
-    All contents share one file, because a process may not have 50,000 open files. The file has no
+    All objects share one file, because a process may not have 50,000 open files. The file has no
     name, so that the kernel removes it when the process ends or is killed. New contents are written
-    at the end of the file. When no object refers to a content any more, its part of the file
+    at the end of the file. When the content of an object is no longer needed, its part of the file
     becomes a hole, which takes no space on the disk.
 
     Args:
@@ -45,10 +46,10 @@ class ContentFile:
         self._end = 0
 
     def store(self, data: bytes) -> StoredContent:
-        """Write a content to the end of the file; its space is freed with the returned reference.
+        """Write content to the end of the file; deleting the returned object frees the space.
 
         Raises:
-            OSError: The disk is full, for example.
+            OSError: The content cannot be written, for example because the disk is full.
         """
         with self._lock:
             content = StoredContent(self._file, self._end, len(data))
@@ -60,12 +61,12 @@ class ContentFile:
         return content
 
     def measure_disk_bytes(self) -> int:
-        """Return how many bytes of the disk the contents take."""
+        """Return how many bytes the contents take on the disk."""
         return os.fstat(self._file.fileno()).st_blocks * 512  # stat(2) counts in 512 bytes
 
 
 class StoredContent:
-    """A content in a :class:`ContentFile`, which does not change.
+    """The content of one object in a :class:`ContentFile`, which never changes.
 
     A reader can read the content to its end, even if its object is overwritten or deleted
     meanwhile.
@@ -115,6 +116,7 @@ class StoredContent:
 def _punch_hole(file: int, offset: int, length: int) -> None:
     """Free the disk space of a part of a file, if the file system supports it.
 
-    ext4, XFS, Btrfs and tmpfs support it. Elsewhere, the space is freed when the process ends.
+    ext4, XFS, Btrfs and tmpfs support it. On other file systems, the space is freed when the
+    process ends.
     """
     _fallocate(file, PUNCH_HOLE, offset, length)

@@ -1,7 +1,7 @@
-"""Ask the code of the local service what it answers to each operation and member of botocore.
+"""List what the local service answers to every operation and member that botocore knows.
 
-A request that sets nothing but one member is made for each member, and is given to the checks that
-a client's request passes. The reference page of the local service shows the answers.
+For each member, a request that sets only this member is passed to the checks for clients' requests.
+The reference page of the local service shows the answers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INVOCATIONS = frozenset(
     {"InvokeEndpoint", INVOKE_ASYNCHRONOUSLY, "InvokeEndpointWithResponseStream"}
 )
 SERVICES = ("sagemaker", RUNTIME, "application-autoscaling", "cloudwatch", "logs")
-"""The names in botocore of the services whose answers are known for each member."""
+"""The services for which the answer to each member is known, by their names in botocore."""
 PLACEHOLDER = "VALUE"
 """The text that stands for a client's own value in a refusal."""
 ENDPOINT = "NAME"
@@ -40,9 +40,9 @@ class MemberAnswer:
     """What the local service answers to one member.
 
     Attributes:
-        path: The member, with a dot between a structure and its member.
+        path: The path of the member, for example ``DataCaptureConfig.EnableCapture``.
         refusal: The sentence with which the member is refused; empty if it is served.
-        served_values: The only values that are served; empty if all of them are, or none.
+        served_values: The values that are served, if only some are; otherwise empty.
     """
 
     path: str
@@ -80,7 +80,7 @@ def list_operation_answers(service: str) -> list[OperationAnswer]:
 
 
 def list_leaves(shape: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the shape of each member of a shape that is not a structure itself."""
+    """Yield the path and the shape of each member that has no members of its own."""
     if shape is None:
         return
     if shape.type_name == "list" and shape.member.type_name == "structure":
@@ -93,7 +93,7 @@ def list_leaves(shape: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def make_request_with_member(service: str, operation: str, path: str, value: Any) -> dict[str, Any]:
-    """Return a request that sets nothing but one member, in the lists and structures around it."""
+    """Return a request that sets only one member, and the lists and structures around it."""
     shape: Any = load_service_model(service).operation_model(operation).input_shape
     request: dict[str, Any] = {}
     inner = request
@@ -112,7 +112,7 @@ def make_request_with_member(service: str, operation: str, path: str, value: Any
 
 
 def make_value(shape: Any) -> Any:
-    """Return a value of a shape that asks for something."""
+    """Return a value of a shape, but not one that turns a feature off, such as ``False``."""
     kind = shape.type_name
     if kind == "string":
         return shape.enum[-1] if shape.enum else PLACEHOLDER

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACEBACKS = 10
-"""Failures in a window that are logged with their traceback, which has some kilobytes."""
+"""The number of failures in a window that are logged with a traceback; a traceback takes some
+kilobytes."""
 WINDOW_S = 10.0
 WHAT_CHARACTERS = 200
 
 
 class FailureLog:
-    """Logs the first failures of each window; the next window says how many more there were.
+    """Logs the first failures of each time window, and counts the others.
 
     A client can repeat a failing request as often as it likes.
 
     Args:
-        clock: Returns seconds, for the windows.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -174,7 +174,7 @@ class ComponentOperations:
 
 
 def _find_place_on_endpoint(endpoint: LocalEndpoint, request: Json) -> ComponentPlace:
-    """Return the place on an endpoint that a request names; the endpoint must be in service."""
+    """Find the variant that is to host a new component; the endpoint must be in service."""
     if endpoint.status != "InService":
         raise make_validation_error(
             f'Endpoint "{endpoint.arn}" must be InService to host an inference component, and its '

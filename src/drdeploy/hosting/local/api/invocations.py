@@ -72,8 +72,8 @@ HEADERS_OF_OTHER_ENDPOINTS = {
         "container hostname",
     ),
 }
-"""The headers for kinds of endpoints that the local service does not create, each with its member
-of the request and the parts of SageMaker's message."""
+"""The headers for kinds of endpoints that the local service does not offer. Each has its member of
+the request, and two parts of the message with which SageMaker refuses it."""
 
 COMPONENT_IS_MISSING = (
     "Inference Component Name header is required for endpoints to which you plan to deploy "
@@ -125,7 +125,7 @@ class _Stream:
 
 @dataclass(frozen=True)
 class InvocationLogs:
-    """The logs of invocations, which queue an entry and return at once.
+    """The logs to which invocations are added; adding an entry only appends it to a queue.
 
     Attributes:
         metrics: Receives the metrics of every invocation.
@@ -253,7 +253,7 @@ class Invocations:
     def _find_inference_component(
         self, endpoint: str, deployment: EndpointDeployment, request: ServiceRequest
     ) -> InferenceComponent | None:
-        """Return the inference component that a request names; None for an endpoint of models."""
+        """Return the inference component that a request names; None if the endpoint hosts none."""
         name = request.headers.get(COMPONENT)
         if not hosts_components(deployment.config.request):
             if name is not None:
@@ -276,7 +276,7 @@ class Invocations:
         headers: Mapping[str, str],
         stack: contextlib.ExitStack,
     ) -> Variant:
-        """Return the copies of a component, which stay open until the stack is closed.
+        """Return the copies of a component, which keep running until ``stack`` is closed.
 
         Raises:
             ApiError: The component has no copies, or another variant hosts it.
@@ -499,7 +499,7 @@ def _raise_timeout_if_late(took_s: float) -> None:
 
 
 def _read_refusal_message(answer: InstanceStream) -> str:
-    """Return the beginning of the body with which a container refuses a request."""
+    """Return the beginning of the error message that a container sent."""
     body = b""
     while len(body) < ORIGINAL_MESSAGE_BYTES_MAX and (part := answer.read_part()):
         body += part

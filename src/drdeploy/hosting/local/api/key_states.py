@@ -27,8 +27,8 @@ ALLOWED_BEFORE_DELETION = frozenset(
         *("ListKeyRotations", "PutKeyPolicy", "RetireGrant", "RevokeGrant", CANCEL_DELETION),
     }
 )
-"""Operations that work for a key whose deletion is scheduled, although they have the error
-``KMSInvalidStateException``."""
+"""Operations that are allowed for a key whose deletion is scheduled, although botocore lists the
+error ``KMSInvalidStateException`` for them."""
 
 
 CHANGES_OF_STATE = ("cancel_key_deletion", "disable_key", "enable_key", "schedule_key_deletion")

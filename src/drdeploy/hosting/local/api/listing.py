@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 DEFAULT_MAX_RESULTS = 10
 """SageMaker's default ``MaxResults`` (API reference, ``ListEndpoints``)."""
 DEFAULT_MAX_TAGS = 50
-"""The default ``MaxResults`` of ``ListTags``: a resource may have 50 tags, so one page has all."""
+"""The default ``MaxResults`` of ``ListTags``: a resource has at most 50 tags, which all fit on one
+page."""
 
 
 def filter_and_page_resources(

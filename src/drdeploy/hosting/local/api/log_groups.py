@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 MS_PER_DAY = 86_400_000
 EVENTS_MAX = 10_000
-"""Events in one answer of ``FilterLogEvents``."""
+"""The most events in one answer of ``FilterLogEvents``."""
 LINES_KEPT = 100_000
-"""The newest lines of an instance that are kept, so that a long run does not fill the memory."""
+"""How many lines of an instance are kept, the newest ones, so that a long run does not fill the
+memory."""
 
 
 def install_operations() -> None:
@@ -102,7 +103,7 @@ def _make_matcher_for_moto(pattern: str | None) -> Callable[[str], bool]:
 
 
 def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = None) -> Any:
-    """Return a group by its name or ARN; moto finds any group by an ARN."""
+    """Return the log group with a name or ARN; for an ARN, moto may return another group."""
     from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
 
     if bool(log_group_id) == bool(log_group_name):
@@ -118,9 +119,9 @@ def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = No
 
 
 def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of a log group that names the stream if the stream does not exist.
+    """Wrap a method of a log group, so that a missing stream is reported as missing.
 
-    moto says that the group does not exist, although it does.
+    moto reports the group as missing.
     """
 
     def refuse_or_work(group: Any, log_stream_name: str, *values: Any, **named: Any) -> Any:

@@ -27,7 +27,7 @@ PERCENT = 100.0
 
 NO_CAPACITY = "NoCapacityInvocationFailures"
 PER_INSTANCE = frozenset({"InvocationsPerInstance", "ConcurrentRequestsPerModel"})
-"""The metrics per instance of a variant, for which an inference component has metrics per copy."""
+"""The per-instance metrics of a variant; an inference component has per-copy metrics instead."""
 
 Outcome = Literal["ok", "4xx", "5xx", "refused"]
 
@@ -77,7 +77,7 @@ class InvocationMetrics:
     is_without_capacity: bool = False
 
     def make_metric_data(self) -> list[dict[str, Any]]:
-        """Return the metrics that the invocation has, as ``PutMetricData`` takes them.
+        """Return the metrics of the invocation in the format of ``PutMetricData``.
 
         The error counts are included even if they are 0, so that their average is an error rate.
         """
@@ -122,7 +122,7 @@ class InvocationMetrics:
         ]
 
     def _list_values_per_copy(self) -> list[tuple[str, float | None, str]]:
-        """Return the values that only an inference component has."""
+        """Return the metrics that exist only for inference components."""
         copies = self.load.workers if self.load is not None else 0
         if not copies or self.load is None:
             return []
@@ -132,7 +132,7 @@ class InvocationMetrics:
         ]
 
     def _list_stream_values(self) -> list[tuple[str, float | None, str]]:
-        """Return the values that only a streamed answer has."""
+        """Return the metrics that exist only for streamed answers."""
         if self.mid_stream_errors is None:
             return []
         values: list[tuple[str, float | None, str]] = [
@@ -151,7 +151,7 @@ class InvocationMetrics:
         return values
 
     def _list_own_values(self) -> list[tuple[str, float | None, str]]:
-        """Return the values that only a real-time variant has."""
+        """Return the metrics that exist only for real-time variants."""
         load = self.load or PoolLoad(0, 0)
         return [
             ("InvocationModelErrors", float(self.outcome != "ok"), "None"),
@@ -160,7 +160,7 @@ class InvocationMetrics:
         ]
 
     def _list_serverless_values(self) -> list[tuple[str, float | None, str]]:
-        """Return the values that only a serverless variant has."""
+        """Return the metrics that exist only for serverless variants."""
         load = self.load or PoolLoad(0, 0)
         share = self.memory_share()
         utilization = 1.0 if self.is_throttled else load.requests / (load.max_concurrency or 1)

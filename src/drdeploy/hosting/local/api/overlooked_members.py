@@ -106,8 +106,8 @@ REMEDIES: Mapping[str, str] = {
         "iam:SimulateCustomPolicy"
     )
 }
-"""A remedy for services where leaving the member out is not the whole remedy, by the signing name
-of the service."""
+"""What to do instead of setting the member, for services where leaving it out is not enough, by the
+signing name of the service."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
 """Members that name an account, and have no effect if it is the service's only account."""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
@@ -144,7 +144,7 @@ def _refuse_overlooked_headers(request: ServiceRequest) -> None:
 
 
 def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
-    """Return the members of a request that would have an effect.
+    """Return the members that a request sets, except those that are null, false or empty.
 
     The members are in the query string, in a form, or in a JSON document.
     """

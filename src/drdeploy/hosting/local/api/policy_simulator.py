@@ -2,9 +2,9 @@
 
 moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
 ``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. The actions
-decide with ``endpoints.iam_policies``, which also checks the execution roles of endpoints, so that
-a simulation decides like the check of an endpoint's role. Source: IAM API reference,
-``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and ``EvaluationResult``.
+decide with ``endpoints.iam_policies``. The execution roles of endpoints are checked with the same
+module, so both give the same result. Source: IAM API reference, ``SimulatePrincipalPolicy``,
+``SimulateCustomPolicy`` and ``EvaluationResult``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PAGE_SIZE = 100
 
 @dataclass(frozen=True)
 class PrincipalPolicy:
-    """A policy that counts for a principal.
+    """A policy that applies to a principal.
 
     Attributes:
         name: The name of the policy.
@@ -57,7 +57,7 @@ class Principal:
     """A user, group or role.
 
     Attributes:
-        policies: All policies that count for the principal.
+        policies: All policies that apply to the principal.
         boundary: The permissions boundary as JSON; None if the principal has none.
     """
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Protocol = Literal["json", "cbor", "rest-json", "query", "rest-xml", "s3"]
 FAMILIES: dict[Protocol, Protocol] = {"cbor": "json", "rest-xml": "query"}
-"""The protocols whose codes are the codes of another protocol."""
+"""Each protocol in this table uses the error codes of another one."""
 REST_XML_SERVICES = frozenset({"cloudfront", "route53"})
 """The signing names of the services, apart from S3, that use REST-XML."""
 CBOR_PROTOCOL = "rpc-v2-cbor"
@@ -85,7 +85,8 @@ _CODES: dict[str, dict[Protocol, tuple[int, str]]] = {
     },
     "RequestEntityTooLargeException": {"s3": (413, "EntityTooLarge")},
 }
-"""The status and the code of an error, where a protocol has its own."""
+"""The status and the code of an error in the protocols that do not use the code of the JSON
+protocols."""
 
 
 def make_signature_refusal_response(
@@ -159,7 +160,7 @@ def _make_response(
 def find_protocol_of_request(
     request: ServiceRequest, service: str, *, is_invocation: bool
 ) -> Protocol:
-    """Return the protocol of a request, with the arguments of the refusal of a signature."""
+    """Return the protocol in which a request is written."""
     if "X-Amz-Target" in request.headers:
         return "json"
     if request.headers.get("smithy-protocol") == CBOR_PROTOCOL:
@@ -175,7 +176,7 @@ def find_protocol_of_request(
 
 
 def _encode_texts_as_cbor(texts: Mapping[str, str]) -> bytes:
-    """Encode a map of strings (RFC 8949, 3.1): major type 5 of pairs of major type 3."""
+    """Encode a map of strings as CBOR (RFC 8949, 3.1)."""
     encoded = bytearray([0xA0 + len(texts)])
     for text in (part for pair in texts.items() for part in pair):
         data = text.encode()

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 AnyShape = Any
-"""A shape of botocore, which describes a type.  The attributes depend on its ``type_name``."""
+"""A shape of botocore, which describes a type.  Which attributes a shape has depends on its
+``type_name``."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -42,9 +43,9 @@ JAVA_CLASSES = {
     r"\p{N}": r"\d",
     r"\p{Z}": r"\s",
 }
-"""The Python class for each Java class in the patterns of AWS, because Python's ``re`` has no
-``\\p``.  No Python class is narrower than its Java class, so that no value is refused that AWS
-would accept."""
+"""The Python character class for each Java character class in the patterns of AWS, because Python's
+``re`` has no ``\\p``. No Python class is narrower than its Java class, so no value is refused that
+AWS would accept."""
 
 
 @cache

@@ -93,18 +93,18 @@ PORT = re.compile(r":\d*$")
 AMZ_JSON = "application/x-amz-json-1.1"
 
 OBJECT_BYTES_MAX = 5 * GIB
-"""Bytes of the longest object in one request to S3 (Amazon S3 API, ``PutObject``)."""
+"""The most bytes of an object that is uploaded in one request (Amazon S3 API, ``PutObject``)."""
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
 LAYER_BYTES_MAX = 10 * GIB
-"""Bytes of the longest layer: as many as a whole image may have (developer guide, "Deploy models
-with Amazon SageMaker Serverless Inference")."""
+"""The most bytes of an image layer, which is SageMaker's limit for a whole image (developer guide,
+"Deploy models with Amazon SageMaker Serverless Inference")."""
 
 _failures = FailureLog()
 
 
 @dataclass(frozen=True)
 class _Addressed:
-    """The addressee of a request.
+    """What a request is addressed to.
 
     Attributes:
         region: The region that the signature names, or the default region.
@@ -113,8 +113,8 @@ class _Addressed:
             not an invocation.
         kind: The last part of the path of an invocation, which says how it is answered.
         is_registry: Whether the request is for the image registry.
-        claim: The signature of a request to a shared service; otherwise None, and None for the
-            registry.
+        claim: The signature of a request to a shared service; None for a request to the registry,
+            and for every request to a service that is not shared.
     """
 
     region: str
@@ -188,7 +188,7 @@ class ApiRouter:
         return find_scaled_variant(services[0], resource_id, dimension) if services else None
 
     def has_lost_scaled_resource(self, region: str, resource_id: str) -> bool:
-        """Return whether a resource was registered here to be scaled, and exists no longer.
+        """Return whether a resource was registered here for scaling, but no longer exists.
 
         Args:
             region: The region of the resource.
@@ -393,13 +393,13 @@ def _read_stated_scope(request: ServiceRequest) -> tuple[str, str]:
 def _may_come_from_a_web_page(request: ServiceRequest) -> bool:
     """Return whether a browser may have sent a request on behalf of a web page.
 
-    Any web page that the user visits can make the browser send requests to 127.0.0.1.  For a form
-    or a script that posts, the browser sends ``Origin``.  For an image whose address is an API call
-    by ``GET``, as IAM accepts, the browser sends ``Sec-Fetch-Site``, and an old browser sends
-    ``Referer`` (Fetch Metadata Request Headers, W3C). The value ``none`` of ``Sec-Fetch-Site``
-    stands for an address that the user typed.  With DNS rebinding, a page makes its own host name
-    resolve to 127.0.0.1. The browser then sends none of the three headers, but ``Host`` names the
-    host of the page.
+    Any web page that the user visits can make the browser send requests to 127.0.0.1.  With a form
+    or a script that posts, the browser sends ``Origin``.  A page can also name an API call as the
+    address of an image, because IAM accepts ``GET``; the browser then sends ``Sec-Fetch-Site``, or
+    ``Referer`` if it is old (Fetch Metadata Request Headers, W3C). The value ``none`` of
+    ``Sec-Fetch-Site`` stands for an address that the user typed.  With DNS rebinding, a page makes
+    its own host name resolve to 127.0.0.1. The browser then sends none of the three headers, but
+    ``Host`` names the host of the page.
     """
     host = PORT.sub("", request.headers.get("Host") or LOOPBACK)
     is_this_machine = host in {LOOPBACK, "localhost"} or host.endswith(".localhost")

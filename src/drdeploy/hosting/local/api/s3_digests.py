@@ -27,19 +27,20 @@ HASHES = {
     "x-amz-checksum-sha512": "sha512",
 }
 DECODED_LENGTH_HEADER = "x-amz-decoded-content-length"
-"""The header of a body in pieces."""
+"""The header by which a body that is sent in pieces is recognised."""
 CRC32_HEADER = "x-amz-checksum-crc32"
-"""Python's library computes these; CRC-32C, CRC-64 and XXHash are stored and not verified."""
+"""Python's library computes CRC-32 and the digests above. CRC-32C, CRC-64 and XXHash are stored and
+not verified."""
 
 
 def refuse_wrong_digest(request: ServiceRequest) -> None:
-    """Refuse a request to S3 with a body of another digest than its headers state.
+    """Refuse a request to S3 if the digest of its body is not the one that its headers state.
 
     Two checksums are left to moto: that of a multipart upload, which is computed from its parts,
-        and that of a body in pieces (``aws-chunked``), which is at the end of the body.
+    and that of a body in pieces (``aws-chunked``), which is at the end of the body.
 
     Raises:
-        ApiError: The digest is another (``BadDigest``), or is no digest (``InvalidDigest``).
+        ApiError: The stated digest is wrong (``BadDigest``) or malformed (``InvalidDigest``).
     """
     stated = {name: request.headers[name] for name in HASHES if name in request.headers}
     crc32 = request.headers.get(CRC32_HEADER)

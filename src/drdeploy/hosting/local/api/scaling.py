@@ -190,7 +190,7 @@ def _check_bounds(bounds: Json, dimension: str, *, is_registered: bool) -> None:
 
 
 def _check_least_capacity(bounds: Json, resource: str, control_plane: ControlPlane) -> None:
-    """Refuse a bound of 0 where the endpoint cannot run without instances."""
+    """Refuse a bound of 0 for an endpoint that cannot run without instances."""
     found = RESOURCE_ID.fullmatch(resource)
     endpoint = control_plane.endpoints.find_exact(found[1]) if found else None
     if endpoint is None or may_run_without_instances(endpoint.config.request):
@@ -278,8 +278,9 @@ def _check_steps(rules: Json) -> None:
 def install_operations() -> None:
     """Replace the operations in which moto overlooks members of a request.
 
-    moto reads the tags of scalable targets and does not store them. It overlooks ``PolicyNames``,
-    compares parts of resource ids, and loses its place in lists of several pages.
+    moto reads the tags of scalable targets and does not store them. moto also overlooks
+    ``PolicyNames``, compares only parts of resource ids, and loses its place in lists of several
+    pages.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse

@@ -63,7 +63,7 @@ class Autoscaler:
         find_variant: Takes a region, a resource id and a scalable dimension, and returns the
             variant; None if its endpoint does not exist.
         has_lost_resource: Takes a region and a resource id, and returns whether the resource was
-            registered and exists no longer.
+            registered but no longer exists.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ def _deregister_target(backend: Any, target: Any) -> None:
 
 
 def _make_alarms_of_policy(policy: Any, region: str) -> list[Any]:
-    """Make the alarms of a target tracking policy; for a step scaling policy, make none.
+    """Make the alarms of a target tracking policy; return no alarms for a step scaling policy.
 
     Raises:
         MonitoringError: The metric of the policy cannot be evaluated.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _make_table_of_served_members(*names: str, **limited: object) -> Members:
-    """Make a table of served members: ``names`` with every value, ``limited`` with some values."""
+    """Make a table of served members, and name the values of those in ``limited``."""
     return {**dict.fromkeys(names, ANY), **limited}
 
 
@@ -214,7 +214,8 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
 """The table of served members of each served operation, by the service's name in botocore."""
 
 REFUSAL_CODES = {"cloudwatch": "ValidationError", "logs": "InvalidParameterException"}
-"""The code that a service has for a member that it refuses, if not ``ValidationException``."""
+"""The error code with which a service refuses a member; other services use
+``ValidationException``."""
 
 
 def refuse_unserved_operation(service: str, operation: str) -> None:
@@ -250,12 +251,12 @@ def refuse_members_without_effect(service: str, operation: str, request: Members
 
 
 def find_served_values(service: str, operation: str, path: str) -> set[str] | None:
-    """Return the served values of a member; None if all of its values are served, or none.
+    """Return the served values of a member if only some of its values are served, else None.
 
     Args:
         service: The name of the service in botocore.
         operation: The name of a served operation.
-        path: The names of the structures around the member and of the member, with dots.
+        path: The path of the member, for example ``DataCaptureConfig.EnableCapture``.
     """
     entry: Any = SERVED_OPERATIONS[service][operation]
     for name in path.split("."):
@@ -291,7 +292,7 @@ def _install_refusals_of(service: str, responses: Any) -> None:
 
 
 def _read_request(response: Any) -> Any:
-    """Return a request as moto has parsed it; CloudWatch's clients choose among three formats."""
+    """Return a request as moto has parsed it, whichever of its formats the client has chosen."""
     if response.automated_parameter_parsing:
         return response.params
     try:

@@ -36,8 +36,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 TIMESTAMP = "%Y%m%dT%H%M%SZ"
 SKEW = timedelta(minutes=5)
 S3_SKEW = timedelta(minutes=15)
-"""How far a client's clock may differ (AWS General Reference; Amazon S3 API, "Authenticating
-requests").  A request that somebody has recorded can be sent again only within this time."""
+"""How far the time in a signature may differ from the service's time (AWS General Reference; Amazon
+S3 API, "Authenticating requests").  A recorded request can be sent again only within this time."""
 PRESIGNED_S_MAX = 604_800
 """The most seconds for which a presigned URL is valid: seven days (Amazon S3 API, "Query string
 authentication")."""

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 PARTITION = "aws"
 SUBSCRIBER_TIMEOUT_S = 5.0
-"""Seconds that the web server of a subscriber of SNS may take to accept, and to answer."""
+"""The seconds that a subscriber's web server may take to accept a notification of SNS, and then to
+answer."""
 KEY_MEMBERS = ("KeyId", "TargetKeyId", "SourceKeyId", "DestinationKeyId")
 """The members of KMS's operations that name a key."""
 NOTHING = '{"Statement": []}'
@@ -87,7 +88,7 @@ class SimulatedAws:
             self._dispatcher = DomainDispatcherApplication(create_backend_app)
 
     def answer_request(self, request: ServiceRequest) -> ServiceResponse:
-        """Pass a request to the service in its signature, and return the response.
+        """Pass a request to the AWS service that its signature names, and return the response.
 
         Raises:
             NotImplementedError: moto does not have the operation.
@@ -129,9 +130,9 @@ class SimulatedAws:
         return self._find_s3_object(uri) is not None
 
     def read_files(self, uri: str) -> dict[str, bytes]:
-        """Return the content of the objects that a URI names, by the part of their key below it.
+        """Return the contents of the objects that a URI names, by their paths relative to the URI.
 
-        A URI that ends with a slash names all objects below it, any other URI one object.
+        A URI that ends with a slash names all objects below it; any other URI names one object.
 
         Raises:
             KeyError: The URI names no object.
@@ -252,7 +253,7 @@ class SimulatedAws:
             raise OSError(f"S3 answers {err.code} ({err.message})") from err
 
     def has_topic(self, arn: str) -> bool:
-        """Return whether SNS has the topic with an ARN."""
+        """Return whether SNS has a topic with this ARN."""
         return self._find_sns_topic(arn) is not None
 
     def publish_notification(self, topic: str, message: str) -> None:
@@ -270,7 +271,7 @@ class SimulatedAws:
             raise OSError(f"the message cannot be delivered: {err}") from err
 
     def _find_sns_topic(self, arn: str) -> Any:
-        """Return moto's topic with an ARN; None if there is none."""
+        """Return moto's topic with this ARN; None if there is none."""
         self.import_moto()
         from moto.sns.models import sns_backends
 
@@ -281,7 +282,7 @@ class SimulatedAws:
             return None
 
     def find_problem_with_key(self, region: str, key_id: str) -> str:
-        """Return why a KMS key cannot encrypt, as a sentence without its subject; empty if it can.
+        """Return why a KMS key cannot encrypt ("does not exist in …"); empty if it can.
 
         Args:
             region: The region in which the key is looked up.
@@ -290,7 +291,7 @@ class SimulatedAws:
         return self.find_problem_and_code_of_key(region, key_id)[0]
 
     def find_problem_and_code_of_key(self, region: str, key_id: str) -> tuple[str, str]:
-        """Return why a KMS key cannot encrypt, and the code of KMS for it; both empty if it can."""
+        """Return why a KMS key cannot encrypt, and KMS's error code; both empty if it can."""
         self.import_moto()
         key = self._find_kms_key(region, key_id)
         if key is None:
@@ -304,7 +305,7 @@ class SimulatedAws:
         return "", ""
 
     def list_used_keys(self, region: str, members: Mapping[str, Any]) -> list[KmsKey]:
-        """Return the existing keys that a request to KMS names, or whose ciphertext it holds."""
+        """Return the existing keys that a request to KMS names, or that encrypted its data."""
         self.import_moto()
         from moto.kms.utils import KEY_ID_LEN
 
@@ -319,7 +320,7 @@ class SimulatedAws:
         return [KmsKey(key.arn, key.key_state) for key in found if key is not None]
 
     def _find_kms_key(self, region: str, key_id: str) -> Any:
-        """Return moto's key with an id, ARN, alias or ARN of an alias; None if there is none."""
+        """Return moto's KMS key for an id, ARN, alias or alias ARN; None if there is none."""
         from moto.kms.models import kms_backends
 
         if key_id.startswith("arn:"):
@@ -362,7 +363,7 @@ class SimulatedAws:
         )
 
     def find_state_of_alarm(self, region: str, name: str) -> str | None:
-        """Return ``OK``, ``ALARM`` or ``INSUFFICIENT_DATA``; None if the alarm does not exist."""
+        """Return an alarm's state, for example ``OK`` or ``ALARM``; None if it does not exist."""
         self.import_moto()
         try:
             alarm = self._cloudwatch[region].alarms.get(name)
@@ -388,7 +389,7 @@ class SimulatedAws:
                 cloudwatch.find_alarm_book(backend).evaluate_due_alarms(time.time())
 
     def put_metric_data(self, region: str, namespace: str, data: list[dict[str, Any]]) -> None:
-        """Write metric data to a region's CloudWatch, if AWS has the region."""
+        """Write metric data to a region's CloudWatch; if AWS has no such region, do nothing."""
         self.import_moto()
         try:
             store = cloudwatch.find_metric_store(self._cloudwatch[region])
@@ -399,7 +400,7 @@ class SimulatedAws:
 
 @cache
 def _fill_gaps_in_moto() -> None:
-    """Patch moto 5.2 in the places at which it refuses what AWS allows."""
+    """Patch moto 5.2 where it refuses what AWS allows."""
     import moto.iam.models
     from moto.applicationautoscaling import models, responses
     from moto.core.responses import ActionResult
@@ -446,9 +447,9 @@ def _fill_gaps_in_moto() -> None:
 
 
 def _limit_wait_for_subscribers() -> None:
-    """Give the web servers of SNS's subscribers some seconds; moto waits for them forever.
+    """Limit how long moto waits for the web server of an SNS subscriber; its default is forever.
 
-    The subscribers' answers are not read, and may not redirect.
+    The subscriber's answer is not read, and a redirect is not followed.
     """
     import moto.sns.models
 
@@ -460,7 +461,7 @@ def _limit_wait_for_subscribers() -> None:
 
 
 def _find_policies_of_principal(arn: str) -> Principal | None:
-    """Return the policies that count for a user, group or role; None if IAM does not have it."""
+    """Return the policies that apply to a user, group or role; None if IAM does not have it."""
     iam = _load_iam_backend()
     for kind, entities in (("role", iam.roles), ("user", iam.users), ("group", iam.groups)):
         for entity in entities.values():

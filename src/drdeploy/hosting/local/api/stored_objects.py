@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
-"""The states through which an object passes when it is restored from an archive. They are the same
-for all objects, but moto makes a new list for each object."""
+"""The states through which an object passes when it is restored from an archive. moto makes a new
+list of these states for each object, although the states are always the same."""
 SHARED_MAX = 1024
-"""The number of different sets of metadata that are kept to be shared by objects."""
+"""How many different sets of metadata are remembered, so that objects can share them."""
 
 
 class ObjectMetadata(MutableMapping[str, str]):
@@ -65,7 +65,7 @@ class ObjectMetadata(MutableMapping[str, str]):
 
 @lru_cache(SHARED_MAX)
 def _share(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return an equal tuple that an earlier call returned, if any, to save memory."""
+    """Return the equal tuple of an earlier call if there was one, so that objects share it."""
     return pairs
 
 
@@ -84,10 +84,11 @@ def install_stored_objects() -> None:
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """Make the copy of a multipart upload have the checksum of its content.
+    """Give the copy of a multipart upload the checksum of its content.
 
-    moto gives the copy the checksum of the parts' checksums. Clients refuse that checksum as wrong,
-    because a copy has no parts (Amazon S3 user guide, "Checking object integrity").
+    moto gives the copy the checksum of the upload, which is computed from the checksums of the
+    parts. Clients refuse this checksum as wrong, because a copy has no parts (Amazon S3 user guide,
+    "Checking object integrity").
     """
     from moto.s3.utils import compute_checksum
 

@@ -1,8 +1,8 @@
 """Refuse the services of AWS, and their actions, that the local service does not answer.
 
 moto answers for more services than this project supports, for some of them with invented values.
-For an action that moto does not have, it raises an error or answers with a web page. For a refused
-action, a client gets an error of its own protocol, which names the action.
+For an action that moto does not know, moto raises an error or answers with a web page. For a
+refused action, a client gets an error of its own protocol, which names the action.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ S3_SUBRESOURCES_SERVED = frozenset(
         *("versioning", "versions", "website"),
     }
 )
-"""The subresources of S3, such as ``?tagging``, that moto knows.  It overlooks any other: it lists
-the bucket, or creates an object, and reports success."""
+"""The subresources of S3, such as ``?tagging``, that moto knows.  moto ignores any other
+subresource: it lists the bucket, or creates an object, and reports success."""
 
 RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
 API_BODY_BYTES_MAX = 16 * MIB
-"""Bytes of the longest request body, except for S3; no API has longer requests."""
+"""The most bytes of a request body, except for S3; no API has longer requests."""
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """A character that XML does not allow (XML 1.0, 2.2)."""
@@ -152,9 +152,10 @@ def _is_raised_in_moto(err: Exception) -> bool:
 
 
 def _refuse_characters_without_xml(request: ServiceRequest) -> None:
-    """Refuse a form with a character that XML cannot hold.
+    """Refuse a form with a character that XML does not allow.
 
-    moto would keep it, and the client could read neither this answer nor any later list.
+    moto would store the character, and the client could read neither this answer nor any later
+    list.
     """
     found = NO_XML.search(unquote_plus(read_form(request)))
     if found:
@@ -166,8 +167,8 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
 def read_form(request: ServiceRequest) -> str:
     """Return what a request states in its query string and in the form in its body.
 
-    The whole form is read, because moto reads the whole form too: a member behind the part that is
-    read here would be carried out without a check.
+    The whole form is read, because moto would also carry out a member at its end, which must be
+    checked too.
     """
     query = request.target.partition("?")[2]
     is_form = "x-www-form-urlencoded" in (request.headers.get("Content-Type") or "")
@@ -195,7 +196,7 @@ def name_action(request: ServiceRequest) -> str:
 def name_runtime_operation(request: ServiceRequest) -> str:
     """Return the name of the operation of SageMaker's runtime that a request asks for.
 
-    A request that is for no operation has its method and its path as name.
+    If the request is for no operation, return its method and path.
     """
     model = load_service_model("sagemaker-runtime")
     for name in model.operation_names:

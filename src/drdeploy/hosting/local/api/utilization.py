@@ -30,12 +30,13 @@ NAMESPACE = "/aws/sagemaker/Endpoints"
 JOB_NAMESPACE = "/aws/sagemaker/TransformJobs"
 """The namespace of the instances of transform jobs, whose dimension is ``Host``."""
 EVERY_S = 60.0
-"""Seconds between two measurements of an instance, as on AWS. An engine takes about 35 ms each."""
+"""Seconds between two measurements of an instance, as on AWS. A container engine takes about 35 ms
+to measure one instance."""
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """The last measurement of an instance, and when it was due."""
+    """The last measurement of an instance, and the time at which it was due."""
 
     due_s: float
     use: ResourceUse | None

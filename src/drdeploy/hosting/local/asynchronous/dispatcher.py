@@ -37,7 +37,7 @@ LOOK_AGAIN_S = 0.1
 """Seconds until the dispatcher looks again for an instance that has become ready."""
 EXPIRY_CHECK_S = 1.0
 RETRY_AFTER_S = 1.0
-"""Seconds between an unexpected error and the next try of the same request."""
+"""Seconds from an unexpected error to the next attempt at the same request."""
 LEASE_S = 1.0
 """Seconds that a request waits if the instance chosen for it is no longer ready."""
 

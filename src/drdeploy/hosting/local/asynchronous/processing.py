@@ -135,7 +135,7 @@ class RequestProcessor:
 
     Args:
         endpoint: The name of the endpoint.
-        run: The name of the running service, which a restart changes.
+        run: The name of this run of the service; each restart has a new name.
         store: S3, SNS and CloudWatch Logs.
         clock: The clock that measures durations and dates results.
     """

@@ -30,14 +30,15 @@ class AsynchronousQueues:
         folder: The folder of the queues: a folder for each region, and in it one for each endpoint.
             Requests that an earlier run of the service left there are processed as soon as an
             asynchronous endpoint of their endpoint's name and region is in service.
-        run: The name of the running service, which a restart changes; each request has it.
+        run: The name of this run of the service, which is stored with each request; each restart
+            has a new name.
         store: S3, SNS and CloudWatch Logs.
         record: Receives the outcome of every request.
         clock: The clock that measures durations and dates results.
 
     Attributes:
         folder: The folder of the queues.
-        run: The name of the running service.
+        run: The name of this run of the service.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class AsynchronousQueues:
 
         Args:
             region: AWS region of the endpoints.
-            endpoints: All asynchronous and other endpoints of the region.
+            endpoints: All endpoints of the region, of any kind.
         """
         kept = {one.name.lower(): one for one in endpoints if one.status != "Deleting"}
         with self._lock:

@@ -44,7 +44,8 @@ class QueuedRequest:
 
     Attributes:
         number: The number of the request, which grows with the time of arrival.
-        run: The name of the running service that received the request, which a restart changes.
+        run: The name of the run of the service that received the request; each restart has a new
+            name.
         inference_id: The id of the request.
         received_s: When the request arrived, in seconds since 1970.
         input_location: The ``s3://`` URI of the input; None if the request contained its input.
@@ -122,8 +123,8 @@ class RequestQueue:
                 does not have the input.
 
         Raises:
-            OSError: The disk does not take the request, or would be almost full. The request is not
-                in the queue then.
+            OSError: The request cannot be written, or would leave too little space on the disk. The
+                request is then not in the queue.
         """
         path = self._folder / request.file_name
         free = shutil.disk_usage(self._folder).free

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.resource_store import ResourceRecord
 
 MODEL = "model"
-"""The name under which a deployment finds the model of its only variant."""
+"""The name that a component's model has in its deployment."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,16 @@ class ComponentDeployment(EndpointDeployment):
         self.maintain_workers()
 
     def wait_until_copies_hold_room(self, most: int, timeout_s: float) -> None:
-        """Wait at most ``timeout_s`` until no more than ``most`` copies have room on an instance.
+        """Wait at most ``timeout_s`` until at most ``most`` copies take resources of an instance.
 
-        A copy that is stopped has its room until its last request has ended and its container, too.
+        A copy that is being stopped takes resources until its last request and its container have
+        ended.
         """
         with self._held_changed:
             self._held_changed.wait_for(lambda: self._held <= most, timeout_s)
 
     def close_and_wait(self, timeout_s: float) -> None:
-        """Stop all copies, and wait at most ``timeout_s`` until their room is free."""
+        """Stop all copies, and wait at most ``timeout_s`` until their resources are free."""
         self.close()
         self.wait_until_copies_hold_room(0, timeout_s)
 

@@ -34,8 +34,8 @@ class PinnedArtifact:
     """An extracted model archive, to be returned with :meth:`ArtifactCache.release_archive`.
 
     Attributes:
-        key: The digest of the archive, and whether its files were judged; empty for a model without
-            an archive.
+        key: The digest of the archive, and whether its files were checked for this project's
+            server; empty for a model without an archive.
         folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
             an archive: the container then keeps the files of its image in that folder.
     """
@@ -71,10 +71,10 @@ class ArtifactCache:
     def extract_and_pin_archive(
         self, model_data_url: str | None, *, is_judged: bool = True, is_archive: bool = True
     ) -> PinnedArtifact:
-        """Download and extract the current archive at a URL; None is a model without an archive.
+        """Download and extract the current archive at a URL, or return an empty artifact for None.
 
         Args:
-            model_data_url: The ``s3://`` URI of the archive.
+            model_data_url: The ``s3://`` URI of the archive; None for a model without an archive.
             is_judged: Whether the archive must be one that this project's server can serve.
                 Otherwise the archive need only be safe to extract.
             is_archive: Whether the URI names an archive; otherwise it names uncompressed files.

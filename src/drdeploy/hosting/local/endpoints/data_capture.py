@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUEUE_BYTES_MAX = 64 * MIB
-"""How many bytes of requests and answers may wait to be written: about ten of the largest."""
+"""How many bytes of requests and answers may wait to be written: enough for about ten of the
+largest invocations."""
 FILE_BYTES_MAX = 16 * MIB
 """How many bytes of requests and answers one file holds, unless a single invocation has more."""
 PERCENT = 100.0

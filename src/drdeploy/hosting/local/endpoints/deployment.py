@@ -227,7 +227,7 @@ class EndpointDeployment:
         self.maintain_workers()
 
     def has_capacity(self) -> bool:
-        """Return whether all instances run that :meth:`set_capacity` has asked for."""
+        """Return whether all instances that :meth:`set_capacity` has asked for are running."""
         return all(variant.pool.has_enough_workers() for variant in self.list_all_variants())
 
     def maintain_workers(self) -> None:
@@ -356,7 +356,7 @@ class EndpointDeployment:
         )
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:
-        """Return the name of the part of the endpoint that failed, for a failure's message."""
+        """Return the name of a variant for the message about a failure."""
         return f"Production variant {request['VariantName']}"
 
     def _compute_worker_size(self, request: dict[str, Any]) -> InstanceSize:

@@ -200,9 +200,9 @@ class InstanceFleet:
         return InstanceWorker(instance, now - begin, now, InstanceClient(instance.connect))
 
     def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
-        """Raise :class:`StartFailed` if a foreign server fails again and again for lack of rights.
+        """Raise :class:`StartFailed` if another project's server restarts its workers endlessly.
 
-        The server of this project has no workers that a ping could hide.
+        This project's server is not checked, because its workers themselves answer the pings.
         """
         if not image.is_own:
             refuse_restart_loop(worker.instance, self.clock)

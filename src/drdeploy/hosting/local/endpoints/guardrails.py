@@ -1,4 +1,4 @@
-"""Read the guardrails of an update from ``DeploymentConfig``: its steps, its watch and its undoing.
+"""Read from ``DeploymentConfig`` how an update proceeds, is watched and is rolled back.
 
 An update moves the traffic of an endpoint to new instances in steps (developer guide, "Blue/Green
 Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` is one step, ``CANARY`` is two, and
@@ -27,8 +27,8 @@ DEFAULT_MAXIMUM_S = 14_400.0
 ROUTING = "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration"
 ROLLING = "DeploymentConfig.RollingUpdatePolicy"
 SIZE_OF_TYPE = {"CANARY": ("CanarySize", 0.0), "LINEAR": ("LinearStepSize", 0.1)}
-"""The member with the size of a step, and its smallest share, by type of traffic routing (API
-reference, ``TrafficRoutingConfig``)."""
+"""The member that sets the size of a step, and the smallest share that it may set, by type of
+traffic routing (API reference, ``TrafficRoutingConfig``)."""
 LARGEST_STEP = 0.5
 INSTANCES_MIN = 2
 SMALLEST_BATCH = 0.05
@@ -59,7 +59,7 @@ class Guardrails:
 
     @property
     def waits_s(self) -> float:
-        """Seconds that the update waits, without the time that the instances take to start."""
+        """Seconds that the update waits, in addition to the time that instances take to start."""
         return len(self.steps) * self.bake_s + self.termination_s
 
     @classmethod
@@ -67,7 +67,7 @@ class Guardrails:
         """Return the guardrails of a ``DeploymentConfig``.
 
         Args:
-            config: The ``DeploymentConfig``; None is a request without one.
+            config: The ``DeploymentConfig``; None if the request has none.
             variants: The production variants of the endpoint configuration that is deployed.
 
         Raises:
@@ -113,7 +113,7 @@ class Guardrails:
 
 
 def list_alarms(config: Json | None) -> tuple[str, ...]:
-    """Return the names of the alarms in a ``DeploymentConfig``; None is a request without one."""
+    """Return the names of the alarms in a ``DeploymentConfig``, which may be None."""
     alarms = (config or {}).get("AutoRollbackConfiguration", {}).get("Alarms", ())
     return tuple(alarm["AlarmName"] for alarm in alarms)
 
@@ -161,7 +161,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
 
 
 def _compute_share(size: Json, variants: list[Json]) -> float:
-    """Return the share of a ``CapacitySize`` in the instances of all variants."""
+    """Return what share of all variants' instances a ``CapacitySize`` describes."""
     if size["Type"] == "CAPACITY_PERCENT":
         return float(size["Value"]) / 100
     count: int = sum(variant["InitialInstanceCount"] for variant in variants)

@@ -5,9 +5,9 @@ JSON policy elements: Condition operators", "Single-valued vs. multivalued conte
 "Action".  An action is denied unless a statement allows it, and a denying statement overrides all
 allowing ones. An action outside the permissions boundary is denied too.
 
-All condition operators of IAM are implemented. A condition with an operator that IAM does not have
-does not hold in an ``Allow``, and holds in a ``Deny``. An unknown operator can thus deny an action,
-but cannot allow one.
+All condition operators of IAM are implemented. If IAM does not know the operator of a condition,
+the condition counts as false in an ``Allow`` and as true in a ``Deny``. An unknown operator can
+thus deny an action, but cannot allow one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ActionDecision:
     Attributes:
         decision: ``explicitDeny`` if a statement denies the action, ``implicitDeny`` if none allows
             it, or if the boundary does not.
-        documents: The positions of the documents with a statement that decided.
+        documents: The positions of the policies whose statements led to the decision.
         allowed_by_boundary: Whether the permissions boundary allows the action; None without one.
     """
 
@@ -309,7 +309,7 @@ NEGATED = {
     "DateNotEquals": "DateEquals",
     "NotIpAddress": "IpAddress",
 }
-"""The operators that hold where another does not."""
+"""Each negated operator, with the operator that it negates."""
 
 _TESTS: dict[str, _Test] = {
     "StringEquals": operator.eq,

@@ -87,7 +87,7 @@ class InstanceStream:
         self._is_complete = False
 
     def read_part(self) -> bytes:
-        """Return the bytes that have arrived, and wait for the first; empty at the end of the body.
+        """Wait for bytes, and return those that have arrived; empty at the end of the body.
 
         Raises:
             InstanceTimeout: No byte arrived in time.

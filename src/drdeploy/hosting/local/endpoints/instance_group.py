@@ -8,8 +8,8 @@ An instance therefore takes no time to start.
 With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on none, up to
 ``MaxInstanceCount``, and releases instances without copies, down to ``MinInstanceCount`` (API
 reference, ``ProductionVariantManagedInstanceScaling``). SageMaker was seen to release an instance
-about ten minutes after its last copy had left. The local service waits as long as it waits before
-it stops an idle serverless worker.
+about ten minutes after its last copy had left. The local service waits ``idle_s``, the same time
+after which it stops an idle serverless worker.
 """
 
 from __future__ import annotations

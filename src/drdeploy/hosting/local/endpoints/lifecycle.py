@@ -354,7 +354,7 @@ class LocalEndpoint:
     # -- called with the lock held -------------------------------------------------------
 
     def _choose_deployment(self) -> EndpointDeployment:
-        """Choose the arriving deployment with its share as probability, else the one in service."""
+        """Choose the arriving deployment for its share of the traffic, at random."""
         arriving = self._arriving
         if arriving is not None and random.random() < self._arrived_share:
             return arriving
@@ -404,7 +404,7 @@ def _check_capacity_change(
 
 
 def _check_count_for_components(name: str, group: InstanceGroup, change: dict[str, Any]) -> None:
-    """Refuse a number of instances on which the copies of inference components have no place."""
+    """Refuse a number of instances that is too small for the copies of inference components."""
     if change.get("ServerlessUpdateConfig") is not None:
         raise make_validation_error(f"ServerlessUpdateConfig does not apply to variant {name}.")
     count = change.get("DesiredInstanceCount")

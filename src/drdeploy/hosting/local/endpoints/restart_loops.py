@@ -23,23 +23,25 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Clock
 
 SETTLE_S = 1.0
-"""Seconds after the ping in which each worker of a healthy server may write its line."""
+"""Seconds after the ping during which a refusal is ignored, because each worker of a healthy server
+may log it once."""
 WATCH_S = 10.0
 """Seconds for which a server is watched after it has logged a refusal.  multi-model-server waits 1,
 1, 2, 3, 5 … s before it starts a worker again."""
 LOOK_AGAIN_S = 0.5
 LOOKS_AT_LEAST = 4
-"""How often the log is read, also if a busy engine takes so long that the time is over before."""
+"""The log is read at least this many times, even if a slow engine takes longer than the time to
+watch."""
 RETURNS = 2
-"""How often a line must return after ``SETTLE_S``."""
+"""A server restarts in a loop if the same line is logged at least this many times after ``SETTLE_S``."""
 _REFUSAL = re.compile(
     r"permission ?denied|PermissionError|read-only file system|operation not permitted"
     r"|AccessDeniedException|\bEACCES\b|\bEROFS\b|\bEPERM\b",
     re.IGNORECASE,
 )
 _CHANGING = re.compile(r"[0-9a-f]+", re.IGNORECASE)
-"""The characters of times, process ids and random names, in which two lines about the same thing
-differ. The words that remain still distinguish the lines."""
+"""The characters of times, process ids and random names; lines about the same problem differ only
+in them. The words that remain are enough to tell problems apart."""
 _LINE_CHARACTERS = 300
 
 

@@ -123,7 +123,7 @@ class ServerlessPool:
     def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
         """Reserve an idle worker for one request, or start one and wait for it.
 
-        A worker has one request at a time, so ``most`` changes nothing.
+        ``most`` has no effect here, because a worker handles one request at a time.
 
         Raises:
             ConcurrencyLimitReached: ``max_concurrency`` requests are in progress.

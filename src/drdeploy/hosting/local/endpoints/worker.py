@@ -42,7 +42,8 @@ _TROUBLE = re.compile(
 _SECOND_HAND = re.compile(
     r"CalledProcessError|non-zero exit status|Worker failed to boot|HaltServer"
 )
-"""A line which says only that another program or process failed, whose own line stands before."""
+"""Matches a line that only reports the failure of another program; the log has that program's own
+line before it."""
 _OF_TRACEBACK = re.compile(r"\s|Traceback \(most recent call last\)")
 _PING_IN_LOG = re.compile(r"GET /ping\b")
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -72,7 +73,7 @@ class InstanceWorker:
         return self.instance.is_alive() and not self.instance.ran_out_of_memory()
 
     def watch_and_tell_if_unusable(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
-        """Return whether the instance is found unusable within a moment.
+        """Watch an instance for a moment, and return whether it turns out to be unusable.
 
         A connection breaks as soon as the process dies, but the engine and the kernel report the
         end of the process later.
@@ -152,9 +153,10 @@ def find_telling_line(log: str) -> str:
     """Return the line of a log that probably says why a server ended; empty for an empty log.
 
     The last line may only be a bracket that closes a quoted traceback, or say that the server has
-    shut down.  The last line with a word like "error" is preferred to it.  A line about a ping says
-    only that the server was not ready yet.  If the line only reports the failure of another
-    program, such as ``ln`` in the ``serve`` of AWS's samples, that program's own line is returned.
+    shut down.  So the last line with a word like "error" is chosen instead, if there is one.  A
+    line about a ping says only that the server was not ready yet.  If the line only reports the
+    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples, that program's own
+    line is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
