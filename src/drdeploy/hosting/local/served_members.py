@@ -1,10 +1,10 @@
 """List the members of requests that have an effect in the local service; others are refused.
 
-A request must not seem to succeed if one of its members has no effect: an endpoint that should be
-isolated from networks, or whose disk should be encrypted, would only seem to be isolated or
-encrypted. Each operation has a table of the members that have an effect. Every other member that
-botocore's service model knows is refused by name, unless its value has no effect: ``null``,
-``false``, an empty list, or an empty structure.
+A request must not seem to succeed although one of its members has no effect: otherwise, a user
+could believe that an endpoint is isolated from networks, or that its disk is encrypted. Each
+operation has a table of the members that have an effect. Every other member that botocore's service
+model knows is refused by name, unless its value has no effect: ``null``, ``false``, an empty list,
+or an empty structure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CREATE_MODEL = "CreateModel"
 ANY = None
-"""The entry of a member whose every value is served."""
+"""The entry of a member for which every value is served."""
 
 Members = Mapping[str, Any]
 """A table of members. The entry of a member is ``ANY``, the set of values that are served, or a
@@ -255,8 +255,8 @@ SERVED_MEMBERS: Mapping[str, Members] = {
     "SimulateCustomPolicy": _SIMULATION,
     "SimulatePrincipalPolicy": {**_SIMULATION, "PolicySourceArn": ANY},
 }
-"""The table of served members of each operation whose members are features. The tables of all other
-operations are in ``served_operations``."""
+"""The tables of served members of the operations whose members ask for features, by operation. The
+tables of all other operations are in ``served_operations``."""
 
 
 _MULTI_MODEL = (
@@ -273,8 +273,8 @@ REMEDIES: Mapping[str, str] = {
         "model has one container"
     ),
 }
-"""For members of ``CreateModel`` that ask for another kind of endpoint: what kind, and what to do
-instead."""
+"""For members of ``CreateModel`` that ask for another kind of endpoint: the name of this kind, and
+what to do instead."""
 
 
 def refuse_unserved_members(operation: str, request: Members) -> None:
@@ -303,7 +303,7 @@ def describe_unserved_member(operation: str, refused: str) -> str:
 
 
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each member of a request that is not in a table, with its value if need be.
+    """Yield the path of each member that is not served, and its value if only the value is refused.
 
     Args:
         served: The table of the members that are served.

@@ -111,7 +111,7 @@ class LocalService:
         *,
         shared: bool,
     ) -> None:
-        """Make the parts of the service, and note how to undo each if a later one fails."""
+        """Make the parts of the service, and register with ``undo`` how to close each of them."""
         self._engine = _find_engine_for_isolation(isolation)
         if self._engine is not None:
             undo.callback(self._engine.close)
@@ -197,7 +197,7 @@ class LocalService:
         """Start answering requests.
 
         Raises:
-            OSError: The disk is full, for example.  The service is stopped then.
+            OSError: The disk is full, for example.  The service has then been stopped.
         """
         try:
             self._aws.import_moto()
@@ -287,7 +287,7 @@ class LocalService:
         return self._folder / "asynchronous"
 
     def _report_queued_requests(self) -> None:
-        """Log how many requests without a result stay on disk, or end with the service."""
+        """Log how many unfinished requests stay on disk, or are deleted with the service."""
         for (region, name), count in self._queues.count_requests_by_endpoint().items():
             if self._queues.folder.is_relative_to(self._folder):
                 what = "are deleted with this service, which chose a free port"

@@ -35,8 +35,9 @@ BATCH_PAYLOAD_BYTES = 6 * MIB
 ``CreateTransformJob``)."""
 
 BATCH_TRANSFORMS_AT_ONCE = 100 * MIB // BATCH_PAYLOAD_BYTES
-"""Most records that an instance of such a job receives at once: ``MaxConcurrentTransforms`` times
-``MaxPayloadInMB`` is at most 100 (API reference, ``CreateTransformJob``)."""
+"""Most records that an instance receives at once if a transform job states no ``MaxPayloadInMB``:
+``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` is at most 100 (API reference,
+``CreateTransformJob``)."""
 
 ASYNCHRONOUS_TIMEOUT_S = 900.0
 """Seconds within which a container must answer an asynchronous request that states no

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 OWN_FOLDER = "drdeploy"
-"""The name of the folder, below inputs and results, for requests that drdeploy itself sends."""
+"""The folder, inside the folders of inputs and results, for requests that drdeploy itself sends."""
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0
 
@@ -234,7 +234,7 @@ class AsynchronousClient:
         """Wait until the result or the failure of a request is in S3, and return it.
 
         Raises:
-            EndpointTimeout: Neither is there after ``timeout_s`` seconds.
+            EndpointTimeout: S3 has neither a result nor a failure after ``timeout_s`` seconds.
             EndpointError: S3 refuses to list the results.
         """
         deadline = self.clock.monotonic() + timeout_s

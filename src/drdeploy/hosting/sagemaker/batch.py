@@ -42,7 +42,7 @@ _JSON_MESSAGE = re.compile(r'"message"\s*:\s*"(?P<text>(?:[^"\\]|\\.)*)"')
 
 
 def make_job_name() -> str:
-    """Return a name for a job that no other job has."""
+    """Return a unique name for a job."""
     return f"drdeploy-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
@@ -257,7 +257,7 @@ class BatchTransform:
         return False
 
     def stop(self, name: str) -> None:
-        """Stop a job, if it is in progress."""
+        """Stop a job if it is in progress."""
         with suppress(EndpointError), translate_aws_errors("stop the job", name):
             self._sagemaker.stop_transform_job(TransformJobName=name)
 
@@ -271,7 +271,7 @@ class BatchTransform:
             self._sagemaker.delete_model(ModelName=name)
 
     def read_answer(self, output_uri: str, relative_key: str) -> bytes | None:
-        """Return the answer for the object with a key below the input; None if there is none."""
+        """Return the answer for an object, by its key below the input; None without an answer."""
         bucket, _, folder = output_uri.removeprefix("s3://").partition("/")
         parts = (folder.rstrip("/"), f"{relative_key}.out")
         key = "/".join(part for part in parts if part)

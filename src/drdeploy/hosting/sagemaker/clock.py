@@ -13,9 +13,9 @@ class Clock:
     """The real clock, unless a test passes other functions.
 
     Attributes:
-        monotonic: Returns the seconds of a clock that never steps, for durations.
+        monotonic: Returns the seconds of a clock that is never set, for durations.
         now: Returns the wall-clock time, UTC.
-        sleep: Takes a number of seconds, and waits as long.
+        sleep: Waits for a number of seconds.
     """
 
     # perf_counter and not monotonic: the finer of the two on every platform.

@@ -237,7 +237,7 @@ VARIANT = "AllTraffic"
 """The name of the only production variant of each endpoint that drdeploy creates."""
 
 LOCAL_ROLE_ARN = "arn:aws:iam::000000000000:role/drdeploy-local"
-"""The role for ``CreateModel`` in the local service, which accepts it without knowing it."""
+"""The role for ``CreateModel`` in the local service, where the role need not exist."""
 
 
 @dataclass(frozen=True)

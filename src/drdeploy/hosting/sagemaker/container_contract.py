@@ -5,6 +5,6 @@ BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 ``SAGEMAKER_BIND_TO_PORT`` names (developer guide, "Inference pipelines")."""
 
 UNPRIVILEGED_USER = "12345:12345"
-"""A user and a group that no image knows.  AWS does not publish which user a serverless container
-has; the advice for files that the container must write is ``chmod o+rwX`` (developer guide,
-"Troubleshooting" of Serverless Inference), so the user owns no file and is in no group."""
+"""A user and a group that do not exist in any image.  AWS does not publish which user a serverless
+container has. Its advice to make files writable with ``chmod o+rwX`` suggests a user who owns no
+file and is in no group (developer guide, "Troubleshooting" of Serverless Inference)."""

@@ -37,8 +37,8 @@ OLDEST_DRIVERS = {13: 580, 12: 525, 11: 450}
 """The oldest driver on which programs of a major version of CUDA run."""
 
 LAST_CUDA_MAJORS = {"p2": 11, "p3": 12}
-"""The last major version of CUDA that supports the GPUs of an old family of instances: K80 and
-V100."""
+"""The last major version of CUDA that supports an old family of instances; these have K80 and V100
+GPUs."""
 
 GPU_FAMILY = re.compile(r"ml\.(?P<family>(?:g[0-9]|p[0-9])[a-z0-9-]*)\.")
 """An instance type with NVIDIA GPUs (Amazon EC2, "Accelerated computing")."""
@@ -100,13 +100,13 @@ def check_gpu_host(
 ) -> None:
     """Refuse an image that cannot start on the host of an endpoint.
 
-    What AWS does not document, for example the driver of a new family, is not refused.
+    An image is not refused if AWS does not document the driver, for example for a new family.
 
     Args:
         variables: The environment variables of the image.
         instance_type: The type of the instances; None for a serverless endpoint.
         ami: The AMI version of the instances; None for SageMaker's default.
-        amis: The AMI versions that there are, with their drivers.
+        amis: All AMI versions, with their drivers.
         ami_member: The name of the parameter that holds the AMI version.
 
     Raises:
@@ -201,7 +201,7 @@ def _check_architecture(required: str, instance_type: str, family: str) -> None:
 
 
 def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
-    """Return whether one of an image's alternatives holds on a host with a driver."""
+    """Return whether a driver meets at least one of the alternatives that an image states."""
     return any(
         all(_is_condition_met(condition, driver) for condition in alternative.split(","))
         for alternative in required.split()

@@ -51,7 +51,7 @@ _DATA_GROUPS = {"Hosting:IN", "Hosting:OUT"}
 _STORAGE = re.compile(r"(?:^|-)TimedStorage-ByteHrs$")
 
 CollectedPrices = dict[tuple[str, str], dict[int | str, float]]
-"""US dollars by table and column of a price sheet, and below that by memory in MB, instance type or
+"""US dollars, first by table and column of a price sheet, then by memory in MB, instance type or
 usage type."""
 
 COLUMNS_BY_TABLE = {
@@ -143,7 +143,7 @@ def format_prices_as_toml(
 
 
 def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, int | str] | None:
-    """Return the table, column and key of a product in a price sheet; None if it has no place."""
+    """Return the table, column and key of a product in a price sheet; None for other products."""
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")
@@ -192,7 +192,7 @@ def _list_currencies(product: Mapping[str, Any]) -> set[str]:
 
 
 def _format_column_as_toml(column: str, prices: Mapping[int | str, float]) -> str:
-    """Return a column's value as TOML: a table of prices, or for ``usd`` the highest price."""
+    """Format a column as TOML: a table of prices, or for ``usd`` only the highest price."""
     if column == "usd":
         return repr(max(prices.values()))
     entries = ", ".join(f'"{name}" = {usd!r}' for name, usd in sorted(prices.items()))

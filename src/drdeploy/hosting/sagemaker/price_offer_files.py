@@ -90,7 +90,7 @@ def _is_offer_file(document: object) -> bool:
 
 
 def _read_body_within_limit(answer: requests.Response) -> bytes:
-    """Read the body piece by piece: compressed, a small one may become larger than the memory."""
+    """Read the body piece by piece, because a small compressed body may be huge when unpacked."""
     body = bytearray()
     for piece in answer.iter_content(MIB):
         body += piece
@@ -100,7 +100,7 @@ def _read_body_within_limit(answer: requests.Response) -> bytes:
 
 
 def _list_products_with_terms(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield each product as the Price List API has it: the product, and its own terms."""
+    """Yield each product with its own terms, in the format of the Price List API."""
     on_demand = document["terms"].get("OnDemand", {})
     for sku, product in document["products"].items():
         yield {"product": product, "terms": {"OnDemand": on_demand.get(sku, {})}}

@@ -33,7 +33,7 @@ LOOKS_AT_LEAST = 4
 """The log is read at least this many times, even if a slow engine takes longer than the time to
 watch."""
 RETURNS = 2
-"""A server restarts in a loop if the same line is logged at least this many times after ``SETTLE_S``."""
+"""How often a line must be logged again before it counts as a restart loop."""
 _REFUSAL = re.compile(
     r"permission ?denied|PermissionError|read-only file system|operation not permitted"
     r"|AccessDeniedException|\bEACCES\b|\bEROFS\b|\bEPERM\b",

@@ -1,7 +1,7 @@
 """Tell instances that their containers have ended, as soon as the engine reports it.
 
 The engine is asked for a container's state only after it has reported a change, because each
-request costs the engine milliseconds: asking about twenty idle containers every second takes a
+request costs the engine milliseconds: asking for twenty idle containers every second would take a
 tenth of a core. If the stream of events breaks, the state of every container is asked at a slow
 pace until the stream is back.
 """
@@ -42,7 +42,8 @@ class ContainerEndListener:
     """Listens for the ends of a service's containers, in a thread.
 
     Args:
-        open_stream: Takes a moment, and returns the ends since then; raises :class:`EngineError`.
+        open_stream: Takes the time to begin at, and returns a stream of the containers that have
+            ended since then; raises :class:`EngineError`.
         ask_again_s: Seconds between two requests for a container's state while the stream is
             broken.
     """
@@ -83,7 +84,7 @@ class ContainerEndListener:
             self._callbacks.pop(container_id, None)
 
     def must_ask(self, asked_at: float) -> bool:
-        """Return whether a container, last asked at a monotonic time, must be asked again."""
+        """Return whether the engine must be asked for a container's state again."""
         return self._is_broken and time.monotonic() >= asked_at + self._ask_again_s
 
     def close(self) -> None:

@@ -153,7 +153,7 @@ class ContainerBackend:
         return parse_image_variables(config.get("Env"))
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the id of the image and a network; pull the image if the local registry has it.
+        """Return the image's id and a network for its instances; pull the image if it is not here.
 
         An image that the local registry lacks is looked up in the engine, by the full name and by
         the name without its registry. In this way, a model written for AWS finds ``drdeploy:lean``.

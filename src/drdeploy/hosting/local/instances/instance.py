@@ -49,7 +49,8 @@ class PinnedImage:
         name: A name that always means this image, even if a tag is moved.
         network: The network that :meth:`InstanceBackend.pin_image_and_network` has chosen or made.
         is_own: Whether the image starts this project's server.  The archive of its model must then
-            have a manifest, or be a SavedModel; the archive for any other image is not judged.
+            have a manifest, or be a SavedModel; the content of an archive for any other image is
+            not checked.
         accepts_port: Whether the image says by a label that it listens on the port that
             ``SAGEMAKER_BIND_TO_PORT`` names.
     """
@@ -120,7 +121,7 @@ class Instance(Protocol):
 
     Attributes:
         name: The name in its specification.
-        has_line_times: Whether the instance knows when it wrote a line, however late it is asked.
+        has_line_times: Whether the time of each line in the instance's log is recorded.
     """
 
     name: str

@@ -23,7 +23,7 @@ OWN_VARIABLES: Mapping[str, str] = {
     "DRDEPLOY_MODEL_DIR": "the service chooses the model's folder",
     "DRDEPLOY_STATE_DIR": "the service chooses where an instance may write",
 }
-"""The settings of the server that only the service may set, with the reason."""
+"""The settings of the server that only the service may set, each with the reason."""
 
 ALLOWED_PREFIXES = ("SAGEMAKER_", "MODEL_SERVER_")
 """The prefixes of SageMaker's variables; the SDK of SageMaker sets some for every model."""

@@ -58,9 +58,11 @@ log = logging.getLogger(__name__)
 LOG_TAIL_BYTES = 2000
 LOG_BYTES = MIB
 SOCKET_FILE, STATE_FOLDER = "http.sock", "s"
-"""In the folder of an instance: the socket of the server, and the state folder of the server."""
+"""The names of the server's socket and of the server's state folder, in the folder of an
+instance."""
 NO_MODEL_FOLDER = "model"
-"""In the folder of an instance: the folder of a model without an archive, which does not exist."""
+"""The name of the model folder for an instance whose model has no archive; the folder does not
+exist."""
 NO_NETWORK = "none"
 
 SERVER_COMMAND = (sys.executable, "-m", "drdeploy.hosting.serving")
@@ -104,8 +106,8 @@ adds 1 ms."""
 def find_unshare_command() -> tuple[str, ...]:
     """Return the command that starts another command without a network; empty if none works.
 
-    Root may use the command. Users other than root may use the command if the kernel lets them make
-    user namespaces, which some distributions forbid.
+    Root may use ``unshare``. Other users may use it if the kernel lets them make user namespaces,
+    which some distributions forbid.
     """
     program = shutil.which("unshare")
     for options in (("--net",), ("--net", "--map-current-user")):

@@ -49,8 +49,8 @@ class ServiceRecord:
         name: The unique name of the service, which its control groups and containers bear too.
         port: The port on which the service answers.
         pid: The id of the service's process.
-        began: When the process began: the id of the boot, and the clock ticks since the boot. A
-            time of day would not do, because it changes if the machine's clock is set.
+        began: When the process began, as the id of the boot and the clock ticks since the boot. It
+            is not a time of day, because that changes if the machine's clock is set.
     """
 
     name: str

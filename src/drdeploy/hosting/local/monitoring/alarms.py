@@ -1,8 +1,8 @@
 """Decide the state of an alarm from the datapoints of its last periods.
 
 Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch alarms treat
-missing data".  An alarm looks at two periods more than ``EvaluationPeriods``, as in the tables of
-the guide; AWS does not publish the number for every period.
+missing data".  To evaluate an alarm, two periods more than ``EvaluationPeriods`` are looked at, as
+in the tables of the guide. AWS does not publish how many periods it looks at in general.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MISSING_DATA = ("missing", "notBreaching", "breaching", "ignore")
 
 @dataclass(frozen=True)
 class AlarmRule:
-    """When an alarm is raised.
+    """The rule by which an alarm is raised.
 
     Attributes:
         comparison: A key of ``COMPARISONS``.

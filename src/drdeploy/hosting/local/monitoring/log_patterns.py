@@ -36,7 +36,7 @@ JSON_TOKEN = re.compile(
 STEP = re.compile(r"""\.([\w-]+)|\[(?:(\d+)|["']([^\]]+)["'])\]""")
 NOTHING = object()
 PARENTHESES_MAX = 50
-"""So that no pattern exhausts the stack."""
+"""The most parentheses in a pattern, so that no pattern exhausts the stack."""
 
 Matcher = Callable[[str], bool]
 

@@ -1,9 +1,9 @@
 """Compute expressions of metric math.
 
 Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". In an operation on
-two series, a number that one series lacks counts as 0. A point is left out if it would need a
-division by 0. The standard deviation is computed for a population, because the guide does not say
-whether it is meant for a population or a sample.
+two series, a value that only one series has is combined with 0. A point is left out if it would
+need a division by 0. The standard deviation is computed for a population, because the guide does
+not say whether it is meant for a population or a sample.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ DEFAULT_PERIOD_S = 60
 
 
 POINTS_MAX = 100_800
-"""Values of a series that an expression fills: CloudWatch returns at most as many in an answer."""
+"""The most values of a series that an expression makes, which is also CloudWatch's limit for an
+answer."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ class MathContext:
         range: The range of the request.
         metrics: The metrics of the request by id, in the order of the request.
         expressions: The other expressions of the request by id.
-        search: Takes the text, the statistic and the period of ``SEARCH``, and returns what it
-            finds; None where ``SEARCH`` is not allowed.
-        period_s: The period of a series that no metric gives a period, as of ``TIME_SERIES(1)``.
+        search: Takes the text, the statistic and the period of ``SEARCH``, and returns the series
+            that it finds; None where ``SEARCH`` is not allowed.
+        period_s: The period of a series that is made without a metric, for example by
+            ``TIME_SERIES(1)``.
     """
 
     range: TimeRange
@@ -72,7 +74,7 @@ class MathContext:
     search: Callable[[str, str, int], list[TimeSeries]] | None
     period_s: int = DEFAULT_PERIOD_S
     computed: dict[str, Value] = field(default_factory=dict)
-    """The results of expressions, so that each is computed once."""
+    """The results of the expressions so far, so that each expression is computed once."""
 
 
 def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | list[TimeSeries]:
@@ -413,7 +415,7 @@ AGGREGATES: dict[str, Callable[[list[float]], float]] = {
 
 
 def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
-    """Return a function that turns one series into a number, and several series into one series."""
+    """Return a function that reduces one series to a number, or several series to one series."""
     compute = AGGREGATES[name]
 
     def aggregate(value: Value) -> Value:
@@ -470,7 +472,7 @@ def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
 def _make_change_function(
     compute: Callable[[float, int], float],
 ) -> Callable[[dict[int, float]], dict[int, float]]:
-    """Return a function of each value's difference to the value before and the seconds between."""
+    """Return a function that applies ``compute`` to each change of the value and its duration."""
     return lambda points: {
         at: compute(value - before, at - at_before)
         for (at_before, before), (at, value) in pairwise(points.items())

@@ -30,11 +30,11 @@ SHORT_PERIODS_S = (1, 5, 10, 20, 30)
 MINUTE_S = 60
 STATISTICS_POINTS_MAX = 1440
 DATA_POINTS_MAX = 100_800
-"""Points in one answer of GetMetricStatistics and of GetMetricData."""
+"""The most points in one answer of GetMetricStatistics and of GetMetricData."""
 QUERIES_MAX = 500
 PAGE_METRICS = 500
 RECENT_S = 3 * 3600
-"""The age of a metric's last sample up to which ``RecentlyActive`` includes the metric."""
+"""``RecentlyActive`` selects the metrics whose last sample is not older than this."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class MetricReader:
     def evaluate_queries(
         self, queries: Sequence[Mapping[str, Any]], span: TimeRange, *, may_search: bool
     ) -> list[tuple[Mapping[str, Any], TimeSeries | list[TimeSeries]]]:
-        """Return each query whose data is wanted, with its time series.
+        """Return the queries whose results the client wants, each with its time series.
 
         Raises:
             MonitoringError: A query is refused.

@@ -1,4 +1,4 @@
-"""Store the samples of metrics, each in the second of its timestamp."""
+"""Store the samples of metrics, grouped by the second of their timestamps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MetricName:
 
 @dataclass(frozen=True)
 class StatisticSet:
-    """Metric samples that were published as their number, sum, minimum and maximum."""
+    """A statistic set: samples that were published only as number, sum, minimum and maximum."""
 
     count: float
     total: float
@@ -55,7 +55,7 @@ class StatisticSet:
 
 @dataclass
 class MetricSamples:
-    """MetricSamples of one metric: values, how often each occurred, and statistic sets."""
+    """Some samples of one metric: values, how often each value occurred, and statistic sets."""
 
     values: array[float] = field(default_factory=lambda: array("d"))
     counts: array[float] = field(default_factory=lambda: array("d"))

@@ -25,11 +25,11 @@ _PIECE = re.compile(
 _END = -1
 
 _State = tuple[int, int]
-"""The number of an alternative, and the number of the character that comes next in it."""
+"""A state: the number of an alternative, and the number of its character that must match next."""
 
 
 class ExpressionRefused(ValueError):
-    """A regular expression is not one of CloudWatch Logs; the message says why."""
+    """CloudWatch Logs does not support the regular expression; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class RegularExpression:
         return repeated + self._add_states_after_optional_characters(number, place + 1)
 
     def _add_states_after_optional_characters(self, number: int, place: int) -> list[_State]:
-        """Return a state, and the states after the optional characters that follow it."""
+        """Return the states that can be reached from a state by skipping optional characters."""
         characters = self._alternatives[number].characters
         states = []
         while place < len(characters):

@@ -2,7 +2,7 @@
 
 Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage always stands for
 whole samples: of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the mean of
-the samples up to this rank. The guide supports whole samples, because it calls p99 the largest
+the samples up to this rank. The guide suggests whole samples, because it calls p99 the largest
 value that is left when the highest 1 % are ignored. CloudWatch itself keeps many samples in rounded
 form, so its percentiles of large periods are close to the values of this module, but not always
 equal.
@@ -29,8 +29,8 @@ NUMBER = r"\d+(?:\.\d{1,10})?"
 ONE_PERCENTAGE = re.compile(rf"(p|tm|wm|tc|ts)({NUMBER})")
 BOUNDS = re.compile(rf"(TM|WM|TC|TS|PR)\(({NUMBER}%?)?:({NUMBER}%?)?\)")
 ROUNDING = 1e-9
-"""A tolerance that is subtracted from a rank before it is rounded up, because 0.95 times 20 is a
-little above 19."""
+"""Subtracted from a rank before it is rounded up, because a floating-point product can be slightly
+larger than the exact result."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Statistic:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """MetricSamples in order of their values, with the part of each that is within the bounds.
+    """The samples in order of their values, and how much of each lies within the bounds.
 
-    A winsorized mean counts samples outside of the bounds as the value of the nearest edge.
+    For a winsorized mean, a sample outside of the bounds counts as the value of the nearest edge.
     """
 
     values: NDArray[np.float64]
@@ -66,7 +66,7 @@ Bounds = tuple[str | None, str | None]
 
 
 def parse_basic_statistic(text: str) -> Statistic:
-    """Return one of the five statistics that can be computed without single samples.
+    """Return one of the five statistics that can also be computed from statistic sets.
 
     Raises:
         MonitoringError: There is no such statistic.

@@ -39,11 +39,11 @@ class TimeSeries:
     label: str = ""
 
     def with_points(self, points: dict[int, float]) -> TimeSeries:
-        """Return a series with other values, in order."""
+        """Return the series with its values replaced."""
         return replace(self, points=dict(sorted(points.items())), id="")
 
     def map_values(self, function: Callable[[float], float | None]) -> TimeSeries:
-        """Return a series with ``function`` of each value; None leaves out the value."""
+        """Apply ``function`` to each value; a value for which it returns None is left out."""
         mapped = ((second, function(value)) for second, value in self.points.items())
         return self.with_points({at: value for at, value in mapped if value is not None})
 

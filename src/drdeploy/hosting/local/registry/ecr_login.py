@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.access_key import AccessKey
 
 LOGIN_OPERATION = ".GetAuthorizationToken"
-"""The end of the header ``X-Amz-Target`` of the login operation."""
+"""The end of the ``X-Amz-Target`` header in a login request."""
 USER = "AWS"
 """The user name with which every client of ECR logs in."""
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import ProfileName
 
 PROFILE_VARIABLE = "DRDEPLOY_PROFILE"
-"""The environment variable that the project's Dockerfiles set in the project's images."""
+"""The environment variable by which an image of this project names its server profile."""
 OWN_PROGRAMS = frozenset({"drdeploy-serve", "drdeploy_serve"})
-"""The names of the program with which the ENTRYPOINT of the project's Dockerfiles ends, without
-suffix."""
+"""The program that an image of this project starts, with and without Python's spelling of the
+name."""
 
 _OWN_TAG = re.compile(
     r"(?:^|/)drdeploy[\w.-]*:"

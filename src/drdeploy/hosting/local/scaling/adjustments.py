@@ -85,7 +85,7 @@ def _read_bound_or_default(bound: float | None, default: float) -> float:
 
 
 def _round_capacity_change(change: float) -> int:
-    """Turn a fraction of an instance into a whole one; of a larger change, drop the fraction."""
+    """Round a change of less than one instance to a whole one, and any other towards zero."""
     if abs(change) < 1:
         return int(math.copysign(math.ceil(abs(change)), change))
     return math.trunc(change)

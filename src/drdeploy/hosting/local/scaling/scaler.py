@@ -3,8 +3,8 @@
 The library moto stores the registered targets, policies and scheduled actions. The service calls
 the scaler several times a second:
 
-- A policy acts when one of its alarms changes to a state that calls for it, and once a minute while
-  the alarm stays in the state (CloudWatch user guide, "Alarm actions").
+- A policy acts when one of its alarms changes to the state that triggers the policy, and once a
+  minute while the alarm stays in this state (CloudWatch user guide, "Alarm actions").
 - A scheduled action changes the bounds of its target, and brings the capacity within them.
 
 Sources: Application Auto Scaling user guide and API reference.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 COOLDOWN_S = 300
 """The default cooldown of SageMaker's variants (API reference, ``ScaleInCooldown``)."""
 REPEAT_S = 60.0
-"""Seconds after which an alarm that stays in its state calls for a policy again."""
+"""Seconds after which an alarm that stays in its state triggers a policy again."""
 
 
 class ScaledVariant(Protocol):
@@ -52,7 +52,7 @@ class ScaledVariant(Protocol):
 
     @property
     def noun(self) -> str:
-        """The name of the counted units, for example ``desired instance count``."""
+        """What the capacity counts, in AWS's words, for example ``desired instance count``."""
 
     def set_capacity(self, capacity: int) -> None:
         """Set the capacity; raises :class:`ApiError` if the endpoint refuses it."""
@@ -65,7 +65,7 @@ class AlarmReader(Protocol):
     """The interface by which the scaler reads CloudWatch's alarms, and writes their history."""
 
     def find_alarms_with_action(self, policy_arn: str) -> list[Any]:
-        """Return the alarms whose present state calls for a policy."""
+        """Return the alarms whose present state triggers a policy."""
 
     def read_evaluated_values(self, alarm: Any, now_s: float) -> list[float]:
         """Return the datapoints that an alarm evaluates now, oldest first."""
@@ -81,7 +81,7 @@ class _PolicyMemory:
     """The latest actions of a policy.
 
     Attributes:
-        called: When each alarm last called for the policy, by the alarm's name.
+        called: When each alarm last triggered the policy, by the alarm's name.
         scaled_out_s: When the policy last scaled out; None while no cooldown runs.
         scaled_out_from: The capacity before the policy last scaled out.
         scaled_in_s: When the policy last scaled in; None while no cooldown runs.
@@ -95,7 +95,7 @@ class _PolicyMemory:
 
 @dataclass(frozen=True)
 class _PolicyCall:
-    """An alarm that calls for a policy, with all facts for carrying out the policy."""
+    """An alarm that triggers a policy, and the objects needed to carry out the policy."""
 
     target: Any
     variant: ScaledVariant
@@ -304,10 +304,10 @@ class RegionScaler:
         return max(current, compute_step_scaling_capacity(rules, base, metric, threshold) or 0)
 
     def _find_capacity_to_add_to(self, call: _PolicyCall, current: int) -> int:
-        """Return the capacity that a policy adds instances to.
+        """Return the capacity to which a step scaling policy adds instances.
 
         During the cooldown after scaling out, this is the capacity before the policy last scaled
-        out. Instances that the policy added then count as part of the new change.
+        out. Instances that the policy has already added are thus not added twice.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")

@@ -38,7 +38,8 @@ NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")
 LAST_WEEKDAY = re.compile(r"(\w{1,3})L")
 CATCH_UP_S_MAX = 3600
-"""If the computer slept, a recurring action runs for times that are at most this long ago."""
+"""If the computer was asleep, a recurring action still runs for a missed time that is at most this
+old."""
 
 
 class ScheduleRefused(Exception):
@@ -47,7 +48,7 @@ class ScheduleRefused(Exception):
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a scheduled action runs.
+    """The times at which a scheduled action runs.
 
     Attributes:
         once_s: The one time of ``at(...)``, in seconds since 1970; None for other schedules.
@@ -196,7 +197,7 @@ def _find_cron_value_of_moment(moment: datetime, number: int) -> int:
 
 
 def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
-    """Return the condition of ``?``, ``L``, ``LW`` or ``3W``; None for an ordinary field."""
+    """Return the condition for a day like ``L`` or ``3W``; None for an ordinary field."""
     if text == "?":
         return lambda _: True
     if text == "L":
@@ -211,7 +212,7 @@ def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
 
 
 def _parse_special_day_of_week(text: str) -> Callable[[datetime], bool] | None:
-    """Return the condition of ``?``, ``L``, ``6L`` or ``FRI#2``; None for an ordinary field."""
+    """Return the condition for a weekday like ``6L`` or ``FRI#2``; None for an ordinary field."""
     if text == "?":
         return lambda _: True
     if text == "L":

@@ -40,7 +40,7 @@ class EndpointVariant:
 
     @property
     def noun(self) -> str:
-        """The name of the counted units."""
+        """What the capacity counts, in AWS's words."""
         return "provisioned concurrency" if self._is_serverless else "desired instance count"
 
     def set_capacity(self, capacity: int) -> None:

@@ -177,8 +177,8 @@ class TransformJob:
         """Begin to stop the job.
 
         Args:
-            ends_instances: Whether the instances end now. Otherwise each answers its requests
-                first, which may take as long as ``InvocationsTimeoutInSeconds``.
+            ends_instances: Whether the instances end now. Otherwise, each instance first answers
+                its requests, which may take as long as ``InvocationsTimeoutInSeconds``.
 
         Raises:
             ApiError: The job is not in progress.
@@ -223,7 +223,7 @@ class TransformJob:
     # -- for the work of the instances ---------------------------------------------------
 
     def is_stopping(self) -> bool:
-        """Return whether no further object should begin."""
+        """Return whether the job is stopping, so that no instance begins another object."""
         return self.status != "InProgress"
 
     def write_output(self, source: InputObject, body: bytes) -> None:

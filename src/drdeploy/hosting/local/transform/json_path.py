@@ -213,9 +213,10 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 
 
 def _count_repeated_brackets(step: _Items) -> int:
-    """Return the most times that brackets select the same element, for lists of any length.
+    """Return how many times brackets select the same element in the worst case.
 
-    A number and a slice with an open or a negative end may meet in a list of some length.
+    The length of the list decides where negative indices and open slices lie; the worst length
+    counts.
     """
     moving = 0
     edges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}

@@ -1,8 +1,8 @@
 """Find the input objects of a transform job, and the keys of the output.
 
 The key of an output consists of ``S3OutputPath``, the part of the input's key after the prefix, and
-``.out`` (API reference, ``TransformOutput``). The prefix is that of the request or, if the request
-names a manifest, that of the manifest.
+``.out`` (API reference, ``TransformOutput``). The prefix is stated by the request, or by the
+manifest if the request names one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 OUTPUT_SUFFIX = ".out"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 MANIFEST_VALUES_MAX = 2_000_000
-"""The most values in a manifest: an empty object takes 64 bytes, and two bytes of the manifest."""
+"""The most values in a manifest; an empty object takes two bytes of the manifest, but 64 bytes of
+memory."""
 KEY_BYTES_MAX = 1024
 """The longest key of S3 (S3 user guide, "Naming Amazon S3 objects")."""
 
@@ -64,9 +65,9 @@ class ObjectList:
     Args:
         bucket: The bucket of the objects.
         keys: The keys of the objects.
-        prefix_length: How many characters of each key do not belong to the key of the output.
-        prefix: Text that is put in front of each key to get the object's key; the key of the output
-            does not contain it.
+        prefix_length: How many characters at the start of each key are left out of the output's
+            key.
+        prefix: Text that comes before each key in S3, and is left out of the output's key.
     """
 
     def __init__(

@@ -24,8 +24,9 @@ RECORDIO_MAGIC = 0xCED7230A
 HELD_BYTES_MAX = 1024 * MIB
 """The most bytes of one request, and of the output of one object, that the local service holds."""
 RECORDS_MAX = 1_000_000
-"""The most records of all payloads that one instance has in progress. Each takes about 50 bytes
-beside its content, so that a gigabyte of empty lines, a megabyte of gzip, would take 20 GB."""
+"""The most records of all payloads that one instance has in progress. Each record takes about 50
+bytes in addition to its content, so a gigabyte of empty lines, which gzip packs into a megabyte,
+would take 20 GB."""
 _WHOLE, _BEGIN, _MIDDLE, _END = range(4)
 _RECORDIO_LENGTH_BITS = 29
 
@@ -34,7 +35,7 @@ class RecordFailure(Exception):
     """An input object cannot be transformed; the message is for the job's log.
 
     Attributes:
-        is_of_client: Whether the data is the reason; otherwise, the container is.
+        is_of_client: Whether the data caused the failure; otherwise, the container did.
     """
 
     def __init__(self, message: str, *, is_of_client: bool = True) -> None:

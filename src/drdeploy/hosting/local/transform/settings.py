@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 CONCURRENT_PAYLOADS_MB_MAX = 100
 """The largest product of ``MaxConcurrentTransforms`` and ``MaxPayloadInMB``."""
 CONCURRENT_TRANSFORMS_MAX = 100
-"""The largest ``MaxConcurrentTransforms``, which ``MaxPayloadInMB=0`` would leave without limit."""
+"""The largest ``MaxConcurrentTransforms``; without it, ``MaxPayloadInMB=0`` would allow any
+number."""
 DEFAULTS: Mapping[str, Any] = {
     "MaxConcurrentTransforms": 1,
     "BatchStrategy": "MultiRecord",
@@ -51,8 +52,8 @@ class TransformSettings:
     Attributes:
         concurrency: How many requests each instance receives at once.
         has_many_records: Whether a request holds as many records as fit.
-        max_payload_bytes: The size of the largest request; None is what the local service can hold
-            (``records.HELD_BYTES_MAX``), and the body is sent in chunks.
+        max_payload_bytes: The size of the largest request. If it is None, the limit is what the
+            local service can hold (``records.HELD_BYTES_MAX``), and the body is sent in chunks.
         timeout_s: Seconds within which a container must answer a request.
         retries: How often a request that fails is sent again.
     """
@@ -65,7 +66,7 @@ class TransformSettings:
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], container: Mapping[str, Any]) -> Self:
-        """Return the settings in a request, and the container's where the request has none.
+        """Return the settings in a request, completed with those of the container and the defaults.
 
         Raises:
             BadParameters: ``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` exceeds SageMaker's

@@ -4,9 +4,9 @@ An output is written when every payload of its object was answered with success.
 fails, the object has no output; the job continues with the other objects, and fails at its end
 (developer guide, "Troubleshooting", "Job shows as failed").
 
-A window of payloads is in progress: as many as the instance may have at once, and one more that
-waits. The answers are taken in the order of the payloads, so that an output has the order of its
-input, and no more than the window and one output is in memory.
+At any time, a window of payloads is in progress: as many as the instance may process at once, and
+one more that waits. The answers are taken in the order of the payloads, so the output has the order
+of the input. Only the window and one output are in memory.
 """
 
 from __future__ import annotations
