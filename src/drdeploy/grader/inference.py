@@ -44,7 +44,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
-"""A picture of 789 bytes, an orange disc of 64 pixels, with which every step can run once."""
+"""A small picture of an orange disc (789 bytes), with which every step runs once before a
+request."""
 DEFAULT_LIMITS = ImageLimits()
 
 

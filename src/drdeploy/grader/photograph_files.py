@@ -80,7 +80,7 @@ _MAY_BE_MISSED: frozenset[Cause] = frozenset({"picture", "closed"})
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file or folder that was found and is not taken for a photograph.
+    """A file or folder that was found and does not count as a photograph.
 
     Attributes:
         path: Path of the file or folder.
@@ -135,8 +135,9 @@ def iterate_photographs_in_folder(
 ) -> Iterator[Path]:
     """Yield the photographs in a folder and its subfolders while the folder is being searched.
 
-    The rule is that of :func:`search_folder_for_photographs`. Only the names in one folder at a
-    time are in memory. The photographs of a folder are sorted, and the folders are not.
+    A file counts as a photograph by the same rule as in :func:`search_folder_for_photographs`. Only
+    the names in one folder at a time are in memory. Photographs are sorted within each folder, but
+    the folders come in any order.
 
     Args:
         folder: The folder; a missing folder is recorded as one that cannot be opened.
@@ -295,7 +296,7 @@ class _Search:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def search_folder_by_folder(self) -> Iterator[None]:
-        """Search the root, and stop after each folder."""
+        """Search the root and everything below it, and yield after each folder."""
         yield from self.search_real_folders(self.root)
         # Real folders come first, so that a photograph has the path of its real folder.
         while self.linked_folders:

@@ -22,9 +22,9 @@ class ModelArtifact:
     Attributes:
         folder: Folder with the manifest and the files that the manifest names.
         manifest: The description of the model and of its use.
-        digest: SHA-256 of ``manifest.json``, which has the SHA-256 of every file. Without a
-            manifest, the digest is the SHA-256 of ``saved_model.pb``. unused: Paths of other files
-            that came with the model and that nothing reads.
+        digest: SHA-256 of ``manifest.json``, which lists the SHA-256 of every file. Without a
+            manifest, the digest is the SHA-256 of ``saved_model.pb``.
+        unused: Paths of other files that came with the model and that nothing reads.
     """
 
     folder: Path
@@ -34,19 +34,18 @@ class ModelArtifact:
 
     @property
     def entry_path(self) -> Path:
-        """The SavedModel's folder or the ONNX file."""
+        """The path of the SavedModel's folder or of the ONNX file."""
         return self.folder / self.manifest.entry
 
 
 def make_manifest_of_original_study(
     saved_model: str, files: tuple[FileDigest, ...] = ()
 ) -> ModelManifest:
-    """Make a manifest for a SavedModel without a manifest.
+    """Make the default manifest of a SavedModel that came without one.
 
     The manifest describes the original study's container, which used the study's preprocessing and
-    answered raw probabilities without class names. ``saved_model`` is the path of
-    ``saved_model.pb`` in the artifact; ``files`` has the digests of the SavedModel's files, if
-    known.
+    returned probabilities without class names. ``saved_model`` is the path of ``saved_model.pb`` in
+    the artifact; ``files`` has the digests of the SavedModel's files, if known.
     """
     return ModelManifest(
         name="saved-model",
@@ -62,14 +61,14 @@ def make_manifest_of_original_study(
 
 
 def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Find the SavedModel of an artifact without a manifest.
+    """Find the SavedModel in an artifact that has no manifest.
 
     Returns:
         The path of ``saved_model.pb``, the paths of all files of that SavedModel, and the paths of
         the other files, which nothing reads.
 
     Raises:
-        ManifestError: There is no SavedModel, there are several, or there is code.
+        ManifestError: There is no SavedModel, there are several, or the artifact contains code.
     """
     saved_model = find_path_of_saved_model(contents.files)
     contents.refuse_code_files()

@@ -1,8 +1,8 @@
 """Find the model among the files of an artifact, in an archive or in a folder.
 
-People also make archives by hand. All files of a hand-made archive may be in one more folder, and
-the operating system may have added files, for example ``._model.onnx`` on a Mac. Added files belong
-to no model: they are ignored, and their names are kept for a note to the user.
+People also make archives by hand. In a hand-made archive, all files may lie inside an extra folder,
+and the operating system may have added files of its own, for example ``._model.onnx`` on a Mac.
+Such added files are ignored, and a note to the user names them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SAVED_MODEL_NAME = "saved_model.pb"
 CODE_FOLDER = "code"
-"""The folder in which SageMaker's own containers look for ``inference.py``.  drdeploy never runs a
+"""The folder in which SageMaker's own containers look for ``inference.py``. drdeploy never runs a
 model's code."""
 
 _DEBRIS_FOLDERS = frozenset({"__macosx", "__pycache__", ".ipynb_checkpoints", ".git"})
@@ -52,7 +52,7 @@ class ArtifactContents:
     code: tuple[str, ...]
 
     def check_manifest_files_and_list_unused(self, listed: Collection[str]) -> tuple[str, ...]:
-        """Compare the files with the manifest's list; return the paths of unlisted debris.
+        """Check that the manifest lists all files of the model; return the paths of ignored files.
 
         Raises:
             ManifestError: A listed file is missing, or a file of the model is not listed.
@@ -76,7 +76,7 @@ class ArtifactContents:
         drdeploy does not run the code, and without the code the model may answer differently.
 
         Raises:
-            ManifestError: There is a file in the folder for code.
+            ManifestError: The folder ``code`` contains a file.
         """
         for path in sorted(self.code, key=lambda path: not path.endswith(".py")):
             if path.removeprefix(self.root) not in listed:
@@ -90,7 +90,7 @@ class ArtifactContents:
 
 
 def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
-    """Sort the files of an artifact by their purpose; the paths have slashes."""
+    """Sort the files of an artifact by their purpose, given their paths with forward slashes."""
     everything = sorted(paths)
     debris = tuple(path for path in everything if is_debris(path))
     kept = [path for path in everything if not is_debris(path)]
@@ -108,14 +108,14 @@ def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
 def find_path_of_manifest(paths: Iterable[str]) -> str | None:
     """Return the path of the manifest nearest to the top; None if there is none.
 
-    A SavedModel may hold another file with the manifest's name among its assets.
+    The assets of a SavedModel may contain another file that is called ``manifest.json``.
     """
     found = (path for path in paths if PurePosixPath(path).name == MANIFEST_NAME)
     return min(found, key=lambda path: (path.count("/"), path), default=None)
 
 
 def _find_folder_of_manifest(paths: Sequence[str]) -> str | None:
-    """Return the folder of the manifest if everything is in it; None if there is no manifest."""
+    """Return the manifest's folder; None if a file lies outside it, or if there is no manifest."""
     found = find_path_of_manifest(paths)
     root = "" if found is None else found.removesuffix(MANIFEST_NAME)
     return root if found is not None and all(path.startswith(root) for path in paths) else None
@@ -128,7 +128,7 @@ def _find_common_folder(paths: Sequence[str]) -> str:
 
 
 def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], list[str]]:
-    """Return the paths outside the folder ``code`` of a folder, and the paths inside it."""
+    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it."""
     inside = [path for path in paths if path.startswith(f"{folder}{CODE_FOLDER}/")]
     if not any(path.endswith(".py") for path in inside):
         return paths, []

@@ -112,7 +112,7 @@ class ArchiveContents:
 
     Attributes:
         manifest: Its manifest; for a SavedModel without one, the manifest of the 2023 study.
-        digest: The digest, as :class:`drdeploy.grader.artifacts.ModelArtifact` has it.
+        digest: The same digest as in :class:`drdeploy.grader.artifacts.ModelArtifact`.
         root: The folder that contains all files, as ``NAME/``; empty if there is none.
         unused: Paths of the files that nothing reads.
     """

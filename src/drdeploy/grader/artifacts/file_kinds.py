@@ -1,7 +1,7 @@
 """Recognise files that are neither artifacts nor models that can be packed.
 
-A refusal can then name the kind of the file and a remedy.  The first bytes count more than the
-name, because a failed download still has the name of the file that was requested.
+An error message can then say what the file is, and what to do instead. The first bytes count more
+than the name, because a failed download still has the name of the file that was requested.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 WEIGHTS_SUFFIX = ".weights.h5"
-"""The end of the name of a file with the weights of a Keras network."""
+"""The ending of the name of a file that holds only the weights of a Keras network."""
 HEAD_BYTES = 512
 """The number of bytes to read from a file; the mark of a tar file begins at byte 257."""
 
@@ -45,7 +45,7 @@ class FileKind:
 
     @property
     def may_hold_model(self) -> bool:
-        """Whether it is an archive of any other files, among which may be a model."""
+        """Whether it is an archive of arbitrary files, which may include a model."""
         return self.remedy == _REPACK
 
 

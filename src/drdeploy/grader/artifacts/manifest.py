@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 MAX_SIDE_PX = 4096
-"""Larger than any classifier needs, and small enough to find a typing error."""
+"""The largest side of a model's input: enough for any classifier, and a limit that catches
+typos."""
 
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
-"""Range of a recalibration's temperature and weights; beyond it, powers and products vanish."""
+"""The allowed range of a recalibration's temperature and weights; outside it, numbers underflow."""
 
 ModelFormat = Literal["saved_model", "onnx"]
 InputLayout = Literal["nchw", "nhwc"]
@@ -101,7 +102,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         specificity: Share of unflagged photographs among the validation photographs below the
             grade.
         cross_fitted: Whether each photograph was flagged by a threshold that was chosen on other
-            photographs.  If not, both rates are a little too good.
+            photographs. Otherwise, ``sensitivity`` and ``specificity`` are slightly too high.
     """
 
     name: Literal["high_sensitivity", "balanced"]
@@ -199,9 +200,9 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         weights: Where the weights come from.  The answers of a model with ``random`` weights mean
             nothing.
         precision: Number format of the weights.
-        classes: Class names in output order. The five ICDR grades make it a grader of diabetic
-            retinopathy. The list is empty if the names are unknown; the outputs are then called
-            ``class_0``, ``class_1`` and so on.
+        classes: Class names in output order. A model whose classes are the five ICDR grades is a
+            grader of diabetic retinopathy. The list is empty if the names are unknown; the outputs
+            are then called ``class_0``, ``class_1`` and so on.
         output: Whether the model's outputs are probabilities or logits.
         output_name: The name of the output with the predictions, if the model has several outputs.
         input_layout: Order of the axes of the model's input (n: images, c: channels, h: height,

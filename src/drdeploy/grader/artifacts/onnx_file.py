@@ -47,7 +47,7 @@ class _Malformed(Exception):
 
 
 def read_paths_of_external_weights(file: Path) -> tuple[str, ...]:
-    """Return the paths of the files that hold weights of an ONNX file, as the file writes them.
+    """Return the paths of the weight files that an ONNX file refers to, as they are written in it.
 
     Raises:
         ArtifactError: The file cannot be read, or is not an ONNX file.
@@ -80,7 +80,7 @@ def _make_not_onnx_error(file: Path, what: str) -> ArtifactError:
 
 
 def _find_external_paths_of_model(data: mmap.mmap) -> Iterator[str]:
-    """Yield the path in each tensor whose weights are in another file.
+    """Yield the path of the weight file for each tensor that is stored outside the ONNX file.
 
     Raises:
         _Malformed: The bytes are not a model with a graph.
@@ -121,7 +121,7 @@ def _find_external_path_of_tensor(data: mmap.mmap, start: int, end: int) -> Iter
 def _read_protobuf_fields(
     data: mmap.mmap, start: int, end: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield for each field of a message its number, its wire type, and the bounds of its value.
+    """Yield the number, the wire type, and the start and end of the value of each field.
 
     Raises:
         _Malformed: A field is longer than its message, or has an unknown wire type.
@@ -146,7 +146,7 @@ def _read_protobuf_fields(
 
 
 def _read_varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """Return a number of variable length, and the position of the byte after the number."""
+    """Return a number of variable length (a varint), and the position of the byte after it."""
     number = 0
     for count in range(_VARINT_BYTES_MAX):
         if at + count >= end:

@@ -1,4 +1,4 @@
-"""Pack a model on disk into ``model.tar.gz``, and read a user's file with a transform."""
+"""Pack a model into ``model.tar.gz``, and read the input transform from a user's file."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ ENTRIES: dict[ModelFormat, str] = {"saved_model": "saved_model", "onnx": "model.
 def pack_archive(model_path: Path, archive: Path, description: ModelDescription) -> ModelManifest:
     """Write an archive with a manifest; the same arguments give the same bytes.
 
-    The model is not loaded; :func:`drdeploy.grader.importing.pack_model` also finds out whether it
-    can grade a photograph.
+    The model is not loaded. To test first whether it can grade a photograph, call
+    :func:`drdeploy.grader.importing.pack_model`.
 
     Args:
-        model_path: A SavedModel's folder or an ONNX file.  Files that hold weights of the ONNX file
-            are packed, too.
+        model_path: A SavedModel's folder or an ONNX file. If the ONNX file keeps weights in other
+            files, these are packed too.
         archive: Where to write ``model.tar.gz``; replaced if it exists.
-        description: The other values of the manifest. The description may be the manifest of
-            another archive, whose list of files is ignored.
+        description: The other values of the manifest. A manifest of another archive can be passed
+            too; its list of files is ignored.
 
     Raises:
         ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file, or its weights are
@@ -112,7 +112,7 @@ def _write_remedy_for_unknown_model(kind: FileKind | None) -> str:
 
 
 def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat) -> dict[str, Path]:
-    """Return the model's files by their names in the archive, always in the same order.
+    """Return each file of the model under its name in the archive, always in the same order.
 
     Raises:
         ArtifactError: A file that belongs to the model is missing, or is outside the model's
@@ -139,8 +139,7 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
 def _find_external_weights_file(model_path: Path, location: str) -> Path:
     """Find a file that holds weights of an ONNX file.
 
-    The files that an ONNX file names are packed into an archive, which may be published. An ONNX
-    file may name only files in its own folder that are not hidden.
+    The archive may be published, so only visible files in the folder of the ONNX file are packed.
     """
     where = str(model_path)
     if not is_path_inside_folder(location) or any(

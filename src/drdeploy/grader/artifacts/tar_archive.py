@@ -3,9 +3,9 @@
 ``tarfile`` trusts the headers of an archive. A member may be a link out of the folder, expand to a
 thousand times its compressed size, or have an extended header of gigabytes. Members are read as a
 stream and not kept in memory, and every name and type is checked before the content is read. The
-limit on bytes is checked twice: for the decompressed archive and for the members. The two numbers
-differ for a sparse file, whose holes take no space in the archive: an archive of 162 bytes wrote
-200 MB.
+limit on bytes is checked twice: for the decompressed archive and for the members. Both checks are
+needed because of sparse files, whose holes take no space in the archive: an archive of 162 bytes
+wrote 200 MB.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 COMPRESSION_LEVEL = 6
 GZIP_START = b"\x1f\x8b"
 HEADER_BYTES_MAX = 64 * KIB
-"""tarfile reads an extended header (a long name) into memory at once; real ones are far smaller."""
+"""The longest extended header, for example a long name; tarfile reads it into memory at once."""
 NAME_CHARACTERS_MAX = 512
 NAME_PARTS_MAX = 16
 NAME_PART_BYTES_MAX = 255
-"""The longest name that file systems accept; the paths of a SavedModel have three parts."""
+"""The longest name of a file or folder that file systems accept."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ByteBudget:
         self._max_bytes = max_bytes
 
     def spend_bytes(self, count: int) -> None:
-        """Count some bytes against the limit.
+        """Subtract a number of bytes from the budget.
 
         Raises:
             UnsafeArchive: The limit is exceeded.
@@ -297,7 +297,7 @@ class BoundedTarInfo(tarfile.TarInfo):
     )
     _GLOBAL_BYTES_MAX = 1024  # `git archive` writes 52: the commit
     extended_bytes_max: ClassVar[float] = math.inf
-    """The most bytes that all extended headers of a tar file may have together."""
+    """The largest total size of all extended headers of a tar file, in bytes."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         """Check a header before tarfile uses it; tarfile calls this method."""
@@ -330,10 +330,10 @@ class BoundedTarInfo(tarfile.TarInfo):
 
 
 class _ArtifactTarInfo(BoundedTarInfo):
-    """Limits the total length of extended headers too, which a model's archive does not need.
+    """Limits the total length of extended headers too, because a model's archive needs hardly any.
 
-    tarfile takes about 5 microseconds for a record of 13 bytes, so 64 KiB of records before each of
-    10,000 members would take minutes.
+    tarfile takes about 5 microseconds for a record of 13 bytes. An archive with 64 KiB of records
+    before each of 10,000 members would keep it busy for minutes.
     """
 
     extended_bytes_max = 10 * MIB  # a kilobyte for each of 10,000 files

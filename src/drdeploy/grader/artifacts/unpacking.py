@@ -1,7 +1,7 @@
 """Unpack an archive of any origin, without checking its manifest or its model.
 
-A container that is not of this project may expect any files in ``/opt/ml/model``.  The archive is
-only refused if unpacking it is not safe, or if SageMaker would refuse it too.
+A container of another project may expect any files in ``/opt/ml/model``. The archive is only
+refused if unpacking it is not safe, or if SageMaker would refuse it too.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def unpack_archive(
 
 @contextmanager
 def fill_new_folder(folder: Path) -> Iterator[Path]:
-    """Make a temporary folder that becomes the given folder when the block ends.
+    """Make a temporary folder that is renamed to the given folder when the ``with`` block ends.
 
     Every user may read the new folder. If the block raises, nothing is left behind.
 

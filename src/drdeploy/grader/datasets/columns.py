@@ -1,4 +1,4 @@
-"""Read further columns of a table of labels: the camera, the site, the patient, a second label."""
+"""Read additional columns of a table of labels, such as camera, site, patient or second label."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class Dataset:
         return replace(self, photographs=tuple(self.photographs[index] for index in indices))
 
     def set_photographs_aside(self, reasons: Mapping[int, str], cause: Cause) -> Dataset:
-        """Return the data set, with the photographs at some positions set aside."""
+        """Return the data set with the photographs at the given positions set aside."""
         kept = (index for index in range(len(self)) if index not in reasons)
         aside = tuple(
             SetAside(self.photographs[index].file, self.photographs[index].name, why, cause)

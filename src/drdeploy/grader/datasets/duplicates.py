@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph
 
 _KEPT_FIRST = {"test": 0, "train": 2}
-"""Rank of a split: the copy in the split with the lowest rank is kept.  Other splits have rank
-1."""
+"""Rank of a split: the copy in the split with the lowest rank is kept, and a split that is not
+listed here has rank 1."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class CopiedPhotograph:
     def position_to_keep(self) -> int:
         """The position of the copy to keep: a copy in ``test`` if there is one, else the first.
 
-        A photograph with a copy in each split is removed from training, and the test set stays as
-        published.
+        If a photograph is in the training set and in the test set, the copy in the training set is
+        removed, so that the test set stays as published.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]

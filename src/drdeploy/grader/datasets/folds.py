@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset
 
 MOST_PARTS = 20
-"""The smallest share that :func:`split_once_by_group` can split off is one of this many parts."""
+"""The largest number of folds for a single split; the smallest possible share is one fold."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Read ICDR grades as tables of labels and names of folders write them."""
+"""Recognise ICDR grades in tables of labels and in folder names, in any common spelling."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _WORDS: Final = {
 
 
 def parse_grade(text: str) -> Grade | None:
-    """Return the grade that a cell or the name of a folder means; None if it means no grade.
+    """Return the grade that a cell or a folder name stands for; None if it is not a grade.
 
-    Numbers from 0 to 4 and the names of the five grades are read.  The grades
-    ``R0`` to ``R3`` of the English screening programme are not ICDR grades, and are not read.
+    Numbers from 0 to 4 and the names of the five grades are recognised. The grades ``R0`` to ``R3``
+    of the English screening programme are not ICDR grades, so they are not accepted.
     """
     text = text.strip()
     number = read_whole_number(text)
@@ -61,7 +61,7 @@ def parse_grade(text: str) -> Grade | None:
 
 
 def read_whole_number(text: str) -> int | None:
-    """Return the number from 0 to 9 that a cell means; None if it means no such number."""
+    """Return the number from 0 to 9 in a cell; None if the cell holds anything else."""
     number = _NUMBER.fullmatch(text.strip())
     return int(number[1]) if number else None
 

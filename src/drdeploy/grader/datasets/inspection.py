@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.duplicates import CopiedPhotograph
 
 CHECKED_SIDE_PX = 256
-"""A JPEG is decoded to about this size, which is faster and still reads every byte."""
+"""The approximate size to which a JPEG is decoded, which is faster and still reads every byte."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def set_undecodable_aside(dataset: Dataset) -> Dataset:
 
 
 def set_aside_by_decode_checks(dataset: Dataset, decoded: Iterable[DecodeCheck]) -> Dataset:
-    """Set aside the photographs that could not be decoded, given the results in order."""
+    """Set aside the photographs that could not be decoded, given one result per photograph."""
     reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
     return dataset.set_photographs_aside(reasons, "unreadable")
 
@@ -88,7 +88,7 @@ def _check_decoding_of_file(file: Path) -> DecodeCheck:
 
 @dataclass(frozen=True)
 class SizeRange:
-    """The smallest, median and largest of some numbers."""
+    """The smallest, median and largest value of a set of numbers."""
 
     smallest: int
     median: int

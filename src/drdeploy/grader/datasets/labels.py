@@ -26,15 +26,16 @@ FILE_COLUMNS: Final = (
     "file", "filename", "filepath", "imagepath", "imgpath", "path", "imagefile", "image",
     "imagename", "img", "imgname", "imageid", "imgid", "idcode", "photograph", "photo", "id",
 )  # fmt: skip
-"""The names of columns with photographs, the most certain name first."""
+"""Accepted names of the column with the photographs; earlier names take precedence."""
 GRADE_COLUMNS: Final = (
     "icdrgrade", "icdr", "dricdr", "finalicdr", "drgrade", "retinopathygrade",
     "adjudicateddrgrade", "drlevel", "level", "diagnosis", "grade",
     "lefteyedrlevel", "righteyedrlevel", "severity",
 )  # fmt: skip
-"""The names of columns with grades, for a table without ``icdr_grade``."""
+"""Accepted names of the column with the grades; earlier names take precedence."""
 LESS_SURE_GRADE_COLUMNS: Final = ("label", "labels", "class", "target", "stage", "category")
-"""The names of columns with grades, for a table without any of :data:`GRADE_COLUMNS`."""
+"""Names of the column with the grades that are tried if no column of :data:`GRADE_COLUMNS`
+exists."""
 PATIENT_COLUMNS: Final = (
     "patient", "patientid", "patientnumber", "patientno", "patientcode",
     "subject", "subjectid", "participant", "participantid", "person", "personid", "pid",
@@ -42,7 +43,8 @@ PATIENT_COLUMNS: Final = (
 GROUP_COLUMNS: Final = (
     "sessiongroup", "group", *PATIENT_COLUMNS, "examid", "studyid", "session", "sessionid",
 )  # fmt: skip
-"""The names of columns with capture sessions or patients; the first filled cell in a row counts."""
+"""Accepted names of columns with capture sessions or patients; the first filled cell of a row
+counts."""
 SPLIT_COLUMNS: Final = ("split", "subset", "partition")
 GRADABLE_COLUMNS: Final = ("gradable", "isgradable", "adjudicatedgradable")
 
@@ -310,7 +312,7 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
 
 
 def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
-    """Refuse grades from 1 to 5, which would be read as grades that are too severe by one."""
+    """Refuse a scale from 1 to 5, because every grade would be read as one grade too severe."""
     numbers = {read_whole_number(grade) for grade in grades}
     if {1, 5} <= numbers and 0 not in numbers:
         raise InvalidInput(
@@ -321,7 +323,7 @@ def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:
-    """Return the patients if all photographs have names as in EyePACS; else an empty list."""
+    """Return each photograph's patient if all names follow EyePACS's pattern; otherwise nothing."""
     stems = [re.sub(r"\.\w+$", "", re.split(r"[\\/]", name)[-1]) for name in names]
     matches = [_ONE_EYE.fullmatch(stem) for stem in stems]
     patients = [match[1] for match in matches if match]

@@ -76,7 +76,7 @@ def _list_photographs_of_labels(root: Path) -> Listing:
 
 
 def _list_label_tables(folder: Path) -> list[Path]:
-    """List the tables of labels in a folder, except a competition's sample of a submission."""
+    """List the tables of labels in a folder, without the sample submission of a competition."""
     return [
         table
         for table in list_table_files(folder)
@@ -102,7 +102,7 @@ _SPLIT_WORDS: Final = (
 
 
 def split_from_name(name: str) -> str:
-    """Return the split that the name of a table or folder means; empty if it means no split."""
+    """Return the split that is mentioned in the name of a table or folder; empty if none is."""
     return next((split for split, words in _SPLIT_WORDS if words.search(name.lower())), "")
 
 
@@ -271,7 +271,7 @@ def _find_grade_folders(folder: Path) -> dict[Path, int]:
 
 
 def _holds_grade_folders(folder: Path) -> bool:
-    """Return whether the names of a folder's subfolders are grades, and not numbers of patients."""
+    """Return whether the names of subfolders are grades, rather than patient numbers."""
     has_other_numbers = any(
         one.name.isdecimal() and parse_grade(one.name) is None for one in _list_subfolders(folder)
     )

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 ENOUGH_FOR_OTHER_GRADES = 20
-"""A data set of so many photographs usually has grades above 1."""
+"""The number of photographs from which a data set should contain grades above 1."""
 
 
 def load_dataset(
@@ -99,7 +99,7 @@ def _list_photographs(folder: Path) -> tuple[str, Listing]:
 
 
 def _explain_missing_layout(folder: Path) -> InvalidInput:
-    """Make the error for a folder without any of the layouts; a table in it says more."""
+    """Make the error for a folder in no known layout, more specific if it contains a table."""
     by_suffix: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), reverse=True):
         if not file.name.startswith(".") and file.name.casefold() not in SYSTEM_NAMES:
@@ -171,7 +171,7 @@ def _load_listed_photographs(
 
 
 def _note_two_grades(photographs: Sequence[LabelledPhotograph]) -> Iterator[str]:
-    """Yield a note if the grades may be the answers to "is there retinopathy?"."""
+    """Yield a note if all grades are 0 or 1, which may mean "no retinopathy" and "retinopathy"."""
     if len(photographs) >= ENOUGH_FOR_OTHER_GRADES and {one.grade for one in photographs} == {0, 1}:
         yield (
             "All grades are 0 or 1. If 1 means any retinopathy, these are not ICDR grades, and the "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AmbiguousPhotograph(Exception):
-    """A table's name fits several photographs equally well.
+    """A name in a table fits several photographs equally well.
 
     Attributes:
         candidates: The photographs.
@@ -50,9 +50,9 @@ class PhotographIndex:
     """Finds the photographs of a folder by the names in a table.
 
     If a name in the table is not the path of a file, the name also matches a photograph below the
-    folder whose file name differs only in the suffix or in capital letters. If the name in the
-    table and the path of the photograph both contain folders, the folders must be equal as far as
-    both name them.
+    folder whose file name differs only in the suffix or in capital letters. If both the name in the
+    table and the path of the photograph contain folders, the folders must match, from the last one
+    upwards, as far as both go.
 
     Attributes:
         folder: The folder that the names are relative to.
@@ -194,7 +194,7 @@ class _Name:
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
     def compute_distance_to(self, other: _Name) -> tuple[int, int]:
-        """Return how much another name differs: first in the file name, then in the folders."""
+        """Return two distances to another name: one of the file names, and one of the folders."""
         if self.name == other.name:
             in_name = 0
         else:
@@ -209,7 +209,7 @@ class _Name:
 
 
 def _name_one_file(names: set[tuple[str, ...]]) -> bool:
-    """Return whether each of some names, split at slashes, is the end of the longest name."""
+    """Return whether the longest name ends with every other name, compared part by part."""
     longest = max(names, key=len)
     return all(longest[len(longest) - len(name) :] == name for name in names)
 

@@ -30,7 +30,7 @@ DOTS_PER_INCH = 160
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 """Colours of the splits."""
 HATCHES = ("", "///", "...", "xx", "\\\\\\")
-"""Patterns of the splits, for a print in black and white."""
+"""Hatch patterns by which the splits can be told apart in a black-and-white print."""
 
 
 def write_dataset_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Path, ...]:

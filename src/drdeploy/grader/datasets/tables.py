@@ -27,15 +27,15 @@ SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 TABLE_BYTES_MAX: Final = 256 * MIB
 TABLE_COLUMNS_MAX: Final = 1000
-"""Every row gets a cell for each column, so that a long header and many short rows, together a few
-megabytes, would fill the memory."""
+"""The largest number of columns. Every row gets a cell for each column, so without this limit a
+small file with a long header and many short rows could fill the memory."""
 
 _SEPARATORS: Final = (",", ";", "\t", "|", " ")
 _SEPARATORS_IN_CELL: Final = re.compile(r"[,;\t|]")
 _LINES_BEFORE: Final = 20
-"""The first lines, in which the names of the columns are looked for."""
+"""The number of lines at the beginning of a table that are searched for the column names."""
 _SPREADSHEETS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-"""The first bytes of files of Excel and LibreOffice, which are ZIP or OLE files."""
+"""The first bytes of Excel and LibreOffice files, which are ZIP or OLE files."""
 _ENCODINGS: Final = (
     # The mark of UTF-32 begins with the mark of UTF-16.
     ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
@@ -49,7 +49,7 @@ OTHER_TABLE_SUFFIXES: Final = frozenset(
         *(".xml", ".yaml", ".yml"),
     }
 )
-"""The suffixes of tables that are not text with separators."""
+"""The suffixes of table formats that are not separated text."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
         required: The columns that the table must have, in capital or small letters.
 
     Raises:
-        InvalidInput: A required column is missing, or the file is not a table in text.
+        InvalidInput: A required column is missing, or the file is not a text table.
     """
     names = {simplify_column_name(name): name for name in required}
     found = read_table(table, lambda cells: set(names) <= set(map(simplify_column_name, cells)))
@@ -113,7 +113,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
         is_header: Returns whether the cells of a row are names of columns.
 
     Raises:
-        InvalidInput: The file cannot be read, or is not a table in text.
+        InvalidInput: The file cannot be read, or is not a text table.
     """
     text, notes = read_table_text(table)
     try:
@@ -159,7 +159,7 @@ def read_two_columns_without_header(
     """Return a table of two columns without a header; None if ``is_pair`` refuses a row.
 
     Raises:
-        InvalidInput: The file cannot be read, or is not a table in text.
+        InvalidInput: The file cannot be read, or is not a text table.
     """
     text, notes = read_table_text(table)
     for separator in _SEPARATORS:
@@ -228,7 +228,7 @@ def unread_table_error(table: Path) -> InvalidInput:
 
 
 def spreadsheet_error(table: Path) -> InvalidInput:
-    """Make the error for a file of a spreadsheet program, given in place of a table."""
+    """Make the error for a spreadsheet file where a text table is expected."""
     return InvalidInput(
         "The table is a spreadsheet file, which cannot be read",
         where=str(table),

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from drdeploy.errors import UnreadableImage
 
 MIN_TILE_PX = 64
-"""Encoders write tiles of 256 pixels and more; tiles of one pixel are made to be slow to decode."""
+"""The smallest tile that is accepted. Encoders write tiles of at least 256 pixels, and a file with
+tiles of one pixel is built to be slow to decode."""
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # 0xF7: JPEG-LS
@@ -48,7 +49,7 @@ def read_jpeg_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     """Read the frame header of a JPEG or JPEG-LS.
 
     Raises:
-        UnreadableImage: It is neither, or ends before its end marker.
+        UnreadableImage: The bytes are neither, or end before the end marker.
     """
     if not frame.startswith(b"\xff\xd8\xff"):
         raise scrambled_pixels_error(syntax_name)

@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.limits import ImageLimits
 
 MAX_FRAMES = 500
-"""An examination has a few photographs, an angiography a few hundred."""
+"""The largest number of frames in a file: an angiography has a few hundred, other files have a
+few."""
 
 GDCM_TIMEOUT_S = 120
 _LARGEST_NUMBER = 2**31 - 1
-"""A whole number in text has no more (PS3.5, 6.2: IS); a file may give another type or length."""
+"""The largest whole number that DICOM allows as text (PS3.5, 6.2: IS); a damaged file may exceed
+it."""
 _RLE_HEADER_BYTES = 64
 _LOSSLESS_FRAME = 0xC3
 
@@ -85,18 +87,18 @@ class PixelFormat:
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether two neighbouring pixels share their colour, in uncompressed pixels."""
+        """Whether the pixels are uncompressed, and each pair of neighbours shares its colour."""
         return self.photometric == "YBR_FULL_422" and self.syntax in opening.NATIVE
 
     @property
     def frame_bytes(self) -> int:
-        """Length of an uncompressed frame."""
+        """Length of an uncompressed frame in bytes."""
         samples = 2 if self.is_subsampled else self.samples
         return self.width_px * self.height_px * samples * self.bits_allocated // 8
 
     @property
     def codestream_photometric(self) -> str:
-        """The colour space of three decoded samples, after the decoder's own transform."""
+        """The colour space of the three samples of a pixel, as the decoder returns them."""
         # libjpeg turns every JPEG of 8 bits into RGB.
         is_jpeg = self.syntax in opening.JPEG_LOSSY and self.bits_stored == 8
         is_undone = is_jpeg or self.photometric in {"YBR_RCT", "YBR_ICT"}
@@ -107,7 +109,7 @@ def read_pixel_format(dataset: pydicom.Dataset, limits: ImageLimits) -> PixelFor
     """Read and check the size and format of a file's pixels, without decoding any.
 
     Raises:
-        UnsupportedImage: Photographs do not have such pixels.
+        UnsupportedImage: The pixels are of a kind that photographs do not have.
         UnreadableImage: An attribute is missing or contradicts another.
         PayloadTooLarge: A frame exceeds a limit.
     """
@@ -283,7 +285,7 @@ def _arrange_samples(
 
 
 def _mask_stored_bits(stored: NDArray[np.generic], pixels: PixelFormat) -> NDArray[np.generic]:
-    """Drop the bits beside the stored ones, in which old objects keep overlays."""
+    """Keep only the bits of the samples; old files store overlays in the other bits."""
     if pixels.bits_stored == pixels.bits_allocated:
         return stored
     shift = pixels.high_bit + 1 - pixels.bits_stored

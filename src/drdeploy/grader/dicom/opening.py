@@ -67,26 +67,28 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 MAX_VALUE_BYTES = 262_144
 """The longest value that becomes Python objects: text, numbers or a sequence.  Such values of a
-photograph have at most a few kilobytes.  Pixels, tables and profiles are bytes and stay so."""
+photograph have at most a few kilobytes. Pixels, tables and profiles stay bytes, whatever their
+length."""
 
 _BYTES = frozenset({"OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"})
 """Value representations that pydicom keeps as bytes (DICOM PS3.5, 6.2)."""
 
 _GROUPS_NOT_READ = frozenset({0x0018, 0x0022, 0x0032, 0x0038, 0x0040, 0x0088})
-"""Groups of elements that are not read: how a photograph was taken and ordered, and its icon. A
-damaged or long element in these groups is left out, because the photograph may be good
+"""The groups of elements that are skipped: how the photograph was taken and ordered, and its icon.
+A damaged or long element in these groups is left out, because the photograph may be good
 nevertheless."""
 
 _PARSING = threading.Lock()
-"""Python's filters of warnings belong to the whole process: one thread at a time may set them."""
+"""Python's warning filters belong to the whole process, so only one thread at a time may set
+them."""
 
 
 @contextmanager
 def refuse_damaged_file() -> Iterator[None]:
-    """Turn every other error of the block into a refusal.
+    """Turn any unexpected error inside the ``with`` block into a refusal.
 
-    pydicom reads most values only when they are used, and may then raise any exception for wrong
-    bytes; so may the decoders.  The messages of these exceptions may quote a value, so they are not
+    pydicom reads most values only when they are used. Wrong bytes may then cause any exception, in
+    pydicom or in a decoder. The messages of these exceptions may quote a value, so they are not
     passed on.
 
     Raises:
@@ -115,14 +117,14 @@ class _BoundedStream(io.BytesIO):
 
 
 def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
-    """Read a DICOM file, and check that it holds photographs of a kind that is read.
+    """Read a DICOM file, and check that it holds photographs of a supported kind.
 
     Args:
         data: Content of the file.
         limits: The largest size of the file, and of a deflated file after decompression.
 
     Raises:
-        UnsupportedImage: The object is not a photograph, or its transfer syntax is not read.
+        UnsupportedImage: The object is not a photograph, or its transfer syntax is not supported.
         UnreadableImage: The file is truncated or damaged.
         PayloadTooLarge: The file is too large.
     """
@@ -217,7 +219,7 @@ def _describe_tag(tag: BaseTag) -> str:
 
 
 def _describe_uid(value: object) -> str:
-    """Return the name of an identifier; a private one may hold anything, and is not shown."""
+    """Return the standard name of an identifier; an unknown identifier is never shown."""
     known = uid.UID(str(value))
     return known.name if known.name != str(known) else "not one of the standard"
 
@@ -229,13 +231,13 @@ def _parse_data_elements(data: bytes, *, specific_tags: list[str] | None = None)
 
 
 def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
-    """Return a deflated file as an explicit one; any other file as it is.
+    """Decompress a deflated file to one in explicit VR; return any other file unchanged.
 
     pydicom decompresses without a limit, and a file of 256 MiB may decompress to 256 GB.
 
     Raises:
         UnreadableImage: The deflated data are damaged or end too early.
-        PayloadTooLarge: The data decompress to more than a file may have.
+        PayloadTooLarge: The decompressed file is too large.
     """
     end = _end_of_file_meta(data)
     if end is None or uid.DeflatedExplicitVRLittleEndian.encode() not in data[:end]:
@@ -263,7 +265,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
 
 
 def _end_of_file_meta(data: bytes) -> int | None:
-    """Return where the file meta information ends, which its first element says (PS3.10, 7.1)."""
+    """Return the end of the file meta information, as its first element states (PS3.10, 7.1)."""
     if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         return None
     return 144 + int.from_bytes(data[140:144], "little")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pydicom
 
 Laterality = Literal["left", "right", ""]
-"""Which eye: of the patient's left or right; empty if the file does not say."""
+"""The patient's left or right eye; empty if the file does not say."""
 
 _LATERALITIES: dict[str, Laterality] = {"L": "left", "R": "right"}
 _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
@@ -74,7 +74,7 @@ class DicomFile:
 
         Raises:
             UnsupportedImage: The file is not a DICOM file, holds no photograph of the eye, or its
-                pixels are of a kind that is not read.
+                pixels are of an unsupported kind.
             UnreadableImage: The file is truncated or damaged.
             PayloadTooLarge: The file or a picture exceeds a limit.
         """
@@ -85,7 +85,7 @@ class DicomFile:
 
     @property
     def laterality(self) -> Laterality:
-        """Which eye: Image Laterality, else Laterality; empty if neither says left or right."""
+        """The eye that Image Laterality names, or else Laterality; empty if neither names one."""
         for name in ("ImageLaterality", "Laterality"):
             value = str(self.dataset.get(name) or "").strip().upper()
             if value:
@@ -119,11 +119,11 @@ class DicomFile:
         return stream.getvalue()
 
     def _keep_pixels_of_jpeg(self, frame: bytes) -> bytes:
-        """Return a JPEG without EXIF, which no viewer of DICOM follows, and with its colours named.
+        """Return a JPEG without EXIF, which DICOM viewers ignore, but with its colour space named.
 
         Raises:
-            UnreadableImage: It is damaged.
-            UnsupportedImage: It has a variant of its format that no photograph has.
+            UnreadableImage: The JPEG is damaged.
+            UnsupportedImage: The JPEG is of a variant that is not used for photographs.
         """
         header = jpeg.read_jpeg_header(frame)
         jpeg.refuse_jpeg_with_too_few_bytes(header)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from drdeploy.grader.dicom.decoding import PixelFormat
 
 MAX_PROFILE_BYTES = 1 << 20
-"""A colour profile of a camera has a few kilobytes; with large tables, some hundred."""
+"""The largest colour profile that is read. A camera's profile has a few kilobytes, or a few hundred
+kilobytes with large tables."""
 SAME_COLOUR_LEVELS = 3
-"""Up to this difference, in levels of 255, a profile counts as sRGB; cameras write many
-versions."""
+"""The largest difference, in levels of 255, up to which a profile counts as sRGB. Cameras write
+many versions of sRGB."""
 MAX_STRETCH = 0.02
 """A pixel whose sides differ by no more than this share counts as square."""
 
@@ -132,7 +133,7 @@ def _read_finite_numbers(value: Any) -> float:
 
 
 def _find_grey_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    """Return the values that become black and white; of several windows, the first."""
+    """Return the values that are shown as black and as white, from the first of the windows."""
     if not dataset.get("WindowWidth"):
         return None
     centre, width = (

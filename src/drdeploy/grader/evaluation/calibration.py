@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SMALLEST = 1e-6
-"""Probabilities closer to 0 or 1 than this count as this far away, because the logits of 0 and 1
-are infinite."""
+"""The smallest distance of a probability from 0 and 1. Closer probabilities are moved away, because
+the logits of 0 and 1 are infinite."""
 STEPS = 100
 TOLERANCE = 1e-10
 LOGISTIC = "logistic regression, variance over groups"

@@ -28,7 +28,7 @@ class ChecklistItem:
     Attributes:
         stard: Item numbers of STARD 2015; ``AI`` for an addition of STARD-AI; empty if none.
         tripod: Item numbers of TRIPOD+AI; empty if none.
-        topic: The request of the item, in our words.
+        topic: What the item asks for, in our words.
         status: ``reported`` if the evaluation answers the item, ``partly`` if it answers a part of
             the item, and ``add`` if only the people who collected the photographs know the answer.
         answer: The answer, or the section with the answer, or what to add.

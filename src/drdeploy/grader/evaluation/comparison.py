@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BISECTIONS = 60
-"""Enough to halve an interval of length 2 down to the precision of a float."""
+"""The number of bisections that narrow an interval of length 2 down to the precision of a float."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class PairedRate:
         lost: Number of photographs that only the first grader grades correctly.
         p_value: P-value of McNemar's exact test; the null hypothesis is that both rates are equal.
         design_effect: The variance of the difference, as a multiple of its variance if all
-            photographs were independent; at least 1.  Photographs of one patient tend to change
-            together.
+            photographs were independent; at least 1. The grades of one patient's photographs tend
+            to change together.
     """
 
     difference: Estimate
@@ -74,7 +74,7 @@ class GradeChange:
 
     @property
     def is_new_miss(self) -> bool:
-        """Whether the eye is severe or worse, and only the second grader graded it milder."""
+        """Whether the eye is severe or worse, and only the second grader misses that."""
         return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
 
 
@@ -98,7 +98,7 @@ class GraderComparison:
 
     @property
     def new_misses(self) -> tuple[GradeChange, ...]:
-        """The severe or worse eyes that only the second grader graded milder than severe."""
+        """The severe or worse eyes that the first grader recognises and the second misses."""
         return tuple(change for change in self.changes if change.is_new_miss)
 
 
@@ -152,7 +152,7 @@ def concatenate_confusion_cells_of_two_graders(
 
 
 def kappa_difference_from_cell_sums(sums: Floats) -> Floats:
-    """Compute the second kappa less the first, shape ``(b,)``, from cell sums ``(b, 50)``."""
+    """Compute the second kappa minus the first, shape ``(b,)``, from cell sums ``(b, 50)``."""
     half = sums.shape[1] // 2
     return kappa_from_cell_sums(sums[:, half:]) - kappa_from_cell_sums(sums[:, :half])
 

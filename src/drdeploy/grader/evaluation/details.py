@@ -65,7 +65,7 @@ class EvaluationOptions:
 
     @property
     def subgroup_columns(self) -> tuple[str, ...]:
-        """The columns that name subgroups."""
+        """The columns of the table of labels that define subgroups."""
         return tuple(dict.fromkeys(one for one in self.by if one != BY_PATIENT))
 
     @property
@@ -90,7 +90,7 @@ class EvaluationDetails:
     Attributes:
         flow: The photographs at each step.
         adjustments: Calibration after each adjustment of the prevalence; empty if the manifest does
-            not tell the shares of grades during calibration.
+            not state the shares of grades during calibration.
         net_benefits: The decision curve at each grade.
         risks: How often the most confident decisions are wrong, at several coverages.
         flag: Quality of the flag for photographs unlike the training photographs; None if the
@@ -121,7 +121,7 @@ def resolve_prevalence(
     None means the share among the photographs.
 
     Raises:
-        InvalidInput: The prevalence should be estimated, but the manifest does not tell the shares
+        InvalidInput: The prevalence should be estimated, but the manifest does not state the shares
             of grades during calibration, or no photograph was graded.
     """
     if not isinstance(prevalence, str):

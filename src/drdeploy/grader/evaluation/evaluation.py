@@ -302,7 +302,7 @@ def _evaluate_detection(
 def _find_share_of_diseased(
     at_or_above: Grade, truth: NDArray[np.intp], prevalence: float | None
 ) -> float | None:
-    """Return the share of photographs at or above a grade, for a prevalence of grade 2 or worse."""
+    """Return the prevalence of a grade or worse, given the prevalence of grade 2 or worse."""
     if not truth.size:
         return None
     if prevalence is None:

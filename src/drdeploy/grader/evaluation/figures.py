@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SIZE_IN = (4.6, 4.0)
 DARK_FROM = 0.55
-"""From this share of its row on, a cell is dark enough for a white number."""
+"""The share of a row from which a cell is so dark that its number is drawn in white."""
 LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
 MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 

@@ -1,4 +1,4 @@
-"""Count photographs, and the patients or sessions they are of, at each step of an evaluation."""
+"""Count photographs, and their patients or sessions, at each step of an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate graders on sets of photographs, and note what limits the meaning of the results."""
+"""Evaluate graders on sets of photographs, and note what limits the results."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def evaluate_prediction_table(
     """Evaluate the predictions in a table, which :meth:`GradedSet.read_csv` reads.
 
     The thresholds are those of the grader ``lender``; if None, the most probable grade is the
-    answer. ``patient`` names the column with the patients, if the table calls it otherwise. If
+    answer. ``patient`` names the column with the patients, if its name is not recognised. If
     ``names`` is None, the names of photographs are hashed with the user's key.
 
     Raises:
@@ -254,7 +254,7 @@ def _note_origin_of_thresholds(lender: Grader | None) -> str:
 
 
 def collect_notes_on_grader(grader: Grader, choice: TestPhotographs) -> tuple[str, ...]:
-    """Return notes on why a grader's results mean less than they seem to mean."""
+    """Return notes on what limits the meaning of a grader's results."""
     if grader.manifest is None:
         return ()
     notes = [RANDOM] if grader.manifest.weights == "random" else []

@@ -94,10 +94,10 @@ def estimate_calibration_error(
     Confidence is the probability of the most probable grade (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017).
 
-    Noise can only add to the calibration error, so the error is larger in a sample than in the
-    population, and larger still in a resample. The percentiles of the bootstrap are too high. The
-    upper percentile is kept as the upper limit. The lower limit is as far below the value as the
-    upper limit is above the value.
+    Noise can only add to the calibration error. The error is therefore larger in a sample than in
+    the population, and larger still in a resample, so the percentiles of the bootstrap are too
+    high. The upper percentile is kept as the upper limit. The lower limit is as far below the value
+    as the upper limit is above the value.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)
@@ -216,7 +216,7 @@ def compute_reliability_bins(
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """The share of wrong answers if a human grades the photographs with the least confidence.
+    """The share of wrong answers if a human grades the photographs of the lowest confidence.
 
     Attributes:
         coverage: Share of the photographs that keep the grader's answer, rising to 1.

@@ -175,4 +175,4 @@ MATRICES: tuple[tuple[str, Callable[[Estimate], Markup], Callable[[Evaluation], 
     ("Sensitivity, grade ≥ 3", _format_percent_cell, lambda of: of.vision_threatening.sensitivity),
     ("Specificity, grade ≥ 3", _format_percent_cell, lambda of: of.vision_threatening.specificity),
 )
-"""The results in the matrix of graders and sets of photographs: title, format, and result."""
+"""The results in the matrix of graders and sets of photographs, each with its title and format."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
 
 MOST_VALUES = 20
-"""The most values in a column of subgroups; a column with more, such as of names, is refused."""
+"""The largest number of values in a column of subgroups, so that a column of names is refused."""
 
 
 @dataclass(frozen=True, eq=False)

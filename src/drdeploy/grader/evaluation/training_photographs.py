@@ -25,8 +25,8 @@ def find_training_photographs(
 ) -> tuple[int, ...]:
     """Return the positions of photographs that are copies of the grader's training photographs.
 
-    A manifest that lists its training photographs recognises each of them.  An older manifest
-    contains one digest over all training photographs, so they are recognised only if the data set
+    If the manifest lists the training photographs, each of them is recognised. An older manifest
+    contains a single digest of all training photographs, which are recognised only if the data set
     contains all of them.
 
     Args:

@@ -1,9 +1,9 @@
 """Measure how a photograph looks, to find photographs unlike those that a grader was trained on.
 
-The measurements say something about the camera (colour, light, vignetting), about its resolution
-and focus (detail of four sizes), about its field (how coarse the vessels are), and about what is
-unusual in the eye (the brightest and darkest spots of four sizes).  All are logarithms of ratios
-within the eye, which is scaled to a fixed size, so that the resolution of the file does not matter.
+The measurements describe the camera (colour, light, vignetting), its resolution and focus (detail
+of four sizes), its field of view (how coarse the vessels are), and unusual spots in the eye (the
+brightest and darkest spots of four sizes). All measurements are logarithms of ratios within the
+eye. The eye is scaled to a fixed size, so that the resolution of the file does not matter.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 RIM_SHARE, DETAIL_RIM_SHARE = 0.9, 0.85
 """Share of the radius on which colour and detail are measured."""
 CORE_SHARE, RING_SHARE = 0.4, 0.65
-"""Vignetting compares the light beyond the second share of the radius with that within the
-first."""
+"""Shares of the radius for vignetting, which compares the light outside the second share with the
+light inside the first."""
 SPOT_SHARE = 0.005
 """Share of the pixels that count as the brightest or darkest spots."""
 SMALLEST = 1e-4
@@ -54,7 +54,7 @@ def measure_distance_from_training(
 def compute_distance_of_measurements(
     measured: NDArray[np.float64], familiarity: Familiarity
 ) -> float:
-    """Return the root mean square of the measurements' differences along the rule's directions."""
+    """Return the root mean square of the differences from the means, in the rule's directions."""
     difference = measured - np.asarray(familiarity.means)
     # Sums of products and no matrix product: a lean image has only a part of BLAS.
     along = (np.asarray(familiarity.directions) * difference).sum(axis=1)

@@ -45,11 +45,12 @@ _AVERAGED = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
 _ONES, _OTHER_BITS = b"\xff\x00" * 8, b"\x6a" * 8
-"""Eight bytes of one-bits in the form of compressed data, and eight bytes of mixed bits.
+"""Eight bytes of one-bits as they are written in compressed data, and eight bytes of mixed bits.
 
-A JPEG with one scan is decoded with one-bits in place of its end marker.  If libjpeg finds an end
+A JPEG with one scan is decoded with one-bits in place of its end marker. If libjpeg finds an end
 marker in the middle of the picture, it paints the rest grey without an error; if the bytes end, it
-stops.  It reads up to eight bytes ahead, and no Huffman code consists of ones alone.
+stops. One-bits are safe to add: libjpeg reads up to eight bytes ahead, and no Huffman code consists
+only of ones.
 """
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -82,8 +83,8 @@ def decode_image(
 
     Raises:
         EmptyBody: There are no bytes.
-        UnsupportedImage: The file is not a JPEG, PNG or TIFF, or not of a kind that photographs
-            have.
+        UnsupportedImage: The file is not a JPEG, PNG or TIFF, or is of a variant that is not used
+            for photographs.
         UnreadableImage: The file is truncated, damaged, or built to be slow to decode.
         PayloadTooLarge: The file exceeds a limit.
     """
@@ -98,7 +99,7 @@ def decode_image_of_header(
     """Decode a file whose header was read and checked before; see :func:`decode_image`.
 
     Raises:
-        UnsupportedImage: The file has a variant of its format that no photograph has.
+        UnsupportedImage: The file is of a variant of its format that is not used for photographs.
         UnreadableImage: The file is truncated or damaged.
     """
     try:
@@ -118,8 +119,8 @@ def read_and_check_header(data: bytes, *, limits: ImageLimits = ImageLimits()) -
 
     Raises:
         EmptyBody: There are no bytes.
-        UnsupportedImage: The file is not a JPEG, PNG or TIFF, or not of a kind that photographs
-            have.
+        UnsupportedImage: The file is not a JPEG, PNG or TIFF, or is of a variant that is not used
+            for photographs.
         UnreadableImage: The file is truncated, damaged, or built to be slow to decode.
         PayloadTooLarge: The file exceeds a limit.
     """

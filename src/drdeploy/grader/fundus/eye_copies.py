@@ -1,7 +1,6 @@
 """Small copies of the eye, on which gradability and appearance are measured.
 
-Both measure the same copies.  Scaling and blurring cost more than measuring does, so each copy is
-made once for a photograph.
+Scaling and blurring cost more than measuring does, so each copy of a photograph is made only once.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 BLURS_PX = (1.0, 2.0, 4.0, 8.0)
-"""Standard deviations of blurs; detail of each size is the difference of two neighbouring blurs."""
+"""Standard deviations of the blurs; detail of one size is the difference between neighbouring
+blurs."""
 
 COLOUR_MEASUREMENTS = (
     "light",
@@ -41,8 +42,8 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         directions: One row of weights for each independent direction, in units of its spread.
         limit: Distance beyond which a photograph is unlike the training photographs.
         chosen_on: A description of the photographs on which the rule was chosen.
-        flagged_share: Share of the training photographs beyond the limit, each judged by a rule
-            from photographs of other patients or sessions.
+        flagged_share: Share of the training photographs beyond the limit, each measured by a rule
+            that was fitted to other patients or sessions.
     """
 
     measurements: tuple[str, ...]

@@ -1,8 +1,9 @@
 """Find the eye within the surround of a fundus photograph.
 
-A fundus camera lights a disc, around which the picture is black except for sensor noise.  The
-surround differs between cameras and says nothing about the eye, so it is cut away.  A surround may
-also be grey or white, if software has filled it; the eye is then where the picture differs from it.
+A fundus camera lights a disc, around which the picture is black except for sensor noise. The
+surround differs between cameras and says nothing about the eye, so it is cut away. A surround may
+also be grey or white, if software has filled it; the eye is then where the picture differs from the
+surround.
 
 The disc is found on a small copy.  The share of lit pixels in each column and each row is a
 profile. The eye ends where the profile falls below a tenth of its maximum.  The end of the eye is
@@ -29,7 +30,7 @@ SEARCH_SIDE_PX = 256
 """Longer side of the copy that is searched."""
 
 DARK_SHARE = 0.35
-"""The surround must be darker than this share of the lit part, or there is none."""
+"""A surround must be darker than this share of the lit part; otherwise it is not a surround."""
 
 LIT_SHARE = 0.12
 """A pixel is lit if it is brighter than the surround by this share of the contrast (by more if
@@ -40,31 +41,32 @@ PROFILE_SHARE = 0.1
 maximum over all rows or columns."""
 
 MIN_FILL = 0.6
-"""Least share of the box that is lit.  A disc fills pi/4 of its box.  The share is larger if the
-frame cuts the disc off, and smaller if a part of the disc is dark."""
+"""The smallest share of the box that must be lit. A disc fills pi/4 of its box. The share is larger
+if the frame cuts the disc off, and smaller if a part of the disc is dark."""
 
 MIN_SIDE_SHARE = 0.25
 """The eye must take at least this share of the frame's shorter side."""
 
 MIN_CONTRAST = 10.0
-"""Least difference between the surround and the lit part, of 255."""
+"""The smallest difference between the surround and the lit part, on a scale from 0 to 255."""
 
 BLACK_LEVEL = 16.0
-"""A surround that is brighter than this level, of 255, is painted black before anything is
-measured."""
+"""A surround that is brighter than this level, on a scale from 0 to 255, is painted black before
+anything is measured."""
 
 SURE_RADIUS = 0.97
-"""Within this share of the eye's radius nothing is painted black."""
+"""Pixels within this share of the eye's radius are never painted black."""
 TOLERANCE = 30
-"""Outside of it, a pixel belongs to the surround if each channel is this close to it, of 255."""
+"""The largest difference from the surround's colour, in each channel, of a pixel that is painted
+black, on a scale from 0 to 255."""
 
 STRIP_PX = 64
-"""Rows that are painted at a time."""
+"""The number of rows that are painted at a time."""
 
 MAX_SURROUND_COLOUR = 24.0
 MAX_SURROUND_SPREAD = 12.0
-"""A surround that is not dark must be grey: its channels differ by at most the first number, and
-its corners and pixels by at most the second."""
+"""A surround that is not dark must be grey: its channels may differ by at most the first number,
+and its corners and pixels by at most the second."""
 
 LEAST_SQUASH = 0.07
 """An ellipse whose axes differ by a smaller share counts as a circle."""
@@ -74,11 +76,13 @@ MAX_OUTLINE_ERROR = 0.02
 """Largest root mean square distance of the outline from a fitted ellipse, as a share of its
 radius."""
 EDGE_SHARE = 0.02
-"""Outline closer to the box's edges than this share of its side may be cut off by the frame."""
+"""The outline is not used within this share of the box's side from the edges of the box, because
+the frame may have cut off the eye there."""
 OUTLINE_STEP = 2
-"""Every second row and column of the small copy determines an ellipse as well as all do."""
+"""Only every second row and column of the small copy is used, which gives as good an ellipse as all
+of them."""
 LEAST_OUTLINE = 30
-"""Least number of points of the outline that determine an ellipse."""
+"""The smallest number of points on the outline to which an ellipse is fitted."""
 FITS = 3
 """The number of fits of an ellipse; each fit leaves out the points far from the last ellipse."""
 
@@ -126,8 +130,8 @@ class FieldOfView:
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
         """Return the field of view in a frame that is larger by ``factor``, within the frame.
 
-        Sides are rounded up when a photograph is decoded smaller, so the field of view may extend
-        beyond the larger frame by a fraction of a pixel.
+        When a photograph is decoded at a smaller size, its sides are rounded up. Scaled up again,
+        the field of view could extend beyond the frame by a fraction of a pixel.
         """
         return replace(
             self,
@@ -159,7 +163,7 @@ class FieldOfView:
 
     @property
     def side_px(self) -> float:
-        """The longer side of the box around the whole eye; the eye's diameter unless squashed."""
+        """The longer side of the box around the whole eye: the diameter, if the eye is a circle."""
         return max(self.eye_width_px, self.eye_height_px)
 
     @property
@@ -207,7 +211,8 @@ def find_field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
 def paint_surround_black(image: NDArray[np.uint8], view: FieldOfView) -> NDArray[np.uint8]:
     """Return a copy of the picture in which the surround of the eye is black.
 
-    What differs from the surround stays, so that a picture that is not a disc does not become one.
+    Pixels that differ from the surround stay as they are, so that a picture that is not a disc does
+    not come to look like one.
     """
     if view.surround is None:
         return image
@@ -320,7 +325,8 @@ def _find_width_to_height_ratio(
 def _solve_linear_equations(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> list[float]:
     """Solve a few linear equations by Gaussian elimination; NaN if they have no single solution.
 
-    The lean image has no LAPACK, so NumPy's own solver would end the process there.
+    NumPy's own solver needs LAPACK. The lean image does not contain LAPACK, and the call would end
+    the process.
     """
     rows = [[*line, value] for line, value in zip(matrix.tolist(), right.tolist(), strict=True)]
     size = len(rows)

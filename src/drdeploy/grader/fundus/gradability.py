@@ -39,8 +39,7 @@ SENTENCES: dict[Reason, str] = {
 }
 
 RIM_SHARE = 0.9
-"""Share of the radius that is measured.  Beyond it lies the rim, where every photograph is sharp
-and dark."""
+"""Share of the radius that is measured. The rim beyond it is sharp and dark in every photograph."""
 CORNER_SHARE = 1.08
 """Share of the radius beyond which a pixel belongs to the corners, which are dark around a disc."""
 LIT_SHARE = 0.25
@@ -54,9 +53,9 @@ LEVELS = np.arange(256)
 
 GREY_LEVEL, GREY_TOLERANCE = 128.0, 35.0
 GREY_SATURATION, GREY_SPREAD = (0.03, 0.25), 0.22
-"""Measurements of a photograph that was filtered to an even grey: mean brightness and its
-tolerance, range of saturation, and largest spread.  Details keep a trace of colour through the
-filter, which distinguishes the photograph from a picture that was taken in grey."""
+"""The measurements by which a photograph that was filtered to an even grey is recognised: mean
+brightness with a tolerance, range of saturation, and largest spread. The filter leaves a trace of
+colour in the details, which a picture that was taken in grey does not have."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def _split_brightness_and_rgb(small: Image.Image) -> tuple[NDArray[np.float32], 
 
 
 def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
-    """Return the mean difference of the green channel from a blurred copy, divided by that mean.
+    """Return the green channel's mean difference from a blurred copy, as a share of its mean level.
 
     The sums come from histograms of 256 levels, which Pillow counts three times as fast as NumPy
     adds up the pixels.

@@ -26,7 +26,7 @@ KEPT_RADIUS = 0.9
 
 @dataclass(frozen=True)
 class Eye:
-    """The centre and the radii of an eye, which differ if the picture was stretched."""
+    """The centre of an eye, and its two radii, which differ if the picture was stretched."""
 
     centre_x: float
     centre_y: float

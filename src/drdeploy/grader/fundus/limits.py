@@ -29,4 +29,5 @@ class ImageLimits:
 
 
 LOCAL_FILE_LIMITS = ImageLimits(max_bytes=256 * MIB)
-"""Limits for files on the user's own disk, where a TIFF of 12 megapixels has 36 MB."""
+"""Limits for files on the user's own disk, where files may be large: a TIFF of 12 megapixels takes
+36 MB."""

@@ -1,4 +1,4 @@
-"""Describe how a photograph becomes a model's input; a model's manifest has the description."""
+"""Describe how a photograph becomes a model's input, as a part of the model's manifest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 OVERSAMPLING = 1.5
-"""Smallest ratio of the decoded eye to the model's input.  At this ratio, the input is nearly the
-same as after decoding at full size, in a fraction of the time."""
+"""The smallest ratio of the decoded eye's size to the model's input. Decoding at this ratio takes a
+fraction of the time that full size takes, and gives nearly the same input."""
 
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
 """ImageNet mean of each channel in the order BGR, with which VGG and ResNet v1 were trained."""

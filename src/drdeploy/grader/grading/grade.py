@@ -42,4 +42,4 @@ _LABELS = {
 }
 
 ICDR_CLASSES: tuple[str, ...] = tuple(grade.label for grade in Grade)
-"""Class names in the order of the grades; a classifier with these is an ICDR grader."""
+"""Class names in the order of the grades; a classifier with exactly these is an ICDR grader."""

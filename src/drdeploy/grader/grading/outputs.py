@@ -16,7 +16,8 @@ ONE_VALUE = (
     "The model answers with one value per image, not with one for each class",
     "Export a model that ends in a softmax over the classes; a score needs thresholds of its own",
 )
-"""The problem with a regression or a single sigmoid, and the remedy."""
+"""The message and the remedy for a model with one output per image: a regression, or a single
+sigmoid."""
 
 _SCORES = (
     (
@@ -59,7 +60,7 @@ def explain_wrong_class_count(outputs: int, classes: int) -> tuple[str, str]:
 
 
 def are_probability_distributions(rows: NDArray[np.floating]) -> bool:
-    """Whether each row ``(n, classes)`` is a distribution of probabilities."""
+    """Whether each row of ``(n, classes)`` is a probability distribution."""
     sums = rows.sum(axis=1)
     return bool(np.all(np.abs(sums - 1.0) <= SUM_TOLERANCE) and rows.min() >= -SUM_TOLERANCE)
 
@@ -69,10 +70,7 @@ def _are_percentages(rows: NDArray[np.floating]) -> bool:
 
 
 def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
-    """Return the reason why outputs ``(n, classes)`` are not probabilities.
-
-    The second text is the remedy.
-    """
+    """Return the reason why outputs ``(n, classes)`` are not probabilities, and the remedy."""
     if rows.min() >= -SUM_TOLERANCE and rows.max() <= 1 + SUM_TOLERANCE:
         return _SCORES
     if _are_percentages(rows):

@@ -127,7 +127,7 @@ def _check_and_repair_layers(file: Path, copy: Path, *, is_hdf5: bool) -> None:
 
 
 def _iterate_layer_descriptions(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every description of an object with a class, at any depth."""
+    """Yield the description of every layer or other object of a named class, at any depth."""
     pending = [config]
     while pending:
         value = pending.pop()

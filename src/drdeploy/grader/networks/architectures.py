@@ -11,11 +11,12 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.fundus.transform import CAFFE_BGR_MEAN, FundusTransform
 
 STUDY_SIDE_PX: Final = 224
-"""Side of every network's input in the original study.  Without the classifier that it was
-published with, a network's weights fit every input size."""
+"""Side of every network's input in the original study. The study replaced the classifier of each
+network, so the remaining weights fit every input size."""
 
 Preprocessing = Literal["tf", "caffe", "torch", "in-graph"]
-"""Kinds of preprocessing, by Keras's names; an ``in-graph`` network scales its input itself."""
+"""Kinds of preprocessing, under the names that Keras uses; an ``in-graph`` network scales its input
+itself."""
 
 TRANSFORMS: Final[dict[Preprocessing, FundusTransform]] = {
     "tf": FundusTransform(value_range=(-1.0, 1.0)),

@@ -1,7 +1,7 @@
 """Convert a Keras network to a SavedModel or an ONNX file.
 
 Converting the same network twice gives the same bytes, because a model with another digest would
-look like another model.
+count as another model.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 EYES_PER_GRADE = 2
 WIDTH_PX, HEIGHT_PX = 1072, 712
-"""A quarter of a fundus camera's sides: larger than any network's input."""
+"""The size of the painted photographs: a quarter of a camera's width and height, and still larger
+than any network's input."""
 
 
 def make_sample_batch(transform: FundusTransform) -> NDArray[np.float32]:

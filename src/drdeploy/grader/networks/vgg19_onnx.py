@@ -1,10 +1,10 @@
 """Write VGG19 with random weights as ONNX, without TensorFlow.
 
 A study compares a small model with a large one. Only the size and cost of the large model matter,
-not its grades. The large model has 80 MB, which is too much for the package, and TensorFlow is too
-large a download for building one model.  This module needs only NumPy and ``onnx``, and writes the
-network and weights that ``model export vgg19 --format onnx`` writes. The network is configuration E
-of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
+not its grades. The large model takes 80 MB, which is too much for the package, and TensorFlow is
+too large a download for building one model. This module needs only NumPy and ``onnx``, and writes
+the network and weights that ``model export vgg19 --format onnx`` writes. The network is
+configuration E of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     Weights = dict[str, NDArray[np.float32]]
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Number of filters and of convolutions in each block; each block ends in a 2 x 2 max-pooling."""
+"""The number of filters and the number of convolutions in each block, which ends in 2 x 2
+max-pooling."""
 
 HIDDEN = (128, 128)
 OPSET, IR_VERSION = 17, 8
@@ -87,7 +88,7 @@ def draw_random_vgg19_weights(seed: int) -> Weights:
 def _iterate_layers_in_keras_order() -> Iterator[tuple[int, str, tuple[int, ...]]]:
     """Yield the position in Keras's network, the name and the kernel's shape of each layer.
 
-    In Keras, the positions also count layers for input, pooling and flattening.
+    The positions count all of Keras's layers, including those for input, pooling and flattening.
     """
     place, channels = 1, 3
     for block, (filters, convolutions) in enumerate(BLOCKS, start=1):

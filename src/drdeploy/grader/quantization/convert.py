@@ -1,18 +1,18 @@
 """Convert an ONNX graph in fp32 to int8, bf16 or fp16.
 
 Quantization to int8 is static: the smallest and largest value of every activation are measured once
-on calibration photographs.  Percentile and entropy calibration changed equally many grades of the
-packaged MobileNet and took three times as long.  Weights are symmetric with one scale for each
+on calibration photographs. Percentile and entropy calibration changed as many grades of the
+packaged MobileNet, and took three times as long. Weights are symmetric with one scale for each
 output channel. One scale for all channels would ruin a MobileNet, because the ranges of its
-depthwise kernels differ by orders of magnitude.  Activations have one scale for each tensor, and
-are unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights in one
+depthwise kernels differ by orders of magnitude. Activations have one scale for each tensor, and are
+unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights in one
 instruction.
 
 The first convolution, and all layers after the last convolution, stay in fp32. In int8, ONNX
 Runtime and OpenVINO round differently in the first and last layers, so 3 % of the photographs got
-different grades. The rounding differs in the padding of an input whose zero is not the integer 0,
-and in the mean of a pooling. With the first and last layers in fp32, the two runtimes differ in
-less than 1 % of the grades, and the file is 0.4 MB larger.
+different grades. The two libraries differ in average pooling, and in padding if the zero of the
+input is not stored as the integer 0. With the first and last layers in fp32, the two runtimes
+differ in less than 1 % of the grades, and the file is 0.4 MB larger.
 
 Weights in bf16 are rounded but stored as fp32. Every runtime can compute with the rounded weights,
 and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16
@@ -55,10 +55,10 @@ def write_quantized_onnx(
     """Write a quantized copy of an ONNX file in fp32; the file must contain its weights.
 
     Only int8 uses ``batches``, which are the calibration input in shape ``(1, h, w, 3)``. If the
-    graph ends in a softmax, the logits of the int8 model are moved so that on the calibration input
-    they have the means of the original's logits. Otherwise the rounding errors of all layers, which
-    do not cancel out, would move every grade in one direction (bias correction: Nagel et al., ICCV
-    2019).
+    graph ends in a softmax, the logits of the int8 model are shifted so that their means on the
+    calibration input equal those of the original. Otherwise the rounding errors of all layers,
+    which do not cancel out, would move every grade in one direction (bias correction: Nagel et al.,
+    ICCV 2019).
 
     Raises:
         InvalidInput: The precision is not int8, bf16 or fp16.

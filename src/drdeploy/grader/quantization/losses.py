@@ -1,8 +1,8 @@
 """Estimate how much worse a quantized grader's probabilities are than those of its original.
 
-Every change is the value of the quantized grader less that of the original, with the sign turned
-where a larger value is worse, so that a negative change is always a loss.  The limits are one-sided
-95 % bounds.
+Every change is the quantized grader's value minus the original's, with the sign reversed if a
+larger value is worse. A negative change is therefore always a loss. The limits are one-sided 95 %
+bounds.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def estimate_brier_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the Brier score of the original less that of the quantized grader.
+    """Estimate the Brier score of the original minus that of the quantized grader.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -92,7 +92,7 @@ def estimate_kappa_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate kappa of the quantized grader less kappa of the original.
+    """Estimate kappa of the quantized grader minus kappa of the original.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -111,11 +111,11 @@ def estimate_kappa_change(
 
 
 def lower_bound_without_spread(value: float, n: int) -> float:
-    """Return the one-sided lower 95 % bound of a change when all photographs show the same.
+    """Return the one-sided lower 95 % bound of a change that is the same for all photographs.
 
-    If nothing varies, a bootstrap has zero width, which would prove too much from few photographs.
-    The bound is computed like the score interval of a rate that changed for none of ``n``
-    photographs.
+    If all values are equal, a bootstrap interval has zero width, which would be too certain for few
+    photographs. The bound is computed like the score interval of a rate when none of ``n``
+    photographs changed.
     """
     z2 = Z_ONE_SIDED**2
     return value - z2 / (n + z2)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
 
 FEWEST_TO_CALIBRATE = 50
-"""With fewer photographs, a temperature would follow single photographs."""
+"""The smallest number of photographs on which a temperature is chosen; with fewer, single
+photographs would decide it."""
 FOLDS = 5
 
 
@@ -41,7 +42,8 @@ class OwnDecisions:
         clinical: Thresholds and operating points; None if the original has none.
         temperature: The temperature by which the quantized model's logits must still be divided; 1
             changes nothing.
-        cross_fitted: The predictions, each calibrated with the temperature of other photographs.
+        cross_fitted: The predictions, each calibrated with a temperature that was chosen on other
+            photographs.
     """
 
     clinical: Clinical | None
@@ -100,7 +102,7 @@ def choose_own_decisions(
 def _keep_gradable_in_folds(
     folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
 ) -> tuple[Fold, ...]:
-    """Return the folds with positions among the gradable photographs alone."""
+    """Return the folds of the gradable photographs, with positions that count only these."""
     position = np.cumsum(gradable) - 1
     return tuple(
         Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))

@@ -123,7 +123,7 @@ def quantize(
         margin: Largest acceptable loss in each measure.
         seed: Seed of the choice of photographs and of the bootstrap.
         force: Write a refused archive, too; the manifest records the refusal.
-        own_names: Call photographs what their files are called, instead of hashing the names.
+        own_names: Name photographs by their file names, instead of by hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 
     Raises:

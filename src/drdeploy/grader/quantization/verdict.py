@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 Outcome = Literal["accepted", "refused", "undecided"]
 
 DEFAULT_MARGIN = 0.02
-"""Largest acceptable loss in each measure.  No guideline states a margin for rounding a network's
-weights; this one is the project's choice.  Rounding makes a grader faster and not better, so it may
+"""Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
+weights; this one is the project's choice. Rounding makes a grader faster but not better, so it may
 cost at most two of a hundred diseased eyes, two of a hundred healthy eyes, two of a hundred
 correctly ordered pairs (AUROC), and 0.02 of kappa, of mean probability and of the Brier score."""
 
 MOST_NEEDED = 10_000_000
-"""If more photographs than this were needed, no number is given."""
+"""The largest number of needed photographs that a verdict states; above it, none is stated."""
 
 THRESHOLDS = (Grade.MODERATE, Grade.SEVERE)
 
@@ -65,8 +65,8 @@ class NonInferiorityTest:
 
     Attributes:
         measure: The name of the measure, for example ``specificity at grade >= 2``.
-        change: Value of the quantized grader less that of the original; a negative number is a
-            loss.  None if the photographs do not determine the measure.
+        change: Value of the quantized grader minus that of the original; a negative number is a
+            loss. None if the measure cannot be computed from the photographs.
         lower_bound: One-sided lower 95 % bound of ``change``; None if there is none.
         margin: Largest acceptable loss.
         images_needed: How many photographs like these would show that the loss is within the
@@ -218,7 +218,8 @@ def _test_loss_against_margin(
     Args:
         measure: The name of the measure.
         change: The change of the measure, with one-sided 95 % limits.
-        independent: Number of groups, for a bound if there is no interval.
+        independent: Number of groups, from which the bound is computed if the change has no
+            interval.
         margin: Largest acceptable loss.
     """
     value, bound = change.value, change.low

@@ -1,6 +1,6 @@
 """Adapt a grader to a clinic's own camera and patients, without training its network again.
 
-:mod:`~drdeploy.grader.recalibration.checks` refuses photographs that cannot show a gain.
+:mod:`~drdeploy.grader.recalibration.checks` refuses photographs that are unsuitable or too few.
 :mod:`~drdeploy.grader.recalibration.fit` finds the temperature, the weights of the grades and the
 thresholds. :mod:`~drdeploy.grader.recalibration.gains` measures their gain, and
 :mod:`~drdeploy.grader.recalibration.recalibrate` writes the new artifact.

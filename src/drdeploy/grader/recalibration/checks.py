@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import Dataset
 
 FEWEST_PHOTOGRAPHS = 50
-"""In simulations on out-of-fold predictions of the packaged grader, fewer photographs gave worse
-probabilities as often as better ones."""
+"""The smallest number of photographs. In simulations on out-of-fold predictions of the packaged
+grader, fewer photographs made the probabilities worse as often as better."""
 FEWEST_ON_EACH_SIDE = 10
-"""Fewest photographs below a grade, and at or above it, for a threshold at this grade."""
+"""The smallest number of photographs on each side of a grade for choosing a threshold there."""
 FEWEST_GROUPS = 20
-"""Fewest patients: fifty photographs of three patients say little about a fourth."""
+"""The smallest number of patients, because many photographs of few patients say little about
+others."""
 MOST_NAMED = 3
 
 
 def refuse_training_photographs(
     manifest: ModelManifest, photographs: Dataset, whole: Dataset
 ) -> None:
-    """Refuse photographs that the grader was trained on, as far as the manifest tells.
+    """Refuse photographs that the grader was trained on, as far as the manifest identifies them.
 
     A network hardly errs on photographs that it was trained on, so it would seem better than it is.
 

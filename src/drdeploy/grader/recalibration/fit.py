@@ -1,10 +1,11 @@
 """Find the temperature, the weights of the grades and the thresholds for a clinic's photographs.
 
-The temperature and one weight for each grade have the highest likelihood under a prior that holds
+The temperature and one weight for each grade are the most likely values under a prior that keeps
 them near 1 (bias-corrected temperature scaling; Alexandari, Kundaje and Shrikumar, ICML 2020).
-Without the prior, the fit would follow fifty photographs too closely.  In simulations on the
-packaged grader's out-of-fold predictions, the logits and the shares of the grades were shifted. The
-prior lost little where nothing was shifted, and kept most of the gain where something was shifted.
+Without the prior, the fit would adapt too closely to as few as fifty photographs. The prior was
+tested by simulation, with shifted logits and shifted shares of grades in the packaged grader's
+out-of-fold predictions: it lost little where nothing was shifted, and kept most of the gain where
+something was shifted.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PRIOR_WEIGHT = 1.0
-"""Weight of the squared logarithms of temperature and grade weights in the prior. With 1, a factor
-of 2 is about as unlikely as a normal variable one standard deviation from its mean."""
+"""Weight of the squared logarithms of temperature and grade weights in the prior. With a weight of
+1, a factor of 2 is about as unlikely as a normal variable one standard deviation from its mean."""
 DIGITS = 4
 MOST_WEIGHT = 1000.0
-"""Largest factor by which a weight may differ from 1; a larger one follows single photographs."""
+"""Largest factor by which a weight may differ from 1; a larger factor would depend on single
+photographs."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Adjustment:
 
         Args:
             prevalence: The share of grade 2 or worse where the grader will be used.
-            share: The share of grade 2 or worse among the photographs of the fit.
+            share: The share of grade 2 or worse among the photographs that the adjustment was
+                fitted to.
         """
         ratios = [
             prevalence / share if grade >= Grade.MODERATE else (1 - prevalence) / (1 - share)
@@ -75,8 +78,9 @@ class CrossFit:
     """The results of adjustments and thresholds on photographs that they were not chosen on.
 
     Attributes:
-        probabilities: Adapted probabilities, shape ``(n, 5)``, each row by an adjustment that was
-            fitted to photographs of other patients, and not moved to a stated prevalence.
+        probabilities: Adapted probabilities, shape ``(n, 5)``. Each row is adapted with numbers
+            that were fitted to photographs of other patients, and is not moved to a stated
+            prevalence.
         flags: Whether each operating point flags each photograph, shape ``(n,)``, by its name and
             grade; the threshold was chosen on photographs of other patients.
     """
@@ -174,7 +178,7 @@ def cross_fit_adjustment_and_thresholds(
 def move_to_stated_prevalence(
     adjustment: Adjustment, labels: NDArray[np.intp], prevalence: float | None
 ) -> Adjustment:
-    """Return the adjustment for the stated share of grade 2 or worse, if one is stated."""
+    """Return the adjustment, moved to the stated share of grade 2 or worse if one is stated."""
     if prevalence is None:
         return adjustment
     return adjustment.move_to_prevalence(prevalence, float((labels >= Grade.MODERATE).mean()))

@@ -49,8 +49,8 @@ class RecalibrationGain:
 
     Attributes:
         before: The grader as it was.
-        after: The recalibrated grader; each photograph is adapted by numbers that were chosen on
-            photographs of other patients.
+        after: The recalibrated grader; the values for each photograph were chosen on photographs of
+            other patients.
         log_loss_change: Change of the log loss, photograph by photograph; negative is better.
     """
 
@@ -88,7 +88,7 @@ def measure_gain(
         before_flags: Whether each of the grader's operating points flags each photograph, in shape
             ``(n,)`` for each point.
         after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
-        after_flags: Whether each of the new operating points flags each photograph, cross-fitted.
+        after_flags: The same for the new operating points, with cross-fitted thresholds.
     """
     change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
     return RecalibrationGain(

@@ -128,16 +128,16 @@ def recalibrate(
         out: The archive to write; None writes it beside ``artifact``.
         split: The split of ``data`` to use; None takes ``test`` if there is one, otherwise all.
         patient: The column of the table of labels that names the patients, if it is not recognised.
-        prevalence: The share of grade 2 or worse among the clinic's patients, if the photographs
-            have another share.
+        prevalence: The share of grade 2 or worse among the clinic's patients, if it differs from
+            the share among the photographs.
         runtime: The library that runs the model.
         seed: Seed of the folds.
-        own_names: Call photographs what their files are called, instead of hashing the names.
+        own_names: Name photographs by their file names, instead of by hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 
     Raises:
-        InvalidInput: The model does not grade retinopathy, or the photographs are too few, too much
-            alike, or known to the grader from its training.
+        InvalidInput: The model does not grade retinopathy, there are too few photographs, patients
+            or eyes on one side of a grade, or the grader was trained on one of the photographs.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -270,7 +270,7 @@ def _describe_recalibration(
 def _replace_rates_by_cross_fitted_rates(
     clinical: Clinical, rates: Mapping[tuple[str, int], tuple[Estimate, Estimate]]
 ) -> Clinical:
-    """Replace the rates, which are optimistic: the points were chosen on the same photographs."""
+    """Replace rates that are too good because the points were chosen on the same photographs."""
     points: list[OperatingPoint] = []
     for point in clinical.operating_points:
         sensitivity, specificity = map(

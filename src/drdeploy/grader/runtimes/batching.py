@@ -1,10 +1,11 @@
-"""Form batches of the predictions that several threads ask for at the same time.
+"""Combine the predictions that several threads request at the same time into batches.
 
 A GPU predicts sixteen photographs in little more time than one. The threads of a server each ask
 for one photograph. The first thread waits for the others up to a time limit, and predicts all
 photographs in one batch. While a batch is predicted, the next one forms.
 
-A request that comes alone does not wait: a thread waits only if the batch before was shared.
+A single request does not wait: a thread waits for others only if several threads shared the
+previous batch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A thread's photographs, and their result."""
+    """The photographs of a waiting thread, and later their result."""
 
     data: NDArray[Any]
     output: int
@@ -40,11 +41,12 @@ class _Waiting:
 
 
 class BatchFormer:
-    """Predicts the photographs of several threads together, by :meth:`run`.
+    """Combines photographs of several threads into batches, and predicts them (:meth:`run`).
 
     Args:
         run: Predicts one batch.
-        largest: The most photographs of a batch; a single thread's photographs are never divided.
+        largest: The largest number of photographs in a batch; a single thread's photographs are
+            never divided.
         wait_s: The longest time that a photograph waits for others.
         clock: Returns seconds.
     """
@@ -108,7 +110,7 @@ class BatchFormer:
         return sum(len(one.data) for one in self._waiting)
 
     def _take_batch_of_waiting_images(self, mine: _Waiting) -> list[_Waiting]:
-        """Take the leader's own photographs and those of others that fit beside them."""
+        """Take the leader's own photographs, and those of other threads that fit into the batch."""
         batch = [mine]
         size = len(mine.data)
         for one in self._waiting:

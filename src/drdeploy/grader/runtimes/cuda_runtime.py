@@ -1,9 +1,9 @@
 """Run models on a GPU with the CUDA provider of ONNX Runtime, from the package onnxruntime-gpu.
 
 If the provider cannot be loaded, for example because the driver is too old, ONNX Runtime prints a
-warning and predicts on the CPU. An endpoint would then answer, ten times as slowly and at the price
-of a GPU. Therefore the driver is checked first, then the providers that the session uses. A model
-with a node that CUDA cannot compute is refused.
+warning and predicts on the CPU. An endpoint would then still answer, but ten times as slowly and at
+the price of a GPU. Therefore the driver is checked first, then the providers that the session uses.
+A model with a node that CUDA cannot compute is refused.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
 def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     """Refuse a machine on which the CUDA provider cannot run.
 
-    A program that was built for one major version of CUDA runs on every driver for this version or
-    a later one (NVIDIA, "CUDA Compatibility", section "Minor Version Compatibility").
+    A program that was built for one major version of CUDA runs on every driver that supports this
+    version or a later one (NVIDIA, "CUDA Compatibility", section "Minor Version Compatibility").
 
     Args:
         driver: The driver of the machine; None if there is none.
@@ -165,7 +165,7 @@ def open_model_on_gpu(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
 
 
 def _refuse_int8(artifact: ModelArtifact) -> None:
-    """Refuse a quantized model: the CUDA provider has no kernel of an int8 convolution."""
+    """Refuse a quantized model: the CUDA provider has no kernel for int8 convolutions."""
     if artifact.manifest.precision == "int8":
         raise ModelLoadFailed(
             "ONNX Runtime's CUDA provider has no convolution in int8, so that the model would run "

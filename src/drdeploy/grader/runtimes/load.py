@@ -33,8 +33,8 @@ EXTRA: dict[RuntimeName, str] = {
     "onnxruntime": "serve",
     "openvino": "openvino",
 }
-"""The extra that installs a runtime. No extra installs ``cuda``, because onnxruntime-gpu and the
-dependency onnxruntime are two packages with the same files."""
+"""The extra that installs a runtime. No extra installs ``cuda``, because the packages
+onnxruntime-gpu and onnxruntime install the same files, and onnxruntime is a dependency."""
 
 
 class RuntimeModule(Protocol):

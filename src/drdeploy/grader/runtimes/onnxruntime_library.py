@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 API_VERSION = 17
-"""Requested version of the table.  A later library also has this version; an earlier library
-returns no table."""
+"""The requested version of the table of functions. A newer library also offers this version; an
+older library returns no table."""
 
 # ONNX Runtime also returns each error; if it printed the error, the line would break the
 # server's log of JSON.

@@ -19,7 +19,7 @@ CUDA_INSTALLATION = (
     "Use the image drdeploy:cuda, or replace the package onnxruntime: `pip uninstall onnxruntime`, "
     "then `pip install 'onnxruntime-gpu[cuda,cudnn]'`"
 )
-"""How to install the runtime ``cuda``; a constant of this module, so that no other is imported."""
+"""How to install the runtime ``cuda``; defined here, so that other modules need not be imported."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ Shape = tuple[int | None, ...]
 
 RGB_CHANNELS = 3
 BATCH_SIZE_MAX = 256
-"""The largest fixed batch size of a model; each photograph costs as much as a whole batch."""
+"""The largest fixed batch size of a model; a single photograph costs as much as a whole batch."""
 FLOATS = frozenset({"float16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int32", "int64"})
 
@@ -218,7 +218,7 @@ def _list_tensors(tensors: Sequence[Tensor], most: int = 6) -> str:
 def _refuse_fractions_for_integer_input(
     manifest: ModelManifest, taken: Tensor, transform: FundusTransform
 ) -> None:
-    """Check that a model of whole numbers gets whole numbers; fractions would become 0 or 1."""
+    """Refuse a transform to fractions if the model takes integers: all values would be 0 or 1."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
         raise model_refusal(

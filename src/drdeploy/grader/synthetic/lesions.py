@@ -31,8 +31,8 @@ OVERDRAWN = 2
 """Lesions are drawn at this scale and shrunk, for smooth edges."""
 LOBES = (2, 3, 5)
 LOBE_DEPTH = 0.16
-"""The outline of a spot is a circle with waves of two, three and five lobes; each wave has this
-height."""
+"""The height of each wave on the outline of a spot, which is a circle with three waves, of two,
+three and five lobes."""
 
 
 @dataclass(frozen=True)

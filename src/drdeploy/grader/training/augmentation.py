@@ -48,7 +48,7 @@ def augment_photographs(
 def _change_geometry_at_random(
     tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation
 ) -> Any:
-    """Mirror, rotate, zoom, stretch and shift photographs in one resampling, which blurs only once.
+    """Mirror, rotate, zoom, stretch and shift photographs in one step, which blurs them only once.
 
     The matrix maps a pixel of the input back to a pixel of the larger photograph.
     """

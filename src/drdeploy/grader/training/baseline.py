@@ -53,11 +53,11 @@ def train_heads_and_predict_out_of_fold(
 def _train_study_head(features: NDArray[np.float32], labels: NDArray[np.intp], seed: int) -> Any:
     """Train two dense layers and a softmax by the preset ``study``.
 
-    The training is done by scikit-learn, whose network computes the same as Keras's: ReLU, uniform
-    Glorot initialisation, Adam and cross-entropy. With a hundred thousand parameters, scikit-learn
-    is many times faster than Keras. Features are first scaled to unit standard deviation, because
-    the features of different networks differ by orders of magnitude. The scaling could be folded
-    into the first dense layer, so the last layers still have the study's shape.
+    scikit-learn trains the layers. Its network computes the same as Keras's: ReLU, uniform Glorot
+    initialisation, Adam and cross-entropy. With a hundred thousand parameters, scikit-learn is many
+    times faster than Keras. Features are first scaled to unit standard deviation, because the
+    features of different networks differ by orders of magnitude. The scaling could be folded into
+    the first dense layer, so the network still has the study's structure.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier

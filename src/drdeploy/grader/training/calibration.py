@@ -5,11 +5,11 @@ corrects overconfidence on average and does not change the order of the grades (
 2017).
 
 Thresholds look too good if they are evaluated on the photographs on which they were chosen. Only
-this module chooses the temperature and the thresholds, the manifest stores them, and no evaluation
+this module chooses the temperature and the thresholds. The manifest stores them, and no evaluation
 changes them. Results that are computed from the predictions on which the thresholds were chosen are
 a little too good. For each fold, :func:`evaluate_cross_fitted_choices` evaluates the predictions
 with the temperature and thresholds that were chosen on the other folds. The grade itself is the
-posterior median, which needs no chosen threshold.
+posterior median, for which no threshold has to be chosen.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ HIGH_SENSITIVITY: Final = 0.95
 other photographs it is slightly lower."""
 PointName = Literal["high_sensitivity", "balanced"]
 DIGITS = 4
-"""Decimals of a threshold; more would depend on a single photograph."""
+"""The number of decimals of a threshold; further decimals would depend on a single photograph."""
 
 
 def fit_temperature(labels: NDArray[np.intp], probabilities: NDArray[np.floating]) -> float:
@@ -205,7 +205,7 @@ def _round_rate_to_digits(estimate: Estimate) -> Rate:
 def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold]) -> dict[str, Any]:
     """Evaluate each fold with the temperature and thresholds chosen on the other folds.
 
-    The predictions of the networks may be calibrated or not; the result is the same.
+    The result is the same whether or not the networks' predictions are already calibrated.
 
     Returns:
         A dictionary for JSON with kappa, calibration error, and the operating points that could be

@@ -1,9 +1,9 @@
 """Compare frozen networks by training the same last layers on each, on the same folds.
 
 For every candidate, the folder of a comparison keeps the pooled features, the artifact, the
-out-of-fold predictions and the times of single predictions. A second run reads the stored files,
-and computes nothing again. The module :mod:`drdeploy.study.recommendation.candidates` computes the
-results of the comparison from the files in the folder.
+out-of-fold predictions and the times of single predictions. A second run reads the stored files
+instead of computing them again. The module :mod:`drdeploy.study.recommendation.candidates` computes
+the results of the comparison from the files in the folder.
 """
 
 from __future__ import annotations

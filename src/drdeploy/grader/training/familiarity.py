@@ -1,8 +1,8 @@
 """Choose the rule that says whether a photograph is unlike the training photographs of a grader.
 
-The rule depends on the photographs alone and on no weight of the network, so that every precision
-of a grader has the same rule.  The limit is the distance that a given share of the training
-photographs exceeds if each is judged by a rule from photographs of other patients or sessions.
+The rule depends only on the photographs, not on the network's weights, so it is the same for every
+precision of a grader. The limit is the distance that a given share of the training photographs
+exceeds. Each photograph is measured by a rule that was fitted to other patients or sessions.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ MEDIAN_GRADE = (0.5, 0.5, 0.5, 0.5)
 expected error in grades."""
 
 NEIGHBOUR_SPREAD = 0.5
-"""Standard deviation, in grades, with which smoothing spreads a label."""
+"""How far smoothing spreads a label over neighbouring grades: a standard deviation in grades."""
 
 
 def fit_network(

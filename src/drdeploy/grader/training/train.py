@@ -225,7 +225,7 @@ class _Run:
         return probabilities
 
     def train_final_network(self) -> Any:
-        """Train a network on all photographs, with as many epochs as the networks of the folds."""
+        """Train a network on all photographs, for as many epochs as the networks of the folds."""
         everything = Fold(np.arange(len(self.plan.dataset)), np.empty(0, dtype=np.intp))
         return self._build_and_fit_network(
             FINAL, everything, self._recipe_without_early_stopping(), seed=self.plan.folds

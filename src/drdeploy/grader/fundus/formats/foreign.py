@@ -1,4 +1,4 @@
-"""Recognise the formats of pictures that are not decoded, to name them in a refusal."""
+"""Recognise picture formats that drdeploy does not decode, so that an error can name them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FOREIGN_SUFFIXES: Final[Mapping[str, str]] = {
     ".webp": "WebP",
     ".xcf": "GIMP (XCF)",
 }
-"""Picture formats that are not decoded, by suffix, for files whose content shows no format."""
+"""Names of picture formats that are not decoded, by suffix, for files with unrecognised content."""
 
 ARCHIVE_SUFFIXES: Final = frozenset(
     {".7z", ".bz2", ".gz", ".rar", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst"}
@@ -48,8 +48,8 @@ ARCHIVE_SUFFIXES: Final = frozenset(
 """The suffixes of archives, which may hold photographs."""
 
 HEAD_BYTES: Final = 132
-"""The number of bytes that :func:`find_name_of_foreign_format` needs, because a DICOM file has its
-mark there."""
+"""The number of bytes that :func:`find_name_of_foreign_format` needs; the mark of a DICOM file ends
+at this byte."""
 
 # ISO base media files (HEIF and its relatives) name their kind behind "ftyp".
 _ISO_BRANDS: Final = {
@@ -119,8 +119,8 @@ _CONTENTS: Final = (
         "Copy the file again",
     ),
 )
-"""Other formats of files that are named like a photograph or a table: the first bytes, the format,
-and the remedy."""
+"""Formats of files that are named like a photograph or a table but are neither: the first bytes,
+the format, and the remedy."""
 
 
 class OtherContent(NamedTuple):
@@ -136,14 +136,14 @@ class OtherContent(NamedTuple):
 
 
 def find_other_content(data: bytes) -> OtherContent | None:
-    """Return the format of a file that has only the name of a photograph or table; else None."""
+    """Return the format of a file that is neither a photograph nor a table; None if unknown."""
     head = data[:HEAD_BYTES]
     found = (OtherContent(noun, to_do) for start, noun, to_do in _CONTENTS if start.match(head))
     return next(found, None)
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell whether a file has DICOM's mark, which follows 128 bytes for other uses."""
+    """Tell whether a file has DICOM's mark, which comes after a preamble of 128 bytes."""
     return data[128:132] == b"DICM"
 
 

@@ -109,10 +109,10 @@ def several_pictures_error(*, file_format: str) -> UnsupportedImage:
 def refuse_picture_behind_end(data: bytes, end: int, *, file_format: str) -> None:
     """Refuse a file in which a second picture follows the first.
 
-    Other data that cameras and phones append, for example a film, do not matter.
+    Other data that cameras and phones append, for example a video, does not matter.
 
     Raises:
-        UnsupportedImage: A JPEG or PNG begins after ``end`` and perhaps some zeros.
+        UnsupportedImage: A JPEG or PNG begins at ``end``, or after zeros that follow ``end``.
     """
     start = _ZEROS.match(data, end).end()  # type: ignore[union-attr]  # it matches nothing, too
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"), start):

@@ -19,8 +19,8 @@ UPRIGHT = 1
 MAX_ENTRIES = 512
 """Real TIFF files have about 20 entries; a hostile one may have 65,535."""
 MAX_VALUES = 65_536
-"""The most values that are read from one entry.  The longest list that a photograph needs has one
-offset for each strip or tile."""
+"""The largest number of values that are read from one entry. The longest list that a photograph
+needs has one offset for each strip or tile."""
 
 BYTE, SHORT, LONG, RATIONAL, UNDEFINED, OFFSET = 1, 3, 4, 5, 7, 13
 NUMBERS = frozenset({BYTE, SHORT, LONG})
@@ -90,8 +90,8 @@ def read_tiff_directory(
         start: Where the directory begins; None means the first directory of the file.
 
     Raises:
-        UnreadableImage: An entry points outside the data, there are more than ``MAX_ENTRIES``, or
-            a tag that is not optional is there twice, without a value, or of another type.
+        UnreadableImage: An entry points outside the data, there are more than ``MAX_ENTRIES``, or a
+            required tag occurs twice, has no value, or has another type.
     """
     order = "<" if data[:1] == b"I" else ">"
     entries: dict[int, Entry] = {}
@@ -197,7 +197,7 @@ def encode_tiff_directory(directory: Directory, start: int) -> bytes:
 
 
 def read_exif_orientation(exif: bytes) -> int:
-    """Return the orientation in an EXIF block, 1 to 8; upright if there is none that can be read.
+    """Return the orientation in an EXIF block, 1 to 8; 1 (upright) if none can be read.
 
     A broken EXIF block is not an error, because every viewer shows the photograph nevertheless.
     """

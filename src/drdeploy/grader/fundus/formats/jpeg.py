@@ -34,7 +34,7 @@ _EXIF = 0xE1
 _MULTI_PICTURE = 0xE2
 _ADOBE = 0xEE
 _APPLICATION_HEADER_BYTES = 12
-"""Bytes of a JFIF header before its thumbnail, and of an Adobe header."""
+"""The length of an Adobe header, and of a JFIF header without its thumbnail."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE_FRAME = 0xC2
 _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, _PROGRESSIVE_FRAME})  # baseline, extended, progressive
@@ -176,10 +176,10 @@ def _find_only_frame(segments: list[_Segment]) -> _Segment:
 def _check_all_components(frame: _Segment, segments: list[_Segment]) -> None:
     """Refuse a JPEG that ends before its last scan, and therefore lacks colours or details.
 
-    A progressive scan refines the values of some frequencies, from 0 to 63, down to some bit.
+    Each progressive scan refines a range of frequencies (0 to 63) down to a certain bit.
 
     Raises:
-        UnreadableImage: No scan contains a component, or one of its frequencies or bits.
+        UnreadableImage: A component, or one of its frequencies or bits, is missing from all scans.
     """
     is_progressive = frame.marker == _PROGRESSIVE_FRAME
     components = frame.body[6::3][: frame.body[5]]
@@ -261,7 +261,7 @@ def _read_segment(data: bytes, start: int, marker: int) -> _Segment:
 
 
 def _end_of_cut_scan(data: bytes) -> int:
-    """Return the position at which the compressed data ends in a file without an end marker.
+    """Return the position at which the compressed data end in a file without an end marker.
 
     The file may end with zeros, which would be decoded as if they were pixels, or with the first
     byte of the marker.  One zero may belong to the compressed data.

@@ -29,7 +29,7 @@ _MAP_MARKS: Final = (
     b"AuxiliaryImageType",  # Apple's gain maps, depths and mattes
 )
 _MAP_HEAD_BYTES: Final = 16_384
-"""How many bytes of a picture are searched for the marks, which are in its first segments."""
+"""The number of bytes at the beginning of a picture that are searched for the marks of a map."""
 
 
 def count_previews_and_maps(data: bytes, start: int) -> int:

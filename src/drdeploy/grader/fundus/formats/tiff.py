@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 SIGNATURES = (b"II*\x00", b"MM\x00*")
 MAX_PARTS = MAX_VALUES
-"""The most strips or tiles of a picture; 40 million pixels in tiles of 32 x 32 are 39,063 tiles."""
+"""The largest number of strips or tiles of a picture; 40 million pixels in tiles of 32 x 32 are
+39,063 tiles."""
 MAX_SAMPLES = 6
-"""Samples per pixel: CMYK and two more, the most that Pillow decodes."""
+"""The largest number of samples per pixel that Pillow decodes: CMYK and two more."""
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
@@ -70,7 +71,7 @@ _SINGLE = (
     *(WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR),
     *(PREDICTOR, TILE_WIDTH, TILE_HEIGHT),
 )
-"""Tags that must have one value; programs differ in which of several values they use."""
+"""Tags that must have exactly one value, because programs disagree on which of several counts."""
 
 _NONE, _JPEG = 1, 7
 # None, LZW, JPEG, Deflate (two numbers), PackBits: what cameras and image editors write.
@@ -90,7 +91,7 @@ class _Parts(NamedTuple):
 
     Attributes:
         width_px: Width of each strip or tile.
-        height_px: Height of each strip or tile; the last strip may be lower.
+        height_px: Height of each strip or tile; the last strip may have fewer rows.
         number: Number of strips or tiles in all planes.
         offsets_tag: Tag of the offsets of the strips or tiles.
         bytes_tag: Tag of the lengths of the strips or tiles.

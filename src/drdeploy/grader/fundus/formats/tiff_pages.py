@@ -1,4 +1,4 @@
-"""Refuse a TIFF whose first picture is not the only one, or is a copy of another picture.
+"""Refuse a TIFF that holds further pictures, or whose first picture is a copy of another one.
 
 The first picture of a camera raw file (DNG, NEF, ARW) is a preview, and each page of a scan or of
 an export may be another eye. A grade of the first picture alone would look like a grade of the
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DIRECTORIES = 64
-"""Each smaller copy of a photograph has half the width of the copy before, so ten are many."""
+"""The largest number of directories; a real file has fewer, because each smaller copy of a
+photograph has half the width of the previous copy."""
 
 SUBFILE_KIND, OLD_SUBFILE_KIND, SUB_DIRECTORIES, DNG_VERSION = 254, 255, 330, 50706
 _KINDS_BY_TAG = {
