@@ -60,11 +60,12 @@ ALARM_PERIODS = 2
 BROKEN = b"no photograph"
 
 INTRODUCTION = """
-One asynchronous endpoint with one instance of the lean profile and the packaged MobileNet in int8,
-which processes two requests at a time.  The photographs have 320 pixels.  One request in twenty may
-wait for 60 seconds only, one in fifty names an input that is not there, and one in fifty is no
-photograph.  The endpoint scales to zero and from zero by the policies of the Terraform module
-`asynchronous-endpoint`.
+The benchmark fills the queue of one asynchronous endpoint.  Its only instance runs the lean
+profile with the packaged MobileNet in int8, and processes two requests at a time.  The photographs
+have 320 pixels.  Some requests must not be answered: one in twenty expires after 60 seconds in the
+queue, one in fifty names an input that does not exist, and one in fifty sends a file that is no
+photograph.  The endpoint scales to zero, and from zero to one instance, with the policies of the
+Terraform module `asynchronous-endpoint`.
 """
 
 ANSWERED, EXPIRED, ABSENT, REFUSED = "answered", "expired", "input is absent", "refused by model"
@@ -126,7 +127,7 @@ def measure_whole_queue(page: Page, count: int, options: Options) -> None:
         sent = queue.send_all(ends)
         sent_s = time.monotonic() - started
         waiting = queue.read_backlog()
-        page.text(f"{count} requests queued in {sent_s:.0f} s, without an instance.")
+        page.text(f"{count} requests were queued in {sent_s:.0f} s while there was no instance.")
         page.targets.append(
             Target(
                 "without an instance, the backlog metric is the number of queued requests",
@@ -139,8 +140,8 @@ def measure_whole_queue(page: Page, count: int, options: Options) -> None:
         woken_s = time.monotonic() - started
         differences = follow_queue(page, queue, sent, started)
         page.text(
-            f"The endpoint woke {woken_s:.0f} s after the first request, and the queue was empty "
-            f"after {time.monotonic() - started:.0f} s."
+            f"The first instance started {woken_s:.0f} s after the first request, and the queue "
+            f"was empty after {time.monotonic() - started:.0f} s."
         )
         page.targets.append(
             Target(

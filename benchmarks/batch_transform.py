@@ -52,12 +52,13 @@ the log."""
 MB = 1e6
 
 INTRODUCTION = """
-One Batch Transform job on the local service, with one instance and several requests at once.  The
-instance has the lean profile and the packaged MobileNet in int8.  Each photograph is an object of
-its own, a JPEG of 320 pixels.  Memory is resident memory in MB of 10^6 bytes, of the service's
-process and of all processes of the instance.  The S3 of the service keeps the content of objects
-in a file, and in memory what describes each object.  Its CloudWatch Logs keeps the newest 100,000
-lines of an instance in memory; the server writes one for each photograph.
+The benchmark runs one Batch Transform job on the local service.  The job has one instance, which
+gets several requests at once, and runs the lean profile with the packaged MobileNet in int8.  Each
+photograph is a separate object in S3, a JPEG of 320 pixels.  The page gives the resident memory,
+in MB of 10^6 bytes, of the service's process and of all processes of the instance.  The local S3
+writes the content of objects to a file, and keeps only a description of each object in memory.
+The local CloudWatch Logs keeps the newest 100,000 lines of an instance in memory; the server
+writes one line for each photograph.
 """
 
 
@@ -145,11 +146,11 @@ def measure(page: Page, watched: Watched, url: str, options: Options) -> None:
     added_kb = (watched.service_mb() - before_mb) / max(1, len(rest)) * 1e3
     page.text(
         f"{count} photographs, of {size / max(1, len(rest)) / 1e3:.1f} kB on average, were "
-        f"uploaded in {upload_s:.0f} s.  The service then had {added_kb:.2f} kB more memory "
-        "for each."
+        f"uploaded in {upload_s:.0f} s.  After the upload, the service's memory had grown by "
+        f"{added_kb:.2f} kB for each photograph."
     )
     samples = run_job(watched, s3, sagemaker, count, options)
-    page.text(f"An answer has {measure_answers_kb(s3, count):.1f} kB.")
+    page.text(f"An answer has {measure_answers_kb(s3, count):.1f} kB on average.")
     check_and_draw(page, samples, count)
 
 

@@ -67,10 +67,12 @@ READ_PAUSE_S = 0.2
 ADDRESSES = ("/", "/list", "/list?page=2", "/list?show=all&page=3", "/?outcome=urgent", "/studies/")
 
 INTRODUCTION = """
-Studies of four photographs, two of each eye, each a JPEG of 512 x 512 pixels in a DICOM file.
-Study after study is sent without a pause.  Grading begins when a study has been silent for a
-second.  The grader is the packaged MobileNet in int8.  Meanwhile the page is read every 0.2 s: the
-list, its later pages, a filter, and studies, each of which opens its photographs' headers.
+Each study has four photographs, two of each eye.  Each photograph is a JPEG of 512 x 512 pixels in
+a DICOM file.  The studies are sent one after another, without a pause.  The grading of a study
+begins a second after its last photograph has arrived.  The grader is the packaged MobileNet in
+int8. During the whole run, the benchmark requests a page of the worklist every 0.2 s: the list,
+its later pages, the list with a filter, or the page of a study, for which the server reads the
+headers of the study's photographs.
 """
 
 

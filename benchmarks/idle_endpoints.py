@@ -37,9 +37,11 @@ TARGET_PERCENT = 2.0
 PARTS = ("service", "engine", "monitors")
 
 INTRODUCTION = """
-Idle real-time endpoints, one container each, of the image `drdeploy:lean` with the packaged
-MobileNet.  Per cent of one core over the stated time: of the local service, of the engine with all
-programs that it ran, and of the containers' monitors.  The containers' own servers are not counted.
+The benchmark starts real-time endpoints and sends them no requests.  Each endpoint has one
+container of the image `drdeploy:lean` with the packaged MobileNet.  The table gives CPU time as a
+percentage of one core: for the local service, for the container engine with all programs that it
+ran, and for the containers' monitors.  The CPU time of the model servers in the containers is not
+counted.
 """
 
 

@@ -106,8 +106,8 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
         ["runtime", "precision", "threads", "latency", "Gop/s", "of the peak", "x model.predict"],
         rows,
     )
-    page.text("Peak, Gop/s: " + ", ".join(
-        f"{precision} x{threads} {peak / 1e9:.0f}"
+    page.text("The processor's peak, in Gop/s, is " + ", ".join(
+        f"{peak / 1e9:.0f} in {precision} with {threads} thread{'s' * (threads > 1)}"
         for (precision, threads), peak in sorted(peaks.items())) + ".")  # fmt: skip
     page.bar_plot(forms.name, f"{forms.name}: one prediction", "ms", bars)
     check_speed(page, forms, found)
@@ -165,13 +165,14 @@ def agreement(page: Page, forms: Forms, options: Options) -> None:
     apart = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
     verdict = open_artifact(forms.int8).manifest.quantization
     verdict_text = (
-        f"the verdict in its manifest is *{verdict.verdict}* ({verdict.reason})"
+        f"The verdict in the manifest of the int8 model is *{verdict.verdict}* ({verdict.reason})"
         if verdict is not None
-        else "there is no verdict on it: random weights have no sensitivity to lose"
+        else "There is no quantization verdict, because a network with random weights has no "
+        "sensitivity that it could lose"
     )
     page.text(
-        f"{forms.name} in int8 gave the grade of fp32 on {same} of {len(pairs)} photographs, "
-        f"probabilities at most {apart:.3f} apart; {verdict_text}."
+        f"{forms.name} gave the same grade in int8 and in fp32 on {same} of {len(pairs)} "
+        f"photographs, and the probabilities differ by at most {apart:.3f}.  {verdict_text}."
     )
 
 

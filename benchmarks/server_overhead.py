@@ -36,9 +36,9 @@ SECONDS = 1.0
 UNCOUNTED = 3
 
 INTRODUCTION = """
-The model is MobileNet in fp32 on ONNX Runtime.  One client sends a painted photograph of 224 x
-224 pixels as JPEG over one connection that stays open.  *In process* decodes, checks, transforms
-and predicts without a server.  *Model alone* is the prediction within the calls in process.
+The model is MobileNet in fp32 on ONNX Runtime.  One client sends a painted photograph of 224 x 224
+pixels as JPEG over one connection that stays open.  *In process* decodes, checks, transforms and
+predicts without a server.  *Model alone* is the part of this time that the prediction takes.
 """
 
 

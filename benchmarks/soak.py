@@ -49,7 +49,7 @@ INTRODUCTION = """
 The server has the lean profile with default settings and the packaged MobileNet in int8.  Clients
 send a photograph of 512 x 512 pixels as JPEG.  The capacity is the throughput of eight clients in
 a closed loop.  The soak sends 80 % of the capacity in an open loop, that is, whether or not
-earlier requests have been answered; the intervals between requests vary by half.
+earlier requests have been answered.  The intervals between requests vary at random by up to half.
 """
 
 
@@ -74,7 +74,10 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
         server.port, request, concurrency=CAPACITY_CLIENTS, seconds=1 if short else CAPACITY_S
     )
     rate = SHARE * loaded.per_s
-    page.text(f"Capacity: {loaded.per_s:.0f} photographs/s; offered {rate:.0f}/s.")
+    page.text(
+        f"The capacity is {loaded.per_s:.0f} photographs/s, so the soak sends {rate:.0f} "
+        "requests/s."
+    )
 
     seconds = minutes * 60
     memory, steady = watched(
@@ -123,8 +126,9 @@ def check_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seco
     latencies_ms = 1e3 * np.array(steady.latencies_s)
     p50, p99 = np.percentile(latencies_ms, (50, 99))
     page.text(
-        f"Soak of {seconds / 60:g} minutes: {len(steady.answers)} requests, p50 {p50:.1f} ms, "
-        f"p99 {p99:.1f} ms, slowest {latencies_ms.max():.0f} ms."
+        f"During the soak of {seconds / 60:g} minutes, {len(steady.answers)} requests were sent.  "
+        f"The p50 of their latency is {p50:.1f} ms, the p99 is {p99:.1f} ms, and the slowest "
+        f"answer took {latencies_ms.max():.0f} ms."
     )
     page.targets += [
         Target(
@@ -153,10 +157,11 @@ def check_overload(page: Page, overload: Load, offered: float) -> None:
     other = len(overload.answers) - len(served) - len(refused)
     refused_ms = 1e3 * np.median([one.latency_s for one in refused] or [0])
     page.text(
-        f"Overload: {offered:.0f} requests/s due, {len(overload.answers) / overload.seconds:.0f}"
-        f"/s sent; {len(served) / overload.seconds:.0f}/s answered with 200 (p50 "
-        f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms), {len(refused)} refused with 503 "
-        f"in {refused_ms:.1f} ms (median)."
+        f"For the overload, {offered:.0f} requests/s were due, and "
+        f"{len(overload.answers) / overload.seconds:.0f}/s were sent.  The server answered "
+        f"{len(served) / overload.seconds:.0f}/s with 200 (p50 "
+        f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms).  It refused {len(refused)} "
+        f"requests with 503, each in {refused_ms:.1f} ms (median)."
     )
     page.targets.append(
         Target(

@@ -171,13 +171,14 @@ class Page:
         facts = collect_host_facts()
         versions = ", ".join(f"{name} {value}" for name, value in facts["packages"].items())
         rounds = self.options.budget.rounds
-        noun = "round" if rounds == 1 else "rounds"
-        busy = f"{self._busy_before:.0f} % before and {measure_cpu_busy_percent():.0f} % after"
+        noun = "one round" if rounds == 1 else f"{rounds} interleaved rounds"
+        before, after = self._busy_before, measure_cpu_busy_percent()
         return (
             f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores of "
-            f"{facts['cpu_model']}, {platform.system()} {platform.release().split('-')[0]}, Python "
-            f"{facts['python']}; {versions}.  {rounds} interleaved {noun}; "
-            f"95 % intervals in brackets; the machine was busy {busy}.  {NOTICE}"
+            f"{facts['cpu_model']}, with {platform.system()} {platform.release().split('-')[0]}, "
+            f"Python {facts['python']}, {versions}.  The benchmark ran in {noun}.  Brackets give "
+            f"95 % intervals.  The processor was {before:.0f} % busy before the benchmark and "
+            f"{after:.0f} % busy after it.  {NOTICE}"
         )
 
 
