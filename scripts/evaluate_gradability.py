@@ -69,48 +69,52 @@ HEAD = """\
 
 # Spoilt photographs
 
-What does the packaged grader (int8) do with a photograph that a camera or an eye has spoilt? The
-limits of gradability were chosen on darkness, overexposure, Gaussian blur, noise and half an eye.
-Here, {n} photographs from {sessions} sessions of IDRiD's test part are spoilt in eight other ways,
-each in four strengths. {referred} of the {n} photographs are referred before they are spoilt.
-Brackets give 95 % intervals, which take the photographs of a session as one group.
+How does the packaged grader (int8) treat a photograph with a flaw, for example a blurred one? Its
+limits of gradability were chosen on photographs that are dark, overexposed, blurred or noisy, or
+that show only half of an eye. For this page, {n} photographs from {sessions} sessions of IDRiD's
+test part were spoilt in eight other ways, each in four strengths. The grader refers {referred} of
+the {n} original photographs. Brackets give 95 % intervals, which treat the photographs of a session
+as one group.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
 - *Flagged*: the photograph is graded, and the answer says that it is unlike the photographs that
   the grader was trained on.
-- *Decision changed*: the photograph is graded, and the flaw turns a referral into no referral or
-  the reverse. The decision is the high-sensitivity point at grade >= 2.
-- *Lost unnoticed*: the photograph was referred before it was spoilt. Afterwards it is neither
-  referred nor refused nor flagged. The share is of all photographs that were referred before.
+- *Decision changed*: the photograph is graded, and the decision whether to refer the eye differs
+  from the decision on the original photograph. The decision is made at the grader's
+  high-sensitivity point for grade >= 2.
+- *Lost unnoticed*: the original photograph is referred, but the spoilt photograph is neither
+  referred nor refused nor flagged. The table gives the share among the photographs whose original
+  is referred.
 
 For research use. Not a medical device.
 """
 SUMMARY = """
-Of all spoilt photographs, {noticed} are refused or flagged. In {hidden}, the decision is changed
-and nothing says so. The flaw that does this most often is "{worst}": {share:.2f} of the
-photographs.
+Of all spoilt photographs, a share of {noticed} is refused or flagged. In a share of {hidden}, the
+decision changes although the photograph is neither refused nor flagged. The worst flaw in this
+respect is "{worst}", with a share of {share:.2f}.
 """
 SCORE = """
 ## A learnt score beside the limits
 
-The score is a logistic regression on the measurements that the limits use. It says how probably
-the flaw has changed the decision. It is fitted on photographs of IDRiD's training part, and the
-score of each flaw on the other seven flaws alone.
+Could a learnt score choose better than the limits which photographs to refuse? The score is a
+logistic regression on the same measurements of a photograph that the limits use. It estimates the
+probability that a flaw has changed the decision. The regression was fitted on photographs of
+IDRiD's training part. For each flaw, it was fitted on the other seven flaws only.
 
-The limits grade {coverage:.0%} of the spoilt photographs, and the flaw has changed the decision in
-{by_limits:.3f} of them. If the score keeps as many, the flaw has changed the decision in
-{by_score:.3f} of them: a difference of {change:+.3f} ({low:+.3f} to {high:+.3f}). {verdict}
+The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed decisions is
+{by_limits:.3f}. If the score accepts the same number of photographs, the share of changed decisions is
+{by_score:.3f}. The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}). {verdict}
 """
-WORSE = "The score is worse than the limits, and is not used."
+WORSE = "The score is worse than the limits, so the grader does not use it."
 BETTER = "The score is better than the limits at equal coverage."
-NO_BETTER = "It is not shown that the score is better than the limits, and it is not used."
+NO_BETTER = "The score was not shown to be better than the limits, so the grader does not use it."
 LIMITS = """
 ## Limits
 
-- The flaws are computed. A real cataract, eyelid or reflection looks different, and comes with
-  others.
-- A decision that does not change may still be wrong: it is compared with the decision on the
-  unspoilt photograph, not with the label.
+- The flaws were made by a program. A real cataract, eyelid or reflection looks different, and often
+  comes with other flaws.
+- A decision that does not change may still be wrong, because it is compared with the decision on
+  the original photograph, not with the label.
 - All photographs come from one camera of one clinic.
 """
 

@@ -28,8 +28,8 @@ HEAD = """\
 # From this machine to AWS
 
 `drdeploy recommend` and `drdeploy report` estimate latencies on AWS from rows that were measured on
-your machine, and give both figures. `--as-measured` keeps the latencies as they were measured. Rows
-that were measured on AWS are never changed.
+your machine. They show the estimated latency and the measured latency. With `--as-measured`, no
+latency is estimated. Rows that were measured on AWS are never changed.
 
 ```sh
 drdeploy recommend results/decision --requests 5000 --p95 2                 # as expected on AWS
@@ -40,12 +40,15 @@ drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as
 - A cold start takes the placement + the pull (seconds per compressed GB x `--image-gb`) + the start
   with the first prediction x a CPU ratio.
 
-The model is fitted to the rows that the 2023 study measured on SageMaker, paired with rows of the
-study's own stack (image `reduced`, profile `classic`) on one machine, and to nothing else.
+The model is fitted only to the rows that the 2023 study measured on SageMaker. Each series of them
+is paired with rows that were measured on one local machine with the study's own software (image
+`reduced`, profile `classic`).
 
-The CPU ratios hold for the machine that measured that stack. Measure it on yours, on photographs of
-224 x 224 pixels, and name the results. If you have measured the same configurations in your own
-account, name these results too: from three series of a kind on, they replace the study's.
+The CPU ratios are valid only for this local machine. For your machine, measure the study's software
+there, with photographs of 224 x 224 pixels, and pass the results (`--stack`). If you have measured
+the same configurations in your own AWS account, pass these results too (`--account`). If they have
+at least three series of a kind, for example of cold starts, they replace the study's series of this
+kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -53,23 +56,30 @@ drdeploy recommend results/decision --requests 5000 --stack results/stack --acco
 ```
 """
 
+RESAMPLED = (
+    "The intervals come from a bootstrap that resamples the series and the rows of each series."
+)
+LEFT_OUT = (
+    "For each series, the model is fitted to all other series, and then estimates the latency of "
+    "this series from its local rows."
+)
 INTERVALS = (
     "The interval of an expected latency accounts for these errors, and for the uncertainty of "
     "the coefficients."
 )
 BUSY = (
-    "The packaged local rows were measured while other programs kept both cores busy; from "
-    "the second of 14 trials on, the containers had priority. A cold start took about twice as "
-    "long as on the quiet machine of "
+    "The local rows in the package were measured while other programs kept both cores busy. In 13 "
+    "of the 14 trials, the containers had priority over these programs. A cold start took about "
+    "twice as long as on the quiet machine of "
     "[the benchmark](benchmarks/cold_start.md), so the CPU ratio of cold starts may be too low."
 )
 TWO_CORES = (
-    "The largest errors are those of VGG19 on instances. VGG19 uses all four vCPU of an xlarge, "
-    "MobileNet does not, and a machine of two cores cannot show the difference. Local rows from a "
-    "quiet machine of four cores, or three series of your own networks on AWS, would close the "
-    "gap. The model does not account for the number of vCPU: times at one and at two threads would "
-    "have to be measured for every network on a quiet machine, and nothing here could test what "
-    "they say about four."
+    "The errors are largest for VGG19 on instances. VGG19 makes use of all four vCPUs of an xlarge "
+    "instance and MobileNet does not, but a local machine with two cores cannot show this "
+    "difference. Local rows from a quiet machine with four cores, or three series of your own "
+    "networks on AWS, would make the estimates better. The model does not account for the number "
+    "of vCPUs. For this, each network would have to be measured with one and with two threads on a "
+    "quiet machine, and there are no rows to test an estimate for four."
 )
 
 
@@ -94,7 +104,7 @@ def write_page(model: TransferModel) -> str:
         HEAD,
         "## The coefficients",
         "",
-        "The intervals come from a bootstrap of the series and of their rows.",
+        RESAMPLED,
         "",
         "| coefficient | value | 95 % interval | measured | source |",
         "|---|---|---|---|---|",
@@ -106,7 +116,7 @@ def write_page(model: TransferModel) -> str:
         "",
         "## The error on each of the study's twenty series",
         "",
-        "Each series is left out of the fit, and then estimated from its local rows.",
+        LEFT_OUT,
         "",
         *(_describe_target(model, start) for start in TARGETS),
         "",
