@@ -101,9 +101,9 @@ logistic regression on the same measurements of a photograph that the limits use
 probability that a flaw has changed the decision. The regression was fitted on photographs of
 IDRiD's training part. For each flaw, it was fitted on the other seven flaws only.
 
-The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed decisions is
-{by_limits:.3f}. If the score accepts the same number of photographs, the share of changed decisions is
-{by_score:.3f}. The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}). {verdict}
+The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed
+decisions is {by_limits:.3f}. If the score accepts the same number of photographs, the share of
+changed decisions is {by_score:.3f}. The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}). {verdict}
 """
 WORSE = "The score is worse than the limits, so the grader does not use it."
 BETTER = "The score is better than the limits at equal coverage."
