@@ -103,7 +103,8 @@ IDRiD's training part. For each flaw, it was fitted on the other seven flaws onl
 
 The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed
 decisions is {by_limits:.3f}. If the score accepts the same number of photographs, the share of
-changed decisions is {by_score:.3f}. The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}). {verdict}
+changed decisions is {by_score:.3f}. The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}).
+{verdict}
 """
 WORSE = "The score is worse than the limits, so the grader does not use it."
 BETTER = "The score is better than the limits at equal coverage."
