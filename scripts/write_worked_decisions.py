@@ -86,17 +86,18 @@ HEAD = """\
 
 # Worked decisions
 
-A clinic, a city, a country, a hospital that requires a VPC, and an archive use `drdeploy recommend`
-to decide how to host a grader. The first five decisions use the rows that the 2023 study published
-(SageMaker, us-east-1), and the last five use this project's own rows. Latencies are taken from the
-rows as they were measured. Each decision meets the requirements at the lowest cost, at the dated
-prices that `drdeploy prices show` prints. Options whose costs differ by at most 5 %, or by at most
-1 USD a month if that is more, count as equally expensive. Of these options, the simplest to run
-wins; if several are equally simple, the fastest wins. A policy that exists only in the simulation
-is shown as research and never wins. Inference components, for which Terraform's AWS provider has no
-resource, never win either. The assumptions are listed at the end of the page. The cost per avoided
-cold start is negative if the avoided cold starts would have cost more than the policy costs.
-Results are for research use; `drdeploy` is not a medical device.
+This page shows how `drdeploy recommend` decides in five cases: a clinic, a city, a country, a
+hospital that requires a VPC, and an archive. The first five decisions use the rows that the 2023
+study published (SageMaker, us-east-1), and the last five use this project's own rows. All latencies
+are used as they were measured. Each decision meets the requirements at the lowest cost, at the
+dated prices that `drdeploy prices show` prints. Options whose costs differ by at most 5 %, or by at
+most 1 USD a month, count as equally expensive. Of these options, the simplest to run wins; if
+several are equally simple, the fastest wins. A policy against cold starts that exists only in the
+simulation is shown as research and never wins. Inference components never win either, because
+Terraform's AWS provider has no resource for them. The assumptions are listed at the end of the
+page. In the tables, the cost per avoided cold start is negative if the avoided cold starts would
+have cost more than the policy costs. Results are for research use; `drdeploy` is not a medical
+device.
 
 The following command makes the first decision:
 
@@ -104,7 +105,7 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-The decisions of the hospital and of the archive have constraints, which are given as options:
+The hospital requires a VPC and the archive may wait for its results; the following options say so:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
@@ -113,9 +114,9 @@ drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
 """
 
 OF_STUDY = (
-    "The study measured two models on TensorFlow behind NGINX and Gunicorn. Each memory size has "
-    "25 warm and 10 cold rows. The study printed no sensitivity, so no sensitivity is required "
-    "here."
+    "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each memory size, "
+    "there are 25 warm and 10 cold rows. The study published no sensitivity, so these decisions "
+    "require none."
 )
 OUR_SENSITIVITY = 0.9
 KEPT_BESIDES = ("vcpu", "model_setup_s", "payload_bytes", "run_id")
@@ -224,8 +225,8 @@ def about(measurements: Measurements) -> str:
         f"{facts.get('cpu_model', 'an unknown processor')}. Local rows include no network, no "
         "image pull and no placement time of AWS. Rely on the order of the options and on the "
         "ratios, not on the seconds. The server profile is lean. MobileNet is the packaged "
-        "grader, and VGG19 has random weights. Each option must also show a sensitivity of 90 % "
-        "at grade >= 2. The instance is ml.c5.large."
+        "grader, and VGG19 has random weights. In these decisions, each option must also have a "
+        "sensitivity of 90 % at grade >= 2. The instance is ml.c5.large."
     )
 
 
@@ -313,18 +314,21 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nNow assume three things. Provisioned concurrency of a memory size without a public "
-        "price costs as much as the proportions of Lambda's prices suggest ([an assumed price "
-        "sheet](../examples/assumed-provisioned-prices.toml)). An hour of an asynchronous endpoint "
-        "or of batch transform costs as much as an hour of a real-time endpoint ([another assumed "
-        "price sheet](../examples/assumed-asynchronous-and-batch-prices.toml)). An instance "
-        "handles four requests at once. Then the decision is:\n"
+        "\nNow make three assumptions. First, the unknown prices of provisioned concurrency are in "
+        "the same proportions as the prices of Lambda ([an assumed price "
+        "sheet](../examples/assumed-provisioned-prices.toml)). Second, an hour of an asynchronous "
+        "endpoint or of batch transform costs as much as an hour of a real-time endpoint ([another "
+        "assumed price sheet](../examples/assumed-asynchronous-and-batch-prices.toml)). Third, an "
+        "instance handles four requests at once. Then the decision is:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name
     if winner:
-        kept = "would still win" if same else "would win"
-        yield f"- {winner.name} {kept}, at {wording.format_usd(winner.usd_per_month)} a month."
+        kept = "still wins" if same else "wins"
+        yield (
+            f"- Under these assumptions, {winner.name} {kept}, at "
+            f"{wording.format_usd(winner.usd_per_month)} a month."
+        )
     if winner and not same:
         yield from _variables(winner)
     provisioned = [
