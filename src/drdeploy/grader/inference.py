@@ -202,7 +202,7 @@ class InferenceService:
 
         Raises:
             RequestRefused: An image cannot be used; the message says which image.
-            PredictionFailed: The model's answer is not a prediction.
+            PredictionFailed: The model's output is not a valid prediction.
         """
         return self.infer_opened(self.open_images(images))
 
@@ -219,7 +219,7 @@ class InferenceService:
 
         Raises:
             RequestRefused: An image cannot be used; the message says which image.
-            PredictionFailed: The model's answer is not a prediction.
+            PredictionFailed: The model's output is not a valid prediction.
         """
         return _apply_to_each_image(self._infer_opened_image, images)
 

@@ -51,9 +51,9 @@ def run_study(
         outcome = run_study("quick", "results/quick")
         outcome.finished, outcome.problems
 
-    Each answer is written to disk as a row before the next request is sent.  The same call,
-    repeated, measures only the rows that are missing or do not count.  To run a study on AWS, use
-    ``drdeploy study run --target aws``, which shows the cost and asks for approval.
+    Each answer is written to disk as a row before the next request is sent. Repeat the same call to
+    measure only the rows that are missing or do not count. To run a study on AWS, use ``drdeploy
+    study run --target aws``, which shows the cost and asks for approval.
 
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
@@ -154,13 +154,13 @@ def recommend(
         measurements: Measurements from :func:`load_measurements`, or the path of a results folder.
         traffic: A :class:`~drdeploy.Traffic`, or the number of photographs that a clinic takes in
             a month.
-        requirements: What an option must meet.  If None, the cheapest option wins.
+        requirements: What an option must meet. Without requirements, the cheapest option wins.
         assumptions: Values that no measurement gives, for example the time after which an idle
             container is removed.
         prices: A price sheet, or its TOML file; the packaged one if None.
         seed: Seed of the arrivals, the simulation and the bootstrap.
         allow_mixed: Accept rows that were measured on different platforms or machines.
-        as_measured: Use latencies of this machine as they were measured.  Otherwise the latencies
+        as_measured: Use latencies of this machine as they were measured. By default, the latencies
             that are expected on AWS are used.
 
     Raises:
@@ -216,7 +216,7 @@ class LoggedProgress:
         log.debug("%s: %s in %.3f s", trial.id, measurement.outcome, measurement.total_latency_s)
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Log that a trial has ended, and why if it is unfinished."""
+        """Log that a trial has ended, and the reason if it is unfinished."""
         if error is None:
             log.info("%s: measured", trial.id)
         else:

@@ -24,7 +24,7 @@ class ModelArtifact:
         manifest: The description of the model and of its use.
         digest: SHA-256 of ``manifest.json``, which lists the SHA-256 of every file. Without a
             manifest, the digest is the SHA-256 of ``saved_model.pb``.
-        unused: Paths of other files that came with the model and that nothing reads.
+        unused: Paths of other files that came with the model and are not used.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], t
 
     Returns:
         The path of ``saved_model.pb``, the paths of all files of that SavedModel, and the paths of
-        the other files, which nothing reads.
+        the other files, which are not used.
 
     Raises:
         ManifestError: There is no SavedModel, there are several, or the artifact contains code.

@@ -1,8 +1,8 @@
 """Extract or read an archive from an untrusted source.
 
-An archive may come from a stranger's bucket, and the server loads the files of the archive. Every
-file is hashed while it is read, and the hash is compared with the manifest. The target folder
-appears only when all files match the manifest.
+An archive may come from somebody else's bucket, and a server loads its files. Every file is hashed
+while it is read, and the hash is compared with the manifest. The target folder appears only when
+all files match the manifest.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def extract_archive(
         UnsafeArchive: The archive would write outside its folder, holds links, or is too large.
         TruncatedArchive: The archive ends too early.
         ManifestError: The manifest is wrong, or does not list exactly the files of the archive.
-        DigestMismatch: A file is not the one that the manifest names.
+        DigestMismatch: A file's content differs from the digest in the manifest.
         ArtifactError: The folder is not empty, or cannot be written.
     """
     with fill_new_folder(folder) as part:
@@ -114,7 +114,7 @@ class ArchiveContents:
         manifest: Its manifest; for a SavedModel without one, the manifest of the 2023 study.
         digest: The same digest as in :class:`drdeploy.grader.artifacts.ModelArtifact`.
         root: The folder that contains all files, as ``NAME/``; empty if there is none.
-        unused: Paths of the files that nothing reads.
+        unused: Paths of the files that are not used.
     """
 
     manifest: ModelManifest

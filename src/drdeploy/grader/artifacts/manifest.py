@@ -201,8 +201,8 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             nothing.
         precision: Number format of the weights.
         classes: Class names in output order. A model whose classes are the five ICDR grades is a
-            grader of diabetic retinopathy. The list is empty if the names are unknown; the outputs
-            are then called ``class_0``, ``class_1`` and so on.
+            grader of diabetic retinopathy. ``classes`` is empty if the class names are unknown; the
+            outputs are then called ``class_0``, ``class_1`` and so on.
         output: Whether the model's outputs are probabilities or logits.
         output_name: The name of the output with the predictions, if the model has several outputs.
         input_layout: Order of the axes of the model's input (n: images, c: channels, h: height,

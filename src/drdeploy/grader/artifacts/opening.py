@@ -34,7 +34,7 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
     Raises:
         ManifestError: The manifest is wrong, a file that it names is missing, or the manifest
             does not name a file of the model.
-        DigestMismatch: A file is not the one that the manifest names.
+        DigestMismatch: A file's content differs from the digest in the manifest.
         ArtifactError: The file or folder does not exist or cannot be read, or the archive cannot
             be trusted.
     """

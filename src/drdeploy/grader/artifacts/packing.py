@@ -35,7 +35,7 @@ ENTRIES: dict[ModelFormat, str] = {"saved_model": "saved_model", "onnx": "model.
 def pack_archive(model_path: Path, archive: Path, description: ModelDescription) -> ModelManifest:
     """Write an archive with a manifest; the same arguments give the same bytes.
 
-    The model is not loaded. To test first whether it can grade a photograph, call
+    The model is not loaded. To test first whether the model can grade a photograph, call
     :func:`drdeploy.grader.importing.pack_model`.
 
     Args:

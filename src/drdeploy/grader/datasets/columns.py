@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str) -> str:
-    """Return the name of a column as the table writes it.
+    """Return the name of a column as it is written in the table.
 
     Args:
         wanted: The name, which may differ from the table's in capital letters and spaces.
@@ -59,7 +59,7 @@ def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArra
 
 
 def group_by_patient_column(dataset: Dataset, column: str, names: PhotographNames) -> Dataset:
-    """Return the data set with the patients in a column as its groups.
+    """Return the data set, grouped by the patients in a column.
 
     Raises:
         InvalidInput: No table of the data set has the column, or a photograph has no patient.

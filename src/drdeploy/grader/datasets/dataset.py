@@ -92,8 +92,8 @@ class Dataset:
         layout: Name of the folder's layout.
         photographs: The photographs that are used.
         set_aside: The photographs that are not used.
-        notes: Sentences about what else was not read, for example a table without labels, or
-            photographs that no table names.
+        notes: Sentences about anything else that was not read, for example a table without labels,
+            or photographs that no table names.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
             say; empty if no groups are known.
     """

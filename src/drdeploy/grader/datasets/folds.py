@@ -67,8 +67,8 @@ def split_once_by_group(dataset: Dataset, validation_share: float = 0.2, seed: i
 
     Args:
         dataset: The data set to split.
-        validation_share: Share of the photographs for validation. The result may only come close to
-            this share, because groups are never split.
+        validation_share: Share of the photographs for validation. The resulting share may differ a
+            little, because groups are never split.
         seed: Another seed gives another split.
 
     Raises:

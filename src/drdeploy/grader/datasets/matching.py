@@ -49,10 +49,10 @@ class _Match:
 class PhotographIndex:
     """Finds the photographs of a folder by the names in a table.
 
-    If a name in the table is not the path of a file, the name also matches a photograph below the
-    folder whose file name differs only in the suffix or in capital letters. If both the name in the
-    table and the path of the photograph contain folders, the folders must match, from the last one
-    upwards, as far as both go.
+    If a name in the table is not the path of a file, it matches a photograph of the same file name
+    anywhere in the folder. Suffix and capital letters may differ. If both the name in the table and
+    the path of the photograph contain folders, the folders must match, from the last one upwards,
+    as far as both go.
 
     Attributes:
         folder: The folder that the names are relative to.

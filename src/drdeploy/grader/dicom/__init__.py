@@ -1,4 +1,4 @@
-"""Read the photographs in DICOM files that strangers send.
+"""Read the photographs in DICOM files, which may be damaged or hostile.
 
 Each step has its own file:
 

@@ -294,7 +294,7 @@ def _mask_stored_bits(stored: NDArray[np.generic], pixels: PixelFormat) -> NDArr
 
 
 def _decode_run_lengths(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
-    """Decode RLE (PS3.5, annex G): one segment for each byte of a sample, the highest first.
+    """Decode RLE (PS3.5, annex G): one segment for each byte of a sample, the highest byte first.
 
     Pillow's decoder of PackBits stops at the size of the picture, whatever the segment holds.
     """
@@ -328,7 +328,8 @@ def _decode_in_own_process(
 ) -> NDArray[np.generic]:
     """Decode a JPEG of more than 8 bits with GDCM.
 
-    The process gets a file with the pixels alone, so that no patient's name is written anywhere.
+    The process gets a file that contains only the pixels, so that no patient's name is written
+    anywhere.
     """
     with temporary_folder("drdeploy-dicom-") as folder:
         source, target = folder / "frame.dcm", folder / "samples"

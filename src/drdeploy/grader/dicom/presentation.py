@@ -95,7 +95,7 @@ def _look_up_palette(samples: NDArray[np.generic], dataset: pydicom.Dataset) -> 
 def _make_rgb_of_greys(
     samples: NDArray[np.generic], dataset: pydicom.Dataset, pixels: PixelFormat
 ) -> NDArray[np.uint8]:
-    """Apply the modality's rescale, then the window or table of interest (PS3.4, N.2)."""
+    """Apply the modality rescale, then the window or table for display (PS3.4, N.2)."""
     stored = samples
     if pixels.is_signed:
         unused = 8 * samples.dtype.itemsize - pixels.bits_stored
@@ -151,7 +151,7 @@ def _find_grey_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 class ColourProfile:
-    """The conversion from a file's colours to sRGB, which models were trained with.
+    """The conversion from a file's colours to sRGB, with which models were trained.
 
     Attributes:
         note: A sentence for the reader of the result if a profile cannot be used; usually empty.

@@ -60,8 +60,8 @@ def evaluate(
         split: The name of a split, or ``all``; None takes ``test`` if there is such a split, and
             otherwise ``all``.
         new_sessions: Leave out photographs whose capture session is also in another split.
-        by: ``patient`` also evaluates each patient's worst eye. The name of a column in the table
-            of labels, such as ``camera``, also evaluates the photographs of each value.
+        by: ``patient`` also evaluates each patient's worst eye. A column of the table of labels,
+            such as ``camera``, adds an evaluation for each of its values.
         patient: The column with the patients, if its name is not recognised.
         second_label: The column with a second reader's grades, to measure how well two readers
             agree.

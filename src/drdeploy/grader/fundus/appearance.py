@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.photograph import DecodedPhotograph
 
 RIM_SHARE, DETAIL_RIM_SHARE = 0.9, 0.85
-"""Share of the radius on which colour and detail are measured."""
+"""Shares of the radius within which colour and detail are measured."""
 CORE_SHARE, RING_SHARE = 0.4, 0.65
 """Shares of the radius for vignetting, which compares the light outside the second share with the
 light inside the first."""
@@ -39,7 +39,7 @@ SMALLEST = 1e-4
 
 
 def measure_appearance(photograph: DecodedPhotograph) -> NDArray[np.float64]:
-    """Return a photograph's measurements in the order of :data:`MEASUREMENTS` (6 ms of CPU)."""
+    """Return a photograph's measurements in the order of :data:`MEASUREMENTS`."""
     copies = photograph.eye_copies
     return np.array([*_measure_colour(copies.colour), *_measure_detail(copies)])
 
@@ -47,7 +47,7 @@ def measure_appearance(photograph: DecodedPhotograph) -> NDArray[np.float64]:
 def measure_distance_from_training(
     photograph: DecodedPhotograph, familiarity: Familiarity
 ) -> float:
-    """Return a photograph's distance from the training photographs, to compare with the limit."""
+    """Return a photograph's distance from the training photographs."""
     return compute_distance_of_measurements(measure_appearance(photograph), familiarity)
 
 

@@ -38,7 +38,8 @@ def make_model_input(
         transform: The transform that the model was trained with.
         data: Content of the file.
         limits: How large the photograph may be.
-        eye_px: Least diameter of the eye that a gradability check needs; 0 without a check.
+        eye_px: The smallest diameter of the eye with which gradability can be checked; 0 without a
+            check.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.

@@ -40,7 +40,7 @@ class EyeCopies:
 
     @classmethod
     def from_picture(cls, image: NDArray[np.uint8], view: FieldOfView) -> EyeCopies:
-        """Cut out the box around the whole eye, fill it with black beyond the frame, and scale."""
+        """Cut out the box around the whole eye, black beyond the frame, and resize it."""
         left = round((view.left + view.right - view.eye_width_px) / 2)
         top = round((view.top + view.bottom - view.eye_height_px) / 2)
         width, height = max(1, round(view.eye_width_px)), max(1, round(view.eye_height_px))

@@ -34,7 +34,7 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     From each measurement of :data:`MEASUREMENTS`, the mean over the training photographs is
     subtracted. The matrix ``directions`` turns these differences into uncorrelated numbers with a
-    spread of 1. The distance of a photograph is the root mean square of the numbers.
+    spread of 1. The distance of a photograph is the root mean square of these uncorrelated numbers.
 
     Attributes:
         measurements: Names of the measurements, in order.

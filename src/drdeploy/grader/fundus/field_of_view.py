@@ -9,9 +9,9 @@ The disc is found on a small copy.  The share of lit pixels in each column and e
 profile. The eye ends where the profile falls below a tenth of its maximum.  The end of the eye is
 interpolated between two pixels, so that the result hardly depends on the resolution of decoding.
 
-Some collections squash every photograph to the same frame, and the disc becomes an ellipse.  An
+Some collections squash every photograph to the same frame, and the disc becomes an ellipse. An
 ellipse is fitted to the outline of the lit part; the edges of the box are left out, because the
-frame may cut the disc there.  If the ellipse is clearly no circle, the squash is undone when the
+frame may cut the disc there. If the ellipse is clearly not a circle, the squash is undone when the
 eye is cut out.
 """
 

@@ -43,7 +43,7 @@ RIM_SHARE = 0.9
 CORNER_SHARE = 1.08
 """Share of the radius beyond which a pixel belongs to the corners, which are dark around a disc."""
 LIT_SHARE = 0.25
-"""A pixel is in the dark if it has less than this share of the mean brightness."""
+"""A pixel counts as dark if it has less than this share of the mean brightness."""
 CLIPPED_LEVEL = 240.0
 """Level of green from which a pixel is overexposed.  Green shows vessels and lesions; red is
 overexposed in many good photographs."""

@@ -60,7 +60,8 @@ def decode_photograph(
     Args:
         header: Header of the file, checked against the limits.
         transform: How the photograph will become the model's input.
-        eye_px: Least diameter of the eye that the gradability check needs; 0 without a check.
+        eye_px: The smallest diameter of the eye with which gradability can be checked; 0 without a
+            check.
 
     Raises:
         RequestRefused: The file cannot be decoded.

@@ -54,7 +54,7 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     @property
     def least_eye_px(self) -> int:
-        """The least diameter that the eye must have after decoding at a reduced scale."""
+        """The smallest diameter that the eye may have after decoding at a reduced scale."""
         return ceil(OVERSAMPLING * max(self.height_px, self.width_px))
 
 

@@ -17,9 +17,9 @@ def adjust_probabilities(
 ) -> NDArray[np.float64]:
     """Divide the logits by a temperature, and weight the grades.
 
-    The temperature corrects probabilities that are too extreme or too timid.  The weights correct
-    how frequent each grade is, because a clinic sees other shares of the grades than the
-    photographs on which the grader was trained.
+    The temperature corrects probabilities that are too extreme or too timid. The weights correct
+    how frequent each grade is, because the grades have other shares in a clinic than among the
+    training photographs.
 
     Args:
         probabilities: Shape ``(n, 5)``.

@@ -88,7 +88,7 @@ def pack_model(
 
 @contextmanager
 def _open_as_packable_model(model: Path, notes: list[str]) -> Iterator[Path]:
-    """Yield a SavedModel's folder or an ONNX file; a Keras file is converted temporarily."""
+    """Yield the SavedModel's folder or ONNX file to pack; a Keras file is converted first."""
     if model.is_dir():
         yield _find_saved_model_in_folder(model, notes)
         return

@@ -1,7 +1,7 @@
 """Load a model as a server would and predict with it, before it is packed.
 
 The trial finds facts that the model's file does not state: the size of the input, and which axis of
-the input is the channels.  The predictions show whether the model is a classifier.
+the input holds the channels. The predictions show whether the model is a classifier.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def find_architecture(name: str) -> Architecture:
     """Find a network by its name in upper or lower case.
 
     Raises:
-        InvalidInput: No network has the name.
+        InvalidInput: No network has this name.
     """
     try:
         return ARCHITECTURES[name.lower()]

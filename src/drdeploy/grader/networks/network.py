@@ -74,7 +74,7 @@ def run_network(network: Any, batch: NDArray[np.float32], *, training: bool = Fa
 
 
 def set_imagenet_normalization(network: Any) -> None:
-    """Normalize an EfficientNet's input by ImageNet's statistics, unless the weights have others.
+    """Normalize an EfficientNet's input with ImageNet's statistics, or with those of its weights.
 
     Keras builds EfficientNet's normalization layer in two ways. With ``weights="imagenet"``, the
     weights file holds the standard deviation in place of the variance. The layer divides by the

@@ -35,7 +35,7 @@ def estimate_calibration_gap_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate how much further the mean probability is from the share of diseased eyes.
+    """Estimate how much further from the share of diseased eyes the mean probability has moved.
 
     The distance between the mean predicted probability and the observed share is called
     calibration in the large (Van Calster et al., BMC Medicine 2019, 17:230).

@@ -1,8 +1,8 @@
 """Decide whether a quantized grader may replace its original.
 
 The verdict rests on tests of non-inferiority. A test of non-inferiority tests whether a measure of
-quality may have dropped by more than a margin. It does not test whether the graders differ, because
-a test with few photographs that finds no difference proves nothing. Ten measures are tested:
+quality may have dropped by more than a margin. A test of whether the graders differ would not do:
+with few photographs it finds no difference, which proves nothing. Ten measures are tested:
 sensitivity, specificity, AUROC and calibration at grade 2 and at grade 3, quadratic weighted kappa,
 and the Brier score. A model that finds every diseased eye because it flags all eyes fails on
 specificity.

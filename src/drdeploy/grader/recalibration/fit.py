@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 PRIOR_WEIGHT = 1.0
 """Weight of the squared logarithms of temperature and grade weights in the prior. With a weight of
-1, a factor of 2 is about as unlikely as a normal variable one standard deviation from its mean."""
+1, a temperature or grade weight of 2 is about as unlikely as a normal variable one standard
+deviation from its mean."""
 DIGITS = 4
 MOST_WEIGHT = 1000.0
 """Largest factor by which a weight may differ from 1; a larger factor would depend on single
@@ -124,7 +125,7 @@ def choose_operating_points_for_clinic(
 ) -> Clinical:
     """Choose operating points on adapted probabilities, and keep the original grade thresholds.
 
-    The rates of each point are measured on the photographs that the point is chosen on.
+    The rates of each point are measured on the photographs on which the point is chosen.
     """
     chosen = choose_operating_points(
         labels,

@@ -66,7 +66,7 @@ class CudaDriver:
 
 
 def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
-    """Read from the NVIDIA driver which CUDA and GPU it supports; None if there is no driver.
+    """Ask the NVIDIA driver for its version of CUDA and its GPUs; None if there is no driver.
 
     The functions are those of the CUDA driver API (sections "Version Management" and "Device
     Management" of NVIDIA's reference).

@@ -87,7 +87,7 @@ POSITIONS = {
 
 
 class LibraryRefused(Exception):
-    """ONNX Runtime returned an error, with the message of ONNX Runtime."""
+    """Raised with ONNX Runtime's message if a call returned an error."""
 
 
 class OnnxRuntimeLibrary:

@@ -49,7 +49,7 @@ _REMEDIES = {
     "its operators on the CPU",
     r"external data": "Pack the model again from the folder that holds its weights",
 }
-"""The remedy, by a pattern of ONNX Runtime's error message."""
+"""Remedies, each under a pattern that matches an error message of ONNX Runtime."""
 
 LIBRARY_PATH = find_onnxruntime_library()
 if LIBRARY_PATH is None:

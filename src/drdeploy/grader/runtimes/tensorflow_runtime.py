@@ -75,7 +75,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
 
 
 def _find_prediction_function(model: Any, artifact: ModelArtifact) -> Any:
-    """Return the function to call, a signature or the function that Keras exported."""
+    """Return the function to call: a signature, or the function that Keras exported."""
     signatures = dict(model.signatures)
     if SIGNATURE in signatures:
         return signatures[SIGNATURE]

@@ -125,7 +125,8 @@ def choose_operating_points(
             shape ``(n, 5)``.
         chosen_on: A description of the photographs.
         temperature: The temperature with which the probabilities were calibrated.
-        high_sensitivity: Least share of diseased photographs that the high-sensitivity point flags.
+        high_sensitivity: The smallest share of diseased photographs that the high-sensitivity point
+            may flag.
         groups: Capture sessions or patients, shape ``(n,)``.
         folds: Folds of the photographs, grouped by session or patient.
     """

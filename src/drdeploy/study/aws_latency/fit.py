@@ -1,8 +1,8 @@
 """Fit the coefficients of the transfer from this machine to AWS.
 
-Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel.  The
-placement and the CPU ratio of a cold start are fitted together, by least squares of relative errors
-with both at least zero, after the pull has been subtracted.
+Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel. For a
+cold start, the time of the pull is subtracted first. The time of the placement and the CPU ratio
+are then fitted together, by least squares of relative errors, with both at least zero.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ BASE_MB = 1024
 LARGEST_IMAGE_GB = 1.79827
 """The compressed size of the study's largest image (table 5.2, no optimisation)."""
 ENOUGH_OWN_SERIES = 3
-"""From this number of series on, rows of the user's account replace the study's."""
+"""The number of series in the user's account that is enough to use them instead of the study's."""
 
 
 def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -> dict[str, float]:
-    """Fit every coefficient except the pull, which is given.
+    """Fit every coefficient except the time of the pull, which is passed as an argument.
 
     Args:
-        summaries: The series, with at least one of warm serverless rows, of instances and of cold
+        summaries: At least one series each of warm serverless rows, of instances and of cold
             starts.
         pull_s_per_gb: The seconds to pull a compressed GB, from :func:`fit_pull_s_per_gb`.
     """
@@ -78,7 +78,7 @@ def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSumma
 
 
 def expect_median_s(one: SeriesSummary, values: Mapping[str, float]) -> float:
-    """Return the median latency on AWS that coefficients expect of a series."""
+    """Return the median latency on AWS that the given coefficients predict for a series."""
     series = one.series
     if series.start == "cold":
         placed_and_pulled_s = values[PLACEMENT] + values[PULL] * series.image_gb
@@ -92,7 +92,8 @@ def expect_median_s(one: SeriesSummary, values: Mapping[str, float]) -> float:
 def fit_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
     """Return the seconds to pull a compressed GB, from :func:`list_series_of_pull`.
 
-    The cold start with the largest image is printed; the rows of the smallest image are published.
+    For the largest image, the study printed only the mean cold start; for the smallest image, it
+    published all rows.
     """
     printed = _read_cold_starts_with_largest_image()
     slopes = [
@@ -103,7 +104,7 @@ def fit_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
 
 
 def list_series_of_pull(series: Sequence[PairedSeries]) -> list[PairedSeries]:
-    """Return the study's cold starts with the memory with which it measured larger images."""
+    """Return the study's cold starts at the memory size at which it measured larger images."""
     return [
         one
         for one in series
@@ -114,12 +115,12 @@ def list_series_of_pull(series: Sequence[PairedSeries]) -> list[PairedSeries]:
 def draw_series(
     resampled: Sequence[Sequence[SeriesSummary]], at: int, rng: np.random.Generator
 ) -> list[SeriesSummary]:
-    """Draw series with replacement, within each kind and source, of one resample of their rows.
+    """Draw series with replacement, separately for each kind and source, from one resample.
 
     Args:
-        resampled: The resamples of the rows of each series.
-        at: The number of the resample.
-        rng: The source of chance.
+        resampled: The summaries of each series, one for each resample of its rows.
+        at: The number of the resample to draw from.
+        rng: The random number generator.
     """
     groups: dict[tuple[str, ...], list[SeriesSummary]] = defaultdict(list)
     for one in resampled:

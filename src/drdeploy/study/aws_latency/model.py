@@ -139,7 +139,7 @@ def _leave_each_series_out(series: Sequence[PairedSeries]) -> Iterator[LeftOutSe
 def _draw_errors_of_left_out_series(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return random factors around 1 with the size of the model's errors; half are below 1."""
+    """Draw random factors as far from 1 as the model's errors, equally often above and below 1."""
     sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
     factors: NDArray[np.float64] = np.exp(
         rng.choice([-1.0, 1.0], RESAMPLES) * rng.choice(sizes, RESAMPLES)
@@ -164,7 +164,7 @@ def _describe_coefficient(
 
 
 def _describe_source_of_rows(name: str, series: Sequence[PairedSeries]) -> tuple[str, str]:
-    """Return when the rows of a coefficient were measured on AWS, and which rows they are."""
+    """Return the dates and the sources of the rows on AWS to which a coefficient was fitted."""
     if name == PULL:
         return STUDY_DATE, "rows and tables 5.2 and 6.5 of the 2023 study"
     fitted = [one.summarise() for one in series if _is_fitted_to(name, one)]

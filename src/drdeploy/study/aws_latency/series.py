@@ -1,8 +1,9 @@
 """Pair rows that were measured on AWS with rows of the same stack on this machine.
 
-The rows of the 2023 study are paired with the rows in the folder ``studies/study-stack-local``, or
-with rows of the user's machine: the study's networks on its server and in its smallest image.  Rows
-of the user's account are paired with local rows of the same model, precision, profile and size.
+The rows of the 2023 study are paired with local rows of the study's networks, on its server and in
+its smallest image. These local rows come from the folder ``studies/study-stack-local``, or from the
+user's machine. Rows of the user's account are paired with local rows of the same model, precision,
+profile and size.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 STACK_STUDY = "study-stack"
-"""The study that measures the 2023 study's stack on a machine."""
+"""The name of the study that measures the 2023 study's software on a local machine."""
 STACK_ROWS = path_of_shipped_file("studies/study-stack-local")
 STUDY_DATE = "2023"
 STUDY_IMAGE_GB = 0.51723
@@ -38,7 +39,7 @@ STUDY_SOURCE, ACCOUNT_SOURCE = "rows of the 2023 study", "rows of your own accou
 
 
 WARM, INSTANCE, COLD = KINDS = ("warm serverless", "instance", "cold")
-"""The kinds of series, each of which has coefficients of its own."""
+"""The kinds of series; each kind has its own coefficients."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class PairedSeries:
         memory_mb: Memory of a serverless endpoint; 0 for an instance.
         instance_type: Instance type on AWS; empty for a serverless endpoint.
         start: ``warm`` or ``cold``.
-        here_s: The times in the container on this machine, with its start if it is cold.
+        here_s: The times in the container on this machine; for a cold start, including the start of
+            the container.
         aws_container_s: The times in the container on AWS; for a cold start, not used.
         aws_total_s: The latencies on AWS.
         image_gb: The compressed size of the image.
@@ -89,7 +91,7 @@ class PairedSeries:
         )[0]
 
     def summarise_resamples(self, rng: np.random.Generator, count: int) -> list[SeriesSummary]:
-        """Return the same values for resamples of the rows, here and on AWS."""
+        """Return the same values for bootstrap resamples of the local rows and the AWS rows."""
         aws = rng.integers(0, self.aws_total_s.size, (count, self.aws_total_s.size))
         here = rng.integers(0, self.here_s.size, (count, self.here_s.size))
         return _summarise_rows(
@@ -120,7 +122,7 @@ class SeriesSummary:
 def _summarise_rows(
     series: PairedSeries, here: Floats, container: Floats, total: Floats
 ) -> list[SeriesSummary]:
-    """Summarise samples of rows, one sample in each row of the arrays."""
+    """Summarise several samples of measurements; each row of the arrays is one sample."""
     here_s = np.median(here, axis=1)
     columns = (
         here_s,
@@ -133,7 +135,7 @@ def _summarise_rows(
 
 
 def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSeries, ...]:
-    """Return the study's twenty series, each with local rows of the study's own stack.
+    """Return the study's twenty series, each paired with local rows of the study's software.
 
     Args:
         stack: Local rows of the study ``study-stack``; None for the packaged rows.
@@ -174,8 +176,8 @@ def pair_series_of_account(
         image_gb: The compressed size of the image.
 
     Raises:
-        AnalysisError: The rows of the account were not measured on AWS, or no configuration is
-            the same here and there.
+        AnalysisError: The rows of the account were not measured on AWS, or no configuration was
+            measured both on AWS and on this machine.
     """
     if set(account.frame["platform"]) != {"aws"}:
         raise AnalysisError(

@@ -93,7 +93,7 @@ class Trial:
 
     @property
     def photographs_per_measurement(self) -> int:
-        """The photographs that one measurement sends: one, or all of a job."""
+        """The number of photographs in one measurement: one, or all photographs of a job."""
         return self.scenario.photographs if isinstance(self.scenario, Batch) else 1
 
     @property
@@ -112,7 +112,7 @@ class Trial:
 
     @property
     def expected_duration_s(self) -> float:
-        """The scenario's expected schedule plus assumed times of hosting and requests."""
+        """The expected duration in seconds, with assumed times of hosting and of requests."""
         profile = self.image.profile
         cold = self.scenario.n if isinstance(self.scenario, Cold | Batch) else 1
         busy = cold * ASSUMED_COLD_S[profile]
@@ -138,11 +138,11 @@ class Trial:
 
     @property
     def worst_case_duration_s(self) -> float:
-        """The duration if every request takes as long as it may, in seconds.
+        """The duration in seconds if every request takes the longest time that is allowed.
 
         A request may take 60 s, which is SageMaker's limit for endpoints; a transform job of a
-        study gives each photograph the same time. A result of an asynchronous request is waited for
-        as long as its scenario says.
+        study gives each photograph the same time. A result of an asynchronous request may take as
+        long as its scenario says.
         """
         if isinstance(self.scenario, Asynchronous):
             # Requests wait in the queue together, each for at most the same time.
@@ -256,7 +256,7 @@ class Plan:
 
     @property
     def notes_on_foreign_images(self) -> tuple[str, ...]:
-        """One note for each image that is not an image of this project, and must exist already."""
+        """One note for each image that must exist already, because drdeploy does not build it."""
         images = {trial.image_name: trial.image for trial in self.trials}
         trials = Counter(trial.image_name for trial in self.trials)
         ours = {make_image_tag(name) for name in IMAGE_NAMES}

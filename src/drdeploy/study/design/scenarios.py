@@ -26,14 +26,16 @@ has not.  If an endpoint does not scale to zero during the pause, every start is
 attempts would only cost time and money."""
 
 MAX_ASYNCHRONOUS = 10_000
-"""The most requests of an asynchronous scenario: each look for results lists all of them in S3."""
+"""The largest number of requests in an asynchronous scenario, because every check for results lists
+all of them in S3."""
 
 MAX_ASYNCHRONOUS_WAIT_S = 25_200.0
-"""Seconds: a request may wait for six hours and be processed for one (API reference,
-``InvokeEndpointAsync``)."""
+"""The longest wait for a result in seconds: a request may wait for six hours, and be processed for
+one hour (API reference, ``InvokeEndpointAsync``)."""
 
 MAX_PHOTOGRAPHS_PER_JOB = 100_000
-"""The most photographs of a job: a study uploads each of them, and reads each answer."""
+"""The largest number of photographs in a job, because a study uploads each photograph and reads
+each answer."""
 
 MAX_IN_FLIGHT = 256
 """The largest number of requests that an open loop may send at once, each on its own connection."""
@@ -179,7 +181,8 @@ class Batch(_Scenario):
     """``n`` Batch Transform jobs, one after another, each with the same photographs.
 
     Attributes:
-        photographs: The number of photographs of a job. If the study has fewer, they are repeated.
+        photographs: The number of photographs of a job. If the study has fewer photographs, they
+            are repeated.
     """
 
     kind: Literal["batch"] = "batch"
@@ -188,7 +191,7 @@ class Batch(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The duration without the jobs themselves: a job begins when the one before has ended."""
+        """The duration without the jobs: zero, as a job begins when the previous one has ended."""
         return 0.0
 
 

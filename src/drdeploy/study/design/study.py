@@ -235,7 +235,7 @@ def _describe_validation_errors(error: ValidationError) -> str:
 
 
 def _is_consequence_of_another_error(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether an error only follows from another error.
+    """Whether an error is only a consequence of another error.
 
     If every item of a list is wrong, pydantic reports each item and also that the list is too
     short.

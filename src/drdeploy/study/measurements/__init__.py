@@ -1,4 +1,4 @@
-"""Measurements, with one row per invocation, and the facts on which the rows depend.
+"""Measurements with one row per invocation, and facts about the machine and the run.
 
 1. ``measurement`` declares the columns of a row, and ``schema`` reads and writes a column's values.
 2. ``results`` is the results folder.  ``journal`` writes the rows so that a crash loses none.

@@ -33,7 +33,7 @@ class CapacityPayload(_Part):
 
 
 class ConcurrencyStep(_Part):
-    """The answers to a number of clients, each of which sends one request after the other.
+    """The answers to a number of clients that each send one request after another.
 
     Attributes:
         clients: The number of requests that were in progress at once.
@@ -94,8 +94,8 @@ class CapacityResult(_Part):
         high_per_s: The lowest rate at which each run missed the requirement; None if the search
             ended before one was found.
         requests_at_once: How many requests one instance works on at once, estimated as its highest
-            throughput times the latency of a single request. None for a serverless endpoint,
-            where each container works on one request.
+            throughput times the latency of a single request. ``requests_at_once`` is None for a
+            serverless endpoint, whose containers each work on one request.
         stopped: Why the search ended.
         notes: Sentences on circumstances that may have changed the result.
     """

@@ -28,7 +28,7 @@ PACKAGES = (
 HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
 """The facts that must be equal for all rows in one results folder.
 
-Latencies of two machines are not comparable."""
+Latencies that were measured on different machines are not comparable."""
 
 BUSY_PERCENT = 20.0
 """If the CPUs are busier than this before a run, other programs change the latencies."""
@@ -131,7 +131,8 @@ class EnvironmentFile:
         If one photograph had two names, new rows could not be paired with existing rows.
 
         Args:
-            are: How this run names photographs, a :attr:`PhotographNames.description_of_names`.
+            are: How this run names photographs, in the words of
+                :attr:`PhotographNames.description_of_names`.
             run_ids: The ids of the runs that measured the existing rows.
 
         Raises:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_BYTES_MAX = 256 * MIB
-"""The largest file of measurements, or of facts about runs, that is read: a million rows."""
+"""The largest file of measurements, or of facts about runs, that is read; a million rows fit in."""
 
 LINE = "line"
 """The column with the number of the line in the file that a row was read from."""

@@ -88,7 +88,7 @@ class Scenario:
 
     @property
     def has_queue(self) -> bool:
-        """Whether the latencies hold time that requests waited for each other."""
+        """Whether the latencies include the time that requests waited for each other."""
         return self.name in {"open-loop", "asynchronous", "batch"}
 
     @property

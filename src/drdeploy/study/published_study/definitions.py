@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
-"""The memory size with which section 6.1.2 begins, and the memory size that it recommends."""
+"""The memory size from which section 6.1.2 starts, and the memory size that it recommends."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _formula_of_cold_over_warm_ratio(figure: Printed, _: PublishedStudy) -> Defi
 
 
 def _formula_of_prediction_share(figure: Printed, _: PublishedStudy) -> Definition:
-    """Return the share of the prediction in the latency, on an instance or in warm rows."""
+    """Return the prediction's share of the latency, on an instance or for warm requests."""
     scale = PERCENT if figure.unit == "percent" else 1.0
     if figure.configuration != "warm":
         name, note = f"{figure.model}-{_parse_instance_names(figure, 1)[0]}", ""
@@ -190,7 +190,7 @@ def _formula_of_cold_start_in_small_image(figure: Printed, _: PublishedStudy) ->
 
 
 def _formula_of_cold_start_in_large_image(figure: Printed, study: PublishedStudy) -> Definition:
-    """Return the cold start of the larger image, from the smaller image and the speed-up."""
+    """Return the cold start of the larger image: that of the smaller image times the speed-up."""
     gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
     return Definition(

@@ -37,7 +37,7 @@ OTHER_PRICES = {
     1.5: "one and a half times the price",
     2 / 3: "two thirds of the price",
 }
-"""The factors from the price of one memory size to the prices of the other memory sizes.
+"""The ratios between the prices of two memory sizes.
 
 The study's serverless price is proportional to the memory."""
 
@@ -164,7 +164,7 @@ def _make_change_of_price(factor: float) -> Change:
 
 
 def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = None) -> Change:
-    """Return a change of the rows of all terms, or only of the term at a position."""
+    """Return a change to the rows of all terms, or only to those of the term at a position."""
 
     def of_term(term: Term) -> Term:
         rows = term.operand
@@ -174,9 +174,9 @@ def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = 
 
 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
-    """Return a change of all terms, or only of the term at a position.
+    """Return a change to all terms, or only to the term at a position.
 
-    The change gives None if it leaves every term as it is.
+    The change returns None if it would leave every term as it is.
     """
 
     def apply(reading: Reading) -> Reading | None:

@@ -46,7 +46,7 @@ PLAN: tuple[tuple[str, str, By], ...] = (
     ("prediction_s", "warm", "instance"),
     ("total_latency_s", "warm", "instance"),
 )
-"""The column, the kind of start and the dimension of each picture, which both models have."""
+"""The column, the kind of start and the dimension of each picture, drawn for both models."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _draw_study_figure(
 def _make_boxes_of_two_images(
     model: str, panels: Sequence[Panel], printed: Sequence[Recomputed]
 ) -> Iterator[Box]:
-    """Yield a box with the printed mean of the largest image, and one with rows of the smallest."""
+    """Yield a box for the largest image's printed mean, and a box for the smallest image's rows."""
     for figure in printed:
         one = figure.printed
         if one.quantity == "cold-start latency before optimisation" and one.model == model:

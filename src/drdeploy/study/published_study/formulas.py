@@ -30,7 +30,7 @@ QUANTITIES = {
     "prediction_s": "prediction time",
     "container_latency_s": "time in the container",
 }
-"""The columns of the measurements that the study has, and the name of each in sentences."""
+"""The columns that the study measured, each with its name in sentences."""
 
 
 class Form(StrEnum):
@@ -173,7 +173,7 @@ _ARITHMETIC: Mapping[Form, tuple[str, Callable[[float, float], float]]] = {
     Form.REDUCTION: ("1 - ({1}) / ({0})", lambda first, second: 1 - second / first),
     Form.EXCESS: ("({0}) / ({1}) - 1", lambda first, second: first / second - 1),
 }
-"""The text of each form, and the function that computes it from its amounts."""
+"""The formula of each form as text, and the function that computes it from its amounts."""
 
 
 def combine_two_amounts(form: Form, first: float, second: float = 1.0) -> float:
@@ -223,7 +223,7 @@ def _apply_to_value_and_limits(ratio: Estimate, change: Callable[[float], float]
 def _estimate_mean_or_ratio_of_means(formula: Formula, samples: Samples) -> Estimate | None:
     """Estimate the mean of a single term, or the ratio of two terms.
 
-    The ratio of a reduction is the second term over the first term.
+    For a reduction, this is the ratio of the second term to the first.
     """
     if not formula.row_operands:
         return None

@@ -91,7 +91,7 @@ def search_other_readings(
 
 
 def _is_match_known(reading: Reading, value: float, matches: list[tuple[Reading, float]]) -> bool:
-    """Whether a match with the same kinds of departures has the same value."""
+    """Whether an equal match is already known: the same departures, formula and value."""
     return any(
         reading.kinds == other.kinds and reading.formula == other.formula and value == found
         for other, found in matches

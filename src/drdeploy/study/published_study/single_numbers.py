@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROW_BY_ROW = "row by row"
 FENCE = 1.5
-"""A row that is further from the box than this many box lengths is an outlier, as in the study's
+"""A row is an outlier if its distance from the box exceeds this many box lengths, as in the study's
 box plots."""
 
 
@@ -48,7 +48,8 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
     "p95": ("95th percentiles", lambda x: float(np.quantile(x, 0.95))),
     ROW_BY_ROW: ("the mean of the ratios row by row", lambda x: float(np.mean(x))),
 }
-"""By name: the text of the departure, which is empty for the definition, and the function."""
+"""The statistics by name, each with the text of its departure (empty for the definition) and its
+function."""
 
 SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "all": ("", lambda x: x),

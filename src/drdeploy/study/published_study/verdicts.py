@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck:
-    """A number computed from the rows of one measurement and the printed value of another one."""
+    """A number that is computed from rows of one measurement and the printed value of another."""
 
     value: float
     verdict: ReproductionVerdict

@@ -1,4 +1,4 @@
-"""Decide how to host, with every requirement met, and compute the confidence of the decision.
+"""Decide how to host a grader within the requirements, and how certain the decision is.
 
 - ``requirements`` holds the requirements of an option, and the values that are assumed.
 - ``configurations`` collects the configurations that were measured, with their times.

@@ -71,7 +71,8 @@ class LeftOutSeries:
     Attributes:
         name: For example ``MobileNet, 1024 MB, cold``.
         start: ``warm`` or ``cold``.
-        here_s: The median time in the container on this machine; with its start if it is cold.
+        here_s: The median time in the container on this machine; for a cold start, including the
+            start of the container.
         expected_s: The expected latency on AWS.
         aws_s: The median latency on AWS.
     """
@@ -169,7 +170,7 @@ class _Steps:
         )
 
     def apply(self, local: ServiceTimes) -> ServiceTimes:
-        """Return the times on AWS; a container is occupied only for its own time."""
+        """Return the times on AWS; a container is not occupied during the platform's overhead."""
         busy = local.warm.busy_s * self.ratio
         warm = Times((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
         if local.cold is None:
@@ -185,16 +186,16 @@ class ExpectedServiceTimes(ServiceTimes):
 
     Attributes:
         local: The times measured on this machine.
-        steps: The coefficients of each resample.
+        steps: The coefficients that are used in each bootstrap resample.
     """
 
     local: ServiceTimes = field(kw_only=True)
     steps: tuple[_Steps, ...] = field(kw_only=True)
 
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
-        """Return resampled rows of this machine with the coefficients of a resample.
+        """Return a resample of this machine's rows, transferred with one set of coefficients.
 
-        All configurations have the same coefficients in the resample with the same number.
+        In resamples with the same number, all configurations use the same coefficients.
         """
         steps = self.steps[number % len(self.steps)]
         return steps.apply(self.local.draw_bootstrap_resample(rng, number))
@@ -228,11 +229,11 @@ class ExpectedLatency:
 
 @dataclass(frozen=True)
 class AppliedTransfer:
-    """How a decision went from this machine to AWS, as plain values.
+    """How latencies on AWS were estimated from this machine for a decision, as plain values.
 
     Attributes:
         image_gb: The compressed size of the image that is pulled.
-        latencies: Both figures of each configuration.
+        latencies: The latency of each configuration, as measured here and as expected on AWS.
         coefficients: The coefficients that were used.
         left_out: Every series, with the estimate of a model without it.
         median_warm_error: The median error of the warm series that were left out.

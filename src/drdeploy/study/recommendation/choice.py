@@ -38,11 +38,11 @@ class SameCost:
 
     @classmethod
     def from_requirements(cls, required: Requirements) -> SameCost:
-        """Return the difference that the requirements state."""
+        """Return the largest difference that counts as the same cost, from the requirements."""
         return cls(required.same_cost_share, required.same_cost_usd)
 
     def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the highest monthly cost that counts as the same as each given cost."""
+        """Return, for each monthly cost, the highest other cost that counts as the same."""
         return np.maximum(usd * (1 + self.share), usd + self.usd)
 
 
@@ -58,7 +58,8 @@ def choose_option_in_each_case(
         usd: The monthly cost of each option in each case; infinite if the option is not possible.
             Shape ``(options, cases)``.
         p95_s: The p95 latency of each option in each case; the same shape.
-        parts: The number of parts that somebody must run for each option; shape ``(options,)``.
+        parts: The number of components that someone must operate for each option; shape
+            ``(options,)``.
         same: The difference up to which costs are the same.
     """
     if not usd.shape[0]:

@@ -108,9 +108,10 @@ def compute_confidence_of_winner(
 
     Args:
         winner: The name of the winner with the measured rows, or None.
-        contenders: The options that meet the requirements on sensitivity and refused requests, have
-            known prices and can be deployed, because resampling cannot change any of these. Each
-            option comes with the number of parts that somebody must run for it.
+        contenders: The options that a resample may choose: those that meet the requirements on
+            sensitivity and refused requests, have known prices and can be deployed, which
+            resampling does not change. Each option comes with the number of components that someone
+            must operate for it.
         required: The requirements.
     """
     if not contenders:

@@ -258,7 +258,7 @@ def _choose_winner_and_equivalents(
 def _choose_among_options(
     meeting: Sequence[Option], usd: NDArray[np.float64], required: Requirements
 ) -> NDArray[np.int64]:
-    """Return the index of the chosen option for each column of monthly costs."""
+    """Return the index of the chosen option for each case, a column of monthly costs."""
     p95_s = np.array([[option.p95_s] for option in meeting]).reshape(len(meeting), 1)
     return choose_option_in_each_case(
         usd,
@@ -269,7 +269,7 @@ def _choose_among_options(
 
 
 def _make_traffic_for_break_evens(inputs: DecisionInputs) -> Traffic:
-    """Return the traffic for the break-even volumes; for a trace, traffic of its average week."""
+    """Return the traffic for break-even volumes; a trace is replaced by its average week."""
     if isinstance(inputs.traffic, Traffic):
         return inputs.traffic
     arrivals = inputs.traffic

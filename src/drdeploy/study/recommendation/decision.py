@@ -65,7 +65,8 @@ class EvaluatedOption:
         cold_rows: The number of measured cold rows behind the simulation.
         trials: The ids of the trials that the rows belong to.
         is_deployable: Whether this project can set the option up on AWS.
-        operated_parts: The parts that somebody must run for the option, besides the endpoint.
+        operated_parts: The components that someone must operate for the option, besides the
+            endpoint.
         failures: The requirements that the option misses, each as a clause.
         settings: The variables that :attr:`command` takes; empty if the option cannot be deployed.
         schedule: The hours of the week in which containers are kept warm or provisioned.

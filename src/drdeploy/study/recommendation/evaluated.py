@@ -113,8 +113,8 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
     """Return why no operating point has the required rates; empty if one has them.
 
     The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
-    operating point. A configuration without operating points always misses them, because its rates
-    were never measured.
+    operating point. A configuration without operating points never has the required rates, because
+    its rates were never measured.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -175,9 +175,9 @@ def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str,
 
 
 def _add_network_isolation(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
-    """Return an endpoint's variables with the required network isolation of its model.
+    """Return an endpoint's variables, with network isolation of the model if it is required.
 
-    The subnets of a VPC are known to the user alone.
+    Variables for a VPC are left to the user, because only the user knows the subnets.
     """
     if not required.needs_network_isolation or "endpoint" not in variables:
         return variables

@@ -1,8 +1,8 @@
 """Simulate every option at several volumes, so that a page can decide again in the browser.
 
 The page applies the requirements on latency and budget itself, because they need no new simulation.
-An option is possible if it can be deployed, and meets both requirements and all others. Each volume
-needs a simulation of its own, so the grid holds a few volumes, and always the volume of the
+An option is possible if it can be deployed, and meets these two and all other requirements. Each
+volume needs a simulation of its own, so the grid holds a few volumes, and always the volume of the
 decision.
 """
 
@@ -41,8 +41,8 @@ class GridOption:
         usd: The cost of a month in USD; None if a price is not known.
         p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
             refused.
-        parts: The number of parts that somebody must run, besides the endpoint.
-        why_not: Why the option is impossible whatever the latency and the budget; empty if it is
+        parts: The number of components that someone must operate, besides the endpoint.
+        why_not: Why the option is impossible, regardless of latency and budget; empty if it is
             possible.
     """
 
@@ -89,7 +89,7 @@ def simulate_decision_grid(
 ) -> DecisionGrid:
     """Simulate every option at each volume of the grid.
 
-    A trace has only one volume, and its grid has only this volume.
+    For a trace, the grid holds only the volume of the trace.
     """
     # The requirements of the decision, except the two that the page applies itself.
     required = replace(inputs.required, p95_s=None, budget_usd=None)

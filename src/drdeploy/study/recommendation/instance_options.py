@@ -1,8 +1,8 @@
 """Simulate and price the ways to run instances other than around the clock.
 
 - Autoscaled: the number of instances follows the load, up to the number of the busiest hour.
-- Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time. It
-  always has the number of instances that the busiest hour of the week needs.
+- Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time.
+  While it exists, the endpoint has the number of instances that the busiest hour of the week needs.
 - Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
 - Components: an inference component without instances starts one when it is called, and calls fail
   until the instance answers.
@@ -106,9 +106,9 @@ class InstanceLoad:
         return SECONDS_PER_MINUTE / each_s
 
     def count_instances_behind_queue(self) -> int:
-        """Return the number of instances with which no request of an archive expires.
+        """Return how many instances are needed to answer an archive's requests before any expires.
 
-        A queue gets all photographs of an archive at once, and keeps each for a limited time.
+        The queue receives all photographs of an archive at once, and keeps each for a limited time.
         """
         if not self.arrivals.is_archive:
             return self.instances
@@ -119,7 +119,7 @@ class InstanceLoad:
     def make_monthly_usage(
         self, billed_s: float, answered: int, *, has_data: bool = True
     ) -> MonthlyUsage:
-        """Return the resources of a month for simulated instance seconds and answers."""
+        """Return the resources of a month, given the simulated instance seconds and answers."""
         months = self.arrivals.months
         requests = answered / months
         return MonthlyUsage(
@@ -157,7 +157,7 @@ class InstanceLoad:
 
 
 def simulate_ways_to_run_instances(load: InstanceLoad) -> Iterator[SimulatedInstances]:
-    """Yield each way to run instances that differs from running them around the clock."""
+    """Yield each way to run instances other than around the clock."""
     fewest = load.assumed.fewest_instances
     if load.instances > fewest:
         yield _simulate_autoscaled(load, fewest)
@@ -267,7 +267,7 @@ def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
 
 
 def _write_instance_range(most: int) -> str:
-    """Return how many instances a number that begins at zero may reach."""
+    """Return a phrase for a number of instances that varies between zero and a maximum."""
     return "0 or 1 instance" if most == 1 else f"0 to {most} instances"
 
 

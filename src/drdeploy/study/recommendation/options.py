@@ -103,7 +103,7 @@ class Option:
 
     @property
     def differs_from_doing_nothing(self) -> bool:
-        """Whether the option is the plain configuration, or its policy takes an action."""
+        """Whether the option is plain serverless hosting, or its policy takes an action."""
         return not self.does_nothing or self.kind == "serverless"
 
     @property
@@ -113,7 +113,7 @@ class Option:
 
     @property
     def operated_parts(self) -> tuple[str, ...]:
-        """The parts that somebody must run for the option, besides the endpoint itself."""
+        """The components that someone must operate for the option, besides the endpoint itself."""
         return self.way.operated_parts if self.policy is None else self.policy.operated_parts
 
     @property
@@ -171,7 +171,7 @@ def simulate_serverless_option(
 ) -> Option:
     """Simulate and price one policy against cold starts on a serverless configuration.
 
-    If the policy takes no action, ``if_nothing`` is used instead of a simulation.
+    If the policy takes no action, the result is ``if_nothing``, without another simulation.
     """
     service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
     policy = fit_policy_to_traffic(

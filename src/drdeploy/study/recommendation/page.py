@@ -42,8 +42,8 @@ def render_decision_page(
     Args:
         decision: The decision.
         written_at: The time on the page.
-        grid: All options at several volumes, with which the page decides again in the browser; the
-            page cannot do so without it.
+        grid: All options at several volumes, with which the page can decide again in the browser;
+            None for a page that cannot.
     """
     opening = make_decision_opening(decision)
     return (
@@ -61,7 +61,7 @@ def render_decision_page(
 
 
 def _embed_json(document: object) -> Markup:
-    """Return JSON that may stand in a script element, whatever the names in it are."""
+    """Return JSON that is safe inside a script element, whatever names it contains."""
     text = json.dumps(document, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

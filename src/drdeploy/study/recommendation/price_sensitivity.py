@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Choose = Callable[[Floats], NDArray[np.int64]]
 
 HIGHEST_FACTOR = 100.0
-"""Prices are multiplied by at most this factor; none of AWS has ever risen so far."""
+"""The largest factor by which a price is multiplied; no price of AWS has ever risen that much."""
 DEARER = np.logspace(0, np.log10(HIGHEST_FACTOR), 400)
 CHEAPER = np.linspace(1, 0, 400)
 HALVINGS = 40

@@ -37,22 +37,23 @@ class Requirements:
         budget_usd: The highest allowed cost of a month in USD.
         throttled_at_most: The highest allowed share of requests that the endpoint refuses.
         same_cost_share: Costs that differ by at most this share of the lower one count as equal.
-        same_cost_usd: Costs that differ by at most this amount in USD a month count as equal.  The
-            larger of the two differences counts.
-        needs_vpc: Whether the model must run in a VPC of the account.  A serverless endpoint cannot
-            (developer guide, "Deploy models with Amazon SageMaker Serverless Inference").
-        needs_network_isolation: Whether the container must have no network.  A serverless endpoint
-            cannot isolate it (source as for ``needs_vpc``).
-        needs_gpu: Whether the model needs a GPU.  A serverless endpoint has none (source as for
+        same_cost_usd: Costs that differ by at most this amount in USD a month count as equal. Of
+            ``same_cost_share`` and ``same_cost_usd``, the larger difference counts.
+        needs_vpc: Whether the model must run in a VPC of the account. A serverless endpoint cannot
+            run in one (developer guide, "Deploy models with Amazon SageMaker Serverless
+            Inference").
+        needs_network_isolation: Whether the container must have no network. A serverless endpoint
+            cannot isolate its containers (source as for ``needs_vpc``).
+        needs_gpu: Whether the model needs a GPU. A serverless endpoint has no GPU (source as for
             ``needs_vpc``).
         needs_own_key: Whether the volumes of the instances must be encrypted with a key of the
-            account.  A serverless endpoint has no such volume (API reference,
+            account. A serverless endpoint has no volume that a key could encrypt (API reference,
             ``CreateEndpointConfig``, ``KmsKeyId``).
         largest_photograph_mb: The size of the largest photograph in MB (of 1024 x 1024 bytes).
-            The limits are 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB for
-            asynchronous inference.
-        may_wait_s: The time for which every result may wait, in seconds.  None means that a client
-            waits for each response, so that asynchronous inference and batch transform are
+            SageMaker accepts 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB
+            for asynchronous inference.
+        may_wait_s: The time for which every result may wait, in seconds. Without such a time, a
+            client waits for each response, so asynchronous inference and batch transform are
             excluded.
         data_stays_in: The regions, or the first parts of the names of regions such as ``eu``, that
             photographs must not leave; empty means anywhere.
@@ -122,7 +123,8 @@ class Assumptions:
             SageMaker allows 200.
         account_concurrency: The number of requests that all serverless endpoints of the account
             handle at once in the region; None if the quota is not smaller than ``max_concurrency``.
-            A new account may have 10 (Service Quotas, "Total concurrency of serverless endpoints").
+            A new account may allow only 10 requests at once (Service Quotas, "Total concurrency of
+            serverless endpoints").
         instance_start_s: The time from the decision to start an instance until it answers, in
             seconds; AWS does not document it, and bills the instance meanwhile.
         has_zero_instances: Whether the region accepts ``MinInstanceCount`` 0 for inference
@@ -248,10 +250,10 @@ class DecisionInputs:
 
 
 def require_allowed_region(required: Requirements, region: str) -> None:
-    """Check that the region lies where the data must stay.
+    """Check that the data may be in the region.
 
     Raises:
-        InvalidInput: The data must not be in the region, so that no option is possible.
+        InvalidInput: The requirements exclude the region, so no option is possible.
     """
     stays_in = required.data_stays_in
     if not stays_in or any(region == one or region.startswith(f"{one}-") for one in stays_in):

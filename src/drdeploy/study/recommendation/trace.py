@@ -35,10 +35,10 @@ DAY_S = HOURS_PER_DAY * SECONDS_PER_HOUR
 MAX_ARRIVALS = 50_000_000
 """The largest number of arrivals in a trace, which take 400 MB of memory.
 
-One arrival each second for a year gives fewer arrivals."""
+A year with one arrival per second stays below this limit."""
 MAX_DAYS = 3660
-"""The longest trace, ten years.  The simulation counts instances minute by minute, and a wrong year
-in one row would make a trace of millennia."""
+"""The longest trace, ten years. The simulation counts instances minute by minute, so a wrong year
+in one row would make it run through millennia."""
 MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
@@ -63,7 +63,7 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
 
 def _make_arrivals_from_rows(path: Path, rows: Iterator[list[str]], seed: int) -> Arrivals:
-    """Read row by row: as texts, the rows of a long trace would take all the memory."""
+    """Read row by row, because the text of a long trace would not fit into memory."""
     columns = next(rows, [])
     if MOMENT in columns:
         return _make_arrivals_from_times(path, *_read_times_of_rows(rows, columns, MOMENT, path))

@@ -108,7 +108,7 @@ ENOUGH_ARRIVALS = 20_000
 most ``MOST_WEEKS``."""
 FEWEST_WEEKS, MOST_WEEKS = 1, 104
 PHOTOGRAPHS_PER_PATIENT = 4
-"""Two photographs of each eye."""
+"""The number of photographs of a patient: two of each eye."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,8 +261,8 @@ def choose_weeks_to_simulate(requests_per_week: float) -> int:
 def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
     """Return the arrivals of an archive's photographs, which are graded once, in one month.
 
-    A client sends the photographs evenly over the time that the results may wait, because an
-    endpoint refuses requests that all come at once.  A queue and a batch transform job take all
+    A client spreads the photographs evenly over the time in which the results may arrive, because
+    an endpoint refuses requests that all come at once. A queue and a batch transform job take all
     photographs at once.
 
     Args:

@@ -1,8 +1,8 @@
 """The ways in which SageMaker hosts a model, what each one lacks, and whether it can be deployed.
 
-Only the table :data:`WAYS` says which ways this project can set up.  A way whose ``deployment`` is
-empty is simulated and priced, but never recommended.  Of these there is one: HashiCorp's provider
-(6.x) has no resource for inference components.
+Only the table :data:`WAYS` says which ways this project can set up. A way whose ``deployment`` is
+empty is simulated and priced, but never recommended. The only such way is inference components, for
+which HashiCorp's provider (6.x) has no resource.
 
 The limits come from SageMaker's documentation, and each sentence about a limit names its source.
 """
@@ -42,7 +42,7 @@ EXCLUSIONS = "developer guide, 'Deploy models with Amazon SageMaker Serverless I
 TRANSFORM_TYPES = "API reference, TransformResources, InstanceType"
 VOLUME_KEY = "API reference, CreateEndpointConfig, KmsKeyId"
 OWN_DISKS = re.compile(r"^ml\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\.")
-"""The instance types with disks of their own, which CreateEndpointConfig's ``KmsKeyId`` does not
+"""The instance types with built-in disks, which CreateEndpointConfig's ``KmsKeyId`` does not
 encrypt; the Terraform module ``realtime-endpoint`` has the same pattern."""
 
 
@@ -59,7 +59,8 @@ class HostingWay:
         payload_source: Where the limit of the payload is documented.
         answers_in_response: Whether a client gets its result in the response to its request;
             otherwise the result is written to S3, and the client must wait for it.
-        operated_parts: The parts that somebody must run for the way, besides the endpoint itself.
+        operated_parts: The components that someone must operate for the way, besides the endpoint
+            itself.
     """
 
     name: WayName
@@ -152,7 +153,7 @@ WAYS: dict[WayName, HostingWay] = {
 def describe_broken_constraints(
     required: Requirements, way: HostingWay, instance_type: str
 ) -> Iterator[str]:
-    """Yield a clause for each hard constraint that a way of hosting breaks; it names the source.
+    """Yield a clause, with its source, for each hard constraint that a way of hosting breaks.
 
     Args:
         required: The requirements, which hold the constraints.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONFIDENT = 0.95
 """If the winner is chosen in at least this share of the resamples, no other option is named."""
 PLAIN_KINDS = {"serverless", "real-time"}
-"""The kinds of hosting that the size in a name already says."""
+"""The kinds of hosting that need not be named, because the size in an option's name shows them."""
 MOST_TIED = 4
 """The number of options in a tie that a sentence names; the table marks all of them."""
 
@@ -40,7 +40,7 @@ def format_seconds(amount: float | None) -> str:
 
 
 def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
-    """Return the short name of each option, by its full name.
+    """Return the short name of each option under its full name.
 
     A short name omits the precision or the profile if all options share it.
     """
@@ -155,7 +155,7 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
 
 
 def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -> str:
-    """Return a sentence about the operating point that meets the requirements, or nothing."""
+    """Return a sentence about the operating point that meets the requirements; empty if none."""
     point = winner.sensitivity
     if required.specificity_floor is None or point is None:
         return ""

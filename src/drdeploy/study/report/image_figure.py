@@ -1,4 +1,4 @@
-"""Draw cold starts by image, and how many times as fast each image is as the first image."""
+"""Draw cold starts by image, and the speed-up of each image over the first image."""
 
 from __future__ import annotations
 

@@ -93,12 +93,12 @@ def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel
 
 
 def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
-    """Return the line of a scenario's first row, by which instances are sorted."""
+    """Return the line number of a scenario's first row, which decides the order of instances."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 
 def _find_sizes_with_several_images(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
-    """Return the scenarios with other images at the same memory size, sorted by memory size."""
+    """Return the scenarios at memory sizes with several images, sorted by memory size."""
     counted = Counter(_list_facts_except_image(s) for s in group)
     several = [s for s in group if counted[_list_facts_except_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)

@@ -34,7 +34,7 @@ class QueueSummary:
         p95: The 95th percentile of the same time.
         container: The mean time in the container.
         outside: The mean time outside the container: the queue, and the way through S3.
-        longest_queue: The most requests that had no result when another one was sent.
+        longest_queue: The largest number of requests that had no result when another one was sent.
     """
 
     scenario: Scenario
@@ -73,14 +73,14 @@ class JobSummary:
 
 
 def summarise_queues(scenarios: Iterable[Scenario]) -> tuple[QueueSummary, ...]:
-    """Summarise each asynchronous scenario that has rows which count."""
+    """Summarise each asynchronous scenario with at least one row that counts."""
     chosen = [one for one in scenarios if one.has_queue_in_s3 and one.n]
     labels = _label_with_model(chosen)
     return tuple(_summarise_queue(*pair) for pair in zip(chosen, labels, strict=True))
 
 
 def summarise_jobs(scenarios: Iterable[Scenario], sheet: PriceSheet) -> tuple[JobSummary, ...]:
-    """Summarise each batch scenario that has rows which count."""
+    """Summarise each batch scenario with at least one row that counts."""
     chosen = [one for one in scenarios if one.is_of_jobs and one.n]
     labels = _label_with_model(chosen)
     return tuple(_summarise_jobs(*pair, sheet) for pair in zip(chosen, labels, strict=True))

@@ -109,7 +109,7 @@ def _make_marks_of_scenarios(
 
 
 def _line_key_of_scenario(one: Priced) -> tuple[str, ...]:
-    """Return the key of the line that joins scenarios which differ only in the endpoint's size."""
+    """Return the key of a line, which joins scenarios that differ only in the endpoint's size."""
     scenario = one[0].scenario
     configuration = scenario.configuration
     names = (configuration.model, configuration.precision, configuration.image)

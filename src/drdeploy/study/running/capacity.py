@@ -1,10 +1,10 @@
-"""Search the highest rate at which an endpoint answers in time.
+"""Find the highest rate at which an endpoint answers in time.
 
-1. First 1 client, then 2, then 4 and so on send requests, each client one after the other. This
-   shows the latency of a single request, and the highest throughput.
-2. Then requests arrive at random (Poisson), whether or not earlier requests are answered. This
-   shows how many requests are late at a rate. The search begins at half of the highest throughput,
-   and narrows down the rate between a lower limit, at which every run met the requirement, and an
+1. First 1 client sends requests, then 2 clients, then 4 and so on; each client sends one request
+   after another. This step shows the latency of a single request, and the highest throughput.
+2. Then requests arrive at random (Poisson), whether or not earlier requests are answered. This step
+   shows how many requests are late at a rate. The search begins at half of the highest throughput.
+   It narrows down the rate between a lower limit, at which every run met the requirement, and an
    upper limit, at which every run missed it.
 
 The search stops when the two limits differ by less than the precision, when only chance decides
@@ -47,7 +47,7 @@ ROUNDS_MAX = 24
 SHORT_RUN_S = 60.0
 """A run that takes at most this time may begin even if less time is left."""
 DELAYED_S = 0.01
-"""A request that leaves this machine later than this is delayed."""
+"""The time after its scheduled time at which a sent request counts as delayed, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CapacitySearch:
     Attributes:
         p95_s: The latency that 95 of 100 requests must meet.
         requests: The number of requests of a run.
-        runs: The number of runs at a rate; each run has other random arrivals.
+        runs: The number of runs at a rate; each run has its own random arrivals.
         precision: The search stops when the limits of the rate differ by less than this share.
         time_limit_s: The search stops after this time.
         max_clients: The largest number of clients that each wait for their answer.
@@ -100,15 +100,15 @@ class CapacityProbe(Protocol):
     """Measures how an endpoint answers under a load."""
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure a number of clients that each send one request after the other."""
+        """Measure the given number of clients that each send one request after another."""
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Measure requests that arrive at random at a rate."""
+        """Measure requests that arrive at random at the given rate."""
 
 
 @dataclass
 class CapacityFinder:
-    """Searches the highest rate at which one endpoint meets the requirement.
+    """Searches for the highest rate at which one endpoint meets the requirement.
 
     Attributes:
         search: The settings of the search.
@@ -126,7 +126,7 @@ class CapacityFinder:
     _deadline: float = 0.0
 
     def find_highest_rate(self) -> FoundCapacity:
-        """Search the highest rate, and return it with all measurements.
+        """Find the highest rate, and return it with all measurements.
 
         Raises:
             EndpointError: No request is answered.
@@ -247,7 +247,7 @@ class CapacityFinder:
     def _find_limits_of_rate(self) -> tuple[float | None, float | None]:
         """Return the highest rate that every run met, and the lowest rate that every run missed.
 
-        A run meets a rate if it meets the requirement at the rate. An unknown limit is None.
+        To meet a rate means to meet the latency requirement at this rate. An unknown limit is None.
         """
         rates = self._list_measured_rates()
         met = [one for one in rates if max(self._list_late_shares(one)) <= LATE_SHARE]
@@ -260,7 +260,7 @@ class CapacityFinder:
         return low, min(missed, default=None)
 
     def _describe_run_that_lasts_too_long(self, rate: float) -> str:
-        """Return why there is no time for a run at a rate; empty if there is."""
+        """Return why the time left is too short for a run at the rate; empty if it is enough."""
         run_s = self.search.requests * (1 + SETTLING_SHARE) / rate
         left_s = self._deadline - self.clock.monotonic()
         if run_s <= max(left_s, SHORT_RUN_S):
@@ -347,7 +347,7 @@ class EndpointProbe:
             )
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Measure requests that arrive at random at a rate."""
+        """Measure requests that arrive at random at the given rate."""
         settling = int(self.search.requests * SETTLING_SHARE)
         count = self.search.requests + settling
         tally = _RateTally(self.search, settling)
@@ -374,7 +374,7 @@ def _is_requirement_met_by_run(run: RateRun) -> bool:
 
 
 class _HopelessRun(Exception):
-    """A run will miss the requirement, whatever happens to its other requests."""
+    """Raised if a run will miss the requirement, whatever happens to its other requests."""
 
 
 class _RateTally:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from drdeploy.study.running.photographs import Photograph
 
 JOB_NAME_CHARS = 63
-"""SageMaker's limit (API reference, ``CreateTransformJob``)."""
+"""The longest name of a transform job that SageMaker accepts (API reference,
+``CreateTransformJob``)."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class JobRunner:
 
     Attributes:
         name: The name of the trial, with which the names of its jobs begin.
-        photographs: The photographs in the order in which they are stored; the first photograph
-            follows the last again.
+        photographs: The photographs in the order in which they are stored; after the last one, the
+            first one follows again.
         environment: The environment variables of the container.
     """
 
@@ -167,7 +168,7 @@ class JobRunner:
 
 
 class _StoredPhotographs:
-    """The photographs of a job, below one prefix."""
+    """The photographs of a job in S3, which share one prefix."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -175,7 +176,7 @@ class _StoredPhotographs:
         self.size_bytes = 0
 
     def add(self, photograph: Photograph) -> str:
-        """Return the key of the next photograph below the prefix."""
+        """Add a photograph, and return its key below the prefix."""
         key = f"{len(self.keys):06d}"
         self.keys.append(key)
         self.size_bytes += len(photograph.data)

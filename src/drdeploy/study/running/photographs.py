@@ -78,8 +78,8 @@ def read_or_paint_photographs(
     """Read the photographs that a study sends.
 
     Args:
-        folder: The folder of photographs.  None means the example photographs, or synthetic
-            photographs if the example photographs are not installed.
+        folder: The folder of photographs. Without a folder, the example photographs are used, or
+            synthetic photographs if those are not installed.
         limit_bytes: The smallest payload limit among the endpoints.
         seed: The seed of synthetic photographs.
         cache: The folder in which synthetic photographs are kept, because painting takes seconds.

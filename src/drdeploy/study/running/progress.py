@@ -1,4 +1,4 @@
-"""Find from the rows alone which measurements of a plan are done and which are missing.
+"""Find out which measurements of a plan are done and which are missing, only from the rows.
 
 No other state is kept, so a study can continue from its rows after a run was killed at any time.
 """
@@ -37,7 +37,7 @@ def list_unfinished_trials(plan: Plan, rows: Sequence[Measurement]) -> tuple[Tri
 
 
 def list_trials_to_measure(plan: Plan, rows: Sequence[Measurement]) -> tuple[Trial, ...]:
-    """Return the trials that lack measurements or have some that do not count, as planned."""
+    """Return the trials that lack measurements or have some that do not count, in planned order."""
     return tuple(
         trial
         for trial in plan.trials
@@ -73,8 +73,8 @@ def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 
 
 OVERLOAD_OUTCOMES = frozenset({"throttled", "timeout", "unavailable"})
-"""The outcomes that count if requests are sent on a schedule, because they show that the endpoint
-does not keep up."""
+"""The failures that count as results if requests are sent on a schedule, because they show that the
+endpoint does not keep up."""
 
 
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:

@@ -1,8 +1,8 @@
 """Send the requests of a trial to an asynchronous endpoint, and see when their results arrive.
 
 The photographs are stored in S3 before the first request, so that a request is one call. The client
-looks into the folders of results and failures again and again, and a latency ends when the client
-sees the object. It is therefore up to :attr:`TrialQueue.look_s` too long.
+lists the folders of results and failures repeatedly, and a latency ends when the client sees the
+object. The latency is therefore up to :attr:`TrialQueue.look_s` too long.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 LOOK_LOCAL_S = 0.05
 LOOK_AWS_S = 1.0
 CALLS_AT_ONCE = 16
-"""The calls that are made at once, which send requests and read results."""
+"""The largest number of simultaneous calls that send requests and read results."""
 ACCEPTED = 202
 """The HTTP status with which ``InvokeEndpointAsync`` answers (API reference)."""
 
 
 @dataclass(frozen=True)
 class TrialQueue:
-    """The folders of S3 that a trial uses, and the endpoint that its requests go to.
+    """The S3 folders that a trial uses, and the endpoint that its requests go to.
 
-    Use the queue as a context manager, which deletes the inputs, the results and the failures that
-    it has seen at the end.
+    Use the queue as a context manager. At the end it deletes the inputs, and the results and
+    failures that it has seen.
 
     Attributes:
         endpoint: The name of the endpoint.
         folder: The name of the trial's folder, below the folders of inputs and results.
-        look_s: The seconds between two looks for results.
+        look_s: The seconds between two checks for results.
     """
 
     client: AsynchronousClient
@@ -101,7 +101,7 @@ class TrialQueue:
         return sent
 
     def list_finished(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
-        """Return the URIs of all results and failures of the given requests that exist."""
+        """Return the URIs of the results and failures that exist for the given requests."""
         expected = {
             uri for one in waiting for uri in (one.output_location, one.failure_location) if uri
         }
@@ -183,11 +183,11 @@ class _QueueRun:
         self._next_look = 0.0
 
     def remember_call(self, call: Future[None]) -> None:
-        """Remember a call, so that its error ends the trial."""
+        """Keep a call, so that an error in it ends the trial."""
         self._calls.append(call)
 
     def send(self, sequence: int, due: float, due_at: datetime) -> None:
-        """Send one request, and remember it until its result arrives."""
+        """Send one request, and keep it until its result arrives."""
         context = self._context
         photograph = context.choose_photograph(sequence)
         started, started_at = context.clock.monotonic(), context.clock.now()
@@ -211,7 +211,7 @@ class _QueueRun:
         )
 
     def collect_until(self, due: float, pool: ThreadPoolExecutor) -> None:
-        """Look for results until a request is due."""
+        """Check for results until a request is due."""
         clock = self._context.clock
         while True:
             # Also where requests follow each other faster than the looks.
@@ -223,7 +223,7 @@ class _QueueRun:
             clock.sleep_until(min(due, self._next_look))
 
     def collect_until_all_finished(self, pool: ThreadPoolExecutor) -> None:
-        """Look for results until each request has one, or has waited for too long."""
+        """Check for results until each request has one, or has waited for too long."""
         while self._waiting or self._calls:
             self._collect_finished_results(pool)
             self._context.clock.sleep(self._queue.look_s)

@@ -157,10 +157,10 @@ def read_cloudwatch_metrics_of_rows(
 def _list_times_of_rows(
     rows: Iterable[Measurement], period: timedelta
 ) -> list[tuple[datetime, datetime]]:
-    """Return the begin and end of each time with rows, in order.
+    """Return the beginning and end of each period that contains rows, in order.
 
     Months may lie between two rows, because a study was continued late or a clock was set. Reading
-    all metrics in between would take thousands of requests, so two times are joined only if one
+    all metrics in between would take thousands of requests, so two periods are joined only if one
     request covers both.
     """
     times: list[tuple[datetime, datetime]] = []
@@ -184,9 +184,8 @@ def add_metrics_to_rows(
 ) -> list[Measurement]:
     """Return the rows, with each metric that certainly belongs to a row added to the row.
 
-    A datapoint belongs to a row if three conditions hold.  The datapoint counts one sample.  The
-    row's invocation is the only invocation that overlaps the datapoint's period.  The datapoint is
-    the only one whose period overlaps the invocation.
+    A datapoint belongs to a row if it counts one sample, if only the row's invocation overlaps the
+    datapoint's period, and if no other datapoint's period overlaps the invocation.
 
     Args:
         rows: The rows of all invocations of the endpoint, from every trial, in the time of the
@@ -212,7 +211,7 @@ def add_metrics_to_rows(
 
 
 def may_be_cold_start(row: Measurement) -> bool:
-    """Whether the container answered, and may not have answered before."""
+    """Whether a container answered for which this may have been the first request."""
     return row.outcome in {"ok", "wrong_start", "ungradable"} and row.start != "warm"
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from drdeploy.study.running.target import Target
 
 ENDPOINT_NAME_CHARS = 63
-"""SageMaker's limit (API reference, ``CreateEndpoint``)."""
+"""The longest name of an endpoint that SageMaker accepts (API reference, ``CreateEndpoint``)."""
 
 
 class ProgressReporter(Protocol):
@@ -147,7 +147,7 @@ class Runner:
     # -- one trial ---------------------------------------------------------------------
 
     def _set_uncounted_rows_aside(self, trial: Trial) -> None:
-        """Mark the rows of earlier runs that do not count as warm-up, so that they are missing.
+        """Mark uncounted rows of earlier runs as warm-up, so that they are measured again.
 
         A user who repeats the command wants these measurements to count.  The marked rows stay in
         the file.
@@ -174,7 +174,8 @@ class Runner:
         """Return the sequence numbers to measure: the missing ones, or all of a schedule.
 
         An interruption loses the queue of requests that are sent on a schedule, so an interrupted
-        schedule starts again. Its earlier rows stay in the file and are marked as warm-up.
+        schedule starts again. The earlier rows of the schedule stay in the file and are marked as
+        warm-up.
         """
         if not isinstance(trial.scenario, OnSchedule) or len(missing) == trial.scenario.n:
             return tuple(missing)
@@ -205,7 +206,7 @@ class Runner:
 
     @contextmanager
     def _find_or_create_endpoint(self, trial: Trial) -> Iterator[str]:
-        """Give the name of a trial's endpoint; delete an endpoint that was made for the trial."""
+        """Yield a trial's endpoint by name, and delete it later if it was made for this trial."""
         provisioned = self.target.endpoints.get(trial.id)
         if provisioned is not None:
             if isinstance(trial.scenario, Cold) and provisioned in self._used:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 WARM_UP_SEQUENCE = 0
 TEXT_CHARACTERS = 1000
-"""How much of a text in an answer a row keeps; a label or a digest has a tenth of it."""
+"""The number of characters that a row keeps of a text in an answer; labels and digests have about a
+tenth of that."""
 LARGEST_INTEGER = 2**53
 """The largest whole number that every reader of a row reads exactly."""
 
@@ -66,8 +67,8 @@ class TrialContext:
     Attributes:
         send: Sends one photograph to the trial's endpoint.
         record: Keeps an observed invocation; called before the next request is sent.
-        photographs: The photographs in the order in which they are sent; the first photograph
-            follows the last again.
+        photographs: The photographs in the order in which they are sent; after the last one, the
+            first one follows again.
         seed: The seed of arrival times.
         is_always_on: Whether the container runs before the first request arrives.
     """
@@ -306,5 +307,5 @@ def _integer_or_none(value: object) -> int | None:
 
 
 def _text_or_empty(value: object) -> str:
-    """Return a text as a row of measurements can hold it; a longer one is cut."""
+    """Return a text in a form that a row can hold, cut to the longest allowed length."""
     return make_encodable(value[:TEXT_CHARACTERS]) if isinstance(value, str) else ""

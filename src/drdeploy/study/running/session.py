@@ -231,7 +231,7 @@ def _find_artifacts_and_photographs(
 def _open_target_of_run(
     plan: Plan, options: RunOptions, progress: ProgressReporter
 ) -> Iterator[Target]:
-    """Give the target of the run: AWS, the running local service, or a new local service."""
+    """Yield the target of the run: AWS, the running local service, or a new local service."""
     tags = {choose_image_tag_of_trial(trial, on_aws=options.aws) for trial in plan.trials}
     if options.aws:
         build_own_images(Engine.find_or_raise(), tags, progress.note)
@@ -271,7 +271,7 @@ def _add_provisioned_endpoints_to_target(
     *,
     is_complete: Callable[[], bool],
 ) -> Iterator[Target]:
-    """Give the target with endpoints that Terraform creates, and delete them at the end."""
+    """Yield the target with endpoints that Terraform creates, and delete them at the end."""
     has_images = target.platform == "aws" or target.isolation == "container"
     with create_and_delete_study_endpoints(
         plan,

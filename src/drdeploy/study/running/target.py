@@ -42,10 +42,12 @@ if TYPE_CHECKING:
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
-"""SageMaker gives a container 30 s to stop; the service needs a little longer than that."""
+"""The time for the service to stop. SageMaker gives a container 30 s, and the service needs a
+little longer."""
 
 STATUS_TIMEOUT_S = 60.0
-"""The service asks its container engine for its containers, which may be slow under load."""
+"""The time for the service to report its status. The service asks the container engine, which may
+be slow under load."""
 
 LOCAL_BUCKET = "drdeploy-artifacts"
 Isolation = Literal["auto", "container", "process"]
@@ -156,7 +158,7 @@ def start_and_stop_local_service(
     note: Callable[[str], None],
     region: str | None = None,
 ) -> Iterator[Target]:
-    """Start a local service, give a target for it, and stop the service at the end.
+    """Start a local service, yield a target for it, and stop the service at the end.
 
     Raises:
         EndpointError: The local service does not become ready.
@@ -216,7 +218,7 @@ def build_images_and_choose_isolation(
 
 
 def build_own_images(engine: Engine, tags: Collection[str], note: Callable[[str], None]) -> None:
-    """Build each of the given tags that is an image of this project.
+    """Build the images of this project among the given tags.
 
     An existing image is built again, so that the current checkout is measured; unchanged layers
     come from the engine's cache.

@@ -1,4 +1,4 @@
-"""Read the headers of image files that strangers send.
+"""Read the headers of image files, which may be hostile.
 
 Threat model.  Every byte may come from an attacker who wants the server to allocate memory, loop,
 crash, or decode more than the limits allow.  Every reader follows these rules:

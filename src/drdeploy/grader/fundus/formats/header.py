@@ -48,7 +48,7 @@ class ImageHeader:
 
     @property
     def decoding_memory_bytes(self) -> int:
-        """The most memory that decoding takes, approximately; a JPEG is decoded at a reduced scale.
+        """The approximate peak of memory during decoding; a JPEG is decoded at a reduced scale.
 
         On pictures of 40 million pixels, PNG and TIFF with transparency took 16.2 bytes per pixel.
         A JPEG of that size took 2.9 bytes per pixel, or up to 7.7 if it was progressive with four

@@ -24,7 +24,7 @@ needs has one offset for each strip or tile."""
 
 BYTE, SHORT, LONG, RATIONAL, UNDEFINED, OFFSET = 1, 3, 4, 5, 7, 13
 NUMBERS = frozenset({BYTE, SHORT, LONG})
-"""Types of whole numbers without a sign."""
+"""The types of unsigned whole numbers."""
 
 _SIZE_BY_KIND = {BYTE: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1, OFFSET: 4}
 _CODE_BY_KIND = {BYTE: "B", SHORT: "H", LONG: "I", OFFSET: "I"}

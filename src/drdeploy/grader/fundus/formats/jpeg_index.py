@@ -1,9 +1,9 @@
 """Read the index of further pictures in a JPEG (CIPA DC-007, Multi-Picture Format).
 
-A stereo camera writes both views into one file, and an export may write both eyes.  A camera also
-writes previews, and a phone may write a map of brightness (a gain map) or of depth.  Previews and
-maps show the first picture again, so a file with nothing else is graded by its first picture.  Any
-other picture in the index may be the picture to grade.
+A stereo camera writes both views into one file, and an export may write both eyes. A camera also
+writes previews, and a phone may write a map of brightness (a gain map) or of depth. Previews and
+maps show the first picture again, so a file without any other picture is graded by its first
+picture. Any other picture in the index may be the picture to grade.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_PICTURES: Final = 64
 _ENTRIES = 0xB002
 _ENTRY_BYTES = 16
 _PREVIEW_CLASS = 0x01
-"""The upper byte of the type of a preview, whatever its size."""
+"""The upper byte in the type number of a preview, which is the same for every size."""
 _MAP_MARKS: Final = (
     b"http://ns.adobe.com/hdr-gain-map/",
     b"urn:iso:std:iso:ts:21496:-1",

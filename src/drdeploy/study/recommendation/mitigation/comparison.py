@@ -64,8 +64,8 @@ class MitigationComparison:
     Attributes:
         lines: The result of each policy; the first policy is ``nothing``.
         best: The cheapest deployable policy that meets the required p95. If no policy meets the
-            p95, or no p95 is required, the deployable policy with the lowest cost per avoided cold
-            start.
+            p95, or no p95 is required, ``best`` is the deployable policy with the lowest cost per
+            avoided cold start.
         why: Why ``best`` is the best policy, as a clause.
     """
 

@@ -4,8 +4,8 @@ The policy counts the idle times between requests in bins of a minute, up to fou
 request, the next request is expected between the 5th and the 99th percentile of the idle times,
 with a margin of 10 % on both sides. The container is kept warm for all four hours in two cases: the
 coefficient of variation of the bins is below 2, or more than half of the idle times are longer than
-four hours. For many idle times above four hours, the authors fit a time series; in this project,
-the seasonal forecast is a policy of its own.
+four hours. If many idle times exceed four hours, the authors fit a time series. In this project,
+the seasonal forecast is a separate policy.
 
 The system of Shahrad et al. starts and stops containers itself. On SageMaker the platform decides
 when to stop a container, so keep-warm requests are sent instead. The first keep-warm request is
@@ -29,7 +29,8 @@ HEAD, TAIL, MARGIN = 0.05, 0.99, 0.10
 LEAST_VARIATION = 2.0
 MOST_BEYOND_RANGE = 0.5
 FEWEST_IDLE_TIMES = 10
-"""The number of idle times from which on the histogram is used; the authors do not give theirs."""
+"""The smallest number of idle times for using the histogram; the authors do not state their
+number."""
 
 
 class IdleTimes:

@@ -38,7 +38,7 @@ KEEP_WARM_MARGIN = 0.9
 """The time between two keep-warm requests, as a share of the time after which the platform removes
 an idle container; a request that is a little late still reaches a warm container."""
 SCHEDULE_LATENESS_S = 60.0
-"""The most that EventBridge Scheduler is late: it sends within the minute of the schedule (user
+"""The largest delay of EventBridge Scheduler, which sends within the minute of the schedule (user
 guide, "Schedule types")."""
 
 
@@ -73,7 +73,7 @@ class Policy:
 
     @property
     def operated_parts(self) -> tuple[str, ...]:
-        """The parts that somebody must run for the policy, besides the endpoint itself."""
+        """The components that someone must operate for the policy, besides the endpoint itself."""
         if self.name == "nothing":
             return ()
         if self.is_provisioned:
@@ -178,7 +178,7 @@ def fit_policy_to_traffic(
 
 
 def compute_keep_warm_interval_s(idle_s: float) -> float:
-    """Return the time between two keep-warm requests: whole minutes, as a schedule states them.
+    """Return the time between two keep-warm requests, in whole minutes as in a schedule.
 
     Args:
         idle_s: The time after which the platform removes an idle container, in seconds.
@@ -235,12 +235,12 @@ def average_requests_by_hour_of_week(arrivals: Arrivals) -> NDArray[np.float64]:
 def repeat_weekly_plan(
     by_hour_of_week: NDArray[np.int64], arrivals: Arrivals, *, after_archive: int = 0
 ) -> NDArray[np.int64]:
-    """Return the plan for each hour of the arrivals' covered time, by repeating a weekly plan.
+    """Repeat a weekly plan of containers or instances over the hours that the arrivals cover.
 
     Args:
-        by_hour_of_week: The plan of the 168 hours of a week.
+        by_hour_of_week: The planned number in each of the 168 hours of a week.
         arrivals: The arrivals of the traffic.
-        after_archive: The plan of every hour after the last photograph of an archive.
+        after_archive: The planned number in every hour after the last photograph of an archive.
     """
     hours = int(np.ceil(arrivals.horizon_s / SECONDS_PER_HOUR))
     at = (np.arange(hours) + int(arrivals.begins_at_hour)) % HOURS_PER_WEEK

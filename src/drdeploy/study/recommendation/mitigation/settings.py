@@ -169,9 +169,9 @@ def make_scheduled_terraform_variables(
 
 
 def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
-    """Return a pair of schedules for each pair of times of opening and closing.
+    """Return a pair of schedules for each pair of opening and closing times.
 
-    The days belong to the pair of times, because an endpoint for a Monday may have to be created on
+    Each schedule has days of its own, because the endpoint for a Monday may have to be created on
     the Sunday evening before.
     """
     week = len(is_open)
@@ -234,7 +234,7 @@ def make_batch_variables(
 ) -> dict[str, Any]:
     """Return the variables of batch transform jobs, which `drdeploy batch run --variables` takes.
 
-    Terraform makes the bucket and the role of the jobs, and cannot start a job.
+    Terraform creates the bucket and the role of the jobs, but cannot start a job.
     """
     return {
         "batch": {

@@ -2,9 +2,9 @@
 
 Autoscaling follows the alarms that target tracking creates: a busy alarm after 3 minutes above the
 target, and a quiet alarm after 15 minutes below 90 % of the target (Application Auto Scaling user
-guide, "Target tracking scaling policies").  An endpoint without instances is woken by an alarm
-after one minute, as the developer guide's step scaling policies for asynchronous endpoints and
-inference components do.
+guide, "Target tracking scaling policies"). An endpoint without instances is woken by an alarm after
+one minute, as in the developer guide's step scaling policies for asynchronous endpoints and
+inference components.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class InstanceScaling:
         most: The largest number of instances.
         target_per_minute: The number of requests that each instance should answer in a minute.
         start_s: The time until a started instance answers.
-        has_queue: Whether requests wait in a queue, whose length is followed instead of the number
-            of requests.
+        has_queue: Whether requests wait in a queue. Autoscaling then follows the length of the
+            queue instead of the number of requests.
         headroom: The share of an instance's time that the target leaves free.
     """
 
@@ -76,7 +76,7 @@ class InstanceScaling:
 
 
 def count_instances_by_hour(by_hour: NDArray[np.int64], start_s: float) -> InstanceCounts:
-    """Return the instances of a schedule; each is started early enough to answer in its hour."""
+    """Return the instances of a schedule, each started early enough to answer within its hours."""
     changes = np.flatnonzero(np.diff(by_hour, prepend=0))
     started = np.maximum(np.diff(by_hour, prepend=0), 0).sum()
     return InstanceCounts(

@@ -43,7 +43,7 @@ class Times:
         return float(self.busy_s.mean())
 
     def draw_bootstrap_resample(self, rng: np.random.Generator) -> Times:
-        """Return a bootstrap resample: as many rows, drawn with replacement."""
+        """Return a bootstrap resample: the same number of rows, drawn with replacement."""
         rows = rng.integers(0, self.n, self.n)
         return Times(self.total_s[rows], self.busy_s[rows])
 
@@ -70,9 +70,9 @@ class ServiceTimes:
         """Return a bootstrap resample, for which warm and cold rows are drawn independently.
 
         Args:
-            rng: The source of chance.
-            number: The number of the resample; values that all configurations share are equal in
-                resamples with the same number.
+            rng: The random number generator.
+            number: The number of the resample. Resamples with the same number are equal in the
+                values that all configurations share.
         """
         cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
