@@ -16,7 +16,7 @@ START_OF_IMAGE = b"\xff\xd8"
 COMMENT = b"\xff\xfe"
 APPLICATION_DATA = range(0xE0, 0xF0)
 LONGEST_SEGMENT = 65_535
-"""Bytes of the longest segment of a JPEG, with the two bytes that state the segment's length
+"""The longest segment that JPEG allows, in bytes, including the two bytes that state its length
 (ITU-T T.81, B.1.1.4)."""
 PADDING = b"padding of a conformance check "
 GARBAGE_BYTES = 20_000
@@ -24,7 +24,7 @@ GARBAGE_BYTES = 20_000
 
 @dataclass(frozen=True)
 class ProbePhotograph:
-    """A photograph that the checked image must be able to grade, with the photograph's type."""
+    """A photograph that the checked image must be able to grade, with its content type."""
 
     data: bytes
     content_type: str = "image/jpeg"
@@ -71,7 +71,7 @@ class ProbePhotograph:
 
 
 def make_random_bytes() -> bytes:
-    """Return random bytes that are not a valid file; every call returns equal bytes."""
+    """Return random bytes that are not a valid file; every call returns the same bytes."""
     return b"\0" + random.Random(0).randbytes(GARBAGE_BYTES)
 
 

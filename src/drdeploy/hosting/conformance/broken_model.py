@@ -37,7 +37,8 @@ class BrokenModelStart:
     """The behaviour of a container without a usable model.
 
     Attributes:
-        ready_s: Seconds until a ping was answered with 200 nevertheless; None if no ping was.
+        ready_s: Seconds until the container reported ready although it has no usable model; None if
+            it never did.
         ended: How the container ended; None if it still ran after ``waited_s``.
         waited_s: Seconds that the container was watched.
         log: The container's log.

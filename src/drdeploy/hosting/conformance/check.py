@@ -47,8 +47,8 @@ CLAUSES: tuple[Clause, ...] = tuple(
     for clause in vars(subject).values()
     if isinstance(clause, Clause)
 )
-"""All clauses in the order in which they are checked: module by module as ``SUBJECTS`` lists them,
-and in each module in the order of the definitions."""
+"""All clauses in the order in which they are checked: module by module in the order of
+``SUBJECTS``, and within a module from top to bottom."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,17 @@ class ConformanceReport:
 
     @property
     def conforms(self) -> bool:
-        """Whether the image conforms for every kind of hosting for which it was checked."""
+        """Whether the image conforms to the contract of every kind of hosting that was checked."""
         return all(self.conforms_for(kind) for kind in self.hosting)
 
     def conforms_for(self, kind: HostingKind) -> bool:
-        """Return whether the image fails no clause that is a "must" for a kind of hosting."""
+        """Return whether the image fails none of the "must" clauses of a kind of hosting."""
         return not self.failed(Severity.MUST, kind)
 
     def failed(self, severity: Severity, kind: HostingKind | None = None) -> tuple[str, ...]:
-        """Return the ids of the failed clauses of a severity for a kind of hosting.
+        """Return the ids of the failed clauses that have the given severity for a kind of hosting.
 
-        Without a kind, the severity of a clause is its highest one.
+        If no kind of hosting is given, each clause counts with its highest severity.
         """
         return tuple(
             finding.clause.id
@@ -221,8 +221,8 @@ def check_conformance(
         end: Called with the finding on each clause after the clause is checked.
 
     Raises:
-        InvalidInput: The image, a clause or a kind of hosting does not exist, or no engine can keep
-            a limit.
+        InvalidInput: The image, a clause or a kind of hosting does not exist, or a memory or CPU
+            limit is invalid.
         ArtifactError: The artifact is not a readable archive.
         EngineError: No container engine answers, or the engine stopped answering.
         MissingExtra: The extra ``cloud`` is not installed.

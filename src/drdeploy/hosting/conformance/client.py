@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Server = int | Callable[[float], socket.socket]
 
 OVERLOADED = frozenset({429, 503})
-"""Statuses by which a server says that it is overloaded."""
+"""The HTTP statuses with which a server says that it is overloaded."""
 MAX_BYTES = 64 * MIB
 
 

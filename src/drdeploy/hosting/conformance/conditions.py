@@ -1,10 +1,10 @@
 """Start the image under other conditions: another port, a batch, a locked-down container.
 
-An image that starts under all conditions together is started only once. If the common start fails,
-the image is started under all conditions except the other port, because most images that fail
-cannot change their port. If the second start fails too, the image is started under each condition
-alone, so that every failing condition is found. An image without the label for another port is
-never started on another port.
+The image is first started under all conditions together. If that start fails, the image is started
+under all conditions except the other port, because most images that fail cannot change their port.
+If the second start fails too, the image is started under each condition alone, so that every
+failing condition is found. An image is started on another port only if its label says that the port
+can be chosen.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 OTHER_PORT = 8765
 PORT_RANGE = "8766-8865"
-"""SageMaker names a range of further ports beside the port, for servers that need more than one."""
+"""SageMaker also names a range of additional ports, for servers that need more than one."""
 BATCH_ENV = {"SAGEMAKER_BATCH": "true"}
 PORT_ENV = {"SAGEMAKER_SAFE_PORT_RANGE": PORT_RANGE}
 ALONE = {
@@ -65,8 +65,7 @@ class ConditionedStarts:
     """The start of the image under each condition.
 
     Attributes:
-        starts: The start under each condition; conditions that were tried together have one start
-            in common.
+        starts: The start under each condition; conditions that were tried together share a start.
         execution_parameters: The answer to ``GET /execution-parameters`` of the container with
             SAGEMAKER_BATCH; None if that container never became ready.
     """

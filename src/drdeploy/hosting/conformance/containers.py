@@ -31,14 +31,15 @@ LABEL = "drdeploy.conformance"
 """Label of every container that a check starts; the label's value identifies the check."""
 POLL_S = 0.02
 SETTLED_WITHIN_S = 1.0
-"""By then an engine has noticed that a container has ended."""
+"""Seconds within which an engine notices that a container has ended."""
 LATER_START_EXTRA_S = 10.0
 LATER_START_RATIO = 3.0
-"""A later start is given up after 10 s plus three times the duration of the first start. A machine
-that has become busy since then needs no more, and SageMaker's three minutes would be a long
-wait."""
+"""A later start is given up after 10 s plus three times the duration of the first start. This is
+long enough even if the machine has become busy in the meantime, and shorter than SageMaker's three
+minutes."""
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
-"""Podman keeps these writable if the root file system is not; SageMaker promises neither."""
+"""Folders that Podman keeps writable when the root file system is read-only. SageMaker does not
+promise that they are writable, so they are made read-only too."""
 LOG_LINE_CHARS = 120
 
 
@@ -50,9 +51,9 @@ class Conditions:
         port: The port that the server must listen on.
         env: Environment variables of the container.
         read_only: Whether the root file system is read-only.
-        user: The user as ``uid:gid``; None is the user that the image names.
-        model: The folder to mount as the model; None is the folder of the checked model.
-        cpuset: The cores that the container may use; None is all cores.
+        user: The user as ``uid:gid``; None means the user that the image names.
+        model: The folder to mount as the model; None means the folder of the checked model.
+        cpuset: The cores that the container may use; None means all cores.
         mounts: Further files of this machine to mount.
     """
 
@@ -67,7 +68,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class ContainerUnderTest:
-    """A container of the checked image, and the contract that its answers must keep."""
+    """A container of the checked image, and the contract that its answers must meet."""
 
     running: RunningContainer
     contract: Contract
@@ -126,9 +127,11 @@ class ContainerStart:
 
     Attributes:
         container: The container; None if the engine could not start one.
-        ready_s: Seconds from the start to the first ping answered with 200; None if no ping was.
+        ready_s: Seconds from the start to the first ping answered with 200; None if the container
+            never became ready.
         first: The answer to the photograph that was sent right after that ping.
-        served_s: Seconds from the start until a photograph was answered; None if none was.
+        served_s: Seconds from the start to the first answered photograph; None if no photograph was
+            answered.
         trouble: Why the container did not become ready; empty if it did.
     """
 
@@ -150,7 +153,7 @@ class ContainerStart:
 
 
 def compute_later_start_timeout_s(ready_s: float) -> float:
-    """Return how many seconds to wait for a later start, given the seconds of the first one."""
+    """Return how many seconds to wait for a later start, given how long the first start took."""
     return LATER_START_EXTRA_S + LATER_START_RATIO * ready_s
 
 
@@ -260,7 +263,7 @@ class ModelHost:
     def _send_photograph_until_answered(
         self, container: ContainerUnderTest, began: float
     ) -> ContainerStart:
-        """Send the photograph as soon as a ping says ready, and again until it is answered."""
+        """Send the photograph as soon as the server is ready, and again until it is answered."""
         ready_s = time.monotonic() - began
         first = answer = container.post_photograph(self.photograph)
         while (

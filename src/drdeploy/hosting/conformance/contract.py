@@ -23,7 +23,8 @@ CREATE_MODEL = (
 )
 INVOKE = "API reference, InvokeEndpoint"
 PRACTICE = "practice"
-"""The source of clauses that no document of AWS states: experience with failed containers."""
+"""The source of clauses that are in no document of AWS: they come from experience with containers
+that failed."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Contract:
         accept_s: Seconds that the server may take to accept a connection.
         answer_s: Seconds that an answer to ``POST /invocations`` may take.
         stop_s: Seconds between SIGTERM and SIGKILL.
-        serverless_bytes: Bytes of the largest body, of a request or of an answer, that a
-            serverless endpoint transmits.
+        serverless_bytes: Bytes of the largest request or answer that a serverless endpoint
+            transmits.
         real_time_bytes: Bytes of the largest request body that a real-time endpoint accepts.
         attributes_chars: Most characters of ``X-Amzn-SageMaker-Custom-Attributes``.
         inference_id_chars: Most characters of ``X-Amzn-SageMaker-Inference-Id``.
         image_bytes: Bytes of the largest image that a serverless endpoint runs.
-        load_s: Seconds for which a check loads the container; no part of SageMaker's contract.
+        load_s: Seconds for which a check loads the container; not part of SageMaker's contract.
     """
 
     start_s: float = 180.0

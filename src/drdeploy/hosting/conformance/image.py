@@ -47,7 +47,7 @@ class ImageFacts:
 
     @property
     def accepts_port(self) -> bool:
-        """Whether the image says by its label that its port can be chosen."""
+        """Whether a label of the image says that its port can be chosen."""
         return self.labels.get(BIND_TO_PORT_LABEL) == "true"
 
 

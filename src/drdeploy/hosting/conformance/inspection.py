@@ -1,10 +1,10 @@
 """Make the observations of one image; each observation is made once, when a clause asks for it.
 
-An observation is a function of the inspection. An observation is defined in the module of the
-clauses that use it, and may use other observations. Most observations are of the ordinary
-container, which is sent photographs, put under load, sent bad bodies, stopped, started again and
-stopped again. Further containers run under other conditions, on fewer cores, or without a usable
-model.
+An observation is a function that takes the inspection and returns what it saw, for example the
+answers to bad bodies. It is defined in the module of the clauses that use it, and may use other
+observations. Most observations are made on one container, called the ordinary container: it gets
+photographs, then load, then bad bodies, and is then stopped, started again and stopped again.
+Further containers run under other conditions, on fewer cores, or without a usable model.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class FirstStart:
 
     Attributes:
         start: The start that the other observations use.
-        read_only: The start with a read-only model folder. The read-only start equals ``start``,
-            unless the container ended and the image was started again with a writable model folder.
+        read_only: The start with a read-only model folder. The same as ``start``, unless the
+            container ended and the image was started again with a writable model folder.
     """
 
     start: ContainerStart
@@ -58,7 +58,7 @@ class ImageInspection:
         self._observed: dict[Callable[..., Any], Any] = {}
 
     def observe_once(self, observation: Callable[[ImageInspection], T]) -> T:
-        """Return the result of an observation, which only the first call makes.
+        """Return the result of an observation, which is made at the first call and then kept.
 
         Raises:
             Undetermined: The observation cannot be made; every later call gives the same reason.

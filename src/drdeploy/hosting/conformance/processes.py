@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 CORES_ONLINE = "/sys/devices/system/cpu/online"
-"""The file from which the C library, and thus most runtimes, counts the machine's cores."""
+"""The file that tells the C library, and so most runtimes, how many cores the machine has."""
 REPLACED_WITHIN_S = 30.0
-"""A new worker has to import its runtime and load the model: with TensorFlow some ten seconds."""
+"""A new worker has to import its runtime and load the model, which takes about ten seconds with
+TensorFlow."""
 ASK_EVERY_S = 0.1
 PROC = Path("/proc")
 
@@ -50,7 +51,8 @@ class Kill:
 
     Attributes:
         killed: The name of the killed process; None if the container has only one process.
-        recovered_s: Seconds until a photograph was answered again; None if none was.
+        recovered_s: Seconds until a photograph was answered again; None if no photograph was
+            answered.
         trouble: Why no process could be killed; empty if one was killed.
     """
 

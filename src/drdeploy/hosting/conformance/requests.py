@@ -31,8 +31,8 @@ WARM_REQUESTS = 5
 SETTLE_S = 0.1
 COUNTS = 3
 SPARE_BYTES = 1024
-"""How many bytes a photograph stays below a size limit, because a host counts more than the body
-of a request."""
+"""The margin in bytes between the largest photograph that is sent and a size limit, because a host
+counts more than the body of a request."""
 # What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
 UNKNOWN_HEADERS = {
     "Accept": "application/json",
@@ -51,7 +51,7 @@ class Requests:
     Attributes:
         warm: The answers to ordinary requests.
         tasks: How many processes and threads the container had after the ordinary requests.
-        special: The answers to unusual requests, by the name of the unusual part.
+        special: The answers to unusual requests, by the name of what is unusual about them.
     """
 
     warm: tuple[ProbeAnswer, ...]

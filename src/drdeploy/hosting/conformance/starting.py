@@ -27,8 +27,8 @@ LISTED_NAMES = 5
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
 """A first answer counts as a prediction without warm-up only if it exceeds the later answers by
-both ``COLD_EXCESS_S`` and ``COLD_RATIO``.  The ratio alone would fail a fast server for
-milliseconds; the difference alone would fail a slow server for noise."""
+both ``COLD_EXCESS_S`` and ``COLD_RATIO``.  With the ratio alone, a fast server would fail over a
+few milliseconds; with the difference alone, a slow server would fail over noise."""
 
 
 @define_clause("serves-on-8080", Severity.MUST, f"{HOSTING}; {SERVERLESS}")

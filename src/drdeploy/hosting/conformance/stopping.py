@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import ExitState
 
 WORK_S = 0.4
-"""Seconds of work that is sent before the signal. The work is still in flight when the signal
-arrives, even if the engine takes a tenth of a second to deliver the signal."""
+"""How many seconds of work the server gets before the signal. It is enough that some requests are
+unfinished when the signal arrives, even if the engine takes a tenth of a second to deliver it."""
 MAX_AT_ONCE = 16
-"""The most photographs sent at once, because more would fill the queue of a very fast server."""
+"""At most this many photographs are sent at once, because more would fill the server's queue."""
 STOPS_AT_MOST = 3
-"""The most stops of a container during work. A stop is repeated if it finds no photograph in
-progress, or if photographs are lost, because the server of a busy machine may not have received
-them yet."""
+"""How often a container is stopped during work at most. A stop is repeated if no photograph was in
+progress, or if photographs were lost: on a busy machine the server may not have received them
+yet."""
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""
 CLOSED_WITHIN_S = 2.0
@@ -88,7 +88,7 @@ class StopAtWork:
 
     @property
     def lost(self) -> tuple[ProbeAnswer, ...]:
-        """The photographs in progress at the signal that were neither answered nor refused."""
+        """The photographs that were in progress at the signal, but were never answered."""
         return tuple(
             answer
             for answer in self.in_work
@@ -114,8 +114,9 @@ class StopInUpload:
 def observe_stop_during_work(inspection: ImageInspection) -> StopAtWork:
     """Send several photographs at once, and SIGTERM a moment later.
 
-    On a busy machine all photographs may be answered, or not all received, before the signal. The
-    container is then started and stopped again. After a loss, two stops without a loss are needed.
+    On a busy machine, the server may have answered all photographs before the signal, or not yet
+    have received all of them. The container is then started and stopped again. If a stop loses a
+    photograph, two stops without a loss are needed to pass.
     """
     inspection.require_answered_photograph()
     lossy: StopAtWork | None = None

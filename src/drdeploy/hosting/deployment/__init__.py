@@ -15,8 +15,8 @@ A deployment takes the following steps, each in its own module:
 6. ``changes`` reads Terraform's plan. ``approval`` asks the user to approve the plan and its cost
    before the plan is applied.
 7. ``provision`` takes all steps above, and waits until the endpoints are in service.  Every error
-   names the existing resources.  ``orphans`` deletes resources that an interrupted Terraform
-   created but could not record.
+   message lists the resources that exist at that moment.  ``orphans`` deletes resources that an
+   interrupted Terraform created but could not record.
 8. ``teardown`` deletes the deployment, and lists resources that AWS still holds. Before a
    deployment is deleted, ``storage`` empties the bucket and the image repository.
 

@@ -78,7 +78,7 @@ class CostEstimate:
 
     @property
     def hourly_usd(self) -> float:
-        """The cost per hour of all endpoints that are paid by the hour day and night, USD."""
+        """The hourly cost of all endpoints that are always on, USD."""
         return sum(one.hourly_usd for one in self.endpoints if one.is_always_on)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Architecture, HostingConfig
 
 _ARCHITECTURE_OF_IMAGE: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "arm64"}
-"""The architecture of the instance type, by the architecture in the image's configuration."""
+"""Maps the architecture in an image's configuration to SageMaker's name for it."""
 
 
 def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:

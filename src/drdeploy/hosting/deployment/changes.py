@@ -24,7 +24,7 @@ SCALING_TARGET = "aws_appautoscaling_target"
 ENDPOINT = "aws_sagemaker_endpoint"
 SCHEDULE = "aws_scheduler_schedule"
 DELETES_ENDPOINT = ":aws-sdk:sagemaker:deleteEndpoint"
-"""The end of the target of a schedule that deletes an endpoint (``modules/opening-hours``)."""
+"""A schedule whose target ARN ends in this deletes an endpoint (see ``modules/opening-hours``)."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class PlannedChanges:
         changes: The changes in Terraform's order; resources that stay as they are are left out.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
             key of the endpoint in the variables; the key of a single endpoint is ``endpoint``.
-        fewest_instances: The fewest instances of each endpoint that scales, or its lowest
-            provisioned concurrency, by the same keys.
+        fewest_instances: The fewest instances, or the lowest provisioned concurrency, of each
+            endpoint that scales, by the key of the endpoint.
         with_opening_hours: The keys of the endpoints that a schedule deletes when they close.
     """
 

@@ -3,8 +3,8 @@
 A Terraform environment is a folder below ``infrastructure/environments``.  Both on AWS and on the
 local service, the provider is HashiCorp's, in the version that the Terraform environment names.  On
 AWS the provider must match the checksums in the lock file of the Terraform environment, if there is
-a lock file. On the local service, where credentials have no value, Terraform writes its own lock
-file.  Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``,
+a lock file. On the local service, where there are no real credentials to protect, Terraform writes
+its own lock file.  Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``,
 ``TF_PLUGIN_CACHE_DIR`` and others work as usual.
 """
 
@@ -135,7 +135,7 @@ def _copy_terraform_files(environment: Environment, workspace: Workspace) -> Pat
 
 
 def _copy_if_different(source: str | Path, target: str | Path) -> None:
-    """Copy a file atomically, so that a full disk or a killed process leaves no half file."""
+    """Copy a file atomically: a full disk or a killed process never leaves half of it."""
     content, target = Path(source).read_bytes(), Path(target)
     if not target.is_file() or target.read_bytes() != content:
         write_file_atomically(target, content)

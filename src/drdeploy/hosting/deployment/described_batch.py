@@ -18,7 +18,7 @@ def read_batch_config(file: Path) -> BatchConfig:
     """Return the instances that a file describes.
 
     Raises:
-        InvalidInput: The file is no JSON object with a job.
+        InvalidInput: The file is not a JSON object that describes a job.
     """
     try:
         document: Any = parse_json(file.read_text("utf-8"))

@@ -31,8 +31,8 @@ _SETTINGS = {
     "realtime": {"autoscaling", "guardrails", "opening_hours", "data_capture", "kms_key_arn"},
     "asynchronous": {"autoscaling", "kms_key_arn"},
 }
-"""The attributes of the Terraform variable ``endpoint`` besides the configuration, by kind.
-Terraform drops other attributes without a word."""
+"""Which settings the Terraform variable ``endpoint`` may have besides the configuration, by kind of
+endpoint. Terraform silently drops all others."""
 
 
 class VpcConfig(BaseModel):
@@ -69,8 +69,8 @@ def read_endpoint_variables(file: Path, model: str) -> DescribedEndpoint:
         model: The key of the endpoint's model.
 
     Raises:
-        InvalidInput: The file is no JSON object with an endpoint, or has other members; the message
-            names the problem.
+        InvalidInput: The file is not a JSON object with an endpoint, or has unknown members; the
+            message names the problem.
     """
     try:
         document: Any = parse_json(file.read_text("utf-8"))

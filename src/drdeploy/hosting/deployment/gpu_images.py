@@ -1,4 +1,4 @@
-"""Check that each image's CUDA can start on the host of its endpoint, before a push."""
+"""Check before a push that the host of each endpoint can run the CUDA version of its image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_gpu_hosts_of_endpoints(engine: Engine, desired: DesiredEndpoints) -> N
 
 
 def find_required_cuda_of_image(engine: Engine | None, tag: str) -> str | None:
-    """Return the CUDA that an image needs, for Terraform's own check; None without one."""
+    """Return the version of CUDA that an image needs; None if it needs none."""
     return None if engine is None else find_required_cuda(read_image_variables(engine, tag))
 
 

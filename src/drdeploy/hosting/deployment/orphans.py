@@ -2,13 +2,14 @@
 
 Terraform records each resource in its state after the resource is created. If Terraform dies before
 it records a resource, or if AWS's answer is lost, AWS holds a resource that the state lacks. The
-orphan's name is taken, so Terraform cannot create the resource again. No deletion would find the
-orphan, so an endpoint could cost money unnoticed.
+orphan's name is taken, so Terraform cannot create the resource again. Deleting the deployment would
+not find the orphan either, so an endpoint could go on costing money unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
-exist.  A resource of the plan that exists, is missing in the state and has the deployment's tags is
-deleted before any other step.  The next plan creates the resource again.  No data is lost, because
-S3 and ECR delete only empty buckets and repositories.
+exist.  Before any other step, each resource in the plan is looked up in AWS. If it exists and has
+the deployment's tags, but is not in the state, it is an orphan and is deleted.  The next plan
+creates the resource again.  No data is lost, because S3 and ECR delete only empty buckets and
+repositories.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ Tags = dict[str, str]
 
 NOT_EMPTY = frozenset({"BucketNotEmpty", "RepositoryNotEmptyException"})
 """The errors with which S3 and ECR refuse to delete a bucket or a repository that holds something.
-An interrupted run puts nothing into a resource before it is in the state."""
+An orphan is always empty, because drdeploy fills a bucket or repository only after it is in the
+state."""
 
 
 def delete_orphaned_resources(

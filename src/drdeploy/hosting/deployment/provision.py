@@ -354,9 +354,8 @@ class Provisioner:
     def _add_existing_resources_to_errors(self) -> Iterator[None]:
         """Add the names of existing resources to every error that leaves the block.
 
-        An error of this package keeps its type and gets a longer remedy. Exceptions that do not
-        come from this package, such as Ctrl-C, keep their message and get a note
-        (:meth:`BaseException.add_note`).
+        An error of this package gets the names in its remedy. Any other exception, such as Ctrl-C,
+        keeps its message and gets a note with the names (:meth:`BaseException.add_note`).
         """
         try:
             yield

@@ -99,7 +99,7 @@ def tear_down_deployment(
 
 
 def delete_workspace_folder_if_service_ended(workspace: Workspace, approver: Approver) -> bool:
-    """Delete the folder of a deployment whose local service has ended with all resources.
+    """Delete the folder of a deployment whose local service has ended, and its resources with it.
 
     Nobody is asked, because nothing is left that could be deleted by mistake.
 
@@ -179,8 +179,9 @@ def _make_existence_check_by_name(
 ) -> Finder:
     """Return a finder that asks AWS for one name at a time.
 
-    With ``many``, the API takes a list of names, and gets a list with one name.  Listing all
-    buckets or roles would need a permission for the whole account, which a deployer lacks.
+    If ``many`` is true, the API takes a list of names instead of one, and gets a list of length
+    one.  Listing all buckets or roles would need a permission for the whole account, which a
+    deployer lacks.
     """
 
     def find(account: Account, names: Iterable[str]) -> set[str]:

@@ -25,8 +25,8 @@ OLDEST = (1, 9)
 """The oldest version of Terraform in which the condition of a variable may use other variables."""
 INSTALL = "Install Terraform 1.9 or newer (developer.hashicorp.com/terraform/install)"
 LOCK_WAIT = "-lock-timeout=30m"
-"""How long to wait for the lock of the state. A Terraform whose parent was killed holds the lock
-until it has created what it was creating."""
+"""How long to wait for the lock of the state. If drdeploy was killed while Terraform ran, Terraform
+keeps the lock until its current step is done."""
 FOLLOW_S = 0.1
 ERROR_LINES = 12
 """How many lines of each error are shown; some errors of Terraform list very many alternatives."""
@@ -148,8 +148,8 @@ class Terraform:
 
         Raises:
             TerraformFailed: A change failed.  Earlier changes stay, and Terraform's state records
-                them. A resource that the state lacks is named in ``workspace.applying`` (see the
-                module ``orphans``).
+                them. If a resource was created but not recorded, the plan in ``workspace.applying``
+                still names it (see the module ``orphans``).
         """
         applying = self.workspace.plan.rename(self.workspace.applying)
         # Into a file: into a pipe, it would die of its next line when this process is killed, and

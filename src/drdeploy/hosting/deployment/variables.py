@@ -29,8 +29,8 @@ _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
 NAME_MAX = 43
 """The most characters of a model's or an endpoint's name.
 
-SageMaker allows 63 characters, and the Terraform modules append a digest and a time, which have 20
-characters together, to the names of models and endpoint configurations.
+SageMaker allows 63 characters. The Terraform modules append a digest and a time, 20 characters in
+all, to the names of models and endpoint configurations.
 """
 REPOSITORY = "drdeploy"
 """The name of a deployment's only image repository; its images differ in their tags."""
@@ -100,7 +100,7 @@ class EndpointVariables:
 
     @property
     def has_schedules_of_calls(self) -> bool:
-        """Whether EventBridge Scheduler makes calls, which the local service does not carry out."""
+        """Whether the endpoint needs EventBridge Scheduler, which the local service lacks."""
         return self.has_opening_hours or bool(self.settings.get("keep_warm"))
 
     def to_terraform_variables(self, *, is_local: bool) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class Workspace:
         return Safeguards(known.get("kms_key_arn"), known.get("permissions_boundary_arn"))
 
     def read_endpoint_kind(self) -> str | None:
-        """Return the kind of the single endpoint that exists; None if there is none."""
+        """Return the kind of the deployment's endpoint; None if the endpoint does not exist."""
         if not any(one.type == "aws_sagemaker_endpoint" for one in self.read_resources()):
             return None
         try:
@@ -229,8 +229,9 @@ class Workspace:
         """Restore the state from before the last apply, if Terraform died while writing the state.
 
         Terraform empties the file of the state before it writes the file again, so a full disk
-        leaves half of the state. The first apply has no state before it: the broken file is then
-        moved aside, because Terraform refuses every command while it cannot read the file.
+        leaves half of the state. If the first apply breaks, there is no earlier state: the broken
+        file is moved aside, because Terraform refuses every command as long as it cannot read the
+        file.
         """
         if is_complete_state_file(self.state):
             return

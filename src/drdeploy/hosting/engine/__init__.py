@@ -10,9 +10,9 @@
 
 ``location`` decides which engine to use, and ``connection`` connects to it, if need be through
 ``ssh``.  ``spec`` describes a container to run. ``client`` builds images and starts containers;
-``credentials`` are for the registries of a build, and ``copies`` replace folders that the engine
-cannot mount.  ``container`` represents a started container.  Only this package imports the Docker
-SDK.
+``credentials`` finds the user's logins for registries, and ``copies`` copies folders that the
+engine cannot mount.  ``container`` represents a started container.  Only this package imports the
+Docker SDK.
 """
 
 from drdeploy.hosting.engine.client import Engine, ImageSummary

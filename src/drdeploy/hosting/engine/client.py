@@ -121,7 +121,7 @@ class Engine:
 
     @property
     def fastest_network(self) -> str:
-        """The network on which a container that this process can reach starts fastest."""
+        """The network with which a container starts fastest and is still reachable from here."""
         return NO_NETWORK if self.can_enter_containers else BRIDGE
 
     @property
@@ -461,7 +461,7 @@ class Engine:
         return ids
 
     def open_container_ends(self, label: str, since: datetime) -> ContainerEnds:
-        """Return the past and future ends of containers with a label, from a moment on.
+        """Report the containers with a label that have ended since a moment, or end later.
 
         Raises:
             EngineError: The engine refuses the request, or does not answer.

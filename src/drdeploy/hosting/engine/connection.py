@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PROBE_TIMEOUT_S = 15.0
 VERSION_TIMEOUT_S = 60.0
-"""An engine that accepted the connection may be busy: Podman on a full machine took 18 s."""
+"""An engine may accept a connection and then be slow: Podman took 18 s on a busy machine."""
 CALL_TIMEOUT_S = 120
 TLS_REMEDY = (
     "If the engine speaks TLS, set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with "

@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine.ssh import SshTunnel
 
 _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
-"""Matches nanoseconds in the times that engines report, because Python parses microseconds."""
+"""Matches the times that engines report with nanoseconds, because Python can parse only
+microseconds."""
 
 NANOSECONDS_PER_S = 1_000_000_000
 _TAIL_BYTES_MAX = 1 << 20
 """The most bytes that the last lines of a log may have."""
 _WHOLE_LOG_BYTES_MAX = 16 << 20
-"""The longest log that is read whole for its last lines."""
+"""If a log is longer than this, it is not read from the start to find its last lines."""
 STOP_TIMEOUT_S = 30
 """The seconds between SIGTERM and SIGKILL on SageMaker."""
 
@@ -304,7 +305,7 @@ def kill_and_remove_container(api: APIClient, container_id: str) -> None:
 
 
 def remove_volumes(api: APIClient, names: Iterable[str]) -> None:
-    """Remove volumes; one that is already removed, or still in use, is passed over."""
+    """Remove volumes, but skip those that are already removed or still in use."""
     from docker.errors import APIError
 
     for name in names:

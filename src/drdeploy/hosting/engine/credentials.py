@@ -2,7 +2,7 @@
 
 The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
 program ``docker-credential-NAME``.  A public base image needs no credentials, so a helper that
-fails does not end a build.  Only if a registry then refuses the build is the failure reported.
+fails does not end a build.  The failure is reported only if a registry then refuses the build.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _run_credential_helper(
     action: str,
     text: str,
 ) -> dict[str, Any] | None:
-    """Return the answer of a helper; None, with a failure added, if there is none."""
+    """Return the answer of a helper; if there is none, record the failure and return None."""
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDS = {"die", "died", "oom"}
-"""The actions that change whether a container can be used; Podman has called the end ``died``."""
+"""The events that say that a container may have ended; some versions of Podman say ``died``."""
 
 
 class ContainerEnds:
@@ -41,5 +41,5 @@ class ContainerEnds:
                     yield str(event["Actor"]["ID"])
 
     def close(self) -> None:
-        """End the stream; a thread that waits for the next id continues."""
+        """End the stream, which wakes a thread that waits for the next id."""
         self._stream.close()

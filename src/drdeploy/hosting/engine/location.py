@@ -12,7 +12,7 @@ nothing, or the context            the default socket ``/var/run/docker.sock``; 
 ``default``                        exist, the sockets of :data:`WELL_KNOWN_SOCKETS`
 =================================  ================================================================
 
-An earlier row of the table takes precedence. ``config.json`` and the contexts are in
+The first row of this table that applies decides. ``config.json`` and the contexts are in
 ``DOCKER_CONFIG``, or in ``~/.docker``. A context that is named and cannot be read is an error:
 containers would otherwise run in an engine that the user does not expect.
 """
@@ -75,7 +75,7 @@ class TlsFiles:
     """The certificates for an engine that speaks TLS.
 
     Attributes:
-        ca: The certificate authority that the engine's certificate is checked with; None is the
+        ca: The certificate authority that the engine's certificate is checked with; None means the
             authorities that this machine trusts.
         cert: This client's certificate; None if the engine asks for none.
         key: The key of the client's certificate.
@@ -127,8 +127,8 @@ class EngineLocation:
 def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[EngineLocation, ...]:
     """Return the engines to try; the first engine that answers is to be used.
 
-    Several engines are tried only if the user configured none and the default socket does not
-    exist: those of the :data:`WELL_KNOWN_SOCKETS`.
+    If the user configured no engine and the default socket does not exist, there are several
+    engines to try: those at the :data:`WELL_KNOWN_SOCKETS`.
 
     Raises:
         EngineMisconfigured: The address is invalid, or the context or a certificate cannot be read.
@@ -277,7 +277,7 @@ def _refuse_unreadable_file(file: Path, what: str, remedy: str) -> None:
 
 
 def _parse_engine_address(text: str, where: str, *, has_tls: bool) -> str:
-    """Return an address in full, as ``DOCKER_HOST`` may abbreviate it.
+    """Return an address in full, because ``DOCKER_HOST`` may abbreviate it.
 
     Raises:
         EngineMisconfigured: The address is not the address of an engine.

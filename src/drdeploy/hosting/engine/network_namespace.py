@@ -24,7 +24,7 @@ OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 @cache
 def may_enter_namespaces() -> bool:
-    """Return whether this process may enter network namespaces, by entering its own one again."""
+    """Return whether this process may enter network namespaces; it tries to enter its own again."""
     try:
         handle = os.open(OWN_NAMESPACE, os.O_RDONLY)
     except OSError:

@@ -61,7 +61,8 @@ class ContainerSpec:
         mounts: The files and folders of this machine that are mounted in the container.
         memory_mb: The hard memory limit in MiB, swap included; above it the kernel kills a process.
         cpus: The CPU limit in vCPUs, for example 0.58.
-        cpuset: The cores of the host that the container may use, for example ``0-1``; None is all.
+        cpuset: The cores of the host that the container may use, for example ``0-1``; None means
+            all.
         port: The port that the server listens on in the container; None publishes no port.
         host_port: The port on which ``port`` is published, on 127.0.0.1 or on the engine's own
             machine; None takes a free port.
@@ -138,7 +139,7 @@ class ContainerSpec:
         Args:
             host_port: The port on which :attr:`port` is published.
             address: The address of the engine's machine on which the port is published.
-            volumes: By target, the volumes that hold copies of mounted folders.
+            volumes: For each target whose folder was copied, the name of the volume with the copy.
             relabels: Whether SELinux confines containers. If SELinux confines containers, a mounted
                 folder needs the label ``z``; without the label each read is refused.
         """

@@ -107,7 +107,7 @@ class SshAdapter(requests.adapters.HTTPAdapter):
         return self._pool
 
     def get_connection(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        """Return the pool of connections to the engine, for requests before version 2.32."""
+        """Return the pool of connections; the library ``requests`` before 2.32 calls this."""
         return self._pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:  # noqa: ARG002  requests' signature

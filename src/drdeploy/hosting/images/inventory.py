@@ -1,9 +1,9 @@
 """List the packages of Debian and Python in an image, and the libraries that were replaced.
 
-The files of the image are read, not the files that it was built from.  ``dpkg`` lists the packages
-of Debian in one file, ``status``.  An image without a package manager has one file per package
-below ``status.d``, which is a convention of Google's distroless images that scanners know.  Each
-Python package has a ``dist-info`` folder.
+The list is made from the files in the image, not from the files that it was built from.  ``dpkg``
+lists the packages of Debian in one file, ``status``.  An image without a package manager has one
+file per package below ``status.d``, which is a convention of Google's distroless images that
+scanners know.  Each Python package has a ``dist-info`` folder.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DebianPackage:
         name: The package's name, for example ``libc6``.
         version: The version, for example ``2.36-9+deb12u10``.
         architecture: The processor architecture, for example ``amd64``, or ``all``.
-        source: Name of the source package, by which Debian reports weaknesses.
+        source: Name of the source package, under which Debian reports vulnerabilities.
         maintainer: Who maintains it in Debian.
         licences: Short names of licences, if its copyright file is machine-readable.
         files: Paths of its files, if only some were copied to the image; empty if all are there.

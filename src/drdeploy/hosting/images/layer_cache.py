@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 2
-"""A part of the cache folder's name; raise it when cached values change in format or meaning."""
+"""The version number in the cache folder's name; raise it when cached values change in format or
+meaning."""
 
 Cached = TypeVar("Cached", bound=msgspec.Struct)
 

@@ -5,7 +5,7 @@ compress with zlib's default level. A host without the image pulls all its compr
 
 The compressed size of a file is the number of bytes that the compressor wrote while it read the
 file.  The compressed sizes of all files add up to the compressed size of the layer. The compressed
-size of a single file is wrong by up to 50 kB, because the compressor buffers.
+size of a single file is wrong by up to 50 kB, because the compressor buffers its output.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ BLOCK_BYTES = 16 * KIB
 """Bytes that are compressed at once; smaller blocks make the compressed size of a file more
 accurate."""
 LIST_BYTES_MAX = 16 * MIB
-"""Bytes of the longest list of a package's files that is read; the list of TensorFlow has 2 MB."""
+"""Bytes of the longest list of a package's files that is read; TensorFlow's list is 2 MB long."""
 FILES_MAX = 2_000_000
-"""The most files that a layer may have; the largest images of machine learning have a tenth."""
+"""The most files that a layer may have; the largest machine-learning images have a tenth as
+many."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """Prefix of the file name by which a layer removes a file of a lower layer, and the file name by
 which it empties a folder (OCI image specification, "Whiteouts")."""
@@ -136,7 +137,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
 def _read_package_file_list(
     name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
 ) -> Iterator[PackageFiles]:
-    """Yield the package's files if the member of the tar file is a list of a package's files."""
+    """If a file of the layer lists the files of a package, yield these files."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
     content = archive.extractfile(member) if is_list else None

@@ -1,4 +1,4 @@
-"""Write the provenance of an image, its build sources: in-toto Statement v1, SLSA Provenance v1.
+"""Write down what an image was built from, as an in-toto Statement v1 with SLSA Provenance v1.
 
 https://slsa.dev/spec/v1.0/provenance. The statement is not signed; you can trust it only as much as
 the machine that built the image. To sign the file with the statement, use ``ssh-keygen -Y sign``.
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from drdeploy.hosting.images.build import ImageName, ImageRef
 
 BUILD_TYPE = "urn:drdeploy:image-build:1"
-"""The type of the build, which defines its parameters: those of ``drdeploy image build``."""
+"""The build type that provenance statements name; its parameters are those of ``drdeploy image
+build``."""
 LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "cuda": "cuda"}
-"""The lock in ``requirements/`` that an image is built from; ``serve`` for the others."""
+"""The lock file in ``requirements/`` that each image is built from; all other images use
+``serve``."""
 
 
 def write_sbom_and_provenance(

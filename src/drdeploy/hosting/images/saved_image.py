@@ -57,12 +57,12 @@ def read_saved_image(
 
     Args:
         chunks: The bytes of the tar file, chunk by chunk.
-        is_known_layer: Takes a file name, and returns whether it is that of a layer that need not
+        is_known_layer: Takes a file name, and returns whether it belongs to a layer that need not
             be read.
 
     Raises:
-        EngineError: A file of the saved image is neither a document nor a layer, or would take
-            its reader far more time or memory than its size suggests.
+        EngineError: A file of the saved image is neither a document nor a layer, or is crafted so
+            that reading it takes far more time or memory than its size suggests.
     """
     image = SavedImage()
     try:

@@ -23,7 +23,7 @@ VERSION_LABEL = "org.opencontainers.image.version"
 TITLE_LABEL = "org.opencontainers.image.title"
 BASE_LABELS = ("org.opencontainers.image.base.name", "org.opencontainers.image.base.digest")
 _PROPERTY = "drdeploy:"
-"""Prefix of our own properties, as CycloneDX asks for a namespace."""
+"""The prefix of this project's own properties, because CycloneDX asks for a namespace."""
 
 
 def make_sbom_of_image(engine: Engine, image: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def measure_image_size(engine: Engine, image: str, *, cache: LayerCache | None =
 def _read_uncached_layers(
     engine: Engine, image: str, digests: list[str], known: dict[str, Layer]
 ) -> _Instructions:
-    """Add the layers that ``known`` lacks to ``known``; return the instruction of every layer."""
+    """Add the layers that are missing to ``known``, and return the instruction of every layer."""
     names = {digest.rpartition(":")[2] for digest in known}
 
     # Docker and Podman name a layer's file after its digest, each in a way of its own.

@@ -5,8 +5,8 @@
 2. ``cost`` defines the results: :class:`ResourceCost`, :class:`MonthlyCost` and :class:`UsageCost`.
 3. ``endpoints`` prices an endpoint, from its configuration and its scaling.
 4. ``resources`` prices every other resource, by its type.
-5. ``pricing`` prices a whole plan with :func:`price_plan`. The cost of a resource is a price, or
-   nothing, or not known.
+5. ``pricing`` prices a whole plan with :func:`price_plan`. A resource has a price, is free, or has
+   a cost that is not known.
 """
 
 from __future__ import annotations

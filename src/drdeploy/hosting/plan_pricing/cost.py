@@ -21,8 +21,8 @@ class MonthlyCost:
     Attributes:
         what: The item that is paid for, for example ``2 to 4 x ml.m5.xlarge (variant a)``.
         price: The price of a unit.
-        lowest_quantity: The units of a month at the lower bound of scaling.
-        highest_quantity: The units of a month at the upper bound of scaling.
+        lowest_quantity: The units that are paid for in a month at the lower bound of scaling.
+        highest_quantity: The units that are paid for in a month at the upper bound of scaling.
     """
 
     what: str

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 PLAN_BYTES_MAX = 64 * MIB
-"""The largest plan that is read; a plan of a thousand resources has a few MB."""
+"""The largest plan that is read; a plan of a thousand resources is a few MB long."""
 VALUES_MAX = 4_000_000
 """The most values in a plan, counted by commas: each takes 64 bytes of memory or more."""
 RESOURCES_MAX = 20_000
 REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}")
-"""How the name of a region looks, for example ``us-gov-west-1``."""
+"""Matches the name of a region, for example ``us-gov-west-1``."""
 HOW_TO_MAKE = "Make one with `terraform plan -out=plan` and `terraform show -json plan > plan.json`"
 
 Removal = Literal["delete", "forget"]
@@ -121,7 +121,7 @@ class PlanDocument:
     def find_referenced_resource(
         self, resource: PlannedResource, argument: str, type_: str
     ) -> PlannedResource | None:
-        """Return the resource of a type that an argument refers to; None unless there is one only.
+        """Return the resource of a type that an argument refers to, if there is exactly one.
 
         The reference must stay within a module, because a plan does not say what the outputs and
         the locals of a module refer to.
@@ -427,7 +427,7 @@ class _PlanReader:
 
 
 def _list_configured_resources(module: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the address without keys of each resource in the configuration, and the resource."""
+    """Yield each resource in the configuration, with its address without keys."""
     if not isinstance(module, dict):
         return
     for one in module.get("resources") or ():

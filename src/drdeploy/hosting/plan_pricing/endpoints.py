@@ -1,9 +1,9 @@
 """The cost of an endpoint: the configuration that it uses, and the scaling of each variant.
 
-Source: the pricing page of SageMaker AI. An instance is paid by the hour, a serverless container by
-the second of work, a provisioned container by the second that it is held and, at a lower price, by
-the second of work. A shadow variant costs what a production variant costs, and gets a copy of the
-requests.
+Source: the pricing page of SageMaker AI. An instance is paid by the hour, and a serverless
+container by the second of work. A provisioned container is paid for every second that it is
+provisioned, plus a lower price for each second of work. A shadow variant costs what a production
+variant costs, and gets a copy of the requests.
 """
 
 from __future__ import annotations

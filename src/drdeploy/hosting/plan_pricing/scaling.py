@@ -56,7 +56,7 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds of a variant, None without scaling, or why the bounds are not known.
+    """Return the bounds of a variant, None if it does not scale, or why they are not known.
 
     A scheduled action replaces the bounds of a target for a time, so the bounds of scheduled
     actions count too.

@@ -231,7 +231,7 @@ GRADE_RULE = "grade >= 2, because the model has no high-sensitivity point"
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe an operating point with the rates on the photographs on which it was chosen."""
+    """Describe an operating point, with its sensitivity and specificity where it was chosen."""
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g}, the high-sensitivity point "
         f"(sensitivity {point.sensitivity.value:.2f}, specificity {point.specificity.value:.2f} "

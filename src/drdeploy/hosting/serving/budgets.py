@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 PLACE_BYTES = 68_000_000
-"""The most memory that decoding an ordinary photograph takes; this much memory is one place. It
-suffices for a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG
-of 8.5 million pixels. An image that takes more is a large image (see ``large_images``)."""
+"""The memory that one place stands for. The more memory a request needs to decode its images, the
+more places it takes. One place is enough for a PNG or TIFF of 4 million pixels, a JPEG of 17
+million pixels, or a progressive JPEG of 8.5 million pixels. An image that needs more is a large
+image (see ``large_images``)."""
 
 IMAGE_PLACES = 10
-"""How many places the largest image takes: 17 bytes for each of 40 million pixels."""
+"""How many places the largest image takes: it has 40 million pixels, and each takes 17 bytes."""
 
 BODIES_BYTES = 64 * MIB
-"""Memory for the request bodies of all workers in a container: a hundred usual photographs."""
+"""Memory for the request bodies of all workers in a container: enough for a hundred usual
+photographs."""
 
 STUCK_S = 30.0
 """The least time after which a thread counts as stuck.  A client's request can cost up to five

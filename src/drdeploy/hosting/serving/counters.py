@@ -92,7 +92,7 @@ class Counters:
             self._count_duration("request", duration_s)
 
     def count_images(self, stages: Sequence[tuple[float, float, float]]) -> None:
-        """Count graded images; each image has its seconds of decoding, transforming, predicting."""
+        """Count graded images, with the seconds of decoding, transforming and predicting each."""
         with self._hold_file_lock():
             self._cells[_IMAGES] += len(stages)
             for durations in stages:

@@ -15,7 +15,8 @@ _HEAD_BYTES: Final = 256
 _BEGINNINGS: Final = tuple(
     encode(signature[:3]) for signature in SIGNATURES for encode in (b64encode, urlsafe_b64encode)
 )
-"""The beginnings of strings that hold an image; three bytes are four characters of base64."""
+"""The first four characters of an image in base64, which encode the first three bytes of its
+file."""
 _IMAGE_URLS: Final = (b"data:image/", b"data:application/octet-stream;", b"data:;base64,")
 _BASE64_CHARACTERS: Final = bytes.maketrans(b"-_", b"+/")
 """The alphabet for URLs and file names (RFC 4648, section 5) differs in two characters."""
@@ -24,7 +25,8 @@ _ESCAPES: Final = tuple(
     for character in (b"+", b"/", b"=")
     for escape in (b"%%%02X" % ord(character), b"%%%02x" % ord(character))
 )
-"""Only these three characters are decoded; decoding every ``%`` would create many small objects."""
+"""The escapes of the three special characters of base64. No other escape is decoded, because
+decoding every ``%`` would create many small objects."""
 
 
 def begins_like_encoded_image(text: bytes) -> bool:

@@ -39,7 +39,7 @@ class ClientGone(Exception):
 class Request:
     """An HTTP request.
 
-    The server makes the request when it has read the request line and headers. The gateway fills in
+    The server makes this object when it has read the request line and headers. The gateway fills in
     ``body`` and ``invocation``, and reads the body only if it admits the request.
 
     Attributes:

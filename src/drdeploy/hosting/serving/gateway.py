@@ -1,8 +1,9 @@
 """Answer requests: routes, admission, deadlines, threads, and the log line.
 
 Requests other than invocations are answered on the event loop, so that ``/ping`` is answered while
-models compute. The body of an invocation is read within limits. After its body has been read, the
-invocation takes as many places in a lane as its images cost, and is handled in a thread.
+models compute. The body of an invocation is read within limits. Once the body has been read, the
+invocation waits in a lane for a thread. The more memory its images need, the more of the lane's
+places it takes.
 """
 
 from __future__ import annotations

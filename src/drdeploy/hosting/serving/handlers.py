@@ -206,7 +206,7 @@ class Handlers:
         })  # fmt: skip
 
     def answer_metrics(self, request: Request) -> Response:
-        """Answer with the counters of the container, which are equal in all of its processes."""
+        """Answer with the counters of the container, which all its processes share."""
         del request
         from drdeploy.hosting.serving.metrics import CONTENT_TYPE, render_prometheus_metrics
 

@@ -26,7 +26,8 @@ class Job:
     """The state of one piece of work, which the event loop and a thread share.
 
     Attributes:
-        is_abandoned: Whether the client has been answered with 504, so that the work is in vain.
+        is_abandoned: Whether the client has been answered with 504, so that the work is no longer
+            needed.
         began_at: When the thread began to work, by the monotonic clock; None while it waits for its
             turn.
     """

@@ -31,7 +31,7 @@ class LargeImages:
 
     @contextmanager
     def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
-        """Wait for the container's only turn to decode large images, if the request has any."""
+        """If the request has large images, wait for the turn to decode them, and hold the turn."""
         if not is_large:
             yield
             return

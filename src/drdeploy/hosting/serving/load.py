@@ -25,8 +25,8 @@ UNUSED_LOGGED = 5
 """The largest number of files outside the model that the log names."""
 
 GPU_BATCH_WAIT_MS = 2.0
-"""How long a prediction on a GPU waits for others. Decoding a photograph takes ten times as long,
-so a longer wait would add latency, but few photographs to a batch."""
+"""How long a photograph waits on a GPU for others to join its batch. Decoding a photograph takes
+ten times as long, so a longer wait would add latency, but few photographs to a batch."""
 
 
 def load_model_and_make_handlers(settings: Settings, capacity: Capacity, log: Log) -> Handlers:

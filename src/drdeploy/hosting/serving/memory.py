@@ -34,8 +34,8 @@ for the processor, and accompanied by buffers."""
 def count_workers_that_fit(settings: Settings, memory_bytes: float | None = None) -> int:
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
-    The largest image that one worker would take must remain acceptable, so its memory is set aside
-    first.
+    Adding workers must not lower the size of the largest image that the server accepts, so memory
+    for that image is set aside first.
 
     Args:
         settings: The settings of the server.

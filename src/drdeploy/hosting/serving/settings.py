@@ -23,7 +23,7 @@ ProfileName = Literal["lean", "classic"]
 MODEL_DIR = "/opt/ml/model"
 CONTAINER_PORT = 8080
 """The folder in which SageMaker puts a model, and the port to which SageMaker sends requests unless
-a variable names another port."""
+an environment variable names another port."""
 
 ONLINE_PAYLOAD_MB = 6
 """InvokeEndpoint's limit for a real-time endpoint; the limit for a serverless endpoint is 4 MB."""
@@ -34,7 +34,7 @@ camera is smaller."""
 MAX_WORKERS = 128
 
 UNIX_PREFIX = "unix:"
-"""Before the path of a Unix socket, where an address is meant."""
+"""An address that begins with this is the path of a Unix socket."""
 
 _VARIABLES = {
     "port": "SAGEMAKER_BIND_TO_PORT",

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 GPU_CONCURRENCY = 8
-"""How many requests a worker handles at least if a GPU predicts: a thread that waits for the GPU
-uses no CPU, and a batch has at most as many photographs as requests are handled."""
+"""The least number of requests that a worker handles at once if a GPU predicts. A thread that waits
+for the GPU uses no CPU, and a batch cannot have more photographs than requests are handled at
+once."""
 
 
 def choose_worker_and_thread_counts(
