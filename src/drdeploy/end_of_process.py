@@ -1,6 +1,6 @@
 """Temporary folders and child processes that do not outlive this process.
 
-A process that ends by ``os._exit`` runs no ``finally`` and no finalizer. Before it ends so, it
+A process that ends by ``os._exit`` runs no ``finally`` and no finalizer. Before such an end, it
 calls :func:`remove_everything_temporary`.
 """
 
@@ -32,7 +32,7 @@ _children: set[subprocess.Popen[bytes]] = set()
 
 
 def make_temporary_folder(prefix: str) -> Path:
-    """Make a temporary folder, which :func:`remove_temporary_folder` or the end deletes."""
+    """Make a temporary folder, which is deleted when the process ends, if not before."""
     with _changing:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         _folders.add(folder)
@@ -78,8 +78,8 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    Other threads can make no new ones, and wait for ever where theirs would be gone: they must not
-    record that a photograph is damaged only because the process ends.
+    After the call, a thread that starts a child or makes or deletes a folder waits for ever. It
+    must not record that a photograph is damaged only because the process ends.
     """
     _changing.acquire()
     for child in list(_children):

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK_BYTES = MIB
-"""How much is read or copied at a time: enough that the cost per call does not show."""
+"""How many bytes are read or copied at a time; enough to make the cost per call negligible."""
 
 TOML_BYTES_MAX = 4 * MIB
-"""The largest TOML file that is read: a price sheet of all regions has a tenth of it."""
+"""The largest TOML file that is read; a price sheet of all regions is a tenth of this size."""
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 """The errors of a disk that is full, over its quota, broken or read-only."""
@@ -218,9 +218,9 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 
 def read_bytes_within(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file, and read no more of a larger one than shows that it is larger.
+    """Return the content of a file; refuse a larger file without reading all of it.
 
-    A pipe is read too, as a shell makes for ``<(command)``.
+    The file may be a pipe, for example the one that a shell makes for ``<(command)``.
 
     Raises:
         OSError: The file cannot be read.

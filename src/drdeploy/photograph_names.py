@@ -124,11 +124,11 @@ class PhotographNames:
 
 
 OWN_NAMES = PhotographNames(None)
-"""Photographs are named by their file names; for photographs whose names are public."""
+"""Calls photographs by their file names; use it only if the file names are public."""
 
 
 def quote_cell_if_number(cell: str) -> str:
-    """Return the quoted cell of a table for a message, or other words if it is not a small number.
+    """Return the words for a table's cell in a message, which quote only a small number.
 
     Text that is not a small number may name a patient.
     """

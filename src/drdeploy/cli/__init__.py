@@ -42,7 +42,7 @@ def _run_command_line(words: Sequence[str]) -> None:
 def _refuse_empty_words(words: Sequence[str]) -> None:
     """Refuse an empty argument, which is nearly always a shell variable without a value.
 
-    As a path, it would be the current folder.
+    As a path, an empty argument would mean the current folder.
 
     Raises:
         InvalidInput: An argument, or the value of an option, is empty.

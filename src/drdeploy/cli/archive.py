@@ -199,7 +199,7 @@ def _refuse_options_without_effect(
 
 @dataclass(frozen=True)
 class _Grader:
-    """The model, whose manifest says which columns the table has."""
+    """The model, and the columns that its rows have in the table."""
 
     artifact: ModelArtifact
     path: Path
@@ -263,7 +263,7 @@ class _RayRun:
             )
 
     def abandon(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
-        """Do nothing: the processes of a run end with it."""
+        """Do nothing, because the processes of a run end with the run."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
         print_ray_plan(plan, self.cluster, self.prices, with_projection=is_all, as_json=as_json)

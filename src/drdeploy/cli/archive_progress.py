@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LINES_EVERY = 20
-"""Lines of progress where there is no terminal: one for each twentieth."""
+"""How many lines of progress are printed in all where there is no terminal."""
 
 
 @contextmanager
 def grading_progress(total: int, finished: int) -> Iterator[Callable[[int], None]]:
-    """Show how many photographs have rows, and yield the function that adds further ones."""
+    """Show how many photographs have rows; yield a function to call with the number of new ones."""
     progress = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=err, transient=True, disable=not err.is_terminal,

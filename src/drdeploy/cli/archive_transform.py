@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """The options that are for Batch Transform alone; None where the user gives none."""
+    """The options that only Batch Transform has; None for an option that was not given."""
 
     image: str | None
     instance_count: int | None
@@ -109,12 +109,12 @@ class TransformRun:
 
     @property
     def description_of_names(self) -> str:
-        """The rule for names; in S3, a hash of the address, as the files are not read here."""
+        """How photographs are named; in S3 by a hash of the address, as no file is read here."""
         by_address = not (self.is_folder or self.naming.are_file_names)
         return self.naming.description_of_names + (", of addresses" if by_address else "")
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Check nothing: a job of an earlier run continues."""
+        """Check nothing, because a job of an earlier run can be continued."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
         """Print the estimated duration and cost of the jobs."""

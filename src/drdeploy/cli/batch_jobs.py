@@ -84,7 +84,7 @@ def find_archive(artifact: Path | None) -> Path:
     """Return the archive of the model, which is checked before anything is uploaded.
 
     Raises:
-        InvalidInput: There is no such file, or it is no archive of a model.
+        InvalidInput: There is no such file, or it is not an archive of a model.
     """
     from drdeploy.grader.artifacts import verify_archive
     from drdeploy.grader.box import box_artifact

@@ -92,9 +92,9 @@ def capacity(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search the highest rate at which an endpoint answers in time.
+    """Search for the highest rate at which an endpoint answers in time.
 
-    In time means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
+    "In time" means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
     not earlier requests are answered, and their latency counts from the time at which they should
     have been sent. `drdeploy recommend --capacity` takes the result in place of --requests-at-once.
     On AWS, the requests are paid for.

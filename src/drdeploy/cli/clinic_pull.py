@@ -76,12 +76,12 @@ def pull(
 ) -> None:
     """Fetch photographs from an archive into a folder.
 
-    With `--records`, they come into the worklist, and the folder gets only files that the records
+    With `--records`, they go into the worklist, and the folder gets only files that the records
     cannot take. A study that was erased from the records does not come back. A file that is in the
     folder or in the records is not fetched again, so that an interrupted pull continues where it
-    was. It ends when the disk has less than 1 GiB of free space. Files are named by a hash. The
-    exit status is 1 if a file cannot be fetched or put into the records, or if the archive has more
-    files than the limit.
+    stopped. The command ends when the disk has less than 1 GiB of free space. Files are named by a
+    hash. The exit status is 1 if a file cannot be fetched or put into the records, or if the
+    archive has more files than the limit.
     """
     from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files, read_patients
     from drdeploy.clinic.server_exchange import check_server_url
@@ -139,7 +139,7 @@ def _pull_file(
     records: ClinicRecords | None,
     counts: Counter[str],
 ) -> str:
-    """Fetch a file unless it is there, and put it into the records or else into its place.
+    """Fetch a file if it is missing, and put it into the records, or else into the folder.
 
     Returns:
         The problem with the file, as a sentence; empty if there is none.
@@ -176,7 +176,7 @@ def _open_records(folder: Path, database: str | None) -> ClinicRecords:
 
 
 def _add_to_records(records: ClinicRecords, content: bytes, counts: Counter[str]) -> str:
-    """Add a photograph unless its study was erased; return why it cannot be put there."""
+    """Add a photograph, unless its study was erased; return why it cannot be added."""
     from drdeploy.clinic.page.photographs import DetailsMissing, StudyErased, receive_photograph
 
     try:

@@ -131,8 +131,8 @@ def erase(
 
     The audit log keeps an entry that names the study by a keyed hash. Copies on archives, on
     servers and in folders of `clinic pull` are not deleted, and `clinic pull --records` does not
-    bring an erased study back. Studies of the same number under another issuer stay, and the
-    command says how many they are.
+    bring an erased study back. Studies with the same patient number from another issuer are kept,
+    and the command prints how many there are.
     """
     if sum(one is not None for one in (patient, study, older_than_days)) != 1:
         raise InvalidInput(

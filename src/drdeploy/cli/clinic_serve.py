@@ -87,12 +87,13 @@ def serve(
 
     Drop photographs on the page, and decide about each patient.
 
-    On this machine's own address, nobody needs to sign in unless the records have accounts. A wider
-    address needs TLS and accounts. The page grades photographs that are dropped on it, unless
-    `drdeploy clinic listen` grades the studies of the same records. It sends photographs and
-    results to the servers of `--stow`, `--send` and `--post`. After a decision, each archive or
-    server that got the page or the bundle of the study gets a new one with the decision. When the
-    page is ready, one line on standard output gives its address.
+    On this machine's own address, nobody needs to sign in unless the records have accounts. An
+    address that other machines can reach needs TLS and accounts. The page grades photographs that
+    are dropped on it, unless `drdeploy clinic listen` grades the studies of the same records. The
+    page sends photographs and results to the servers of `--stow`, `--send` and `--post`. After a
+    decision, each archive that has the PDF of the study, and each FHIR server that has its bundle,
+    gets a new one with the decision. When the page is ready, one line on standard output gives its
+    address.
 
     For research use. Not a medical device.
     """

@@ -25,7 +25,7 @@ class EndEvent:
         self._messages: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
-        """Let ``wait`` return, now and later."""
+        """Set the event, so that each call of ``wait`` returns, now and later."""
         self._messages.put(None)
 
     def wait(self) -> None:

@@ -42,7 +42,7 @@ DESCRIBED_BY_VARIABLES = (
     *("memory_mb", "max_concurrency", "provisioned_concurrency", "instance_type"),
     *("instance_count", "inference_ami_version", "asynchronous", "max_instances"),
 )
-"""The parameters that --variables takes the place of."""
+"""The parameters that --variables replaces."""
 
 
 def deploy(

@@ -74,7 +74,7 @@ def compare(
 ) -> None:
     """Compare the quality and the cost of networks.
 
-    Each network gets the last layers of the original study, and only these layers are trained. All
+    Each network ends in the last layers of the 2023 study, and only these layers are trained. All
     networks are trained on the same folds of the same photographs. A capture session is never split
     between folds.
 

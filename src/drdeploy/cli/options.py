@@ -281,7 +281,7 @@ def check_quiet_s(quiet_s: float) -> float:
     """Return a number of seconds after which a study is graded.
 
     Raises:
-        InvalidInput: The number is not finite: the study would never be graded.
+        InvalidInput: The number is not finite, so the study would never be graded.
     """
     if not math.isfinite(quiet_s):
         raise InvalidInput(
@@ -313,7 +313,7 @@ def log_to_standard_error() -> None:
 
 
 def list_given_options(context: typer.Context, parameters: Collection[str]) -> list[str]:
-    """Return the options that the command line itself holds, and no default or variable.
+    """Return the options that were given on the command line itself, not by a variable.
 
     Args:
         context: The context of the command, with the options that were given.
@@ -330,7 +330,7 @@ def list_given_options(context: typer.Context, parameters: Collection[str]) -> l
 def refuse_options_without_effect(
     context: typer.Context, parameters: Collection[str], *, why: str, remedy: str
 ) -> None:
-    """Refuse options that the command line holds and that would be ignored.
+    """Refuse options that were given on the command line and would have no effect.
 
     Args:
         context: The context of the command.

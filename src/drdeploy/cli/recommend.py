@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 WEEKLY = ("shape", "hours", "days", "between_photographs_s")
-"""The parameters that say how the photographs of --requests come during a week."""
+"""The parameters that say how the photographs of --requests arrive during a week."""
 
 
 def recommend(
@@ -237,12 +237,12 @@ def recommend(
 
     The traffic is simulated and priced on every measured configuration. Serverless endpoints are
     simulated with every policy against cold starts. Instances are simulated around the clock,
-    autoscaled, scheduled, behind a queue, as sleeping components and as batch jobs. An option that
-    breaks a constraint is excluded. Of the options that cost about the same, the simplest to run is
-    chosen, then the fastest.
+    autoscaled, scheduled, behind a queue, as components that scale to zero, and as batch jobs. An
+    option that breaks a constraint is excluded. Of the options that cost about the same, the
+    simplest to run is chosen, then the fastest.
 
-    Rows of this machine are transferred to AWS: the decision gives the latency that is expected on
-    AWS, with its interval, and the latency that was measured.
+    If the rows were measured on this machine, the latency on AWS is estimated from them. The
+    decision gives both the estimated latency, with its interval, and the measured one.
     """
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.published_study.raw_rows import load_results_or_published_study
@@ -347,7 +347,7 @@ def _fit_aws_latency_model(
     folders: Mapping[str, Path | None],
     as_measured: bool,
 ) -> TransferModel | None:
-    """Return the transfer from this machine to AWS; None if latencies stay as measured."""
+    """Return the model that converts latencies to AWS; None if latencies stay as measured."""
     from drdeploy.study.aws_latency.model import fit_transfer_model
     from drdeploy.study.measurements.load import load_results_folder
 
@@ -412,7 +412,7 @@ def _make_traffic_from_options(
 ) -> Traffic | Arrivals:
     """Return the traffic that exactly one of three options gives.
 
-    An option that says how photographs come during a week (``weekly``) is refused where it has no
+    An option that says how photographs arrive during a week (``weekly``) is refused where it has no
     effect.
     """
     from drdeploy.study.recommendation.trace import read_arrivals_from_trace

@@ -47,7 +47,7 @@ class Deidentifier:
     """Replaces identifiers and dates, always in the same way with the same key.
 
     Attributes:
-        names: Holds the key.
+        names: The object that holds the key.
     """
 
     names: PhotographNames
@@ -59,7 +59,7 @@ class Deidentifier:
     def shift_day(self, day: str, patient: str) -> str:
         """Return a DICOM date, moved back by the same number of days as all dates of the patient.
 
-        Text that is not a day becomes empty.
+        Text that is not a date becomes empty.
         """
         try:
             parsed = datetime.strptime(day, _DAY)  # noqa: DTZ007 - a day has no time zone
@@ -145,7 +145,7 @@ def has_writing_in_pixels(file: DicomFile) -> bool:
 
 
 def deidentify_photographs(file: DicomFile) -> Iterator[DeidentifiedPhotograph]:
-    """Yield the photographs in a file without metadata.
+    """Yield the photographs in a file, each without metadata.
 
     A JPEG with 8 bits keeps its compressed pixels; everything else becomes RGB with 8 bits in sRGB,
     as it is graded.

@@ -63,7 +63,7 @@ class ExportCounts:
         patients: Keyed hashes of the patients.
         studies: Number of studies.
         photographs: Number of photographs.
-        with_writing: Files left out because they say that something is written in the pixels.
+        with_writing: Files left out because they declare that there is text in the pixels.
         undecodable: Files left out because they cannot be read or decoded.
     """
 

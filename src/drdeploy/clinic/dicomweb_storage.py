@@ -82,7 +82,7 @@ def _list_failures(answer: ServerAnswer) -> list[Any]:
 
 
 def _read_failure_reason(failure: Any) -> int | None:
-    """Return why an object was not stored; None without a reason of 16 bits."""
+    """Return the code that says why an object was not stored; None if no code is valid."""
     try:
         reason = int(failure[_REASON]["Value"][0])
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):

@@ -94,7 +94,7 @@ def _make_entry(name: str, resource: Resource, *, own_identifier: bool) -> Resou
 
 
 def _make_patient(dataset: pydicom.Dataset) -> Resource:
-    """Return the patient with only a number; a record system finds the name by the number."""
+    """Return the patient as a number without a name; a record system finds the name by it."""
     number = str(dataset.get("PatientID") or "").strip()
     if not number:
         return {

@@ -39,7 +39,7 @@ class GradedRow:
 
     Attributes:
         gradable: None if gradability was not checked, or if the file could not be read.
-        ungradable_reason: Why there is no grade, as a word for programs.  A human must look at the
+        ungradable_reason: Why there is no grade, as a code for programs.  A human must look at the
             photograph, because the eye may be diseased.
         unlike_training: Whether the photograph differs so much from the training photographs that
             the grade may be wrong; None if the model has no rule for it.
@@ -74,7 +74,7 @@ class GradedRow:
 
     @property
     def section(self) -> int:
-        """The row's part of a sorted table: 0 graded, 1 needs a human, 2 failed."""
+        """The row's section in a sorted table: 0 graded, 1 needs a human, 2 failed."""
         if self.error:
             return 2
         return 0 if self.probabilities else 1
@@ -223,7 +223,7 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
 
 
 def _sum_from_grade(shares: list[float], grade: Grade) -> float:
-    """Return the probability of a grade or worse, equal to the last bit to ``Prediction``.
+    """Return the probability of a grade or worse, exactly as ``Prediction`` computes it.
 
     A prediction holds float32, or float64 if its probabilities were adjusted, and the answer does
     not say which. Every float32 is a float64 too, and an adjusted probability is not a float32.

@@ -44,9 +44,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0
 
 Without the pause, a disk that is full for five seconds would use up all attempts of every study."""
 GIVEN_BACK_S = 60.0
-"""The age up to which an attempt in progress is given back when the program ends.
+"""When the program ends, an attempt in progress that is younger than this is not counted.
 
-An older one may be a study that hangs: it counts, so that the study is given up at last."""
+An older attempt may be a study that hangs. It counts, so that such a study is given up in the
+end."""
 _GIVING_BACK_S = 1.0
 
 _log = logging.getLogger("drdeploy.clinic")
@@ -112,7 +113,7 @@ class StudyGrader:
             destinations: Where the results are sent.
             quiet_s: Seconds after a study's last photograph until the study is graded.
             may_grade: Returns whether no other program grades the studies of these records.
-            read_clock_s: Returns the time in seconds since any moment, and never goes back.
+            read_clock_s: Returns the seconds since some fixed moment, and never goes back.
         """
         self.quiet_s = quiet_s
         self._read_clock_s = read_clock_s
@@ -173,7 +174,7 @@ class StudyGrader:
         return self._read_clock_s() < self._pauses_until_s
 
     def _pause(self) -> None:
-        """Grade nothing for a while: what failed may fail for every study, and not for long."""
+        """Grade nothing for a while: the fault may concern every study, and may soon be over."""
         with self._pausing:
             if self._is_pausing:  # another thread met the same error
                 return
@@ -186,9 +187,9 @@ class StudyGrader:
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
-        """Uncount the young grading attempts in progress: the program ends for another reason.
+        """Do not count the grading attempts that the end of the program interrupts.
 
-        An attempt that is older than :data:`GIVEN_BACK_S` counts.
+        An attempt that is older than :data:`GIVEN_BACK_S` is still counted.
         """
         for study, began_s in list(self._in_progress.values()):
             if self._read_clock_s() - began_s > GIVEN_BACK_S:
@@ -246,7 +247,8 @@ class ResultSender:
 
         Args:
             records: The clinic's records.
-            may_send: Returns whether no other program grades, and sends the results.
+            may_send: Returns whether this program sends the results, which it does unless another
+                program grades and sends.
         """
         self._queue = records.deliveries
         self._may_send = may_send

@@ -276,7 +276,7 @@ class PhotographListener:
         return answer
 
     def _limit_reading(self, event: evt.Event) -> None:
-        """Let a peer be silent within a protocol data unit no longer than between two of them.
+        """Apply the time limit for a peer's silence within a protocol data unit, too.
 
         The library reads a whole unit, of up to 4 GiB, before it calls any handler.
         """
@@ -351,7 +351,7 @@ def _close_connection(association: Any) -> None:
 
 
 def _make_refusal(answer: Dataset, status: int, sentence: str) -> Dataset:
-    """Refuse a photograph with a comment, which the standard limits to 64 characters."""
+    """Fill in the answer that refuses a photograph; its comment may have 64 characters."""
     answer.Status = status
     answer.ErrorComment = sentence.encode("ascii", "replace").decode()[:_COMMENT_MAX]
     _log.warning("a photograph was refused: %s", sentence)

@@ -78,7 +78,7 @@ def encode_ophthalmic_photograph(
 
     Args:
         pixels: The photograph.
-        eye: Which eye it shows; None leaves that out.
+        eye: Which eye it shows; None if the file should not say so.
         day: The day of the study, as DICOM writes it; may be empty.
         elements: Other data elements by keyword, among them the identifiers of study, series and
             object. None leaves an element out. Without the patient's name and number these are

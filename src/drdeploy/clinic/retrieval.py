@@ -85,10 +85,11 @@ class ArchivedFile:
 
 
 def read_patients(file: Path) -> list[str]:
-    """Return the patients' numbers in a file with a number in each line, each once.
+    """Return the patients' numbers that a file lists, one in each line, without repetitions.
 
     Raises:
-        InvalidInput: The file cannot be read, has no number, or has what is no number.
+        InvalidInput: The file cannot be read, is empty, or has a line that is not the number of a
+            patient.
     """
     try:
         lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
@@ -158,7 +159,7 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
 
 
 def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
-    """Return a sentence if a file is not of the patient who was asked for; empty if it is.
+    """Return a sentence if a file does not show the requested patient; empty if it does.
 
     An archive may ignore the Patient ID of a query, and list the files of every patient.
     """
@@ -185,7 +186,7 @@ def _take_only_part(content_type: str, body: bytes) -> bytes:
 
 
 def _list_entries(url: str, parameters: dict[str, str], tag: str) -> Iterator[dict[str, Any]]:
-    """Yield the entries of all pages, each once; some archives return all on every page."""
+    """Yield each entry of all pages once; some archives return all entries on every page."""
     known: set[str] = set()
     while True:
         page = {"limit": str(ENTRIES_PER_PAGE), "offset": str(len(known))}

@@ -40,7 +40,7 @@ class ArchivePeer:
         """Read ``TITLE@HOST:PORT``.
 
         Raises:
-            InvalidInput: The text has another form.
+            InvalidInput: The text does not have this form.
         """
         found = _PEER.fullmatch(text)
         if found is None or not 0 < int(found["port"]) < 65536:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 """Seconds for which a connection may be silent."""
 EXCHANGE_S = 600.0
-"""Seconds that an exchange may take in all.  256 MiB take as long at 450 kB/s."""
+"""Seconds that an exchange may take in all.  This is enough for 256 MiB at 450 kB/s."""
 MAX_ANSWER_BYTES = 4 * 1024**2
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FORBIDDEN, BAR, QUIET = "#F1F1F1", "#7F7F7F", "#3F3F3F"
 MARK_PT, RING_PT, CROSS_PT = 7.0, 16.0, 11.0
 CROSS = "+"
-"""The shape of a mark whose arms are seen around a mark that lies over it."""
+"""The shape of a mark that can be seen even under another mark, because its arms stick out."""
 MARK_ID = "mark-"
 OFFSETS_PT: tuple[Point, ...] = (
     *((10, 0), (-10, 0), (0, 11), (0, -11), (9, 9), (9, -9), (-9, 9), (-9, -9)),
@@ -50,11 +50,13 @@ OFFSETS_PT: tuple[Point, ...] = (
 FAR = 8.0
 """A label moves one point farther from its mark to avoid covering this many square pixels."""
 HEAVY = 8.0
-"""One square pixel of a mark or of another text weighs as much as this many of a bar or a line."""
+"""Covering a square pixel of a mark or of a text counts as much as covering this many square pixels
+of a bar or a line."""
 TOO_MUCH = 500.0
-"""A label that covers more is left out: it would hide a mark, or seem to belong to another one."""
+"""A label that would cover more than this is left out, because it would hide a mark, or seem to
+belong to another one."""
 NEAR_PT = 20
-"""A label that is farther away is joined to its mark by a line."""
+"""A label that is farther away than this is joined to its mark by a line."""
 NO_BREAK = "\u00a0"
 
 

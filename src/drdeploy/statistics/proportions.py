@@ -32,9 +32,9 @@ RESAMPLES = 1999
 DRAWN_AT_ONCE = 200
 """Resamples that are in memory at the same time."""
 BISECTIONS = 60
-"""Enough to find a share to the last bit of a float."""
+"""The number of bisection steps; these find a share to the last bit of a float."""
 ROUNDING = 1e-12
-"""Values that differ by less are taken as equal."""
+"""Values that differ by less than this are taken as equal."""
 BOOTSTRAP = "bootstrap over groups"
 NORMAL = "normal over groups"
 NO_PHOTOGRAPH = "there is no photograph"

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_FOR_A_VERDICT = 8
-"""With fewer rows, neither test can reach its level."""
+"""With fewer rows, neither test can give a p value below its significance level."""
 LEVEL = 0.01
-"""Level of each test.  In a study of 26 scenarios, each gives one false alarm in four studies."""
+"""The significance level of each test. If a study has 26 scenarios, each test gives about one false
+alarm in every four studies."""
 FENCE = 1.5
 """A row this many box lengths away from the box is an outlier, as in box plots (Tukey 1977)."""
 
@@ -45,7 +46,7 @@ class Outlier:
 
     Attributes:
         position: Position in the sample, counted from 0.
-        value: The name of the measured quantity.
+        value: The measured value.
     """
 
     position: int

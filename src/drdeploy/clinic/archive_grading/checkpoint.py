@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from drdeploy.clinic.graded_rows import GradedRow, RowColumns
 
 MOST_IN_SHARD = 64
-"""After a kill, each worker grades up to this many photographs again; and a million photographs
-need 15,625 files until the table is complete."""
+"""The most photographs in a shard. After a crash, each worker grades at most this many photographs
+again. A million photographs need 15,625 files until the table is complete."""
 LEAST_SHARDS = 64
 """A small archive has smaller shards, so that all workers have something to do to the end."""
 PARTS_SUFFIX = ".parts"
@@ -99,14 +99,14 @@ class ArchiveJob:
 
 @dataclass(frozen=True)
 class Shard:
-    """Some photographs that follow each other in the list, whose rows are in one file."""
+    """Photographs that follow one another in the list, and whose rows are in one file."""
 
     number: int
     photographs: tuple[ArchivedPhotograph, ...] = field(repr=False)
 
 
 class ArchiveCheckpoint:
-    """The folder beside a table. Use :meth:`open`, which locks it."""
+    """The folder beside a table that keeps a job; use :meth:`open`, which locks the folder."""
 
     def __init__(self, table: Path) -> None:
         self.table = table
@@ -263,7 +263,7 @@ class ArchiveCheckpoint:
             )
 
     def remove(self) -> None:
-        """Delete the folder; without its job, a folder that is left half deleted is not a job."""
+        """Delete the job's file and then the folder: half a folder must not look like a job."""
         (self.folder / _JOB).unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 

@@ -54,7 +54,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """The rows of a file; their names hold only the part after the name of the file."""
+    """The rows of a file; their ``image`` lacks the file's name, which :meth:`name_rows` adds."""
 
     place: str
     sha256: str
@@ -69,8 +69,8 @@ class GradedFile:
 def grade_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
     """Grade photographs, and return the rows as JSON.
 
-    If a network or a disk fails, no photograph gets a row for it. Instead, the member ``stopped``
-    of the result holds the reason.
+    If the network or a disk fails, no rows are returned. Instead, the member ``stopped`` of the
+    result holds the reason.
     """
     try:
         _require_folder(settings.folder)

@@ -1,4 +1,4 @@
-"""The record of a Batch Transform job whose answers are not all in the table's rows yet."""
+"""The record of a Batch Transform job whose answers are not yet all saved as rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ S3 = "s3://"
 
 @dataclass(frozen=True)
 class PendingTransform:
-    """A job whose answers are not all in the table's rows yet.
+    """A job whose answers are not yet all saved as rows.
 
     Attributes:
         name: The name of the job, which may not have been created yet.

@@ -1,7 +1,7 @@
 """Estimate the time and the cost of grading an archive, before it is graded.
 
-The time of a photograph is measured with one thread on some photographs of the archive itself.
-:data:`WORKER_EFFICIENCY` is the share of this rate that each of many workers reaches.
+The time for a photograph is measured with one thread, on some photographs of the archive itself.
+When many workers run, each reaches only the share :data:`WORKER_EFFICIENCY` of this rate.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ProjectedRate:
     limit: Limit
 
     def cost_usd_per_million(self, node_hour_usd: float) -> float:
-        """Return the cost of a million photographs at a price for an hour of a node."""
+        """Return the cost of a million photographs, given the price of a node for an hour."""
         return self.nodes * node_hour_usd * 1e6 / self.photographs_per_hour
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 WINDOW_SHARDS = 256
-"""Shards of a window for each worker."""
+"""The number of shards in a window, for each worker."""
 SHARD_RETRIES = 1
 PHOTOGRAPH_RETRIES = 2
 ENDED_WORKER = (
@@ -95,7 +95,7 @@ class RayArchiveJob:
                 ) from error
 
     def _check_nodes(self) -> None:
-        """Load the model once on every node, so that no photograph gets a row for a node's fault.
+        """Load the model once on every node, so that a faulty node is found before it grades.
 
         Raises:
             ClinicError: A node cannot grade.

@@ -30,7 +30,7 @@ _FOLDER_PREFIX = "drdeploy-ray-"
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Bytes of Ray's object store, which holds only places and rows; by default, a third of RAM."""
 _STARTS = 3
-"""A port that was free a moment ago may be taken when a process of Ray listens on it."""
+"""How often a start is tried, because a free port may be taken before Ray listens on it."""
 _PATIENCE_S = 300
 """How long a process of Ray may take until it answers. On a busy machine a start takes a minute,
 and Ray's own limits of 5 to 30 seconds would end a process that is only slow."""
@@ -53,8 +53,8 @@ _PATIENT = {
     "RAY_agent_register_timeout_ms": f"{_PATIENCE_S * 1000}",
     "RAY_health_check_timeout_ms": f"{_PATIENCE_S * 1000}",
 }
-"""Settings with which Ray waits for slow processes. A process that ends is noticed at once all the
-same."""
+"""Settings with which Ray waits for slow processes. Even so, a process that ends is noticed at
+once."""
 _LOOPBACK = {
     # Ray replaces 127.0.0.1 by an address that others can reach, unless it is told that there are
     # no clusters on this system.
@@ -123,7 +123,7 @@ def _import_and_quieten_ray() -> Any:
 
 
 def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
-    """Start the processes of Ray, connect to them, and return what ends them."""
+    """Start the processes of Ray and connect to them; return the node, which can end them."""
     for attempt in range(1, _STARTS + 1):
         node = None
         try:
@@ -151,7 +151,7 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     from ray._private.parameter import RayParams
 
     class NodeWithoutDashboard(Node):  # type: ignore[misc]  # Ray has no types here
-        """The processes of Ray without its dashboard, which Ray starts even if it is off."""
+        """The processes of Ray without its dashboard, which Ray starts even if it is turned off."""
 
         def __init__(self, parameters: RayParams) -> None:
             # The processes end with this one, even if this one is killed.
@@ -165,7 +165,7 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
             """Start nothing."""
 
         def start_ray_processes(self) -> None:
-            """Start Ray's processes, and wait for the node longer than the 30 seconds of Ray."""
+            """Start Ray's processes, and wait for the node longer than Ray's own 30 seconds."""
             super().start_ray_processes()
             _wait_until_node_is_known(self)
 

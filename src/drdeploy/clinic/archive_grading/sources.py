@@ -84,7 +84,7 @@ class S3Source:
         return self.uri
 
     def iterate_photographs(self, record_left_out: RecordLeftOut) -> Iterator[ArchivedPhotograph]:
-        """Yield the objects that have the suffix of a photograph, or none.
+        """Yield the objects whose key has the suffix of a photograph, or no suffix.
 
         Raises:
             EndpointError: S3 refuses to list the objects.
@@ -105,7 +105,7 @@ class S3Source:
 
 
 def _find_why_key_is_left_out(key: str, prefix: str) -> LeftOut | None:
-    """Apply the rule for files to a key; the content of an object would cost a request each."""
+    """Return why an object is left out; only its key is used, as reading it costs a request."""
     path = Path(key)
     below = PurePosixPath(key[len(prefix) :]).parts
     system = next((part for part in below if part.casefold() in SYSTEM_NAMES), "")

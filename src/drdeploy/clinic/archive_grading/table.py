@@ -24,7 +24,8 @@ _TYPES = {
     **dict.fromkeys(("decode_s", "transform_s", "predict_s"), pa.float64()),
 }
 _JOINED_ROWS = 65536
-"""Rows of a row group of the whole table; one row group is in memory while shards are joined."""
+"""The number of rows in a row group of the final table. One row group is in memory while the shards
+are joined."""
 
 
 class ArchiveTable:

@@ -40,14 +40,15 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 JOB_PHOTOGRAPHS = 100_000
-"""A job that fails has at most so many photographs to grade again. With keys of 60 characters its
-manifest has 6 MB."""
+"""The most photographs in a job: a job that fails has no more than these to grade again. With keys
+of 60 characters, the job's manifest is 6 MB long."""
 TRANSFERS = 10
-"""Uploads, downloads and deletions at once: as many connections as a client of S3 keeps."""
+"""How many uploads, downloads and deletions run at once: an S3 client keeps this many
+connections."""
 _CONTENT_TYPE = "application/x-image"
 _EMPTY = "The file is empty."
-"""The same words as in ``drdeploy grade``. S3 accepts an empty object, but SageMaker does not send
-it."""
+"""The reason for an empty file, in the same words as in ``drdeploy grade``. S3 accepts an empty
+object, but SageMaker does not send it."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class TransformArchiveJob:
     def _upload_and_create_job(
         self, pending: PendingTransform, job: ArchiveJob, settings: TransformJobSettings
     ) -> bool:
-        """Upload, write the manifest, and create the job; False if there is nothing to grade."""
+        """Upload the photographs and create the job; return False if there is nothing to grade."""
         self._batch.create_local_bucket(pending.bucket)
         if pending.is_uploaded:
             try:
@@ -346,7 +347,7 @@ class TransformArchiveJob:
         """Write the rows of the shards whose photographs all have an answer or a reason.
 
         Returns:
-            How many photographs have neither.
+            How many photographs have neither an answer nor a reason.
         """
         unanswered = 0
         for shard in self._iterate_shards_of_job(pending, job):

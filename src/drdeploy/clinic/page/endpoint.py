@@ -1,4 +1,4 @@
-"""Grade photographs by an endpoint of SageMaker in place of a model on this machine."""
+"""Grade photographs with a SageMaker endpoint instead of a model on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 BODY_BYTES_MAX = 4_000_000
-"""What every kind of endpoint takes in one request: a serverless one takes the least, 4 MB."""
+"""The largest request that every kind of endpoint accepts: a serverless endpoint accepts the least,
+4 MB."""
 _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
@@ -50,7 +51,7 @@ class _Model(msgspec.Struct):
 
 
 class _EndpointAnswer(msgspec.Struct):
-    """What is used of the answer of a drdeploy image to one photograph."""
+    """The fields that are used of the answer of a drdeploy image to one photograph."""
 
     model: _Model
     predictions: Annotated[
@@ -64,7 +65,7 @@ class _EndpointAnswer(msgspec.Struct):
         """Read an answer.
 
         Raises:
-            PredictionFailed: It is not JSON, or JSON of another form.
+            PredictionFailed: The answer is not JSON, or lacks a field that is used.
         """
         try:
             return msgspec.json.decode(body, type=cls)
@@ -179,10 +180,10 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
     """Return a photograph in a format that is small enough to be sent, and its media type.
 
     The uncompressed pixels of a DICOM file become a PNG, which loses nothing. A photograph that is
-    too large even so becomes a JPEG of all its pixels and with full colour.
+    still too large becomes a JPEG with all its pixels in full colour.
 
     Raises:
-        PredictionFailed: The JPEG is larger than any endpoint takes.
+        PredictionFailed: Even the JPEG is too large to be sent.
     """
     if len(image) <= BODY_BYTES_MAX:
         if image.startswith(jpeg.SIGNATURE):

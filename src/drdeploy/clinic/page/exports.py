@@ -33,7 +33,7 @@ _COLUMNS = (
 
 
 def write_csv(studies: Iterable[ListedStudy]) -> bytes:
-    """Return studies as CSV in UTF-8, one a row."""
+    """Return studies as CSV in UTF-8, with one row per study."""
     stream = io.StringIO()
     table = csv.DictWriter(stream, _COLUMNS, lineterminator="\r\n")
     table.writeheader()

@@ -1,4 +1,4 @@
-"""Refuse requests that no page of ours sends: other hosts, other sites, too many."""
+"""Refuse requests that this program's pages do not send: other hosts, other sites, too many."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _SIDES = {"left": "L", "right": "R"}
 
 
 class DetailsMissing(Exception):
-    """A file does not say which patient or which eye it shows, so the page asks for it.
+    """A file does not say which patient or which eye it shows, so the page asks the user.
 
     A JPEG, PNG or TIFF says neither; a DICOM file may leave out the eye.
 
@@ -116,8 +116,8 @@ def receive_photograph(
 def wrap_photograph(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
     """Return a JPEG, PNG or TIFF as a DICOM file of ophthalmic photography.
 
-    The photographs of a patient that come on one day are one study. A baseline JPEG keeps its
-    pixels as they are; everything else is stored without compression.
+    All photographs of a patient that arrive on the same day belong to one study. A baseline JPEG
+    keeps its pixels as they are; everything else is stored without compression.
 
     Raises:
         DetailsMissing: The patient's number or the eye is missing.

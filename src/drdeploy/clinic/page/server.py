@@ -77,7 +77,7 @@ class PageAddress:
         return f"[{name}]" if ":" in name else name
 
     def check(self, *, has_accounts: bool) -> None:
-        """Check that the page may be served there.
+        """Check that the page may be served at this address.
 
         Raises:
             InvalidInput: TLS, accounts or names are missing where others can reach the page, or the

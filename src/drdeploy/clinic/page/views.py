@@ -20,8 +20,9 @@ _WORDS = (
     (0.10, "unlikely"),
     (0.00, "very unlikely"),
 )
-"""Least probability of each word, by the scale of the Intergovernmental Panel on Climate Change
-(guidance note on uncertainties, 2010), whose "exceptionally unlikely" is not told apart here."""
+"""The smallest probability for which each word is used. The scale is that of the Intergovernmental
+Panel on Climate Change (guidance note on uncertainties, 2010), without its "exceptionally
+unlikely"."""
 
 
 @dataclass(frozen=True)

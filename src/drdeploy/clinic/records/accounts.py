@@ -107,7 +107,7 @@ class Accounts:
     def check_password(self, name: str, password: str) -> ClinicAccount | None:
         """Return the account if the password is right.
 
-        An unknown name takes as long as a known one.
+        Checking an unknown name takes as long as checking a known one.
         """
         role, stored = self._find_row(name) or (None, _NOBODY)
         is_right = _is_right_password(password[:PASSWORD_CHARACTERS_MAX], stored)

@@ -133,7 +133,7 @@ class DeliveryQueue:
             self._shared.append_entry(connection, "deliver", name, f"{details} {reason}".strip())
 
     def postpone(self, destination: str, *, attempts: int, reason: str) -> float:
-        """Try everything for a destination later, after a pause that doubles; return the pause."""
+        """Postpone all deliveries to a destination by a pause that doubles; return the pause."""
         pause_s = min(2.0 ** min(attempts, 16), _LONGEST_PAUSE_S)
         with self._shared.engine.begin() as connection:
             connection.execute(
@@ -145,7 +145,7 @@ class DeliveryQueue:
 
 
 def list_results_to_decide(connection: Connection, study: int) -> dict[str, bytes]:
-    """Return the page and the bundle of a study, as far as they are sent somewhere."""
+    """Return the page and the bundle of a study, each only if a destination gets it."""
     rows = (
         select(RESULTS.c.kind, RESULTS.c.content)
         .join(DELIVERIES, DELIVERIES.c.result_id == RESULTS.c.id)

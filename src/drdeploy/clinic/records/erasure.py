@@ -120,7 +120,7 @@ class RecordsErasure:
     def is_erased(self, patient: str, study_uid: str) -> bool:
         """Return whether a study was erased, and has not come into the records again since.
 
-        The audit log tells, by the keyed hash of the study.
+        The audit log keeps the keyed hash of each erased study.
 
         Args:
             patient: The issuer of the patient's number, a line break, and the number.

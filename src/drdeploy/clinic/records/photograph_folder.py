@@ -40,7 +40,7 @@ def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
 
 
 def refuse_records_of_other_folder(engine: Engine, folder: Path, store: PhotographStore) -> None:
-    """Refuse records whose photographs, in another folder, could not be graded or shown.
+    """Refuse records whose photographs are in another folder than the given one.
 
     A database is bound to the first folder that it is used with, by an identifier in both. Several
     machines may use one database if they share the folder.
@@ -70,7 +70,7 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
 
 
 def _has_photographs(connection: Connection, store: PhotographStore) -> bool:
-    """Return whether a folder has the photographs of records that are bound to none yet."""
+    """Return whether the folder has the photographs of records that are bound to no folder yet."""
     newest = select(PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id.desc()).limit(1)
     sha256 = connection.execute(newest).scalar_one_or_none()
     return sha256 is None or store.has_file(sha256)

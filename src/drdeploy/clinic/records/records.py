@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 MAX_GRADING_ATTEMPTS = 5
-"""A study is not graded again automatically after so many attempts that ended the program, or that
-ended with an unexpected error.
+"""After this many attempts that ended the program or failed with an unexpected error, a study is no
+longer graded automatically.
 
-With three, 8 of 168 studies were given up in a test that killed the program 672 times at random
-steps, though nothing was wrong with them."""
+A limit of three was too low: in a test that killed the program 672 times at random steps, 8 of 168
+studies were given up though nothing was wrong with them."""
 
 
 @dataclass(frozen=True)
@@ -464,7 +464,7 @@ class ClinicRecords:
 
 
 def _is_as_it_was(study: WaitingStudy) -> tuple[Any, ...]:
-    """Return the conditions that no photograph of a study has arrived since it was listed."""
+    """Return the SQL conditions for a study without a new photograph since it was listed."""
     return (
         STUDIES.c.id == study.number,
         STUDIES.c.state == "waiting",

@@ -1,7 +1,7 @@
 """The tables of a clinic's records.
 
 A migration in ``migrations/versions`` makes each change to these tables; a test compares both.
-SQLite would give the number of a deleted row to a new one, which ``sqlite_autoincrement`` forbids.
+SQLite would give the number of a deleted row to a new one, which ``sqlite_autoincrement`` prevents.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ PHOTOGRAPH_FOLDERS = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("identifier", String(32), nullable=False),
 )
-"""The one folder that holds the photographs, by the identifier in its file ``identifier``."""
+"""The one folder that holds the photographs; its file ``identifier`` holds the same identifier."""
 
 AUDIT = Table(
     "audit",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SharedRecords:
-    """The database and the photographs of a clinic, and whom the audit log names.
+    """The database and the photographs of a clinic, and the person or program that acts.
 
     Attributes:
         engine: The database.

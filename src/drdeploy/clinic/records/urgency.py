@@ -16,7 +16,7 @@ _OUTCOME = 10**15
 _GRADE = 10**14
 _SEVERE = 10**7
 _SHARE = 10**6
-"""Probabilities count to six digits."""
+"""Probabilities are compared to six decimal places."""
 WAITING_FROM = _WAITING * _PART
 """The urgency of studies that wait is at least this."""
 

@@ -195,8 +195,8 @@ class Worklist:
     ) -> ExportedStudy | None:
         """Return a graded study for an export, and write into the audit log who exports it.
 
-        All is read in one transaction, so that an export has one grading with the decision about
-        it, and no study that was erased meanwhile.
+        Everything is read in one transaction, so that the grading and the decision belong together
+        even if the study is graded again or erased meanwhile.
 
         Args:
             number: The study's number.
@@ -302,7 +302,7 @@ class Worklist:
         decided_s: float,
         decide_result: ResultDecision | None = None,
     ) -> None:
-        """Undo a decision about a study, and queue the results that state it.
+        """Undo a decision about a study, and queue the results that say so.
 
         Args:
             number: The study's number.

@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables, and the triggers that keep the audit log as it is."""
+    """Make the tables, and the triggers that forbid changes to the audit log."""
     op.create_table(
         "studies",
         sa.Column("id", sa.Integer, nullable=False),
