@@ -103,7 +103,7 @@ def run(
     names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Grade photographs with a Batch Transform job, with one row per photograph.
+    """Grade photographs with a Batch Transform job, one row per photograph.
 
     Photographs on this machine are uploaded, and the uploads are deleted when the job has ended. A
     photograph that fails has a row with the reason. The answers of the model stay in the bucket, in
