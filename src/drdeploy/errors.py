@@ -138,7 +138,7 @@ class InvalidInput(DrdeployError, http_status=400, exit_status=2):
 
 
 class StudyChanged(InvalidInput, http_status=409):
-    """A person decides about a study that is not as the person saw it."""
+    """A person decides about a study that has changed since the person saw it."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -66,11 +66,11 @@ def listen(
 ) -> None:
     """Take photographs from cameras, grade them, and send the results.
 
-    The command receives photographs by DICOM C-STORE until you press Ctrl-C. It answers with
-    success when a photograph is on the disk. If an archive or a server does not accept a result,
-    the command sends the result again later. After a crash, run the same command to continue.
-    When the listener is ready, one line on standard output gives its address. The log names
-    patients and studies by keyed hashes.
+    The command receives photographs by DICOM C-STORE until you press Ctrl-C. The command reports
+    success to the sender once a photograph is on the disk. If an archive or a server does not
+    accept a result, the command sends the result again later. After a crash, run the same command
+    to continue. When the listener is ready, one line on standard output gives its address. The log
+    names patients and studies by keyed hashes.
 
     For research use. Not a medical device.
     """

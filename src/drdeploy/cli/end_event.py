@@ -53,9 +53,9 @@ def _set_event_at_end_of_input(over: EndEvent) -> None:
 def exit_without_waiting(status: int = 0) -> None:
     """End the process now, even if threads of libraries are still running.
 
-    Without this, Python waits at its end for each thread that is not a daemon. The threads of
-    pynetdicom, for example, wait half a minute for an archive that does not answer. Temporary
-    files, which may hold a patient's pixels, are deleted first.
+    At a normal end, Python waits for each thread that is not a daemon. The threads of pynetdicom,
+    for example, wait half a minute for an archive that does not answer. Temporary files, which may
+    hold a patient's pixels, are deleted first.
     """
     remove_everything_temporary()
     logging.shutdown()

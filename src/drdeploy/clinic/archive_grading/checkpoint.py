@@ -45,7 +45,7 @@ MOST_IN_SHARD = 64
 """The most photographs in a shard. After a crash, each worker grades at most this many photographs
 again. A million photographs need 15,625 files until the table is complete."""
 LEAST_SHARDS = 64
-"""A small archive has smaller shards, so that all workers have something to do to the end."""
+"""A small archive has smaller shards, so that all workers have something to do until the end."""
 PARTS_SUFFIX = ".parts"
 _JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"
 
@@ -247,7 +247,7 @@ class ArchiveCheckpoint:
                     yield Shard(number, listed)
 
     def write_rows(self, number: int, rows: Sequence[GradedRow], columns: RowColumns) -> None:
-        """Keep the rows of a shard."""
+        """Save the rows of a shard."""
         with open_for_atomic_write(self._path_of_rows(number)) as file:
             ArchiveTable(columns).write(file, [rows])
 

@@ -45,7 +45,7 @@ ENDED_WORKER = (
 
 
 class RayArchiveJob:
-    """Grades the photographs of a job that have no rows yet, and keeps their rows.
+    """Grades the photographs of a job that have no rows yet, and saves their rows.
 
     Args:
         ray: The module ``ray``, connected.
@@ -79,7 +79,7 @@ class RayArchiveJob:
 
         Args:
             job: The job.
-            report: Called with the number of photographs whose rows were just kept.
+            report: Called with the number of photographs whose rows were just saved.
 
         Raises:
             ClinicError: The archive cannot be read, or no worker can grade.

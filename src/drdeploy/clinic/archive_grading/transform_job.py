@@ -9,8 +9,9 @@ which shards, so that a killed run finds its job again::
         transform.json          the job that is not joined yet
         00000000.uploaded.json  the digests of the photographs of a shard that are uploaded
 
-A photograph gets a row if there is an answer, or if the log of the job says why there is none. For
-all others the run ends with an error, because an instance or a permission failed.
+A photograph gets a row if there is an answer, or if the log of the job says why there is none. If a
+photograph has neither, the run ends with an error, because an instance failed or a permission was
+missing.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class TransformArchiveJob:
         Args:
             job: The photographs.
             settings: For new jobs; a job that an earlier run has created keeps its own.
-            report: Called with the number of photographs whose rows were just kept.
+            report: Called with the number of photographs whose rows were just saved.
 
         Raises:
             InvalidInput: There is a DICOM file, or the photographs are in several buckets.

@@ -85,7 +85,7 @@ class EndpointService(InferenceService):
     """Grades photographs by an endpoint that serves a known model.
 
     The rules need the model's operating points, and the results name the model. So the artifact of
-    the model is on this machine too, and each answer must be of the same model.
+    the model is on this machine too, and each answer must come from the same model.
 
     Attributes:
         hosting: The client of SageMaker, or of the local service.

@@ -61,7 +61,7 @@ STUDIES = Table(
     sqlite_autoincrement=True,
 )  # fmt: skip
 """A patient's visit. ``state`` is ``waiting``, ``graded`` or ``failed``; times are in seconds since
-1970. ``urgency`` is smaller for a study that should be seen earlier: see ``urgency``."""
+1970. ``urgency`` is smaller for a study that should be seen earlier; see the module ``urgency``."""
 
 PHOTOGRAPHS = Table(
     "photographs",
@@ -73,7 +73,8 @@ PHOTOGRAPHS = Table(
     Column("received_s", Float, nullable=False),
     sqlite_autoincrement=True,
 )
-"""A DICOM file that arrived. The store has its content under ``sha256``."""
+"""A DICOM file that arrived. The folder of photographs holds its content under the name
+``sha256``."""
 
 RESULTS = Table(
     "results",

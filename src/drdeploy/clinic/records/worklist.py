@@ -285,7 +285,7 @@ class Worklist:
     def _decide_results(
         self, study: ListedStudy, changed_s: float, decide_result: ResultDecision | None
     ) -> dict[str, bytes]:
-        """Make the results before the transaction, so that no writer waits for a page."""
+        """Make the results before the transaction, so that no other program waits meanwhile."""
         if decide_result is None:
             return {}
         with self._open_read_only_connection() as connection:

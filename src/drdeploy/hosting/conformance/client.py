@@ -36,7 +36,8 @@ class ProbeAnswer:
         body: The answer's whole body.
         connect_s: Seconds until the connection was accepted; infinite if it was not.
         total_s: Seconds from the attempt to connect until the answer's body was read.
-        sent_at: Monotonic time when the whole request had been sent; infinite if it never was.
+        sent_at: Monotonic time at which the last byte of the request was sent; infinite if it was
+            not.
         ended_at: Monotonic time when the answer's body was read, or the request failed.
         failure: Why there was no answer; empty if there was one.
     """

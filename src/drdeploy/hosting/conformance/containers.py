@@ -242,8 +242,8 @@ class ModelHost:
     ) -> ContainerStart:
         """Ping a container until it answers 200, then send the photograph at once.
 
-        The engine was asked to start the container at ``began`` on the monotonic clock. The wait
-        lasts ``timeout_s`` from now on, because the image is not to blame for a slow engine.
+        The engine was asked to start the container at ``began`` on the monotonic clock. The wait of
+        ``timeout_s`` begins now, so that a slow engine does not count against the image.
         """
         deadline = time.monotonic() + timeout_s
         while True:

@@ -165,7 +165,7 @@ Finder = Callable[["Account", "Iterable[str]"], "set[str]"]
 def _make_existence_check_by_listing(
     service: str, operation: str, member: str, name: str, **request: str
 ) -> Finder:
-    """Return a finder that lists all resources of a kind, and picks the given names."""
+    """Return a function that lists all resources of a kind, and picks the given names."""
 
     def find(account: Account, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
@@ -177,7 +177,7 @@ def _make_existence_check_by_listing(
 def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Return a finder that asks AWS for one name at a time.
+    """Return a function that asks AWS for one name at a time.
 
     If ``many`` is true, the API takes a list of names instead of one, and gets a list of length
     one.  Listing all buckets or roles would need a permission for the whole account, which a
@@ -253,4 +253,5 @@ FINDERS: Mapping[str, tuple[str, Finder]] = {
         _make_existence_check_by_name("iam", "get_role", "RoleName", "NoSuchEntity"),
     ),
 }
-"""For each type of resource, its name in messages and its finder."""
+"""For each type of resource, its name in messages, and a function that finds which of the given
+resources still exist."""

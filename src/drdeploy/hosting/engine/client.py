@@ -271,8 +271,8 @@ class Engine:
         """The address of the engine's machine on which ports are published.
 
         An engine that is reached through ssh publishes ports at the loopback address of its
-        machine.  Otherwise, ports are published only at the address by which the engine is reached,
-        and not at all addresses, because the server has no password.
+        machine.  Otherwise, ports are published only at the address by which the engine is reached:
+        the server has no password, so it must not be reachable at every address of the machine.
         """
         host = self.location.parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:

@@ -25,9 +25,9 @@ SINGLE = frozenset({
 })  # fmt: skip
 """The header fields that may occur only once; NGINX too refuses most of them when repeated.
 
-Of two equal fields, one server may use the first and the next server the second, so that the two
-servers see different requests.  Other fields are lists, which may be split over several fields (RFC
-9110, section 5.3)."""
+If such a field is repeated, one server may use the first value and the next server the second, so
+that the two servers see different requests.  Other fields are lists, which may be split over
+several fields (RFC 9110, section 5.3)."""
 
 
 _AUTHORITY = re.compile(

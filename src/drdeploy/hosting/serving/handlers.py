@@ -56,7 +56,7 @@ class PreparedInvocation:
         request: The request.
         form: The format of the answer.
         images: The images, whose headers have been read and checked.
-        places: How many places decoding all images takes, one image after the other.
+        places: How many places the request takes, if its images are decoded one after the other.
         is_large: Whether one of the images takes more than one place.
     """
 

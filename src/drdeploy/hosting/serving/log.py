@@ -102,7 +102,7 @@ class Log:
         )
 
     def count_turned_away_request(self, code: str) -> None:
-        """Count a request that was refused without work, for :meth:`write_due_summary`."""
+        """Count a request that was refused unprocessed, for :meth:`write_due_summary`."""
         self.write_due_summary()
         with self._lock:
             self._begin_log_window()

@@ -116,7 +116,7 @@ def _quote_nginx_parameter(path: Path | str) -> str:
 
 
 def _generate_error_locations(budgets: Budgets) -> Iterator[str]:
-    """Yield an NGINX location for each refusal by NGINX, which answers like the gateway."""
+    """Yield an NGINX location for each error that NGINX answers itself, as the gateway would."""
     for error in _list_nginx_refusals(budgets):
         response = make_refusal_response(error)
         headers = "".join(

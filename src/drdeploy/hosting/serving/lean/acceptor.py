@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.log import Log
 
 GIVE_WAY_S = 0.02
-"""Seconds that a worker leaves a new connection to a worker with fewer connections."""
+"""Seconds for which a worker waits so that one with fewer connections can take a new connection."""
 CHECK_EVERY_S = 0.001
 PAUSE_S = 1.0
 """Seconds until the next attempt, when the process or the system has no descriptors or memory."""
