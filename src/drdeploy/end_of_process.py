@@ -78,8 +78,8 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, a thread that starts a child or makes or deletes a folder waits for ever. It
-    must not record that a photograph is damaged only because the process ends.
+    After the call, a thread that starts a child or makes or deletes a folder waits for ever. Such a
+    thread must not record that a photograph is damaged only because the process ends.
     """
     _changing.acquire()
     for child in list(_children):

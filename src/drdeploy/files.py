@@ -224,7 +224,7 @@ def read_bytes_within(path: Path, most_bytes: int) -> bytes:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is larger.
+        ValueError: The file has more than ``most_bytes`` bytes.
     """
     with path.open("rb") as file:
         content = file.read(most_bytes + 1)
@@ -238,8 +238,8 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is larger, is not text in UTF-8, is not TOML, is nested too deeply, or
-            has a whole number of too many digits.
+        ValueError: The file is larger than that, is not text in UTF-8, is not TOML, is nested too
+            deeply, or has a whole number of too many digits.
     """
     import tomllib
 
@@ -253,7 +253,8 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 def let_every_user_read(folder: Path) -> None:
     """Let every user read the files of a folder, whatever the umask was when they were written.
 
-    Only the owner may write them.  A file that its owner may execute stays executable, for all.
+    Only the owner may write the files.  A file that its owner may execute stays executable, for all
+    users.
     """
     for path in (folder, *folder.rglob("*")):
         may_enter = path.is_dir() or os.access(path, os.X_OK)

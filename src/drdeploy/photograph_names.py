@@ -128,7 +128,7 @@ OWN_NAMES = PhotographNames(None)
 
 
 def quote_cell_if_number(cell: str) -> str:
-    """Return the words for a table's cell in a message, which quote only a small number.
+    """Return how a message names a table's cell: a small number is quoted, other text is not.
 
     Text that is not a small number may name a patient.
     """

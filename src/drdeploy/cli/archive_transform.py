@@ -37,7 +37,7 @@ class TransformOptions:
         """Refuse options that would have no effect without Batch Transform.
 
         Raises:
-            InvalidInput: One of them is given.
+            InvalidInput: Such an option is given.
         """
         given = [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
         if given:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MANUFACTURER = "drdeploy"
 CODING_SCHEME = "99DRDEPLOY"
-"""Designator of the codes for which no public terminology has a word."""
+"""The coding scheme of the codes for which no public terminology has a word."""
 
 _NAMESPACE = uuid.UUID("5d0c3b3e-5b0f-5c5a-8f43-6a0f2f4c9b77")
 _KEPT = (

@@ -2,7 +2,8 @@
 
 A bundle holds the patient, the imaging study, the grader as a device, an observation for each
 photographed eye, and a diagnostic report. Everything is ``preliminary``. No code in a bundle covers
-what the grader does not assess, such as macular oedema, or says that an autonomous system decided.
+diseases that the grader does not assess, such as macular oedema. No code says that an autonomous
+system decided.
 
 Identifiers are derived from the study, the grader and the answers. If a bundle is sent twice, the
 server therefore creates nothing twice. If the answers change, the server creates new resources.

@@ -117,7 +117,7 @@ def grade_content(
 
 
 def _grade_dicom_file(service: InferenceService, name: str, data: bytes) -> Iterator[GradedRow]:
-    """Grade each frame of a DICOM file; a frame that does not decode ends the file."""
+    """Grade each frame of a DICOM file; stop at a frame that cannot be decoded."""
     from drdeploy.grader.dicom.photographs import DicomFile
 
     number = 0

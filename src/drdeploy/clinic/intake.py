@@ -46,8 +46,7 @@ Without the pause, a disk that is full for five seconds would use up all attempt
 GIVEN_BACK_S = 60.0
 """When the program ends, an attempt in progress that is younger than this is not counted.
 
-An older attempt may be a study that hangs. It counts, so that such a study is given up in the
-end."""
+An older attempt counts, because its study may hang, and must be given up in the end."""
 _GIVING_BACK_S = 1.0
 
 _log = logging.getLogger("drdeploy.clinic")
@@ -183,7 +182,7 @@ class StudyGrader:
             self._next_pause_s = min(2 * self._next_pause_s, LONGEST_PAUSE_S)
 
     def stop(self) -> None:
-        """From now on, begin to grade no study."""
+        """From now on, begin no study's grading."""
         self._is_over.set()
 
     def give_back_attempts(self) -> None:

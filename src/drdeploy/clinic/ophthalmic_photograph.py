@@ -81,8 +81,8 @@ def encode_ophthalmic_photograph(
         eye: Which eye it shows; None if the file should not say so.
         day: The day of the study, as DICOM writes it; may be empty.
         elements: Other data elements by keyword, among them the identifiers of study, series and
-            object. None leaves an element out. Without the patient's name and number these are
-            empty.
+            object. An element whose value is None is left out. If the patient's name and number are
+            missing, these elements are empty.
     """
     dataset = pydicom.Dataset()
     for keyword in _EMPTY:

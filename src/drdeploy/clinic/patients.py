@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FIRST_TAG_OF_PIXELS = 0x7FE00000
 _PATIENT_NUMBER_MAX = 256
-"""The standard allows 64 characters (PS3.5, 6.2: LO)."""
+"""The longest patient number that is read; the standard allows 64 characters (PS3.5, 6.2: LO)."""
 
 Eye = Literal["left", "right"]
 EYES: tuple[Eye, ...] = ("right", "left")
@@ -77,13 +77,13 @@ class GradedEye:
 
     @property
     def worst(self) -> Prediction | None:
-        """The worst grade of its photographs; None if none can be graded."""
+        """The worst grade among the eye's photographs; None if no photograph can be graded."""
         graded = [one.prediction for one in self.photographs if one.prediction is not None]
         return max(graded, key=_sort_key_of_severity, default=None)
 
     @property
     def ungradable_reasons(self) -> list[str]:
-        """Why photographs of it have no grade, as sentences."""
+        """Why photographs of the eye have no grade, as sentences."""
         return sorted({one.ungradable for one in self.photographs} - {""})
 
     @property

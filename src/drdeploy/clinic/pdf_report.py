@@ -129,7 +129,7 @@ def draw_page(study: GradedStudy, artifact: ModelArtifact) -> bytes:
 
 
 def build_page(parts: list[Any], title: str) -> bytes:
-    """Return one page with the parts as a PDF; parts that are too large shrink."""
+    """Return a PDF of one page with the given parts, which shrink if they are too large."""
     stream = io.BytesIO()
     document = SimpleDocTemplate(
         stream, pagesize=A4, title=title, author="drdeploy", invariant=1,
@@ -169,7 +169,7 @@ def _describe_eye(eye: GradedEye) -> list[str]:
 
 
 def make_table(rows: list[list[str]], widths: tuple[float, ...]) -> Table:
-    """Return a table with cells of text, whose columns have shares of the page's width."""
+    """Return a table of texts; each column gets its share of the page's width."""
     cells = [[make_paragraph(text) for text in row] for row in rows]
     return Table(cells, colWidths=[share * (_WIDTH - 12) for share in widths], style=_GRID)
 
@@ -183,5 +183,5 @@ def make_paragraph(text: str) -> Paragraph:
 
 
 def _replace_characters_not_in_font(text: str) -> str:
-    """Return a string with only the characters of the font, which has the characters of Latin-1."""
+    """Escape the characters of a string that the font lacks; it has only those of Latin-1."""
     return escape_control_characters(text).encode("latin-1", "backslashreplace").decode("latin-1")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ENTRIES_PER_PAGE = 100
 ENTRIES_MAX = 100_000
-"""The longest list that is read. A camera makes some thousand series in a year; a broken archive
-may never end its list."""
+"""The most entries that are read of an archive's list. A camera makes some thousand series in a
+year; a broken archive may never end its list."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PATIENT_CHARACTERS_MAX = 64
@@ -50,7 +50,7 @@ class PhotographQuery:
     modality: str = "OP"
 
     def make_parameters(self) -> dict[str, str]:
-        """Return the keys that an archive matches (PS3.18, 8.3.4)."""
+        """Return the query keys that an archive matches (PS3.18, 8.3.4)."""
         parameters = {"Modality": self.modality}
         if self.first is not None or self.last is not None:
             ends = ("" if day is None else f"{day:%Y%m%d}" for day in (self.first, self.last))

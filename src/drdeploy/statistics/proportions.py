@@ -28,9 +28,9 @@ Z_ONE_SIDED = 1.6448536269514722
 """Normal quantile of 0.95."""
 
 RESAMPLES = 1999
-"""(RESAMPLES + 1) * 0.025 is whole, so the limits are order statistics."""
+"""(RESAMPLES + 1) * 0.025 is a whole number, so the limits are order statistics."""
 DRAWN_AT_ONCE = 200
-"""Resamples that are in memory at the same time."""
+"""How many resamples are in memory at the same time."""
 BISECTIONS = 60
 """The number of bisection steps; these find a share to the last bit of a float."""
 ROUNDING = 1e-12
@@ -144,7 +144,7 @@ def estimate_auroc(
 ) -> Estimate:
     """Estimate the area under the ROC curve: the chance that a positive scores above a negative.
 
-    The variance is that of DeLong et al. (Biometrics 1988, 44:837-845), computed from mid-ranks
+    The variance is that of DeLong and others (Biometrics 1988, 44:837-845), computed from mid-ranks
     (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393) and extended to grouped
     photographs by Obuchowski (Biometrics 1997, 53:567-578). The interval is computed on the logit
     scale, so that its limits stay between 0 and 1. If every positive scores above every negative,
@@ -182,7 +182,7 @@ def estimate_auroc_change(
 ) -> Estimate:
     """Estimate how much the AUROC changes from a first to a second score of the same photographs.
 
-    The variance of the difference is that of DeLong et al. (1988) for paired scores, with
+    The variance of the difference is that of DeLong and others (1988) for paired scores, with
     Obuchowski's extension to grouped photographs.
 
     Args:

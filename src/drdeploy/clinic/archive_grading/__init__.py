@@ -5,7 +5,7 @@
    shard as a Parquet file. A killed run continues with the missing shards.
 3. ``planning`` measures some photographs, and estimates the time and the cost of the rest.
 4. ``ray_job`` grades the shards with Ray Data, and ``grading`` is the code of its workers.
-5. ``transform_job`` grades them with SageMaker Batch Transform instead.
+5. ``transform_job`` grades the shards with SageMaker Batch Transform instead.
 
 For research use.  Not a medical device.
 """

@@ -146,7 +146,7 @@ class ArchiveCheckpoint:
 
     @property
     def transform_file(self) -> Path:
-        """The file that names the Batch Transform job of a run; absent without a job."""
+        """The file that names the Batch Transform job of a run; missing if there is no job."""
         return self.folder / _TRANSFORM
 
     def prepare_job(

@@ -50,11 +50,11 @@ class PendingTransform:
         return f"{self.folder}input.manifest"
 
     def make_key(self, shard: int, number: int) -> str:
-        """Return the key below the prefix of an uploaded photograph of a shard."""
+        """Return the key, below the prefix, of a photograph that was uploaded for a shard."""
         return f"{shard:08d}-{number:02d}"
 
     def make_log_name(self, key: str) -> str:
-        """Return the name by which the job's log calls a photograph with a key."""
+        """Return the name that the job's log gives to the photograph with a key."""
         return f"{self.prefix}{key}".removeprefix(S3)
 
     @classmethod

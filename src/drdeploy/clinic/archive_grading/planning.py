@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
 
 WORKER_EFFICIENCY = 0.9
-"""Planned rate of many workers, as a share of the sum of their single-thread rates: the target of
-``benchmarks/archive.py``, which measures the share on your machine."""
+"""Which share of its rate with a single thread each of many workers is assumed to reach.
+``benchmarks/archive.py`` measures the share on your machine, and has this one as its target."""
 NODE_BYTES_PER_S = 78e6
 """Bytes that a node reads from S3 or a file server in a second, in the long run: 0.625 Gbit/s, the
 network baseline that AWS states for small instances of the families m5 and c5. Larger instances
 have more."""
 TABLE_ROWS_PER_S = 5_000
-"""Rows that one process can write into the table in a second."""
+"""How many rows one process can write into the table in a second."""
 SAMPLED_PHOTOGRAPHS = 12
 _HOUR_S = 3600
 

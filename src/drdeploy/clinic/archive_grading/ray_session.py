@@ -2,7 +2,7 @@
 
 Ray runs whatever Python code reaches its ports. The session of this machine therefore listens only
 on the loopback interface, requires a token that no other user can read, and keeps its files in a
-folder of this user. It has no dashboard, and sends nothing about its use to anyone.
+folder of this user. The session has no dashboard, and sends nothing about its use to anyone.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
 def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     """Start the processes of Ray.
 
-    ``ray.init`` would do the same, but would let an agent choose its ports. It would also give up
-    if the agent needs more than 15 seconds to start, as happens on a busy machine.
+    ``ray.init`` would do the same, but would let an agent choose its ports. ``ray.init`` would also
+    give up if the agent needs more than 15 seconds to start, as happens on a busy machine.
     """
     from ray._private.node import Node
     from ray._private.parameter import RayParams
@@ -197,7 +197,7 @@ def _wait_until_node_is_known(node: Any) -> None:
     """Wait until the processes of a node have registered.
 
     Raises:
-        RuntimeError: One of them has ended, or they take longer than :data:`_PATIENCE_S`.
+        RuntimeError: A process has ended, or the processes take longer than :data:`_PATIENCE_S`.
     """
     from ray._private.services import get_node
 

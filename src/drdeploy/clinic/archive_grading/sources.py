@@ -30,7 +30,8 @@ S3 = "s3://"
 _MANIFEST_SUFFIXES = frozenset({".manifest", ".json"})
 _BETWEEN = " \t\r\n,"
 _LONGEST_ELEMENT = 16 * 1024
-"""Characters of an element of a manifest; a key has at most 1024 bytes, and each may be escaped."""
+"""The longest element of a manifest, in characters: a key has at most 1024 bytes, and each byte may
+be escaped."""
 
 
 class ArchivedPhotograph(NamedTuple):
@@ -105,7 +106,7 @@ class S3Source:
 
 
 def _find_why_key_is_left_out(key: str, prefix: str) -> LeftOut | None:
-    """Return why an object is left out; only its key is used, as reading it costs a request."""
+    """Return why an object is left out, by its key alone: reading the object costs a request."""
     path = Path(key)
     below = PurePosixPath(key[len(prefix) :]).parts
     system = next((part for part in below if part.casefold() in SYSTEM_NAMES), "")
@@ -173,7 +174,7 @@ class ManifestSource:
 
 
 def _iterate_json_list(chunks: Iterator[bytes], where: str) -> Iterator[Any]:
-    """Yield the elements of a JSON list of strings and objects without holding the list."""
+    """Yield the elements of a JSON list of strings and objects, reading it piece by piece."""
     import codecs
 
     texts = codecs.iterdecode(chunks, "utf-8")

@@ -60,7 +60,7 @@ class ArchiveTable:
                 writer.write_table(pa.table(columns, schema=self.schema))
 
     def join(self, file: BinaryIO, parts: Iterable[Path]) -> dict[str, int]:
-        """Write the rows of other files of this class one after the other, and count them."""
+        """Copy the rows of files that this class wrote, one file after another; count the rows."""
         counts = dict.fromkeys(("rows", "graded", "need_a_human", "failed"), 0)
         with pq.ParquetWriter(file, self.schema) as writer:
             waiting: list[pa.Table] = []

@@ -84,7 +84,7 @@ class SentPhotograph(NamedTuple):
 
 
 class TransformArchiveJob:
-    """Grades the photographs of a job that have no rows yet, and keeps their rows.
+    """Grades the photographs of a job that have no rows yet, and saves their rows.
 
     Args:
         batch: The transform jobs of AWS or of the local service.
@@ -300,7 +300,7 @@ class TransformArchiveJob:
         """Refuse DICOM files before anything is uploaded.
 
         Raises:
-            InvalidInput: There is one.
+            InvalidInput: There is a DICOM file.
         """
         for one in self._checkpoint.iterate_photographs():
             suffix = os.path.splitext(one.place)[1].lower()  # noqa: PTH122 - an address is no path

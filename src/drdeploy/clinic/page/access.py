@@ -31,8 +31,8 @@ class PageOptions:
     """How the page is served.
 
     Attributes:
-        hosts: The names that browsers may use for it.
-        is_tls: Whether it is served by TLS.
+        hosts: The names that browsers may use for the page.
+        is_tls: Whether the page is served by TLS.
         needs_sign_in: Whether people must sign in even if the records have no accounts.
         user: The name in the audit log if nobody needs to sign in.
         is_grading: Returns whether this program grades now.

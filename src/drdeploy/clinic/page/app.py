@@ -66,7 +66,7 @@ UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE = 4, 1200
 UPLOAD_S = 300.0
 """Seconds within which a photograph must arrive."""
 PICTURES_AT_ONCE = 2
-"""Photographs that are decoded at the same time: each takes some 100 MB."""
+"""How many photographs are decoded at the same time: each takes some 100 MB."""
 AUDIT_ENTRIES_SHOWN = 200
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 

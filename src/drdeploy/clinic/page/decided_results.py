@@ -1,7 +1,8 @@
 """Make the results of a study again after a decision, for the servers that got them before.
 
-An archive gets a new page, and a FHIR server a new report. Both state a person's decision, or that
-the decision was undone. The structured report stays as it is: it says what the grader found.
+An archive gets a new page, and a FHIR server a new report. The new results state a person's
+decision, or that the decision was undone. The structured report stays as it is: it says what the
+grader found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Grade the studies that are due in a pool of a few threads."""
+"""Grade the due studies in a pool of a few threads."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def _make_uid(text: str) -> str:
 
 
 def _encode_changed_dicom_file(file: DicomFile) -> bytes:
-    """Return a DICOM file with its changed data elements, in the transfer syntax that it has."""
+    """Return the bytes of a changed DICOM file, in the transfer syntax that the file had."""
     stream = io.BytesIO()
     with refuse_damaged_file():
         pydicom.dcmwrite(stream, file.dataset, enforce_file_format=True)
@@ -184,8 +184,8 @@ def _encode_changed_dicom_file(file: DicomFile) -> bytes:
 class PhotographHeaders:
     """Caches the frames and the eye of photographs, so that each header is read once.
 
-    A study's page would otherwise read whole photographs each time, to say which eye they show. The
-    content of a file never changes: its name is its hash.
+    Without the cache, a study's page would read whole photographs each time, only to say which eye
+    they show. The content of a file never changes: its name is its hash.
     """
 
     def __init__(self, records: ClinicRecords) -> None:
@@ -193,7 +193,7 @@ class PhotographHeaders:
         self._known: dict[str, tuple[int, str]] = {}
 
     def list_shown_photographs(self, study: int) -> Iterator[ShownPhotograph]:
-        """Yield the photographs of a study with their eyes."""
+        """Yield the photographs of a study, and which eye each of them shows."""
         for number, sha256 in self._records.worklist.list_photographs(study).items():
             frames, eye = self._read_header(sha256)
             for frame in range(1, min(frames, FRAMES_SHOWN_MAX) + 1):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Role = Literal["viewer", "grader", "administrator"]
 ROLES: tuple[Role, ...] = get_args(Role)
-"""The roles; each may do all that the one before it may do."""
+"""The roles; each role may do all that the role before it may do."""
 
 PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 12, 256
 """Length of a password; the upper bound keeps the hash's input small."""

@@ -1,7 +1,7 @@
 """A log that can only grow: each entry's hash covers the entry before it.
 
 A changed or removed entry breaks the chain from there on, unless all later entries are written
-anew. A copy of the last hash, kept elsewhere, reveals even that.
+anew. A copy of the last hash, kept elsewhere, reveals even a rewritten log.
 """
 
 from __future__ import annotations

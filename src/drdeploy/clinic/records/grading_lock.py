@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ATTEMPTS, _PAUSE_S = 3, 0.05
 _RELEASE_S = 1.0
 _KEY = 7_238_912
-"""Key of the advisory lock of PostgreSQL; the migrations use the key before it."""
+"""Key of the advisory lock of PostgreSQL; the migrations use the next lower key."""
 
 _log = logging.getLogger("drdeploy.clinic")
 
@@ -41,7 +41,7 @@ class GradingLock:
         )
 
     def acquire(self) -> bool:
-        """Take the lock, which the end of the program releases; return False if it is taken."""
+        """Take the lock until the end of the program; return False if another program has it."""
         return self._lock.acquire()
 
     def keep_or_take_again(self) -> bool:
@@ -66,7 +66,7 @@ class GradingLock:
 
 
 class _FileLock:
-    """A lock on a file beside a database, in the folder where a link to the database leads."""
+    """A lock on a file beside the database itself, even if the database is opened by a link."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-grading")
@@ -114,7 +114,7 @@ def _lock_file(file: IO[str], how: int) -> bool:
 
 
 class _AdvisoryLock:
-    """A lock that PostgreSQL keeps as long as a connection of its own lives."""
+    """A lock of PostgreSQL, which is held as long as its own connection is open."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

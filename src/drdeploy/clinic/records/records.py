@@ -243,7 +243,7 @@ class ClinicRecords:
             ]
 
     def count_grading_attempt(self, study: WaitingStudy) -> bool:
-        """Count an attempt to grade a study before the attempt.
+        """Count an attempt to grade a study; call this before the attempt.
 
         Without the count, a photograph that ends the program would end it again after each restart.
         After too many attempts, the study has failed: by the error that :meth:`note_fault` noted
@@ -271,7 +271,7 @@ class ClinicRecords:
         return True
 
     def take_back_grading_attempt(self, study: WaitingStudy) -> None:
-        """Uncount an attempt that was given up because the program was asked to end."""
+        """Do not count an attempt that was given up because the program was asked to end."""
         with self._engine.begin() as connection:
             connection.execute(
                 update(STUDIES)
@@ -433,7 +433,7 @@ class ClinicRecords:
         ]
 
     def note_export(self, details: str) -> None:
-        """Write into the audit log that photographs leave the records, and how many."""
+        """Write into the audit log how many photographs were exported from the records."""
         with self._engine.begin() as connection:
             self._shared.append_entry(connection, "export deidentified", "records", details)
 

@@ -73,7 +73,7 @@ PHOTOGRAPHS = Table(
     Column("received_s", Float, nullable=False),
     sqlite_autoincrement=True,
 )
-"""A DICOM file that arrived. The folder of photographs holds its content under the name
+"""A DICOM file that arrived. Its content is in the folder of photographs, under its hash
 ``sha256``."""
 
 RESULTS = Table(

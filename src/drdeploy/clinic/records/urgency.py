@@ -48,9 +48,9 @@ def place_study(
 def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
     """Return a number by which studies are sorted; the most urgent study has the smallest number.
 
-    Its digits stand for, from the first to the last: the state (graded, ungradable or waiting), the
-    outcome, the grade of the worse eye, and the probabilities of severe and of moderate retinopathy
-    or worse.
+    The digits of the number stand for, from the first to the last: the state (graded, ungradable or
+    waiting), the outcome, the grade of the worse eye, and the probabilities of severe and of
+    moderate retinopathy or worse.
     """
     if state == "waiting":
         part = _WAITING

@@ -133,7 +133,7 @@ class ExportedStudy:
 
 
 ResultDecision = Callable[[str, bytes, ListedStudy, float], bytes]
-"""Makes a result with a decision, from its kind, its content, the study, and the time."""
+"""Adds a decision to a result, given the result's kind and content, the study, and the time."""
 
 
 class Worklist:
@@ -388,7 +388,8 @@ def _lock_study_as_seen(connection: Connection, study: ListedStudy) -> None:
     """Lock a study against other decisions, grading and erasure; SQLite has one writer anyway.
 
     Raises:
-        StudyChanged: It was graded again or erased, or has a new photograph, since it was read.
+        StudyChanged: Since the study was read, it was graded again or erased, or got a new
+            photograph.
     """
     as_seen = select(STUDIES.c.id).where(
         STUDIES.c.id == study.number,

@@ -1,10 +1,10 @@
 """Make the observations of one image; each observation is made once, when a clause asks for it.
 
 An observation is a function that takes the inspection and returns what it saw, for example the
-answers to bad bodies. It is defined in the module of the clauses that use it, and may use other
-observations. Most observations are made on one container, called the ordinary container: it gets
-photographs, then load, then bad bodies, and is then stopped, started again and stopped again.
-Further containers run under other conditions, on fewer cores, or without a usable model.
+answers to bad bodies. An observation is defined in the module of the clauses that use it, and may
+use other observations. Most observations are made on one container, called the ordinary container:
+it gets photographs, then load, then bad bodies, and is then stopped, started again and stopped
+again. Further containers run under other conditions, on fewer cores, or without a usable model.
 """
 
 from __future__ import annotations

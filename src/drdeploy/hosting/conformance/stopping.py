@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import ExitState
 
 WORK_S = 0.4
-"""How many seconds of work the server gets before the signal. It is enough that some requests are
-unfinished when the signal arrives, even if the engine takes a tenth of a second to deliver it."""
+"""How many seconds of work the server gets before the signal. With so much work, some requests are
+still unfinished when the signal arrives, even if the engine takes a tenth of a second to deliver
+it."""
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
 STOPS_AT_MOST = 3
@@ -181,7 +182,7 @@ def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
 
     On a busy machine the server may not have received the upload at the signal, or may hear of the
     signal late. If a server loses the upload or accepts the last request, it is therefore stopped
-    once more. Only a failure that occurs both times counts.
+    once more. A clause fails only if it fails at both stops.
     """
     start = inspection.observe_once(observe_container_restart)
     if not start.is_serving:

@@ -32,7 +32,7 @@ _SETTINGS = {
     "asynchronous": {"autoscaling", "kms_key_arn"},
 }
 """Which settings the Terraform variable ``endpoint`` may have besides the configuration, by kind of
-endpoint. Terraform silently drops all others."""
+endpoint. Terraform silently drops all other settings."""
 
 
 class VpcConfig(BaseModel):

@@ -1,9 +1,9 @@
 """Push an image to ECR, unless the repository already holds it.
 
 A local service without a container engine runs the server in a process, so there is no image to
-push. But a model must name an image by its digest, and the service must know which server profile
-to run. A placeholder image is therefore pushed to the service's own registry. The placeholder has
-no layers, and contains only the name of the server's profile.
+push. A model must nevertheless name an image by its digest, and the service must know which server
+profile to run. A placeholder image is therefore pushed to the service's own registry. The
+placeholder has no layers, and contains only the name of the server's profile.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ NOT_READY = "ModelNotReadyException"
 TRIES = 3
 
 WAIT_S = 1800.0
-"""Seconds that an endpoint may take to get in service; with large images AWS needs many minutes."""
+"""Seconds that an endpoint may take until it is in service; with large images AWS needs many
+minutes."""
 
 HOSTED_TYPES = frozenset({
     *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
@@ -129,7 +130,7 @@ class Provisioner:
             PushFailed: The registry refuses an image.
             UploadFailed: The bucket refuses an archive.
             EndpointFailed: An endpoint has the status ``Failed``; the message says why.
-            EndpointTimeout: An endpoint did not get in service in time.
+            EndpointTimeout: An endpoint was not in service in time.
         """
         # First what would make everything else vain: wrong credentials, wrong processors.
         self.account.check_credentials()

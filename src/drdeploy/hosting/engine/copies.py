@@ -32,7 +32,7 @@ def copy_folder_to_volume(
     A container of the image is created for the copy, but not started, and removed again.
 
     Raises:
-        EngineError: The source is a file, or the engine refuses.
+        EngineError: The source is a file, or the engine refuses the copy.
     """
     if not folder.is_dir():
         raise EngineError(

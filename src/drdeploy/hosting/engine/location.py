@@ -67,7 +67,7 @@ WELL_KNOWN_SOCKETS = (
     # https://github.com/lima-vm/lima/blob/master/templates/docker.yaml
     ("Lima", "$HOME/.lima/docker/sock/docker.sock"),
 )
-"""The sockets that are tried in this order, with the program that makes each."""
+"""The sockets that are tried in this order, each with the program that makes it."""
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,9 @@ class ContainerSpec:
             allowed, because on it a container reaches every service of this machine.
         read_only: Whether the root file system is read-only; if it is not, ``/tmp`` is a part of
             it.
-        drop_capabilities: Whether the container has no capabilities. If it has capabilities, they
-            are the engine's defaults. An image needs them if it starts as root and then changes to
-            another user.
+        drop_capabilities: Whether the container has no capabilities. If the container has
+            capabilities, they are the engine's defaults. An image needs them if it starts as root
+            and then changes to another user.
         may_gain_privileges: Whether a program of the container may gain privileges, for example
             with ``sudo``.
         labels: The labels by which the container can be found again.

@@ -78,7 +78,7 @@ def measure_import_times(
 
 
 def sum_import_times_by_package(lines: Iterable[str]) -> tuple[ImportTime, ...]:
-    """Sum the times that ``-X importtime`` printed by top package, the slowest package first."""
+    """Add up the times from ``-X importtime`` for each top-level package, the slowest first."""
     modules: dict[str, int] = defaultdict(int)
     microseconds: dict[str, int] = defaultdict(int)
     for line in lines:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 WHEELS = "usr/share/drdeploy/wheels.sha256"
 """Names and SHA-256 of the wheels that were installed, as ``sha256sum`` writes them; the images of
-this project have it (``containers/record_wheels.py``)."""
+this project have such a file (``containers/record_wheels.py``)."""
 
 _RELEASE = re.compile(r"(?:etc|usr/lib)/os-release$")
 _STATUS = re.compile(r"var/lib/dpkg/status(?:\.d/[^/]+)?$")
@@ -162,7 +162,8 @@ class _Files:
 
     Attributes:
         texts: The texts of the files, by path.
-        links: Targets of links to folders with copyright files, by name of the package.
+        links: For each package whose folder with the copyright file is a link, the target of the
+            link.
         libraries: SHA-256 of libraries that came in wheels, by path.
     """
 

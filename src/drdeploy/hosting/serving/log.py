@@ -109,7 +109,7 @@ class Log:
             self._turned_away[code] += 1
 
     def forward_line(self, line: bytes) -> None:
-        """Write a line that is already an event of another process."""
+        """Write an event of another process, which is a finished line already."""
         os.write(self._fd, line + b"\n")
 
     @property

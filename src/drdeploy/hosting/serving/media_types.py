@@ -8,7 +8,7 @@ BINARY_TYPES = frozenset({
     "application/x-octet-stream",
     "application/x-image",  # SageMaker's built-in image classifiers are called with it
 })  # fmt: skip
-"""Content types of bytes whose meaning is not stated."""
+"""Content types that do not say what the bytes are."""
 
 # curl sends --data-binary @photo.jpg with the content type of a form.
 RAW_TYPES = BINARY_TYPES | {"", "application/x-www-form-urlencoded"}

@@ -53,7 +53,7 @@ def choose_answer_form(accept: str) -> AnswerForm:
 
 
 def _find_best_media_range(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
-    """Return weight, specificity, negated place and header of a format's most specific range."""
+    """Return the weight of a format's most specific media range, and facts to rank it by."""
     specificity = _MATCHES[form].index
     matching = [
         (specificity(each.name), -each.place, each.weight, each.has_header)

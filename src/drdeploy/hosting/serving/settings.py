@@ -237,7 +237,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def make_environment_variables(settings: Settings) -> dict[str, str]:
-    """Return the environment variables from which another process reads equal settings."""
+    """Return the environment variables from which another process reads the same settings."""
     values = msgspec.to_builtins(settings)
     return {name: str(value).lower() if value is True or value is False else str(value)
             for name, value in values.items()}  # fmt: skip

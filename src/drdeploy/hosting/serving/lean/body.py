@@ -26,7 +26,7 @@ class BodyReader(Protocol):
     is_complete: bool
 
     def take_body_and_return_rest(self, data: bytes, take: Callable[[bytes], None]) -> bytes:
-        """Pass the bytes of the data that belong to the body to ``take``, and return the rest.
+        """Call ``take`` with the bytes that belong to the body, and return the bytes after it.
 
         Raises:
             RequestRefused: The body is malformed, or exceeds a limit.
