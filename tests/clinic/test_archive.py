@@ -278,7 +278,7 @@ def test_a_file_of_another_patient_is_not_kept_though_the_archive_lists_it(
     own = [str(folder), "--worklist", str(listed)]
     done = CliRunner().invoke(app, ["pull", url, *own])
     assert done.exit_code == 1
-    assert "not of the patient who was asked for" in done.output
+    assert "belongs to another patient" in done.output
     assert "1 files fetched" in done.output
     assert [dcmread(file).PatientID for file in folder.iterdir()] == ["7"]
     # Nor does a file of another patient that an earlier pull fetched come into the worklist.

@@ -79,7 +79,7 @@ def grade(
     ] = None,
     instance_type: Annotated[
         str,
-        typer.Option(help="Type of the instances of the job, or of those whose cost --plan shows."),
+        typer.Option(help="Instance type of the job; --plan also uses it to estimate the cost."),
     ] = "ml.m5.large",
     instance_count: Annotated[
         int | None,

@@ -81,8 +81,8 @@ def run(
     variables: Annotated[
         Path | None,
         typer.Option(
-            help="Run the job that a file describes, as `drdeploy recommend --tfvars` writes it; "
-            "in place of --instance-type, --instance-count and --concurrency.",
+            help="Run the job described in this file, which `drdeploy recommend --tfvars` wrote. "
+            "The file replaces --instance-type, --instance-count and --concurrency.",
             dir_okay=False,
             exists=True,
         ),

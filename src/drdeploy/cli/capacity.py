@@ -47,13 +47,16 @@ def capacity(
     *,
     p95_s: Annotated[
         float,
-        typer.Option("--p95", min=0.001, help="Seconds within which 95 of 100 requests must end."),
+        typer.Option(
+            "--p95", min=0.001, help="Seconds within which 95 of 100 requests must be answered."
+        ),
     ],
     payload: Annotated[
         list[str] | None,
         typer.Option(
-            help="FOLDER=WEIGHT: photographs, and how often they are sent in relation to others. "
-            "Repeat the option, for example for small and for large photographs; by default, the "
+            help="FOLDER=WEIGHT: a folder of photographs to send, and how often compared with "
+            "other folders. Repeat the option, for example for small and for large photographs; "
+            "by default, the "
             "example photographs."
         ),
     ] = None,
@@ -64,7 +67,10 @@ def capacity(
     precision_percent: Annotated[
         float,
         typer.Option(
-            min=1.0, max=100.0, help="Stop when the limits of the rate differ by this share."
+            min=1.0,
+            max=100.0,
+            help="Stop when the highest rate that works and the lowest that fails differ by at "
+            "most this percentage.",
         ),
     ] = 10.0,
     minutes: Annotated[
@@ -346,8 +352,8 @@ def _print_result(result: CapacityResult) -> None:
     if result.requests_at_once is not None:
         s = "s" if result.requests_at_once > 1 else ""
         print_line(
-            f"One instance works on {result.requests_at_once} request{s} at once, as its highest "
-            "throughput shows."
+            f"One instance works on {result.requests_at_once} request{s} at once, judging by its "
+            "highest throughput."
         )
     print_line(f"{result.stopped}.")
     for note in result.notes:
@@ -357,10 +363,10 @@ def _print_result(result: CapacityResult) -> None:
 def _write_result_sentence(result: CapacityResult) -> str:
     where = f"{result.endpoint} ({result.hosting})"
     if result.rate_per_s is None:
-        return f"{where} met p95 {result.p95_s:g} s at no rate that was tried."
+        return f"{where} missed p95 {result.p95_s:g} s at every rate that was tried."
     low = "no rate" if result.low_per_s is None else f"{result.low_per_s:.3g}"
     high = "no rate" if result.high_per_s is None else f"{result.high_per_s:.3g}"
     return (
         f"{where} carries {result.rate_per_s:.3g} requests a second at p95 {result.p95_s:g} s: "
-        f"every run met it at {low}, and every run missed it at {high}."
+        f"every run met this p95 at {low}, and every run missed it at {high}."
     )

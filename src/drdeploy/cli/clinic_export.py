@@ -56,7 +56,9 @@ def export_deidentified(
         shutil.rmtree(draft, ignore_errors=True)
         opened.close()
     print_line(f"{counts.description} written into {folder}.")
-    print_note("the pixels were not searched for writing; look at the photographs first")
+    print_note(
+        "the pixels were not searched for text, such as a name; look at the photographs first"
+    )
     for count, why in (
         (counts.with_writing, "they say that something is written in the pixels"),
         (counts.undecodable, "they cannot be read or decoded"),

@@ -62,7 +62,7 @@ def pull(
         str, typer.Option(help="Modality of the series: OP is ophthalmic photography.")
     ] = "OP",
     limit: Annotated[
-        int, typer.Option(min=1, help="The largest number of files in the folder from this query.")
+        int, typer.Option(min=1, help="The most files of this query that the folder may hold.")
     ] = 10_000,
     records: Annotated[
         Path | None,

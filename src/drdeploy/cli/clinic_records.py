@@ -123,7 +123,9 @@ def erase(
     ] = None,
     older_than_days: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Every study whose last photograph is older than this."),
+        typer.Option(
+            min=0.0, help="Every study whose last photograph is older than this many days."
+        ),
     ] = None,
     database: DatabaseOption = None,
 ) -> None:

@@ -48,7 +48,7 @@ DESCRIBED_BY_VARIABLES = (
 def deploy(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="Name of the endpoint, with which all its resources' names begin.")
+        str, typer.Argument(help="Name of the endpoint; the names of its resources begin with it.")
     ],
     *,
     artifact: Annotated[
@@ -58,7 +58,7 @@ def deploy(
     image: Annotated[
         str,
         typer.Option(
-            help="An image of drdeploy, for example lean, which is built; or the tag of an image "
+            help="The name of a drdeploy image to build, for example lean; or the tag of an image "
             "in the container engine."
         ),
     ] = "lean",
@@ -109,8 +109,8 @@ def deploy(
     variables: Annotated[
         Path | None,
         typer.Option(
-            help="Deploy the endpoint that a file of Terraform variables describes, as "
-            "`drdeploy recommend --tfvars` writes it; in place of the options of size and kind.",
+            help="Deploy the endpoint described in this file, which `drdeploy recommend --tfvars` "
+            "wrote. The file replaces the options for the kind and size of the endpoint.",
             dir_okay=False,
             exists=True,
         ),

@@ -158,7 +158,9 @@ class Selection:
         if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
             sentences.append("--names shows which files these are")
         if self.repeated:
-            sentences.append(f"photographs named more than once, taken once: {self.repeated:,}")
+            sentences.append(
+                f"photographs that you named more than once, graded once: {self.repeated:,}"
+            )
         return sentences
 
 

@@ -30,9 +30,7 @@ def sizes(
         int,
         typer.Option(
             min=0,
-            help=(
-                "Number of packages to list, the largest first; half as many libraries are listed."
-            ),
+            help="Number of packages to list, the largest first, and half as many libraries.",
         ),
     ] = 8,
     csv: CsvOption = None,

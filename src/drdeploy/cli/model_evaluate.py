@@ -123,10 +123,10 @@ def evaluate(
         typer.Option(
             metavar="SHARE|estimate",
             help=(
-                "Share of grade 2 or worse where the grader will be used, for predictive values "
-                "and probabilities, for example 0.1; `estimate` estimates it from the grader's "
-                "probabilities. By default, predictive values are for the share among the "
-                "photographs."
+                "Share of grade 2 or worse where the grader will be used, for example 0.1. "
+                "Predictive values and probabilities are computed for this share. `estimate` "
+                "estimates it from the grader's probabilities. By default, predictive values are "
+                "computed for the share in the photographs."
             ),
         ),
     ] = None,
@@ -135,7 +135,8 @@ def evaluate(
     out_dir: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder for the evaluation as a page and as JSON, and the predictions."
+            "--out",
+            help="Folder for the predictions, and for the evaluation as a page and as JSON.",
         ),
     ] = None,
     names: NamesOption = False,

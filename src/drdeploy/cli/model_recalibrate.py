@@ -63,8 +63,8 @@ def recalibrate(
         typer.Option(
             metavar="SHARE",
             help=(
-                "Share of grade 2 or worse among the clinic's patients, for example 0.2, if the "
-                "photographs have another; by default, the share among the photographs."
+                "Share of the clinic's patients with grade 2 or worse, for example 0.2; by "
+                "default, the share in the photographs."
             ),
         ),
     ] = None,

@@ -111,8 +111,8 @@ IsolationOption = Annotated[
     Literal["auto", "container", "process"],
     typer.Option(
         "--isolation",
-        help="What the local service runs endpoints in. `auto` means containers if a container "
-        "engine answers, otherwise processes.",
+        help="Whether the local service runs endpoints in containers or in processes. `auto` "
+        "means containers if a container engine answers, otherwise processes.",
     ),
 ]
 
@@ -150,8 +150,8 @@ MinSensitivityOption = Annotated[
     typer.Option(
         "--min-sensitivity",
         help=(
-            "Share of the diseased that must be found, for example 0.9; the lower 95 % limit "
-            "of the sensitivity of one operating point must reach the share."
+            "Share of diseased eyes that must be found, for example 0.9. One operating point must "
+            "have a sensitivity whose lower 95 % limit reaches this share."
         ),
     ),
 ]
@@ -160,8 +160,9 @@ MinSpecificityOption = Annotated[
     typer.Option(
         "--min-specificity",
         help=(
-            "Share of the others that the same operating point must clear, at the lower 95 % "
-            "limit; 0.5 with --min-sensitivity, because flagging everyone finds everyone."
+            "Share of the other eyes that the same operating point must clear; the lower 95 % "
+            "limit counts. The default is 0.5 with --min-sensitivity, because a grader that flags "
+            "every eye finds every diseased eye."
         ),
     ),
 ]

@@ -83,10 +83,7 @@ def recommend(
     ] = 5.0,
     same_cost_usd: Annotated[
         float,
-        typer.Option(
-            help="Costs that differ by at most this amount a month count as equal. The larger of "
-            "the two differences counts."
-        ),
+        typer.Option(help="Costs that differ by at most this amount a month also count as equal."),
     ] = 1.0,
     archive: Annotated[
         int | None,
@@ -97,23 +94,27 @@ def recommend(
     ] = None,
     needs_vpc: Annotated[
         bool,
-        typer.Option("--vpc", help="The model must run in a VPC of yours; serverless cannot."),
+        typer.Option(
+            "--vpc", help="The model must run in your own VPC, which excludes serverless endpoints."
+        ),
     ] = False,
     needs_network_isolation: Annotated[
         bool,
         typer.Option(
-            "--network-isolation", help="The container must have no network; serverless cannot."
+            "--network-isolation",
+            help="The container must have no network, which excludes serverless endpoints.",
         ),
     ] = False,
     needs_gpu: Annotated[
-        bool, typer.Option("--gpu", help="The model needs a GPU; serverless has none.")
+        bool,
+        typer.Option("--gpu", help="The model needs a GPU, which excludes serverless endpoints."),
     ] = False,
     needs_own_key: Annotated[
         bool,
         typer.Option(
             "--own-key",
-            help="The volumes of instances must be encrypted with a key of yours; serverless has "
-            "no such volume.",
+            help="The volumes of instances must be encrypted with your own key, which excludes "
+            "serverless endpoints.",
         ),
     ] = False,
     largest_photograph_mb: Annotated[
@@ -126,15 +127,15 @@ def recommend(
     may_wait_hours: Annotated[
         float | None,
         typer.Option(
-            help="Hours for which every result may wait. Without it, asynchronous inference and "
-            "batch transform are excluded."
+            help="Hours that every result may take. Without this option, asynchronous inference "
+            "and batch transform are excluded."
         ),
     ] = None,
     data_stays_in: Annotated[
         str | None,
         typer.Option(
-            help="Regions that photographs must not leave, or first parts of their names such as "
-            "eu, separated by commas."
+            help="Regions that photographs must not leave, separated by commas. The beginning of a "
+            "name, for example eu, stands for all such regions."
         ),
     ] = None,
     photographs_per_patient: Annotated[
@@ -168,7 +169,7 @@ def recommend(
         ),
     ] = True,
     headroom: Annotated[
-        float, typer.Option(help="Share of the instances that stays free in the busiest hour.")
+        float, typer.Option(help="Share of the instances that must stay free in the busiest hour.")
     ] = 0.3,
     fewest_instances: Annotated[
         int, typer.Option(help="Number of real-time instances that stay on without traffic.")
@@ -200,15 +201,15 @@ def recommend(
     account: Annotated[
         Path | None,
         typer.Option(
-            help="Results of your own account (`study run --target aws`) on the same stack, to "
-            "which the transfer from this machine to AWS is fitted too."
+            help="Results of `study run --target aws` in your own account on the same stack, which "
+            "make the expected latencies on AWS more exact."
         ),
     ] = None,
     stack: Annotated[
         Path | None,
         typer.Option(
             help="Results of `drdeploy study run study-stack` on the machine that measured the "
-            "rows; by default, the packaged results of another machine."
+            "rows; by default, packaged results from another machine."
         ),
     ] = None,
     prices: PricesOption = None,

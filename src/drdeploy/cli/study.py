@@ -38,8 +38,8 @@ StudyArgument = Annotated[
 OnlyOption = Annotated[
     str | None,
     typer.Option(
-        help="Take only the trials whose id contains this text, or matches this pattern with * "
-        "or ?."
+        help="Run only the trials whose id contains this text. With * or ?, the text is a "
+        "pattern for the whole id."
     ),
 ]
 OutOption = Annotated[

@@ -47,8 +47,8 @@ by the same number of days, from 1 to 3650; the number follows from the key and 
 A person who has the key and the original photographs can tell which patient each photograph belongs
 to.
 
-The pixels were not searched for writing. A photograph whose DICOM file says that something is
-written in its pixels was left out. Look at the photographs before you pass them on. A person who
+The pixels were not searched for text, such as a name. A photograph was left out if its DICOM file
+says that it has text in its pixels. Look at the photographs before you pass them on. A person who
 has another photograph of the same eye can recognise the eye by its vessels.
 
 {notice}

@@ -154,7 +154,7 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
         return f"The archive answers with status {answer.status}."
     data = _take_only_part(answer.content_type, answer.body)
     if not is_dicom(data):
-        return "The archive answers with something else than a DICOM file."
+        return "The archive answers with something other than a DICOM file."
     return find_wrong_patient(file, data) or data
 
 
@@ -169,7 +169,7 @@ def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
         is_right = read_patient_number(data, LOCAL_FILE_LIMITS) == file.patient
     except RequestRefused as error:
         return error.sentence
-    return "" if is_right else "The file is not of the patient who was asked for."
+    return "" if is_right else "The file belongs to another patient."
 
 
 def _take_only_part(content_type: str, body: bytes) -> bytes:

@@ -271,7 +271,7 @@ def test_what_is_named_twice_is_graded_once(run, folder, model_dir, monkeypatch)
     result = run("eyes", folder, "eyes/a.jpg", "--artifact", model_dir, "--json")
     document = json.loads(result.stdout)
     assert len(document["results"]) == 2
-    assert document["notes"][-1] == "photographs named more than once, taken once: 3"
+    assert document["notes"][-1] == "photographs that you named more than once, graded once: 3"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_runner_up_that_is_clearly_slower_is_given_with_interval_and_n(quick_r
 
 def test_one_configuration_alone_is_compared_with_nothing(quick_rows, finding_of):
     sentence = finding(finding_of(warm(quick_rows, 1024)), "Fastest when warm").runner_up
-    assert sentence == "Nothing else was measured to compare it with."
+    assert sentence == "It is the only configuration that was measured."
 
 
 def test_a_model_whose_invocations_all_failed_has_no_winner(quick_rows, finding_of):

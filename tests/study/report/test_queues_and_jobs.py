@@ -146,7 +146,7 @@ def test_jobs_that_failed_are_left_out_and_said_so(jobs, results_of):
     evidence = compute_evidence(load_results_folder(results_of(failed)), PriceSheet.load())
     assert evidence.jobs == ()
     assert list(make_all_tables(evidence)["left_out"]["rows"]) == [3]
-    assert any("has no row that counts" in warning for warning in evidence.warnings)
+    assert any("none of its rows counts" in warning for warning in evidence.warnings)
 
 
 def test_a_queue_without_its_columns_is_refused(jobs, results_of):

@@ -143,7 +143,7 @@ def test_a_trial_with_failures_only_has_a_row_that_says_so(quick_rows, results_o
     ]
     shown = text_of(page_of(results_of(rows)))
     assert "No row counts, so there is no number: 10 unavailable." in shown
-    assert "The trial vgg19-fp32-lean-1024mb-cold has no row that counts" in shown
+    assert "The trial vgg19-fp32-lean-1024mb-cold has no results" in shown
 
 
 def test_failures_alone_still_make_a_report(quick_rows, results_of):

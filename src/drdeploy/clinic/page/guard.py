@@ -77,7 +77,10 @@ class RequestGuard:
     def _find_refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
         if _remove_port_of_host(headers.get("host", "")) not in self._hosts:
-            return 421, "This name is not known here. Give it with --name when the page starts."
+            return (
+                421,
+                "The page does not know this host name. Start the page with this name as --name.",
+            )
         if scope["method"] in {"GET", "HEAD"}:
             return None
         origin = headers.get("origin")

@@ -179,7 +179,9 @@ def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
         _require_grades_from_zero(table, [one.grade for one in entries])
     if len(named) < len(opened.rows):
         count = len(opened.rows) - len(named)
-        notes.append(f"{table.name}: rows that name no photograph, not read: {count:,}.")
+        notes.append(
+            f"{table.name}: rows that were skipped, because they name no photograph: {count:,}."
+        )
     return Listing(
         entries, (*notes, *_write_note_on_grades_in_words(entries), *index.notes), group_unit
     )
@@ -237,7 +239,10 @@ class _Columns:
             InvalidInput: Several columns of grades contradict each other.
         """
         if not table.header:
-            note = f"{table.path.name} has no names of columns; read as photograph and grade."
+            note = (
+                f"{table.path.name} has no column names; its columns were read as photograph and "
+                "grade."
+            )
             return cls((0,), (1,), (), (), (), (), (), () if form.is_published else (note,))
         names = [simplify_column_name(name) for name in table.header]
 

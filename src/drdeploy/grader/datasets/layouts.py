@@ -314,7 +314,8 @@ def _list_photographs_of_grades(root: Path, split: str) -> Listing:
     unread = sum(len(list_photograph_files_below(folder)) for folder in others)
     if unread and not split:
         notes.append(
-            f"Photographs in folders that are not named after a grade, not read: {unread:,}."
+            "Photographs that were skipped, because their folder is not named after a grade: "
+            f"{unread:,}."
         )
     return Listing(entries, tuple(notes))
 

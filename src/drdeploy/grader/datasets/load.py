@@ -266,7 +266,7 @@ def _note_unlisted_photographs(
             if names.are_file_names
             else "a folder of the data set"
         )
-        yield f"Photographs in {where} without a label, not read: {count:,}."
+        yield f"Photographs in {where} that were skipped, because they have no label: {count:,}."
     # Tables and text files belong to a data set.
     left_out = [left for one in found for left in one.left_out if left.cause != "other"]
     for sentence in write_sentences_on_left_out_files(left_out, show_paths=names.are_file_names):

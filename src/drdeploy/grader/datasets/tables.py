@@ -127,7 +127,8 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
     before = [row for row in rows[:place] if any(row) and not row[0].lower().startswith("sep=")]
     if before:
         notes.append(
-            f"{table.name}: lines before the names of the columns, not read: {len(before)}."
+            f"{table.name}: lines that were skipped, because they precede the column names: "
+            f"{len(before)}."
         )
     if len(rows[place]) > TABLE_COLUMNS_MAX:
         raise InvalidInput(
@@ -142,7 +143,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
     surplus = sum(any(row[len(header) :]) for row in body)
     if surplus:
         notes.append(
-            f"{table.name}: rows with more values than columns, whose last values are not read: "
+            f"{table.name}: rows with more values than columns, whose last values were skipped: "
             f"{surplus:,}."
         )
     return TextTable(

@@ -80,7 +80,7 @@ def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
         "12c, 22",
         "The grader: network, version, input",
         "partly" if manifest is None else "reported",
-        "Only its predictions are known; add the network."
+        "Only the predictions of the grader are known; add its network."
         if manifest is None
         else f"{manifest.architecture}, {manifest.precision}, weights {manifest.weights}; the "
         "manifest holds the digest of each file and how a photograph becomes the input. Evaluated "
@@ -102,7 +102,8 @@ def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
         "15",
         "Thresholds, and whether they were fixed before",
         "reported",
-        f"Fixed in the artifact, chosen on {chosen}. No threshold is chosen here."
+        f"The artifact fixes the thresholds, which were chosen on {chosen}. The evaluation "
+        "chooses none."
         if chosen
         else "The artifact has no thresholds; the most probable grade is the answer.",
     )
@@ -150,8 +151,8 @@ def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
         "partly",
         (
             f"{found.n} photographs, {found.referable.positives} of grade 2 or worse, "
-            f"{found.vision_threatening.positives} of grade 3 or worse. The intervals show what "
-            "this number can tell. Add how it was planned."
+            f"{found.vision_threatening.positives} of grade 3 or worse. The intervals show how "
+            "precise the results are. Add how the number of photographs was planned."
         ),
     )
     yield (
@@ -223,8 +224,8 @@ def _list_items_about_results(evaluated: GraderEvaluation) -> Iterator[Row]:
         "What happens to poor photographs",
         "reported",
         (
-            "The artifact's limits refuse them, with the reason. See the photographs not graded "
-            "and risk over coverage."
+            "The limits in the artifact refuse them, each with a reason. See the photographs that "
+            "were not graded, and risk over coverage."
         ),
     )
     yield (
@@ -267,7 +268,7 @@ def _list_items_to_add() -> Iterator[Row]:
         "",
         "Other diseases among eyes without the target",
         "add",
-        "Count drusen, vein occlusion, hypertensive retinopathy and myopia, which can look alike.",
+        "Count the eyes with drusen, vein occlusion, hypertensive retinopathy or myopia.",
     )
     yield (
         "22, 25",

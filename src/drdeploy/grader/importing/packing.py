@@ -82,7 +82,7 @@ def pack_model(
             notes += _write_note_on_unpacked_files(source)
     external = [file.path for file in manifest.files if file.path != manifest.entry]
     if model_format == "onnx" and external:
-        notes.append(f"packed with the model, which keeps weights there: {', '.join(external)}")
+        notes.append(f"files with weights, which were packed with the model: {', '.join(external)}")
     return PackedModel(manifest, notes)
 
 

@@ -1,4 +1,4 @@
 """Notes for the manifest of a model whose weights were not trained."""
 
-UNTRAINED = "The head is untrained (random): its grades mean nothing."
-RANDOM = "All weights are random: good for size, latency and cost; its grades mean nothing."
+UNTRAINED = "The head is untrained (random), so the grades mean nothing."
+RANDOM = "All weights are random: size, latency and cost are valid, but the grades mean nothing."

@@ -299,7 +299,7 @@ def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> 
         )
     if prevalence is not None:
         notes.append(
-            "The calibration before and after is measured at the share of grade 2 or worse among "
-            "the photographs; the stated prevalence cannot be tested with these photographs."
+            "The calibration, before and after, was measured at the prevalence in the photographs. "
+            "These photographs cannot test the calibration at the prevalence that you stated."
         )
     return notes

@@ -281,7 +281,7 @@ class Engine:
             return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
         except OSError as err:
             raise EngineError(
-                f"The name of the engine's machine has no IPv4 address: {err.strerror}",
+                f"The host name of the container engine has no IPv4 address: {err.strerror}",
                 where=str(self.location),
             ) from err
 

@@ -45,7 +45,7 @@ class RegistryCredentials:
         if not self.failures or not any(sign in message.lower() for sign in REFUSALS):
             return ""
         return (
-            f"The build asked the registry without signing in: {'; '.join(self.failures)}. "
+            f"The build did not sign in to the registry: {'; '.join(self.failures)}. "
             "Repair what failed, or remove it from config.json and use `docker login`"
         )
 

@@ -66,7 +66,10 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     header_fields: Annotated[
-        int, _make_budget_meta("fields", "431", "SageMaker and its proxies send about fifteen.")
+        int,
+        _make_budget_meta(
+            "fields", "431", "Header fields; SageMaker and its proxies send about fifteen."
+        ),
     ] = 100
     head_s: Annotated[
         float,
@@ -87,7 +90,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: Annotated[
         int,
         _make_budget_meta(
-            "bytes", "413", "InvokeEndpoint has the same limit (`DRDEPLOY_MAX_PAYLOAD_MB`)."
+            "bytes",
+            "413",
+            "Size of a body; InvokeEndpoint has the same limit (`DRDEPLOY_MAX_PAYLOAD_MB`).",
         ),
     ]
     body_s: Annotated[
@@ -107,7 +112,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "bytes/s",
             "408",
-            "Least average rate of a body; a poor mobile connection is three times as fast.",
+            "Lowest average rate at which a body may arrive; even a poor mobile connection is "
+            "three times as fast.",
         ),
     ] = 16 * KIB
     body_chunks: Annotated[
@@ -141,9 +147,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "requests",
             "closed after the answer",
-            "Requests that are sent before an earlier request is answered. Each is answered on the "
-            "event loop, where `/metrics` takes a millisecond. In the classic profile, NGINX reads "
-            "one request after the other.",
+            "Requests that are sent before an earlier request is answered. The event loop answers "
+            "such requests, and `/metrics` takes it a millisecond. In the classic profile, "
+            "NGINX reads one request after the other.",
         ),
     ] = 16
     ahead_bytes: Annotated[
@@ -175,7 +181,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     image_pixels: Annotated[
         int,
         _make_budget_meta(
-            "pixels", "413", "The largest fundus camera that we know of takes 36 million."
+            "pixels",
+            "413",
+            "The largest photographs of a fundus camera that we know of have 36 million pixels.",
         ),
     ] = ImageLimits().max_pixels
     image_side_px: Annotated[
@@ -187,8 +195,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "places",
             "413",
-            "Memory to decode one image, in places of 68 MB: ten places for a PNG of 40 million "
-            "pixels. The limit is lower if the container has too little memory.",
+            "Memory to decode one image, in places of 68 MB: a PNG of 40 million pixels takes ten "
+            "places. The limit is lower if the container has too little memory.",
         ),
     ]
     request_places: Annotated[
@@ -196,9 +204,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "places",
             "413",
-            "Places to decode all images of a request, one after the other: enough for four of the "
-            "largest PNG files, or sixteen of the largest JPEG files, which take five seconds of "
-            "CPU time.",
+            "Memory to decode the images of a request one after the other, in places of 68 MB: "
+            "enough for four of the largest PNG files, or for sixteen of the largest JPEG files, "
+            "which take five seconds of CPU time.",
         ),
     ] = 40
     ordinary_places: Annotated[
@@ -206,7 +214,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "places",
             "503",
-            "Places of requests with ordinary images that are handled or wait "
+            "Places for requests with ordinary images, in progress or waiting "
             "(`DRDEPLOY_CONCURRENCY` and `DRDEPLOY_QUEUE_LENGTH`). A request with several images "
             "takes several places.",
         ),
@@ -216,7 +224,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "places",
             "503",
-            "Places of requests with large images, which wait in a separate queue: enough for "
+            "Places for requests with large images, which wait in a separate queue: enough for "
             "eight of the largest PNG files.",
         ),
     ] = 80
@@ -242,14 +250,14 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "s",
             "closed",
-            "Time for a client to read its answer, which has some kilobytes. In the classic "
+            "Time for a client to read its answer of a few kilobytes. In the classic "
             "profile, the limit applies to the time between two reads.",
         ),
     ] = 10.0
     linger_s: Annotated[
         float,
         _make_budget_meta(
-            "s", "closed", "Time for a client to stop sending, and to read why it was refused."
+            "s", "closed", "Time for a refused client to stop sending and to read the reason."
         ),
     ] = 2.0
     log_lines: Annotated[
@@ -257,7 +265,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _make_budget_meta(
             "lines",
             "one line with the number of withheld lines",
-            "Lines of one kind in ten seconds. Refused requests are only counted.",
+            "Log lines of one kind in ten seconds. Refused requests are only counted.",
         ),
     ] = LOG_LINES
     log_line_bytes: Annotated[

@@ -175,7 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     is_batch: Annotated[
         bool,
         _make_setting_meta(
-            "Whether the server runs for Batch Transform, in which SageMaker sets the "
+            "Whether the server runs in a Batch Transform job; SageMaker then sets the "
             "variable to true."
         ),
     ] = False

@@ -196,9 +196,10 @@ def _write_limits_of_model(
             f"run {STACK_STUDY}` on your machine, and name its results with --stack."
         )
     yield (
-        "The transfer is fitted to two networks on TensorFlow that the 2023 study measured in one "
-        "region. Another runtime may gain more or less from the CPU of AWS, and AWS has changed "
-        "since 2023: measure on AWS before you promise a latency, and name the rows with --account."
+        "The transfer to AWS is fitted to two TensorFlow networks, which the 2023 study measured "
+        "in one region. Another runtime may gain more or less from the CPU of AWS, and AWS has "
+        "changed since 2023: measure on AWS before you promise a latency, and name the rows with "
+        "--account."
     )
     yield (
         "The study's instances have four vCPU, and the rows of this machine use two. An instance "

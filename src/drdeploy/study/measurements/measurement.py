@@ -66,7 +66,7 @@ class Measurement:
     ] = ""
     instance_count: Annotated[
         int | None,
-        "Number of instances at first of an endpoint with instances, or of a transform job.",
+        "Number of instances with which an endpoint or a transform job starts.",
         OPTIONAL,
         ADDED_LATER,
         ONE_PER_TRIAL,
@@ -86,7 +86,7 @@ class Measurement:
     sequence: Annotated[
         int, "Number of the measurement in the trial, from 1; 0 for the warm-up request."
     ]
-    is_warmup: Annotated[bool, "Whether the row is a warm-up, which does not count."]
+    is_warmup: Annotated[bool, "Whether the row is a warm-up, which is left out of all results."]
     start: Annotated[
         Start,
         "`warm` if the container had answered before, `cold` if it had not; empty if this is not "
@@ -94,9 +94,9 @@ class Measurement:
     ] = ""
     outcome: Annotated[
         Outcome,
-        "`ok`, which is the only outcome that counts; the kind of failure; `wrong_start` if the "
-        "scenario needs a cold start and this start was warm, or the reverse; or `ungradable` if "
-        "the answer holds no prediction.",
+        "`ok` for a row that counts, otherwise the kind of failure. `wrong_start` means a warm "
+        "start where the scenario needs a cold one, or the reverse; `ungradable` means an answer "
+        "without a prediction.",
     ]
     status: Annotated[
         int,
@@ -115,7 +115,7 @@ class Measurement:
     ]
     requests_ahead: Annotated[
         int | None,
-        "Asynchronous requests of the trial that had no result when this one was sent.",
+        "Number of the trial's asynchronous requests that had no result when this one was sent.",
         OPTIONAL,
         ADDED_LATER,
     ] = None

@@ -305,9 +305,9 @@ def write_basis_of_latencies(platforms: set[str], transfer: AppliedTransfer | No
     if transfer is not None:
         return (
             "Latencies are expected values for AWS, computed from times measured on this machine. "
-            "For a series of AWS measurements that the fit did not use, the median error is "
+            "For AWS measurements that the fit did not use, the median error is "
             f"{transfer.median_warm_error:.0%} for warm and {transfer.median_cold_error:.0%} for "
-            f"cold requests. The compressed image is assumed to have {transfer.image_gb:g} GB "
+            f"cold requests. The compressed image is assumed to take {transfer.image_gb:g} GB "
             "(--image-gb)."
         )
     if platforms == {"aws"}:

@@ -69,8 +69,8 @@ def _write_caption_of_picture(options: Sequence[EvaluatedOption], decision: Deci
     cold = min((option.cold_rows for option in options if option.policy), default=0)
     caption = (
         "Each mark is one way of hosting. A filled mark meets every requirement. A hollow mark "
-        "misses at least one. A cross cannot be deployed: it is a policy that exists in the "
-        "simulation alone, or an inference component. "
+        "misses at least one. A cross marks an option that cannot be deployed: a policy that "
+        "exists only in the simulation, or an inference component. "
         f"The bars are 95 % intervals from {RESAMPLES} bootstrap resamples of "
         f"the measured rows. Each mark rests on at least {warm} warm rows"
         f"{f' and {cold} cold rows' if cold else ''}."

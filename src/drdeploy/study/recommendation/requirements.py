@@ -191,7 +191,7 @@ class Assumptions:
     def sentences(self) -> tuple[str, ...]:
         """All assumptions, each as a sentence."""
         return (
-            f"An idle container is stopped after {self.idle_s:g} s; AWS does not document it.",
+            f"An idle container is stopped after {self.idle_s:g} s; AWS does not document when.",
             f"A serverless endpoint handles up to {self.concurrency_limit} requests at once.",
             (
                 f"An instance handles {self.requests_at_once} request"

@@ -162,8 +162,8 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
     flattered = (
         ""
         if point.cross_fitted
-        else " These rates were measured on the photographs on which the threshold was chosen, "
-        "which flatters them."
+        else " These rates are too good, because they were measured on the photographs on which "
+        "the threshold was chosen."
     )
     return (
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "

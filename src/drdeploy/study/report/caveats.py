@@ -100,7 +100,7 @@ def _write_warning_on_mixed_rows(measurements: Measurements) -> Iterator[str]:
 def _write_warning_on_missing_rows(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for summary in summaries:
         if not summary.scenario.n:
-            yield f"The trial {summary.scenario.trial} has no row that counts, and so no results."
+            yield f"The trial {summary.scenario.trial} has no results: none of its rows counts."
 
 
 def _write_warning_on_failures(measurements: Measurements) -> Iterator[str]:

@@ -223,7 +223,7 @@ def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], m
     best.
     """
     if not ratios:
-        return "Nothing else was measured to compare it with."
+        return "It is the only configuration that was measured."
     compared = [
         f"{name}: {notation.format_ratio_as_text(ratio, measure)}" for name, ratio in ratios
     ]

@@ -123,9 +123,8 @@ def refuse_unserved_action(
         reason = escape_control_characters(f"{type(err).__name__}: {err}"[:REASON_CHARACTERS])
         log.info("%s: moto raised %s", action[:REASON_CHARACTERS], reason)
         raise make_validation_error(
-            f"The local service cannot carry out {action} with these values: one is missing, has "
-            f"another form than AWS allows, or names what does not exist "
-            f"({reason})."
+            f"The local service cannot carry out {action} with these values: one is missing, "
+            f"malformed, or names something that does not exist ({reason})."
         ) from err
     headers = {header.lower(): value for header, value in answered.header_items()}
     # Flask answers with a web page if a path belongs to no action. In S3, a web page may be an
