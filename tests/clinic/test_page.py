@@ -479,7 +479,7 @@ def test_a_number_of_another_issuer_is_named_before_a_patient_is_erased(records)
     client = open_page(records)
     drop(client, EYE.read_bytes(), patient="77", eye="left")
     assert drop(client, wrap(PatientID="77", IssuerOfPatientID="X")).json() == {"new": True}
-    assert "by another issuer, which stay: 1" in client.get("/studies/1").text
+    assert "because another issuer gave their patient number: 1" in client.get("/studies/1").text
 
 
 def test_a_photograph_that_is_gone_from_the_disk_is_said_to_be(records):

@@ -159,7 +159,7 @@ def recommend(
         ),
     ] = None,
     instance_start_s: Annotated[
-        float, typer.Option(help="Seconds until an instance that is started answers.")
+        float, typer.Option(help="Seconds from starting an instance until it answers.")
     ] = 300.0,
     zero_instances: Annotated[
         bool,

@@ -28,12 +28,12 @@ def price(day, item="an hour"):
     ],
 )
 def test_the_age_of_the_oldest_price_is_named(day, age):
-    assert write_price_age_sentence([price(day)], TODAY) == f"The prices are of {day}, {age}."
+    assert write_price_age_sentence([price(day)], TODAY) == f"The prices are from {day}, {age}."
 
 
 def test_of_several_prices_the_first_and_the_last_day_are_named():
     sentence = write_price_age_sentence([price("2026-09"), price("2026-05")], TODAY)
-    assert sentence == "The prices are of 2026-05 to 2026-09; the oldest are 7 months old."
+    assert sentence == "The prices are from 2026-05 to 2026-09; the oldest are 7 months old."
 
 
 def test_a_price_that_is_older_than_a_year_is_warned_of_by_name():

@@ -208,7 +208,7 @@ _PORTUGUESE = {
     "photographs cannot be read from the disk, and are not shown.": (
         "fotografias não podem ser lidas do disco e não são mostradas."
     ),
-    "Studies with the same number by another issuer, which stay:": (
+    "Studies that are not erased, because another issuer gave their patient number:": (
         "Exames com o mesmo número de outro emissor, que ficam:"
     ),
     "Skip to the content": "Ir para o conteúdo",

@@ -249,7 +249,7 @@ class BatchTransform:
         """Return whether there is a job with a name, in progress or ended.
 
         Raises:
-            EndpointError: The API does not say.
+            EndpointError: The API refuses the request, or does not answer.
         """
         with suppress(NoSuchResource), translate_aws_errors("find the job", name):
             self._sagemaker.describe_transform_job(TransformJobName=name)

@@ -23,8 +23,8 @@ def write_price_age_sentence(prices: Iterable[Price], today: date) -> str:
         return ""
     oldest, newest = dates[0], dates[-1]
     if oldest == newest:
-        return f"The prices are of {oldest}, {_format_age(oldest, today)}."
-    return f"The prices are of {oldest} to {newest}; the oldest are {_format_age(oldest, today)}."
+        return f"The prices are from {oldest}, {_format_age(oldest, today)}."
+    return f"The prices are from {oldest} to {newest}; the oldest are {_format_age(oldest, today)}."
 
 
 def write_warning_about_old_prices(prices: Iterable[Price], today: date) -> str:

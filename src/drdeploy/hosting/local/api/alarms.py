@@ -56,8 +56,8 @@ STATES: dict[str, AlarmState] = {
     "INSUFFICIENT_DATA": "INSUFFICIENT_DATA",
 }
 LOW_SAMPLES = 10
-"""A percentile p needs 10 / (1 - p) samples, unless ``EvaluateLowSampleCountPercentile`` is
-``evaluate``."""
+"""An alarm on a percentile p needs 10 / (1 - p) samples, unless
+``EvaluateLowSampleCountPercentile`` is ``evaluate``."""
 
 
 @dataclass(frozen=True)

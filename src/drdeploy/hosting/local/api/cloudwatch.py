@@ -77,7 +77,7 @@ def _find_put_metric_alarm_of_moto() -> Callable[[Any], object]:
 
 
 def put_alarm(backend: Any, request: dict[str, Any]) -> Any:
-    """Store an alarm that the service itself makes in moto, and return the stored alarm.
+    """Store in moto an alarm that the service itself has made, and return the stored alarm.
 
     Raises:
         MonitoringError: The alarm's metric cannot be evaluated.

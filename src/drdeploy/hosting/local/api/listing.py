@@ -23,7 +23,7 @@ def filter_and_page_resources(
 ) -> tuple[list[Any], str | None]:
     """Filter and sort resources; return the requested page and the token of the next page, if any.
 
-    The token is the position of the next resource.
+    The token of a page is the position of its first resource.
 
     Raises:
         ApiError: The local service did not make the request's ``NextToken``.

@@ -28,8 +28,8 @@ _SESSION = frozenset(
         *("SourceIdentity", "Tags", "TokenCode", "TransitiveTagKeys"),
     }
 )
-"""Members that restrict a session, or prove who begins it. The local service gives sessions no
-rights."""
+"""Members that limit the rights of a session, or prove who begins it. The local service gives
+sessions no rights."""
 
 OVERLOOKED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "budgets": {
@@ -77,7 +77,7 @@ OVERLOOKED: Mapping[str, Mapping[str, frozenset[str]]] = {
         "GetSessionToken": _SESSION,
     },
 }
-"""The members of operations that moto overlooks, by the signing name of the service."""
+"""The members that moto overlooks in each operation, by the signing name of the service."""
 
 OVERLOOKED_HEADERS = frozenset(
     {

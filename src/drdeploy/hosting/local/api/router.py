@@ -176,7 +176,7 @@ class ApiRouter:
             return tuple(services[0] for services in self._regions.values())
 
     def find_variant(self, region: str, resource_id: str, dimension: str) -> ScaledVariant | None:
-        """Return a registered variant; None if its endpoint does not exist, or has no variants yet.
+        """Return the variant that a scalable target names; None if it does not exist yet.
 
         Args:
             region: The region of the endpoint.
@@ -224,7 +224,7 @@ class ApiRouter:
         return AdmittedHead(limit, answer, refuse_length)
 
     def _find_addressed_service(self, request: ServiceRequest) -> _Addressed:
-        """Find out what a request is for.
+        """Find out to which region, service and endpoint a request is addressed.
 
         Raises:
             SignatureRefused: The service is shared, and the head of the request is not signed with

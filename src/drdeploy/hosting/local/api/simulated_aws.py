@@ -1,4 +1,4 @@
-"""All AWS services except SageMaker, which moto simulates in the same process.
+"""Simulate all AWS services except SageMaker, with moto in the same process.
 
 moto answers for S3, ECR, IAM, KMS, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.
 Besides this module, only ``registry.manifests`` reads data of moto (ECR).

@@ -1,7 +1,7 @@
 """Keep the contents of the objects of moto's S3 in a file, and only their metadata in memory.
 
 moto keeps the content of every small object in memory, and of every large object in an open file.
-It also keeps a list of all objects it ever made, so that an object that is overwritten or deleted
+moto also keeps a list of all objects it ever made, so that an object that is overwritten or deleted
 is never freed. The answers of a Batch Transform job with 50,000 photographs would need 280 MB of
 memory.
 """
@@ -108,7 +108,7 @@ def _compute_checksums_of_copies(backend: Any) -> None:
 
 
 class ContentInFile:
-    """The methods of an object of moto's S3 that change because its content is in a file.
+    """Those methods of moto's S3 objects that differ because the content is in a file.
 
     Attributes:
         contents: The file of all contents.
@@ -158,7 +158,7 @@ class ContentInFile:
         return f'"{self._etag}"'
 
     def dispose(self, garbage: bool = False) -> None:
-        """Note that moto has overwritten or deleted the object.
+        """Record that moto has overwritten or deleted the object.
 
         The content is freed when nothing refers to it any more. moto's own method closes the
         content at once, even while a client reads it, and closes parts of an upload that a copy

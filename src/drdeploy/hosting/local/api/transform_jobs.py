@@ -195,7 +195,7 @@ def check_transform_request(request: Mapping[str, Any]) -> None:
 
 
 def _check_headers(request: Mapping[str, Any]) -> None:
-    """Refuse content types that no header of a request to the container can have."""
+    """Refuse content types that cannot be sent to the container in a header."""
     headers = {
         "TransformInput.ContentType": request["TransformInput"].get("ContentType"),
         "TransformOutput.Accept": request["TransformOutput"].get("Accept"),

@@ -37,7 +37,7 @@ Status = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
 SERVING = frozenset({"InService", "Updating"})
 UNKNOWN_FAILURE = "The request processing has failed because of an unknown error."
 WATCH_S = 0.05
-"""Seconds between two checks whether the copies that a change asks for have started."""
+"""Seconds between two checks of whether the copies that a change asks for have started."""
 
 
 class InferenceComponent:

@@ -125,7 +125,7 @@ class EndpointDeployment:
         self._stops: list[Future[None]] = []
 
     def pin_models_and_start_workers(self, capacity: float = 1.0) -> None:
-        """Pin the images and archives, and start the workers that must run before a request.
+        """Pin the images and archives, and start the workers that must run from the beginning.
 
         Args:
             capacity: The share of the instances of each real-time variant that is started.

@@ -1,4 +1,4 @@
-"""Check that SageMaker may use a model's execution role, and what the role may read.
+"""Check whether SageMaker may use a model's execution role, and what the role may read.
 
 SageMaker assumes the execution role to pull the image and read the archive. If the role lacks a
 permission, the endpoint fails (developer guide, "How to use SageMaker AI execution roles").  A role

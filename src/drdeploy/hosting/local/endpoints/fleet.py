@@ -44,7 +44,8 @@ REAL_TIME_START_S = 240.0
 """Seconds that a real-time container may take to start, unless the variant sets
 ``ContainerStartupHealthCheckTimeoutInSeconds``."""
 SHUTDOWN_GRACE_S = 3.0
-"""Seconds between SIGTERM and SIGKILL when the whole service stops, as no client waits any more."""
+"""Seconds between SIGTERM and SIGKILL when the whole service stops, because no client waits any
+more."""
 STOPPING_THREADS = 16
 
 
@@ -136,7 +137,7 @@ class InstanceFleet:
     def compute_instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
         """Return the size of an ``ml.*`` type, limited to the resources of this machine.
 
-        An instance may take ``start_s`` seconds to start; None is SageMaker's default.
+        An instance may take ``start_s`` seconds to start; None means SageMaker's default.
 
         Raises:
             InvalidInput: The vCPUs and the memory of the instance type are not known.

@@ -171,7 +171,7 @@ class ServerlessPool:
             self._retire(worker)
 
     def maintain_workers(self) -> None:
-        """Stop dead and long idle workers, and start missing provisioned workers."""
+        """Stop workers that died or were idle for long, and start missing provisioned workers."""
         with self._lock:
             if self._is_closed:
                 return

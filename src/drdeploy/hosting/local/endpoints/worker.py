@@ -30,7 +30,7 @@ CONNECT_AGAIN_S = 0.004
 PING_AGAIN_S = 0.03
 """Seconds between pings that are not answered with 200; each ping takes CPU of the container."""
 PING_SLICE_S = 0.25
-"""Seconds that a ping waits for its answer before the instance is checked for its end."""
+"""Seconds that a ping waits for its answer before it is checked whether the instance has ended."""
 DEATH_REPORT_S = 1.0
 """Seconds that a container engine may take to notice that a container has ended."""
 _WORD = re.compile(r"\w\w")

@@ -24,7 +24,7 @@ class TimeRange:
 
 @dataclass(frozen=True)
 class TimeSeries:
-    """Values by the first second of their periods, in order.
+    """A time series: values by the first second of their periods, in order.
 
     Attributes:
         points: The values; a period without a value is left out.

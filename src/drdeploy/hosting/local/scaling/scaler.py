@@ -106,7 +106,7 @@ class _PolicyCall:
 
     @property
     def is_low_alarm(self) -> bool:
-        """Whether the alarm is the one with which a target tracking policy scales in."""
+        """Whether this is the alarm that makes a target tracking policy scale in."""
         return bool(self.alarm.name == vars(self.policy).get("drdeploy_low_alarm"))
 
     @property
