@@ -106,7 +106,7 @@ def grade(
     endpoint_url: EndpointUrlOption = None,
     names: NamesOption = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete the table and earlier parts, and start over.")
+        bool, typer.Option("--fresh", help="Delete the results of earlier runs, and start over.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -74,7 +74,10 @@ def capacity(
         ),
     ] = 10.0,
     minutes: Annotated[
-        float, typer.Option(min=0.01, help="Stop after this time, with what is known then.")
+        float,
+        typer.Option(
+            min=0.01, help="Stop after this many minutes, and report what is known by then."
+        ),
     ] = 15.0,
     artifact: ArtifactOption = None,
     instance_type: Annotated[

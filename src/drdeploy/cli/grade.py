@@ -56,7 +56,7 @@ def grade(
     artifact: ArtifactOption = None,
     runtime: RuntimeOption = None,
     sort: Annotated[
-        Order, typer.Option(help="`severity` puts the eyes that an ophthalmologist must see first.")
+        Order, typer.Option(help="Order of the rows; `severity` lists the most urgent eyes first.")
     ] = "input",
     csv_file: CsvOption = None,
     names: NamesOption = False,

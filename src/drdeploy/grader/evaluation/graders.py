@@ -249,7 +249,7 @@ def _note_origin_of_thresholds(lender: Grader | None) -> str:
         return f"{whose} thresholds, so the most probable grade is the answer."
     return (
         f"The thresholds are those of {lender.name}, chosen on {lender.clinical.chosen_on}. If "
-        "these are the same predictions, the results at operating points are optimistic."
+        "they were chosen on these predictions, the results at operating points are optimistic."
     )
 
 

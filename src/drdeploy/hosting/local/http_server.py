@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._discard_bytes(DISCARDED_BYTES)
 
     def _discard_bytes(self, count: int) -> None:
-        """Read and discard what a client still sends, but not for long, however slowly it sends."""
+        """Read and discard what a client still sends, for a limited time."""
         deadline = time.monotonic() + DISCARD_S
         while count > 0 and (left_s := deadline - time.monotonic()) > 0:
             self.connection.settimeout(left_s)

@@ -27,8 +27,8 @@ class ServiceOptions:
             except for ``/tmp``.
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests that
             wait when the service stops are processed by a later service with the same folder, as
-            soon as it has their endpoints. None means a folder for the port, below
-            ``DRDEPLOY_LOCAL_HOME``; if the service chooses the port, the requests are deleted with
+            soon as it has their endpoints. The default, None, is a folder for the port below
+            ``DRDEPLOY_LOCAL_HOME``. If the service chooses the port, the requests are deleted with
             the service.
     """
 

@@ -308,7 +308,7 @@ def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterat
     Args:
         served: The table of the members that are served.
         value: A whole request, or a structure in it.
-        path: The path of the structure, with a dot at its end.
+        path: The path of the structure in the request, with a dot at its end.
     """
     if not isinstance(value, Mapping):
         return  # a value of the wrong type, which is refused as that

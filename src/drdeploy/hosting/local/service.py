@@ -65,8 +65,8 @@ class LocalService:
 
     Args:
         port: The port to listen on; 0 takes a free port.
-        isolation: Whether instances run in containers or in processes.  ``auto`` takes containers
-            if a container engine answers, and processes otherwise.
+        isolation: Whether instances run in containers or in processes.  With ``auto``, they run in
+            containers if a container engine answers, and in processes otherwise.
         options: The options of the service, for example how long idle instances stay.
         shared: Whether other users share this machine. On a shared machine, every request must be
             signed with :attr:`access_key`, and only the service can reach the instances.
@@ -79,7 +79,7 @@ class LocalService:
     Raises:
         InvalidInput: The port is in use, or other users can write to the service's folder.
         EngineUnavailable: Containers were chosen, and no container engine answers.
-        EngineMisconfigured: The user names a container engine in a way that cannot be used.
+        EngineMisconfigured: The container engine that the user has set cannot be used.
         MissingExtra: The extra ``study`` is not installed.
     """
 

@@ -25,7 +25,7 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
 
     Raises:
         NoSuchResource: The resource does not exist.
-        EndpointError: boto3 raised another error.
+        EndpointError: boto3 raised any other error.
     """
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError

@@ -1,4 +1,4 @@
-"""Write the events of a response stream, as AWS's clients read them.
+"""Write the events of a response stream in the format that AWS's clients read.
 
 Source: the specification ``application/vnd.amazon.eventstream`` (Amazon Transcribe developer guide,
 "Event stream encoding"). An event consists of two lengths, a checksum of the lengths, headers, the

@@ -126,9 +126,9 @@ class SignatureVerifier:
         """Check the signature in the headers of a request, without reading the body.
 
         Raises:
-            SignatureRefused: The request has no signature; or the signature is malformed, too old
-                or made with another key; or the headers state the body's hash, and the signature
-                is wrong.
+            SignatureRefused: The request has no signature, or the signature is malformed, too old
+                or made with another key. The signature is also compared if the headers state the
+                body's hash.
         """
         claim = _read_signed_claim(request)
         if not self._key.has_id(claim.key_id) or "x-amz-security-token" in _list_header_names(

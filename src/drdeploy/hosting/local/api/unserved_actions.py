@@ -164,7 +164,7 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
 
 
 def read_form(request: ServiceRequest) -> str:
-    """Return what a request states in its query string and in the form in its body.
+    """Return the query string of a request, joined with the form in its body, if it has one.
 
     The whole form is read, because moto would also carry out a member at its end, which must be
     checked too.

@@ -260,7 +260,8 @@ def _find_concurrency_of_instance(variant: Variant, settings: AsynchronousSettin
     """Return how many requests an instance processes at a time.
 
     If the endpoint configuration states no number, SageMaker chooses one in a way that it does not
-    publish. Here, one request for each vCPU keeps an instance busy, and no request waits inside it.
+    publish. The local service takes one request for each vCPU, which keeps an instance busy and
+    lets no request wait inside it.
     """
     if settings.concurrency_per_instance is not None:
         return settings.concurrency_per_instance

@@ -134,7 +134,7 @@ class ComponentDeployment(EndpointDeployment):
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
     ) -> dict[str, float | None]:
-        """Return what one copy uses, as shares of what the copy reserves, by the metric's name.
+        """Return a copy's use of CPU and memory, as shares of what it reserves, by metric name.
 
         Args:
             cpus: The CPUs that the copy has used on average.

@@ -36,8 +36,8 @@ class PinnedArtifact:
     Attributes:
         key: The digest of the archive, and whether its files were checked for this project's
             server; empty for a model without an archive.
-        folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
-            an archive: the container then keeps the files of its image in that folder.
+        folder: The folder that the container reads as ``/opt/ml/model``. The folder is None for a
+            model without an archive; the container then keeps the files of its image there.
     """
 
     key: str
@@ -75,8 +75,8 @@ class ArtifactCache:
 
         Args:
             model_data_url: The ``s3://`` URI of the archive; None for a model without an archive.
-            is_judged: Whether the archive must be one that this project's server can serve.
-                Otherwise the archive need only be safe to extract.
+            is_judged: Whether the archive must be one that this project's server can serve. If not,
+                the archive only has to be safe to extract.
             is_archive: Whether the URI names an archive; otherwise it names uncompressed files.
 
         Raises:

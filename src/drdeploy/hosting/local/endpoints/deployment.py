@@ -158,7 +158,7 @@ class EndpointDeployment:
                 ) from err
 
     def _check_output_destinations_exist(self) -> None:
-        """Refuse an asynchronous endpoint whose results and notifications have no destination."""
+        """Refuse an asynchronous endpoint if its bucket or one of its topics does not exist."""
         if self.asynchronous is None:
             return
         for folder in self.asynchronous.list_folders():

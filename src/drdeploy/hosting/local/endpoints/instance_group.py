@@ -1,6 +1,6 @@
 """The instances of a variant without a model, which hosts copies of inference components.
 
-An instance of the group is not a container. It only counts resources: it has the resources of the
+An instance of the group is not a container. An instance only counts resources: it has those of the
 variant's instance type, and each copy of an inference component reserves some of them (API
 reference, ``InferenceComponentComputeResourceRequirements``). Each copy is a container of its own.
 An instance therefore takes no time to start.

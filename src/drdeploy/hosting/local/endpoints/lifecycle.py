@@ -314,7 +314,7 @@ class LocalEndpoint:
                 self._arrived_share = min(1 - share, self._arrived_share)
 
     def _wait_for_capacity(self, deployment: EndpointDeployment, deadline: float) -> bool:
-        """Wait until all instances of a deployment run; return whether they do."""
+        """Wait until all instances of a deployment run; return False if that takes too long."""
         while not deployment.has_capacity():
             if self._clock.monotonic() > deadline:
                 return False
@@ -354,7 +354,7 @@ class LocalEndpoint:
     # -- called with the lock held -------------------------------------------------------
 
     def _choose_deployment(self) -> EndpointDeployment:
-        """Choose the arriving deployment for its share of the traffic, at random."""
+        """Choose a deployment for a request at random, by the shares of the traffic."""
         arriving = self._arriving
         if arriving is not None and random.random() < self._arrived_share:
             return arriving

@@ -42,7 +42,8 @@ class ShadowTraffic:
         Args:
             work: Sends the copy and drops the answer.
             name: The name of the shadow variant, for the log.
-            hold: Keeps the shadow variant's workers running; entered before the method returns.
+            hold: A context manager that keeps the shadow variant's workers running. It is entered
+                before the method returns.
         """
         if not self._places.acquire(blocking=False):
             log.warning("a request was not copied to %s: %d copies wait", name, COPIES_MAX)

@@ -7,8 +7,8 @@ process without limits say nothing about a memory size, so :attr:`ProcessBackend
 whether there are limits.
 
 A process has the rights of the service's user, so a process must not run a stranger's code. The API
-allows a model to set only known environment variables. The server listens on a Unix socket, which
-lies in a folder that only the service's user can open, and needs no network.
+allows a model to set only known environment variables. The server needs no network: it listens on a
+Unix socket, in a folder that only the service's user can open.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ while [ "$count" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; count=$((count -
 exec "$@"
 """
 """A shell script that writes its process id to a file, enters control groups, and becomes the
-server. Its arguments are the number of the control groups' files, these files, and the command of
-the server.
+server. The arguments of the script are a number of control group files, these files, and the
+command of the server.
 
-The id is on disk before the server runs. If the service is killed, the next service therefore finds
-all servers.  Python's ``preexec_fn`` could do the work of the script, but can deadlock in a process
-with threads.  A Python interpreter instead of the shell would add 20 ms to every start; the shell
-adds 1 ms."""
+The process id is on disk before the server runs. If the service is killed, the next service
+therefore finds all servers.  Python's ``preexec_fn`` could do the work of the script, but can
+deadlock in a process with threads.  A Python interpreter instead of the shell would add 20 ms to
+every start; the shell adds 1 ms."""
 
 
 @cache

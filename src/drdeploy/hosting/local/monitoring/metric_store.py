@@ -67,7 +67,7 @@ class MetricSamples:
         self.counts.append(count)
 
     def extend(self, other: MetricSamples) -> None:
-        """Add the samples of another object."""
+        """Add the samples of another :class:`MetricSamples`."""
         self.values.extend(other.values)
         self.counts.extend(other.counts)
         self.sets.extend(other.sets)
@@ -104,7 +104,7 @@ class MetricStore:
         self.version = 0
 
     def put_metric_data(self, namespace: str, data: list[dict[str, Any]], now_s: float) -> None:
-        """Store what ``PutMetricData`` takes; all of it, or nothing if a datum is refused.
+        """Store the data of a ``PutMetricData`` request; if one datum is refused, store none.
 
         Raises:
             MonitoringError: A datum has no value, several kinds of values, or a value that is not

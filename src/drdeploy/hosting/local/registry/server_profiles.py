@@ -35,8 +35,9 @@ def find_profile_of_tag(image: str) -> ProfileName | None:
 def find_profile_in_image_config(config: Mapping[str, Any]) -> ProfileName | None:
     """Return the server profile in an image's configuration; None for other projects' images.
 
-    An image of this project sets the profile as a variable and starts the project's server.  A
-    stranger's image that is built on one of them inherits the variable, but starts another server.
+    An image of this project sets the profile as a variable and starts the project's server.
+    Somebody else's image that is built on an image of this project inherits the variable, but
+    starts another server.
 
     Args:
         config: The ``Config`` of the image, with ``Env`` and ``Entrypoint``.

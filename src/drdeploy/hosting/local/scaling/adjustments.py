@@ -2,8 +2,8 @@
 
 Source: Application Auto Scaling user guide, "Target tracking scaling policies" and "Step scaling
 policies"; API reference, ``StepScalingPolicyConfiguration``. AWS does not publish the formula of
-target tracking. Here, the capacity changes in proportion to the metric, so that the metric meets
-its target.
+target tracking. In the local service, the capacity changes in proportion to the metric, so that the
+metric meets its target.
 """
 
 from __future__ import annotations

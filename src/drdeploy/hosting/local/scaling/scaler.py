@@ -261,7 +261,7 @@ class RegionScaler:
     def _find_target_tracking_capacity(
         self, call: _PolicyCall, policies: Sequence[Any], values: Sequence[float]
     ) -> int | None:
-        """Return the capacity that a target tracking policy asks for; None without a metric."""
+        """Return the capacity that a target tracking policy asks for; None without data."""
         if not values:
             return None
         current = call.variant.capacity
@@ -291,7 +291,7 @@ class RegionScaler:
         return min(wanted, current)
 
     def _find_step_scaling_capacity(self, call: _PolicyCall, values: Sequence[float]) -> int | None:
-        """Return the capacity that a step scaling policy asks for; None if no step fits."""
+        """Return the capacity that a step scaling policy asks for; None if no step applies."""
         rules = call.policy.step_scaling_policy_configuration
         threshold = float(call.alarm.threshold)
         kind = rules.get("MetricAggregationType") or "Average"

@@ -40,7 +40,7 @@ class EndpointVariant:
 
     @property
     def noun(self) -> str:
-        """What the capacity counts, in AWS's words."""
+        """What the capacity counts, in AWS's words, for example ``desired instance count``."""
         return "provisioned concurrency" if self._is_serverless else "desired instance count"
 
     def set_capacity(self, capacity: int) -> None:
