@@ -105,7 +105,7 @@ class ErrorPages:
 
     async def show_fault(self, request: Request, _error: Exception) -> Response:
         """Answer after a fault of the disk, of the database or of this program, which is logged."""
-        sentence = "The program could not answer. Its administrator finds the cause in the log."
+        sentence = "The program could not answer. The administrator finds the cause in the log."
         if request.url.path == UPLOAD_PATH:
             sentence = "The photograph could not be kept. Send it again later."
         answer = await run_in_threadpool(self._make_answer_to_fault, request, sentence)

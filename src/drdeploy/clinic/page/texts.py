@@ -198,7 +198,7 @@ _PORTUGUESE = {
     "The photograph could not be kept. Send it again later.": (
         "A fotografia não pôde ser guardada. Envie-a de novo mais tarde."
     ),
-    "The program could not answer. Its administrator finds the cause in the log.": (
+    "The program could not answer. The administrator finds the cause in the log.": (
         "O programa não conseguiu responder. O administrador encontra a causa no registro."
     ),
     "No program grades these studies. The program that graded them has ended; start it again.": (

@@ -16,8 +16,8 @@ and Deleting.  ``endpoints.deployment`` holds what an endpoint serves: a pinned 
 model archive, and a pool of workers for each variant. ``serverless_pool`` starts workers on demand,
 and ``real_time_pool`` keeps a fixed number of workers.  A worker is a started instance that has
 answered ``GET /ping``.  An instance is the real model server, in a container
-(``instances.containers``) or in a process (``instances.processes``). A control group limits the
-process if the kernel allows control groups.
+(``instances.containers``) or in a process (``instances.processes``). If the kernel allows it, a
+control group limits the memory and CPU of the process.
 
 Unless the service is shared, every program of this machine may use the service. If the service is
 shared, only clients that sign their requests with the service's key may use it

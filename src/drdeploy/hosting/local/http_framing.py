@@ -25,8 +25,8 @@ _HEADER_DEFECTS = (
     MisplacedEnvelopeHeaderDefect,
     MissingHeaderBodySeparatorDefect,
 )
-"""The standard library's note about a malformed line of the headers.  The library continues and
-drops the rest of the headers. With a space before the colon of Content-Length, the body would
+"""The notes that the standard library makes about malformed header lines.  The library continues
+and drops the rest of the headers. With a space before the colon of Content-Length, the body would
 therefore be read as the next request."""
 
 

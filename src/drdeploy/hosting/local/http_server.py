@@ -57,13 +57,13 @@ LINE_BYTES_MAX = 64 * KIB
 """Bytes of the longest line of a chunked body: the size of a chunk, or a trailer field."""
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
-"""The number of chunks in a body that may be smaller than allowed on average.  A body with more
-chunks must have ``CHUNK_BYTES_MEAN`` bytes per chunk on average: each chunk takes microseconds of
-Python, so 5 MiB in chunks of two bytes kept the service busy for four seconds."""
+"""A body with at most this many chunks may have chunks of any size.  A body with more chunks must
+have ``CHUNK_BYTES_MEAN`` bytes per chunk on average: each chunk takes microseconds of Python, so 5
+MiB in chunks of two bytes kept the service busy for four seconds."""
 CHUNK_BYTES_MEAN = 512
 LISTEN_BACKLOG = 512
-"""How many connections the kernel queues.  The standard library queues only 5, which is too few for
-a load test."""
+"""How many connections the kernel queues.  The standard library queues only 5 connections, which is
+too few for a load test."""
 
 
 @dataclass(frozen=True)
@@ -401,5 +401,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _encode_chunk(data: bytes) -> bytes:
-    """Encode a chunk of a chunked body; encode no bytes as nothing, because they would end it."""
+    """Encode a chunk of a chunked body; return nothing for an empty chunk, which would end it."""
     return b"%x\r\n%s\r\n" % (len(data), data) if data else b""

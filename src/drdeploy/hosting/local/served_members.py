@@ -255,8 +255,8 @@ SERVED_MEMBERS: Mapping[str, Members] = {
     "SimulateCustomPolicy": _SIMULATION,
     "SimulatePrincipalPolicy": {**_SIMULATION, "PolicySourceArn": ANY},
 }
-"""The tables of served members of the operations whose members ask for features, by operation. The
-tables of all other operations are in ``served_operations``."""
+"""The table of served members for each operation that sets up features. The tables of all other
+operations are in ``served_operations``."""
 
 
 _MULTI_MODEL = (

@@ -136,7 +136,7 @@ class _InstanceConfig(_Config):
 
 
 class RealTimeConfig(_InstanceConfig):
-    """The configuration of a real-time endpoint, whose instances always run and cost by the hour.
+    """The configuration of a real-time endpoint; instances always run, and are paid by the hour.
 
     Attributes:
         instance_type: An instance type that SageMaker hosts on, for example ``ml.m5.xlarge``.
@@ -154,7 +154,7 @@ class RealTimeConfig(_InstanceConfig):
 
 
 class AsynchronousConfig(_InstanceConfig):
-    """The configuration of an asynchronous endpoint, whose instances cost by the hour they run.
+    """The configuration of an asynchronous endpoint; running instances are paid by the hour.
 
     Attributes:
         instance_type: An instance type that SageMaker hosts on, for example ``ml.m5.xlarge``.
@@ -182,7 +182,7 @@ class AsynchronousConfig(_InstanceConfig):
 
 
 class BatchConfig(_Config):
-    """The instances of a Batch Transform job, which cost by the second that the job works.
+    """The instances of a Batch Transform job, which are paid by the second while the job works.
 
     Attributes:
         instance_type: An instance type for transform jobs, for example ``ml.m5.xlarge``.
@@ -224,7 +224,7 @@ HostingConfig = DeployableConfig | BatchConfig
 """The configuration of any way of hosting: an endpoint, or the instances of a transform job."""
 
 AnyHostingConfig = Annotated[HostingConfig, Field(discriminator="kind")]
-"""Any configuration, as the type of a field of a pydantic model."""
+"""The type of a pydantic field that holds any configuration."""
 
 hosting_config: TypeAdapter[HostingConfig] = TypeAdapter(AnyHostingConfig)
 """Parses any configuration::

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
-"""A timeout longer than SageMaker's limit. With a slow model, the caller therefore sees SageMaker's
-error, which explains what happened, and not a timeout of the client."""
+"""The read timeout of the client, which is longer than SageMaker's limit. With a slow model, the
+caller therefore sees SageMaker's error, which explains what happened, and not a timeout of the
+client."""
 
 LOCAL_KEY_PREFIX = "LKIA"
 """The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin

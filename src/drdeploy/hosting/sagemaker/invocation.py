@@ -1,6 +1,7 @@
 """The result of one invocation, which is an answer or a kind of failure.
 
-A failed invocation is a measurement too, so it is neither retried nor raised.
+A failed invocation is a measurement too, so the request is not sent again and no exception is
+raised.
 """
 
 from __future__ import annotations

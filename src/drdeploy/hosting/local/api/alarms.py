@@ -1,8 +1,8 @@
 """CloudWatch's alarms: moto keeps them, and this module checks, evaluates and reports them.
 
 An alarm is evaluated when one of its periods ends, and again when data arrives. A new alarm is
-evaluated within a second. A change of an alarm's state goes to the alarm's history and, as a
-message, to topics of SNS.
+evaluated within a second. A change of an alarm's state is written to the alarm's history and sent
+to SNS topics.
 """
 
 from __future__ import annotations
@@ -240,8 +240,8 @@ class AlarmBook:
     def read_evaluated_values(self, alarm: Any, now_s: float) -> list[float]:
         """Return the datapoints that an alarm evaluates now, oldest first.
 
-        If there are none, return the ``recentDatapoints`` from the reason of the alarm's state,
-        which the caller of ``SetAlarmState`` may have given.
+        If there are no datapoints, return the ``recentDatapoints`` from the reason of the alarm's
+        state, which the caller of ``SetAlarmState`` may have given.
         """
         queries = _list_queries_of_alarm(alarm)
         rule = _make_alarm_rule(alarm)

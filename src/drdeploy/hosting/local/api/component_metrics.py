@@ -1,9 +1,9 @@
 """Write the metrics of inference components that are measured at regular times.
 
 - ``ConcurrentRequestsPerCopy`` is written every ten seconds, like SageMaker's high-resolution
-  metric. ``InvocationsPerCopy`` is written as 0 every minute. Without these zeros, target tracking
-  would never remove the copies of a component that gets no requests (developer guide, "Scale an
-  endpoint to zero instances").
+  metric. ``InvocationsPerCopy`` is written as 0 every minute. Without the zeros of
+  ``InvocationsPerCopy``, target tracking would never remove the copies of a component that gets no
+  requests (developer guide, "Scale an endpoint to zero instances").
 - The CPU and memory that each copy uses are written once a minute, as a share of what the copy
   reserves (developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch", inference component
   metrics).

@@ -66,7 +66,7 @@ class OperationAnswer:
 
 
 def list_operation_answers(service: str) -> list[OperationAnswer]:
-    """Return the answer to each operation that botocore knows of one of the ``SERVICES``."""
+    """Return the answer to each operation of one of the ``SERVICES``."""
     model = load_service_model(service)
     answers = []
     for name in sorted(model.operation_names):

@@ -72,8 +72,8 @@ HEADERS_OF_OTHER_ENDPOINTS = {
         "container hostname",
     ),
 }
-"""The headers for kinds of endpoints that the local service does not offer. Each has its member of
-the request, and two parts of the message with which SageMaker refuses it."""
+"""The headers for kinds of endpoints that the local service does not offer. Each header has its
+member of the request, and two parts of the message with which SageMaker refuses it."""
 
 COMPONENT_IS_MISSING = (
     "Inference Component Name header is required for endpoints to which you plan to deploy "

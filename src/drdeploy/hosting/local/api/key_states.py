@@ -2,8 +2,8 @@
 
 moto stores the state of a key, but does not check it: moto encrypts with a key that is disabled or
 will be deleted, and enables a key whose deletion is scheduled. The states and the messages are in
-the developer guide of KMS ("Key states of AWS KMS keys"). Which operations need an enabled key is
-in botocore's model: they have the error ``DisabledException``.
+the developer guide of KMS ("Key states of AWS KMS keys"). The operations that need an enabled key
+are those for which botocore's model lists the error ``DisabledException``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def install_operations() -> None:
 
 @cache
 def _list_operations_with(error: str) -> frozenset[str]:
-    """Return the operations that fail with this error if the key's state does not allow them."""
+    """Return the operations for which botocore lists an error."""
     model = load_service_model("kms")
     return frozenset(
         name

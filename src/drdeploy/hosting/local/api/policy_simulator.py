@@ -34,7 +34,7 @@ SIMULATIONS = (
 )
 ACTION = re.compile(r"[\w-]+:\w+")
 PAGE_SIZE = 100
-"""The results of a page without ``MaxItems`` (API reference)."""
+"""The number of results on a page if the request states no ``MaxItems`` (API reference)."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Validate a request against botocore's own service model, with AWS's error messages.
 
-boto3 checks little before it sends a request, so AWS answers invalid requests with error messages.
-Some clients parse AWS's error messages, so the local service must send the same messages.
+boto3 checks little before it sends a request, so most mistakes are found and reported by AWS. Some
+clients parse AWS's error messages, so the local service must send the same messages.
 """
 
 from __future__ import annotations

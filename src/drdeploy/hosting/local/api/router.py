@@ -5,10 +5,10 @@ signature of a request names its region and its service (credential scope of Sig
 The service of an unsigned request follows from the ``X-Amz-Target`` header (JSON protocol) or from
 the path (``InvokeEndpoint``, the image registry).
 
-Without an access key, the service answers every program of this machine, and reads signatures only
-for the region and service they name. With an access key (a shared service), every request must
-carry a signature made with the key; the image registry instead takes the password that ECR's login
-gives to a holder of the key. Requests from web pages are refused with and without a key.
+Without an access key, the service answers every program of this machine, and only reads the region
+and the service from a signature. With an access key (a shared service), every request must carry a
+signature made with the key; the image registry instead takes the password that ECR's login gives to
+a holder of the key. Requests from web pages are refused with and without a key.
 """
 
 from __future__ import annotations

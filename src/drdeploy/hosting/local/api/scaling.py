@@ -276,7 +276,7 @@ def _check_steps(rules: Json) -> None:
 
 
 def install_operations() -> None:
-    """Replace the operations in which moto overlooks members of a request.
+    """Replace the operations of moto that overlook members of a request.
 
     moto reads the tags of scalable targets and does not store them. moto also overlooks
     ``PolicyNames``, compares only parts of resource ids, and loses its place in lists of several

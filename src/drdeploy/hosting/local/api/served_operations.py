@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _make_table_of_served_members(*names: str, **limited: object) -> Members:
-    """Make a table of served members, and name the values of those in ``limited``."""
+    """Make a table of served members; those in ``limited`` are served with some values only."""
     return {**dict.fromkeys(names, ANY), **limited}
 
 

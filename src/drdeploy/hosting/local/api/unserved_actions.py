@@ -166,8 +166,8 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
 def read_form(request: ServiceRequest) -> str:
     """Return the query string of a request, joined with the form in its body, if it has one.
 
-    The whole form is read, because moto would also carry out a member at its end, which must be
-    checked too.
+    The whole form is read, because moto reads all of it: an unchecked member at the end
+    would have an effect.
     """
     query = request.target.partition("?")[2]
     is_form = "x-www-form-urlencoded" in (request.headers.get("Content-Type") or "")

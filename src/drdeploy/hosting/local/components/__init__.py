@@ -1,4 +1,4 @@
-"""Inference components: models that share the instances of an endpoint without a model.
+"""Inference components: models that share the instances of one endpoint.
 
 - ``checks`` refuses endpoint configurations and components that contradict themselves.
 - ``deployment`` holds the pinned image and archive of a component, and the pool of its copies.

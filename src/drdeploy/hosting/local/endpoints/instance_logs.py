@@ -1,4 +1,4 @@
-"""Copy the lines of instances to CloudWatch Logs when a client reads or an instance ends.
+"""Copy the log lines of instances to CloudWatch Logs when a client reads or an instance ends.
 
 The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
 SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon

@@ -6,11 +6,11 @@ is ``serve``, the model is in ``/opt/ml/model`` and read-only, the port is 8080,
 
 A container of a real-time endpoint has the user of its image, a writable root file system, and the
 usual capabilities of the engine.  The developer guide even says that SageMaker "expects all
-containers to run with root users".  A container of a serverless endpoint has a user that no image
-knows and no capabilities.  Its root file system is writable where the modes of the files allow it,
-which is why the developer guide ("Troubleshooting", of Serverless Inference) advises ``chmod
-o+rwX``.  If the service is strict, every container has the restrictions that are the defaults of
-:class:`~drdeploy.hosting.engine.ContainerSpec`.
+containers to run with root users".  A container of a serverless endpoint has no capabilities, and a
+user that no image knows.  The root file system of a serverless container is writable where the
+modes of the files allow it, which is why the developer guide ("Troubleshooting", of Serverless
+Inference) advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions
+that are the defaults of :class:`~drdeploy.hosting.engine.ContainerSpec`.
 
 No container uses the host's network, and containers of two endpoints never share a network. In
 three cases a container has no network: if its model asks for isolation; if the label
@@ -63,8 +63,8 @@ this label have no network."""
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
 MEMORY_KNOWN_S = 1.0
-"""Seconds for which a measurement of memory is used again. A new measurement takes an engine up to
-a second, so the metrics would fall behind the requests."""
+"""Seconds for which a measurement of memory is used again. Without this, the metrics would fall
+behind the requests, because an engine takes up to a second to measure."""
 LOG_TAIL_LINES = 20
 LOG_LINES = 5000
 

@@ -1,10 +1,9 @@
 """Start instances as processes, for machines without a container engine.
 
-Every process runs the model server of this installation; only the profile of the image matters.  A
+Every process runs the model server of this installation; of an image, only the profile matters.  A
 control group limits the memory and CPU of each process, if the kernel lets the user create groups.
-Without a control group the process has no limits. Latencies of a
-process without limits say nothing about a memory size, so :attr:`ProcessBackend.isolation` says
-whether there are limits.
+Without a control group the process has no limits. Latencies of a process without limits say nothing
+about a memory size, so :attr:`ProcessBackend.isolation` says whether there are limits.
 
 A process has the rights of the service's user, so a process must not run a stranger's code. The API
 allows a model to set only known environment variables. The server needs no network: it listens on a
@@ -83,8 +82,8 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that ``containers/*.Dockerfile`` set for speed. Processes get them too, so that the
-latencies of processes and containers can be compared."""
+"""The variables that ``containers/*.Dockerfile`` set for speed. Processes get these variables too,
+so that the latencies of processes and containers can be compared."""
 
 ENTER = f"""
 echo $$ > {PROCESS_FILE} || exit 125

@@ -34,7 +34,7 @@ DATA_POINTS_MAX = 100_800
 QUERIES_MAX = 500
 PAGE_METRICS = 500
 RECENT_S = 3 * 3600
-"""``RecentlyActive`` selects the metrics whose last sample is not older than this."""
+"""``RecentlyActive`` selects the metrics whose last sample is at most this many seconds old."""
 
 
 @dataclass(frozen=True)

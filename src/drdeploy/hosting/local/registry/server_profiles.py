@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 PROFILE_VARIABLE = "DRDEPLOY_PROFILE"
 """The environment variable by which an image of this project names its server profile."""
 OWN_PROGRAMS = frozenset({"drdeploy-serve", "drdeploy_serve"})
-"""The program that an image of this project starts, with and without Python's spelling of the
-name."""
+"""The program that an image of this project starts, in both spellings of its name."""
 
 _OWN_TAG = re.compile(
     r"(?:^|/)drdeploy[\w.-]*:"

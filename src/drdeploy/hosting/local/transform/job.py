@@ -430,7 +430,7 @@ class TransformJob:
         self._retirements.clear()
 
     def _begin_to_retire_instances(self) -> list[Future[None]]:
-        """Begin to stop the instances that run, each once."""
+        """Begin to stop the running instances, each of them only once."""
         with self._lock:
             for worker in self._workers:
                 if worker not in self._retirements:
