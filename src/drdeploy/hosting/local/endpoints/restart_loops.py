@@ -3,9 +3,9 @@
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
 others. If a worker of such a server has no permission to write a file that it needs, the server
 starts the worker again and again. Every ping is answered, but every request waits until it times
-out. AWS does not publish which user a serverless container runs as, and the local service chose a user
-without rights. If a server fails for this reason, the service must therefore say
-so, instead of letting requests time out.
+out. AWS does not publish which user a serverless container runs as, and the local service chose a
+user without rights. If a server fails for this reason, the service must therefore say so, instead
+of letting requests time out.
 
 Most servers that may not write a file log one line about it and continue. So a refusal counts only
 if the same line is written again and again after the ping was answered, while no request arrives.
