@@ -1,6 +1,6 @@
 """Fit the model that estimates latency on AWS from latency on this machine, and validate it.
 
-- ``series`` pairs rows on AWS with rows of the same stack on this machine.
+- ``series`` pairs rows on AWS with rows of the same software on this machine.
 - ``fit`` fits the coefficients, with intervals from a bootstrap.
 - ``model`` fits the model that ``recommend`` uses, and validates it on series that were left out.
 

@@ -1,4 +1,4 @@
-"""Fit the coefficients of the transfer from this machine to AWS.
+"""Fit the coefficients by which latency on AWS is estimated from latency on this machine.
 
 Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel. For a
 cold start, the time of the pull is subtracted first. The time of the placement and the CPU ratio

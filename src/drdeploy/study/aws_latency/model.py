@@ -1,4 +1,4 @@
-"""Fit the transfer model with intervals, and validate it on series that were left out."""
+"""Fit the model of AWS latency with intervals, and validate it on series that were left out."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def fit_transfer_model(
     Args:
         measurements: The rows of the decision.
         image_gb: The compressed size of their image in GB.
-        account: Rows of the same stack in the user's account, which ``study run --target aws``
+        account: Rows of the same software in the user's account, which ``study run --target aws``
             measured.
         stack: Rows of the study ``study-stack`` on the machine of the measurements; None for the
             packaged rows, which another machine may have measured.
         seed: The seed of the bootstrap.
 
     Raises:
-        AnalysisError: The rows of the account or of the stack cannot be paired.
+        AnalysisError: The rows in ``account`` or ``stack`` cannot be paired.
     """
     if "local" not in set(measurements.frame["platform"]):
         return None

@@ -1,4 +1,4 @@
-"""Pair rows that were measured on AWS with rows of the same stack on this machine.
+"""Pair rows that were measured on AWS with rows of the same software on this machine.
 
 The rows of the 2023 study are paired with local rows of the study's networks, on its server and in
 its smallest image. These local rows come from the folder ``studies/study-stack-local``, or from the
@@ -44,7 +44,7 @@ WARM, INSTANCE, COLD = KINDS = ("warm serverless", "instance", "cold")
 
 @dataclass(frozen=True, eq=False)
 class PairedSeries:
-    """One series of rows on AWS, with the rows of the same stack on this machine.
+    """One series of rows on AWS, with rows of the same software on this machine.
 
     Attributes:
         network: The name of the model.
@@ -168,7 +168,7 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
 def pair_series_of_account(
     local: Measurements, account: Measurements, image_gb: float
 ) -> tuple[PairedSeries, ...]:
-    """Return the series of the user's account whose stack was measured on this machine too.
+    """Return the series of the user's account whose software was measured on this machine too.
 
     Args:
         local: Rows of this machine.

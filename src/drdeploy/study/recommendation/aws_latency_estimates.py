@@ -193,7 +193,7 @@ class ExpectedServiceTimes(ServiceTimes):
     steps: tuple[_Steps, ...] = field(kw_only=True)
 
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
-        """Return a resample of this machine's rows, transferred with one set of coefficients.
+        """Return a resample of this machine's rows, converted to AWS with one set of coefficients.
 
         In resamples with the same number, all configurations use the same coefficients.
         """
@@ -279,7 +279,7 @@ def describe_applied_transfer(
     image_gb: float,
     seed: int,
 ) -> AppliedTransfer | None:
-    """Describe the transfer of the configurations; None if nothing was transferred."""
+    """Describe how times were converted from this machine to AWS; None if none were converted."""
     latencies = [
         latency
         for one in configurations
