@@ -253,7 +253,7 @@ class _RayRun:
         return self.naming.description_of_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Refuse to ignore a running job, which AWS bills."""
+        """Refuse to start if an earlier run left a Batch Transform job, which AWS may bill."""
         if checkpoint.transform_file.exists():
             raise InvalidInput(
                 "An unfinished run has a Batch Transform job",

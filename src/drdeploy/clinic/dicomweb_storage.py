@@ -19,7 +19,7 @@ AUTHORIZATION_VARIABLE = "DRDEPLOY_ARCHIVE_AUTHORIZATION"
 _DUPLICATE = 0x0111
 """Failure reason of an archive that has the object already (PS3.4, B.2.3)."""
 _LARGEST_REASON = 0xFFFF
-"""A reason is an unsigned number of 16 bits (PS3.3, C.14.1)."""
+"""The largest failure reason, which is an unsigned number of 16 bits (PS3.3, C.14.1)."""
 _REASONS_SHOWN = 5
 _FAILED, _REASON = "00081198", "00081197"
 _INCOMPLETE = 202
@@ -82,7 +82,7 @@ def _list_failures(answer: ServerAnswer) -> list[Any]:
 
 
 def _read_failure_reason(failure: Any) -> int | None:
-    """Return the code that says why an object was not stored; None if no code is valid."""
+    """Return the code that says why an object was not stored; None if there is no valid code."""
     try:
         reason = int(failure[_REASON]["Value"][0])
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):

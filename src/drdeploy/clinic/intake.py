@@ -86,7 +86,7 @@ class Destinations:
 
 
 class StudyGrader:
-    """Grades each study after no photograph of it has arrived for a while.
+    """Grades each study once no new photograph of the study has arrived for a while.
 
     Attributes:
         quiet_s: Seconds after a study's last photograph until the study is graded.

@@ -53,7 +53,7 @@ class GradingLock:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this program had the lock when it looked last, by :meth:`keep_or_take_again`."""
+        """Whether this program had the lock at the last call of :meth:`keep_or_take_again`."""
         return self._lock.is_ours
 
     def is_taken(self) -> bool:

@@ -2,9 +2,13 @@
 
 1. ``document`` reads a :class:`PlanDocument` from the output of ``terraform show -json`` or
    ``tofu show -json``, and refuses any other file with a reason.
+
 2. ``cost`` defines the results: :class:`ResourceCost`, :class:`MonthlyCost` and :class:`UsageCost`.
+
 3. ``endpoints`` prices an endpoint, from its configuration and its scaling.
+
 4. ``resources`` prices every other resource, by its type.
+
 5. ``pricing`` prices a whole plan with :func:`price_plan`. A resource has a price, is free, or has
    a cost that is not known.
 """

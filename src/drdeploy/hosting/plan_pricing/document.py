@@ -140,7 +140,7 @@ class PlanDocument:
         return found[0] if len(found) == 1 else None
 
     def list_resources_named(self, type_: str, name: str) -> list[PlannedResource]:
-        """Return the resources of a type whose argument ``name`` has a value."""
+        """Return the resources of a type whose argument ``name`` has the given value."""
         return self._by_name.get((type_, name), [])
 
     # A plan of a stranger has thousands of resources that refer to each other: without these, the
