@@ -144,7 +144,10 @@ def test_a_name_with_escape_sequences_is_shown_and_not_obeyed(terminal, width):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "on device. Free or repair"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "on device. Free space on the disk or repair it",
+        ),
         (OSError(errno.EROFS, "Read-only file system", "a.csv"), "a.csv: Read-only file system."),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "a.csv: Permission denied."),
     ],

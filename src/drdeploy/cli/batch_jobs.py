@@ -28,7 +28,7 @@ BucketOption = Annotated[
     str | None,
     typer.Option(
         help="Bucket for the model, the uploaded photographs and the answers; required on AWS. On "
-        "the local service, drdeploy by default."
+        "the local service, the bucket is drdeploy by default."
     ),
 ]
 RoleOption = Annotated[

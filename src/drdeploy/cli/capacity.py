@@ -54,10 +54,9 @@ def capacity(
     payload: Annotated[
         list[str] | None,
         typer.Option(
-            help="FOLDER=WEIGHT: a folder of photographs to send, and how often compared with "
+            help="FOLDER=WEIGHT: a folder of photographs, and how often to send them compared with "
             "other folders. Repeat the option, for example for small and for large photographs; "
-            "by default, the "
-            "example photographs."
+            "by default, the example photographs are sent."
         ),
     ] = None,
     requests: Annotated[int, typer.Option(min=60, help="Number of requests of one run.")] = 400,

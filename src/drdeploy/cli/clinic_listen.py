@@ -40,7 +40,9 @@ def listen(
     title: Annotated[str, typer.Option(help="AE title of this program.")] = "DRDEPLOY",
     caller: Annotated[
         list[str] | None,
-        typer.Option(help="AE title of a camera or archive that may send; by default, all may."),
+        typer.Option(
+            help="AE title of a camera or archive that may send photographs; by default, all may."
+        ),
     ] = None,
     tls_certificate: TlsCertificateOption = None,
     tls_key: TlsKeyOption = None,

@@ -55,7 +55,8 @@ def pull(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="File with a patient's number in each line: only these patients' photographs.",
+            help="File with a patient's number in each line; only photographs of these patients "
+            "are fetched.",
         ),
     ] = None,
     modality: Annotated[

@@ -78,7 +78,7 @@ def serve(
     send: SendOption = None,
     post: PostOption = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Send to a network without TLS, with --send.")
+        bool, typer.Option("--plain", help="With --send: send to a network without TLS.")
     ] = False,
     database: DatabaseOption = None,
     until_stdin_closes: UntilStdinClosesOption = False,

@@ -35,7 +35,7 @@ NARROWEST = 12
 """The smallest width to which a column is shortened, in characters."""
 UNUSED_NAMED = 5
 GAP = "  "
-DISK_REMEDY = " Free or repair the disk, then run the same command again."
+DISK_REMEDY = " Free space on the disk or repair it, then run the same command again."
 
 
 def print_json(value: Any) -> None:
@@ -78,7 +78,7 @@ def print_note_on_unused(paths: Sequence[str]) -> None:
     if paths:
         named = ", ".join(paths[:UNUSED_NAMED])
         more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""
-        print_note(f"no part of the model, so not used: {named}{more}")
+        print_note(f"not used, because it is no part of the model: {named}{more}")
 
 
 def print_notice() -> None:

@@ -58,7 +58,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
         list[str] | None,
         typer.Option(
             help="Check only for this kind of hosting: real-time, serverless or batch. Repeatable. "
-            "By default, for all three."
+            "By default, check for all three."
         ),
     ] = None,
     as_json: JsonOption = False,

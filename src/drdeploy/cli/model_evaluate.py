@@ -100,7 +100,7 @@ def evaluate(
             help=(
                 "`patient`: also evaluate each patient's worst eye. The name of a column in the "
                 "table of labels, such as camera, site, field or quality: also evaluate the "
-                "photographs of each value. May be given several times."
+                "photographs of each value. You may give the option several times."
             )
         ),
     ] = None,
@@ -124,9 +124,9 @@ def evaluate(
             metavar="SHARE|estimate",
             help=(
                 "Share of grade 2 or worse where the grader will be used, for example 0.1. "
-                "Predictive values and probabilities are computed for this share. `estimate` "
-                "estimates it from the grader's probabilities. By default, predictive values are "
-                "computed for the share in the photographs."
+                "Predictive values and probabilities are computed for this share. With `estimate`, "
+                "it is estimated from the grader's probabilities. By default, predictive values "
+                "are computed for the share in the photographs."
             ),
         ),
     ] = None,

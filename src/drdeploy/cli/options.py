@@ -160,9 +160,9 @@ MinSpecificityOption = Annotated[
     typer.Option(
         "--min-specificity",
         help=(
-            "Share of the other eyes that the same operating point must clear; the lower 95 % "
-            "limit counts. The default is 0.5 with --min-sensitivity, because a grader that flags "
-            "every eye finds every diseased eye."
+            "Share of eyes without the disease that the same operating point must clear; the lower "
+            "95 % limit counts. The default is 0.5 with --min-sensitivity, because a grader that "
+            "flags every eye finds every diseased eye."
         ),
     ),
 ]

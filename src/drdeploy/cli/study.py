@@ -122,7 +122,10 @@ def run(
     ] = "",
     batch_role: Annotated[
         str,
-        typer.Option(help="On AWS: ARN of the role of these jobs, which the same module creates."),
+        typer.Option(
+            help="On AWS: ARN of the role of the transform jobs, which the Terraform module "
+            "batch-transform creates."
+        ),
     ] = "",
     kms_key: KmsKeyOption = None,
     permissions_boundary: BoundaryOption = None,

@@ -43,7 +43,7 @@ photographs.csv  one row a photograph: its file, patient, study and eye
 photographs/     the photographs
 
 Patients, studies and photographs are named by keyed hashes. Every date of a patient is moved back
-by the same number of days, from 1 to 3650; the number follows from the key and the patient.
+by the same number of days, from 1 to 3650; the number is computed from the key and the patient.
 A person who has the key and the original photographs can tell which patient each photograph belongs
 to.
 

@@ -65,7 +65,7 @@ def test_a_tie_is_called_one(quick_rows, finding_of):
     ]
     model_finding = finding_of([*warm(quick_rows, 2048), *twin])
     assert finding(model_finding, "Fastest when warm").runner_up.startswith(
-        "Not shown to differ from"
+        "It is not shown to differ from"
     )
 
 

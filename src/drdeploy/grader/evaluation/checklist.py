@@ -224,8 +224,8 @@ def _list_items_about_results(evaluated: GraderEvaluation) -> Iterator[Row]:
         "What happens to poor photographs",
         "reported",
         (
-            "The limits in the artifact refuse them, each with a reason. See the photographs that "
-            "were not graded, and risk over coverage."
+            "The limits in the artifact refuse poor photographs, each with a reason. See the "
+            "photographs that were not graded, and risk over coverage."
         ),
     )
     yield (

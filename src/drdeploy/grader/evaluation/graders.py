@@ -187,7 +187,7 @@ def choose_test_photographs(
     if known and not new_sessions:
         notes.append(
             f"{len(known)} of the {len(part)} photographs share a session or patient with "
-            "another split. A grader that was trained on that split has seen these eyes; "
+            "another split. A grader that was trained on the other split has seen these eyes; "
             "--new-sessions leaves them out."
         )
     if not dataset.knows_groups:

@@ -69,11 +69,10 @@ def _write_caption_of_picture(options: Sequence[EvaluatedOption], decision: Deci
     cold = min((option.cold_rows for option in options if option.policy), default=0)
     caption = (
         "Each mark is one way of hosting. A filled mark meets every requirement. A hollow mark "
-        "misses at least one. A cross marks an option that cannot be deployed: a policy that "
-        "exists only in the simulation, or an inference component. "
-        f"The bars are 95 % intervals from {RESAMPLES} bootstrap resamples of "
-        f"the measured rows. Each mark rests on at least {warm} warm rows"
-        f"{f' and {cold} cold rows' if cold else ''}."
+        "misses at least one requirement. A cross marks an option that cannot be deployed: a "
+        "policy that exists only in the simulation, or an inference component. The bars are 95 % "
+        f"intervals from {RESAMPLES} bootstrap resamples of the measured rows. Each mark rests on "
+        f"at least {warm} warm rows{f' and {cold} cold rows' if cold else ''}."
     )
     # Where more than one request in twenty is cold, the p95 comes from cold rows.
     behind_p95 = (one.cold_rows if one.cold_share > 0.05 else one.warm_rows for one in options)

@@ -212,9 +212,9 @@ class Assumptions:
                 "an upper bound."
             ),
             (
-                "A keep-warm request is billed like a request of a client. The schedule that sends "
-                "it is not billed: EventBridge Scheduler's first 14 million requests a month are "
-                "free."
+                "A keep-warm request is billed like a request of a client. The schedule of "
+                "keep-warm requests is not billed: EventBridge Scheduler's first 14 million "
+                "requests a month are free."
             ),
             (
                 "The alarms that the Terraform modules create are not billed. Before the free tier "

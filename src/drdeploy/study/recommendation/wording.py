@@ -189,7 +189,7 @@ def _write_sentence_about_research(decision: Decision) -> Iterator[str]:
     ):
         return
     yield (
-        f"{best.name} would meet them for {format_usd(best.usd_per_month)} a month "
+        f"{best.name} would meet all requirements for {format_usd(best.usd_per_month)} a month "
         f"({best.description}), but this project has no Terraform for it."
     )
 
@@ -264,6 +264,6 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     if all(time > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE) for time in times):
         return f"The choice is one of the simplest to run: {needs}. Of these, it is the fastest."
     return (
-        f"The choice is one of the simplest to run: {needs}. Of these, it is one of the "
-        f"fastest, whose p95 differs by at most {SAME_SPEED_SHARE:.0%}, and the cheapest of them."
+        f"The choice is one of the simplest to run: {needs}. Of these, it is the "
+        f"cheapest of the fastest, whose p95 differs by at most {SAME_SPEED_SHARE:.0%}."
     )

@@ -56,8 +56,9 @@ def list_limits_of_platforms(measurements: Measurements) -> tuple[str, ...]:
 _OF_PLATFORM = {
     "local": (
         "Rows with platform=local were measured on one machine, over loopback and on the CPU of "
-        "the machine. Their times include no network, no image pull, and no placement and routing "
-        "by AWS. Ratios between configurations carry over to AWS; absolute times and costs do not."
+        "the machine. The times of such rows include no network, no image pull, and no placement "
+        "and routing by AWS. Ratios between configurations carry over to AWS; absolute times and "
+        "costs do not."
     ),
     "aws": (
         "The times of rows with platform=aws include the network between the client and the "

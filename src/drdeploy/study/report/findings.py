@@ -232,7 +232,9 @@ def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], m
         for text, (_, ratio) in zip(compared, ratios, strict=True)
         if not ratio.interval_excludes(1.0)
     ]
-    return f"Not shown to differ from {' and '.join(ties)}." if ties else f"Next, {compared[0]}."
+    return (
+        f"It is not shown to differ from {' and '.join(ties)}." if ties else f"Next, {compared[0]}."
+    )
 
 
 def _write_cost_ratio_clause(cost_ratio: Estimate) -> str:
