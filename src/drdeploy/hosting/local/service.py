@@ -333,7 +333,8 @@ def remove_stale_services(engine: Engine | None = None) -> None:
     """Remove the processes, groups, containers and files of killed services.
 
     Args:
-        engine: The container engine; None looks for an engine if there is a service to remove.
+        engine: The container engine; if it is None and there is a service to remove, an engine is
+            looked for.
     """
 
     def clear(name: str) -> None:

@@ -142,7 +142,7 @@ class Invocations:
     Args:
         control_plane: The control plane that holds the endpoints.
         logs: The logs that receive the metrics and the captured data of every invocation.
-        fleet: The fleet, which has the clock and the timeout of invocations.
+        fleet: The fleet, from which the clock and the timeout of invocations are taken.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class InvocationMetrics:
             for a warm start.
         model_s: Seconds from sending the request to the container until its answer was read
             (``ModelLatency``).
-        overhead_s: Seconds that the service took beside ``model_s``, including ``setup_s``
+        overhead_s: Seconds that the service took in addition to ``model_s``, including ``setup_s``
             (``OverheadLatency``).
         memory_share: Returns the memory in use as a share of the limit, or None.  The function is
             called when the metrics are written, because an engine takes up to a second to answer.

@@ -40,7 +40,7 @@ class Guardrails:
 
     Attributes:
         steps: The share of the traffic that the new instances get in each step; the last is 1.
-        is_rolling: Whether the instances are replaced in the same steps as the traffic moves.
+        is_rolling: Whether the instances are replaced in the same steps in which the traffic moves.
         rollback_steps: The share of the old instances that is back after each step of a rollback;
             the last is 1.
         bake_s: Seconds for which the alarms are watched after each step.

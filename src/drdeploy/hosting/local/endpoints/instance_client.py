@@ -175,8 +175,8 @@ class InstanceClient:
             path: The path, for example ``/invocations``.
             body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
             headers: The request's headers.
-            timeout_s: Seconds that connecting and every read from the socket may take, and the
-                whole answer.
+            timeout_s: Seconds that connecting, every read from the socket, and the whole answer may
+                take.
             max_bytes: The most bytes that the answer's body may have.
 
         Raises:

@@ -46,7 +46,8 @@ class ServiceRecord:
     """The record of a started service, which may have ended.
 
     Attributes:
-        name: The unique name of the service, which its control groups and containers bear too.
+        name: The unique name of the service, which is also part of its control groups' and
+            containers' names.
         port: The port on which the service answers.
         pid: The id of the service's process.
         began: When the process began, as the id of the boot and the clock ticks since the boot. It

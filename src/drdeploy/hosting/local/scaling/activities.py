@@ -25,7 +25,7 @@ class ScalingActivity:
         start_s: When the activity began, in seconds since 1970.
         status: Whether the activity is in progress, or how it ended.
         message: The message about the activity's result so far.
-        is_done: Returns whether as much capacity runs as the activity has set.
+        is_done: Returns whether the capacity that the activity has set is running.
         end_s: When the activity ended; None while it is in progress.
         not_scaled: Why the activity changed nothing; empty if it changed something.
     """

@@ -82,9 +82,9 @@ class _PolicyMemory:
 
     Attributes:
         called: When each alarm last triggered the policy, by the alarm's name.
-        scaled_out_s: When the policy last scaled out; None while no cooldown runs.
+        scaled_out_s: When the policy last scaled out; None if no cooldown is in progress.
         scaled_out_from: The capacity before the policy last scaled out.
-        scaled_in_s: When the policy last scaled in; None while no cooldown runs.
+        scaled_in_s: When the policy last scaled in; None if no cooldown is in progress.
     """
 
     called: dict[str, float] = field(default_factory=dict)
@@ -127,8 +127,8 @@ class RegionScaler:
         activities: The activities of the region.
         find_variant: Takes a resource id and a scalable dimension, and returns the variant; None if
             its endpoint does not exist.
-        has_lost_resource: Takes a resource id, and returns whether the resource was registered and
-            exists no longer.
+        has_lost_resource: Takes a resource id, and returns whether the resource was registered but
+            no longer exists.
         deregister: Takes one of moto's targets, and removes the target and its policies.
     """
 

@@ -53,7 +53,7 @@ class Schedule:
     Attributes:
         once_s: The one time of ``at(...)``, in seconds since 1970; None for other schedules.
         every_s: The seconds between two runs of ``rate(...)``; None for other schedules.
-        matches: Returns whether ``cron(...)`` names a minute; None for other schedules.
+        matches: Returns whether a minute matches ``cron(...)``; None for other schedules.
         zone: The time zone of ``cron(...)``.
     """
 
