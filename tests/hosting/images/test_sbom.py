@@ -12,7 +12,9 @@ import pytest
 
 from drdeploy.errors import EngineError
 from drdeploy.files import sha256_of_bytes
+from drdeploy.hosting.images import inventory as inventory_module
 from drdeploy.hosting.images.inventory import read_inventory_from_tar
+from drdeploy.hosting.images.saved_image import SAVED_FILES_MAX
 from drdeploy.hosting.images.sbom import make_sbom_from_inventory, make_sbom_of_image
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -111,6 +113,21 @@ def test_the_time_is_that_of_the_image_and_the_serial_number_follows_from_its_id
     assert sbom == make_sbom_from_inventory("x:1", CONFIG, inventory)
     other = make_sbom_from_inventory("x:1", {**CONFIG, "Id": "c" * 64}, inventory)
     assert other["serialNumber"] != sbom["serialNumber"]
+
+
+def test_an_image_may_have_many_more_files_than_a_saved_image_has_documents():
+    """The image ``reduced`` has 20,000 files, twice as many as a saved image may have."""
+    files = {f"{SITE}/tensorflow/{number}.h": "" for number in range(2 * SAVED_FILES_MAX)}
+    files |= {"etc/os-release": "ID=debian\nVERSION_ID=12\n"}
+    assert read_inventory_from_tar(exported(files)).distribution == "debian"
+
+
+def test_an_image_with_more_files_than_the_limit_is_refused(monkeypatch):
+    monkeypatch.setattr(inventory_module, "FILES_MAX", 3)
+    files = {f"{number}": "" for number in range(3)}
+    read_inventory_from_tar(exported(files))
+    with pytest.raises(EngineError, match="more than 3 files"):
+        read_inventory_from_tar(exported(files | {"one more": ""}))
 
 
 def test_what_is_no_tar_file_is_refused():

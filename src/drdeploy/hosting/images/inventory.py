@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from drdeploy.errors import EngineError, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.hosting.images.layers import LIST_BYTES_MAX
+from drdeploy.hosting.images.layers import FILES_MAX, LIST_BYTES_MAX
 from drdeploy.hosting.images.saved_image import iterate_members_of_tar
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
     """
     files = _Files()
     try:
-        for member, archive in iterate_members_of_tar(chunks):
+        for member, archive in iterate_members_of_tar(chunks, max_members=FILES_MAX):
             files.read_member(member, archive)
     except UnsafeArchive as err:
         raise EngineError(f"The files of the image cannot be read: {err.what}") from err

@@ -20,7 +20,7 @@ from drdeploy.hosting.images.layers import Layer, read_layer_tar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FILES_MAX = 10_000
+SAVED_FILES_MAX = 10_000
 """The most files that a saved image may have: three for each layer, and a few documents."""
 
 
@@ -66,7 +66,7 @@ def read_saved_image(
     """
     image = SavedImage()
     try:
-        for member, files in iterate_members_of_tar(chunks):
+        for member, files in iterate_members_of_tar(chunks, max_members=SAVED_FILES_MAX):
             content = files.extractfile(member) if member.isfile() else None
             if content is None or is_known_layer(member.name):
                 continue
@@ -85,20 +85,20 @@ def read_saved_image(
 
 
 def iterate_members_of_tar(
-    chunks: Iterator[bytes],
+    chunks: Iterator[bytes], *, max_members: int
 ) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """Yield each member of a tar file that comes in chunks, with the tar file to read it from.
 
     Raises:
         UnsafeArchive: Reading the tar file would take far more time or memory than its size
-            suggests.
+            suggests, or it has more than ``max_members``.
         tarfile.TarError, EOFError, ValueError, OverflowError: The data is not a tar file.
     """
     stream = io.BufferedReader(ChunkReader(chunks), CHUNK_BYTES)
     with tarfile.open(
         fileobj=ReaderFailingFarPastEnd(stream), mode="r|", tarinfo=BoundedTarInfo
     ) as files:
-        for member in iterate_and_forget_members(files, max_members=FILES_MAX):
+        for member in iterate_and_forget_members(files, max_members=max_members):
             yield member, files
 
 
