@@ -128,6 +128,27 @@ def test_pages_of_a_stream_go_forwards_and_backwards(logs, group):
     assert texts(page()) == [f"line {place}" for place in range(6, 10)]
 
 
+def test_thousands_of_lines_are_read_back_in_pages(logs, group):
+    """Most of them are compressed by then."""
+    begin_ms = int(time.time() * 1000)
+    for first in range(0, 4_000, 1_000):
+        events = [
+            {"timestamp": begin_ms + number, "message": f"of many {number}"}
+            for number in range(first, first + 1_000)
+        ]
+        logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, filterPattern="many", PaginationConfig={"PageSize": 1_500}
+    )
+    found = [[event["message"] for event in page["events"]] for page in pages]
+    assert [len(one) for one in found] == [1_500, 1_500, 1_000]
+    assert [text for one in found for text in one] == [f"of many {one}" for one in range(4_000)]
+    last = logs.get_log_events(logGroupName=group, logStreamName="s", limit=2)["events"]
+    assert [one["message"] for one in last] == ["of many 3998", "of many 3999"]
+    (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    assert stream["lastEventTimestamp"] == begin_ms + 3_999
+
+
 @pytest.mark.parametrize(
     ("operation", "named"),
     [

@@ -40,7 +40,8 @@ accurate."""
 LIST_BYTES_MAX = 16 * MIB
 """Bytes of the longest list of a package's files that is read; TensorFlow's list is 2 MB long."""
 FILES_MAX = 2_000_000
-"""The most files that a layer or an image may have; the largest machine-learning images have a tenth as
+"""The most files that a layer or an image may have; the largest machine-learning images have a
+tenth as
 many."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """Prefix of the file name by which a layer removes a file of a lower layer, and the file name by

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
+from drdeploy.hosting.local.api.packed_events import make_stream_class
 from drdeploy.hosting.local.endpoints.instance_logs import GROUP_PREFIX
 from drdeploy.hosting.local.monitoring.log_patterns import make_log_matcher
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
@@ -29,7 +30,7 @@ EVENTS_MAX = 10_000
 """The most events in one answer of ``FilterLogEvents``."""
 LINES_KEPT = 100_000
 """How many lines of an instance are kept, the newest ones, so that a long run does not fill the
-memory."""
+memory. Up to a thousand more may be kept, because lines are dropped in blocks."""
 
 
 def install_operations() -> None:
@@ -38,6 +39,7 @@ def install_operations() -> None:
 
     replaced: tuple[tuple[Any, str, Any], ...] = (
         (models, "EventMessageFilter", _PatternOfMoto),
+        (models, "LogStream", make_stream_class(models.LogStream)),
         (models.LogsBackend, "_find_log_group", _find_group),
         (responses.LogsResponse, "filter_log_events", _filter_log_events),
         *(
@@ -51,9 +53,9 @@ def install_operations() -> None:
 
 def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
     """Append lines to a log stream, and create the stream and its group if they do not exist."""
-    from moto.logs.models import LogEvent, logs_backends
+    from moto.logs.models import logs_backends
 
-    backend = logs_backends[ACCOUNT][name.region]
+    backend: Any = logs_backends[ACCOUNT][name.region]
     backend.ensure_log_group(name.group)
     backend.ensure_log_stream(name.group, name.stream)
     if lines:
@@ -61,8 +63,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
         stream.put_log_events(
             [{"timestamp": line.timestamp_ms, "message": line.text} for line in lines]
         )
-        kept: list[LogEvent] = stream.events[-LINES_KEPT:]
-        stream.events = kept
+        stream.events.keep_newest(LINES_KEPT)
 
 
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
@@ -78,12 +79,13 @@ def drop_expired_events(region: str) -> None:
     from moto.logs.models import logs_backends
 
     now_ms = time.time() * 1000
-    for group in tuple(logs_backends[ACCOUNT][region].groups.values()):
+    backend: Any = logs_backends[ACCOUNT][region]
+    for group in tuple(backend.groups.values()):
         days = group.retention_in_days
         if days:
             oldest = now_ms - int(days) * MS_PER_DAY
             for stream in tuple(group.streams.values()):
-                stream.events = [one for one in stream.events if one.timestamp >= oldest]
+                stream.events.drop_older_than(oldest)
 
 
 class _PatternOfMoto:
