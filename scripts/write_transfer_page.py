@@ -74,9 +74,9 @@ KERNELS = (
     "single CPU ratio fits both: the median error of warm series was 36% then."
 )
 LARGEST_ERROR = (
-    "The largest error is that of VGG19 at 1024 MB. With 1024 MB it takes 1.4 times as long as with "
-    "2048 MB on this machine, but 2.7 times as long on AWS. The reason is not known. "
-    "Three series of your own networks on AWS would close the gap."
+    "The largest error is that of VGG19 at 1024 MB. With 1024 MB it takes 1.4 times as long as "
+    "with 2048 MB on this machine, but 2.7 times as long on AWS. The reason is not known. Three "
+    "series of your own networks on AWS would close the gap."
 )
 
 
