@@ -2,7 +2,9 @@
 
 import json
 import random
+from dataclasses import replace
 from math import exp, factorial
+from statistics import fmean
 
 import pytest
 from local_aws import FAKE_SERVER, Aws
@@ -78,6 +80,33 @@ def test_the_rate_of_a_queue_is_found_within_a_tenth():
     assert found.requests_at_once == pytest.approx(1.0)
     assert found.high_per_s < 1.2 * found.low_per_s
     assert len(found.runs) < 40
+
+
+def test_the_rate_is_not_too_high_on_average():
+    """The highest of several rates, each of which was met or missed by chance, would be."""
+    found = [
+        CapacityFinder(replace(SEARCH, seed=seed), Queue(), Clock()).find_highest_rate().rate_per_s
+        for seed in range(12)
+    ]
+    assert fmean(found) == pytest.approx(highest_rate(), rel=0.02)
+
+
+def measured(*shares_of_late):
+    """A search that has measured these shares of late requests, at 10, 11, 12 ... a second."""
+    finder = CapacityFinder(SEARCH, Queue(), Clock())
+    for rate, shares in enumerate(shares_of_late, 10):
+        for share in shares:
+            one = Queue().run_at_rate(float(rate), "1")
+            finder._runs.append(one.model_copy(update={"late": round(share * SEARCH.requests)}))
+    return finder._estimate_highest_rate(*finder._find_limits_of_rate())
+
+
+def test_the_rate_lies_between_the_limits_also_if_a_higher_rate_was_met_by_chance():
+    # All runs met 10 a second, all missed 11, and two of three met 12.
+    assert 10 < measured([0.04, 0.04, 0.04], [0.06, 0.07, 0.06], [0.04, 0.045, 0.09]) < 11
+    assert measured([0.02], [0.03]) == 11
+    assert measured([0.08], [0.09]) is None
+    assert measured() is None
 
 
 class LuckyQueue(Queue):

@@ -88,8 +88,8 @@ class CapacityResult(_Part):
         hosting: The instance type, or the memory of a serverless endpoint.
         instances: The number of instances; 0 for a serverless endpoint.
         p95_s: The latency that 95 of 100 requests must meet.
-        rate_per_s: The highest rate at which all runs together met the requirement; None if no
-            rate did.
+        rate_per_s: The rate at which the share of late requests reaches 5 %, interpolated from all
+            runs; None if no rate met the requirement.
         low_per_s: The highest rate at which each run met the requirement; None if no rate did.
         high_per_s: The lowest rate at which each run missed the requirement; None if the search
             ended before one was found.

@@ -22,6 +22,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy import optimize
 
 from drdeploy.errors import EndpointError
 from drdeploy.study.design.scenarios import MAX_IN_FLIGHT, OpenLoop
@@ -141,12 +142,9 @@ class CapacityFinder:
             )
         else:
             stopped = self._narrow_down_rate(best.per_s)
-        met = [
-            rate for rate in self._list_measured_rates() if self._is_requirement_met_at_rate(rate)
-        ]
         low, high = self._find_limits_of_rate()
         return FoundCapacity(
-            rate_per_s=max(met, default=None),
+            rate_per_s=self._estimate_highest_rate(low, high),
             low_per_s=low,
             high_per_s=high,
             requests_at_once=best.per_s * self._steps[0].median_s,
@@ -241,8 +239,36 @@ class CapacityFinder:
     def _list_late_shares(self, rate: float) -> list[float]:
         return [one.share_of_late_answers for one in self._runs if one.rate_per_s == rate]
 
-    def _is_requirement_met_at_rate(self, rate: float) -> bool:
-        return float(np.mean(self._list_late_shares(rate))) <= LATE_SHARE
+    def _estimate_highest_rate(self, low: float | None, high: float | None) -> float | None:
+        """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
+
+        More requests are late at a higher rate.  The shares are therefore smoothed until none is
+        below that of a lower rate (isotonic regression), and the rate is interpolated.  The highest
+        rate that runs met by chance would be too high on average.
+        """
+        rates = self._list_measured_rates()
+        runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]
+        requests = np.array([sum(one.requests for one in those) for those in runs], dtype=float)
+        late = np.array([sum(one.late for one in those) for those in runs], dtype=float)
+        if not rates:
+            return None
+        # Half a request more of each kind keeps the logarithms of the odds finite.
+        share = optimize.isotonic_regression((late + 0.5) / (requests + 1), weights=requests).x
+        is_late = share > LATE_SHARE
+        if is_late[0]:
+            return low
+        if not is_late.any():
+            return rates[-1]
+        odds = np.log(share / (1 - share))
+        first = int(np.argmax(is_late))
+        found = np.exp(
+            np.interp(
+                np.log(LATE_SHARE / (1 - LATE_SHARE)),
+                odds[first - 1 : first + 1],
+                np.log(rates[first - 1 : first + 1]),
+            )
+        )
+        return float(min(max(found, low or found), high or found))
 
     def _find_limits_of_rate(self) -> tuple[float | None, float | None]:
         """Return the highest rate that every run met, and the lowest rate that every run missed.

@@ -21,6 +21,9 @@ BLOCK_BYTES = 4096
 """The content of each object begins at a multiple of this number of bytes. No two objects then
 share a block of the file system, so the blocks of an object can be freed: file systems free only
 whole blocks."""
+LENGTH_BITS = 48
+LENGTH_MAX = (1 << LENGTH_BITS) - 1
+"""The most bytes of a content, far more than the 5 TB of S3's largest object."""
 PUNCH_HOLE = 0x03
 """``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
 
@@ -70,18 +73,24 @@ class StoredContent:
 
     A reader can read the content to its end, even if its object is overwritten or deleted
     meanwhile.
-
-    Attributes:
-        offset: The byte of the file at which the content begins.
-        length: The number of its bytes.
     """
 
-    __slots__ = ("_file", "length", "offset")
+    # One number instead of two saves memory, because there may be very many contents.
+    __slots__ = ("_file", "_place")
 
     def __init__(self, file: FileIO, offset: int, length: int) -> None:
         self._file = file
-        self.offset = offset
-        self.length = length
+        self._place = (offset // BLOCK_BYTES << LENGTH_BITS) | length
+
+    @property
+    def offset(self) -> int:
+        """The byte of the file at which the content begins, a multiple of ``BLOCK_BYTES``."""
+        return (self._place >> LENGTH_BITS) * BLOCK_BYTES
+
+    @property
+    def length(self) -> int:
+        """The number of the content's bytes."""
+        return self._place & LENGTH_MAX
 
     def read(self) -> bytes:
         """Return the whole content."""

@@ -31,8 +31,7 @@ list of these states for each object, although the states are always the same.""
 SHARED_MAX = 4096
 """The number of results that are kept to be shared by objects."""
 OWN_ATTRIBUTES = (
-    *("name", "last_modified", "acl", "multipart", "checksum_value", "lock_until"),
-    *("_etag", "_version_id"),
+    *("name", "last_modified", "multipart", "checksum_value", "_etag", "_version_id"),
 )
 """The attributes of moto's objects that differ from object to object."""
 
@@ -132,6 +131,7 @@ def install_stored_objects() -> None:
     # never changes it.
     vars(models)["get_canned_acl"] = cache(models.get_canned_acl)
     vars(models)["FakeKey"] = make_object_class(models.FakeKey)
+    vars(models)["_VersionedKeyStore"] = make_store_class(vars(models)["_VersionedKeyStore"])
     _compute_checksums_of_copies(models.S3Backend)
 
 
@@ -264,3 +264,31 @@ def make_object_class(base: Any) -> Any:
         **{name: SharedAttribute(name) for name in attributes - set(OWN_ATTRIBUTES)},
     }
     return type(base)("StoredObject", (ContentInFile, base), members)
+
+
+def make_store_class(base: Any) -> Any:
+    """Return a class for the objects of a bucket that keeps a list only for several versions.
+
+    Args:
+        base: moto's own class, which keeps a list for each key.
+    """
+
+    class ObjectsByKey(base):  # type: ignore[misc]  # moto's class has no types
+        def __sgetitem__(self, key: str) -> list[Any]:
+            found: Any = dict.__getitem__(self, key)
+            return found if isinstance(found, list) else [found]
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key, value)
+            self._drop_list_of_one(key)
+
+        def setlist(self, key: str, versions: Any) -> None:
+            super().setlist(key, versions)
+            self._drop_list_of_one(key)
+
+        def _drop_list_of_one(self, key: str) -> None:
+            versions: Any = dict.__getitem__(self, key)
+            if len(versions) == 1:
+                dict.__setitem__(self, key, versions[0])
+
+    return ObjectsByKey
