@@ -109,6 +109,27 @@ def test_the_rate_lies_between_the_limits_also_if_a_higher_rate_was_met_by_chanc
     assert measured() is None
 
 
+class SharpQueue(Queue):
+    """A queue in which no request is late below 7 a second, and a tenth is late from 7 on."""
+
+    def __init__(self):
+        self.rates = []
+
+    def run_at_rate(self, rate_per_s, seed):
+        self.rates.append(rate_per_s)
+        late = 0 if rate_per_s < 7 else SEARCH.requests // 10
+        return super().run_at_rate(rate_per_s, seed).model_copy(update={"late": late})
+
+
+def test_the_lower_limit_was_met_by_as_many_runs_as_were_asked_for():
+    """One run may meet a rate by chance, and one is enough only for a rate far from the limit."""
+    queue = SharpQueue()
+    found = CapacityFinder(SEARCH, queue, Clock()).find_highest_rate()
+    assert queue.rates.count(found.low_per_s) == SEARCH.runs
+    assert queue.rates.count(min(queue.rates)) == 1
+    assert found.low_per_s < found.rate_per_s < found.high_per_s
+
+
 class LuckyQueue(Queue):
     """A queue that misses rates above the first, except in the first run at one higher rate."""
 

@@ -180,11 +180,14 @@ class CapacityFinder:
                 return too_long
             self._measure_rate_repeatedly(rate)
             low, high = self._find_limits_of_rate()
-            if low and high and high <= low * (1 + self.search.precision):
-                return f"The limits differ by less than {self.search.precision:.0%}"
             if self._is_time_up():
                 return f"The time of {self.search.time_limit_s:g} s is up"
-            following = self._choose_next_rate()
+            if low and high and high <= low * (1 + self.search.precision):
+                if self._count_runs(low) >= self.search.runs:
+                    return f"The limits differ by less than {self.search.precision:.0%}"
+                following: float | None = low  # one run may have met it by chance
+            else:
+                following = self._choose_next_rate()
             if following is None:
                 return (
                     "Between the limits, some runs met the requirement and others missed it; "
@@ -212,19 +215,20 @@ class CapacityFinder:
         return float(np.sqrt(left * right))
 
     def _measure_rate_repeatedly(self, rate: float) -> None:
-        for _ in range(self.search.runs):
+        done = self._count_runs(rate)
+        for _ in range(max(1, self.search.runs - done)):
             seed = f"{self.search.seed}-{rate:.6g}-{len(self._runs)}"
             run = self.probe.run_at_rate(rate, seed)
             self._runs.append(run)
             if self._is_time_up() or self._describe_run_that_lasts_too_long(rate):
                 break
-            # A rate that is far from the limit needs no second run.  A run that meets a rate by
-            # chance, above one that another run missed, says nothing about the limit.
+            # A rate that is far from the limit needs no second run until it is the lower limit.
+            # A run that meets a rate by chance, above one that another run missed, says nothing.
             is_below = all(
                 one.rate_per_s >= rate for one in self._runs if not _is_requirement_met_by_run(one)
             )
             if run.share_of_late_answers >= HOPELESS_SHARE or (
-                run.share_of_late_answers <= LATE_SHARE / 5 and is_below
+                run.share_of_late_answers <= LATE_SHARE / 5 and is_below and not done
             ):
                 break
         runs = [one for one in self._runs if one.rate_per_s == rate]
@@ -235,6 +239,9 @@ class CapacityFinder:
 
     def _list_measured_rates(self) -> list[float]:
         return sorted({one.rate_per_s for one in self._runs})
+
+    def _count_runs(self, rate: float) -> int:
+        return sum(one.rate_per_s == rate for one in self._runs)
 
     def _list_late_shares(self, rate: float) -> list[float]:
         return [one.share_of_late_answers for one in self._runs if one.rate_per_s == rate]
