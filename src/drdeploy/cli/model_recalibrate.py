@@ -37,8 +37,8 @@ def recalibrate(
         Path,
         typer.Option(
             "--data",
-            help="Folder of at least 50 photographs of one clinic that experts graded, with 10 or "
-            "more on each side of grade 2 and of grade 3.",
+            help="Folder of at least 50 photographs from one clinic, graded by experts. At least "
+            "10 must be below grade 2, and 10 at or above it; the same holds for grade 3.",
         ),
     ],
     *,

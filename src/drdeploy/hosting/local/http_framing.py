@@ -97,7 +97,7 @@ def parse_body_length(text: str, base: int = 10) -> int:
     """Read a length that consists only of digits; ``int`` would also accept "-5".
 
     Raises:
-        MalformedHttp: The text is not such a length.
+        MalformedHttp: The text is not a number that consists only of digits.
     """
     digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
     if not re.fullmatch(digits, text):

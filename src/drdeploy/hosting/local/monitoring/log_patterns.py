@@ -1,7 +1,7 @@
 """Match log lines with a filter pattern of CloudWatch Logs.
 
 Source: CloudWatch Logs user guide, "Filter pattern syntax". Terms are case-sensitive. All terms
-must occur, except that one of the terms with ``?`` is enough, and that a term with ``-`` must not
+must occur in the line. If terms have a ``?``, one of them is enough; a term with ``-`` must not
 occur. A pattern in braces compares fields of a line that is JSON. Patterns in brackets, for lines
 with columns, are refused.
 """
