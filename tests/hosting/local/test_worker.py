@@ -1,7 +1,11 @@
-"""What is said of an instance that does not start."""
+"""What is said of an instance that does not start, and of one that ends with the service."""
+
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
 from drdeploy.hosting.local.endpoints.worker import find_telling_line
 
 
@@ -41,3 +45,13 @@ from drdeploy.hosting.local.endpoints.worker import find_telling_line
 )
 def test_the_reason_is_the_last_line_that_tells_one(log, line):
     assert find_telling_line(log) == line
+
+
+def test_an_instance_that_a_job_gives_back_after_the_service_has_ended_is_stopped_already():
+    """The job's thread may come to its end while the service ends; that is no internal error."""
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    fleet = SimpleNamespace(_stopping_threads=ended, _stop_instance=None)
+    client = SimpleNamespace(close_idle_connections=lambda: None)
+    worker = SimpleNamespace(client=client, instance=None)
+    assert InstanceFleet.retire_instance(fleet, worker).done()

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LINES_PER_BLOCK = 1000
-COMPRESSION_LEVEL = 1
-"""The fastest level of zlib; the lines of a server repeat each other, and shrink to a tenth."""
 
 
 class LogLineEvent(msgspec.Struct, array_like=True, frozen=True):
@@ -66,7 +64,7 @@ class Block:
     def __init__(self, events: list[LogLineEvent]) -> None:
         self.count = len(events)
         self.newest = max(event.timestamp for event in events)
-        self._packed = zlib.compress(_encode(events), COMPRESSION_LEVEL)
+        self._packed = zlib.compress(_encode(events))
 
     def unpack(self) -> list[LogLineEvent]:
         """Return the lines."""

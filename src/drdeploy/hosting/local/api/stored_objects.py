@@ -9,6 +9,7 @@ memory.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from hashlib import md5
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +21,6 @@ from drdeploy.hosting.sagemaker import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
 
     from drdeploy.hosting.local.api.content_file import StoredContent
 
@@ -30,9 +30,7 @@ STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
 list of these states for each object, although the states are always the same."""
 SHARED_MAX = 4096
 """The number of results that are kept to be shared by objects."""
-OWN_ATTRIBUTES = (
-    *("name", "last_modified", "multipart", "checksum_value", "_etag", "_version_id"),
-)
+OWN_ATTRIBUTES = (*("name", "multipart", "checksum_value", "_etag", "_version_id"),)
 """The attributes of moto's objects that differ from object to object."""
 
 
@@ -169,8 +167,8 @@ class ContentInFile:
     contents: ClassVar[ContentFile]
     shared: SharedAttributes
     metadata_pairs: tuple[tuple[str, str], ...]
-    last_modified: datetime
     _content: StoredContent
+    _modified_s: float
     _etag: str | None
 
     # moto makes these for each object. All objects can share them or do without them.
@@ -193,6 +191,16 @@ class ContentInFile:
     def _metadata(self, metadata: Mapping[str, str]) -> None:
         self.metadata_pairs = ()
         self._metadata.update(metadata)
+
+    @property
+    def last_modified(self) -> datetime:
+        """When the object was written, in UTC without a time zone, as moto has it."""
+        return datetime.fromtimestamp(self._modified_s, UTC).replace(tzinfo=None)
+
+    @last_modified.setter
+    def last_modified(self, moment: datetime) -> None:
+        # A number takes less memory than a datetime.
+        self._modified_s = moment.replace(tzinfo=UTC).timestamp()
 
     @property
     def contentsize(self) -> int:
@@ -258,7 +266,7 @@ def make_object_class(base: Any) -> Any:
     # An instance has 32 attributes, for which a dictionary needs 1.6 kB and slots 0.3 kB.
     attributes = set(vars(base("", b"", ACCOUNT, DEFAULT_REGION))) - set(vars(ContentInFile))
     members = {
-        "__slots__": (*OWN_ATTRIBUTES, "_content", "metadata_pairs", "shared"),
+        "__slots__": (*OWN_ATTRIBUTES, "_content", "_modified_s", "metadata_pairs", "shared"),
         "contents": ContentFile(make_services_folder()),
         "__module__": __name__,
         **{name: SharedAttribute(name) for name in attributes - set(OWN_ATTRIBUTES)},

@@ -211,7 +211,12 @@ class InstanceFleet:
     def retire_instance(self, worker: InstanceWorker) -> Future[None]:
         """Stop a worker in the background."""
         worker.client.close_idle_connections()
-        return self._stopping_threads.submit(self._stop_instance, worker.instance, STOP_GRACE_S)
+        try:
+            return self._stopping_threads.submit(self._stop_instance, worker.instance, STOP_GRACE_S)
+        except RuntimeError:  # the service has ended meanwhile, and has stopped all instances
+            stopped: Future[None] = Future()
+            stopped.set_result(None)
+            return stopped
 
     def kill_unused_worker(self, worker: InstanceWorker) -> None:
         """Kill a worker that never had a request, and wait until it has ended."""
