@@ -29,7 +29,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from drdeploy.grader.box import box_artifact
-from drdeploy.hosting.engine.ports import find_free_port
+from drdeploy.hosting.container_engine.ports import find_free_port
 from harness.models import photographs
 from harness.options import Options, parser_for, read_options
 from harness.page import Page, Target, at_least, at_most, rounded
@@ -62,15 +62,15 @@ at the same time: what the machine has to give.  The kills come at random times 
 ONE_THREAD = """
 import sys, time
 from pathlib import Path
-from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_places
+from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
 folder, artifact, number = sys.argv[1:]
 places = sorted(map(str, Path(folder).iterdir()))[: int(number)]
 settings = WorkerSettings(artifact, None, folder, None, None)
-grade_places(places[:20], settings)
+grade_photographs_at_places(places[:20], settings)
 print("ready", flush=True)
 sys.stdin.readline()
 began = time.perf_counter()
-grade_places(places, settings)
+grade_photographs_at_places(places, settings)
 print(len(places) / (time.perf_counter() - began))
 """
 

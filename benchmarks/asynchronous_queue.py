@@ -29,7 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from drdeploy.grader.box import FOLDER, NAME
-from drdeploy.hosting.engine.ports import find_free_port
+from drdeploy.hosting.container_engine.ports import find_free_port
 from harness.local_service import (
     ROLE,
     make_client,

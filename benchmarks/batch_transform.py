@@ -29,7 +29,7 @@ import psutil
 from botocore.exceptions import ClientError
 
 from drdeploy.grader.box import FOLDER, NAME
-from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.images import build_image
 from harness.local_service import ROLE, make_client, running_service, small_photographs
 from harness.options import Options, parser_for, read_options
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--isolation", choices=("process", "container"), default="process")
     given = read_options(parser)
     options = replace(given, budget=replace(given.budget, rounds=1))
-    engine = Engine.find() if options.more.isolation == "container" else None
+    engine = ContainerEngine.find() if options.more.isolation == "container" else None
     if options.more.isolation == "container":
         if engine is None:
             print("No container engine is running: nothing was measured.")
@@ -93,7 +93,7 @@ class Watched:
     """The service and the processes of its instances."""
 
     service: psutil.Process
-    engine: Engine | None
+    engine: ContainerEngine | None
     label: str
 
     def service_mb(self) -> float:

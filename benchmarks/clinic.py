@@ -42,7 +42,7 @@ from drdeploy.clinic.ophthalmic_photograph import (
     encode_ophthalmic_photograph,
 )
 from drdeploy.clinic.records import ClinicRecords
-from drdeploy.clinic.records.listing import WorklistFilter
+from drdeploy.clinic.records.worklist_queries import WorklistFilter
 from drdeploy.photograph_names import KEY_VARIABLE, PhotographNames
 from harness.models import photographs
 from harness.options import Options, parser_for, read_options

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
-from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.images import IMAGE_NAMES, ImageName, build_image, make_image_tag
 from drdeploy.hosting.images.cold_start import (
     STAGES,
@@ -56,7 +56,7 @@ def main() -> int:
     options = read_options(parser)
     names = options.more.only or IMAGE_NAMES
     page = Page("cold_start", "Cold start", INTRODUCTION, options)
-    engine = Engine.find()
+    engine = ContainerEngine.find()
     if engine is None:
         print("no container engine answers: there is no cold start of a container to measure")
         return 0
@@ -68,7 +68,11 @@ def main() -> int:
 
 
 def compare(
-    page: Page, engine: Engine, names: tuple[ImageName, ...], memory_mb: int, options: Options
+    page: Page,
+    engine: ContainerEngine,
+    names: tuple[ImageName, ...],
+    memory_mb: int,
+    options: Options,
 ) -> None:
     """Time all images at one memory size, in turns."""
     forms = forms_of("mobilenet")

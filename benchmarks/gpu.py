@@ -28,7 +28,7 @@ from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.runtimes.batching import form_batches_in_runtime
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.statistics.percentiles import estimate_median
 from harness.models import count_flop
 from harness.options import BUILD, Options, parser_for, read_options

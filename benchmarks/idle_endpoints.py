@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from drdeploy.grader.box import FOLDER, NAME
-from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.images import build_image
 from harness.local_service import ROLE, make_client, running_service
 from harness.options import ROOT, Options, parser_for, read_options
@@ -54,7 +54,7 @@ def main() -> int:
     given = read_options(parser)
     # Each figure is measured once: CPU time over a minute has no rounds.
     options = replace(given, budget=replace(given.budget, rounds=1))
-    engine = Engine.find()
+    engine = ContainerEngine.find()
     if engine is None:
         print("No container engine is running: nothing was measured.")
         return 0
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def measure(
-    page: Page, engine: Engine, checkout: tuple[str, Path], count: int, options: Options
+    page: Page, engine: ContainerEngine, checkout: tuple[str, Path], count: int, options: Options
 ) -> None:
     """Start the endpoints on a service of one checkout, and measure them."""
     name, folder = checkout
@@ -132,7 +132,7 @@ def start_endpoints(url: str, count: int) -> None:
 
 
 def read_cpu_seconds(
-    engine: Engine, service: psutil.Process, container_ids: tuple[str, ...]
+    engine: ContainerEngine, service: psutil.Process, container_ids: tuple[str, ...]
 ) -> dict[str, float]:
     """Return the seconds of CPU time that each part has used so far."""
     own = engine._api  # noqa: SLF001  the engine's pids, which the product does not need

@@ -154,7 +154,7 @@ def simulate(
     seed: int,
 ) -> TrialFigures:
     """One seed, without the uncounted requests."""
-    outcome = simulate_serverless(arrivals, measured_on.times, scaling, seed=seed)
+    outcome = simulate_serverless(arrivals, measured_on.service_times, scaling, seed=seed)
     latency, starts = outcome.latency_s[warm_ups:], outcome.starts[warm_ups:]
     answered = starts != SimulatedStart.THROTTLED
     return TrialFigures(

@@ -33,7 +33,7 @@ from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
-from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
+from drdeploy.study.recommendation.simulation.service import RowTimes, ServiceTimes
 from drdeploy.study.recommendation.traffic import SHAPES, Arrivals, Traffic
 from drdeploy.units import SECONDS_PER_HOUR
 
@@ -55,7 +55,7 @@ def service_times(warm_s: float = WARM_S) -> ServiceTimes:
     """Return the times of an imagined configuration; a cold request takes 12 s."""
     rng = np.random.default_rng(1)
     warm, cold = rng.lognormal(np.log(warm_s), 0.2, 25), rng.lognormal(np.log(12.0), 0.1, 10)
-    return ServiceTimes(Times(warm, warm), Times(cold, cold))
+    return ServiceTimes(RowTimes(warm, warm), RowTimes(cold, cold))
 
 
 def year(photographs: int, seed: int) -> Arrivals:

@@ -34,7 +34,7 @@ from tiny_models import saved_model_artifact
 from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.box import FOLDER, NAME
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
-from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.images import build_image
 from harness.options import FULL, QUICK, SMOKE
 from harness.rounds import interleaved, ratio, written
@@ -101,7 +101,7 @@ def main() -> int:
     is_unharmed = True
     with tempfile.TemporaryDirectory() as folder:
         servers = [as_process(name, Path(folder), photograph) for name in PROFILES]
-        engine = None if given.smoke else Engine.find()
+        engine = None if given.smoke else ContainerEngine.find()
         if engine is not None:
             servers += [as_container(engine, name, Path(folder)) for name in IMAGES]
         elif not given.smoke:
@@ -123,7 +123,9 @@ def as_process(profile: str, folder: Path, photograph: bytes) -> Iterator[tuple[
 
 
 @contextmanager
-def as_container(engine: Engine, image: ImageName, folder: Path) -> Iterator[tuple[str, str]]:
+def as_container(
+    engine: ContainerEngine, image: ImageName, folder: Path
+) -> Iterator[tuple[str, str]]:
     """Run an image; ``reduced`` has TensorFlow alone, and a small SavedModel."""
     model = folder / "box" if image == "lean" else saved_model_artifact(folder / image)
     for path in (folder, model, *model.rglob("*")):

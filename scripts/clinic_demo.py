@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.uid import generate_uid
 
+from drdeploy.clinic.dicom_sender import ArchivePeer
 from drdeploy.clinic.ophthalmic_photograph import EncodedPixels, encode_ophthalmic_photograph
-from drdeploy.clinic.sending import ArchivePeer
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

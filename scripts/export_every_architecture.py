@@ -20,7 +20,7 @@ from drdeploy.grader.networks.architectures import ARCHITECTURES, Architecture, 
 from drdeploy.grader.networks.export import TOLERANCE, build_and_export_model
 from drdeploy.grader.networks.network import build_network
 from drdeploy.grader.networks.sample import make_sample_batch
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
 HEADER = "architecture        parameters  SavedModel MB  ONNX MB  difference  grades  seconds"
 

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import requests
 
-from drdeploy.hosting.images.bases import LOCK, LockedBase, read_locked_bases
+from drdeploy.hosting.images.base_images import LOCK, LockedBase, read_locked_bases
 
 if TYPE_CHECKING:
     from pathlib import Path

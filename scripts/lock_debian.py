@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.images import ALL_IMAGE_NAMES, build_image
 from drdeploy.hosting.images.debian_lock import LOCK
 from drdeploy.hosting.images.inventory import read_inventory_of_image
@@ -32,7 +32,7 @@ HEADER = """\
 
 def main(tags: list[str]) -> int:
     """Read the packages of each image and write the lock."""
-    engine = Engine.find_or_raise()
+    engine = ContainerEngine.find_or_raise()
     read = []
     for tag in tags or [build_image(engine, name).tag for name in ALL_IMAGE_NAMES]:
         read.append(read_inventory_of_image(engine, tag))

@@ -42,7 +42,7 @@ from drdeploy.grader.quantization.quantize import (
     pack_quantized_model,
     split_for_calibration,
 )
-from drdeploy.grader.quantization.verdict import judge_quantized_grader
+from drdeploy.grader.quantization.verdict import decide_non_inferiority
 from drdeploy.grader.training.calibration import (
     apply_temperature,
     choose_operating_points,
@@ -112,7 +112,7 @@ def main() -> None:
         for precision in PRECISIONS
     }
     # int8 against fp32, on all photographs that the predicting network was not trained on.
-    verdict = judge_quantized_grader(
+    verdict = decide_non_inferiority(
         _together(trained.out_of_fold, tested["fp32"]),
         _together(int8_out_of_fold, tested["int8"]),
         grade_thresholds=trained.clinical.grade_thresholds,

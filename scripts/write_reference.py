@@ -19,7 +19,7 @@ from drdeploy import errors
 from drdeploy.cli.app import build_app
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.local.api.coverage import MemberAnswer, OperationAnswer
+    from drdeploy.hosting.local.api.operation_coverage import MemberAnswer, OperationAnswer
     from drdeploy.study.measurements.schema import CsvColumn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,7 +211,7 @@ def local_service() -> str:
     """Return the page on the operations and members that the local service serves and refuses."""
     import botocore
 
-    from drdeploy.hosting.local.api.coverage import SERVICES, list_operation_answers
+    from drdeploy.hosting.local.api.operation_coverage import SERVICES, list_operation_answers
 
     answers = {service: list_operation_answers(service) for service in SERVICES}
     counts = (_service_counts(service, found) for service, found in answers.items())

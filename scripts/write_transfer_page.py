@@ -121,7 +121,7 @@ def write_page(model: TransferModel) -> str:
         "|---|---|---|---|---|",
         *(
             f"| {one.name} | {format_seconds(one.here_s)} | {format_seconds(one.expected_s)} | "
-            f"{format_seconds(one.aws_s)} | {one.error:+.0%} |"
+            f"{format_seconds(one.aws_s)} | {one.relative_prediction_error:+.0%} |"
             for one in model.left_out
         ),
         "",

@@ -28,9 +28,9 @@ from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
 from drdeploy.study.recommendation import wording
 from drdeploy.study.recommendation.choice import SAME_SPEED_SHARE
 from drdeploy.study.recommendation.decide import choose_cheapest_hosting
+from drdeploy.study.recommendation.hosting_ways import WAYS
 from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
 from drdeploy.study.recommendation.traffic import SHAPES, Traffic, make_archive_arrivals
-from drdeploy.study.recommendation.ways import WAYS
 from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from drdeploy.grader.artifacts import ModelFormat
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.images import ImageName, Platform
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,11 +120,11 @@ def checkov_program() -> str:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
+def engine() -> ContainerEngine:
     """A container engine that answers."""
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
 
-    found = Engine.find()
+    found = ContainerEngine.find()
     require(found is not None, "a container engine: Docker, or scripts/start-engine.sh")
     return found
 
@@ -149,7 +149,7 @@ def tiny_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ladder_image(engine: Engine) -> Callable[..., str]:
+def ladder_image(engine: ContainerEngine) -> Callable[..., str]:
     """``drdeploy:NAME`` by name (and platform), built from this checkout once per session."""
     from drdeploy.hosting.images import build_image
 

@@ -22,7 +22,7 @@ from drdeploy.files import (
     open_text_for_atomic_write,
     parse_json,
     path_of_shipped_file,
-    read_bytes_within,
+    read_bytes_up_to_limit,
     read_toml_file,
     sha256_of_bytes,
     sha256_of_file,
@@ -163,7 +163,7 @@ def test_a_file_and_its_bytes_have_one_digest(tmp_path):
 
 def test_no_more_of_a_file_is_read_than_shows_that_it_is_too_large():
     with pytest.raises(ValueError, match="more than 1,000 bytes"):
-        read_bytes_within(Path("/dev/zero"), 1000)
+        read_bytes_up_to_limit(Path("/dev/zero"), 1000)
 
 
 @pytest.mark.parametrize("text", ["no", "a = " + "[" * 5000, "a = " + "9" * 5000, "a = '\xff'"])

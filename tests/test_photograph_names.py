@@ -68,11 +68,18 @@ def test_own_names_are_the_files():
 def test_the_key_is_not_shown_and_tells_keys_apart():
     key = os.urandom(32)
     assert (
-        key.hex()[:8] not in repr(PhotographNames(key)) + PhotographNames(key).description_of_names
+        key.hex()[:8]
+        not in repr(PhotographNames(key)) + PhotographNames(key).description_of_photograph_names
     )
     assert repr(key) not in repr(PhotographNames(key))
     assert (
-        len({ONE.description_of_names, OTHER.description_of_names, OWN_NAMES.description_of_names})
+        len(
+            {
+                ONE.description_of_photograph_names,
+                OTHER.description_of_photograph_names,
+                OWN_NAMES.description_of_photograph_names,
+            }
+        )
         == 3
     )
 

@@ -123,7 +123,7 @@ def _openvino(spec: Spec, model: object = None) -> Predict:
 def _drdeploy(spec: Spec) -> Predict:
     from drdeploy.grader.artifacts import open_artifact
     from drdeploy.grader.runtimes.classifier import Classifier
-    from drdeploy.grader.runtimes.load import load_model_in_runtime
+    from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
     artifact = open_artifact(Path(spec.model))
     runtime: Any = spec.runtime

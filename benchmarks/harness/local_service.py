@@ -19,7 +19,7 @@ import psutil
 from botocore.config import Config
 from PIL import Image
 
-from drdeploy.hosting.engine.ports import find_free_port
+from drdeploy.hosting.container_engine.ports import find_free_port
 from drdeploy.hosting.local.instances.service_folders import LABEL
 from harness.options import ROOT
 

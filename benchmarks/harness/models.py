@@ -148,7 +148,7 @@ def _fill(network: Any, graph: Path) -> None:
 def _check(network: Any, artifact: Path) -> None:
     """Check that the Keras network and the artifact give the same answers."""
     from drdeploy.grader.artifacts import open_artifact
-    from drdeploy.grader.runtimes.load import load_model_in_runtime
+    from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
     opened = open_artifact(artifact)
     batch = np.stack(list(_inputs(opened.manifest.transform, photographs()[:4])))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
 from drdeploy.hosting.serving.classic.nginx import SBIN
 from harness.options import BUILD, ROOT
 

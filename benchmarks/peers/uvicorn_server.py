@@ -11,8 +11,8 @@ import uvicorn
 
 from drdeploy.hosting.serving.exchange import ClientGone, Request
 from drdeploy.hosting.serving.gateway import Gateway
-from drdeploy.hosting.serving.load import load_model_and_make_handlers
-from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.log import ServerLog
+from drdeploy.hosting.serving.model_loading import load_model_and_make_handlers
 from drdeploy.hosting.serving.settings import read_settings
 from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 from grader import PORT
@@ -73,7 +73,7 @@ if __name__ == "__main__":
         settings = msgspec.structs.replace(
             read_settings(os.environ), state_dir=folder, container_id="uvicorn"
         )
-        log = Log("error")
+        log = ServerLog("error")
         gateway = Gateway(
             load_model_and_make_handlers(settings, choose_worker_and_thread_counts(settings), log),
             log,

@@ -217,7 +217,7 @@ def open_regular_file(path: Path) -> BinaryIO:
     raise OSError(errno.EINVAL, what, str(path))
 
 
-def read_bytes_within(path: Path, most_bytes: int) -> bytes:
+def read_bytes_up_to_limit(path: Path, most_bytes: int) -> bytes:
     """Return the content of a file; refuse a larger file without reading all of it.
 
     The file may be a pipe, for example the one that a shell makes for ``<(command)``.
@@ -243,14 +243,14 @@ def read_toml_file(path: Path) -> dict[str, Any]:
     """
     import tomllib
 
-    content = read_bytes_within(path, TOML_BYTES_MAX)
+    content = read_bytes_up_to_limit(path, TOML_BYTES_MAX)
     try:
         return tomllib.loads(content.decode("utf-8-sig"))  # Notepad writes the mark
     except RecursionError as err:
         raise ValueError("the document is nested too deeply") from err
 
 
-def let_every_user_read(folder: Path) -> None:
+def make_folder_readable_for_every_user(folder: Path) -> None:
     """Let every user read the files of a folder, whatever the umask was when they were written.
 
     Only the owner may write the files.  A file that its owner may execute stays executable, for all

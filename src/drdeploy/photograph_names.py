@@ -80,7 +80,7 @@ class PhotographNames:
         return self.key is None
 
     @property
-    def description_of_names(self) -> str:
+    def description_of_photograph_names(self) -> str:
         """An identifier of the key, for the facts of a run."""
         if self.key is None:
             return "file names"

@@ -23,7 +23,7 @@ if os.environ.get("CI") != "true":  # CI has it
 from pydicom import dcmread, uid
 
 from drdeploy.cli.clinic import app
-from drdeploy.clinic import retrieval
+from drdeploy.clinic import dicomweb_retrieval
 from drdeploy.clinic.dicomweb_storage import AUTHORIZATION_VARIABLE, store_file
 from drdeploy.clinic.page.photographs import receive_photograph
 from drdeploy.clinic.records import ClinicRecords
@@ -293,8 +293,8 @@ def test_a_file_of_another_patient_is_not_kept_though_the_archive_lists_it(
 def test_a_space_is_asked_for_as_archives_read_it(foreign_archive):
     url, _, handler = foreign_archive
     handler.answer = (204, b"")
-    query = retrieval.PhotographQuery(station="NORTH WING", patient="A 1")
-    assert list(retrieval.list_archived_files(url, query)) == []
+    query = dicomweb_retrieval.PhotographQuery(station="NORTH WING", patient="A 1")
+    assert list(dicomweb_retrieval.list_archived_files(url, query)) == []
     assert "StationName=NORTH%20WING&PatientID=A%201" in handler.paths[0]
 
 
@@ -391,7 +391,7 @@ def test_a_pull_ends_before_it_fills_the_disk(archive, camera_roll, tmp_path, mo
 
 
 def test_a_pull_goes_on_where_it_was(archive, camera_roll, tmp_path, monkeypatch):
-    monkeypatch.setattr(retrieval, "ENTRIES_PER_PAGE", 1)  # every entry is a page
+    monkeypatch.setattr(dicomweb_retrieval, "ENTRIES_PER_PAGE", 1)  # every entry is a page
     days = ["--until", "2020-01-04"]
     first = pull(archive, tmp_path, *days, "--limit", "2")
     assert first.exit_code == 1
@@ -420,7 +420,7 @@ def test_a_list_that_cannot_be_used_is_an_error(answer, foreign_archive):
     url, received, handler = foreign_archive
     handler.answer = (200, answer)
     with pytest.raises(ClinicError, match="cannot be used"):
-        list(retrieval.list_archived_files(url, retrieval.PhotographQuery()))
+        list(dicomweb_retrieval.list_archived_files(url, dicomweb_retrieval.PhotographQuery()))
     assert len(received) == 1
 
 
@@ -428,16 +428,16 @@ def test_an_archive_that_always_answers_everything_does_not_keep_us_for_ever(
     foreign_archive, monkeypatch
 ):
     url, received, handler = foreign_archive
-    monkeypatch.setattr(retrieval, "ENTRIES_PER_PAGE", 1)
+    monkeypatch.setattr(dicomweb_retrieval, "ENTRIES_PER_PAGE", 1)
     handler.answer = (200, json.dumps([SERIES | {"00080018": {"Value": ["1.4"]}}]).encode())
-    (found,) = retrieval.list_archived_files(url, retrieval.PhotographQuery())
+    (found,) = dicomweb_retrieval.list_archived_files(url, dicomweb_retrieval.PhotographQuery())
     assert (found.study, found.series, found.instance) == ("1.2", "1.3", "1.4")
     assert len(received) == 4
 
 
 def test_an_archive_whose_list_never_ends_is_an_error(foreign_archive, monkeypatch):
     url, received, handler = foreign_archive
-    monkeypatch.setattr(retrieval, "ENTRIES_MAX", 3)
+    monkeypatch.setattr(dicomweb_retrieval, "ENTRIES_MAX", 3)
 
     def list_another_series(asked):
         another = SERIES | {"0020000E": {"Value": [f"1.{len(received)}"]}}
@@ -445,14 +445,16 @@ def test_an_archive_whose_list_never_ends_is_an_error(foreign_archive, monkeypat
 
     handler.answer = property(list_another_series)
     with pytest.raises(ClinicError, match="more than 3 entries"):
-        list(retrieval.list_archived_files(url, retrieval.PhotographQuery()))
+        list(dicomweb_retrieval.list_archived_files(url, dicomweb_retrieval.PhotographQuery()))
 
 
 @pytest.mark.parametrize("answer", [(404, b""), (200, b""), (200, b"--x\r\n\r\n" + bytes(200))])
 def test_a_file_that_an_archive_does_not_give_has_a_reason(answer, foreign_archive):
     url, _, handler = foreign_archive
     handler.answer = answer
-    said = retrieval.fetch_archived_file(url, retrieval.ArchivedFile("1", "2", "3"))
+    said = dicomweb_retrieval.fetch_archived_file(
+        url, dicomweb_retrieval.ArchivedFile("1", "2", "3")
+    )
     assert said.startswith("The archive answers with")
 
 

@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 
 from drdeploy.cli.app import build_app
 from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveSettings
-from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_places
+from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
 from drdeploy.clinic.archive_grading.planning import WORKER_EFFICIENCY, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.ray_job import ENDED_WORKER, RayArchiveJob
-from drdeploy.clinic.archive_grading.ray_session import running_ray
-from drdeploy.clinic.archive_grading.sources import ManifestSource, open_source
+from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+from drdeploy.clinic.archive_grading.sources import ManifestSource, open_photograph_source
 from drdeploy.clinic.graded_rows import list_columns_of_model
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.inference import InferenceService
@@ -59,7 +59,7 @@ def grader(model):
 
 @pytest.fixture(scope="module")
 def ray():
-    with running_ray(None, 2) as it:
+    with start_or_join_ray(None, 2) as it:
         # This module is not on the path of the workers.
         it.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield it
@@ -68,7 +68,7 @@ def ray():
 def grade_or_die(places, settings):
     if any(place.endswith(KILLER) for place in places):
         os.kill(os.getpid(), signal.SIGKILL)
-    return grade_places(places, settings)
+    return grade_photographs_at_places(places, settings)
 
 
 def worker_settings(model, folder):
@@ -78,7 +78,7 @@ def worker_settings(model, folder):
 def archive_settings(folder, grader):
     names = PhotographNames.with_user_key()
     digest = grader.classifier.artifact.digest
-    return ArchiveSettings(str(folder), digest, "", names.description_of_names)
+    return ArchiveSettings(str(folder), digest, "", names.description_of_photograph_names)
 
 
 def run_command(*words):
@@ -101,15 +101,15 @@ def test_every_photograph_has_one_row_that_grade_gives_too(
     monkeypatch.setattr("drdeploy.clinic.archive_grading.checkpoint.LEAST_SHARDS", 2)
     table, columns = tmp_path / "t.parquet", list_columns_of_model(grader)
     with ArchiveCheckpoint.open(table) as checkpoint:
-        source = open_source(str(eyes), NO_S3)
+        source = open_photograph_source(str(eyes), NO_S3)
         settings = archive_settings(eyes, grader)
         job = checkpoint.prepare_job(source, settings, show_paths=False)
         RayArchiveJob(
             ray, checkpoint, columns, PhotographNames.with_user_key(),
             worker_settings(model, eyes), grade=grade_or_die,
-        ).run(job, lambda _: None)  # fmt: skip
+        ).grade_archive_on_ray(job, lambda _: None)  # fmt: skip
         counts = checkpoint.join_rows(job, columns)
-        checkpoint.remove()
+        checkpoint.delete_checkpoint_folder()
     assert counts == {"rows": 9, "graded": 7, "need_a_human": 0, "failed": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
     graded = tmp_path / "grades.csv"
@@ -166,7 +166,7 @@ def test_a_run_that_is_killed_goes_on_with_no_row_twice_or_missing(
         columns = list_columns_of_model(grader)
         RayArchiveJob(
             ray, checkpoint, columns, PhotographNames(None), worker_settings(model, folder)
-        ).run(job, lambda _: None)
+        ).grade_archive_on_ray(job, lambda _: None)
         again = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
         assert finished.items() <= again.items()
     other = run_command("archive", "grade", folder, "--out", table, "--artifact", model)
@@ -185,7 +185,7 @@ def test_a_manifest_is_read_in_pieces(piece, tmp_path, monkeypatch):
     names = ["a.jpg", 'M\u00fcller, "Jo" [1].jpg', "deep/b.png"]
     file = tmp_path / "eyes.manifest"
     file.write_text(json.dumps([{"prefix": "s3://eyes/in/"}, *names], indent=1))
-    source = open_source(str(file), NO_S3)
+    source = open_photograph_source(str(file), NO_S3)
     assert isinstance(source, ManifestSource)
     listed = [one.place for one in source.iterate_photographs(print)]
     assert listed == [f"s3://eyes/in/{name}" for name in names]
@@ -206,16 +206,16 @@ def test_a_manifest_is_read_in_pieces(piece, tmp_path, monkeypatch):
 def test_what_is_no_manifest_is_refused(text, tmp_path):
     (tmp_path / "eyes.json").write_text(text)
     with pytest.raises(InvalidInput, match="this file is not"):
-        list(open_source(str(tmp_path / "eyes.json"), NO_S3).iterate_photographs(print))
+        list(open_photograph_source(str(tmp_path / "eyes.json"), NO_S3).iterate_photographs(print))
 
 
 def test_a_source_is_refused_with_its_reason(tmp_path):
     (tmp_path / "a.jpg").touch()
     for name, reason in (("missing", "no such file"), ("a.jpg", "not a manifest")):
         with pytest.raises(InvalidInput, match=reason):
-            open_source(str(tmp_path / name), NO_S3)
+            open_photograph_source(str(tmp_path / name), NO_S3)
     with pytest.raises(InvalidInput, match="names no bucket"):
-        open_source("s3://", NO_S3)
+        open_photograph_source("s3://", NO_S3)
     result = run_command("archive", "grade", tmp_path / "no", "--out", tmp_path / "t.parquet")
     assert "no such file" in str(result.exception)
     (tmp_path / "empty").mkdir()
@@ -237,10 +237,18 @@ def test_a_plan_grades_a_sample_and_nothing_else(eyes, model, tmp_path):
 
 def test_nodes_are_limited_by_processors_by_reading_or_by_the_table():
     small = MeasuredPhotographs(seconds=0.01, size_bytes=1e5, measured=12)
-    assert small.project(1, 2).photographs_per_hour == pytest.approx(2 * WORKER_EFFICIENCY * 360000)
-    assert small.project(3, 2).photographs_per_hour == pytest.approx(6 * WORKER_EFFICIENCY * 360000)
+    assert small.project_grading_rate(1, 2).photographs_per_hour == pytest.approx(
+        2 * WORKER_EFFICIENCY * 360000
+    )
+    assert small.project_grading_rate(3, 2).photographs_per_hour == pytest.approx(
+        6 * WORKER_EFFICIENCY * 360000
+    )
     large = MeasuredPhotographs(seconds=0.01, size_bytes=1e6, measured=12)
-    limits = [small.project(1, 2), large.project(1, 2), small.project(200, 2)]
+    limits = [
+        small.project_grading_rate(1, 2),
+        large.project_grading_rate(1, 2),
+        small.project_grading_rate(200, 2),
+    ]
     assert [one.limit for one in limits] == ["processors", "reading", "writing the table"]
     (one, _, many) = limits
     assert many.cost_usd_per_million(0.1) > one.cost_usd_per_million(0.1)

@@ -140,7 +140,7 @@ main()
 """The command, which kills itself where a function of its first argument would begin or end."""
 
 
-@pytest.mark.parametrize("where", ["start", "wait", "write_rows"])
+@pytest.mark.parametrize("where", ["start_job", "wait_for_job", "write_rows"])
 def test_a_run_that_is_killed_goes_on_with_its_job(where, local_url, tiny_archive, eyes, tmp_path):
     table = tmp_path / "t.parquet"
     words = [
@@ -169,7 +169,7 @@ def test_a_run_begun_anew_stops_the_job_and_deletes_its_uploads(
     table = tmp_path / "t.parquet"
     words = transform(eyes, table, tiny_archive, local_url, "--names", "--json")
     with monkeypatch.context() as patch:
-        patch.setattr(BatchTransform, "wait", lambda *_: 1 / 0)
+        patch.setattr(BatchTransform, "wait_for_job", lambda *_: 1 / 0)
         assert isinstance(run(*words).exception, ZeroDivisionError)
     assert any("/input/" in key for key in list_objects(local_url))
     done = run(*words, "--fresh")
@@ -305,7 +305,7 @@ def test_the_name_of_a_dicom_file_is_said_only_with_names():
     for names, is_said in ((PhotographNames(b"k" * 32), False), (OWN_NAMES, True)):
         job = TransformArchiveJob(None, listed, None, names, is_folder=True, report_state=print)
         with pytest.raises(InvalidInput, match="holds DICOM files") as refused:
-            job.run(None, None, print)
+            job.grade_archive_in_transform_jobs(None, None, print)
         assert ("Garcia" in str(refused.value)) == is_said
 
 
@@ -314,13 +314,15 @@ def test_photographs_in_several_buckets_are_refused(tmp_path):
     shard = Shard(0, tuple(ArchivedPhotograph(place, 1) for place in places))
     listed = SimpleNamespace(
         iterate_photographs=lambda: shard.photographs,
-        iterate_open_shards=lambda _: [shard],
-        transform_file=tmp_path / "transform.json",
+        iterate_ungraded_shards=lambda _: [shard],
+        pending_transform_file=tmp_path / "transform.json",
     )
     job = TransformArchiveJob(None, listed, None, OWN_NAMES, is_folder=False, report_state=print)
     with pytest.raises(InvalidInput, match="reads one bucket"):
-        job.run(SimpleNamespace(shard_photographs=2), SimpleNamespace(bucket="answers"), print)
-    assert not listed.transform_file.exists()
+        job.grade_archive_in_transform_jobs(
+            SimpleNamespace(shard_photographs=2), SimpleNamespace(bucket="answers"), print
+        )
+    assert not listed.pending_transform_file.exists()
 
 
 @pytest.mark.parametrize(

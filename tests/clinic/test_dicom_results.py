@@ -22,8 +22,8 @@ from pydicom import dcmread, uid
 from drdeploy.cli.clinic import app
 from drdeploy.clinic.dicom_results import encode_result
 from drdeploy.clinic.patients import GradedPhotograph, group_by_study
-from drdeploy.clinic.pdf_report import draw_page, make_pdf_report
-from drdeploy.clinic.rules import ReferralRules
+from drdeploy.clinic.pdf_report import draw_pdf_page_of_study, make_pdf_report
+from drdeploy.clinic.referral_rules import ReferralRules
 from drdeploy.clinic.structured_report import make_structured_report
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.box import box_artifact
@@ -134,9 +134,9 @@ def test_a_hostile_patient_number_and_many_doubts_still_give_one_page():
     study, artifact = judge(
         PatientID="</para><b>" + "Ω\x1b" * 300, StudyInstanceUID="1.2", StudyDate="x"
     )
-    page = draw_page(study, artifact)
+    page = draw_pdf_page_of_study(study, artifact)
     assert b"/Count 1" in page
-    assert draw_page(study, artifact) == page
+    assert draw_pdf_page_of_study(study, artifact) == page
 
 
 @pytest.mark.parametrize("fields", [

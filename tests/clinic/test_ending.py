@@ -18,8 +18,8 @@ from sqlalchemy import text
 from waiting import WITHIN_S, until
 
 from drdeploy.cli.clinic_listen import STOP_S
-from drdeploy.clinic import intake
-from drdeploy.clinic.intake import BackgroundWork, Destinations, ResultSender, StudyGrader
+from drdeploy.clinic import background_work
+from drdeploy.clinic.background_work import BackgroundWork, Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page import server
 from drdeploy.clinic.page.photographs import receive_photograph
 from drdeploy.clinic.records import ClinicRecords, grading_lock
@@ -30,10 +30,10 @@ PATIENT_COMMAND = """
 import sys
 from drdeploy.cli import main
 import threading, time
-from drdeploy.clinic import intake, sending, server_exchange
+from drdeploy.clinic import background_work, dicom_sender, http_exchange
 
 # Nothing but a signal ends what is in progress.
-sending.TIMEOUT_S = server_exchange.TIMEOUT_S = server_exchange.EXCHANGE_S = 3600.0
+dicom_sender.TIMEOUT_S = http_exchange.TIMEOUT_S = http_exchange.EXCHANGE_S = 3600.0
 
 def grade_for_ever(self, study):
     print("grading", flush=True)
@@ -43,7 +43,7 @@ what = sys.argv.pop(1)
 if what == "thread":  # as those of AnyIO, for which Python would wait at its end
     threading.Thread(target=time.sleep, args=(3600,)).start()
 if what == "grading":
-    intake.StudyGrader._grade_photographs = grade_for_ever
+    background_work.StudyGrader._grade_photographs = grade_for_ever
 sys.exit(main())
 """
 
@@ -110,7 +110,7 @@ def test_a_thread_of_a_library_does_not_hold_up_the_end(records, command):
 def test_what_an_end_waits_for_are_seconds():
     """The commands wait for these in turn; the tests here cannot tell seconds on a busy machine."""
     waits_s = (
-        2 * server.STOP_S, STOP_S, intake._GIVING_BACK_S, grading_lock._RELEASE_S,
+        2 * server.STOP_S, STOP_S, background_work._GIVING_BACK_S, grading_lock._RELEASE_S,
     )  # fmt: skip
     assert sum(waits_s) <= 15
 

@@ -17,7 +17,7 @@ from fhirclient.models.fhirabstractbase import FHIRValidationError
 
 from drdeploy.clinic.fhir import make_bundle
 from drdeploy.clinic.patients import GradedPhotograph, group_by_study
-from drdeploy.clinic.rules import ReferralRules
+from drdeploy.clinic.referral_rules import ReferralRules
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.grading import Prediction

@@ -15,7 +15,7 @@ if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pydicom", reason="needs the extra clinic")
 
 from drdeploy.clinic.fhir_server import post_bundle
-from drdeploy.clinic.server_exchange import check_server_url, exchange
+from drdeploy.clinic.http_exchange import check_server_url, send_http_request
 from drdeploy.errors import ClinicError, InvalidInput
 
 BUNDLE = {"resourceType": "Bundle", "type": "transaction", "entry": []}
@@ -95,13 +95,13 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def test_a_server_that_is_never_silent_and_never_ends_is_cut_off(head, raw_server):
     url = raw_server(itertools.chain([head], itertools.repeat(b"x")))
     with pytest.raises(ClinicError, match=r"took more than 0\.3 seconds"):
-        exchange("GET", url, server="archive", headers={}, limit_s=0.3)
+        send_http_request("GET", url, server="archive", headers={}, limit_s=0.3)
 
 
 def test_no_message_quotes_an_answer_that_is_not_http(raw_server):
     url = raw_server([b"Doe^Jane 1970\x1b[31m\r\n\r\n"])
     with pytest.raises(ClinicError, match="its answer is not HTTP") as failed:
-        exchange("GET", url, server="archive", headers={})
+        send_http_request("GET", url, server="archive", headers={})
     assert "Doe" not in str(failed.value)
 
 

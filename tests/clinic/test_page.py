@@ -34,9 +34,11 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app as cli
-from drdeploy.clinic.dicomweb_storage import describe_refusal, store_file
+from drdeploy.clinic.background_work import LONGEST_PAUSE_S, Destinations, ResultSender, StudyGrader
+from drdeploy.clinic.dicom_sender import ArchivePeer
+from drdeploy.clinic.dicomweb_storage import make_error_of_refused_storage, store_file
 from drdeploy.clinic.fhir_server import store_bundle
-from drdeploy.clinic.intake import LONGEST_PAUSE_S, Destinations, ResultSender, StudyGrader
+from drdeploy.clinic.http_exchange import ServerAnswer
 from drdeploy.clinic.page import server
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
@@ -44,14 +46,17 @@ from drdeploy.clinic.page.endpoint import EndpointService
 from drdeploy.clinic.page.grading import GradingPool
 from drdeploy.clinic.page.server import PageAddress
 from drdeploy.clinic.page.sessions import Sessions
-from drdeploy.clinic.page.texts import _PORTUGUESE, SENTENCES_OF_HTTP, TEXTS_OF_SCRIPT, translate
-from drdeploy.clinic.page.views import choose_word
+from drdeploy.clinic.page.translations import (
+    _PORTUGUESE,
+    SENTENCES_OF_HTTP,
+    TEXTS_OF_SCRIPT,
+    translate_page_text,
+)
+from drdeploy.clinic.page.worklist_view import describe_probability_in_words
 from drdeploy.clinic.records import ClinicRecords
 from drdeploy.clinic.records.records import MAX_GRADING_ATTEMPTS
 from drdeploy.clinic.records.schema import METADATA
-from drdeploy.clinic.rules import ReferralRules
-from drdeploy.clinic.sending import ArchivePeer
-from drdeploy.clinic.server_exchange import ServerAnswer
+from drdeploy.clinic.referral_rules import ReferralRules
 from drdeploy.errors import ClinicError, InvalidInput, PredictionFailed, StudyChanged
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.dicom.photographs import DicomFile
@@ -434,7 +439,7 @@ def test_a_study_fails_with_the_error_that_its_grading_met(records, service, cap
     assert "Um erro impediu" in client.get("/studies/1?language=pt").text
     assert "KeyError. (test_page.py, line" in caplog.text
     assert "Garcia" not in caplog.text
-    records.requeue_failures()
+    records.queue_failed_studies_again()
     grade_all(records, service)
     assert records.list_studies()[0]["state"] == "graded"
 
@@ -518,7 +523,7 @@ def test_an_administrator_erases_a_patient_and_reads_the_log(records, service):
 def test_a_wider_address_needs_tls_accounts_and_a_name(tmp_path):
     def refuse(match, *, has_accounts=True, **more):
         with pytest.raises(InvalidInput, match=match):
-            PageAddress("0.0.0.0", **more).check(has_accounts=has_accounts)
+            PageAddress("0.0.0.0", **more).check_access_and_certificate(has_accounts=has_accounts)
 
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=clinic"]
     pair = [tmp_path / "clinic.pem", tmp_path / "clinic.key"]
@@ -528,8 +533,8 @@ def test_a_wider_address_needs_tls_accounts_and_a_name(tmp_path):
     refuse("no account", has_accounts=False, **tls)
     refuse("is not known", **tls)
     refuse("cannot be used", names=("clinic",), certificate=pair[1], key=pair[0])
-    PageAddress("0.0.0.0", names=("clinic",), **tls).check(has_accounts=True)
-    PageAddress().check(has_accounts=False)
+    PageAddress("0.0.0.0", names=("clinic",), **tls).check_access_and_certificate(has_accounts=True)
+    PageAddress().check_access_and_certificate(has_accounts=False)
 
 
 def test_the_commands_make_accounts_and_serve_the_page(records, tmp_path):
@@ -610,7 +615,7 @@ def test_a_grader_that_is_stopped_grades_no_further_study(records, service):
     record_grading = records.record_grading
 
     def record_and_stop(*arguments, **more):
-        grader.stop()
+        grader.stop_grading()
         return record_grading(*arguments, **more)
 
     records.record_grading = record_and_stop
@@ -619,7 +624,7 @@ def test_a_grader_that_is_stopped_grades_no_further_study(records, service):
 
 
 def test_probabilities_have_words():
-    words = [choose_word(share) for share in (1, 0.95, 0.7, 0.5, 0.2, 0.0)]
+    words = [describe_probability_in_words(share) for share in (1, 0.95, 0.7, 0.5, 0.2, 0.0)]
     assert words[0] == "virtually certain"
     assert len(set(words)) == 6
 
@@ -714,7 +719,7 @@ def fail_to_send():
     url = f"http://127.0.0.1:{port}"
     peer = ArchivePeer("ORTHANC", "127.0.0.1", port)
     for status in (401, 503):
-        yield describe_refusal(url, ServerAnswer(status, "", b"")).sentence
+        yield make_error_of_refused_storage(url, ServerAnswer(status, "", b"")).sentence
     for call in (lambda: store_file(url, b"x"), lambda: store_bundle(url, {})):
         with pytest.raises(ClinicError) as refused:
             call()
@@ -723,7 +728,7 @@ def fail_to_send():
         "cannot be reached", "does not know the AE title of this program, or its own",
         "ends the association without an answer", "has no space at the moment",
     ):  # fmt: skip
-        assert f'"{what}"' in (PAGE.parent / "sending.py").read_text("utf-8")
+        assert f'"{what}"' in (PAGE.parent / "dicom_sender.py").read_text("utf-8")
         yield peer._make_error(what).sentence
 
 
@@ -806,7 +811,7 @@ def test_why_something_is_not_sent_or_not_graded_is_said_in_portuguese(records, 
         "It cannot be sent: KeyError.", *fail_to_grade_by_an_endpoint(service),
     ]  # fmt: skip
     for reason in reasons:
-        shown = translate(reason, "pt")
+        shown = translate_page_text(reason, "pt")
         assert not {"the", "The", "archive", "with", "is"} & {*re.findall(r"\w+", shown)}, shown
         assert "{" not in shown
     client = open_page(records)
@@ -815,7 +820,7 @@ def test_why_something_is_not_sent_or_not_graded_is_said_in_portuguese(records, 
         records.count_grading_attempt(*records.list_due_studies(float("inf")))
     shown = client.get("/studies/1?language=pt").text
     assert f"e nenhuma de {MAX_GRADING_ATTEMPTS} tentativas deu certo." in shown
-    records.requeue_failures()
+    records.queue_failed_studies_again()
     to = Destinations(stow="http://127.0.0.1:1")
     StudyGrader(records, service, ReferralRules.load(), to, quiet_s=0).grade_due_studies()
     ResultSender(records).send_due_deliveries()

@@ -15,13 +15,13 @@ from devtools import open_browser
 from dicom_files import EYE
 from required import require
 
-from drdeploy.clinic.intake import BackgroundLoop, Destinations, StudyGrader
+from drdeploy.clinic.background_work import BackgroundLoop, Destinations, StudyGrader
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
 from drdeploy.clinic.page.grading import GradingPool
 from drdeploy.clinic.page.server import PageAddress, PageServer
 from drdeploy.clinic.records import ClinicRecords
-from drdeploy.clinic.rules import ReferralRules
+from drdeploy.clinic.referral_rules import ReferralRules
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.inference import InferenceService
 from drdeploy.photograph_names import PhotographNames
@@ -54,7 +54,9 @@ def serving(folder, service):
     pool = GradingPool(grader, 2)
     loop = BackgroundLoop("grading", pool.grade_due_studies)
     address = PageAddress(port=0)
-    page = WorklistPage(records, PageOptions(address.hosts, user="nurse"), loop.wake)
+    page = WorklistPage(
+        records, PageOptions(address.accepted_host_names, user="nurse"), loop.run_function_now
+    )
     with PageServer(address, page.make_app()) as server:
         loop.start()
         yield server.address, records

@@ -26,11 +26,11 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from drdeploy.cli.clinic import app as cli
-from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
+from drdeploy.clinic.background_work import Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
 from drdeploy.clinic.records import ClinicRecords
-from drdeploy.clinic.rules import ReferralRules
+from drdeploy.clinic.referral_rules import ReferralRules
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.inference import InferenceService

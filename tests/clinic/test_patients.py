@@ -11,7 +11,7 @@ if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pydicom", reason="needs the extra clinic")
 
 from drdeploy.clinic.patients import GradedPhotograph, group_by_study, sort_by_urgency
-from drdeploy.clinic.rules import ReferralRules, find_most_pressing
+from drdeploy.clinic.referral_rules import ReferralRules, find_most_urgent_outcome
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.box import box_artifact
@@ -68,7 +68,7 @@ def test_an_eye_has_the_grade_of_its_worst_photograph_and_doubts_are_marked(rule
     photographs = [photograph("left", one) for one in (HEALTHY, DOUBTFUL, None)]
     (study,) = group_by_study(photographs, rules, manifest)
     left = study.eyes[1]
-    assert (left.eye, left.worst.index, len(left.photographs)) == ("left", 2, 3)
+    assert (left.eye, left.worst_prediction.index, len(left.photographs)) == ("left", 2, 3)
     assert left.marks == ("low certainty", "photographs disagree")
 
 
@@ -76,7 +76,7 @@ def test_an_eye_has_the_grade_of_its_worst_photograph_and_doubts_are_marked(rule
 def test_a_photograph_unlike_the_training_photographs_marks_the_eye(
     rule, outcome, manifest, tmp_path
 ):
-    from drdeploy.clinic.rules import DEFAULT_RULES
+    from drdeploy.clinic.referral_rules import DEFAULT_RULES
 
     file = tmp_path / "rules.toml"
     text = DEFAULT_RULES.read_text()
@@ -112,7 +112,7 @@ def test_the_worst_patient_comes_first(rules, manifest):
     ]
     order = sort_by_urgency(group_by_study(photographs, rules, manifest))
     assert [str(study.dataset.PatientID) for study in order] == ["2", "3", "4", "1"]
-    assert find_most_pressing(study.outcome for study in order) == "urgent"
+    assert find_most_urgent_outcome(study.outcome for study in order) == "urgent"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_worst_patient_comes_first(rules, manifest):
     ],
 )
 def test_rules_that_are_not_understood_are_refused(change, reason, tmp_path):
-    from drdeploy.clinic.rules import DEFAULT_RULES
+    from drdeploy.clinic.referral_rules import DEFAULT_RULES
 
     file = tmp_path / "rules.toml"
     file.write_text(DEFAULT_RULES.read_text().replace(*change))

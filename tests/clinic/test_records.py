@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from waiting import until
 
 from drdeploy.cli.clinic import app
-from drdeploy.clinic.intake import Destinations, ResultSender, StudyGrader
+from drdeploy.clinic.background_work import Destinations, ResultSender, StudyGrader
 from drdeploy.clinic.page.grading import GradingPool
 from drdeploy.clinic.records import ClinicRecords, database
 from drdeploy.clinic.records.schema import METADATA
@@ -121,7 +121,7 @@ def test_a_study_on_which_the_program_dies_comes_last_and_is_left_alone_after_fi
     assert (listed["state"], records.list_due_studies(float("inf"))) == ("failed", [])
     assert "The program ended while" in listed["reason"]
     assert "none of 5 attempts" in listed["reason"]
-    assert records.requeue_failures() == 1
+    assert records.queue_failed_studies_again() == 1
     assert records.list_due_studies(float("inf"))
 
 
@@ -130,16 +130,16 @@ def test_a_study_with_an_unexpected_error_fails_with_the_error_and_not_with_an_e
     (study,) = records.list_due_studies(float("inf"))
     for _ in range(5):
         assert records.count_grading_attempt(study)
-        records.note_fault(study, "An error.")
+        records.record_fault_of_grading(study, "An error.")
     assert records.list_studies()[0]["state"] == "waiting"
     assert not records.count_grading_attempt(study)
     (listed,) = records.list_studies()
     assert (listed["state"], listed["reason"]) == ("failed", "An error.")
-    records.requeue_failures()
+    records.queue_failed_studies_again()
     for place in range(5):
         assert records.count_grading_attempt(study)
         if place < 2:
-            records.note_fault(study, "An error.")
+            records.record_fault_of_grading(study, "An error.")
     assert not records.count_grading_attempt(study)
     assert "The program ended" in records.list_studies()[0]["reason"]  # as the last three times
 
@@ -342,9 +342,9 @@ def test_files_of_a_killed_program_are_removed_and_a_changed_one_is_not_sent(rec
     records.store.add_file(b"of a killed program")
     assert records.erasure.remove_unused_files() == 1
     (sha256,) = records.store.list_hashes()
-    records.store._path_of(sha256).write_bytes(b"changed")
+    records.store._path_of_photograph(sha256).write_bytes(b"changed")
     with pytest.raises(ClinicError, match="has changed on the disk"):
-        records.deliveries.load(records.deliveries.list_due()[0])
+        records.deliveries.load_queued_delivery(records.deliveries.list_due_deliveries()[0])
 
 
 def test_records_of_a_newer_version_are_refused(records, tmp_path):
@@ -361,7 +361,7 @@ def test_records_of_a_newer_version_are_refused(records, tmp_path):
 def test_a_late_word_about_an_old_delivery_or_study_changes_nothing_new(records):
     add(records)
     grade(records)
-    old = records.deliveries.list_due()[1:]
+    old = records.deliveries.list_due_deliveries()[1:]
     add(records, b"second", number="2")
     (study,) = records.list_due_studies(float("inf"))
     add(records, b"third", number="3")
@@ -507,7 +507,7 @@ def test_a_sender_that_lost_the_lock_leaves_the_rest_to_the_other_program(record
 
 
 def test_the_pause_of_a_destination_that_never_answers_stays_finite(records):
-    assert records.deliveries.postpone("stow https://a", attempts=5000, reason="") == 600
+    assert records.deliveries.postpone_delivery("stow https://a", attempts=5000, reason="") == 600
 
 
 def test_photographs_of_another_database_are_not_taken_for_left_behind(tmp_path):
@@ -548,7 +548,7 @@ def test_two_graders_cannot_both_decide_and_a_decision_is_erased(records):
         assert sorted(pool.map(decide, "abcd")) == [False, False, False, True]
     (study,) = records.worklist.list_studies()
     assert study.decision.grades == {"left": None}
-    records.worklist.undo(study.number, "me", study.decision.decided_s)
+    records.worklist.undo_decision(study.number, "me", study.decision.decided_s)
     assert decide("me")
     assert records.accounts.set_account("ana", "grader", "four words of a nurse")
     assert records.accounts.check_password("ana\0", "four words of a nurse") is None
@@ -576,7 +576,9 @@ def test_a_decision_is_not_undone_while_a_new_photograph_waits_for_its_grade(rec
 
     for _ in range(2):  # it arrives meanwhile, and then it waits
         with pytest.raises(StudyChanged):
-            records.worklist.undo(seen.number, "a", decided_s, decide_while_a_photograph_arrives)
+            records.worklist.undo_decision(
+                seen.number, "a", decided_s, decide_while_a_photograph_arrives
+            )
     assert records.list_studies()[0]["deliveries"] == before
 
 

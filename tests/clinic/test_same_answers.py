@@ -82,7 +82,7 @@ def ask_server(folder, url):
         except ClientError as error:
             message = json.loads(error.response["OriginalMessage"])["error"]["message"]
             row = GradedRow(path.name, error=message)
-        rows.append(dict(zip(columns.names, columns.list_cells(row), strict=True)))
+        rows.append(dict(zip(columns.column_names, columns.list_cells(row), strict=True)))
     return by_name(rows)
 
 

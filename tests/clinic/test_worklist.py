@@ -11,8 +11,8 @@ if os.environ.get("CI") != "true":  # CI has it
 from sqlalchemy import event, text
 
 from drdeploy.clinic.records import ClinicRecords
-from drdeploy.clinic.records.listing import STUDIES_PER_PAGE, WorklistFilter
-from drdeploy.clinic.rules import OUTCOMES
+from drdeploy.clinic.records.worklist_queries import STUDIES_PER_PAGE, WorklistFilter
+from drdeploy.clinic.referral_rules import OUTCOMES
 
 STUDIES = 2 * STUDIES_PER_PAGE + 7
 EVERYTHING = "all"
@@ -54,7 +54,7 @@ def fill(records, chance):
                 (now,) = [
                     one for one in records.worklist.list_studies() if one.number == study.number
                 ]
-                records.worklist.undo(study.number, "me", now.decision.decided_s)
+                records.worklist.undo_decision(study.number, "me", now.decision.decided_s)
             elif chance.random() < 0.3:
                 records.add_photograph(
                     b"more", patient=study.identity, study_uid=f"1.{study.number - 1}",
@@ -161,8 +161,8 @@ def test_the_neighbours_of_a_study_are_those_in_the_list_that_nobody_has_decided
         ]
         place = order.index(study.number)
         wanted = ([None, *order][place], [*order, None][place + 1])
-        assert records.worklist.find_neighbours(study.number) == wanted
-    assert records.worklist.find_neighbours(10**6) == (None, None)
+        assert records.worklist.find_neighbours_of_study(study.number) == wanted
+    assert records.worklist.find_neighbours_of_study(10**6) == (None, None)
 
 
 def test_a_page_reads_only_the_studies_that_it_shows(records):

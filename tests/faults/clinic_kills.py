@@ -34,9 +34,9 @@ sys.path[:0] = [str(HERE.parent / "support")]
 STORESCU = shutil.which("storescu", path="/usr/bin:/usr/local/bin") or ""
 """Of dcmtk: pynetdicom has a program of the same name."""
 PRELOADED = (
-    "drdeploy.cli.clinic", "drdeploy.cli.clinic_listen", "drdeploy.clinic.intake",
-    "drdeploy.clinic.listening", "drdeploy.clinic.records", "drdeploy.grader.box",
-    "drdeploy.grader.inference", "drdeploy.grader.runtimes.load",
+    "drdeploy.cli.clinic", "drdeploy.cli.clinic_listen", "drdeploy.clinic.background_work",
+    "drdeploy.clinic.dicom_receiver", "drdeploy.clinic.records", "drdeploy.grader.box",
+    "drdeploy.grader.inference", "drdeploy.grader.runtimes.model_loading",
     "drdeploy.grader.runtimes.onnxruntime_runtime",
 )  # fmt: skip
 LATER = "1000000"
@@ -44,10 +44,10 @@ LATER = "1000000"
 PATIENCE_S = 120.0
 
 _RECORDS = "drdeploy.clinic.records.records"
-_AUDIT = "drdeploy.clinic.records.shared"
+_AUDIT = "drdeploy.clinic.records.shared_records"
 _QUEUE = "drdeploy.clinic.records.deliveries"
 _STORE = "drdeploy.clinic.records.photograph_store"
-_INTAKE = "drdeploy.clinic.intake"
+_INTAKE = "drdeploy.clinic.background_work"
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,14 @@ def kill_at(step: Step, nth: int) -> None:
 def listen(folder: Path, options: list[str], step: Step | None, nth: int) -> None:
     """Be the command, from its standard streams to its death."""
     from drdeploy.cli.clinic import app
-    from drdeploy.clinic import intake
+    from drdeploy.clinic import background_work
 
     for stream, name in ((1, "ready"), (2, "log")):
         file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, stream)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - it lives as long as the process
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
-    intake.POLL_S = 0.05
+    background_work.POLL_S = 0.05
     if step is not None:
         kill_at(step, nth)
     app(["listen", str(folder / "records"), "--port", "0", *options])

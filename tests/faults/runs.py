@@ -25,7 +25,7 @@ from place import Place
 from proxy import Proxy
 from tiny_models import onnx_artifact
 
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
 
 if TYPE_CHECKING:
     import random

@@ -21,7 +21,7 @@ from photographs import photograph
 from proxy import Proxy
 from runs import ENDS_WITHIN_S, LONGEST_S, POLL_S, Broken, Run, allow_for_load, wait_ready
 
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -225,7 +225,7 @@ def manifest(data: bytes) -> None:
 @target("drdeploy.grader.runtimes", inputs=12_000)
 def onnx_signature(data: bytes) -> None:
     from drdeploy.grader.artifacts import ModelArtifact, ModelManifest
-    from drdeploy.grader.runtimes.load import load_model_in_runtime
+    from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
     manifest = ModelManifest(
         name="fuzzed",
@@ -356,7 +356,7 @@ def http(data: bytes) -> None:
 
 
 async def talk(data: bytes, *, reads: int) -> None:
-    from drdeploy.hosting.serving.lean.protocol import Connection
+    from drdeploy.hosting.serving.lean.protocol import HttpConnection
     from drdeploy.hosting.serving.lean.server import LeanServer
 
     problems: list[object] = []
@@ -367,7 +367,7 @@ async def talk(data: bytes, *, reads: int) -> None:
     )
     server = LeanServer(EchoingGateway(), budgets(), log)
     wire = Wire()
-    connection = Connection(server)
+    connection = HttpConnection(server)
     connection.connection_made(wire)
     step = -(-len(data) // reads) or 1
     for start in range(0, len(data), step):

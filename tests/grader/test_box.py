@@ -12,7 +12,7 @@ from drdeploy.grader.box import FOLDER, box_artifact
 from drdeploy.grader.evaluation.document import build_evaluation_document
 from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.quantization.verdict import judge_quantized_grader
+from drdeploy.grader.quantization.verdict import decide_non_inferiority
 
 EVIDENCE = Path(__file__).resolve().parents[2] / "evidence" / "mobilenet-idrid"
 MOST_BYTES = {"fp32": 14_000_000, "int8": 4_500_000}
@@ -77,7 +77,7 @@ def read_together(precision):
 def test_the_int8_grader_has_the_verdict_that_its_predictions_deserve(metrics):
     fp32, int8 = (read_manifest_in_archive(box_artifact(precision)) for precision in MOST_BYTES)
     found = metrics["int8_against_fp32"]
-    verdict = judge_quantized_grader(
+    verdict = decide_non_inferiority(
         read_together("fp32"),
         read_together("int8"),
         grade_thresholds=fp32.grade_thresholds,

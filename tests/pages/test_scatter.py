@@ -14,7 +14,7 @@ from drdeploy.pages.scatter import (
     Axis,
     Key,
     Mark,
-    Span,
+    PlottedValue,
     assign_colour_to_each_name,
     draw_scatter_pictures,
     format_money_at_tick,
@@ -25,7 +25,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def mark(x, y, **others):
-    return Mark(f"at {x:g}, {y:g}", Span(x), Span(y), "o", "#0072B2", **others)
+    return Mark(f"at {x:g}, {y:g}", PlottedValue(x), PlottedValue(y), "o", "#0072B2", **others)
 
 
 def drawn(marks, p95_s=None, budget_usd=None):
@@ -43,7 +43,14 @@ def drawn(marks, p95_s=None, budget_usd=None):
 
 
 MARKS = (
-    Mark("one <b>", Span(0.1, (0.08, 0.2)), Span(2.0, (1.5, 2.5)), "o", "#0072B2", ("the first",)),
+    Mark(
+        "one <b>",
+        PlottedValue(0.1, (0.08, 0.2)),
+        PlottedValue(2.0, (1.5, 2.5)),
+        "o",
+        "#0072B2",
+        ("the first",),
+    ),
     mark(0.5, 20.0, label=("chosen: the second", "20 USD"), is_chosen=True),
     mark(3.0, 100.0, is_hollow=True, label=("the third",)),
 )

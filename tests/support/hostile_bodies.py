@@ -182,7 +182,7 @@ def main() -> int:
     from served import serve_container
     from tiny_models import onnx_artifact, saved_model_artifact
 
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.images import build_image
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -190,7 +190,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    engine = Engine.find()
+    engine = ContainerEngine.find()
     if engine is None:
         sys.exit("There is no container engine: see scripts/start-engine.sh")
     artifact = saved_model_artifact if options.image == "reduced" else onnx_artifact

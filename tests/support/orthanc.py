@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from required import require
 
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

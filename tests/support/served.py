@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from drdeploy.hosting.engine import ContainerSpec, Mount, find_free_port
+from drdeploy.hosting.container_engine import ContainerSpec, Mount, find_free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from drdeploy.hosting.engine import Engine, RunningContainer
+    from drdeploy.hosting.container_engine import ContainerEngine, RunningContainer
 
 READY_WITHIN_S = 120.0
 
@@ -166,7 +166,7 @@ class ServedContainer(Served):
 
 
 def serve_container(
-    engine: Engine,
+    engine: ContainerEngine,
     image: str,
     model_dir: Path,
     *,
@@ -177,10 +177,10 @@ def serve_container(
     """Run ``IMAGE serve`` with settings given by variable."""
     environment = {name: str(value) for name, value in settings.items()}
     mounts = (Mount(model_dir, "/opt/ml/model"),)
-    container = engine.run(
+    container = engine.start_container(
         ContainerSpec(image, env=environment, mounts=mounts, memory_mb=memory_mb)
     )
-    served = ServedContainer(container.url, container)
+    served = ServedContainer(container.url_of_published_port, container)
     try:
         served.wait_until_ready(ready_s)
     except BaseException:

@@ -13,7 +13,13 @@ from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices, print_ray_pla
 from drdeploy.cli.archive_progress import grading_progress
 from drdeploy.cli.archive_transform import TransformOptions, TransformRun
 from drdeploy.cli.batch_jobs import BucketOption, ConcurrencyOption, RoleOption
-from drdeploy.cli.console import err, print_facts, print_json, print_line, print_note_on_names
+from drdeploy.cli.console import (
+    err,
+    print_facts,
+    print_json,
+    print_line,
+    print_note_on_photograph_names,
+)
 from drdeploy.cli.interruption import exit_cleanly_on_interruption
 from drdeploy.cli.options import (
     ArtifactOption,
@@ -120,7 +126,7 @@ def grade(
     For research use. Not a medical device.
     """
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint
-    from drdeploy.clinic.archive_grading.sources import FolderSource, open_source
+    from drdeploy.clinic.archive_grading.sources import FolderSource, open_photograph_source
     from drdeploy.hosting.sagemaker import PriceSheet, make_boto3_client
 
     if on == "ray" and not plan:
@@ -143,12 +149,12 @@ def grade(
     s3_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or (
         os.environ.get("AWS_ENDPOINT_URL")
     )  # fmt: skip
-    archive = open_source(source, lambda: make_boto3_client("s3", s3_url))
+    archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
     is_folder = isinstance(archive, FolderSource)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     paid = InstancePrices(PriceSheet.load(prices), instance_type, price_region)
-    grader = _Grader.load(artifact, runtime)
-    settings = grader.make_worker_settings(archive.place, s3_url)
+    grader = _ArchiveGrader.load_model(artifact, runtime)
+    settings = grader.make_grading_worker_settings(archive.location, s3_url)
     run = (
         _RayRun(naming, settings, cluster, paid)
         if on == "ray"
@@ -159,11 +165,11 @@ def grade(
     with exit_cleanly_on_interruption(run.advice), ArchiveCheckpoint.open(out_file) as checkpoint:
         run.check_earlier_run(checkpoint)
         if fresh:
-            run.abandon(checkpoint, grader.columns)
-            checkpoint.discard()
+            run.abandon_earlier_run(checkpoint, grader.columns)
+            checkpoint.discard_earlier_run()
         job = checkpoint.prepare_job(
             archive,
-            grader.describe_settings(archive.place, run.description_of_names),
+            grader.make_archive_settings(archive.location, run.description_of_photograph_names),
             show_paths=names,
         )
         is_open = checkpoint.count_finished_photographs(job) < job.photographs
@@ -172,12 +178,12 @@ def grade(
             run.print_plan(planned, is_all=plan, as_json=as_json and plan)
         if plan:
             return
-        if is_open or checkpoint.transform_file.exists():
-            run.grade(checkpoint, job, grader.columns)
+        if is_open or checkpoint.pending_transform_file.exists():
+            run.grade_archive(checkpoint, job, grader.columns)
         counts = checkpoint.join_rows(job, grader.columns)
-        checkpoint.remove()
+        checkpoint.delete_checkpoint_folder()
     _print_result_of_archive(out_file, job, counts, as_json=as_json)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
     if counts["failed"] or job.may_miss_photographs:
         raise typer.Exit(1)
 
@@ -186,7 +192,7 @@ def _refuse_options_without_effect(
     on: str, options: TransformOptions, cluster: str | None, runtime: object
 ) -> None:
     if on == "ray":
-        options.refuse()
+        options.refuse_options_without_batch_transform()
         return
     for option, value in (("--cluster", cluster), ("--runtime", runtime)):
         if value:
@@ -198,7 +204,7 @@ def _refuse_options_without_effect(
 
 
 @dataclass(frozen=True)
-class _Grader:
+class _ArchiveGrader:
     """The model, and the columns that its rows have in the table."""
 
     artifact: ModelArtifact
@@ -207,7 +213,7 @@ class _Grader:
     columns: RowColumns
 
     @classmethod
-    def load(cls, artifact: Path | None, runtime: Any) -> _Grader:
+    def load_model(cls, artifact: Path | None, runtime: Any) -> _ArchiveGrader:
         from drdeploy.clinic.graded_rows import list_columns_of_model
         from drdeploy.grader.box import box_artifact
         from drdeploy.grader.inference import InferenceService
@@ -220,7 +226,7 @@ class _Grader:
             service.classifier.artifact, path.absolute(), runtime, list_columns_of_model(service)
         )
 
-    def describe_settings(self, place: str, description_of_names: str) -> Any:
+    def make_archive_settings(self, place: str, description_of_names: str) -> Any:
         from drdeploy.clinic.archive_grading.checkpoint import ArchiveSettings
 
         return ArchiveSettings(
@@ -230,7 +236,7 @@ class _Grader:
             names=description_of_names,
         )
 
-    def make_worker_settings(self, place: str, endpoint_url: str | None) -> WorkerSettings:
+    def make_grading_worker_settings(self, place: str, endpoint_url: str | None) -> WorkerSettings:
         from drdeploy.clinic.archive_grading.grading import WorkerSettings
 
         folder = place if os.path.isdir(place) else ""  # noqa: PTH112 - never raises
@@ -249,12 +255,12 @@ class _RayRun:
     advice = "the same command continues where this one stopped"
 
     @property
-    def description_of_names(self) -> str:
-        return self.naming.description_of_names
+    def description_of_photograph_names(self) -> str:
+        return self.naming.description_of_photograph_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
         """Refuse to start if an earlier run left a Batch Transform job, which AWS may bill."""
-        if checkpoint.transform_file.exists():
+        if checkpoint.pending_transform_file.exists():
             raise InvalidInput(
                 "An unfinished run has a Batch Transform job",
                 where=str(checkpoint.folder),
@@ -262,23 +268,27 @@ class _RayRun:
                 "--fresh",
             )
 
-    def abandon(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
+    def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
         """Do nothing, because the processes of a run end with the run."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
         print_ray_plan(plan, self.cluster, self.prices, with_projection=is_all, as_json=as_json)
 
-    def grade(self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns) -> None:
+    def grade_archive(
+        self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns
+    ) -> None:
         from drdeploy.clinic.archive_grading.ray_job import RayArchiveJob
-        from drdeploy.clinic.archive_grading.ray_session import running_ray
+        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
         from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
 
         finished = checkpoint.count_finished_photographs(job)
         with (
-            running_ray(self.cluster, choose_thread_count()) as ray,
+            start_or_join_ray(self.cluster, choose_thread_count()) as ray,
             grading_progress(job.photographs, finished) as advance,
         ):
-            RayArchiveJob(ray, checkpoint, columns, self.naming, self.settings).run(job, advance)
+            RayArchiveJob(
+                ray, checkpoint, columns, self.naming, self.settings
+            ).grade_archive_on_ray(job, advance)
 
 
 def _print_result_of_archive(

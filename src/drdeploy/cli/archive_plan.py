@@ -65,12 +65,12 @@ class ArchivePlan:
         return cls(job, checkpoint.count_finished_photographs(job), measured)
 
     @property
-    def left(self) -> int:
+    def remaining_photographs(self) -> int:
         """How many photographs have no rows yet."""
         return self.job.photographs - self.finished
 
     @property
-    def per_photograph(self) -> str:
+    def time_per_photograph_sentence(self) -> str:
         """The measured time for one photograph, as text."""
         return (
             f"{self.measured.seconds * 1000:.1f} ms a photograph with one thread (measured here on "
@@ -110,12 +110,12 @@ def print_ray_plan(
     from drdeploy.hosting.sagemaker import find_instance_resources
 
     workers = choose_thread_count()
-    left_s = plan.measured.expected_seconds(plan.left, workers)
+    left_s = plan.measured.expected_seconds(plan.remaining_photographs, workers)
     plan.print_size(f"the cluster {cluster}" if cluster else f"{workers} processes of this machine")
     if cluster is None:
         print_line(
-            f"plan: {plan.per_photograph}, so about {format_duration(left_s)}; no cost beyond this "
-            "machine",
+            f"plan: {plan.time_per_photograph_sentence}, so about {format_duration(left_s)}; no "
+            "cost beyond this machine",
             to=err,
         )
     for note in plan.job.notes:
@@ -124,7 +124,7 @@ def print_ray_plan(
         return
     vcpu = find_instance_resources(prices.instance_type).vcpu
     hour = prices.sheet.instance_hour(prices.instance_type, prices.region)
-    projected = [plan.measured.project(nodes, vcpu) for nodes in PROJECTED_NODES]
+    projected = [plan.measured.project_grading_rate(nodes, vcpu) for nodes in PROJECTED_NODES]
     if as_json:
         print_json({
             **plan.make_document(),
@@ -176,7 +176,7 @@ def print_transform_plan(
     from drdeploy.hosting.sagemaker import find_instance_resources
 
     vcpu = find_instance_resources(prices.instance_type).vcpu
-    work_s = plan.measured.expected_seconds(plan.left, instance_count * vcpu)
+    work_s = plan.measured.expected_seconds(plan.remaining_photographs, instance_count * vcpu)
     cost_usd: float | None = 0.0
     cost = "the local service costs nothing"
     if not is_local:
@@ -194,8 +194,8 @@ def print_transform_plan(
     # Billed is the time from TransformStartTime (API reference, ``DescribeTransformJob``).
     start = "" if is_local else ", after some minutes of start, which cost nothing"
     print_line(
-        f"plan: {plan.per_photograph}, so about {format_duration(work_s)} of work on vCPUs that "
-        f"are as fast{start}; {cost}",
+        f"plan: {plan.time_per_photograph_sentence}, so about {format_duration(work_s)} of work on "
+        f"vCPUs that are as fast{start}; {cost}",
         to=err,
     )
     for note in plan.job.notes:

@@ -33,7 +33,7 @@ class TransformOptions:
     bucket: str | None
     role: str | None
 
-    def refuse(self) -> None:
+    def refuse_options_without_batch_transform(self) -> None:
         """Refuse options that would have no effect without Batch Transform.
 
         Raises:
@@ -108,10 +108,12 @@ class TransformRun:
         return self.options.instance_count or 1
 
     @property
-    def description_of_names(self) -> str:
+    def description_of_photograph_names(self) -> str:
         """How photographs are named; in S3 by a hash of the address, as no file is read here."""
         by_address = not (self.is_folder or self.naming.are_file_names)
-        return self.naming.description_of_names + (", of addresses" if by_address else "")
+        return self.naming.description_of_photograph_names + (
+            ", of addresses" if by_address else ""
+        )
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
         """Check nothing, because a job of an earlier run can be continued."""
@@ -123,11 +125,13 @@ class TransformRun:
             plan, self.instance_count, self.prices, is_local=self.batch.is_local, as_json=as_json
         )
 
-    def abandon(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
+    def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
         """Stop the job of an earlier run, and delete its uploaded files."""
-        self._make_job(checkpoint, columns).abandon()
+        self._make_job(checkpoint, columns).abandon_pending_transform_job()
 
-    def grade(self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns) -> None:
+    def grade_archive(
+        self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns
+    ) -> None:
         """Grade the photographs that have no row yet."""
         from drdeploy.clinic.archive_grading.transform_job import TransformJobSettings
         from drdeploy.hosting.sagemaker import Hosting
@@ -146,7 +150,9 @@ class TransformRun:
         )
         finished = checkpoint.count_finished_photographs(job)
         with grading_progress(job.photographs, finished) as advance:
-            self._make_job(checkpoint, columns).run(job, settings, advance)
+            self._make_job(checkpoint, columns).grade_archive_in_transform_jobs(
+                job, settings, advance
+            )
 
     def _make_job(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> TransformArchiveJob:
         from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob

@@ -14,7 +14,7 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note,
-    print_note_on_unused,
+    print_note_on_unused_artifact_files,
 )
 from drdeploy.cli.options import JsonOption
 from drdeploy.errors import InvalidInput
@@ -251,7 +251,7 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
         print_json({"archive": str(archive), **found})
         return
     print_line(f"{archive}: {count} {'file' if count == 1 else 'files'} verified")
-    print_note_on_unused(contents.unused)
+    print_note_on_unused_artifact_files(contents.unused)
 
 
 def _choose_preprocessing(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:

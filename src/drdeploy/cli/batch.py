@@ -18,7 +18,13 @@ from drdeploy.cli.batch_jobs import (
     choose_job_place,
     find_archive,
 )
-from drdeploy.cli.console import err, print_json, print_line, print_note, print_note_on_names
+from drdeploy.cli.console import (
+    err,
+    print_json,
+    print_line,
+    print_note,
+    print_note_on_photograph_names,
+)
 from drdeploy.cli.grade import print_rows_as_table, select_photographs
 from drdeploy.cli.options import (
     CsvOption,
@@ -26,7 +32,7 @@ from drdeploy.cli.options import (
     JsonOption,
     NamesOption,
     RegionOption,
-    refuse_options_beside_variables,
+    refuse_options_replaced_by_variables_file,
 )
 from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer, write_rows_as_csv
 from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused
@@ -38,7 +44,7 @@ from drdeploy.photograph_names import PhotographNames
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drdeploy.hosting.sagemaker import BatchConfig, BatchJob, BatchTransform, EndedJob
+    from drdeploy.hosting.sagemaker import BatchConfig, BatchJob, BatchTransform, EndedTransformJob
 
 app = typer.Typer(no_args_is_help=True)
 INSTANCES = ("instance_type", "instance_count", "concurrency")
@@ -111,12 +117,12 @@ def run(
 
     For research use. Not a medical device.
     """
-    from drdeploy.hosting.deployment.described_batch import read_batch_config
+    from drdeploy.hosting.deployment.batch_variables_file import read_batch_config_from_file
     from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, Hosting, make_job_name
     from drdeploy.hosting.sagemaker.gpu_hosts import TRANSFORM_AMIS, check_gpu_host
 
     if variables is not None:
-        refuse_options_beside_variables(context, INSTANCES, "job")
+        refuse_options_replaced_by_variables_file(context, INSTANCES, "job")
     if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
         raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
     instances = (
@@ -126,7 +132,7 @@ def run(
             max_concurrent_transforms=concurrency,
         )
         if variables is None
-        else read_batch_config(variables)
+        else read_batch_config_from_file(variables)
     )
     check_gpu_host(
         {}, instances.instance_type, transform_ami_version,
@@ -139,9 +145,9 @@ def run(
     job_name = make_job_name()
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     inputs = (
-        _S3Inputs(batch, prefix, naming)
+        _S3Photographs(batch, prefix, naming)
         if prefix
-        else _FileInputs(photographs, batch, where.bucket, job_name, naming)
+        else _PhotographFiles(photographs, batch, where.bucket, job_name, naming)
     )
     model_data_url = Hosting.connect(endpoint_url, region=region).upload_artifact(
         archive, bucket=where.bucket
@@ -152,14 +158,16 @@ def run(
             job_name, where, inputs.uri, model_data_url, instances,
             ami_version=transform_ami_version,
         )  # fmt: skip
-        ended = batch.run(job, lambda state: print_line(f"the job {job.name} is {state}", to=err))
+        ended = batch.run_job(
+            job, lambda state: print_line(f"the job {job.name} is {state}", to=err)
+        )
         rows = _make_rows(batch, job, inputs, ended)
     finally:
         inputs.delete_uploads()
     _print_results(rows, job, ended, csv_file, as_json=as_json)
     for note in inputs.notes:
         print_note(note)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
     if any(row.error for row in rows):
         raise typer.Exit(1)
 
@@ -173,7 +181,7 @@ class _UploadedPhotograph:
     error: str = ""
 
 
-class _FileInputs:
+class _PhotographFiles:
     """Photographs on this machine, which are uploaded for the job."""
 
     def __init__(
@@ -198,7 +206,7 @@ class _FileInputs:
         self._folder = f"batch/{job_name}/input/"
         self.uri = f"{S3}{bucket}/{self._folder}"
         self.photographs: list[_UploadedPhotograph] = []
-        self.notes = self._selection.notes(show_paths=naming.are_file_names)
+        self.notes = self._selection.write_notes_on_left_out_files(show_paths=naming.are_file_names)
 
     def upload_or_list_photographs(self) -> None:
         self._batch.create_local_bucket(self._bucket)
@@ -217,7 +225,7 @@ class _FileInputs:
         name = self._naming.name_of_photograph(path, str(path), sha256_of_bytes(data))
         # The number keeps two photographs of the same content apart.
         key = f"{len(self.photographs):06d}"
-        self._batch.upload(f"{self.uri}{key}", data, IMAGE_TYPE)
+        self._batch.upload_files(f"{self.uri}{key}", data, IMAGE_TYPE)
         return _UploadedPhotograph(name, key)
 
     def delete_uploads(self) -> None:
@@ -225,7 +233,7 @@ class _FileInputs:
         self._batch.delete_objects(self._bucket, keys)
 
 
-class _S3Inputs:
+class _S3Photographs:
     """Photographs that are in S3 already."""
 
     def __init__(self, batch: BatchTransform, uri: str, naming: PhotographNames) -> None:
@@ -291,14 +299,17 @@ def _make_job(
 
 
 def _make_rows(
-    batch: BatchTransform, job: BatchJob, inputs: _FileInputs | _S3Inputs, ended: EndedJob
+    batch: BatchTransform,
+    job: BatchJob,
+    inputs: _PhotographFiles | _S3Photographs,
+    ended: EndedTransformJob,
 ) -> list[GradedRow]:
     if ended.started_at is None:  # nothing was graded, and there may be no log
         raise EndpointFailed(f"The job is {ended.status}: {ended.failure_reason}", where=job.name)
     failures = batch.read_failures(job.name) if ended.status == "Failed" else {}
     place = job.input_uri.removeprefix(S3)
 
-    def make() -> Iterator[GradedRow]:
+    def iterate_rows() -> Iterator[GradedRow]:
         for one in inputs.photographs:
             answer = None if one.error else batch.read_answer(job.output_uri, one.relative_key)
             if answer is None:
@@ -307,13 +318,13 @@ def _make_rows(
             else:
                 yield make_row_of_answer(one.name, answer)
 
-    return list(make())
+    return list(iterate_rows())
 
 
 def _print_results(
     rows: list[GradedRow],
     job: BatchJob,
-    ended: EndedJob,
+    ended: EndedTransformJob,
     csv_file: Path | None,
     *,
     as_json: bool,
@@ -325,8 +336,8 @@ def _print_results(
             "job": job.name,
             "status": ended.status,
             "failure_reason": ended.failure_reason,
-            "startup_s": ended.startup_s,
-            "work_s": ended.work_s,
+            "startup_s": ended.instance_startup_s,
+            "work_s": ended.work_after_startup_s,
             "answers": job.output_uri,
             "results": [asdict(row) for row in rows],
         })  # fmt: skip
@@ -336,10 +347,11 @@ def _print_results(
         write_rows_as_csv(csv_file, rows, classes)
     failed = sum(bool(row.error) for row in rows)
     refused = sum(row.gradable is False for row in rows)
+    work_s = ended.work_after_startup_s or 0
     print_line(
         f"{len(rows) - failed - refused} graded, {refused} need a human, {failed} failed. The job "
-        f"is {ended.status}: {ended.startup_s or 0:.1f} s to start, {ended.work_s or 0:.1f} s of "
-        f"work, {(ended.work_s or 0) / len(rows):.3f} s per photograph. The answers are in "
-        f"{job.output_uri}. {RESEARCH_USE_NOTICE}",
+        f"is {ended.status}: {ended.instance_startup_s or 0:.1f} s to start, "
+        f"{work_s:.1f} s of work, {work_s / len(rows):.3f} s per photograph. "
+        f"The answers are in {job.output_uri}. {RESEARCH_USE_NOTICE}",
         to=err,
     )

@@ -122,10 +122,10 @@ def capacity(
         seed=seed,
     )
     if is_image:
-        with hosting.host(endpoint, region) as hosted:
+        with hosting.host_image_on_local_service(endpoint, region) as hosted:
             result = _measure_capacity(hosted, endpoint, payloads, search)
     else:
-        hosted = _MeasuredEndpoint.connect(endpoint, endpoint_url, region)
+        hosted = _MeasuredEndpoint.connect_to_endpoint(endpoint, endpoint_url, region)
         result = _measure_capacity(hosted, endpoint, payloads, search)
     if out:
         result.write(out)
@@ -179,7 +179,9 @@ class _ImageHosting:
             )
 
     @contextmanager
-    def host(self, image: str, region: str | None) -> Iterator[_MeasuredEndpoint]:
+    def host_image_on_local_service(
+        self, image: str, region: str | None
+    ) -> Iterator[_MeasuredEndpoint]:
         from pydantic import ValidationError
 
         from drdeploy.grader.box import box_artifact
@@ -209,7 +211,9 @@ class _ImageHosting:
             uri = target.hosting.upload_artifact(archive, bucket=LOCAL_BUCKET)
             definition = EndpointDefinition(IMAGE_ENDPOINT, image, uri, config)
             with target.hosting.deployed(definition, timeout_s=target.hosting_timeout_s):
-                yield _MeasuredEndpoint.connect(IMAGE_ENDPOINT, target.endpoint_url, region)
+                yield _MeasuredEndpoint.connect_to_endpoint(
+                    IMAGE_ENDPOINT, target.endpoint_url, region
+                )
 
 
 def _read_request_bodies(options: Sequence[str]) -> list[WeightedPhotographs]:
@@ -217,7 +221,7 @@ def _read_request_bodies(options: Sequence[str]) -> list[WeightedPhotographs]:
     from drdeploy.study.running.capacity import WeightedPhotographs
     from drdeploy.study.running.photographs import read_or_paint_photographs
 
-    def read(folder: Path | None, weight: float) -> WeightedPhotographs:
+    def read_photographs_of_folder(folder: Path | None, weight: float) -> WeightedPhotographs:
         with tempfile.TemporaryDirectory() as cache:
             found = read_or_paint_photographs(
                 folder, limit_bytes=SERVERLESS_PAYLOAD_BYTES, seed=0, cache=Path(cache)
@@ -227,7 +231,7 @@ def _read_request_bodies(options: Sequence[str]) -> list[WeightedPhotographs]:
         return WeightedPhotographs(found.source, weight, found.photographs)
 
     if not options:
-        return [read(None, 1.0)]
+        return [read_photographs_of_folder(None, 1.0)]
     payloads = []
     for option in options:
         folder, separator, text = option.rpartition("=")
@@ -241,7 +245,7 @@ def _read_request_bodies(options: Sequence[str]) -> list[WeightedPhotographs]:
                 where="--payload",
                 remedy="Give for example --payload small=9 --payload large=1",
             )
-        payloads.append(read(Path(folder), weight))
+        payloads.append(read_photographs_of_folder(Path(folder), weight))
     return payloads
 
 
@@ -255,9 +259,9 @@ def _measure_capacity(
     from drdeploy.study.measurements.capacity import CapacityPayload, CapacityResult
     from drdeploy.study.running.capacity import CapacityFinder, EndpointProbe
 
-    hosting_text, instances = hosted.describe()
+    hosting_text, instances = hosted.find_size_and_instance_count()
     clock = Clock()
-    probe = EndpointProbe(search, hosted.send, payloads, clock)
+    probe = EndpointProbe(search, hosted.send_photograph, payloads, clock)
     found = CapacityFinder(
         search, probe, clock, lambda text: print_line(text, to=err)
     ).find_highest_rate()
@@ -300,18 +304,18 @@ class _MeasuredEndpoint:
     region: str | None
 
     @classmethod
-    def connect(cls, name: str, endpoint_url: str | None, region: str | None) -> Self:
+    def connect_to_endpoint(cls, name: str, endpoint_url: str | None, region: str | None) -> Self:
         from drdeploy.hosting.sagemaker import Hosting
         from drdeploy.study.design.scenarios import MAX_IN_FLIGHT
 
         hosting = Hosting.connect(endpoint_url, region=region, max_connections=MAX_IN_FLIGHT)
         return cls(name, hosting, endpoint_url, region)
 
-    def send(self, photograph: Photograph) -> Invocation:
+    def send_photograph(self, photograph: Photograph) -> Invocation:
         """Send one photograph."""
         return self.hosting.invoke(self.name, photograph.data, content_type=photograph.content_type)
 
-    def describe(self) -> tuple[str, int]:
+    def find_size_and_instance_count(self) -> tuple[str, int]:
         """Return the instance type or the memory, and the number of instances.
 
         The number of instances is 0 for a serverless endpoint.

@@ -16,7 +16,7 @@ from drdeploy.cli import (
     clinic_records,
     clinic_serve,
 )
-from drdeploy.cli.clinic_outputs import FailedFile, Outputs
+from drdeploy.cli.clinic_outputs import FailedFile, ResultOutputs
 from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
 from drdeploy.cli.grade import select_photographs
 from drdeploy.cli.options import ArtifactOption, JsonOption, RuntimeOption
@@ -108,11 +108,11 @@ def triage(
     For research use. Not a medical device.
     """
     from drdeploy.clinic.patients import group_by_study, sort_by_urgency
-    from drdeploy.clinic.rules import DEFAULT_RULES, ReferralRules
+    from drdeploy.clinic.referral_rules import DEFAULT_RULES, ReferralRules
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.inference import InferenceService
 
-    outputs = Outputs(fhir=fhir, post=post, sr=sr, pdf=pdf, stow=stow)
+    outputs = ResultOutputs(fhir=fhir, post=post, sr=sr, pdf=pdf, stow=stow)
     outputs.check_servers()
     chosen = ReferralRules.load(rules or DEFAULT_RULES)
     model = artifact or box_artifact()
@@ -145,12 +145,12 @@ def triage(
             "notice": RESEARCH_USE_NOTICE,
             "patients": rows,
             "failed": [vars(one) for one in failures],
-            "notes": selection.notes(show_paths=False),
+            "notes": selection.write_notes_on_left_out_files(show_paths=False),
         })  # fmt: skip
     else:
         _print_rows(rows, failures)
     print_line(f"{len(rows)} studies, {len(failures)} files failed. {RESEARCH_USE_NOTICE}", to=err)
-    for note in selection.notes(show_paths=False):
+    for note in selection.write_notes_on_left_out_files(show_paths=False):
         print_note(note)
     # Last: what cannot be sent has been shown and written.
     refused = outputs.send_results(studies, artifact_used, files)
@@ -180,19 +180,19 @@ def _grade_file(
 
 
 def _make_row(name: str, study: GradedStudy, naming: PhotographNames) -> dict[str, Any]:
-    from drdeploy.clinic.patients import describe_eyes
+    from drdeploy.clinic.patients import describe_eye_outcomes
 
     return {
-        "patient": naming.name_of_table_entry("group", study.identity),
+        "patient": naming.name_of_table_entry("group", study.patient_identity),
         "study": name,
         "outcome": study.outcome,
-        "eyes": describe_eyes(study),
+        "eyes": describe_eye_outcomes(study),
     }
 
 
 def _name_study(study: GradedStudy, naming: PhotographNames) -> str:
     # With the patient: two clinics may have given one identifier to two studies.
-    text = f"study {study.identity} {study.dataset.StudyInstanceUID}"
+    text = f"study {study.patient_identity} {study.dataset.StudyInstanceUID}"
     hashed = naming.name_of_table_entry("group", text)
     return hashed.replace("group-", "study-")
 
@@ -205,14 +205,14 @@ def _print_rows(rows: Sequence[dict[str, Any]], failures: Sequence[FailedFile]) 
         Column.of_sentences("left eye"),
     ])  # fmt: skip
     for row in rows:
-        cells = (_summarize_eye(row["eyes"][eye]) for eye in ("right", "left"))
+        cells = (_describe_eye_in_table(row["eyes"][eye]) for eye in ("right", "left"))
         table.add_row(row["patient"], row["outcome"], *cells)
     table.print()
     for failure in failures:
         print_line(f"{failure.image}: {failure.error}", style="red")
 
 
-def _summarize_eye(eye: dict[str, Any]) -> str:
+def _describe_eye_in_table(eye: dict[str, Any]) -> str:
     if not eye["photographs"]:
         return "no photograph"
     shown = f"{eye['grade']} {eye['label']}" if eye["gradable"] else "ungradable"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from drdeploy.clinic.intake import Destinations
+    from drdeploy.clinic.background_work import Destinations
 
 
 def read_destinations(
@@ -25,16 +25,16 @@ def read_destinations(
         InvalidInput: An address cannot be read, or patients' data would cross the network in the
             clear.
     """
-    from drdeploy.clinic.intake import Destinations
-    from drdeploy.clinic.listening import is_loopback
-    from drdeploy.clinic.sending import ArchivePeer
-    from drdeploy.clinic.server_exchange import check_server_url
+    from drdeploy.clinic.background_work import Destinations
+    from drdeploy.clinic.dicom_receiver import is_loopback
+    from drdeploy.clinic.dicom_sender import ArchivePeer
+    from drdeploy.clinic.http_exchange import check_server_url
 
     for option, url in (("--stow", stow), ("--post", post)):
         if url is not None:
             check_server_url(url, option=option)
     if send is not None:
-        peer = ArchivePeer.parse(send, option="--send")
+        peer = ArchivePeer.parse_ae_title_and_address(send, option="--send")
         if not may_be_plain and not is_loopback(peer.host):
             raise InvalidInput(
                 "Results with patients' names would cross the network in the clear",

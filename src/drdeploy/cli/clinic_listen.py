@@ -76,10 +76,10 @@ def listen(
 
     For research use. Not a medical device.
     """
-    from drdeploy.clinic.intake import BackgroundWork, ResultSender, StudyGrader
-    from drdeploy.clinic.listening import ListeningAddress, PhotographListener
+    from drdeploy.clinic.background_work import BackgroundWork, ResultSender, StudyGrader
+    from drdeploy.clinic.dicom_receiver import ListeningAddress, PhotographListener
     from drdeploy.clinic.records import ClinicRecords
-    from drdeploy.clinic.rules import DEFAULT_RULES, ReferralRules
+    from drdeploy.clinic.referral_rules import DEFAULT_RULES, ReferralRules
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.inference import InferenceService
     from drdeploy.photograph_names import PhotographNames
@@ -122,7 +122,7 @@ def listen(
             sys.stdout.write(f"drdeploy clinic: {title} listens on {host}:{listener.port}\n")
             sys.stdout.flush()
             over.wait()
-            work.begin_to_stop()
+            work.ask_loops_to_stop()
     finally:
         work.stop(STOP_S)
         store.close()

@@ -27,7 +27,7 @@ class FailedFile:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ResultOutputs:
     """The folders and servers that get results; None for a folder or server that was not named.
 
     Attributes:
@@ -51,7 +51,7 @@ class Outputs:
         Raises:
             InvalidInput: A URL is neither https, nor http on this machine.
         """
-        from drdeploy.clinic.server_exchange import check_server_url
+        from drdeploy.clinic.http_exchange import check_server_url
 
         for option, url in (("--post", self.post), ("--stow", self.stow)):
             if url is not None:

@@ -19,8 +19,8 @@ from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
 from drdeploy.files import delete_abandoned_temporary_files, write_file_atomically
 
 if TYPE_CHECKING:
+    from drdeploy.clinic.dicomweb_retrieval import ArchivedFile
     from drdeploy.clinic.records import ClinicRecords
-    from drdeploy.clinic.retrieval import ArchivedFile
 
 _Day = datetime | None
 
@@ -84,8 +84,12 @@ def pull(
     hash. The exit status is 1 if a file cannot be fetched or put into the records, or if the
     archive has more files than the limit.
     """
-    from drdeploy.clinic.retrieval import PhotographQuery, list_archived_files, read_patients
-    from drdeploy.clinic.server_exchange import check_server_url
+    from drdeploy.clinic.dicomweb_retrieval import (
+        PhotographQuery,
+        list_archived_files,
+        read_patients,
+    )
+    from drdeploy.clinic.http_exchange import check_server_url
 
     if records is None:
         refuse_options_without_effect(
@@ -145,7 +149,7 @@ def _pull_file(
     Returns:
         The problem with the file, as a sentence; empty if there is none.
     """
-    from drdeploy.clinic.retrieval import fetch_archived_file, find_wrong_patient
+    from drdeploy.clinic.dicomweb_retrieval import fetch_archived_file, find_wrong_patient
 
     if records is not None and records.has_photograph(archived.instance):
         counts["there"] += 1
@@ -192,9 +196,9 @@ def _add_to_records(records: ClinicRecords, content: bytes, counts: Counter[str]
 
 
 def _refuse_full_disk(folder: Path) -> None:
-    from drdeploy.clinic.disk_space import FREE_BYTES_MIN, is_disk_full
+    from drdeploy.clinic.disk_space import FREE_BYTES_MIN, is_disk_too_full_for_photograph
 
-    if is_disk_full(folder):
+    if is_disk_too_full_for_photograph(folder):
         raise ClinicError(
             f"The disk has less than {FREE_BYTES_MIN / 1024**3:g} GiB of free space",
             where=str(folder),

@@ -39,12 +39,14 @@ def studies(
 
     For research use. Not a medical device.
     """
-    from drdeploy.clinic.rules import OUTCOMES
+    from drdeploy.clinic.referral_rules import OUTCOMES
     from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
     opened = open_records(records, database)
     if again:
-        print_line(f"{opened.requeue_failures()} studies and deliveries are tried again.", to=err)
+        print_line(
+            f"{opened.queue_failed_studies_again()} studies and deliveries are tried again.", to=err
+        )
     order: list[str | None] = [*OUTCOMES]
     rows = sorted(
         opened.list_studies(),

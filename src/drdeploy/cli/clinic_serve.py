@@ -35,7 +35,7 @@ from drdeploy.cli.options import (
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from drdeploy.clinic.intake import Destinations
+    from drdeploy.clinic.background_work import Destinations
     from drdeploy.grader.inference import InferenceService
     from drdeploy.grader.runtimes.runtime import RuntimeName
 
@@ -97,13 +97,13 @@ def serve(
 
     For research use. Not a medical device.
     """
-    from drdeploy.clinic.intake import BackgroundWork, ResultSender, StudyGrader
+    from drdeploy.clinic.background_work import BackgroundWork, ResultSender, StudyGrader
     from drdeploy.clinic.page.access import PageOptions
     from drdeploy.clinic.page.app import WorklistPage
     from drdeploy.clinic.page.grading import GradingPool
     from drdeploy.clinic.page.server import PageAddress, PageServer
     from drdeploy.clinic.records import ClinicRecords
-    from drdeploy.clinic.rules import DEFAULT_RULES, ReferralRules
+    from drdeploy.clinic.referral_rules import DEFAULT_RULES, ReferralRules
     from drdeploy.photograph_names import PhotographNames
 
     if endpoint is None:
@@ -121,14 +121,14 @@ def serve(
     )
     address = PageAddress(host, port, tuple(name or ()), tls_certificate, tls_key)
     has_accounts = store.accounts.count_accounts() > 0
-    address.check(has_accounts=has_accounts)
+    address.check_access_and_certificate(has_accounts=has_accounts)
     lock = store.make_grading_lock()
     is_grading = lock.acquire()
     if not is_grading:
         _refuse_destinations(to)
-    user = f"{_find_name_of_user()} on this machine"
+    user = f"{_find_operating_system_user()} on this machine"
     options = PageOptions(
-        hosts=address.hosts,
+        hosts=address.accepted_host_names,
         is_tls=address.is_tls,
         needs_sign_in=has_accounts or not address.is_local,
         user=user,
@@ -146,11 +146,13 @@ def serve(
     sender = ResultSender(store, may_send=lock.keep_or_take_again)
     work = BackgroundWork(grader, sender, lock, pool.grade_due_studies)
     try:
-        with PageServer(address, WorklistPage(store, options, work.wake).make_app()) as server:
+        with PageServer(
+            address, WorklistPage(store, options, work.run_all_loops_now).make_app()
+        ) as server:
             if is_grading:
                 store.erasure.remove_unused_files()
                 work.start()
-            _print_notes_on_page(
+            _print_warnings_about_clinic_page(
                 is_grading=is_grading,
                 is_sending=bool(to.result_destinations),
                 user="" if has_accounts else user,
@@ -158,7 +160,7 @@ def serve(
             sys.stdout.write(f"drdeploy clinic: the worklist is at {server.address}\n")
             sys.stdout.flush()
             over.wait()
-            work.begin_to_stop()
+            work.ask_loops_to_stop()
     finally:
         work.stop(STOP_S)
         store.close()
@@ -196,7 +198,7 @@ def _refuse_destinations(to: Destinations) -> None:
         )
 
 
-def _print_notes_on_page(*, is_grading: bool, is_sending: bool, user: str) -> None:
+def _print_warnings_about_clinic_page(*, is_grading: bool, is_sending: bool, user: str) -> None:
     if not is_grading:
         print_note("another program grades the studies of these records; this one shows them")
     elif not is_sending:
@@ -237,7 +239,7 @@ def _load_service(
     )
 
 
-def _find_name_of_user() -> str:
+def _find_operating_system_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -64,7 +64,7 @@ def print_note(text: str) -> None:
     print_line(f"note: {text}", to=err)
 
 
-def print_note_on_names(*, own: bool) -> None:
+def print_note_on_photograph_names(*, own: bool) -> None:
     """Print a note on how to find a photograph by its name in a result, to standard error."""
     if not own:
         print_note(
@@ -73,7 +73,7 @@ def print_note_on_names(*, own: bool) -> None:
         )
 
 
-def print_note_on_unused(paths: Sequence[str]) -> None:
+def print_note_on_unused_artifact_files(paths: Sequence[str]) -> None:
     """Print a note to standard error on the files of an artifact that are not part of the model."""
     if paths:
         named = ", ".join(paths[:UNUSED_NAMED])

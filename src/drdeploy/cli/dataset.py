@@ -15,7 +15,7 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note,
-    print_note_on_names,
+    print_note_on_photograph_names,
     print_notice,
 )
 from drdeploy.cli.options import JsonOption, NamesOption
@@ -76,7 +76,7 @@ def inspect(
         print_json(_convert_inspection_to_json(inspection, files))
     else:
         _print_inspection(inspection, files)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
 
 
 # ---- as JSON ------------------------------------------------------------------------------
@@ -144,10 +144,12 @@ def _count_photographs_per_grade(dataset: Dataset) -> dict[str, Any]:
 def _print_inspection(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> None:
     dataset = inspection.dataset
     print_line(f"{dataset.name}: layout {dataset.layout}", style="bold")
-    _print_grades(inspection)
-    for finding in _describe_findings(inspection):
+    _print_photographs_per_grade(inspection)
+    for finding in _list_findings_of_inspection(inspection):
         print_line(finding, indent=2)
-    _print_shortened_list("copies", [_describe_copies(copies) for copies in inspection.copies])
+    _print_shortened_list(
+        "copies", [_describe_copied_photographs(copies) for copies in inspection.copies]
+    )
     unusable = inspection.photographs_set_aside_for("missing", "unreadable", "grade")
     _print_shortened_list("not usable", [f"{one.name}: {one.reason}" for one in unusable])
     for note in dataset.notes:
@@ -157,7 +159,7 @@ def _print_inspection(inspection: DatasetInspection, pictures: tuple[Path, ...])
     print_notice()
 
 
-def _print_grades(inspection: DatasetInspection) -> None:
+def _print_photographs_per_grade(inspection: DatasetInspection) -> None:
     from drdeploy.grader.grading import Grade
 
     dataset = inspection.dataset
@@ -174,7 +176,7 @@ def _print_grades(inspection: DatasetInspection) -> None:
     table.print()
 
 
-def _describe_findings(inspection: DatasetInspection) -> tuple[str, ...]:
+def _list_findings_of_inspection(inspection: DatasetInspection) -> tuple[str, ...]:
     missing, unreadable, without_grade = (
         f"{len(inspection.photographs_set_aside_for(cause)):,}"
         for cause in ("missing", "unreadable", "grade")
@@ -187,12 +189,12 @@ def _describe_findings(inspection: DatasetInspection) -> tuple[str, ...]:
             f"photographs with copies: {len(inspection.copies):,}, "
             f"of these with different grades: {len(inspection.conflicting_copies):,}"
         ),
-        _describe_groups(inspection),
+        _describe_patient_groups(inspection),
         f"{width} x {height} pixels, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",
     )
 
 
-def _describe_groups(inspection: DatasetInspection) -> str:
+def _describe_patient_groups(inspection: DatasetInspection) -> str:
     dataset = inspection.dataset
     if not dataset.knows_groups:
         return (
@@ -211,7 +213,7 @@ def _format_size_range(spread: SizeRange) -> str:
     return f"{spread.smallest}-{spread.largest} (median {spread.median})"
 
 
-def _describe_copies(copies: CopiedPhotograph) -> str:
+def _describe_copied_photographs(copies: CopiedPhotograph) -> str:
     """Return the copies with their grades, for example ``a.jpg: 2, b.jpg: 3  CONFLICT``."""
     files = ", ".join(f"{one.name}: {one.grade:d}" for one in copies.photographs)
     return f"{files}  CONFLICT" if copies.has_conflicting_grades else files

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.container_engine import ContainerEngine
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.approval import Proposal
-    from drdeploy.hosting.engine import Engine
 
 LOCAL_URL = "http://127.0.0.1:8765"
 
@@ -74,13 +74,13 @@ UnknownPricesOption = Annotated[
 
 def make_account_from_options(
     target: TargetChoice | None, endpoint_url: str | None, region: str | None
-) -> Account:
+) -> AwsAccount:
     """Return the account that the options of a command name.
 
     Raises:
         InvalidInput: The options name no account, or contradict each other.
     """
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.account import AwsAccount
 
     if target is None and endpoint_url is None:
         raise InvalidInput(
@@ -96,25 +96,25 @@ def make_account_from_options(
                 remedy="Omit --endpoint-url and unset DRDEPLOY_ENDPOINT_URL, or give "
                 "--target local",
             )
-        return Account(region=region)
-    return Account(endpoint_url or LOCAL_URL, region)
+        return AwsAccount(region=region)
+    return AwsAccount(endpoint_url or LOCAL_URL, region)
 
 
-def find_engine_for_account(account: Account) -> Engine | None:
+def find_engine_for_account(account: AwsAccount) -> ContainerEngine | None:
     """Return the container engine; None if the local service runs processes instead.
 
     Raises:
         EngineUnavailable: Images must be pushed, and no container engine answers.
         EndpointError: The local service does not answer.
     """
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
 
     if account.platform == "local":
         from drdeploy.study.running.target import fetch_local_service_status
 
         if fetch_local_service_status(str(account.endpoint_url)).get("isolation") != "container":
             return None
-    return Engine.find_or_raise()
+    return ContainerEngine.find_or_raise()
 
 
 class TerminalApprover:

@@ -153,11 +153,13 @@ def delete(
     are deleted too.
     """
     from drdeploy.errors import EndpointError
-    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
     from drdeploy.hosting.sagemaker import Hosting
 
-    workspace = Workspace.for_single_endpoint(name)
-    if workspace.is_started and workspace.read_record().matches_target(endpoint_url, region):
+    workspace = TerraformWorkspace.for_single_endpoint(name)
+    if workspace.has_deployment_record and workspace.read_record().matches_target(
+        endpoint_url, region
+    ):
         report = endpoint_deploy.delete_deployment(workspace, others=delete_captured)
         endpoint_deploy.print_teardown_report(report)
         print_line(f"{name} is deleted")
@@ -195,7 +197,9 @@ def _invoke_asynchronously(
         )
     client = AsynchronousClient.connect(endpoint_url, region=region)
     folder = f"{inputs.rstrip('/')}/" if inputs else client.find_inputs_uri(name)
-    result = client.invoke(name, folder, data, content_type, timeout_s=timeout_s)
+    result = client.invoke_and_wait_for_result(
+        name, folder, data, content_type, timeout_s=timeout_s
+    )
     if result.is_failure:
         raise EndpointError(result.reason, where=name)
     return result.body

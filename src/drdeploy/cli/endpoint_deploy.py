@@ -24,17 +24,17 @@ from drdeploy.cli.options import (
     JsonOption,
     PricesOption,
     RegionOption,
-    refuse_options_beside_variables,
+    refuse_options_replaced_by_variables_file,
     refuse_options_without_effect,
 )
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.container_engine import ContainerEngine
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.teardown import TeardownReport
-    from drdeploy.hosting.deployment.workspace import Workspace
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
     from drdeploy.hosting.sagemaker import DeployableConfig
 
 
@@ -142,22 +142,24 @@ def deploy(
     """
     from drdeploy.grader.box import box_artifact
     from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
-    from drdeploy.hosting.deployment.described_endpoint import read_endpoint_variables
+    from drdeploy.hosting.deployment.endpoint_variables_file import (
+        read_endpoint_variables_from_file,
+    )
     from drdeploy.hosting.deployment.provision import Provisioner
     from drdeploy.hosting.deployment.safeguards import Safeguards
     from drdeploy.hosting.deployment.variables import (
+        DeploymentVariables,
         DesiredEndpoints,
         EndpointVariables,
         ModelSource,
-        Variables,
         check_name_prefix,
     )
-    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
     from drdeploy.hosting.sagemaker import PriceSheet
 
     if variables is not None:
-        refuse_options_beside_variables(context, DESCRIBED_BY_VARIABLES, "endpoint")
-        from_file = read_endpoint_variables(variables, name)
+        refuse_options_replaced_by_variables_file(context, DESCRIBED_BY_VARIABLES, "endpoint")
+        from_file = read_endpoint_variables_from_file(variables, name)
         described, network = from_file.endpoint, from_file.network
     else:
         network = {}
@@ -195,7 +197,7 @@ def deploy(
             "does not carry them out",
             to=err,
         )
-    workspace = Workspace.for_single_endpoint(check_name_prefix(name))
+    workspace = TerraformWorkspace.for_single_endpoint(check_name_prefix(name))
     approver = TerminalApprover(yes=yes, is_local=account.platform == "local")
     advice = f"the same command continues, and `drdeploy endpoint delete {name}` deletes"
     with exit_cleanly_on_interruption(advice):
@@ -209,7 +211,7 @@ def deploy(
         engine = find_engine_for_account(account)
         tag = _build_own_image_and_return_tag(engine, image, described.config, account)
         desired = DesiredEndpoints(
-            Variables(
+            DeploymentVariables(
                 "single-endpoint",
                 name,
                 region,
@@ -237,7 +239,9 @@ def deploy(
     _print_deployment_and_test_answer(endpoint, provisioned, answer, as_json=as_json)
 
 
-def delete_deployment(workspace: Workspace, *, others: bool = False) -> TeardownReport | None:
+def delete_deployment(
+    workspace: TerraformWorkspace, *, others: bool = False
+) -> TeardownReport | None:
     """Delete a deployment, and verify that none of its resources is left.
 
     Args:
@@ -352,7 +356,7 @@ def _make_endpoint_config_from_options(
 
 
 def _build_own_image_and_return_tag(
-    engine: Engine | None, image: str, config: DeployableConfig, account: Account
+    engine: ContainerEngine | None, image: str, config: DeployableConfig, account: AwsAccount
 ) -> str:
     """Return the tag of the image to deploy; an image of this project is built first."""
     from drdeploy.hosting.deployment.architectures import choose_image_tag_for_endpoint
@@ -376,14 +380,14 @@ def _build_own_image_and_return_tag(
 
 
 def _refuse_deployment_to_another_place(
-    workspace: Workspace, endpoint_url: str | None, region: str
+    workspace: TerraformWorkspace, endpoint_url: str | None, region: str
 ) -> None:
     """Refuse to deploy to another place if the deployment exists already.
 
     Terraform would find none of the resources in the new place, and would forget the resources in
     the old place, which keep running.
     """
-    if not workspace.is_started:
+    if not workspace.has_deployment_record:
         return
     record = workspace.read_record()
     is_aws = endpoint_url is None
@@ -399,7 +403,7 @@ def _refuse_deployment_to_another_place(
         )
 
 
-def _refuse_another_kind(workspace: Workspace, kind: str) -> None:
+def _refuse_another_kind(workspace: TerraformWorkspace, kind: str) -> None:
     """Refuse to turn a serverless, real-time or asynchronous endpoint into another kind.
 
     Terraform would create the new endpoint before the old endpoint, which has the same name, is

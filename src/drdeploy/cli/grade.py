@@ -18,8 +18,8 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note,
-    print_note_on_names,
-    print_note_on_unused,
+    print_note_on_photograph_names,
+    print_note_on_unused_artifact_files,
     shorten_paths_to_common_folder,
 )
 from drdeploy.cli.options import ArtifactOption, CsvOption, JsonOption, NamesOption, RuntimeOption
@@ -86,7 +86,7 @@ def grade(
     _check_extra_of_dicom_files(selection.paths)
     service = InferenceService.load(model, runtime=runtime)
     manifest = service.manifest
-    print_note_on_unused(service.classifier.artifact.unused)
+    print_note_on_unused_artifact_files(service.classifier.artifact.unused)
     if sort == "severity" and not manifest.is_icdr:
         raise InvalidInput(
             "Only the grades of a retinopathy model can be sorted by severity",
@@ -104,7 +104,7 @@ def grade(
             "notice": RESEARCH_USE_NOTICE,
             "classes": manifest.classes,
             "results": results,
-            "notes": selection.notes(show_paths=names),
+            "notes": selection.write_notes_on_left_out_files(show_paths=names),
         })  # fmt: skip
     else:
         print_rows_as_table(rows, sort, is_icdr=manifest.is_icdr)
@@ -120,9 +120,9 @@ def grade(
     for path, row in found:
         if row.error and path in images:  # who named it should see which
             print_line(f"{path}: {row.error}", to=err)
-    for note in selection.notes(show_paths=names):
+    for note in selection.write_notes_on_left_out_files(show_paths=names):
         print_note(note)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
     if failed or any(one.may_be_missed_photograph for one in selection.left_out):
         raise typer.Exit(1)
 
@@ -138,7 +138,7 @@ def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class Selection:
+class PhotographSelection:
     """The photographs that the arguments of a command name.
 
     Attributes:
@@ -152,7 +152,7 @@ class Selection:
     left_out: tuple[LeftOut, ...]
     repeated: int = 0
 
-    def notes(self, *, show_paths: bool) -> list[str]:
+    def write_notes_on_left_out_files(self, *, show_paths: bool) -> list[str]:
         """Return notes on files that were left out, without full stops at their ends."""
         sentences = write_sentences_on_left_out_files(self.left_out, show_paths=show_paths)
         if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
@@ -164,7 +164,7 @@ class Selection:
         return sentences
 
 
-def select_photographs(inputs: Sequence[Path]) -> Selection:
+def select_photographs(inputs: Sequence[Path]) -> PhotographSelection:
     """Return the named files, and the photographs in each named folder.
 
     Raises:
@@ -181,7 +181,7 @@ def select_photographs(inputs: Sequence[Path]) -> Selection:
             left_out |= {one.path: one for one in found.left_out}
             inside = found.photographs or (path,)
             if not found.photographs:
-                reasons.append(_no_photograph_sentence(path, found.left_out))
+                reasons.append(_write_no_photograph_sentence(path, found.left_out))
         elif not os.path.lexists(path):
             reasons.append(f"{path}: {_MISSING}")
         for file in inside:
@@ -191,13 +191,13 @@ def select_photographs(inputs: Sequence[Path]) -> Selection:
             " ".join(dict.fromkeys(reasons)),
             remedy="Give a photograph, or a folder with photographs",
         )
-    return Selection(tuple(paths.values()), tuple(left_out.values()), repeated)
+    return PhotographSelection(tuple(paths.values()), tuple(left_out.values()), repeated)
 
 
 _MISSING = "There is no such file or folder."
 
 
-def _no_photograph_sentence(folder: Path, left_out: Sequence[LeftOut]) -> str:
+def _write_no_photograph_sentence(folder: Path, left_out: Sequence[LeftOut]) -> str:
     counted = write_sentences_on_left_out_files(left_out)
     return f"{folder}: {NO_PHOTOGRAPH}{': ' if counted else ''}{'; '.join(counted)}."
 
@@ -213,7 +213,7 @@ def sort_rows_by_order(rows: Sequence[GradedRow], order: Order) -> list[GradedRo
     return sorted(
         rows,
         key=lambda row: (
-            row.section,
+            row.order_in_sorted_table,
             -(row.probability_vision_threatening or 0.0),
             -(row.probability_referable or 0.0),
             row.image,
@@ -231,21 +231,21 @@ def print_rows_as_table(
     columns = _GRADE_COLUMNS if is_icdr else _CLASS_COLUMNS
     table = Table([Column.of_names("photograph"), *columns])
     files = shorten_paths_to_common_folder([row.image for row in rows])
-    section = rows[0].section if rows else 0
+    section = rows[0].order_in_sorted_table if rows else 0
     for row, file in zip(rows, files, strict=True):
-        if order == "severity" and row.section != section:
+        if order == "severity" and row.order_in_sorted_table != section:
             table.add_separator_line()
-        section = row.section
+        section = row.order_in_sorted_table
         cells = _cells_of_graded_row(row) if is_icdr else _cells_of_classified_row(row)
-        table.add_row(file, *cells, style=_STYLES[row.section])
+        table.add_row(file, *cells, style=_STYLES[row.order_in_sorted_table])
     table.print()
     for rule in dict.fromkeys(row.referable_rule for row in rows if row.referable_rule):
         print_line(f"referable: {rule}")
     for row, file in zip(rows, files, strict=True):
-        if row.section:
+        if row.order_in_sorted_table:
             reason = row.ungradable_reason
             why = f"{SENTENCES[reason]}." if reason else row.error
-            print_line(f"{file}: {why}", style=_STYLES[row.section])
+            print_line(f"{file}: {why}", style=_STYLES[row.order_in_sorted_table])
         if row.unlike_training:
             print_line(f"{file}: {UNLIKE_TRAINING}.", style="yellow")
         if row.note:
@@ -267,7 +267,7 @@ _CLASS_COLUMNS = (Column.of_sentences("class"), Column.of_numbers("probability")
 
 
 def _cells_of_graded_row(row: GradedRow) -> tuple[str, ...]:
-    if row.section:
+    if row.order_in_sorted_table:
         return ("-", _describe_missing_answer(row), "-", "-", "-")
     return (
         str(row.grade),
@@ -279,7 +279,7 @@ def _cells_of_graded_row(row: GradedRow) -> tuple[str, ...]:
 
 
 def _cells_of_classified_row(row: GradedRow) -> tuple[str, ...]:
-    if row.section:
+    if row.order_in_sorted_table:
         return (_describe_missing_answer(row), "-")
     return (row.label, _format_share(max(row.probabilities)))
 

@@ -12,7 +12,7 @@ import typer
 
 from drdeploy.cli import image_cold_start, image_conform, image_sbom, image_sizes, push
 from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
-from drdeploy.cli.engine import find_and_name_engine
+from drdeploy.cli.container_engine import find_container_engine_and_print_name
 from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
@@ -78,7 +78,7 @@ def build(  # noqa: PLR0917 - typer passes by name
 
     if locked:
         refuse_platform_without_lock(platform)
-    engine = find_and_name_engine()
+    engine = find_container_engine_and_print_name()
     log = None if quiet else partial(err.print, markup=False, highlight=False, soft_wrap=True)
     built = []
     notes: dict[str, None] = {}
@@ -109,7 +109,7 @@ def list_images(as_json: JsonOption = False) -> None:
     """List the images of drdeploy that the container engine holds."""
     images = [
         image
-        for image in find_and_name_engine().list_images()
+        for image in find_container_engine_and_print_name().list_images()
         if any(tag.rpartition("/")[2].startswith("drdeploy:") for tag in image.tags)
     ]
     if as_json:

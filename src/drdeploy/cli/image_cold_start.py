@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
-from drdeploy.cli.engine import find_and_name_engine
+from drdeploy.cli.container_engine import find_container_engine_and_print_name
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
 from drdeploy.files import escape_formula_in_csv_cell, write_file_atomically
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from drdeploy.grader.artifacts import ModelFormat
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.images.cold_start import ColdStart, Stage
-    from drdeploy.hosting.images.imports import ImportTime
+    from drdeploy.hosting.images.import_times import ImportTime
 
 MEGABIT_BYTES = 125_000
 LISTED_IMPORTS = 8
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ColdStartRow:
     image: str
     starts: tuple[ColdStart, ...]
     imports: tuple[ImportTime, ...]
@@ -87,7 +87,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.box import box_artifact
 
-    engine = find_and_name_engine()
+    engine = find_container_engine_and_print_name()
     with tempfile.TemporaryDirectory() as folder:
         models: dict[ModelFormat, Path] = {}
         for number, archive in enumerate(artifacts or [box_artifact("int8")]):
@@ -126,7 +126,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
 
 
 def _choose_model_folder_for_image(
-    engine: Engine, image: str, models: Mapping[ModelFormat, Path]
+    engine: ContainerEngine, image: str, models: Mapping[ModelFormat, Path]
 ) -> Path:
     variables = engine.image_config(image)["Config"].get("Env") or []
     is_classic = "DRDEPLOY_PROFILE=classic" in variables
@@ -145,18 +145,18 @@ def _choose_model_folder_for_image(
 
 
 def _measure_cold_starts_of_images(
-    engine: Engine,
+    engine: ContainerEngine,
     images: Sequence[str],
     models: Mapping[ModelFormat, Path],
     *,
     memory_mb: int,
     n: int,
     bandwidth_mbit_s: float,
-) -> list[_Row]:
+) -> list[_ColdStartRow]:
     from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
     from drdeploy.hosting.images import measure_image_size
     from drdeploy.hosting.images.cold_start import measure_cold_start_stages
-    from drdeploy.hosting.images.imports import measure_import_times
+    from drdeploy.hosting.images.import_times import measure_import_times
     from drdeploy.hosting.sagemaker.api_limits import estimate_vcpu_from_memory
 
     photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
@@ -179,11 +179,11 @@ def _measure_cold_starts_of_images(
             )
             size = measure_image_size(engine, image).compressed_bytes
         pull_s = size / (bandwidth_mbit_s * MEGABIT_BYTES) if bandwidth_mbit_s else 0.0
-        rows.append(_Row(image, tuple(starts[image]), imports, size, pull_s))
+        rows.append(_ColdStartRow(image, tuple(starts[image]), imports, size, pull_s))
     return rows
 
 
-def _write_cold_starts_as_csv(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
+def _write_cold_starts_as_csv(rows: Sequence[_ColdStartRow], path: Path, memory_mb: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -199,21 +199,21 @@ def _write_cold_starts_as_csv(rows: Sequence[_Row], path: Path, memory_mb: int) 
                 )
 
 
-def _print_cold_starts(rows: Sequence[_Row]) -> None:
+def _print_cold_starts(rows: Sequence[_ColdStartRow]) -> None:
     from drdeploy.hosting.images.cold_start import MEANING, STAGES
 
-    def milliseconds(name: str, times_s: Iterable[float]) -> None:
+    def add_row_in_milliseconds(name: str, times_s: Iterable[float]) -> None:
         table.add_row(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
 
     table = Table(
         [Column("ms, median", shorten="end"), *(Column.of_numbers(row.image) for row in rows)]
     )
     for stage in STAGES:
-        milliseconds(MEANING[stage], [row.median_stages_s[stage] for row in rows])
+        add_row_in_milliseconds(MEANING[stage], [row.median_stages_s[stage] for row in rows])
     table.add_separator_line()
-    milliseconds("all, from request to answer", [row.median_total_s for row in rows])
+    add_row_in_milliseconds("all, from request to answer", [row.median_total_s for row in rows])
     if any(row.pull_s for row in rows):
-        milliseconds("pull of the image, computed", [row.pull_s for row in rows])
+        add_row_in_milliseconds("pull of the image, computed", [row.pull_s for row in rows])
     table.print()
     print_line("Each line is the median of its stage, so the lines do not add up exactly.")
     for row in rows:

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from drdeploy.cli.console import err, print_json, print_line
-from drdeploy.cli.engine import find_and_name_engine
+from drdeploy.cli.container_engine import find_container_engine_and_print_name
 from drdeploy.cli.options import JsonOption
 from drdeploy.errors import DrdeployError, InvalidInput
 
@@ -70,7 +70,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
     the kinds, and 2 if the check cannot run. The page docs/reference/conformance.md lists the
     clauses.
     """
-    with _exit_2_on_error(), _unwind_on_sigterm(), err.status("starting") as status:
+    with _exit_2_on_error(), _exit_through_cleanup_on_sigterm(), err.status("starting") as status:
         from drdeploy.hosting.conformance import ProbePhotograph, check_conformance
 
         try:
@@ -79,19 +79,19 @@ def conform(  # noqa: PLR0917 - typer passes by name
             what = f"The file cannot be read: {error.strerror}"
             raise InvalidInput(what, where=str(photograph)) from error
 
-        def begin(clause: Clause) -> None:
+        def show_title_of_clause(clause: Clause) -> None:
             status.update(escape(clause.title))
 
         report = check_conformance(
             image,
             artifact,
             photograph=body,
-            engine=find_and_name_engine(),
+            engine=find_container_engine_and_print_name(),
             memory_mb=memory_mb,
             cpus=cpus,
             only=only or (),
             hosting=hosting or (),
-            begin=begin,
+            begin=show_title_of_clause,
             end=(lambda _: None) if as_json else _print_clause_finding,
         )
     if as_json:
@@ -139,7 +139,7 @@ def _exit_2_on_error() -> Iterator[None]:
 
 
 @contextmanager
-def _unwind_on_sigterm() -> Iterator[None]:
+def _exit_through_cleanup_on_sigterm() -> Iterator[None]:
     """Handle SIGTERM like Ctrl-C, so that no container is left behind."""
     before = {
         number: signal.signal(number, lambda number, _: sys.exit(128 + number))

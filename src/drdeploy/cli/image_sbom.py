@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from drdeploy.cli.console import err, print_json, print_line
-from drdeploy.cli.engine import find_and_name_engine
+from drdeploy.cli.container_engine import find_container_engine_and_print_name
 from drdeploy.files import write_json_file
 
 
@@ -30,7 +30,7 @@ def sbom(
 
     tag = resolve_image_tag(image)
     with err.status(f"reading the files of {tag}"):
-        document = make_sbom_of_image(find_and_name_engine(), tag)
+        document = make_sbom_of_image(find_container_engine_and_print_name(), tag)
     if output is None:
         print_json(document)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
-from drdeploy.cli.engine import find_and_name_engine
+from drdeploy.cli.container_engine import find_container_engine_and_print_name
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.files import write_file_atomically
 from drdeploy.units import MB
@@ -49,9 +49,9 @@ def sizes(
         measure_image_size,
         write_image_sizes_csv,
     )
-    from drdeploy.study.published_study.printed import list_published_image_sizes
+    from drdeploy.study.published_study.printed_figures import list_published_image_sizes
 
-    engine = find_and_name_engine()
+    engine = find_container_engine_and_print_name()
     held = {tag for image in engine.list_images() for tag in image.tags}
     measured = []
     for tag in images or [tag for tag in map(make_image_tag, IMAGE_NAMES) if tag in held]:
@@ -81,7 +81,10 @@ def sizes(
 
 
 def _print_sizes_of_all_images(measured: Sequence[ImageSize]) -> None:
-    from drdeploy.study.published_study.printed import IMAGES_SOURCE, list_published_image_sizes
+    from drdeploy.study.published_study.printed_figures import (
+        IMAGES_SOURCE,
+        list_published_image_sizes,
+    )
 
     largest = max(measured, key=lambda size: size.compressed_bytes)
     table = _make_size_table("image", "times smaller")

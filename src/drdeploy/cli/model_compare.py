@@ -14,7 +14,7 @@ from drdeploy.cli.console import (
     format_figure_with_interval,
     print_json,
     print_line,
-    print_note_on_names,
+    print_note_on_photograph_names,
     print_notice,
 )
 from drdeploy.cli.options import (
@@ -96,7 +96,7 @@ def compare(
         dataset = set_copies_aside(dataset).select_training_part()
     for one in dataset.set_aside:
         print_line(f"set aside: {one.name}: {one.reason}", to=err)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
     comparison = NetworkComparison(dataset, folds, seed, out_dir)
     compared = _compare_all_networks(comparison, candidates)
     rows = [
@@ -162,10 +162,12 @@ def _compare_all_networks(
         task = progress.add_task("", total=len(candidates))
         for name, candidate in zip(names, candidates, strict=True):
 
-            def on_step(stage: str, name: str = name) -> None:
+            def show_training_stage(stage: str, name: str = name) -> None:
                 progress.update(task, description=f"{name}: {stage}")
 
-            compared.append(comparison.measure_or_read_result(candidate, on_step=on_step))
+            compared.append(
+                comparison.measure_or_read_result(candidate, on_step=show_training_stage)
+            )
             progress.advance(task)
     return compared
 

@@ -19,7 +19,7 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note,
-    print_note_on_names,
+    print_note_on_photograph_names,
     print_notice,
 )
 from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
@@ -178,7 +178,7 @@ def evaluate(
         print_json(build_json_document(cells))
     else:
         _print_evaluations(cells, out_dir)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def _evaluate_prediction_files(
         "patient": settings.patient,
     }
     other = None if against is None else evaluate_prediction_table(against, lender, **how)
-    return MatrixCell.from_evaluations(
+    return MatrixCell.from_evaluated_graders(
         evaluate_prediction_table(oof, lender, **how), other, seed=settings.options.seed
     )
 
@@ -284,7 +284,7 @@ def _evaluate_by_predicting(
     ]
     reference = rows.pop() if against else [None] * len(choices)
     return [
-        MatrixCell.from_evaluations(one, other, seed=settings.options.seed)
+        MatrixCell.from_evaluated_graders(one, other, seed=settings.options.seed)
         for row in rows
         for one, other in zip(row, reference, strict=True)
     ]
@@ -296,7 +296,7 @@ def _evaluate_one_grader(
     """Evaluate one grader on every set of photographs."""
     from drdeploy.grader.evaluation.evaluate import evaluate_grader_on_test_sets
 
-    def tracked(files: Sequence[Path]) -> Any:
+    def show_progress_over_files(files: Sequence[Path]) -> Any:
         from rich.progress import track
 
         return track(files, f"grading with {grader.name}", console=err, transient=True)
@@ -306,7 +306,7 @@ def _evaluate_one_grader(
         choices,
         options=settings.options,
         runtime=settings.runtime,
-        track=tracked,
+        track=show_progress_over_files,
     )
 
 
@@ -319,7 +319,7 @@ def _print_evaluations(cells: Sequence[MatrixCell], folder: Path | None) -> None
         if cell.paired is not None:
             _print_comparison(cell.paired)
     if len(cells) > 1:
-        _print_matrix(cells)
+        _print_kappa_of_graders_by_test_set(cells)
     if folder is not None:
         print_line(f"The page is at {folder / 'evaluation.html'}")
     print_notice()
@@ -327,10 +327,13 @@ def _print_evaluations(cells: Sequence[MatrixCell], folder: Path | None) -> None
 
 def _print_one_evaluation(evaluated: GraderEvaluation) -> None:
     from drdeploy.cli.evaluation_details import print_evaluation_details
-    from drdeploy.grader.evaluation.document import describe_counts, estimate_as_dict
+    from drdeploy.grader.evaluation.document import (
+        describe_photograph_and_group_counts,
+        estimate_as_dict,
+    )
 
     found = evaluated.evaluation
-    count = describe_counts(found.n, found.groups, evaluated.graded.group_unit)
+    count = describe_photograph_and_group_counts(found.n, found.groups, evaluated.graded.group_unit)
     print_line(f"{evaluated.grader.name} on {evaluated.test_set.name}, {count}", style="bold")
     rows = [("kappa", found.kappa), ("accuracy", found.accuracy)]
     for detection in (found.referable, found.vision_threatening):
@@ -380,7 +383,7 @@ def _print_comparison(paired: PairedGraders) -> None:
     print_facts(facts, indent=4)
 
 
-def _print_matrix(cells: Sequence[MatrixCell]) -> None:
+def _print_kappa_of_graders_by_test_set(cells: Sequence[MatrixCell]) -> None:
     from drdeploy.grader.evaluation.document import estimate_as_dict
 
     evaluated = [cell.evaluated for cell in cells]

@@ -12,7 +12,7 @@ from drdeploy.cli.console import (
     print_facts,
     print_json,
     print_line,
-    print_note_on_names,
+    print_note_on_photograph_names,
     print_notice,
 )
 from drdeploy.cli.options import JsonOption, NamesOption, SeedOption
@@ -109,7 +109,7 @@ def quantize(
         print_json(document)
     else:
         _print_quantization(document, report)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
     if outcome.archive is None:
         raise typer.Exit(1)
 

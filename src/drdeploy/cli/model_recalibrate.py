@@ -17,7 +17,7 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note,
-    print_note_on_names,
+    print_note_on_photograph_names,
     print_notice,
 )
 from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
@@ -120,7 +120,7 @@ def recalibrate(
         print_notice()
     for note in outcome.notes:
         print_note(note)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
 
 
 _OUTCOMES = {

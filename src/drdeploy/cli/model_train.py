@@ -15,7 +15,7 @@ from drdeploy.cli.console import (
     print_facts,
     print_json,
     print_line,
-    print_note_on_names,
+    print_note_on_photograph_names,
     print_notice,
 )
 from drdeploy.cli.options import (
@@ -102,7 +102,7 @@ def train(
     folder = out_dir or Path("build/training") / plan.architecture.name.lower()
     for one in plan.dataset.set_aside:
         print_line(f"set aside: {one.name}: {one.reason}", to=err)
-    with _Progress(plan) as progress:
+    with _TrainingProgress(plan) as progress:
         trained = run(plan, folder, cache=CACHE, on_epoch=progress.on_epoch)
     document = build_training_run_document(trained)
     write_json_file(folder / "metrics.json", document)
@@ -110,7 +110,7 @@ def train(
         print_json(document)
     else:
         _print_training_run(document)
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
 
 
 def _print_training_run(document: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def _print_training_run(document: dict[str, Any]) -> None:
     print_notice()
 
 
-class _Progress(Progress):
+class _TrainingProgress(Progress):
     """A progress bar for all networks together, and a line for each finished network."""
 
     def __init__(self, plan: TrainingPlan) -> None:

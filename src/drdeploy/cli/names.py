@@ -39,7 +39,7 @@ def names(
         for one in found:
             table.add_row(one["name"], one["file"])
         table.print()
-    for note in selection.notes(show_paths=True):
+    for note in selection.write_notes_on_left_out_files(show_paths=True):
         print_note(note)
     print_note("this list shows which patient a result belongs to: keep it with the photographs")
 

@@ -278,7 +278,7 @@ PostOption = Annotated[
 ]
 
 
-def check_quiet_s(quiet_s: float) -> float:
+def check_quiet_seconds_are_finite(quiet_s: float) -> float:
     """Return a number of seconds after which a study is graded.
 
     Raises:
@@ -298,7 +298,7 @@ QuietOption = Annotated[
     typer.Option(
         "--quiet-s",
         min=0.0,
-        callback=check_quiet_s,
+        callback=check_quiet_seconds_are_finite,
         help="Seconds without a new photograph after which a study is graded.",
     ),
 ]
@@ -348,7 +348,7 @@ def refuse_options_without_effect(
         )
 
 
-def refuse_options_beside_variables(
+def refuse_options_replaced_by_variables_file(
     context: typer.Context, parameters: Sequence[str], described: str
 ) -> None:
     """Refuse the options that a file of --variables replaces.

@@ -149,7 +149,7 @@ def _write_total_sentence(cost: PlanCost) -> str:
 def _print_free_resources(cost: PlanCost) -> None:
     by_reason: dict[str, list[str]] = defaultdict(list)
     for one in cost.resources:
-        if one.verdict == "free":
+        if one.priced_or_free_or_unknown == "free":
             by_reason[one.reason].append(one.address)
     if by_reason:
         print_line("Free:")
@@ -197,7 +197,7 @@ def _convert_resource_to_json(one: ResourceCost) -> dict[str, Any]:
         "address": one.address,
         "type": one.type,
         "region": one.region,
-        "verdict": one.verdict,
+        "verdict": one.priced_or_free_or_unknown,
         "reason": one.reason,
         "not_known": list(one.not_known),
         "request_usd": one.request_usd,

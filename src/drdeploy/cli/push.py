@@ -76,11 +76,11 @@ def push_artifact(
     The command prints the archive's URI and version. An archive that the bucket already holds is
     not sent again.
     """
-    from drdeploy.hosting.deployment.model_archives import upload_archive
+    from drdeploy.hosting.deployment.archive_upload import upload_model_archive
 
     account = make_account_from_options(target, endpoint_url, region)
     account.check_credentials()
-    uploaded = upload_archive(account, archive, bucket)
+    uploaded = upload_model_archive(account, archive, bucket)
     if as_json:
         print_json(asdict(uploaded))
         return

@@ -296,7 +296,7 @@ def recommend(
             has_zero_instances=zero_instances,
             headroom=headroom,
             fewest_instances=fewest_instances,
-            requests_at_once=_choose_requests_at_once(requests_at_once, capacity),
+            requests_at_once=_choose_max_concurrent_requests(requests_at_once, capacity),
             photographs_per_patient=photographs_per_patient,
             request_bytes=request_kb * 1000,
             image_gb=image_gb,
@@ -318,7 +318,7 @@ def recommend(
     with err.status("Simulating the options"):
         decision = choose_cheapest_hosting(measurements, sheet, inputs, allow_mixed=mixed)
     if page:
-        from drdeploy.study.recommendation.grid import simulate_decision_grid
+        from drdeploy.study.recommendation.decision_grid import simulate_decision_grid
         from drdeploy.study.recommendation.page import render_decision_page as page_of
 
         with err.status("Simulating other volumes for the page"):
@@ -386,7 +386,7 @@ def _parse_regions(text: str | None) -> tuple[str, ...]:
     return regions
 
 
-def _choose_requests_at_once(given: int | None, capacity: Path | None) -> int:
+def _choose_max_concurrent_requests(given: int | None, capacity: Path | None) -> int:
     from drdeploy.study.measurements.capacity import CapacityResult
 
     if capacity is None:

@@ -14,7 +14,7 @@ from drdeploy.cli.options import JsonOption
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.study.published_study.verdicts import Recomputed
+    from drdeploy.study.published_study.verdicts import RecomputedFigure
 
 DEFAULT_FOLDER = Path("results/reproduction")
 STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red"}
@@ -82,7 +82,7 @@ def reproduce(
         print_line(f"The page is at {page}")
 
 
-def _print_figures_by_verdict(figures: Sequence[Recomputed]) -> None:
+def _print_figures_by_verdict(figures: Sequence[RecomputedFigure]) -> None:
     """Print one table for each verdict."""
     from drdeploy.statistics import notation
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note_on_names
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    print_json,
+    print_line,
+    print_note_on_photograph_names,
+)
 from drdeploy.cli.deployment import (
     BoundaryOption,
     DeleteCapturedOption,
@@ -148,7 +155,7 @@ def run(
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.provisioned import Provisioning, sort_always_on_trials_first
     from drdeploy.study.running.session import RunOptions, run_plan
 
@@ -189,7 +196,7 @@ def run(
         safeguards=Safeguards(kms_key, permissions_boundary),
     )
     options = RunOptions(
-        results=Results(out_dir or _locate_default_results_folder(chosen)),
+        results=ResultsFolder(out_dir or _locate_default_results_folder(chosen)),
         seed=chosen.study.seed if seed is None else seed,
         images=images,
         weights=weights,
@@ -213,7 +220,7 @@ def run(
             f"{len(outcome.finished)} of {len(chosen.trials)} trials measured: "
             f"{options.results.measurements}"
         )
-    print_note_on_names(own=names)
+    print_note_on_photograph_names(own=names)
     if outcome.problems:
         raise typer.Exit(1)
 
@@ -229,7 +236,7 @@ def delete(
 
     A bucket that holds objects other than archives is kept, and the command names it.
     """
-    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.provisioned import (
         delete_study_resources,
         locate_terraform_workspace,
@@ -237,9 +244,9 @@ def delete(
 
     chosen = _make_plan_from_options(study, None)
     workspace = locate_terraform_workspace(
-        Results(out_dir or _locate_default_results_folder(chosen))
+        ResultsFolder(out_dir or _locate_default_results_folder(chosen))
     )
-    if not workspace.is_started:
+    if not workspace.has_deployment_record:
         raise StudyError(
             "Terraform created nothing for this study",
             where=str(workspace.folder),
@@ -259,12 +266,12 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how much of each trial is measured, also during a run."""
-    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.progress import count_finished_measurements
 
     chosen = _make_plan_from_options(study, only)
     counts = count_finished_measurements(
-        chosen, Results(out_dir or _locate_default_results_folder(chosen))
+        chosen, ResultsFolder(out_dir or _locate_default_results_folder(chosen))
     )
     if as_json:
         print_json(

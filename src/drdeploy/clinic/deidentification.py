@@ -128,12 +128,14 @@ class DeidentifiedPhotograph:
                 "PatientIdentityRemoved": "YES",
                 "LongitudinalTemporalInformationModified": "MODIFIED",
                 "DeidentificationMethod": f"drdeploy {VERSION}",
-                "DeidentificationMethodCodeSequence": [_describe_method(*one) for one in _METHODS],
+                "DeidentificationMethodCodeSequence": [
+                    _make_code_of_deidentification_method(*one) for one in _METHODS
+                ],
             },
         )  # fmt: skip
 
 
-def _describe_method(value: str, meaning: str) -> pydicom.Dataset:
+def _make_code_of_deidentification_method(value: str, meaning: str) -> pydicom.Dataset:
     code = pydicom.Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
     return code

@@ -132,7 +132,7 @@ class DeidentifiedExport:
         write_file_atomically(
             self._folder / "README.txt", README.format(notice=RESEARCH_USE_NOTICE)
         )
-        self._records.note_export(self._counts.description)
+        self._records.record_export_in_audit_log(self._counts.description)
         return self._counts
 
     def _write_study(self, study: RecordedStudy, decision: ReferralDecision | None) -> None:

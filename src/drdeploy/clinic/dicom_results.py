@@ -54,20 +54,24 @@ pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 
 @dataclass(frozen=True)
-class Identifiers:
+class ResultIdentifiers:
     """The unique identifiers of the results of one study."""
 
     fingerprint: str
 
     @classmethod
-    def of(cls, study: GradedStudy, artifact: ModelArtifact) -> Identifiers:
+    def from_graded_study(cls, study: GradedStudy, artifact: ModelArtifact) -> ResultIdentifiers:
         """Derive the identifiers from the photographs, the grader and the answers."""
         parts = [str(study.dataset.StudyInstanceUID), artifact.digest, VERSION, study.outcome]
         for eye in study.eyes:
             parts += [eye.eye, eye.outcome, *eye.marks]
             parts += sorted(
                 f"{one.dataset.SOPInstanceUID} {one.frame_number} {one.ungradable} "
-                + ("" if one.prediction is None else describe_shares(one.prediction.probabilities))
+                + (
+                    ""
+                    if one.prediction is None
+                    else format_probabilities(one.prediction.probabilities)
+                )
                 for one in eye.photographs
             )
         return cls("\n".join(parts))
@@ -77,12 +81,12 @@ class Identifiers:
         return f"2.25.{uuid.uuid5(_NAMESPACE, f'{what} {self.fingerprint}').int}"
 
 
-def describe_shares(probabilities: object) -> str:
+def format_probabilities(probabilities: object) -> str:
     """Return probabilities as text with two decimals."""
     return " ".join(f"{float(one):.2f}" for one in probabilities)  # type: ignore[attr-defined]
 
 
-def copy_patient_and_study(source: pydicom.Dataset, result: pydicom.Dataset) -> None:
+def copy_patient_and_study_attributes(source: pydicom.Dataset, result: pydicom.Dataset) -> None:
     """Copy the patient and the study of a photograph into a result, as Unicode.
 
     Raises:
@@ -103,7 +107,7 @@ def copy_patient_and_study(source: pydicom.Dataset, result: pydicom.Dataset) -> 
     result.update(header)
 
 
-def date_result(result: pydicom.Dataset, issued: datetime) -> None:
+def write_dates_of_result(result: pydicom.Dataset, issued: datetime) -> None:
     """Write the time at which a result was made, in local time like the dates of the study."""
     local = issued.astimezone()
     for name in ("Content", "InstanceCreation", "Series"):
@@ -113,7 +117,7 @@ def date_result(result: pydicom.Dataset, issued: datetime) -> None:
         equipment.ContributionDateTime = f"{local:%Y%m%d%H%M%S}"
 
 
-def describe_device(artifact: ModelArtifact) -> dict[str, str]:
+def describe_grader_as_device(artifact: ModelArtifact) -> dict[str, str]:
     """Return the grader's names and version by keyword of DICOM."""
     return {
         "Manufacturer": MANUFACTURER,
@@ -132,7 +136,7 @@ def encode_result(result: pydicom.Dataset) -> bytes:
     return stream.getvalue()
 
 
-def make_file_meta(result: pydicom.Dataset) -> pydicom.dataset.FileMetaDataset:
+def make_dicom_file_meta(result: pydicom.Dataset) -> pydicom.dataset.FileMetaDataset:
     """Return the head of a result's file."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

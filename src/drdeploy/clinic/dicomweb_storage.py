@@ -6,7 +6,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.clinic.server_exchange import ServerAnswer, exchange, hide_path
+from drdeploy.clinic.http_exchange import ServerAnswer, remove_path_from_url, send_http_request
 from drdeploy.errors import ClinicError
 from drdeploy.files import parse_json
 
@@ -41,7 +41,7 @@ def store_file(url: str, data: bytes) -> str:
         ClinicError: The archive cannot be reached, or refuses this sender.
     """
     boundary = secrets.token_hex(16)
-    answer = exchange(
+    answer = send_http_request(
         "POST",
         f"{url.rstrip('/')}/studies",
         server="archive",
@@ -69,7 +69,7 @@ def store_file(url: str, data: bytes) -> str:
         return ""
     if answer.status in _OF_THE_OBJECT:
         return f"The archive refuses the file with status {answer.status}."
-    raise describe_refusal(url, answer)
+    raise make_error_of_refused_storage(url, answer)
 
 
 def _list_failures(answer: ServerAnswer) -> list[Any]:
@@ -102,11 +102,13 @@ def make_authorization() -> Mapping[str, str]:
     return {"Authorization": value} if value else {}
 
 
-def describe_refusal(url: str, answer: ServerAnswer) -> ClinicError:
+def make_error_of_refused_storage(url: str, answer: ServerAnswer) -> ClinicError:
     """Return the error of an archive that refuses this sender."""
     remedy = "Check the archive's log, and run the same command again"
     if answer.status in {401, 403}:
         remedy = f"Set {AUTHORIZATION_VARIABLE} to the header's value, for example Basic …"
     return ClinicError(
-        f"The archive answers with status {answer.status}", where=hide_path(url), remedy=remedy
+        f"The archive answers with status {answer.status}",
+        where=remove_path_from_url(url),
+        remedy=remedy,
     )

@@ -15,6 +15,6 @@ The database, its log and other programs need space on the disk, too.
 """
 
 
-def is_disk_full(folder: Path) -> bool:
+def is_disk_too_full_for_photograph(folder: Path) -> bool:
     """Return whether the disk of a folder has too little free space to store another photograph."""
     return shutil.disk_usage(folder).free < FREE_BYTES_MIN

@@ -16,7 +16,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from drdeploy.clinic.dicom_results import Identifiers
+from drdeploy.clinic.dicom_results import ResultIdentifiers
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.version import VERSION
 
@@ -52,11 +52,11 @@ def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime
     """
     uid = str(study.dataset.StudyInstanceUID)
     # Other answers are other resources: a server keeps what it has of the same identifier.
-    answers = Identifiers.of(study, artifact).fingerprint
+    answers = ResultIdentifiers.from_graded_study(study, artifact).fingerprint
     names = {
         name: f"urn:uuid:{uuid.uuid5(_NAMESPACE, f'{name} {of_what}')}"
         for name, of_what in (
-            ("patient", study.identity), ("study", uid), ("device", artifact.digest),
+            ("patient", study.patient_identity), ("study", uid), ("device", artifact.digest),
             *((name, answers) for name in ("left", "right", "report")),
         )
     }  # fmt: skip
@@ -66,20 +66,22 @@ def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime
         "device": _make_device(artifact),
         "study": _make_imaging_study(study, names["patient"]),
         **{eye.eye: _make_observation(eye, study, names) for eye in eyes},
-        "report": _make_report(study, names, issued),
+        "report": _make_diagnostic_report(study, names, issued),
     }
     return {
         "resourceType": "Bundle",
         "type": "transaction",
         "timestamp": issued.isoformat(timespec="seconds"),
         "entry": [
-            _make_entry(names[name], resource, own_identifier=name not in {"patient", "study"})
+            _make_bundle_entry(
+                names[name], resource, own_identifier=name not in {"patient", "study"}
+            )
             for name, resource in resources.items()
         ],
     }
 
 
-def _make_entry(name: str, resource: Resource, *, own_identifier: bool) -> Resource:
+def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -> Resource:
     if own_identifier:
         resource["identifier"] = [{"system": _URI, "value": name}]
     identifier = resource["identifier"][0]
@@ -167,7 +169,7 @@ def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str])
     date = _read_date(study.dataset)
     if date:
         observation["effectiveDateTime"] = date
-    worst = eye.worst
+    worst = eye.worst_prediction
     if worst is None:
         observation["dataAbsentReason"] = {
             "coding": [{"system": _ABSENT, "code": "not-performed"}],
@@ -181,7 +183,9 @@ def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str])
     return observation
 
 
-def _make_report(study: GradedStudy, names: dict[str, str], issued: datetime) -> Resource:
+def _make_diagnostic_report(
+    study: GradedStudy, names: dict[str, str], issued: datetime
+) -> Resource:
     eyes = [eye for eye in study.eyes if eye.photographs]
     report: Resource = {
         "resourceType": "DiagnosticReport",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drdeploy.clinic.server_exchange import exchange
+from drdeploy.clinic.http_exchange import send_http_request
 from drdeploy.errors import ClinicError
 from drdeploy.files import encode_json_document
 
@@ -25,7 +25,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
     Raises:
         ClinicError: The server cannot be reached, or refuses this sender.
     """
-    answer = exchange(
+    answer = send_http_request(
         "POST",
         url,
         server="FHIR server",

@@ -73,7 +73,7 @@ class GradedRow:
     laterality: Literal["left", "right", ""] = ""
 
     @property
-    def section(self) -> int:
+    def order_in_sorted_table(self) -> int:
         """The row's section in a sorted table: 0 graded, 1 needs a human, 2 failed."""
         if self.error:
             return 2
@@ -95,10 +95,10 @@ def grade_file(service: InferenceService, path: Path, names: PhotographNames) ->
             return [GradedRow(name, error=f"{NO_PHOTOGRAPH}.")]
         return [GradedRow(name, error=f"{error.strerror or 'The file cannot be read'}.")]
     name = names.name_of_photograph(path, str(path), sha256_of_bytes(data))
-    return grade_content(service, name, data, suffix=path.suffix)
+    return grade_file_content(service, name, data, suffix=path.suffix)
 
 
-def grade_content(
+def grade_file_content(
     service: InferenceService, name: str, data: bytes, *, suffix: str
 ) -> list[GradedRow]:
     """Grade the photographs in the content of a file.
@@ -208,9 +208,11 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
         label=answer.get("label", ""),
         referable=answer.get("referable"),
         referable_rule=answer.get("referable_rule", ""),
-        probability_referable=None if grade is None else _sum_from_grade(shares, Grade.MODERATE),
+        probability_referable=None
+        if grade is None
+        else _compute_probability_of_grade_or_worse(shares, Grade.MODERATE),
         probability_vision_threatening=(
-            None if grade is None else _sum_from_grade(shares, Grade.SEVERE)
+            None if grade is None else _compute_probability_of_grade_or_worse(shares, Grade.SEVERE)
         ),
         screening=answer.get("screening"),
         probabilities=() if shares is None or answer.get("gradable") is False else tuple(shares),
@@ -222,7 +224,7 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
     )
 
 
-def _sum_from_grade(shares: list[float], grade: Grade) -> float:
+def _compute_probability_of_grade_or_worse(shares: list[float], grade: Grade) -> float:
     """Return the probability of a grade or worse, exactly as ``Prediction`` computes it.
 
     A prediction holds float32, or float64 if its probabilities were adjusted, and the answer does
@@ -245,7 +247,7 @@ class RowColumns(NamedTuple):
     classes: tuple[str, ...]
 
     @property
-    def names(self) -> list[str]:
+    def column_names(self) -> list[str]:
         """The names of the columns, in their order."""
         return [
             *("image", "gradable", "ungradable_reason", "grade", "label", "referable"),
@@ -294,7 +296,7 @@ def write_rows_as_csv(path: Path, rows: Sequence[GradedRow], classes: tuple[str,
     columns = RowColumns(tuple(flags), classes or tuple(map(str, range(width))))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(map(escape_formula_in_csv_cell, columns.names))
+        writer.writerow(map(escape_formula_in_csv_cell, columns.column_names))
         for row in rows:
             cells = map(_format_cell_for_csv, columns.list_cells(row))
             writer.writerow(map(escape_formula_in_csv_cell, cells))

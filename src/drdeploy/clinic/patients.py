@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.clinic.rules import OUTCOMES, Outcome, ReferralRules, find_most_pressing
+from drdeploy.clinic.referral_rules import (
+    OUTCOMES,
+    Outcome,
+    ReferralRules,
+    find_most_urgent_outcome,
+)
 from drdeploy.errors import (
     RequestRefused,
     UnsupportedImage,
@@ -76,7 +81,7 @@ class GradedEye:
     marks: tuple[Mark, ...] = ()
 
     @property
-    def worst(self) -> Prediction | None:
+    def worst_prediction(self) -> Prediction | None:
         """The worst grade among the eye's photographs; None if no photograph can be graded."""
         graded = [one.prediction for one in self.photographs if one.prediction is not None]
         return max(graded, key=_sort_key_of_severity, default=None)
@@ -87,7 +92,7 @@ class GradedEye:
         return sorted({one.ungradable for one in self.photographs} - {""})
 
     @property
-    def doubts(self) -> list[str]:
+    def reasons_to_look_again(self) -> list[str]:
         """Ungradable photographs and marks, which are reasons to look at the eye again."""
         return [*self.marks, *self.ungradable_reasons] if self.photographs else ["no photograph"]
 
@@ -107,7 +112,7 @@ class GradedStudy:
     outcome: Outcome
 
     @property
-    def identity(self) -> str:
+    def patient_identity(self) -> str:
         """The text that distinguishes the patient from other patients, for a keyed hash."""
         return identify_patient(self.dataset)
 
@@ -121,10 +126,11 @@ def sort_by_urgency(studies: Iterable[GradedStudy]) -> list[GradedStudy]:
             [
                 -share
                 for share in max(
-                    map(_sort_key_of_severity, _worst_grades(study)), default=(0.0, 0.0)
+                    map(_sort_key_of_severity, _list_worst_predictions_of_eyes(study)),
+                    default=(0.0, 0.0),
                 )
             ],
-            study.identity,
+            study.patient_identity,
         ),
     )
 
@@ -149,7 +155,7 @@ def grade_dicom_file(
             "The DICOM file does not say which eye it shows",
             remedy="Give the files of one eye, with --eye left or --eye right",
         )
-    check_identifiers(file.dataset)
+    check_dicom_identifiers(file.dataset)
     header = file.dataset[:_FIRST_TAG_OF_PIXELS]  # without them, thousands fit into memory
     number = 0
     try:
@@ -164,7 +170,7 @@ def grade_dicom_file(
         yield GradedPhotograph(header, number + 1, shown, None, error.sentence)
 
 
-def check_identifiers(dataset: pydicom.Dataset) -> None:
+def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
     """Check that results can refer to the photograph.
 
     Raises:
@@ -206,7 +212,7 @@ def _decide_outcome_of_study(
         for eye in EYES
     )
     return GradedStudy(
-        photographs[0].dataset, eyes, find_most_pressing(one.outcome for one in eyes)
+        photographs[0].dataset, eyes, find_most_urgent_outcome(one.outcome for one in eyes)
     )
 
 
@@ -228,7 +234,7 @@ def _decide_outcome_of_eye(
     outcome = rules.decide_outcome_of_eye(graded, manifest)
     if any(one.is_unlike_training for one in photographs):
         marks.append("unlike the training photographs")
-        outcome = find_most_pressing([outcome, rules.eyes.outcome_if_unlike_training])
+        outcome = find_most_urgent_outcome([outcome, rules.eyes.outcome_if_unlike_training])
     return GradedEye(eye, tuple(photographs), outcome, tuple(marks))
 
 
@@ -240,13 +246,13 @@ def _sort_key_of_severity(prediction: Prediction) -> tuple[float, float, float]:
     )
 
 
-def describe_eyes(study: GradedStudy) -> dict[str, dict[str, Any]]:
+def describe_eye_outcomes(study: GradedStudy) -> dict[str, dict[str, Any]]:
     """Return the findings in each eye, for JSON, without the patient's name."""
-    return {eye.eye: _describe_eye(eye) for eye in study.eyes}
+    return {eye.eye: _describe_eye_outcome(eye) for eye in study.eyes}
 
 
-def _describe_eye(eye: GradedEye) -> dict[str, Any]:
-    worst = eye.worst
+def _describe_eye_outcome(eye: GradedEye) -> dict[str, Any]:
+    worst = eye.worst_prediction
     return {
         "photographs": len(eye.photographs),
         "gradable": sum(one.prediction is not None for one in eye.photographs),
@@ -261,8 +267,8 @@ def _describe_eye(eye: GradedEye) -> dict[str, Any]:
     }
 
 
-def _worst_grades(study: GradedStudy) -> list[Prediction]:
-    return [eye.worst for eye in study.eyes if eye.worst is not None]
+def _list_worst_predictions_of_eyes(study: GradedStudy) -> list[Prediction]:
+    return [eye.worst_prediction for eye in study.eyes if eye.worst_prediction is not None]
 
 
 def identify_patient(dataset: pydicom.Dataset) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from drdeploy.clinic.dicom_results import (
-    Identifiers,
-    copy_patient_and_study,
-    date_result,
-    describe_device,
-    describe_shares,
-    make_file_meta,
+    ResultIdentifiers,
+    copy_patient_and_study_attributes,
+    describe_grader_as_device,
+    format_probabilities,
+    make_dicom_file_meta,
+    write_dates_of_result,
 )
 from drdeploy.errors import escape_control_characters, turn_import_error_into_missing_extra
 from drdeploy.grader.dicom.opening import refuse_damaged_file
@@ -63,33 +63,33 @@ def make_pdf_report(
     Raises:
         UnreadableImage: The photographs' data elements are damaged.
     """
-    identifiers = Identifiers.of(study, artifact)
-    page = draw_page(study, artifact)
+    identifiers = ResultIdentifiers.from_graded_study(study, artifact)
+    page = draw_pdf_page_of_study(study, artifact)
     report = pydicom.Dataset()
     report.SOPClassUID = _ENCAPSULATED_PDF
     report.SOPInstanceUID = identifiers.make_uid("PDF")
     report.SeriesInstanceUID = identifiers.make_uid("series of the PDF")
     report.Modality, report.SeriesNumber, report.InstanceNumber = "DOC", SERIES_NUMBER, 1
     report.SeriesDescription = "Severity of diabetic retinopathy, preliminary, for research use"
-    for keyword, value in describe_device(artifact).items():
+    for keyword, value in describe_grader_as_device(artifact).items():
         setattr(report, keyword, value)
     report.ConversionType = "WSD"
     report.AcquisitionDateTime = ""
     report.BurnedInAnnotation = "YES"
     report.VerificationFlag = "UNVERIFIED"
-    report.SourceInstanceSequence = _list_sources(study)
+    report.SourceInstanceSequence = _list_source_photographs(study)
     report.DocumentTitle = f"{TITLE}. {RESEARCH_USE_NOTICE}"
     report.ConceptNameCodeSequence = []
     report.MIMETypeOfEncapsulatedDocument = "application/pdf"
     report.EncapsulatedDocumentLength = len(page)
     report.EncapsulatedDocument = page + bytes(len(page) % 2)
-    copy_patient_and_study(study.dataset, report)
-    date_result(report, issued)
-    report.file_meta = make_file_meta(report)
+    copy_patient_and_study_attributes(study.dataset, report)
+    write_dates_of_result(report, issued)
+    report.file_meta = make_dicom_file_meta(report)
     return report
 
 
-def _list_sources(study: GradedStudy) -> list[pydicom.Dataset]:
+def _list_source_photographs(study: GradedStudy) -> list[pydicom.Dataset]:
     sources: dict[str, pydicom.Dataset] = {}
     for one in (one for eye in study.eyes for one in eye.photographs):
         item = pydicom.Dataset()
@@ -99,7 +99,7 @@ def _list_sources(study: GradedStudy) -> list[pydicom.Dataset]:
     return list(sources.values())
 
 
-def draw_page(study: GradedStudy, artifact: ModelArtifact) -> bytes:
+def draw_pdf_page_of_study(study: GradedStudy, artifact: ModelArtifact) -> bytes:
     """Return the page of a study as a PDF, the same bytes for the same answers.
 
     The page names the patient by number and date of birth, as far as the photographs do. A
@@ -125,10 +125,10 @@ def draw_page(study: GradedStudy, artifact: ModelArtifact) -> bytes:
             "The grade does not cover macular oedema."
         ),
     ]
-    return build_page(parts, TITLE)
+    return build_pdf_page(parts, TITLE)
 
 
-def build_page(parts: list[Any], title: str) -> bytes:
+def build_pdf_page(parts: list[Any], title: str) -> bytes:
     """Return a PDF of one page with the given parts, which shrink if they are too large."""
     stream = io.BytesIO()
     document = SimpleDocTemplate(
@@ -156,14 +156,16 @@ def _describe_patient(dataset: pydicom.Dataset) -> list[list[str]]:
 
 
 def _describe_eye(eye: GradedEye) -> list[str]:
-    worst = eye.worst
+    worst = eye.worst_prediction
     if not eye.photographs:
-        return [eye.eye, "", "", "\n".join(eye.doubts)]
+        return [eye.eye, "", "", "\n".join(eye.reasons_to_look_again)]
     gradable = sum(one.prediction is not None for one in eye.photographs)
-    doubts = "\n".join([f"{gradable} of {len(eye.photographs)} gradable", *eye.doubts])
+    doubts = "\n".join(
+        [f"{gradable} of {len(eye.photographs)} gradable", *eye.reasons_to_look_again]
+    )
     if worst is None:
         return [eye.eye, "ungradable", "", doubts]
-    shares = describe_shares(worst.probabilities).split()
+    shares = format_probabilities(worst.probabilities).split()
     listed = "\n".join(f"{name}: {share}" for name, share in zip(ICDR_CLASSES, shares, strict=True))
     return [eye.eye, f"{worst.index} {worst.label}", listed, doubts]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from drdeploy.clinic.dicom_results import (
     CODING_SCHEME,
     MANUFACTURER,
-    Identifiers,
-    copy_patient_and_study,
-    date_result,
-    describe_device,
+    ResultIdentifiers,
+    copy_patient_and_study_attributes,
+    describe_grader_as_device,
+    write_dates_of_result,
 )
 from drdeploy.clinic.fhir import ANSWERS, CODES_OF_EYES
 from drdeploy.errors import turn_import_error_into_missing_extra
@@ -50,11 +50,11 @@ def make_structured_report(
     Raises:
         UnreadableImage: The photographs' data elements are damaged.
     """
-    identifiers = Identifiers.of(study, artifact)
-    device = describe_device(artifact)
+    identifiers = ResultIdentifiers.from_graded_study(study, artifact)
+    device = describe_grader_as_device(artifact)
     report = sr.Comprehensive3DSR(
-        evidence=[_make_reference(one) for eye in study.eyes for one in eye.photographs],
-        content=_make_content(study, artifact, identifiers)[0],
+        evidence=[_make_photograph_reference(one) for eye in study.eyes for one in eye.photographs],
+        content=_make_report_content(study, artifact, identifiers)[0],
         series_instance_uid=identifiers.make_uid("series of the structured report"),
         series_number=SERIES_NUMBER,
         sop_instance_uid=identifiers.make_uid("structured report"),
@@ -68,12 +68,12 @@ def make_structured_report(
         is_final=False,
         is_verified=False,
     )
-    copy_patient_and_study(study.dataset, report)
-    date_result(report, issued)
+    copy_patient_and_study_attributes(study.dataset, report)
+    write_dates_of_result(report, issued)
     return report
 
 
-def _make_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
+def _make_photograph_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
     """Return the reference to a photograph without the patient's name, which highdicom logs."""
     reference = pydicom.Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -85,8 +85,8 @@ def _make_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
     return reference
 
 
-def _make_content(
-    study: GradedStudy, artifact: ModelArtifact, identifiers: Identifiers
+def _make_report_content(
+    study: GradedStudy, artifact: ModelArtifact, identifiers: ResultIdentifiers
 ) -> sr.MeasurementReport:
     observer = sr.ObserverContext(
         observer_type=codes.DCM.Device,
@@ -99,7 +99,7 @@ def _make_content(
     )
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=_make_own_code("FUNDUS-PHOTOGRAPHY", "Fundus photography"),
+        procedure_reported=_make_drdeploy_code("FUNDUS-PHOTOGRAPHY", "Fundus photography"),
         imaging_measurements=[
             _make_answer_of_eye(eye, artifact, identifiers) for eye in study.eyes if eye.photographs
         ],
@@ -119,14 +119,14 @@ def _make_conclusion(study: GradedStudy) -> sr.ContainerContentItem:
     )
     conclusion.ContentSequence = sr.ContentSequence(
         [
-            _make_text_item(_make_own_code("OUTCOME", "Suggested outcome"), study.outcome),
+            _make_text_item(_make_drdeploy_code("OUTCOME", "Suggested outcome"), study.outcome),
             *(
                 _make_text_item(
-                    _make_own_code("MARK", "Reason to look again"),
+                    _make_drdeploy_code("MARK", "Reason to look again"),
                     f"{eye.eye} eye: {text}",
                 )
                 for eye in study.eyes
-                for text in eye.doubts
+                for text in eye.reasons_to_look_again
             ),
             _make_text_item(codes.DCM.Comment, RESEARCH_USE_NOTICE),
         ]
@@ -139,10 +139,10 @@ def _make_text_item(name: sr.CodedConcept, text: str) -> sr.TextContentItem:
 
 
 def _make_answer_of_eye(
-    eye: GradedEye, artifact: ModelArtifact, identifiers: Identifiers
+    eye: GradedEye, artifact: ModelArtifact, identifiers: ResultIdentifiers
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     """Return the answer for an eye with the probabilities of its worst photograph (TID 1501)."""
-    worst = eye.worst
+    worst = eye.worst_prediction
     severity = sr.CodedConcept(
         CODES_OF_EYES[eye.eye], "LN", f"Diabetic retinopathy severity, {eye.eye} eye"
     )
@@ -161,7 +161,7 @@ def _make_answer_of_eye(
         source_images=_make_source_images(eye),
         measurements=None if worst is None else [
             sr.Measurement(
-                name=_make_own_code(f"PROBABILITY-{grade:d}", f"Probability of {grade.label}"),
+                name=_make_drdeploy_code(f"PROBABILITY-{grade:d}", f"Probability of {grade.label}"),
                 value=round(float(worst.probabilities[grade]), 2),
                 unit=codes.UCUM.NoUnits,
             )
@@ -170,7 +170,7 @@ def _make_answer_of_eye(
         qualitative_evaluations=[
             sr.QualitativeEvaluation(
                 name=severity,
-                value=_make_own_code("UNGRADABLE", "Ungradable")
+                value=_make_drdeploy_code("UNGRADABLE", "Ungradable")
                 if worst is None
                 else sr.CodedConcept(ANSWERS[worst.index], "LN", worst.label),
             )
@@ -194,5 +194,5 @@ def _make_source_images(eye: GradedEye) -> list[sr.SourceImageForMeasurementGrou
     ]
 
 
-def _make_own_code(value: str, meaning: str) -> sr.CodedConcept:
+def _make_drdeploy_code(value: str, meaning: str) -> sr.CodedConcept:
     return sr.CodedConcept(value, CODING_SCHEME, meaning)

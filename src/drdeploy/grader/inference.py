@@ -25,7 +25,7 @@ from drdeploy.grader.fundus.gradability import find_ungradable_reason, measure_p
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import import_runtime_module, load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import import_runtime_module, load_model_in_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -245,7 +245,7 @@ class InferenceService:
             decode_s=decoded - started,
             transform_s=transformed - decoded,
             predict_s=self.clock() - transformed,
-            note=image.header.note,
+            note=image.header.note_on_missing_end_marker,
             is_unlike_training=is_unlike_training,
         )
 

@@ -124,7 +124,7 @@ def search_folder_for_photographs(
         is_deep: Whether to search its subfolders, too.
         with_dicom: Whether DICOM files count as photographs.
     """
-    search = _Search(folder, is_deep, with_dicom)
+    search = _PhotographSearch(folder, is_deep, with_dicom)
     for _ in search.search_folder_by_folder():
         pass
     return FoundFiles(tuple(sorted(search.photographs)), tuple(search.left_out))
@@ -144,7 +144,7 @@ def iterate_photographs_in_folder(
         record_left_out: Called with each other file or folder.
         with_dicom: Whether DICOM files count as photographs.
     """
-    search = _Search(folder, is_deep=True, with_dicom=with_dicom)
+    search = _PhotographSearch(folder, is_deep=True, with_dicom=with_dicom)
     for _ in search.search_folder_by_folder():
         yield from search.photographs
         search.photographs.clear()
@@ -194,7 +194,7 @@ def write_sentences_on_left_out_files(
     """
     summary = LeftOutSummary()
     for one in left_out:
-        summary.add(one)
+        summary.add_left_out_file(one)
     return summary.write_sentences(show_paths=show_paths)
 
 
@@ -218,7 +218,7 @@ class LeftOutSummary:
         self.may_miss_photographs = False
         self._groups: dict[tuple[Cause, str], _LeftOutGroup] = {}
 
-    def add(self, one: LeftOut) -> None:
+    def add_left_out_file(self, one: LeftOut) -> None:
         """Count a file or folder."""
         self.may_miss_photographs |= one.may_be_missed_photograph
         key = (one.cause, one.detail if one.may_be_missed_photograph else "")
@@ -277,7 +277,7 @@ _SENTENCES: Mapping[Cause, str] = {
 
 
 @dataclass
-class _Search:
+class _PhotographSearch:
     """The state of the search of a folder.
 
     Attributes:

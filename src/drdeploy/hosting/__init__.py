@@ -1,7 +1,7 @@
 """Serve a grader: the server, its images, SageMaker, and deployment.
 
 - ``serving`` answers GET /ping and POST /invocations, as the hosting contract demands.
-- ``engine`` is the client of the Docker API.
+- ``container_engine`` is the client of the Docker API.
 - ``images`` builds container images, measures their size, and times cold starts.
 - ``conformance`` checks any image against the whole hosting contract.
 - ``sagemaker`` describes valid endpoints, prices and quotas, and wraps the boto3 client.

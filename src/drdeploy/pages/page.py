@@ -27,7 +27,7 @@ def create_template_environment(package: str) -> jinja2.Environment:
         package: Name of a package with a folder ``templates``.
     """
 
-    def source(name: str) -> str | None:
+    def read_template_source(name: str) -> str | None:
         for owner in (package, SHARED):
             file = files(owner) / "templates" / name
             if file.is_file():
@@ -35,7 +35,9 @@ def create_template_environment(package: str) -> jinja2.Environment:
         return None
 
     return jinja2.Environment(
-        loader=jinja2.FunctionLoader(source), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(read_template_source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
 
 

@@ -84,7 +84,7 @@ LAYOUTS = {
 
 
 @dataclass(frozen=True)
-class Span:
+class PlottedValue:
     """A positive value with its interval.
 
     Attributes:
@@ -95,7 +95,7 @@ class Span:
     limits: tuple[float, float] | None = None
 
     @property
-    def ends_including_value(self) -> tuple[float, float]:
+    def limits_including_value(self) -> tuple[float, float]:
         """The limits of the interval, extended to include the value."""
         low, high = self.limits or (self.value, self.value)
         return min(low, self.value), max(high, self.value)
@@ -116,8 +116,8 @@ class Mark:
     """
 
     name: str
-    x: Span
-    y: Span
+    x: PlottedValue
+    y: PlottedValue
     shape: str
     colour: str
     label: tuple[str, ...] = ()
@@ -191,10 +191,10 @@ def draw_scatter_pictures(
 def _add_tooltips_to_marks(svg: str, marks: Sequence[Mark]) -> str:
     """Give each mark its name as an SVG title, which browsers show as a tooltip."""
 
-    def named(found: re.Match[str]) -> str:
+    def add_title_to_mark(found: re.Match[str]) -> str:
         return f"{found[0]}<title>{escape(marks[int(found['at'])].name)}</title>"
 
-    return re.sub(rf'<g id="[^"]*{MARK_ID}(?P<at>\d+)">', named, svg)
+    return re.sub(rf'<g id="[^"]*{MARK_ID}(?P<at>\d+)">', add_title_to_mark, svg)
 
 
 def _draw_figure_in_layout(
@@ -225,8 +225,8 @@ def _set_up_axes(axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis
     axes.set_title(up.title, loc="left", fontsize=9, pad=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(*_range_of_axis([mark.x for mark in marks], across.limit))
-    axes.set_ylim(*_range_of_axis([mark.y for mark in marks], up.limit))
+    axes.set_xlim(*_compute_axis_range([mark.x for mark in marks], across.limit))
+    axes.set_ylim(*_compute_axis_range([mark.y for mark in marks], up.limit))
     for axis, direction in ((axes.xaxis, across), (axes.yaxis, up)):
         low, high = axis.get_view_interval()
         decades = log10(high / low)
@@ -237,9 +237,11 @@ def _set_up_axes(axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis
         axis.set_major_formatter(FuncFormatter(lambda value, _, to=direction: to.write(value)))
 
 
-def _range_of_axis(spans: Iterable[Span], limit: float | None) -> tuple[float, float]:
+def _compute_axis_range(spans: Iterable[PlottedValue], limit: float | None) -> tuple[float, float]:
     """Return the range of an axis, with room for marks and labels."""
-    ends = [end for span in spans for end in span.ends_including_value] + ([limit] if limit else [])
+    ends = [end for span in spans for end in span.limits_including_value] + (
+        [limit] if limit else []
+    )
     low, high = min(ends), max(ends)
     room = max((high / low) ** 0.1, 1.2)
     return low / room, high * room
@@ -263,8 +265,8 @@ def _find_place_from_below(mark: Mark) -> tuple[bool, bool, bool]:
 def _draw_mark(axes: Axes, mark: Mark, name: str) -> None:
     x, y = mark.x, mark.y
     for xs, ys in (
-        (x.ends_including_value, (y.value,) * 2),
-        ((x.value,) * 2, y.ends_including_value),
+        (x.limits_including_value, (y.value,) * 2),
+        ((x.value,) * 2, y.limits_including_value),
     ):
         axes.plot(xs, ys, color=BAR, lw=1, zorder=2.5, solid_capstyle="butt")
     # A filled mark has a white edge, which parts it from marks that it overlaps.
@@ -316,10 +318,10 @@ def _write_all_labels(
         reach_pt = (RING_PT if mark.is_chosen else MARK_PT) / 2 + 1
         placer.reserve_rectangle((x, y), (x, y), reach_pt, weight=HEAVY)
         placer.reserve_rectangle(
-            (mark.x.ends_including_value[0], y), (mark.x.ends_including_value[1], y), 1
+            (mark.x.limits_including_value[0], y), (mark.x.limits_including_value[1], y), 1
         )
         placer.reserve_rectangle(
-            (x, mark.y.ends_including_value[0]), (x, mark.y.ends_including_value[1]), 1
+            (x, mark.y.limits_including_value[0]), (x, mark.y.limits_including_value[1]), 1
         )
     across, up = directions
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()

@@ -38,10 +38,15 @@ class Estimate:
     def multiplied_by(self, factor: float) -> Estimate:
         """Multiply the estimate and its interval by a factor above 0, for example a price."""
 
-        def times(limit: float | None) -> float | None:
+        def multiply_limit(limit: float | None) -> float | None:
             return None if limit is None else limit * factor
 
-        return replace(self, value=times(self.value), low=times(self.low), high=times(self.high))
+        return replace(
+            self,
+            value=multiply_limit(self.value),
+            low=multiply_limit(self.low),
+            high=multiply_limit(self.high),
+        )
 
     def with_limits(self, limits: tuple[float, float]) -> Estimate:
         """Return the estimate with the given lower and upper 95 % limits."""

@@ -120,7 +120,7 @@ def estimate_ratio_of_means(
 
 def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
     """Estimate the mean of a part divided by the mean of the whole, from pairs of both values."""
-    rows = _pair_known_values(part, whole)
+    rows = _pair_finite_values(part, whole)
     parts, wholes = rows.T
     ratio = _divide_or_none(_mean_or_none(parts), _mean_or_none(wholes))
     reason = reason_for_no_interval(parts, FEWEST_ROWS) or reason_for_no_interval(
@@ -172,7 +172,7 @@ def estimate_paired_ratio_of_medians(
     Raises:
         AnalysisError: The samples are not of the same length.
     """
-    pairs = _pair_known_values(one, other)
+    pairs = _pair_finite_values(one, other)
     n, reason = len(pairs), ""
     if n < MEDIAN_BOOTSTRAP_ROWS:
         reason = reason_for_too_few_rows(n, MEDIAN_BOOTSTRAP_ROWS)
@@ -228,19 +228,19 @@ def _estimate_with_log_interval(
     if reason:
         return estimate
     observed = [log_statistic(sample[None]) for sample in samples]
-    centre = reduce(StatisticWithError.minus, observed)
+    centre = reduce(StatisticWithError.subtract_independent_statistic, observed)
     if method == STUDENTS_T:
         limits = student_t_limits(centre, degrees_of_freedom(observed, sizes))
     else:
         rng = np.random.default_rng(seed)
         resamples = [log_statistic(draw_resamples(sample, rng)) for sample in samples]
         limits = studentised_bootstrap_limits(
-            centre, reduce(StatisticWithError.minus, resamples), tails
+            centre, reduce(StatisticWithError.subtract_independent_statistic, resamples), tails
         )
     return estimate.with_limits((float(np.exp(limits[0])), float(np.exp(limits[1]))))
 
 
-def _pair_known_values(one: ArrayLike, other: ArrayLike) -> Floats:
+def _pair_finite_values(one: ArrayLike, other: ArrayLike) -> Floats:
     """Return the pairs with two finite numbers, in shape ``(n, 2)``."""
     first, second = flatten_to_float_array(one), flatten_to_float_array(other)
     if first.size != second.size:

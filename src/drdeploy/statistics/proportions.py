@@ -159,8 +159,8 @@ def estimate_auroc(
     positive = np.asarray(is_positive, dtype=bool)
     values, n = np.asarray(scores, dtype=np.float64), positive.size
     if not positive.any() or positive.all():
-        return _estimate_without_two_sides(positive)
-    area, departures = _area_and_departures(positive, values)
+        return _make_undefined_auroc_estimate(positive)
+    area, departures = _compute_auroc_and_deviations(positive, values)
     _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
     among = _count_groups_on_each_side(positive, member_of)
     variance = _variance_of_auroc(departures, positive, member_of) if min(among) > 1 else 0.0
@@ -199,9 +199,13 @@ def estimate_auroc_change(
     """
     positive = np.asarray(is_positive, dtype=bool)
     if not positive.any() or positive.all():
-        return _estimate_without_two_sides(positive)
-    before, from_before = _area_and_departures(positive, np.asarray(first, dtype=np.float64))
-    after, from_after = _area_and_departures(positive, np.asarray(second, dtype=np.float64))
+        return _make_undefined_auroc_estimate(positive)
+    before, from_before = _compute_auroc_and_deviations(
+        positive, np.asarray(first, dtype=np.float64)
+    )
+    after, from_after = _compute_auroc_and_deviations(
+        positive, np.asarray(second, dtype=np.float64)
+    )
     change, n = after - before, positive.size
     _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
     if min(_count_groups_on_each_side(positive, member_of)) < 2:
@@ -215,7 +219,7 @@ def estimate_auroc_change(
     return Estimate(change, change - half, change + half, n, "DeLong over groups, paired")
 
 
-def _estimate_without_two_sides(positive: NDArray[np.bool_]) -> Estimate:
+def _make_undefined_auroc_estimate(positive: NDArray[np.bool_]) -> Estimate:
     missing = "healthy" if positive.any() else "diseased"
     return Estimate(None, None, None, positive.size, "DeLong", reason=f"no {missing} photograph")
 
@@ -226,7 +230,9 @@ def _count_groups_on_each_side(
     return np.unique(member_of[positive]).size, np.unique(member_of[~positive]).size
 
 
-def _area_and_departures(positive: NDArray[np.bool_], values: Floats) -> tuple[float, Floats]:
+def _compute_auroc_and_deviations(
+    positive: NDArray[np.bool_], values: Floats
+) -> tuple[float, Floats]:
     """Return the area under the ROC curve, and how far each photograph departs from its mean."""
     ill, well = values[positive], values[~positive]
     # The rank among all, less the rank among its own side, counts the photographs of the other
@@ -253,12 +259,12 @@ def _variance_of_auroc(
         for side in (positive, ~positive)
     )
 
-    def unbiased(count: int) -> float:
+    def compute_bessel_correction(count: int) -> float:
         return count / (count - 1)
 
-    variance = 2 * unbiased(ill.size) * float(ill @ well)
+    variance = 2 * compute_bessel_correction(ill.size) * float(ill @ well)
     for side, sums in ((positive, ill), (~positive, well)):
-        variance += unbiased(np.unique(member_of[side]).size) * float(sums @ sums)
+        variance += compute_bessel_correction(np.unique(member_of[side]).size) * float(sums @ sums)
     return variance
 
 
@@ -271,15 +277,15 @@ def newcombe_limits_of_auroc(area: float, positives: int, negatives: int) -> tup
     1.
     """
 
-    def is_within(limit: float) -> bool:
+    def is_auroc_within_limit(limit: float) -> bool:
         extra = (positives + negatives) / 2 - 1
         spread = 1 + extra * ((1 - limit) / (2 - limit) + limit / (1 + limit))
         error = math.sqrt(limit * (1 - limit) * spread / (positives * negatives))
         return abs(area - limit) <= Z_TWO_SIDED * error
 
-    return _bisect_to_last_value_within(area, 0.0, is_within), _bisect_to_last_value_within(
-        area, 1.0, is_within
-    )
+    return _bisect_to_last_value_within(
+        area, 0.0, is_auroc_within_limit
+    ), _bisect_to_last_value_within(area, 1.0, is_auroc_within_limit)
 
 
 def _bisect_to_last_value_within(

@@ -78,7 +78,7 @@ class Steadiness:
     halves: Estimate
 
 
-def check_steadiness(sample: ArrayLike) -> Steadiness:
+def check_steadiness_of_rows(sample: ArrayLike) -> Steadiness:
     """Check the values of a scenario in the order in which they were measured."""
     values = np.asarray(sample, dtype=np.float64).ravel()
     outliers, halves = find_outliers(values), estimate_ratio_of_odd_to_even_rows(values)

@@ -75,7 +75,7 @@ class StatisticWithError:
     centre: Floats
     squared_error: Floats
 
-    def minus(self, other: StatisticWithError) -> StatisticWithError:
+    def subtract_independent_statistic(self, other: StatisticWithError) -> StatisticWithError:
         """Return the difference of two independent statistics, whose squared errors add up."""
         return StatisticWithError(
             self.centre - other.centre, self.squared_error + other.squared_error

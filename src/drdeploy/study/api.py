@@ -85,7 +85,7 @@ def run_study(
         from drdeploy.photograph_names import PhotographNames
         from drdeploy.study.design.plan import make_plan
         from drdeploy.study.design.study import Study
-        from drdeploy.study.measurements.results import Results
+        from drdeploy.study.measurements.results import ResultsFolder
         from drdeploy.study.running.models import check_named_artifacts
         from drdeploy.study.running.session import RunOptions, run_plan
 
@@ -93,7 +93,7 @@ def run_study(
         plan = make_plan(chosen).select_trials_by_id(only)
         check_named_artifacts(plan.trials)
         options = RunOptions(
-            results=Results(Path(results)),
+            results=ResultsFolder(Path(results)),
             seed=chosen.seed if seed is None else seed,
             images=None if photographs is None else Path(photographs),
             weights=None if weights is None else Path(weights),

@@ -19,7 +19,7 @@ from drdeploy.grader.artifacts import (
 )
 from drdeploy.grader.artifacts.onnx_file import read_paths_of_external_weights
 from drdeploy.grader.fundus.transform import FundusTransform
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
 
 def test_the_same_model_makes_the_same_bytes(tmp_path, saved_model):

@@ -244,9 +244,10 @@ def test_a_jpeg_that_lacks_only_its_end_marker_decodes_with_a_note(options, tail
     cut = data[:-2] + tail
     np.testing.assert_array_equal(decode_image(cut), decode_image(data))
     assert (
-        read_and_check_header(cut).note == "The JPEG lacks its end marker; its picture is complete."
+        read_and_check_header(cut).note_on_missing_end_marker
+        == "The JPEG lacks its end marker; its picture is complete."
     )
-    assert read_and_check_header(data).note == ""
+    assert read_and_check_header(data).note_on_missing_end_marker == ""
 
 
 def test_a_jpeg_whose_compressed_data_end_with_a_zero_may_lack_its_end_marker():

@@ -285,7 +285,7 @@ def test_without_the_runtime_the_model_is_packed_and_that_is_said(model, served,
         raise RuntimeUnavailable("The runtime onnxruntime is not installed", remedy="Install it")
 
     with monkeypatch.context() as patched:
-        patched.setattr("drdeploy.grader.importing.trial.open_model", missing)
+        patched.setattr("drdeploy.grader.importing.trial_prediction.open_model", missing)
         packed = served(model())
     assert packed.notes == [
         "the model was not tried: The runtime onnxruntime is not installed; install it."

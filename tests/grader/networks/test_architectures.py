@@ -9,7 +9,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.fundus.apply import apply_transform
 from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
-from drdeploy.grader.networks.network import base_of_network, build_network
+from drdeploy.grader.networks.network import build_network, extract_pooled_feature_network
 
 EVERY = ARCHITECTURES.values()
 
@@ -34,7 +34,7 @@ def test_the_head_is_the_study_s_and_alone_is_trainable(built):
     assert [layer["units"] for layer in head] == [128, 128, 5]
     assert [layer["activation"] for layer in head] == ["relu", "relu", "softmax"]
     assert type(network.layers[-4]).__name__ == "GlobalAveragePooling2D"
-    assert base_of_network(network).trainable_weights == []
+    assert extract_pooled_feature_network(network).trainable_weights == []
     assert len(network.trainable_weights) == 6
 
 

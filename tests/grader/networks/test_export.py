@@ -99,7 +99,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
 
 @FORMATS
 def test_the_archive_answers_as_the_network_does(tiny, tmp_path, model_format):
-    from drdeploy.grader.runtimes.load import load_model_in_runtime
+    from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
     archives = export.build_and_export_model("mobilenet", tmp_path, formats=[model_format])
     runtime = load_model_in_runtime(extract_archive(archives[model_format], tmp_path / "out"))

@@ -12,7 +12,7 @@ from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.networks.architectures import find_architecture
 from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.networks.vgg19_onnx import export_random_vgg19_as_onnx
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
 
 @pytest.fixture(scope="module")

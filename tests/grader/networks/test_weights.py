@@ -11,8 +11,8 @@ from drdeploy.grader.networks.architectures import find_architecture
 from drdeploy.grader.networks.network import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    base_of_network,
     build_network,
+    extract_pooled_feature_network,
 )
 from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.networks.weights import set_network_weights
@@ -69,9 +69,9 @@ def test_random_weights_keep_the_scale_through_a_deep_network(name):
     photographs = make_sample_batch(architecture.transform)
     network = build_network(architecture)
     set_network_weights(network, architecture, "random", seed=0, sample=photographs)
-    features = base_of_network(network)(photographs, training=False).numpy()
+    features = extract_pooled_feature_network(network)(photographs, training=False).numpy()
     assert 0.05 < np.abs(features).mean() < 5
-    assert base_of_network(network).trainable_weights == []
+    assert extract_pooled_feature_network(network).trainable_weights == []
 
 
 def test_random_weights_are_called_random(sample):
@@ -85,15 +85,15 @@ def base_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
     network = build_network(MOBILENET)
     network.layers[1].set_weights([np.full((3, 3, 3, 32), 0.25, np.float32)])
-    base_of_network(network).save_weights(path)
+    extract_pooled_feature_network(network).save_weights(path)
     return path
 
 
 def test_a_file_fills_the_base_and_the_head_stays_random(base_file, sample):
     network, _ = filled(base_file, sample)
     expected = build_network(MOBILENET)
-    base_of_network(expected).load_weights(base_file)
-    assert same(base_of_network(network), base_of_network(expected))
+    extract_pooled_feature_network(expected).load_weights(base_file)
+    assert same(extract_pooled_feature_network(network), extract_pooled_feature_network(expected))
     assert network.get_layer("hidden_1").kernel.numpy().std() > 0.01
 
 
@@ -107,7 +107,7 @@ def test_an_untrained_head_on_imagenet_weights_is_not_to_be_trusted(base_file, s
 def test_the_imagenet_weights_beside_the_project_fit(shared, sample):
     path = shared / "weights" / "mobilenet_1_0_224_imagenet_notop.weights.h5"
     network, _ = filled(path, sample)
-    features = base_of_network(network)(sample, training=False).numpy()
+    features = extract_pooled_feature_network(network)(sample, training=False).numpy()
     assert np.abs(features).mean() > 0.1
 
 
@@ -141,7 +141,7 @@ def test_efficientnet_s_own_normalization_is_the_one_it_was_trained_with(
     network = build_network(efficientnet)
     source = "imagenet" if is_downloaded else efficientnet_file
     set_network_weights(network, efficientnet, source, seed=0, sample=photographs)
-    ours = base_of_network(network)(photographs, training=False).numpy()
+    ours = extract_pooled_feature_network(network)(photographs, training=False).numpy()
     expected = keras_own(photographs, training=False).numpy()
     assert np.abs(ours - expected).max() < 1e-3 * np.abs(expected).max()
 

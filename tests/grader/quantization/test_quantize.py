@@ -25,7 +25,7 @@ from drdeploy.grader.quantization.convert import (
     round_values_to_bf16,
     write_quantized_onnx,
 )
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 SIDE_PX = 224

@@ -7,7 +7,7 @@ from drdeploy.grader.evaluation.comparison import estimate_paired_rate
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.quantization.verdict import (
     count_images_needed_for_decision,
-    judge_quantized_grader,
+    decide_non_inferiority,
 )
 
 
@@ -27,7 +27,7 @@ def verdict_on(labels, changed, margin=0.02):
     after = np.array(labels)
     for at, grade in changed.items():
         after[at] = grade
-    return judge_quantized_grader(
+    return decide_non_inferiority(
         graded(labels), graded(after, labels), grade_thresholds=None, margin=margin
     )
 
@@ -79,7 +79,7 @@ def test_a_photograph_that_one_of_them_could_not_grade_counts_for_neither():
         np.where(np.arange(400)[:, None] == 0, np.nan, first.probabilities),
         ("too_dark", *first.reasons[1:]),
     )
-    assert judge_quantized_grader(first, second, grade_thresholds=None).comparison.n == 399
+    assert decide_non_inferiority(first, second, grade_thresholds=None).comparison.n == 399
 
 
 RANDOM = np.random.default_rng(5)
@@ -107,7 +107,7 @@ def probable(probabilities, groups=None):
 
 
 def judge_sound_against(after, **options):
-    return judge_quantized_grader(
+    return decide_non_inferiority(
         probable(SOUND), probable(after), grade_thresholds=(0.5,) * 4, **options
     )
 
@@ -179,7 +179,7 @@ def test_eyes_of_one_patient_are_not_counted_as_many():
     together = SOUND.copy()
     together[:5] = np.eye(5)[3]
     patients = np.repeat(np.arange(100), 10).astype(str)
-    clustered = judge_quantized_grader(
+    clustered = decide_non_inferiority(
         probable(SOUND, patients), probable(together, patients), grade_thresholds=(0.5,) * 4
     )
     named = {test.measure: test for test in clustered.tests}

@@ -9,7 +9,7 @@ from drdeploy.errors import PredictionFailed
 from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
 WAYS = [
     ("saved_model", "tensorflow"),

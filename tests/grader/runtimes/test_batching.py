@@ -11,7 +11,7 @@ from drdeploy.errors import InvalidInput, PredictionFailed
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.runtimes.batching import BatchFormer, form_batches_in_runtime
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
 
 class Model:
@@ -31,7 +31,10 @@ class Model:
 
 
 def ask(former, values, threads):
-    return [threads.submit(former.run, np.full((1, 3), value), 0) for value in values]
+    return [
+        threads.submit(former.predict_in_shared_batch, np.full((1, 3), value), 0)
+        for value in values
+    ]
 
 
 def wait_until_waiting(former, count):
@@ -74,7 +77,7 @@ def test_a_wait_ends_although_nothing_comes():
     model.go.set()
     former = BatchFormer(model.run, largest=8, wait_s=0.001)
     former._was_shared = True
-    assert former.run(np.ones((1, 3)), 0).tolist() == [[2, 2, 2]]
+    assert former.predict_in_shared_batch(np.ones((1, 3)), 0).tolist() == [[2, 2, 2]]
     assert not former._was_shared
 
 
@@ -91,13 +94,16 @@ def test_every_thread_of_a_failed_batch_hears_of_it_and_the_next_batch_works():
         for one in failing:
             with pytest.raises(PredictionFailed):
                 one.result(30)
-    assert former.run(np.ones((1, 3)), 1).tolist() == [[3, 3, 3]]
+    assert former.predict_in_shared_batch(np.ones((1, 3)), 1).tolist() == [[3, 3, 3]]
 
 
 def test_a_batch_larger_than_the_largest_is_not_divided():
     model = Model()
     model.go.set()
-    assert len(BatchFormer(model.run, largest=2, wait_s=0).run(np.ones((5, 3)), 0)) == 5
+    assert (
+        len(BatchFormer(model.run, largest=2, wait_s=0).predict_in_shared_batch(np.ones((5, 3)), 0))
+        == 5
+    )
     assert model.sizes == [5]
 
 

@@ -26,7 +26,7 @@ from drdeploy.grader.evaluation.metrics import (
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.networks import network as network_module
-from drdeploy.grader.networks.network import base_of_network
+from drdeploy.grader.networks.network import extract_pooled_feature_network
 from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.networks.weights import set_network_weights
 from drdeploy.grader.training import train as train_module
@@ -36,7 +36,7 @@ from drdeploy.grader.training.calibration import (
     evaluate_cross_fitted_choices,
 )
 from drdeploy.grader.training.fit import MEDIAN_GRADE, fit_network, make_prediction_function
-from drdeploy.grader.training.prepared import prepare_photographs
+from drdeploy.grader.training.prepared_photographs import prepare_photographs
 from drdeploy.grader.training.run_folder import RunFolder
 from drdeploy.grader.training.train import (
     TrainedGrader,
@@ -211,7 +211,7 @@ def test_a_frozen_base_stays_as_it_was_and_the_head_learns(folder, tmp_path):
     everything = Fold(np.arange(EYES), np.empty(0, dtype=np.intp))
     prepared = prepare_photographs(plan.dataset, transform)
     fit_network(network, transform, prepared, everything, plan.recipe, seed=0)
-    base = len(base_of_network(network).weights)
+    base = len(extract_pooled_feature_network(network).weights)
     same = [
         np.array_equal(one, two) for one, two in zip(before, network.get_weights(), strict=True)
     ]

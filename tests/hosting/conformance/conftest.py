@@ -55,7 +55,7 @@ def broken_image(engine):
     def build(flaws):
         tag = f"drdeploy-broken:{flaws.replace('+', '.')}"
         dockerfile = "shell-form.Dockerfile" if flaws == "shell-form" else "Dockerfile"
-        engine.build(BROKEN, dockerfile, tag, {"FLAW": flaws})
+        engine.build_image(BROKEN, dockerfile, tag, {"FLAW": flaws})
         return tag
 
     return build

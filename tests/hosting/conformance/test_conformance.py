@@ -69,7 +69,7 @@ STUDY_SHAPE = Path(__file__).with_name("study_shape")
 def reports(engine, broken_image, weights, small_photograph):
     """All checks, several at once: each of them mostly waits."""
 
-    if engine.cores == 1:
+    if engine.cpu_count == 1:
         pytest.skip("on one core nothing tells a CPU limit from the machine")
 
     def check(image):
@@ -202,7 +202,7 @@ def test_the_studys_images_keep_what_must_be_kept(conformance_of, name):
 
 def test_the_studys_shape_of_container_gets_what_it_deserves(engine, reduced_image, weights):
     """It hosts; it also fails where its clients would notice."""
-    engine.build(STUDY_SHAPE, "Dockerfile", "drdeploy-study-shape")
+    engine.build_image(STUDY_SHAPE, "Dockerfile", "drdeploy-study-shape")
     report = check_conformance(
         "drdeploy-study-shape",
         weights,

@@ -35,22 +35,22 @@ from drdeploy.hosting.conformance.containers import (
     ContainerStart,
     ContainerUnderTest,
 )
-from drdeploy.hosting.conformance.image import ImageFacts, observe_image_configuration
+from drdeploy.hosting.conformance.image_configuration import ImageFacts, observe_image_configuration
 from drdeploy.hosting.conformance.inspection import (
     FirstStart,
     ImageInspection,
     Undetermined,
     observe_first_container_start,
 )
-from drdeploy.hosting.conformance.loading import Load, observe_container_under_load
 from drdeploy.hosting.conformance.requests import Requests, observe_single_requests
 from drdeploy.hosting.conformance.stopping import (
     Stop,
-    StopAtWork,
+    StopDuringWork,
     StopInUpload,
     observe_container_restart,
 )
-from drdeploy.hosting.engine.container import ExitState
+from drdeploy.hosting.conformance.under_load import Load, observe_container_under_load
+from drdeploy.hosting.container_engine.container import ExitState
 from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL
 
 BY_ID = {clause.id: clause for clause in CLAUSES}
@@ -439,9 +439,9 @@ def test_what_a_busy_server_fails_once_after_sigterm_is_not_counted(
     assert next(stops, None) is None
 
 
-def stop_at_work(*answers) -> StopAtWork:
+def stop_at_work(*answers) -> StopDuringWork:
     stop = Stop(ExitState(is_running=False, exit_code=0, oom_killed=False), 0.1)
-    return StopAtWork(stop, 6, answers)
+    return StopDuringWork(stop, 6, answers)
 
 
 CLEAN, LOSSY, IDLE = stop_at_work(answered()), stop_at_work(answered(), LOST), stop_at_work()

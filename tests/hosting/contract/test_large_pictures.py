@@ -11,7 +11,7 @@ from image_files import encoded, png
 from PIL import Image
 
 from drdeploy.hosting.serving.large_images import LargeImages
-from drdeploy.hosting.serving.state import LARGE_IMAGES_NAME
+from drdeploy.hosting.serving.state_folder import LARGE_IMAGES_NAME
 
 PICTURE = encoded(Image.new("RGBA", (2500, 2000), (1, 2, 3, 100)), "PNG")
 """Half as large again as an ordinary photograph, so that it takes two places."""

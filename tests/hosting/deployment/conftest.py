@@ -11,13 +11,13 @@ from aws_provider import install_provider
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.terraform import Terraform
-from drdeploy.hosting.deployment.workspace import Workspace
+from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 from drdeploy.hosting.sagemaker import Clients, Clock, Hosting
 
 
-class StubbedAccount(Account):
+class StubbedAccount(AwsAccount):
     """AWS as far as a test has scripted it; anything else that is asked fails the test."""
 
     def __init__(self):
@@ -115,7 +115,7 @@ def terraform_of(tmp_path, terraform_program):
         folder = tmp_path / "configuration"
         folder.mkdir(exist_ok=True)
         (folder / "main.tf").write_text(configuration)
-        workspace = Workspace(tmp_path / "work")
+        workspace = TerraformWorkspace(tmp_path / "work")
         terraform = Terraform(folder, workspace, os.environ, report, terraform_program)
         terraform.initialise()
         workspace.variables.write_text("{}")

@@ -11,10 +11,10 @@ from drdeploy.hosting.deployment.architectures import (
     find_architecture_of_endpoint,
 )
 from drdeploy.hosting.deployment.variables import (
+    DeploymentVariables,
     DesiredEndpoints,
     EndpointVariables,
     ModelSource,
-    Variables,
 )
 from drdeploy.hosting.images import ARM64, find_own_image_by_tag
 from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
@@ -79,7 +79,7 @@ def engine(architecture):
 
 def desired(config, tmp_path):
     return DesiredEndpoints(
-        Variables("single-endpoint", "grader", "us-east-1"),
+        DeploymentVariables("single-endpoint", "grader", "us-east-1"),
         {"grader": ModelSource("flowers:3", tmp_path / "model.tar.gz")},
         {"grader": EndpointVariables("grader", config)},
     )

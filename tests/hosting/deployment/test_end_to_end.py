@@ -23,23 +23,23 @@ from drdeploy.errors import (
     TerraformUnavailable,
 )
 from drdeploy.hosting.deployment import configuration
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.teardown import tear_down_deployment
 from drdeploy.hosting.deployment.variables import (
+    DeploymentVariables,
     DesiredEndpoints,
     EndpointVariables,
     ModelSource,
-    Variables,
 )
-from drdeploy.hosting.deployment.workspace import Workspace
+from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.sagemaker import PriceSheet, RealTimeConfig, ServerlessConfig
 from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import read_complete_rows
-from drdeploy.study.measurements.results import Results
+from drdeploy.study.measurements.results import ResultsFolder
 from drdeploy.study.running.provisioned import Provisioning, locate_terraform_workspace
 from drdeploy.study.running.session import RunOptions, run_plan
 
@@ -129,7 +129,7 @@ def home():
 def account_of_a_service(isolation):
     options = ServiceOptions(mb_per_vcpu=512, trial_start=False)
     with LocalService(0, isolation=isolation, options=options) as service:
-        yield Account(service.url, "us-east-1")
+        yield AwsAccount(service.url, "us-east-1")
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def provisioner_for(account, workspace, approver, engine=None, environment="sing
 def desired_endpoints(
     prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs
 ):
-    foundation = Variables(environment, prefix, "us-east-1")
+    foundation = DeploymentVariables(environment, prefix, "us-east-1")
     endpoints = {key: EndpointVariables("m", config) for key, config in configs.items()}
     return DesiredEndpoints(foundation, {"m": ModelSource(image, archive)}, endpoints)
 
@@ -202,7 +202,7 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
     (tmp_path / "matrix.toml").write_text(MATRIX)
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs" / "eye.jpg").write_bytes(photograph(seed=1))
-    results = Results(tmp_path / "results")
+    results = ResultsFolder(tmp_path / "results")
     approver.trial_started = approver.row_recorded = lambda trial, what: None
     seen = []
     approver.trial_ended = lambda trial, error: seen.append(
@@ -230,7 +230,7 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
     assert seen == [("realtime", 14, None)] * 8 + [("serverless", 6, None)] * 6
     assert everything_in(contained) == before
     assert any("endpoints: 6 deleted, 0 still there" in note for note in approver.notes)
-    assert not locate_terraform_workspace(results).is_started
+    assert not locate_terraform_workspace(results).has_deployment_record
 
 
 def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
@@ -238,7 +238,7 @@ def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
 ):
     archive = archive_in(tmp_path / "tiny")
     configs = {"small": SMALL, "steady": ALWAYS_ON}
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     before = everything_in(contained)
     made, terraform = provisioner_for(contained, workspace, approver, engine, "study")
     desired = desired_endpoints("changed", archive, environment="study", **configs)
@@ -278,9 +278,9 @@ def relabelled(engine, lean_image):
     with tempfile.TemporaryDirectory() as folder:
         dockerfile = f"FROM {lean_image}\nLABEL drdeploy.test=relabelled\n"
         Path(folder, "Dockerfile").write_text(dockerfile)
-        engine.build(Path(folder), "Dockerfile", tag)
+        engine.build_image(Path(folder), "Dockerfile", tag)
     yield tag
-    engine.untag(tag)
+    engine.untag_image(tag)
 
 
 @contextmanager
@@ -334,7 +334,7 @@ def broken_archive(folder):
 def test_a_failed_endpoint_is_reported_with_its_reason_and_repaired_by_the_next_deployment(
     tmp_path, aws_provider, uncontained, approver
 ):
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     before = everything_in(uncontained)
     made, terraform = provisioner_for(uncontained, workspace, approver)
     desired = desired_endpoints("healed", broken_archive(tmp_path), one=ALWAYS_ON)
@@ -357,7 +357,7 @@ def test_a_failed_endpoint_is_reported_with_its_reason_and_repaired_by_the_next_
 def test_a_plan_that_is_not_approved_creates_nothing(tmp_path, aws_provider, uncontained, approver):
     before = everything_in(uncontained)
     approver.answer = False
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     made, _ = provisioner_for(uncontained, workspace, approver)
     with pytest.raises(PlanDeclined, match="Nothing was left behind"):
         made.provision_endpoints(
@@ -375,7 +375,7 @@ def test_a_study_that_is_not_approved_creates_nothing_while_it_cleans_up_either(
     before = everything_in(uncontained)
     approver.answer = False
     options = RunOptions(
-        results=Results(tmp_path / "results"),
+        results=ResultsFolder(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
         provisioning=Provisioning(approver, PriceSheet.load()),
@@ -392,7 +392,7 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
     (tmp_path / "steady.toml").write_text(STEADY)
     before = everything_in(uncontained)
     options = RunOptions(
-        results=Results(tmp_path / "results"),
+        results=ResultsFolder(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
         provisioning=Provisioning(approver, PriceSheet.load()),
@@ -434,7 +434,7 @@ def test_a_queue_and_a_transform_job_are_measured_and_nothing_is_left(
     uncontained.boto3_client("s3").create_bucket(Bucket="drdeploy-artifacts")
     before = everything_in(uncontained)
     options = RunOptions(
-        results=Results(tmp_path / "results"),
+        results=ResultsFolder(tmp_path / "results"),
         seed=0,
         images=tmp_path / "photographs",
         endpoint_url=uncontained.endpoint_url,
@@ -464,7 +464,7 @@ def test_on_aws_jobs_without_a_bucket_and_a_role_are_refused_before_anything_is_
 ):
     onnx_artifact(tmp_path / "tiny")
     (tmp_path / "queue.toml").write_text(QUEUE_AND_JOB)
-    options = RunOptions(results=Results(tmp_path / "results"), seed=0, aws=True)
+    options = RunOptions(results=ResultsFolder(tmp_path / "results"), seed=0, aws=True)
     plan = make_plan(Study.load(tmp_path / "queue.toml"))
     with pytest.raises(StudyError, match=r"--batch-bucket.*modules/batch-transform"):
         run_plan(plan, options, approver)
@@ -475,7 +475,7 @@ def test_without_a_provider_a_study_says_so_before_it_prepares_anything(
 ):
     (tmp_path / "steady.toml").write_text(STEADY)
     options = RunOptions(
-        results=Results(tmp_path / "results"),
+        results=ResultsFolder(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
         provisioning=Provisioning(approver, PriceSheet.load()),
@@ -489,7 +489,7 @@ def test_without_a_provider_a_study_says_so_before_it_prepares_anything(
 def test_each_deployment_keeps_its_own_files_and_its_own_lock_of_the_provider(
     tmp_path, aws_provider, uncontained
 ):
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     prepare_terraform_folder("single-endpoint", workspace, uncontained)
     environment = workspace.configuration / "environments" / "single-endpoint"
     assert "hashicorp/aws" in (environment / ".terraform.lock.hcl").read_text()
@@ -498,7 +498,7 @@ def test_each_deployment_keeps_its_own_files_and_its_own_lock_of_the_provider(
     terraform = prepare_terraform_folder("single-endpoint", workspace, uncontained)
     assert not (environment / "removed_since.tf").exists()
     workspace.write_variables_and_record(
-        Variables("single-endpoint", "again", "us-east-1"), uncontained
+        DeploymentVariables("single-endpoint", "again", "us-east-1"), uncontained
     )
     assert terraform.make_plan().changes
 
@@ -522,25 +522,25 @@ def locked(tmp_path, monkeypatch):
 
 def test_on_aws_a_provider_with_other_checksums_is_refused(tmp_path, aws_provider, locked):
     """Whoever stands between a user and the registry must not be given AWS credentials."""
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     with pytest.raises(
         TerraformUnavailable, match="has a different checksum than the provider in the lock file"
     ):
-        prepare_terraform_folder("single-endpoint", workspace, Account(None, "us-east-1"))
+        prepare_terraform_folder("single-endpoint", workspace, AwsAccount(None, "us-east-1"))
     assert not workspace.folder.exists()
 
 
 def test_on_the_local_service_a_deployment_has_a_lock_of_its_own(
     tmp_path, aws_provider, locked, uncontained
 ):
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     prepare_terraform_folder("single-endpoint", workspace, uncontained)
     lock = workspace.configuration / "environments" / "single-endpoint" / ".terraform.lock.hcl"
     assert "h1:AAAA" not in lock.read_text()
 
 
 def test_the_lock_of_an_older_drdeploy_makes_room(tmp_path, aws_provider, uncontained):
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     prepare_terraform_folder("single-endpoint", workspace, uncontained)
     lock = workspace.configuration / "environments" / "single-endpoint" / ".terraform.lock.hcl"
     lock.write_text(lock.read_text().replace("6.25.0", "6.20.0"))
@@ -552,7 +552,7 @@ def test_captured_photographs_are_deleted_only_when_asked(
     tmp_path, aws_provider, uncontained, approver
 ):
     before = everything_in(uncontained)
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     made, terraform = provisioner_for(uncontained, workspace, approver)
     desired = desired_endpoints("captured", archive_in(tmp_path / "tiny"), one=SMALL)
     bucket = made.provision_endpoints(desired).outputs["artifact_bucket"]
@@ -577,12 +577,12 @@ def test_captured_photographs_are_deleted_only_when_asked(
 def test_a_provider_that_runs_already_is_attached_to(
     tmp_path, no_provider, uncontained, monkeypatch
 ):
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     with provider_of(endpoint_url=uncontained.endpoint_url) as attached:
         for name, value in attached.items():
             monkeypatch.setenv(name, value)
         terraform = prepare_terraform_folder("single-endpoint", workspace, uncontained)
         workspace.write_variables_and_record(
-            Variables("single-endpoint", "attached", "us-east-1"), uncontained
+            DeploymentVariables("single-endpoint", "attached", "us-east-1"), uncontained
         )
         assert terraform.make_plan().changes

@@ -22,7 +22,7 @@ from drdeploy.errors import (
     TerraformFailed,
     UnknownPrice,
 )
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.changes import PlannedChanges, ResourceChange
 from drdeploy.hosting.deployment.images import PushedImage
 from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
@@ -31,12 +31,12 @@ from drdeploy.hosting.deployment.safeguards import Safeguards, find_permissions_
 from drdeploy.hosting.deployment.storage import DeploymentStorage, empty_buckets_and_repositories
 from drdeploy.hosting.deployment.teardown import tear_down_deployment, verify_resources_are_deleted
 from drdeploy.hosting.deployment.variables import (
+    DeploymentVariables,
     DesiredEndpoints,
     EndpointVariables,
     ModelSource,
-    Variables,
 )
-from drdeploy.hosting.deployment.workspace import Resource, Workspace
+from drdeploy.hosting.deployment.workspace import Resource, TerraformWorkspace
 from drdeploy.hosting.sagemaker import PriceSheet, ServerlessConfig
 
 URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/grader/drdeploy"
@@ -48,7 +48,7 @@ LEFT = ("sagemaker_endpoint grader", "s3_bucket grader-artifacts", "ecr_reposito
 class ScriptedTerraform:
     """Keeps a state file as Terraform does; what it is asked to do is written down."""
 
-    workspace: Workspace
+    workspace: TerraformWorkspace
     refusal: str = ""
     done: list = field(default_factory=list)
 
@@ -91,13 +91,13 @@ class Engine:
     def image_config(self, tag):
         return {"Config": {"Env": []}}
 
-    def push(self, *arguments, **options):
+    def push_image(self, *arguments, **options):
         raise EngineError(self.refusal)
 
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path / "work")
+    return TerraformWorkspace(tmp_path / "work")
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def desired(tmp_path):
     source = ModelSource("drdeploy:lean", tmp_path / "tiny" / "model.tar.gz")
     endpoint = EndpointVariables("grader", ServerlessConfig(memory_mb=2048))
     return DesiredEndpoints(
-        Variables("single-endpoint", "grader", "us-east-1"),
+        DeploymentVariables("single-endpoint", "grader", "us-east-1"),
         {"grader": source},
         {"grader": endpoint},
     )
@@ -253,7 +253,9 @@ def test_an_unknown_price_ends_the_deployment_before_approval_is_asked_for(
 ):
     script(account)
     elsewhere = DesiredEndpoints(
-        Variables("single-endpoint", "grader", "eu-west-1"), desired.models, desired.endpoints
+        DeploymentVariables("single-endpoint", "grader", "eu-west-1"),
+        desired.models,
+        desired.endpoints,
     )
     with pytest.raises(UnknownPrice, match=r"eu-west-1.*--accept-unknown-prices"):
         provisioner().provision_endpoints(elsewhere)
@@ -426,7 +428,7 @@ def test_what_a_deployment_holds_is_counted_by_what_it_is(account):
     holding(
         account, "artifacts/0/model.tar.gz", *captured, "notes.txt", images=("sha256:" + "a" * 64,)
     )
-    stored = DeploymentStorage.count_contents(account, HELD)
+    stored = DeploymentStorage.count_stored_objects_and_images(account, HELD)
     assert stored.contents_description == "1 archive, 3 other objects, 1 image"
     assert stored.other_objects_description == (
         "1 in s3://grader-artifacts/, 2 in s3://grader-artifacts/captured/"
@@ -436,13 +438,13 @@ def test_what_a_deployment_holds_is_counted_by_what_it_is(account):
 def test_an_empty_deployment_and_one_that_is_gone_hold_nothing(account):
     account.stub("s3").add_client_error("list_object_versions", "NoSuchBucket")
     account.stub("ecr").add_client_error("list_images", "RepositoryNotFoundException")
-    stored = DeploymentStorage.count_contents(account, HELD)
+    stored = DeploymentStorage.count_stored_objects_and_images(account, HELD)
     assert (stored.contents_description, stored.other_objects_description) == ("", "")
 
 
 def test_an_object_that_stays_is_an_error_that_names_it(account):
     holding(account, "artifacts/0/model.tar.gz")
-    stored = DeploymentStorage.count_contents(account, HELD)
+    stored = DeploymentStorage.count_stored_objects_and_images(account, HELD)
     s3 = account.stub("s3")
     version = {"Key": "artifacts/0/model.tar.gz", "VersionId": "v0"}
     listed = {"Versions": [version | {"LastModified": datetime(2025, 1, 1, tzinfo=UTC)}]}
@@ -454,7 +456,7 @@ def test_an_object_that_stays_is_an_error_that_names_it(account):
 
 def test_images_that_stay_are_an_error(account):
     holding(account, images=("sha256:" + "a" * 64,))
-    stored = DeploymentStorage.count_contents(account, HELD)
+    stored = DeploymentStorage.count_stored_objects_and_images(account, HELD)
     ecr, ids = account.stub("ecr"), [{"imageDigest": "sha256:" + "a" * 64}]
     ecr.add_response("list_images", {"imageIds": ids})
     failure = {"imageId": ids[0], "failureCode": "ImageReferencedByManifestList"}
@@ -480,7 +482,7 @@ def test_a_target_must_be_named_and_aws_has_no_local_address():
     with pytest.raises(InvalidInput, match="--endpoint-url cannot be combined"):
         make_account_from_options("aws", "http://127.0.0.1:1", None)
     assert make_account_from_options("local", None, None).platform == "local"
-    assert isinstance(make_account_from_options("aws", None, "us-east-1"), Account)
+    assert isinstance(make_account_from_options("aws", None, "us-east-1"), AwsAccount)
     assert PushedImage("h@sha256:1", "t", was_there=True).digest == "sha256:1"
 
 

@@ -13,10 +13,10 @@ from drdeploy.hosting.deployment.gpu_images import (
     find_required_cuda_of_image,
 )
 from drdeploy.hosting.deployment.variables import (
+    DeploymentVariables,
     DesiredEndpoints,
     EndpointVariables,
     ModelSource,
-    Variables,
 )
 from drdeploy.hosting.images.build import CUDA_REQUIREMENT, find_own_image_by_tag
 from drdeploy.hosting.sagemaker import (
@@ -36,7 +36,7 @@ FITTING = RealTimeConfig(instance_type="ml.g5.xlarge", inference_ami_version=NEW
 
 def check(config):
     desired = DesiredEndpoints(
-        Variables("single-endpoint", "grader", "us-east-1"),
+        DeploymentVariables("single-endpoint", "grader", "us-east-1"),
         {"grader": ModelSource("flowers:3", Path("model.tar.gz"))},
         {"grader": EndpointVariables("grader", config)},
     )

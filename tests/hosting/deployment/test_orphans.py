@@ -14,18 +14,18 @@ from local_aws import FAKE_SERVER
 from tiny_models import onnx_artifact
 
 from drdeploy.errors import TerraformFailed
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
 from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.teardown import tear_down_deployment
 from drdeploy.hosting.deployment.variables import (
+    DeploymentVariables,
     DesiredEndpoints,
     EndpointVariables,
     ModelSource,
-    Variables,
 )
-from drdeploy.hosting.deployment.workspace import BACKUP_SUFFIX, Workspace
+from drdeploy.hosting.deployment.workspace import BACKUP_SUFFIX, TerraformWorkspace
 from drdeploy.hosting.local import LocalService
 from drdeploy.hosting.sagemaker import PriceSheet, ServerlessConfig
 
@@ -38,7 +38,7 @@ def account():
         with service, provider_of(endpoint_url=service.url) as variables:
             for name, value in variables.items():
                 patch.setenv(name, value)
-            yield Account(service.url, "us-east-1")
+            yield AwsAccount(service.url, "us-east-1")
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def deployment(account, tmp_path, approver, terraform_program):
     # An endpoint that is some time in creation, in which Terraform is killed.
     source = ModelSource("drdeploy:lean", archive, {"SAGEMAKER_FAKE_START_S": "2"})
     desired = DesiredEndpoints(
-        Variables("single-endpoint", "orphaned", "us-east-1"),
+        DeploymentVariables("single-endpoint", "orphaned", "us-east-1"),
         {"orphaned": source},
         {"orphaned": EndpointVariables("orphaned", config)},
     )
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
 
     def provisioner():
         return Provisioner(

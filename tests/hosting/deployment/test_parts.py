@@ -8,20 +8,20 @@ import pytest
 
 from drdeploy.errors import DeploymentError, InvalidInput
 from drdeploy.files import path_of_shipped_file
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.approval import estimate_endpoint_costs
+from drdeploy.hosting.deployment.archive_upload import UploadedArchive
 from drdeploy.hosting.deployment.changes import PlannedChanges
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.images import PushedImage
-from drdeploy.hosting.deployment.model_archives import UploadedArchive
 from drdeploy.hosting.deployment.variables import (
+    DeploymentVariables,
     EndpointVariables,
     ModelVariables,
-    Variables,
     check_name_prefix,
     make_terraform_key,
 )
-from drdeploy.hosting.deployment.workspace import Workspace, read_resources_from_state
+from drdeploy.hosting.deployment.workspace import TerraformWorkspace, read_resources_from_state
 from drdeploy.hosting.sagemaker import (
     AsynchronousConfig,
     Price,
@@ -42,7 +42,7 @@ MODEL = ModelVariables(
 
 def variables(environment, **configs):
     endpoints = {key: EndpointVariables("m", config) for key, config in configs.items()}
-    return Variables(environment, "dr", "us-east-1", {"t": "1"}, {"m": MODEL}, endpoints)
+    return DeploymentVariables(environment, "dr", "us-east-1", {"t": "1"}, {"m": MODEL}, endpoints)
 
 
 def test_the_variables_of_a_study_have_the_shape_of_its_environment():
@@ -250,12 +250,12 @@ def test_a_workspace_records_where_its_deployment_is_and_holds_no_credentials(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-    workspace = Workspace.for_single_endpoint("dr", tmp_path)
-    assert not workspace.is_started
+    workspace = TerraformWorkspace.for_single_endpoint("dr", tmp_path)
+    assert not workspace.has_deployment_record
     workspace.write_variables_and_record(
-        variables("study", one=SMALL), Account("http://127.0.0.1:8765", "us-east-1")
+        variables("study", one=SMALL), AwsAccount("http://127.0.0.1:8765", "us-east-1")
     )
-    record = Workspace.for_single_endpoint("dr", tmp_path).read_record()
+    record = TerraformWorkspace.for_single_endpoint("dr", tmp_path).read_record()
     assert (record.environment, record.prefix, record.account.platform) == ("study", "dr", "local")
     text = "".join(path.read_text() for path in Path(workspace.folder).iterdir())
     assert "secret" not in text
@@ -267,8 +267,8 @@ def test_terraform_files_that_do_not_fit_on_the_disk_are_whole_or_absent(
     tmp_path, terraform_program
 ):
     del terraform_program
-    workspace = Workspace(tmp_path / "work")
-    account = Account("http://127.0.0.1:9", "us-east-1")
+    workspace = TerraformWorkspace(tmp_path / "work")
+    account = AwsAccount("http://127.0.0.1:9", "us-east-1")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
@@ -286,13 +286,13 @@ def test_terraform_files_that_do_not_fit_on_the_disk_are_whole_or_absent(
 
 def test_terraform_files_that_cannot_be_copied_are_a_sentence(tmp_path, terraform_program):
     del terraform_program
-    workspace = Workspace(tmp_path / "work")
+    workspace = TerraformWorkspace(tmp_path / "work")
     in_the_way = workspace.configuration / "modules" / "deployment"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
     with pytest.raises(DeploymentError, match=r"cannot be copied: .*File exists") as failure:
         prepare_terraform_folder(
-            "single-endpoint", workspace, Account("http://127.0.0.1:9", "us-east-1")
+            "single-endpoint", workspace, AwsAccount("http://127.0.0.1:9", "us-east-1")
         )
     assert failure.value.where == str(in_the_way)
     assert "repeat the command" in failure.value.remedy

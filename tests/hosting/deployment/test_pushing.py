@@ -7,8 +7,8 @@ import pytest
 from tiny_models import onnx_artifact
 
 from drdeploy.errors import ArtifactError, EndpointError, EngineError, PushFailed, UploadFailed
+from drdeploy.hosting.deployment.archive_upload import upload_model_archive
 from drdeploy.hosting.deployment.images import Repository, find_ecr_repository, push_image_to_ecr
-from drdeploy.hosting.deployment.model_archives import upload_archive
 
 DIGEST = "sha256:" + "a" * 64
 ID = "sha256:" + "b" * 64
@@ -26,7 +26,7 @@ class FakeEngine:
     def image_id(self, tag):
         return ID
 
-    def push(self, image, repository, tag, *, credentials):
+    def push_image(self, image, repository, tag, *, credentials):
         if self.refusal:
             raise EngineError(f"The image cannot be pushed: {self.refusal}")
         self.pushed.append((image, repository, tag, credentials))
@@ -118,7 +118,7 @@ def test_an_archive_that_the_bucket_holds_is_not_sent_again(account, tmp_path):
     s3.add_response("head_bucket", {})
     sha256 = sha256_of(archive)
     s3.add_response("head_object", {"Metadata": {"sha256": sha256}, "VersionId": "v7"})
-    uploaded = upload_archive(account, archive, "models")
+    uploaded = upload_model_archive(account, archive, "models")
     assert (uploaded.version_id, uploaded.was_there) == ("v7", True)
     assert uploaded.uri == f"s3://models/artifacts/{sha256[:16]}/model.tar.gz"
 
@@ -135,17 +135,17 @@ def sha256_of(path):
 def test_a_bucket_that_is_not_there_is_named(account, tmp_path):
     account.stub("s3").add_client_error("head_bucket", "404", http_status_code=404)
     with pytest.raises(UploadFailed, match=r"s3://models: The bucket does not exist"):
-        upload_archive(account, archive_in(tmp_path), "models")
+        upload_model_archive(account, archive_in(tmp_path), "models")
 
 
 def test_a_bucket_of_another_is_an_error_and_not_a_missing_one(account, tmp_path):
     account.stub("s3").add_client_error("head_bucket", "403", http_status_code=403)
     with pytest.raises(EndpointError, match="look for the bucket"):
-        upload_archive(account, archive_in(tmp_path), "models")
+        upload_model_archive(account, archive_in(tmp_path), "models")
 
 
 def test_a_file_that_is_not_an_artifact_is_not_uploaded(account, tmp_path):
     other = tmp_path / "model.tar.gz"
     other.write_bytes(b"no archive")
     with pytest.raises(ArtifactError):
-        upload_archive(account, other, "models")
+        upload_model_archive(account, other, "models")

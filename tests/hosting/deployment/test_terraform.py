@@ -40,9 +40,9 @@ from pathlib import Path
 # A runner in the background ignores Ctrl-C, and so would its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from drdeploy.hosting.deployment.terraform import Terraform
-from drdeploy.hosting.deployment.workspace import Workspace
+from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 folder = Path(sys.argv[1])
-workspace = Workspace(folder / "work")
+workspace = TerraformWorkspace(folder / "work")
 arguments = folder / "configuration", workspace, os.environ, lambda _: None, sys.argv[2]
 terraform = Terraform(*arguments)
 terraform.initialise()

@@ -10,7 +10,7 @@ import pytest
 
 from drdeploy.errors import EngineError, ImageBuildFailed, InvalidInput
 from drdeploy.hosting.images import build_image
-from drdeploy.hosting.images.bases import PLACEHOLDER_LABEL, read_locked_bases
+from drdeploy.hosting.images.base_images import PLACEHOLDER_LABEL, read_locked_bases
 from drdeploy.hosting.images.build import ARM64
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,10 +29,10 @@ class RecordingEngine:
     def image_id(self, image):
         return self.image_config(image)["Id"]
 
-    def pull(self, repository, reference):
+    def pull_image(self, repository, reference):
         self.pulled.append(f"{repository}@{reference}")
 
-    def build(self, context, dockerfile, tag, build_args, **options):
+    def build_image(self, context, dockerfile, tag, build_args, **options):
         self.asked = (dockerfile, tag, build_args, options["platform"])
         if self._failure:
             raise ImageBuildFailed(self._failure, where=dockerfile)

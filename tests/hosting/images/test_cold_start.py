@@ -18,7 +18,7 @@ from drdeploy.hosting.images.cold_start import (
     measure_cold_start_stages,
     measure_empty_container_start_s,
 )
-from drdeploy.hosting.images.imports import measure_import_times, sum_import_times_by_package
+from drdeploy.hosting.images.import_times import measure_import_times, sum_import_times_by_package
 
 PHOTOGRAPH = paint_synthetic_photograph(1, width_px=224, height_px=224)
 

@@ -28,7 +28,7 @@ class RecordingEngine:
     def __init__(self, architecture="amd64"):
         self.untagged, self.architecture = [], architecture
 
-    def untag(self, tag):
+    def untag_image(self, tag):
         self.untagged.append(tag)
 
     def image_config(self, image):

@@ -13,7 +13,7 @@ import pytest
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
-from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.container_engine import ContainerSpec, Mount
 from drdeploy.hosting.images.build import open_build_context
 
 pytestmark = pytest.mark.engine
@@ -39,7 +39,9 @@ def start_image(engine):
 
     def start(image, folder):
         mounts = (Mount(folder, "/opt/ml/model"),)
-        containers.append(engine.run(ContainerSpec(image, mounts=mounts, memory_mb=2048, cpus=1)))
+        containers.append(
+            engine.start_container(ContainerSpec(image, mounts=mounts, memory_mb=2048, cpus=1))
+        )
         return containers[-1]
 
     yield start
@@ -78,7 +80,7 @@ def test_the_image_declares_what_sagemaker_needs(engine, lean_image):
 
 @pytest.mark.parametrize("module", ["pip", "setuptools", "typer", "boto3", "tensorflow", "docker"])
 def test_the_lean_image_does_not_hold(engine, lean_image, module):
-    container = engine.run(
+    container = engine.start_container(
         ContainerSpec(
             lean_image,
             ("-c", f"import {module}"),
@@ -120,14 +122,18 @@ def _grade(container, timeout_s=180.0):
         time.sleep(0.05)
     photograph = paint_synthetic_photograph(1, width_px=800, height_px=600)
     headers = {"Content-Type": "image/jpeg"}
-    request = urllib.request.Request(f"{container.url}/invocations", photograph, headers)
+    request = urllib.request.Request(
+        f"{container.url_of_published_port}/invocations", photograph, headers
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
 def _is_ready(container):
     try:
-        with urllib.request.urlopen(f"{container.url}/ping", timeout=60) as answer:
+        with urllib.request.urlopen(
+            f"{container.url_of_published_port}/ping", timeout=60
+        ) as answer:
             return answer.status == 200
     except OSError:
         return False

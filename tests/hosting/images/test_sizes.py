@@ -19,7 +19,7 @@ from drdeploy.hosting.images.layer_cache import LayerCache
 from drdeploy.hosting.images.layers import BLOCK_BYTES, LIST_BYTES_MAX, read_layer_tar
 from drdeploy.hosting.images.saved_image import read_saved_image
 from drdeploy.hosting.images.size_figure import draw_image_sizes
-from drdeploy.study.published_study.printed import list_published_image_sizes
+from drdeploy.study.published_study.printed_figures import list_published_image_sizes
 
 SITE = "usr/lib/python3/site-packages"
 BASE = {

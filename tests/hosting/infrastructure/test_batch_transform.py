@@ -23,7 +23,7 @@ def test_the_role_runs_jobs_of_its_bucket_and_no_others(aws, provider, tmp_path)
         batch = BatchTransform.connect(aws.url)
 
         def run(name, output_uri):
-            return batch.run(
+            return batch.run_job(
                 BatchJob(
                     name,
                     "drdeploy:lean",

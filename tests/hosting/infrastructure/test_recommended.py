@@ -7,8 +7,8 @@ import pytest
 from terraform import INFRASTRUCTURE, model
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.deployment.described_batch import read_batch_config
-from drdeploy.hosting.deployment.described_endpoint import read_endpoint_variables
+from drdeploy.hosting.deployment.batch_variables_file import read_batch_config_from_file
+from drdeploy.hosting.deployment.endpoint_variables_file import read_endpoint_variables_from_file
 from drdeploy.study.recommendation.mitigation.policies import fit_policy_to_traffic
 from drdeploy.study.recommendation.mitigation.settings import (
     make_asynchronous_terraform_variables,
@@ -64,7 +64,7 @@ def test_a_recommended_endpoint_is_planned(environment, tmp_path, settings, crea
     """What `endpoint deploy --variables` reads from the file is what it says, and is planned."""
     file = tmp_path / "best.tfvars.json"
     file.write_text(json.dumps(settings))
-    described = read_endpoint_variables(file, "model").endpoint
+    described = read_endpoint_variables_from_file(file, "model").endpoint
     assert described.is_always_on == settings["allow_always_on"]
     endpoint = described.to_terraform_variables(is_local=False)
     assert endpoint == {name: one for name, one in settings["endpoint"].items() if one is not None}
@@ -91,10 +91,10 @@ def test_the_variables_of_a_worked_decision_are_planned(environment, tmp_path, t
     settings = json.loads(text)
     if "batch" in settings:
         with pytest.raises(InvalidInput, match="batch transform jobs, which need no endpoint"):
-            read_endpoint_variables(file, "model")
-        assert settings["batch"] == read_batch_config(file).model_dump(exclude={"kind"})
+            read_endpoint_variables_from_file(file, "model")
+        assert settings["batch"] == read_batch_config_from_file(file).model_dump(exclude={"kind"})
         return
-    described = read_endpoint_variables(file, "model")
+    described = read_endpoint_variables_from_file(file, "model")
     values = {
         "endpoint": described.endpoint.to_terraform_variables(is_local=False),
         "allow_always_on": settings["allow_always_on"],
@@ -109,7 +109,7 @@ def test_the_network_of_the_model_is_planned_and_refused_for_serverless(environm
     settings = make_scheduled_terraform_variables("ml.c5.large", 2, OPEN, 300.0)
     file = tmp_path / "best.tfvars.json"
     file.write_text(json.dumps({**settings, "model": {"vpc_config": vpc}}))
-    described = read_endpoint_variables(file, "model")
+    described = read_endpoint_variables_from_file(file, "model")
     assert described.network == {"vpc_config": vpc}
     values = {"endpoint": described.endpoint.to_terraform_variables(is_local=False)}
     made = model(**described.network)
@@ -121,4 +121,4 @@ def test_the_network_of_the_model_is_planned_and_refused_for_serverless(environm
     ):
         file.write_text(json.dumps({**endpoint, "model": network}))
         with pytest.raises(InvalidInput, match=message):
-            read_endpoint_variables(file, "model")
+            read_endpoint_variables_from_file(file, "model")

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from local_aws import FAKE_SERVER, Aws, client, put_key, until
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
-from drdeploy.hosting.local.asynchronous.request_queue import (
+from drdeploy.hosting.local.asynchronous_inference.request_queue import (
     Backlog,
     QueuedRequest,
     RequestQueue,

@@ -10,7 +10,7 @@ from local_aws import FAKE_SERVER, Aws, client, until
 from photographs import photograph
 from tiny_models import onnx_artifact
 
-from drdeploy.hosting.engine import ContainerSpec, RunningContainer
+from drdeploy.hosting.container_engine import ContainerSpec, RunningContainer
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.local.instances.service_folders import LABEL
 
@@ -58,7 +58,7 @@ def foreign(engine, lean_image, tmp_path):
 
     def build(colour="grey"):
         (tmp_path / "Dockerfile").write_text(FOREIGN.format(colour=colour))
-        engine.build(tmp_path, "Dockerfile", "drdeploy-test:foreign", network="none")
+        engine.build_image(tmp_path, "Dockerfile", "drdeploy-test:foreign", network="none")
         return "drdeploy-test:foreign"
 
     return build
@@ -197,6 +197,8 @@ def test_the_next_service_removes_the_containers_of_a_killed_one(engine, lean_im
     note = {"name": "drdeploy-00000000", "port": 1, "pid": 1, "began": "another boot/1"}
     (folder / "service.json").write_text(json.dumps(note))
     label = {LABEL: "drdeploy-00000000"}
-    engine.run(ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, labels=label))
+    engine.start_container(
+        ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, labels=label)
+    )
     LocalService(isolation="container").stop()
     assert engine.list_container_ids(f"{LABEL}=drdeploy-00000000") == ()

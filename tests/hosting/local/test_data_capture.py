@@ -365,7 +365,7 @@ def test_a_share_of_the_requests_is_captured():
     captures.write_queued_captures()
     (body,) = store.objects.values()
     assert body.count(b"\n") == 2
-    assert (captures.counts.written, captures.counts.lost) == (2, 0)
+    assert (captures.capture_counts.written, captures.capture_counts.lost) == (2, 0)
 
 
 @pytest.mark.parametrize(("percentage", "count"), [(0, 0), (100, 1)])
@@ -373,7 +373,7 @@ def test_none_and_all_are_exact(percentage, count):
     captures = CaptureLog(Store().put, sample=lambda: 0.0 if percentage == 0 else 0.9999999)
     captures.queue_invocation(invocation(percentage=percentage))
     captures.write_queued_captures()
-    assert captures.counts.written == count
+    assert captures.capture_counts.written == count
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_stuck_store_holds_up_nobody_and_a_full_queue_loses_and_says_so(caplog
     store.may_go.set()
     writer.join(60)
     captures.write_queued_captures()
-    assert (captures.counts.written, captures.counts.lost) == (3, 2)
+    assert (captures.capture_counts.written, captures.capture_counts.lost) == (3, 2)
     assert "2 requests were not captured: too many waited to be written" in caplog.messages
 
 
@@ -450,7 +450,7 @@ def test_a_lasting_failure_is_logged_once_and_counted_each_time(caplog):
     for _ in range(3):
         captures.queue_invocation(invocation())
         captures.write_queued_captures()
-    assert captures.counts.lost == 3
+    assert captures.capture_counts.lost == 3
     assert caplog.messages == [
         "requests of endpoint e are not captured to s3://b/p/e/: S3 answers NoSuchBucket"
     ]

@@ -126,7 +126,7 @@ def image(engine, tmp_path_factory):
     def build(name, mode="755", label="", serve=SERVE):
         (folder / "serve").write_text(serve)
         (folder / "Dockerfile").write_text(DOCKERFILE.format(mode=mode, label=label))
-        engine.build(folder, "Dockerfile", f"stranger:{name}")
+        engine.build_image(folder, "Dockerfile", f"stranger:{name}")
         return f"stranger:{name}"
 
     return build
@@ -266,7 +266,7 @@ def test_nginx_that_logs_below_var_log_runs_on_an_instance_and_says_why_not_on_s
     with tarfile.open(shared / "cases" / "foreign-inputs.tar.gz") as inputs:
         names = [one for one in inputs.getmembers() if "byo-nginx/" in one.name]
         inputs.extractall(tmp_path, names, filter="data")
-    engine.build(tmp_path / "byo-nginx", "Dockerfile", "stranger:nginx")
+    engine.build_image(tmp_path / "byo-nginx", "Dockerfile", "stranger:nginx")
     assert report(aws, "stranger:nginx", REAL_TIME, NO_MANIFEST) == {"grade": 2}
     reason = failure(aws, "stranger:nginx", SERVERLESS, NO_MANIFEST)
     assert "Permission denied" in reason

@@ -48,7 +48,7 @@ def cuda_image(engine, lean_image, tmp_path_factory):
     """An image that says which CUDA it needs; CUDA itself is not looked at."""
     folder = tmp_path_factory.mktemp("cuda")
     (folder / "Dockerfile").write_text("FROM drdeploy:lean\nENV NVIDIA_REQUIRE_CUDA=cuda>=13.0\n")
-    engine.build(folder, "Dockerfile", "drdeploy-test:cuda", network="none")
+    engine.build_image(folder, "Dockerfile", "drdeploy-test:cuda", network="none")
     return "drdeploy-test:cuda"
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, WaiterError
 from local_aws import FAKE_SERVER, ROLE, Aws, archive, until
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.engine.ports import find_free_port
+from drdeploy.hosting.container_engine.ports import find_free_port
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
 from drdeploy.hosting.local.http_server import HttpServer, ServiceResponse

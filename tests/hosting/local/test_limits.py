@@ -15,14 +15,14 @@ from local_aws import client, until
 from drdeploy.hosting.local.api import simulated_aws
 from drdeploy.hosting.local.api.asynchronous_invocations import AsynchronousInvocations
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
-from drdeploy.hosting.local.asynchronous import dispatcher
-from drdeploy.hosting.local.asynchronous.dispatcher import RequestDispatcher
-from drdeploy.hosting.local.asynchronous.processing import RequestProcessor
-from drdeploy.hosting.local.asynchronous.request_queue import QueuedRequest, RequestQueue
-from drdeploy.hosting.local.components.component import InferenceComponent
+from drdeploy.hosting.local.asynchronous_inference import dispatcher
+from drdeploy.hosting.local.asynchronous_inference.dispatcher import RequestDispatcher
+from drdeploy.hosting.local.asynchronous_inference.processing import RequestProcessor
+from drdeploy.hosting.local.asynchronous_inference.request_queue import QueuedRequest, RequestQueue
 from drdeploy.hosting.local.endpoints.pool import WorkerNotReady
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.endpoints.worker import InstanceWorker
+from drdeploy.hosting.local.inference_components.component import InferenceComponent
 from drdeploy.hosting.sagemaker import Clock, api_limits
 
 

@@ -79,7 +79,7 @@ def image(engine, lean_image, tmp_path_factory):
     def build(tag, network="", variables="COLOUR=grey"):
         text = DOCKERFILE.format(network=network, variables=variables)
         (folder / "Dockerfile").write_text(text)
-        engine.build(folder, "Dockerfile", tag, network="none")
+        engine.build_image(folder, "Dockerfile", tag, network="none")
         return tag
 
     return build
@@ -161,12 +161,12 @@ def test_no_tag_variable_or_label_of_an_image_gives_it_the_hosts_network(
         network = inspected(engine, contained)["HostConfig"]["NetworkMode"]
         assert network != "host"
         aws.delete(deployed)
-    engine.untag(tag)
+    engine.untag_image(tag)
 
 
 @pytest.mark.engine
 def test_an_isolated_model_reaches_nothing_and_still_answers(aws, image, engine, contained):
-    require(engine.can_enter_containers, "the right to enter a container's network (root)")
+    require(engine.can_enter_network_namespaces, "the right to enter a container's network (root)")
     tag = image("drdeploy-test:probe")
     with listening("0.0.0.0") as open_port, listening("127.0.0.1") as private:
         name = endpoint(aws, tag, isolated=True, **REAL_TIME)
@@ -207,7 +207,7 @@ def test_our_own_images_need_no_network(file):
 
 @pytest.mark.engine
 def test_an_image_that_needs_no_network_gets_none(engine, contained, image):
-    require(engine.can_enter_containers, "the right to enter a container's network (root)")
+    require(engine.can_enter_network_namespaces, "the right to enter a container's network (root)")
     backend = contained._fleet.backend
     pinned = backend.pin_image_and_network(
         image("drdeploy-test:labelled", network="none"), isolated=False
@@ -256,7 +256,7 @@ def test_a_container_may_be_given_any_variable_but_the_port(aws, image):
 
 @pytest.mark.engine
 def test_where_it_cannot_be_had_isolation_is_refused_by_its_name(aws, contained, monkeypatch):
-    monkeypatch.setattr(type(contained._engine), "can_enter_containers", False)
+    monkeypatch.setattr(type(contained._engine), "can_enter_network_namespaces", False)
     with pytest.raises(ClientError) as caught:
         aws.sagemaker.create_model(
             ModelName=aws.name(),
@@ -279,7 +279,7 @@ def test_a_folder_with_odd_characters_can_be_mounted(engine, lean_image, tmp_pat
 
 @pytest.mark.engine
 def test_on_a_shared_machine_no_container_has_a_port_or_a_network(engine, image):
-    require(engine.can_enter_containers, "the right to enter a container's network (root)")
+    require(engine.can_enter_network_namespaces, "the right to enter a container's network (root)")
     options = ServiceOptions(trial_start=False, mb_per_vcpu=512)
     with LocalService(isolation="container", options=options, shared=True) as service:
         aws = Aws.at(service.url, service.access_key)

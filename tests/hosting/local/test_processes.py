@@ -49,7 +49,7 @@ def start(tmp_path):
         spec = InstanceSpec(
             "one-1", PinnedImage("drdeploy:lean"), tmp_path, environment, memory_mb=64, cpus=None
         )
-        return backend.start(spec)
+        return backend.start_instance(spec)
 
     return start_script
 

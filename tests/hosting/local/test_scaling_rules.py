@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from drdeploy.hosting.local.scaling.activities import ActivityLog
-from drdeploy.hosting.local.scaling.adjustments import (
+from drdeploy.hosting.local.autoscaling.activities import ActivityLog
+from drdeploy.hosting.local.autoscaling.adjustments import (
     compute_step_scaling_capacity,
     compute_target_tracking_capacity,
 )
-from drdeploy.hosting.local.scaling.scaler import RegionScaler
-from drdeploy.hosting.local.scaling.schedules import Schedule, ScheduleRefused
+from drdeploy.hosting.local.autoscaling.scaler import RegionScaler
+from drdeploy.hosting.local.autoscaling.schedules import Schedule, ScheduleRefused
 
 
 def runs(text, day, timezone=None, **bounds):

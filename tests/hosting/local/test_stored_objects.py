@@ -39,7 +39,7 @@ def count_open_files():
 def test_contents_of_all_sizes_are_read_as_they_were_written(contents):
     sizes = (0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * MIB + 7)
     written = [os.urandom(size) for size in sizes]
-    stored = [contents.store(data) for data in written]
+    stored = [contents.append_content(data) for data in written]
     assert [one.read() for one in stored] == written
     assert [b"".join(one.read_chunks()) for one in stored] == written
     assert max(len(chunk) for one in stored for chunk in one.read_chunks(KIB)) == KIB
@@ -48,18 +48,18 @@ def test_contents_of_all_sizes_are_read_as_they_were_written(contents):
 def test_threads_do_not_write_over_each_others_contents(contents):
     written = [bytes([number % 256]) * (number * 37) for number in range(400)]
     with ThreadPoolExecutor(8) as pool:
-        stored = list(pool.map(contents.store, written))
+        stored = list(pool.map(contents.append_content, written))
     assert [one.read() for one in stored] == written
 
 
 def test_the_file_of_contents_has_no_name_so_that_a_kill_leaves_nothing(contents, tmp_path):
-    contents.store(b"a photograph")
+    contents.append_content(b"a photograph")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_space_of_a_content_that_nobody_refers_to_is_given_back(contents):
-    kept, gone = contents.store(b"k" * 10_000), contents.store(b"g" * MIB)
-    also_kept = contents.store(b"a" * 10_000)
+    kept, gone = contents.append_content(b"k" * 10_000), contents.append_content(b"g" * MIB)
+    also_kept = contents.append_content(b"a" * 10_000)
     before = contents.measure_disk_bytes()
     del gone
     gc.collect()

@@ -7,28 +7,28 @@ from types import SimpleNamespace
 
 import pytest
 
-from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
-from drdeploy.hosting.local.instances.instance import StartFailed
-from drdeploy.hosting.local.transform import object_list, records, work
-from drdeploy.hosting.local.transform.data_processing import DataProcessing
-from drdeploy.hosting.local.transform.job import JobSource, TransformJob
-from drdeploy.hosting.local.transform.json_path import (
+from drdeploy.hosting.local.batch_transform import instance_work, object_list, records
+from drdeploy.hosting.local.batch_transform.data_processing import DataProcessing
+from drdeploy.hosting.local.batch_transform.job import JobSource, TransformJob
+from drdeploy.hosting.local.batch_transform.json_path import (
     JsonPath,
     JsonPathMismatch,
     JsonPathRefused,
 )
-from drdeploy.hosting.local.transform.object_list import (
+from drdeploy.hosting.local.batch_transform.object_list import (
     NoInput,
     ObjectList,
     list_input_objects,
 )
-from drdeploy.hosting.local.transform.records import (
+from drdeploy.hosting.local.batch_transform.records import (
     RECORDIO_MAGIC,
     RecordFailure,
     decompress_chunks,
     pack_payloads,
 )
-from drdeploy.hosting.local.transform.settings import BadParameters, TransformSettings
+from drdeploy.hosting.local.batch_transform.settings import BadParameters, TransformSettings
+from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
+from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker import Clock
 
 COLUMNS = [0, 1, 2, 3, 4, 5]
@@ -62,7 +62,7 @@ RECORD = {"id": 7, "field1": {"child1": 1, "child2": 2}, "features": [1, 2], "Sa
     ],
 )
 def test_a_path_selects_what_the_developer_guide_says(path, value, selected):
-    assert JsonPath.parse(path).select(value) == selected
+    assert JsonPath.parse(path).select_values(value) == selected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_an_operator_that_sagemaker_lacks_is_refused_by_its_name(path, named):
 )
 def test_an_index_or_a_name_that_the_data_lacks_is_an_error(path, value):
     with pytest.raises(JsonPathMismatch, match="does not fit the data"):
-        JsonPath.parse(path).select(value)
+        JsonPath.parse(path).select_values(value)
 
 
 def process(content_type, *, split="Line", **asked):
@@ -213,9 +213,9 @@ def test_a_text_that_utf8_cannot_hold_fails_the_record():
 
 
 def test_what_one_object_holds_is_bounded(monkeypatch):
-    monkeypatch.setattr(work, "HELD_BYTES_MAX", 10)
+    monkeypatch.setattr(instance_work, "HELD_BYTES_MAX", 10)
     monkeypatch.setattr(records, "HELD_BYTES_MAX", 10)
-    output = work._Output(None)
+    output = instance_work._ObjectOutput(None)
     output.add_part(b"12345")
     assert output.parts == [b"12345"]
     output.add_part(b"678901")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-from drdeploy.hosting.local.endpoints.worker import find_telling_line
+from drdeploy.hosting.local.endpoints.worker import find_line_that_explains_failure
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ from drdeploy.hosting.local.endpoints.worker import find_telling_line
     ],
 )
 def test_the_reason_is_the_last_line_that_tells_one(log, line):
-    assert find_telling_line(log) == line
+    assert find_line_that_explains_failure(log) == line
 
 
 def test_an_instance_that_a_job_gives_back_after_the_service_has_ended_is_stopped_already():

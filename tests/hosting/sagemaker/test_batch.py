@@ -34,7 +34,7 @@ def test_a_model_that_the_job_did_not_create_is_left_alone(refused, deleted):
         delete_model=lambda **given: seen.append(given["ModelName"]),
     )
     with pytest.raises(EndpointError):
-        batch(sagemaker).run(JOB)
+        batch(sagemaker).run_job(JOB)
     assert seen == deleted
 
 
@@ -54,7 +54,7 @@ def test_what_a_job_does_not_choose_is_left_to_sagemaker(chosen, sent):
     sagemaker = SimpleNamespace(
         create_model=dict, create_transform_job=lambda **given: seen.append(given)
     )
-    batch(sagemaker).start(replace(JOB, **chosen))
+    batch(sagemaker).start_job(replace(JOB, **chosen))
     assert [given.get("ModelClientConfig") for given in seen] == [sent]
 
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from drdeploy.errors import EndpointError
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.sagemaker import Hosting
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ def url(request):
 
 
 def test_an_answer_that_is_none_of_awss_is_an_error_with_a_remedy(url):
-    hosting, account = Hosting.connect(url), Account(url)
+    hosting, account = Hosting.connect(url), AwsAccount(url)
     for call in CALLS:
         with pytest.raises(EndpointError, match="Check the endpoint URL"):
             call(hosting, account)

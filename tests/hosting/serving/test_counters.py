@@ -4,21 +4,21 @@ import signal
 
 import pytest
 
-from drdeploy.hosting.serving.counters import BUCKETS_S, Counters
+from drdeploy.hosting.serving.counters import BUCKETS_S, RequestCounters
 from drdeploy.hosting.serving.metrics import render_prometheus_metrics
 
 FORK = multiprocessing.get_context("fork")
 
 
 def _count(path, times):
-    counters = Counters(path)
+    counters = RequestCounters(path)
     for _ in range(times):
         counters.count_invocation()
         counters.count_response(200, 0.02)
 
 
 def _die_with_the_lock(path):
-    counters = Counters(path)
+    counters = RequestCounters(path)
     with counters._hold_file_lock():
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -34,7 +34,7 @@ def test_no_count_is_lost_between_processes(path):
         process.start()
     for process in processes:
         process.join()
-    snapshot = Counters(path).read_snapshot()
+    snapshot = RequestCounters(path).read_snapshot()
     assert snapshot.invocations == 2000
     assert snapshot.responses[200] == 2000
 
@@ -43,11 +43,11 @@ def test_a_process_killed_while_it_counts_blocks_no_other(path):
     process = FORK.Process(target=_die_with_the_lock, args=(path,))
     process.start()
     process.join()
-    assert Counters(path).count_invocation() == 1
+    assert RequestCounters(path).count_invocation() == 1
 
 
 def test_a_duration_is_counted_in_the_first_bucket_that_includes_it(path):
-    counters = Counters(path)
+    counters = RequestCounters(path)
     for duration_s in (0.0, BUCKETS_S[2], BUCKETS_S[2] * 1.01, 1e6):
         counters.count_response(200, duration_s)
     counts = counters.read_snapshot().durations["request"].counts
@@ -55,13 +55,13 @@ def test_a_duration_is_counted_in_the_first_bucket_that_includes_it(path):
 
 
 def test_an_unforeseen_status_counts_as_a_failure(path):
-    counters = Counters(path)
+    counters = RequestCounters(path)
     counters.count_response(418, 0.1)
     assert counters.read_snapshot().responses[500] == 1
 
 
 def test_prometheus_reads_cumulative_buckets_and_their_sum(path):
-    counters = Counters(path)
+    counters = RequestCounters(path)
     counters.count_images([(0.002, 0.03, 0.4), (0.002, 0.03, 0.4)])
     text = render_prometheus_metrics(counters.read_snapshot(), {"name": "tiny"}).decode()
     assert "drdeploy_images_total 2.0" in text

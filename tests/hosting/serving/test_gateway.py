@@ -12,10 +12,10 @@ from drdeploy.hosting.serving.budgets import STUCK_S, make_worker_budgets
 from drdeploy.hosting.serving.capacity import Capacity
 from drdeploy.hosting.serving.exchange import ClientGone, Request, make_json_response
 from drdeploy.hosting.serving.gateway import Gateway
-from drdeploy.hosting.serving.lanes import Job
 from drdeploy.hosting.serving.large_images import LargeImages
-from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.log import ServerLog
 from drdeploy.hosting.serving.settings import Settings
+from drdeploy.hosting.serving.thread_pools import PoolJob
 
 
 class Counts:
@@ -64,7 +64,7 @@ def make(counts, lock, tmp_path):
             answer_execution_parameters=None, answer_metadata=None, answer_metrics=None,
         )  # fmt: skip
         stop = (stopped or threading.Event()).set
-        return Gateway(handlers, Log(fd=log_file.fileno()), stop_worker=stop)
+        return Gateway(handlers, ServerLog(fd=log_file.fileno()), stop_worker=stop)
 
     yield gateway
     log_file.close()
@@ -215,10 +215,10 @@ def test_an_upload_takes_no_place(make):
 
 
 def test_work_that_begins_at_the_very_deadline_is_watched():
-    job = Job()
+    job = PoolJob()
     job.is_abandoned = True
     with pytest.raises(ProcessingTimeout):
-        job.mark_as_begun()
+        job.mark_as_running()
     assert job.began_at is not None  # the event loop reads it after it has set the other
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from drdeploy.hosting.serving.budgets import LOG_LINE_BYTES, LOG_LINES, LOG_WINDOW_S
-from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.log import ServerLog
 
 
 class Clock:
@@ -24,7 +24,7 @@ def clock():
 @pytest.fixture
 def log(tmp_path, clock):
     fd = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
-    yield Log(fd=fd, clock=clock)
+    yield ServerLog(fd=fd, clock=clock)
     os.close(fd)
 
 

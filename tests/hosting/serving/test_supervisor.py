@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
 from drdeploy.hosting.serving.settings import Settings
 from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 

@@ -20,7 +20,7 @@ from drdeploy.study.measurements.measurement import (
     encode_header,
     encode_row,
 )
-from drdeploy.study.measurements.results import Results
+from drdeploy.study.measurements.results import ResultsFolder
 
 BRIEF_COLUMNS = (
     "study, trial, platform, isolation, model, architecture, weights, precision, profile, image, "
@@ -183,7 +183,7 @@ def test_a_row_that_the_disk_took_and_does_not_promise_to_keep_stays_once(tmp_pa
 def test_a_run_that_is_killed_while_it_replaces_a_file_leaves_no_draft_to_the_next(tmp_path):
     draft = tmp_path / ".measurements.csv.0123abcd.part"
     draft.touch()
-    with Results(tmp_path).hold_folder_lock():
+    with ResultsFolder(tmp_path).hold_folder_lock():
         assert not draft.exists()
 
 
@@ -211,7 +211,7 @@ def test_a_value_that_does_not_fit_names_its_row(tmp_path):
 
 
 def test_a_second_writer_is_refused(tmp_path):
-    results = Results(tmp_path)
+    results = ResultsFolder(tmp_path)
     with (
         results.hold_folder_lock(),
         pytest.raises(StudyError, match="Another run"),
@@ -221,7 +221,7 @@ def test_a_second_writer_is_refused(tmp_path):
 
 
 def test_a_fresh_start_keeps_the_old_rows_aside(tmp_path):
-    results = Results(tmp_path)
+    results = ResultsFolder(tmp_path)
     with Journal(results.measurements) as journal:
         journal.append_row(ROW)
     results.move_earlier_files_aside(datetime(2025, 1, 1, tzinfo=UTC))

@@ -4,7 +4,7 @@ import pytest
 
 from drdeploy.errors import AnalysisError
 from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
-from drdeploy.study.published_study.printed import read_printed_figures
+from drdeploy.study.published_study.printed_figures import read_printed_figures
 from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
 
 
@@ -12,9 +12,16 @@ def test_each_file_is_one_scenario_of_the_same_kind_as_a_study_s_own(made_up):
     scenarios = {s.trial: s for s in group_rows_into_scenarios(load_raw_rows_of_study(made_up()))}
     assert len(scenarios) == 9
     cold = scenarios["cold-start-Net-2gb"]
-    assert (cold.start, cold.n, cold.configuration.size) == ("cold", 10, "2048 MB")
+    assert (cold.start, cold.counted_row_count, cold.configuration.memory_or_instance_type) == (
+        "cold",
+        10,
+        "2048 MB",
+    )
     instance = scenarios["Net-c7g"]
-    assert (instance.name, instance.configuration.size) == ("real-time", "ml.c7g.xlarge")
+    assert (instance.name, instance.configuration.memory_or_instance_type) == (
+        "real-time",
+        "ml.c7g.xlarge",
+    )
 
 
 def test_a_file_of_another_name_is_skipped_and_reported(made_up):

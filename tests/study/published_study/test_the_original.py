@@ -17,7 +17,7 @@ from drdeploy.study.published_study.document import (
     count_figures_by_verdict,
     write_sentences_on_differing_figures,
 )
-from drdeploy.study.published_study.printed import ReproductionVerdict
+from drdeploy.study.published_study.printed_figures import ReproductionVerdict
 from drdeploy.study.published_study.raw_rows import (
     PUBLISHED_FILE,
     ROWS_FILE,

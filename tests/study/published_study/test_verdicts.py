@@ -2,14 +2,14 @@
 
 import pytest
 
-from drdeploy.study.published_study.printed import Printed, ReproductionVerdict
+from drdeploy.study.published_study.printed_figures import PrintedFigure, ReproductionVerdict
 from drdeploy.study.published_study.verdicts import reproduce_published_study
 
 WARM = "w,Section 1,warm total latency speed-up,Net,1024 MB / 2048 MB"
 
 
-def printed(text: str) -> Printed:
-    return Printed("x", "Table 1", "q", "m", "c", text, "ratio")
+def printed(text: str) -> PrintedFigure:
+    return PrintedFigure("x", "Table 1", "q", "m", "c", text, "ratio")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from browser import look_at
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load_results_folder
 from drdeploy.study.recommendation.decide import choose_cheapest_hosting
-from drdeploy.study.recommendation.grid import (
+from drdeploy.study.recommendation.decision_grid import (
     MOST_REQUESTS,
     list_grid_traffic,
     simulate_decision_grid,

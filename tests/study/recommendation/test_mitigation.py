@@ -36,7 +36,7 @@ from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
-from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
+from drdeploy.study.recommendation.simulation.service import RowTimes, ServiceTimes
 from drdeploy.study.recommendation.traffic import (
     HOURS_PER_WEEK,
     SHAPES,
@@ -47,7 +47,7 @@ from drdeploy.study.recommendation.traffic import (
 
 IDLE_S = 600.0
 SERVICE = ServiceTimes(
-    Times(np.full(5, 0.3), np.full(5, 0.2)), Times(np.full(5, 12.0), np.full(5, 11.0))
+    RowTimes(np.full(5, 0.3), np.full(5, 0.2)), RowTimes(np.full(5, 12.0), np.full(5, 11.0))
 )
 
 

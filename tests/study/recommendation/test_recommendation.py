@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from drdeploy.cli.app import build_app
 from drdeploy.cli.options import parse_budget_usd
 from drdeploy.errors import AnalysisError, InvalidInput, UnknownPrice
-from drdeploy.hosting.deployment.described_batch import read_batch_config
-from drdeploy.hosting.deployment.described_endpoint import read_endpoint_variables
+from drdeploy.hosting.deployment.batch_variables_file import read_batch_config_from_file
+from drdeploy.hosting.deployment.endpoint_variables_file import read_endpoint_variables_from_file
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load_results_folder
 from drdeploy.study.published_study.raw_rows import load_raw_rows_of_study
@@ -172,9 +172,9 @@ def test_the_settings_of_every_option_are_an_endpoint_or_a_job(fast_enough, tmp_
         if one.kind == "batch" and not one.settings:
             assert "cannot run on" in one.failures[0]
         elif one.kind == "batch":
-            assert read_batch_config(file).instance_type == one.size
+            assert read_batch_config_from_file(file).instance_type == one.size
         else:
-            assert read_endpoint_variables(file, "model").endpoint.config
+            assert read_endpoint_variables_from_file(file, "model").endpoint.config
 
 
 def test_the_confidence_is_a_share_and_all_shares_sum_to_one(fast_enough):

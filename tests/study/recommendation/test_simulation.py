@@ -26,7 +26,7 @@ from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
-from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
+from drdeploy.study.recommendation.simulation.service import RowTimes, ServiceTimes
 from drdeploy.study.recommendation.traffic import Arrivals
 
 WARM_S, COLD_S = 0.25, 2.0
@@ -45,13 +45,14 @@ def poisson(rate_per_s, n, seed):
 
 def constant(warm_s=WARM_S, cold_s=COLD_S):
     return ServiceTimes(
-        Times(np.array([warm_s]), np.array([warm_s])), Times(np.array([cold_s]), np.array([cold_s]))
+        RowTimes(np.array([warm_s]), np.array([warm_s])),
+        RowTimes(np.array([cold_s]), np.array([cold_s])),
     )
 
 
 def exponential(mean_s, n=200_000, seed=5):
     drawn = np.random.default_rng(seed).exponential(mean_s, n)
-    return Times(drawn, drawn)
+    return RowTimes(drawn, drawn)
 
 
 random_traffic = st.lists(st.floats(0, 5_000), min_size=1, max_size=120).map(sorted)
@@ -65,7 +66,7 @@ def test_every_request_is_warm_cold_provisioned_or_refused(times, scaling, seed,
     outcome = simulate_serverless(arrivals_at(times), constant(), scaling, actions, seed=seed)
     assert (
         sum(outcome.count_requests_with_start(start) for start in SimulatedStart)
-        == outcome.n
+        == outcome.request_count
         == len(times)
     )
     refused = outcome.starts == SimulatedStart.THROTTLED
@@ -81,7 +82,7 @@ def test_every_request_is_warm_cold_provisioned_or_refused(times, scaling, seed,
 @given(times=random_traffic, scaling=scalings, seed=st.integers(0, 1000))
 def test_the_same_seed_gives_the_same_outcome(times, scaling, seed):
     rng = np.random.default_rng(seed)
-    sample = Times(*np.sort(rng.random((2, 9)), axis=0)[::-1])
+    sample = RowTimes(*np.sort(rng.random((2, 9)), axis=0)[::-1])
     service = ServiceTimes(sample, sample)
     one, other = (
         simulate_serverless(arrivals_at(times), service, scaling, seed=seed) for _ in range(2)

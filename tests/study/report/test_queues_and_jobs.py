@@ -99,7 +99,7 @@ def test_only_the_time_in_the_container_of_a_queued_request_costs_money(evidence
 
 def test_a_job_has_its_whole_time_its_start_up_and_its_work_per_photograph(evidence):
     (one,) = evidence.jobs
-    assert (one.photographs, one.scenario.n) == (100, 3)
+    assert (one.photographs, one.scenario.counted_row_count) == (100, 3)
     assert one.total.value == pytest.approx(80.002)
     assert one.startup.value == pytest.approx(60.0)
     assert one.per_photograph.value == pytest.approx(0.20002)
@@ -108,7 +108,7 @@ def test_a_job_has_its_whole_time_its_start_up_and_its_work_per_photograph(evide
 
 
 def test_jobs_and_queues_stand_apart_from_the_requests(evidence, quick):
-    assert all(not one.scenario.is_of_jobs for one in evidence.summaries)
+    assert all(not one.scenario.has_rows_of_transform_jobs for one in evidence.summaries)
     kinds = {finding.endpoint_kind for finding in evidence.findings}
     assert kinds == {"serverless"}
     configurations = collect_measured_configurations(evidence.measurements)

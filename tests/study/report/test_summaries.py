@@ -22,7 +22,7 @@ def scenarios(quick):
 
 def test_every_trial_is_a_scenario(scenarios):
     assert len(scenarios) == 12
-    assert {(s.start, s.n) for s in scenarios} == {("warm", 12), ("cold", 10)}
+    assert {(s.start, s.counted_row_count) for s in scenarios} == {("warm", 12), ("cold", 10)}
 
 
 def test_what_a_trial_left_out_is_counted_beside_it(scenarios):
@@ -37,7 +37,7 @@ def test_a_trial_with_failures_only_is_reported_without_a_number(quick_rows, res
     ]
     (scenario,) = group_rows_into_scenarios(load_results_folder(results_of(failed)))
     summary = summarise_scenario(scenario, SHEET)
-    assert (scenario.n, scenario.start) == (0, "cold")
+    assert (scenario.counted_row_count, scenario.start) == (0, "cold")
     assert scenario.left_out == {"model_error": 10}
     assert summary.total.mean.value is None
     assert summary.cost.inference.value is None

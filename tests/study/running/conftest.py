@@ -14,7 +14,7 @@ from drdeploy.hosting.sagemaker import Clock, Datapoint, Invocation
 from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import Journal
-from drdeploy.study.running.models import Artifact, artifact_key_of_trial
+from drdeploy.study.running.models import TrialArtifact, artifact_key_of_trial
 from drdeploy.study.running.photographs import Photograph, PhotographSet
 from drdeploy.study.running.runner import Runner, TrialInputs
 from drdeploy.study.running.target import Target
@@ -220,7 +220,7 @@ def runner_for(tmp_path, hosting, fake_time, listener):
             entry="model.onnx",
             weights="random",
         )
-        artifact = Artifact(tmp_path / "mobilenet.tar.gz", manifest, "0" * 64)
+        artifact = TrialArtifact(tmp_path / "mobilenet.tar.gz", manifest, "0" * 64)
         artifacts = {artifact_key_of_trial(trial): artifact for trial in plan.trials}
         target = Target(
             hosting=hosting,

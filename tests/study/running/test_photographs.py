@@ -18,12 +18,16 @@ JPEG, TIFF = encoded(gradient(), "JPEG"), encoded(gradient(), "TIFF", compressio
 
 
 def test_the_same_seed_sends_the_same_photographs_in_the_same_order():
-    assert PHOTOGRAPHS.shuffle_by_seed("7/a") == PHOTOGRAPHS.shuffle_by_seed("7/a")
-    assert PHOTOGRAPHS.shuffle_by_seed("7/a") != PHOTOGRAPHS.shuffle_by_seed("8/a")
+    assert PHOTOGRAPHS.shuffle_photographs_by_seed(
+        "7/a"
+    ) == PHOTOGRAPHS.shuffle_photographs_by_seed("7/a")
+    assert PHOTOGRAPHS.shuffle_photographs_by_seed(
+        "7/a"
+    ) != PHOTOGRAPHS.shuffle_photographs_by_seed("8/a")
 
 
 def test_every_photograph_has_its_turn():
-    assert set(PHOTOGRAPHS.shuffle_by_seed("7/a")) == set(PHOTOGRAPHS.photographs)
+    assert set(PHOTOGRAPHS.shuffle_photographs_by_seed("7/a")) == set(PHOTOGRAPHS.photographs)
 
 
 def test_photographs_above_the_limit_are_left_out_and_named(tmp_path):

@@ -150,7 +150,7 @@ class CallThatEndsMeanwhile:
 
 def test_the_error_of_a_call_that_ends_during_a_look_is_not_lost():
     run = _QueueRun(None, None, None, {})
-    run.remember_call(CallThatEndsMeanwhile())
+    run.add_pending_call(CallThatEndsMeanwhile())
     run._raise_errors_of_calls()
     with pytest.raises(EndpointError, match="no longer exists"):
         run._raise_errors_of_calls()

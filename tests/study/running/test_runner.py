@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from drdeploy.errors import StudyError
 from drdeploy.files import write_json_file
-from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.variables import Variables
-from drdeploy.hosting.engine import find_free_port
+from drdeploy.hosting.container_engine import find_free_port
+from drdeploy.hosting.deployment.account import AwsAccount
+from drdeploy.hosting.deployment.variables import DeploymentVariables
 from drdeploy.hosting.sagemaker import Clock, PriceSheet
 from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 from drdeploy.study.measurements.environment import EnvironmentFile, collect_host_facts
 from drdeploy.study.measurements.journal import Journal, read_complete_rows
-from drdeploy.study.measurements.results import Results
+from drdeploy.study.measurements.results import ResultsFolder
 from drdeploy.study.running.progress import list_missing_sequence_numbers
 from drdeploy.study.running.provisioned import Provisioning, locate_terraform_workspace
 from drdeploy.study.running.runner import name_endpoint_of_trial
@@ -206,7 +206,7 @@ def test_a_measured_study_that_changed_since_is_not_called_measured(
     measured, plan_with, tmp_path, fewer
 ):
     del measured
-    options = RunOptions(Results(tmp_path), seed=7)
+    options = RunOptions(ResultsFolder(tmp_path), seed=7)
     with pytest.raises(StudyError, match=r"definition was .*--fresh"):
         run_plan(plan_with(fewer), options, NotesOnly())
 
@@ -214,7 +214,7 @@ def test_a_measured_study_that_changed_since_is_not_called_measured(
 def test_a_measured_study_that_did_not_change_is(measured, plan_with, tmp_path):
     del measured
     progress = NotesOnly()
-    outcome = run_plan(plan_with(WARM), RunOptions(Results(tmp_path), seed=7), progress)
+    outcome = run_plan(plan_with(WARM), RunOptions(ResultsFolder(tmp_path), seed=7), progress)
     assert not outcome.problems
     assert progress.notes == ["every trial is measured already"]
 
@@ -260,11 +260,11 @@ def test_a_measured_study_deletes_what_a_killed_run_left_unless_it_is_to_be_kept
     measured, plan_with, tmp_path
 ):
     del measured
-    results = Results(tmp_path)
+    results = ResultsFolder(tmp_path)
     workspace = locate_terraform_workspace(results)
     gone = f"http://127.0.0.1:{find_free_port()}"  # a local service that has ended
     workspace.write_variables_and_record(
-        Variables("study", "dr-small", "us-east-1"), Account(gone, "us-east-1")
+        DeploymentVariables("study", "dr-small", "us-east-1"), AwsAccount(gone, "us-east-1")
     )
     notes = {}
     for name, approver, keep in (("kept", NotesOnly(), True), ("deleted", NotesOnly(), False)):
@@ -273,7 +273,7 @@ def test_a_measured_study_deletes_what_a_killed_run_left_unless_it_is_to_be_kept
         options = RunOptions(results, seed=7, provisioning=provisioning)
         assert not run_plan(plan_with(WARM), options, progress).problems
         notes[name] = progress.notes + approver.notes
-        assert workspace.is_started == keep
+        assert workspace.has_deployment_record == keep
     assert "`drdeploy study delete` deletes them" in notes["kept"][-1]
     assert f"the local service at {gone} has ended" in notes["deleted"][-1]
 
@@ -292,7 +292,7 @@ def test_an_open_loop_may_find_out_that_an_endpoint_does_not_keep_up(
     [
         (None, KEYED, "Continue with --names"),  # a version that knew no other names
         ("file names", KEYED, "Continue with --names"),
-        (KEYED.description_of_names, OWN_NAMES, "Continue without --names"),
+        (KEYED.description_of_photograph_names, OWN_NAMES, "Continue without --names"),
         ("keyed hash, key 00000000", KEYED, "Let DRDEPLOY_NAMES_KEY name"),
     ],
 )
@@ -303,7 +303,7 @@ def test_rows_with_other_names_of_the_photographs_are_not_gone_on_with(
     facts = environment.read_facts_by_run()["r1"] | {"photograph_names": earlier}
     write_json_file(environment.path, {"r1": {k: v for k, v in facts.items() if v is not None}})
     journal.replace_all_rows(journal.read_rows()[:-1])  # one is missing
-    options = RunOptions(Results(tmp_path), seed=7, names=now)
+    options = RunOptions(ResultsFolder(tmp_path), seed=7, names=now)
     with pytest.raises(StudyError, match=rf"{remedy}.*--fresh"):
         run_plan(plan_with(WARM), options, NotesOnly())
 
@@ -332,10 +332,10 @@ def test_facts_are_kept_per_run(measured, plan_with):
 
 def test_the_sensitivities_locked_into_an_artifact_are_facts_of_a_run():
     from drdeploy.grader.box import box_artifact
-    from drdeploy.study.running.models import Artifact
+    from drdeploy.study.running.models import TrialArtifact
     from drdeploy.study.running.runner import _list_operating_points
 
-    points = _list_operating_points(Artifact.open(box_artifact("fp32")))
+    points = _list_operating_points(TrialArtifact.open_archive(box_artifact("fp32")))
     assert {(point["name"], point["at_or_above"]) for point in points} >= {("high_sensitivity", 2)}
     assert all(0 < point["sensitivity"]["low"] <= 1 for point in points)
 

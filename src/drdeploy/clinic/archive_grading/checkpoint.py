@@ -92,7 +92,7 @@ class ArchiveJob:
     may_miss_photographs: bool = False
 
     @property
-    def shards(self) -> int:
+    def shard_count(self) -> int:
         """The number of shards."""
         return -(-self.photographs // self.shard_photographs)
 
@@ -135,9 +135,9 @@ class ArchiveCheckpoint:
             finally:
                 with suppress(OSError):  # of a run that was refused before it listed anything
                     if not (checkpoint.folder / _JOB).exists():
-                        checkpoint.remove()
+                        checkpoint.delete_checkpoint_folder()
 
-    def discard(self) -> None:
+    def discard_earlier_run(self) -> None:
         """Delete the table and the files that an earlier run has left."""
         self.table.unlink(missing_ok=True)
         (self.folder / _JOB).unlink(missing_ok=True)
@@ -145,7 +145,7 @@ class ArchiveCheckpoint:
             path.unlink(missing_ok=True)
 
     @property
-    def transform_file(self) -> Path:
+    def pending_transform_file(self) -> Path:
         """The file that names the Batch Transform job of a run; missing if there is no job."""
         return self.folder / _TRANSFORM
 
@@ -199,7 +199,7 @@ class ArchiveCheckpoint:
         left_out = LeftOutSummary()
         photographs = size_bytes = sized = 0
         with open_for_atomic_write(self.folder / _LISTING) as file:
-            for one in source.iterate_photographs(left_out.add):
+            for one in source.iterate_photographs(left_out.add_left_out_file):
                 file.write(json.dumps(one).encode("ascii") + b"\n")
                 photographs += 1
                 size_bytes += one.size_bytes or 0
@@ -209,7 +209,7 @@ class ArchiveCheckpoint:
                 raise InvalidInput(
                     "There is no JPEG, PNG, TIFF or DICOM file"
                     + "".join(f"; {note}" for note in notes),
-                    where=source.place,
+                    where=source.location,
                 )
         job = ArchiveJob(
             id=secrets.token_hex(8),
@@ -226,9 +226,11 @@ class ArchiveCheckpoint:
 
     def count_finished_photographs(self, job: ArchiveJob) -> int:
         """Return how many photographs have their rows on disk."""
-        finished = [number for number in range(job.shards) if self._path_of_rows(number).exists()]
-        last = job.shards - 1
-        short = job.shards * job.shard_photographs - job.photographs if last in finished else 0
+        finished = [
+            number for number in range(job.shard_count) if self._path_of_shard_rows(number).exists()
+        ]
+        last = job.shard_count - 1
+        short = job.shard_count * job.shard_photographs - job.photographs if last in finished else 0
         return len(finished) * job.shard_photographs - short
 
     def iterate_photographs(self) -> Iterator[ArchivedPhotograph]:
@@ -237,19 +239,19 @@ class ArchiveCheckpoint:
             for line in file:
                 yield ArchivedPhotograph(*parse_json(line))
 
-    def iterate_open_shards(self, job: ArchiveJob) -> Iterator[Shard]:
+    def iterate_ungraded_shards(self, job: ArchiveJob) -> Iterator[Shard]:
         """Yield the shards that have no rows yet; the list is read piece by piece."""
         with (self.folder / _LISTING).open("rb") as file:
-            for number in range(job.shards):
+            for number in range(job.shard_count):
                 lines = list(islice(file, job.shard_photographs))
-                if not self._path_of_rows(number).exists():
+                if not self._path_of_shard_rows(number).exists():
                     listed = tuple(ArchivedPhotograph(*parse_json(line)) for line in lines)
                     yield Shard(number, listed)
 
     def write_rows(self, number: int, rows: Sequence[GradedRow], columns: RowColumns) -> None:
         """Save the rows of a shard."""
-        with open_for_atomic_write(self._path_of_rows(number)) as file:
-            ArchiveTable(columns).write(file, [rows])
+        with open_for_atomic_write(self._path_of_shard_rows(number)) as file:
+            ArchiveTable(columns).write_rows_of_shard(file, [rows])
 
     def join_rows(self, job: ArchiveJob, columns: RowColumns) -> dict[str, int]:
         """Write the table from the rows of all shards, in the order of the list.
@@ -258,14 +260,14 @@ class ArchiveCheckpoint:
             The number of rows of the table, by the result of the photograph.
         """
         with open_for_atomic_write(self.table) as file:
-            return ArchiveTable(columns, {"drdeploy.job": job.id}).join(
-                file, (self._path_of_rows(number) for number in range(job.shards))
+            return ArchiveTable(columns, {"drdeploy.job": job.id}).join_shards(
+                file, (self._path_of_shard_rows(number) for number in range(job.shard_count))
             )
 
-    def remove(self) -> None:
+    def delete_checkpoint_folder(self) -> None:
         """Delete the job's file and then the folder: half a folder must not look like a job."""
         (self.folder / _JOB).unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
-    def _path_of_rows(self, number: int) -> Path:
+    def _path_of_shard_rows(self, number: int) -> Path:
         return self.folder / f"{number:08d}.parquet"

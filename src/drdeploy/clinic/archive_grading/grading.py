@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.clinic.graded_rows import GradedRow, grade_content
+from drdeploy.clinic.graded_rows import GradedRow, grade_file_content
 from drdeploy.errors import DrdeployError, PayloadTooLarge, RequestRefused
 from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
@@ -54,26 +54,26 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """The rows of a file; their ``image`` lacks the file's name, which :meth:`name_rows` adds."""
+    """The rows of a file; :meth:`make_rows_with_file_name` adds the file's name to ``image``."""
 
     place: str
     sha256: str
     rows: tuple[GradedRow, ...]
 
-    def name_rows(self, names: PhotographNames) -> list[GradedRow]:
+    def make_rows_with_file_name(self, names: PhotographNames) -> list[GradedRow]:
         """Return the rows with the name of the file."""
         name = names.name_of_photograph(Path(self.place), self.place, self.sha256)
         return [GradedRow(**vars(row) | {"image": name + row.image}) for row in self.rows]
 
 
-def grade_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
+def grade_photographs_at_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
     """Grade photographs, and return the rows as JSON.
 
     If the network or a disk fails, no rows are returned. Instead, the member ``stopped`` of the
     result holds the reason.
     """
     try:
-        _require_folder(settings.folder)
+        _require_readable_archive_folder(settings.folder)
         service = _load_service_with_one_thread(settings.artifact, settings.runtime)
         graded = [_read_and_grade_photograph(place, service, settings) for place in places]
     except ArchiveUnreadable as error:
@@ -84,7 +84,7 @@ def grade_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
 
 
 def read_graded_files(result: bytes) -> list[GradedFile]:
-    """Return what :func:`grade_places` found.
+    """Return what :func:`grade_photographs_at_places` found.
 
     Raises:
         ArchiveUnreadable: No photograph can be graded.
@@ -130,7 +130,7 @@ def _read_and_grade_photograph(
         return GradedFile(place, "", (GradedRow("", error=reason),))
     suffix = PurePosixPath(place).suffix
     try:
-        rows = tuple(grade_content(service, "", data, suffix=suffix))
+        rows = tuple(grade_file_content(service, "", data, suffix=suffix))
     except Exception as error:  # noqa: BLE001 - one photograph must not stop a million others
         rows = (GradedRow("", error=f"Grading failed: {type(error).__name__}."),)
     return GradedFile(place, sha256_of_bytes(data), rows)
@@ -140,11 +140,11 @@ def _read_file(place: str, settings: WorkerSettings) -> bytes:
     try:
         return read_photograph_bytes(Path(place))
     except FileNotFoundError:
-        _require_folder(settings.folder)
+        _require_readable_archive_folder(settings.folder)
         raise
 
 
-def _require_folder(folder: str) -> None:
+def _require_readable_archive_folder(folder: str) -> None:
     if folder and not os.path.isdir(folder):  # noqa: PTH112 - never raises
         raise ArchiveUnreadable(f"The folder {folder} does not exist on this machine.")
 

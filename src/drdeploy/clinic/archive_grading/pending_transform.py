@@ -35,30 +35,30 @@ class PendingTransform:
     is_uploaded: bool
 
     @property
-    def folder(self) -> str:
+    def s3_folder_of_job(self) -> str:
         """The ``s3://`` folder of the job's files."""
         return f"{S3}{self.bucket}/batch/{self.name}/"
 
     @property
     def output_uri(self) -> str:
         """The ``s3://`` folder of the answers."""
-        return f"{self.folder}output"
+        return f"{self.s3_folder_of_job}output"
 
     @property
     def manifest_uri(self) -> str:
         """The ``s3://`` URI of the manifest."""
-        return f"{self.folder}input.manifest"
+        return f"{self.s3_folder_of_job}input.manifest"
 
-    def make_key(self, shard: int, number: int) -> str:
+    def make_key_of_photograph(self, shard: int, number: int) -> str:
         """Return the key, below the prefix, of a photograph that was uploaded for a shard."""
         return f"{shard:08d}-{number:02d}"
 
-    def make_log_name(self, key: str) -> str:
+    def make_key_of_upload_log(self, key: str) -> str:
         """Return the name that the job's log gives to the photograph with a key."""
         return f"{self.prefix}{key}".removeprefix(S3)
 
     @classmethod
-    def load(cls, file: Path) -> PendingTransform | None:
+    def load_from_file(cls, file: Path) -> PendingTransform | None:
         """Return the job that a file describes; None if there is no such file."""
         try:
             document = parse_json(file.read_text("utf-8"))

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.clinic.archive_grading.grading import grade_places, read_graded_files
+from drdeploy.clinic.archive_grading.grading import grade_photographs_at_places, read_graded_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class MeasuredPhotographs:
     size_bytes: float
     measured: int
 
-    def project(self, nodes: int, workers_per_node: int) -> ProjectedRate:
+    def project_grading_rate(self, nodes: int, workers_per_node: int) -> ProjectedRate:
         """Return the rate of a number of nodes, each with a number of workers.
 
         A node is limited by its processors or by its network connection. All nodes together are
@@ -88,9 +88,9 @@ def measure_photographs(
     Raises:
         ArchiveUnreadable: The archive cannot be read, or the model cannot be loaded.
     """
-    read_graded_files(grade_places(places[:1], settings))  # loads the model
+    read_graded_files(grade_photographs_at_places(places[:1], settings))  # loads the model
     started = time.perf_counter()
-    read_graded_files(grade_places(places, settings))
+    read_graded_files(grade_photographs_at_places(places, settings))
     seconds = (time.perf_counter() - started) / len(places)
     mean_bytes = sum(sizes_bytes) / len(sizes_bytes) if sizes_bytes else 0.0
     return MeasuredPhotographs(seconds, mean_bytes, len(places))

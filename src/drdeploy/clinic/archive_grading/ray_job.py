@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.clinic.archive_grading.grading import (
     ArchiveUnreadable,
     GradedFile,
-    grade_places,
+    grade_photographs_at_places,
     read_graded_files,
 )
 from drdeploy.clinic.graded_rows import GradedRow
@@ -64,7 +64,7 @@ class RayArchiveJob:
         names: PhotographNames,
         settings: WorkerSettings,
         *,
-        grade: Callable[[Sequence[str], WorkerSettings], bytes] = grade_places,
+        grade: Callable[[Sequence[str], WorkerSettings], bytes] = grade_photographs_at_places,
     ) -> None:
         self._ray = ray
         self._checkpoint = checkpoint
@@ -74,7 +74,7 @@ class RayArchiveJob:
         self._grade = grade
         self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def run(self, job: ArchiveJob, report: Callable[[int], None]) -> None:
+    def grade_archive_on_ray(self, job: ArchiveJob, report: Callable[[int], None]) -> None:
         """Grade the photographs that have no row yet.
 
         Args:
@@ -85,7 +85,7 @@ class RayArchiveJob:
             ClinicError: The archive cannot be read, or no worker can grade.
         """
         self._check_nodes()
-        shards = self._checkpoint.iterate_open_shards(job)
+        shards = self._checkpoint.iterate_ungraded_shards(job)
         while window := list(islice(shards, WINDOW_SHARDS * self.workers)):
             try:
                 self._grade_shards_in_parallel(window, report)
@@ -146,7 +146,7 @@ class RayArchiveJob:
         ]
 
     def _write_rows_of_shard(self, shard: Shard, files: Sequence[GradedFile]) -> None:
-        rows = [row for one in files for row in one.name_rows(self._names)]
+        rows = [row for one in files for row in one.make_rows_with_file_name(self._names)]
         self._checkpoint.write_rows(shard.number, rows, self._columns)
 
     def _yield_results_of_tasks(

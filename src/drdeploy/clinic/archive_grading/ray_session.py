@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import ClinicError, InvalidInput
-from drdeploy.hosting.engine.ports import find_free_port
+from drdeploy.hosting.container_engine.ports import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ _LOOPBACK = {
 
 
 @contextmanager
-def running_ray(cluster: str | None, workers: int) -> Iterator[Any]:
+def start_or_join_ray(cluster: str | None, workers: int) -> Iterator[Any]:
     """Start or join Ray, and yield the module ``ray``.
 
     The environment variables of Ray are set for the whole process, because Ray may read them at any

@@ -48,7 +48,7 @@ class FolderSource:
     folder: Path
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The absolute path of the folder."""
         return os.path.abspath(self.folder)  # noqa: PTH100 - links stay
 
@@ -60,7 +60,7 @@ class FolderSource:
         """
         can_read_dicom = False
         for path in iterate_photographs_in_folder(
-            Path(self.place), record_left_out, with_dicom=True
+            Path(self.location), record_left_out, with_dicom=True
         ):
             if not can_read_dicom and path.suffix.lower() not in SUFFIXES and is_dicom_file(path):
                 importlib.import_module("drdeploy.grader.dicom.photographs")
@@ -80,7 +80,7 @@ class S3Source:
     open_s3: OpenS3
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The prefix as an ``s3://`` URI."""
         return self.uri
 
@@ -135,7 +135,7 @@ class ManifestSource:
     open_s3: OpenS3
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The absolute path of the manifest, or its ``s3://`` URI."""
         return self.path if self.path.startswith(S3) else os.path.abspath(self.path)  # noqa: PTH100
 
@@ -216,7 +216,7 @@ def _malformed_manifest_error(where: str) -> InvalidInput:
 ArchiveSource = FolderSource | S3Source | ManifestSource
 
 
-def open_source(text: str, open_s3: OpenS3) -> ArchiveSource:
+def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
     """Return the source that a user names.
 
     Args:

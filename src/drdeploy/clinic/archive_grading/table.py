@@ -44,11 +44,11 @@ class ArchiveTable:
             | {f"p_{name}": pa.float64() for name in columns.classes}
         )
         self.schema = pa.schema(
-            [(name, types.get(name, pa.string())) for name in columns.names],
+            [(name, types.get(name, pa.string())) for name in columns.column_names],
             metadata={"notice": RESEARCH_USE_NOTICE} | dict(facts or {}),
         )
 
-    def write(self, file: BinaryIO, groups: Iterable[Sequence[GradedRow]]) -> None:
+    def write_rows_of_shard(self, file: BinaryIO, groups: Iterable[Sequence[GradedRow]]) -> None:
         """Write groups of rows."""
         with pq.ParquetWriter(file, self.schema) as writer:
             for rows in groups:
@@ -59,7 +59,7 @@ class ArchiveTable:
                 ]
                 writer.write_table(pa.table(columns, schema=self.schema))
 
-    def join(self, file: BinaryIO, parts: Iterable[Path]) -> dict[str, int]:
+    def join_shards(self, file: BinaryIO, parts: Iterable[Path]) -> dict[str, int]:
         """Copy the rows of files that this class wrote, one file after another; count the rows."""
         counts = dict.fromkeys(("rows", "graded", "need_a_human", "failed"), 0)
         with pq.ParquetWriter(file, self.schema) as writer:

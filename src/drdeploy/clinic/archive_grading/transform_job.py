@@ -113,7 +113,7 @@ class TransformArchiveJob:
         self._report_state = report_state
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
 
-    def run(
+    def grade_archive_in_transform_jobs(
         self, job: ArchiveJob, settings: TransformJobSettings, report: Callable[[int], None]
     ) -> None:
         """Grade the photographs that have no row yet, job after job.
@@ -133,24 +133,24 @@ class TransformArchiveJob:
             while pending := self._load_pending_job() or self._plan_next_job(job, settings.bucket):
                 self._run_job_to_its_end(pending, job, settings, report)
 
-    def abandon(self) -> None:
+    def abandon_pending_transform_job(self) -> None:
         """Stop the job of an earlier run, and delete its uploaded files."""
         pending = self._load_pending_job()
         if pending is not None:
             self._batch.create_local_bucket(pending.bucket)  # of a service that began anew
-            self._batch.stop(pending.name)
+            self._batch.stop_job(pending.name)
             self._delete_files_of_job(pending)
 
     # -- one job ---------------------------------------------------------------------------------
 
     def _load_pending_job(self) -> PendingTransform | None:
-        return PendingTransform.load(self._checkpoint.transform_file)
+        return PendingTransform.load_from_file(self._checkpoint.pending_transform_file)
 
     def _plan_next_job(self, job: ArchiveJob, bucket: str) -> PendingTransform | None:
         most = max(1, JOB_PHOTOGRAPHS // job.shard_photographs)
         name = make_job_name()
         first, last, prefix = None, 0, ""
-        for shard in islice(self._checkpoint.iterate_open_shards(job), most):
+        for shard in islice(self._checkpoint.iterate_ungraded_shards(job), most):
             first = shard.number if first is None else first
             last = shard.number
             places = [one.place for one in shard.photographs]
@@ -168,7 +168,7 @@ class TransformArchiveJob:
                     remedy="Grade each bucket by a manifest of its own",
                 )
         pending = PendingTransform(name, bucket, first, last, prefix, self._is_folder)
-        write_json_file(self._checkpoint.transform_file, asdict(pending))
+        write_json_file(self._checkpoint.pending_transform_file, asdict(pending))
         return pending
 
     def _run_job_to_its_end(
@@ -178,13 +178,13 @@ class TransformArchiveJob:
         settings: TransformJobSettings,
         report: Callable[[int], None],
     ) -> None:
-        if self._batch.exists(pending.name):
+        if self._batch.job_exists(pending.name):
             self._report_state(f"the job {pending.name} of an earlier run continues")
         elif not self._upload_and_create_job(pending, job, settings):
             self._write_rows_of_answers(pending, job, {}, report)  # no photograph can be read
             self._delete_files_of_job(pending)
             return
-        ended = self._batch.wait(
+        ended = self._batch.wait_for_job(
             pending.name, lambda state: self._report_state(f"the job {pending.name} is {state}")
         )
         if ended.started_at is None:  # nothing was graded, and there may be no log
@@ -225,10 +225,10 @@ class TransformArchiveJob:
         if not keys:
             return False
         manifest = json.dumps([{"prefix": pending.prefix}, *keys]).encode()
-        self._batch.upload(pending.manifest_uri, manifest, "application/json")
+        self._batch.upload_files(pending.manifest_uri, manifest, "application/json")
         self._report_state(f"the job {pending.name} grades {len(keys):,} photographs")
         self._batch.delete_model(pending.name)  # of a run that was killed before it had a job
-        self._batch.start(
+        self._batch.start_job(
             BatchJob(
                 name=pending.name,
                 image=settings.image,
@@ -254,12 +254,12 @@ class TransformArchiveJob:
         self._delete_s3_objects(left)
         for path in self._checkpoint.folder.glob("*.uploaded.json"):
             path.unlink()
-        self._checkpoint.transform_file.unlink()
+        self._checkpoint.pending_transform_file.unlink()
 
     # -- its photographs -------------------------------------------------------------------------
 
     def _iterate_shards_of_job(self, pending: PendingTransform, job: ArchiveJob) -> Iterator[Shard]:
-        for shard in self._checkpoint.iterate_open_shards(job):
+        for shard in self._checkpoint.iterate_ungraded_shards(job):
             if pending.first_shard <= shard.number <= pending.last_shard:
                 yield shard
 
@@ -276,7 +276,7 @@ class TransformArchiveJob:
                 continue
             places = [one.place for one in shard.photographs]
             uris = [
-                f"{pending.prefix}{pending.make_key(shard.number, number)}"
+                f"{pending.prefix}{pending.make_key_of_photograph(shard.number, number)}"
                 for number in range(len(places))
             ]
             write_json_file(path, list(self._pool.map(self._upload_photograph, places, uris)))
@@ -293,7 +293,7 @@ class TransformArchiveJob:
         digest = sha256_of_bytes(data)
         if not data:
             return SentPhotograph(digest, _EMPTY)
-        self._batch.upload(uri, data, _CONTENT_TYPE)
+        self._batch.upload_files(uri, data, _CONTENT_TYPE)
         return SentPhotograph(digest, "")
 
     def _refuse_dicom_files(self) -> None:
@@ -323,7 +323,7 @@ class TransformArchiveJob:
         """Return the key of each photograph below the prefix; empty if it is not sent."""
         return [
             "" if sent.error
-            else pending.make_key(shard.number, number) if pending.is_uploaded
+            else pending.make_key_of_photograph(shard.number, number) if pending.is_uploaded
             else one.place.removeprefix(pending.prefix)
             for number, (one, sent) in enumerate(
                 zip(shard.photographs, self._read_sent(pending, shard), strict=True)
@@ -357,7 +357,9 @@ class TransformArchiveJob:
                 self._pool.map(lambda key: self._read_answer_from_s3(pending, key), keys)
             )
             rows = [
-                self._make_row(one.place, sent, answer, failures.get(pending.make_log_name(key)))
+                self._make_row(
+                    one.place, sent, answer, failures.get(pending.make_key_of_upload_log(key))
+                )
                 for one, sent, key, answer in zip(
                     shard.photographs, self._read_sent(pending, shard), keys, answers, strict=True
                 )
@@ -385,12 +387,12 @@ class TransformArchiveJob:
         return GradedRow(name, error=error) if error else None
 
     def _delete_s3_objects(self, uris: Sequence[str]) -> None:
-        def delete(uri: str) -> None:
+        def delete_one_object(uri: str) -> None:
             bucket, _, key = uri.removeprefix(S3).partition("/")
             self._batch.delete_objects(bucket, [key])
 
         with ThreadPoolExecutor(TRANSFERS) as pool:
-            list(pool.map(delete, uris))
+            list(pool.map(delete_one_object, uris))
 
     def _path_of_upload_record(self, number: int) -> Path:
         return self._checkpoint.folder / f"{number:08d}.uploaded.json"

@@ -3,13 +3,13 @@
 - ``app`` is the web application, and ``server`` runs it.
 - ``access`` finds the account behind a request, and ``signing_in`` lets people sign in.
 - ``forms`` reads what browsers send, and ``rendering`` fills the templates.
-- ``guard`` refuses requests of strangers: wrong host, forged forms, unknown sessions.
+- ``request_guard`` refuses requests of strangers: wrong host, forged forms, unknown sessions.
 - ``sessions`` holds who is signed in.
 - ``photographs`` takes photographs in and gives them to the browser.
 - ``grading`` grades the studies in a pool of a few threads.
 - ``exports`` writes the worklist as CSV, and a study as FHIR and PDF.
 - ``decided_results`` makes results anew after a decision, for archives and servers.
-- ``texts`` holds the words of the page in Portuguese.
+- ``translations`` holds the words of the page in Portuguese.
 
 For research use.  Not a medical device.
 """

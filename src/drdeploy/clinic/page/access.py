@@ -70,7 +70,7 @@ class PageAccess:
             return ClinicAccount(self._options.user, "administrator")
         return self.sessions.find_account(str(request.session.get("session", "")))
 
-    def require(self, request: Request, role: Role) -> ClinicAccount:
+    def require_account_with_role(self, request: Request, role: Role) -> ClinicAccount:
         """Return who asks.
 
         Raises:

@@ -10,29 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.clinic.page.access import PageAccess
 from drdeploy.clinic.page.decided_results import decide_result
-from drdeploy.clinic.page.exports import write_bundle, write_csv, write_page
+from drdeploy.clinic.page.exports import (
+    make_csv_of_studies,
+    make_fhir_bundle_with_decision,
+    make_pdf_page_of_study,
+)
 from drdeploy.clinic.page.forms import (
     UPLOAD_BYTES_MAX,
     read_grades,
-    read_photograph,
-    read_reason,
-    read_study_number,
+    read_photograph_upload,
+    read_reason_of_decision,
+    read_study_number_from_form,
 )
-from drdeploy.clinic.page.guard import RateLimit, RequestGuard
 from drdeploy.clinic.page.photographs import (
     DetailsMissing,
     PhotographHeaders,
-    read_picture,
+    read_picture_for_browser,
     receive_photograph,
 )
 from drdeploy.clinic.page.rendering import PACKAGE, UPLOAD_PATH, ErrorPages, PageRenderer
+from drdeploy.clinic.page.request_guard import RateLimit, RequestGuard
 from drdeploy.clinic.page.sessions import SESSION_S, RecentViews
 from drdeploy.clinic.page.signing_in import SignInPages
-from drdeploy.clinic.page.texts import translate
-from drdeploy.clinic.page.views import make_worklist_view
+from drdeploy.clinic.page.translations import translate_page_text
+from drdeploy.clinic.page.worklist_view import make_worklist_view
 from drdeploy.clinic.patients import EYES
-from drdeploy.clinic.records.listing import WorklistFilter
-from drdeploy.clinic.rules import OUTCOMES
+from drdeploy.clinic.records.worklist_queries import WorklistFilter
+from drdeploy.clinic.referral_rules import OUTCOMES
 from drdeploy.errors import (
     ClinicError,
     DrdeployError,
@@ -162,7 +166,7 @@ class WorklistPage:
 
     def show_list(self, request: Request) -> Response:
         """Show only the list, which an open page requests repeatedly."""
-        account = self._access.require(request, "viewer")
+        account = self._access.require_account_with_role(request, "viewer")
         self._record_view_if_page_was_not_opened(account, "see worklist")
         return self._renderer.render(
             request, "list.html.j2", **self._make_values_of_worklist(request)
@@ -181,19 +185,19 @@ class WorklistPage:
     def _record_view_in_audit_log(
         self, account: ClinicAccount, action: str, number: int | None = None
     ) -> None:
-        self._views.note((account.name, number))
+        self._views.record_view_and_tell_if_recent((account.name, number))
         self._records.worklist.record_view(account.name, action, number)
 
     def _record_view_if_page_was_not_opened(
         self, account: ClinicAccount, action: str, number: int | None = None
     ) -> None:
         """Record the view of a part of a page, unless the view of the page itself was recorded."""
-        if not self._views.note((account.name, number)):
+        if not self._views.record_view_and_tell_if_recent((account.name, number)):
             self._records.worklist.record_view(account.name, action, number)
 
     def show_study(self, request: Request) -> Response:
         """Show a study."""
-        account = self._access.require(request, "viewer")
+        account = self._access.require_account_with_role(request, "viewer")
         study = self._load_study_or_raise_404(request)
         # A page that waits for the grades loads itself again.
         note = (
@@ -202,37 +206,39 @@ class WorklistPage:
             else self._record_view_in_audit_log
         )
         note(account, "see study", study.number)
-        earlier, later = self._records.worklist.find_neighbours(study.number)
+        earlier, later = self._records.worklist.find_neighbours_of_study(study.number)
         pictures = list(self._headers.list_shown_photographs(study.number))
         others = 0
         if account.may_act_as("administrator"):
             others = self._records.erasure.count_studies_of_other_issuers(study.identity)
         return self._renderer.render(
             request, "study.html.j2", study=study, pictures=pictures, earlier=earlier, later=later,
-            others=others, sent=self._records.deliveries.list_of_study(study.number),
+            others=others, sent=self._records.deliveries.list_deliveries_of_study(study.number),
         )  # fmt: skip
 
     def _load_study_or_raise_404(self, request: Request) -> ListedStudy:
-        study = self._records.worklist.find_study(read_study_number(request))
+        study = self._records.worklist.find_study(read_study_number_from_form(request))
         if study is None:
             raise HTTPException(404)
         return study
 
     def show_picture(self, request: Request) -> Response:
         """Send a photograph in full resolution."""
-        account = self._access.require(request, "viewer")
-        study, number = read_study_number(request), request.path_params["number"]
+        account = self._access.require_account_with_role(request, "viewer")
+        study, number = read_study_number_from_form(request), request.path_params["number"]
         sha256 = self._records.worklist.list_photographs(study).get(number)
         if sha256 is None:
             raise HTTPException(404)
         self._record_view_if_page_was_not_opened(account, "see photograph", study)
         with self._decoding:
-            content, media_type = read_picture(self._records, sha256, request.path_params["frame"])
+            content, media_type = read_picture_for_browser(
+                self._records, sha256, request.path_params["frame"]
+            )
         return Response(content, media_type=media_type)
 
     def show_audit_log(self, request: Request) -> Response:
         """Show the newest entries of the audit log, and whether its chain is whole."""
-        self._access.require(request, "administrator")
+        self._access.require_account_with_role(request, "administrator")
         entries = self._records.worklist.list_audit_entries(AUDIT_ENTRIES_SHOWN)
         count, sha256 = self._records.verify_audit_log()
         return self._renderer.render(
@@ -251,16 +257,16 @@ class WorklistPage:
 
     async def upload(self, request: Request) -> Response:
         """Take in one photograph."""
-        account = await run_in_threadpool(self._access.require, request, "grader")
+        account = await run_in_threadpool(self._access.require_account_with_role, request, "grader")
         self._access.check_token(request, request.headers.get("x-token", ""))
         if int(request.headers["content-length"]) > UPLOAD_BYTES_MAX:
             raise HTTPException(413, "The photograph is too large.")
-        if not self._uploads.allows(account.name):
+        if not self._uploads.allows_request(account.name):
             raise HTTPException(429, headers={"Retry-After": "10"})
         async with self._uploading:
             try:
                 async with asyncio.timeout(UPLOAD_S):
-                    content, fields = await read_photograph(request)
+                    content, fields = await read_photograph_upload(request)
             except TimeoutError:
                 raise HTTPException(408) from None
             return await run_in_threadpool(
@@ -274,7 +280,7 @@ class WorklistPage:
         eye: Any = fields.get("eye") if fields.get("eye") in EYES else None
         try:
             is_new = receive_photograph(
-                self._records.acting_as(account.name),
+                self._records.with_actor(account.name),
                 content,
                 patient=fields.get("patient", ""),
                 eye=eye,
@@ -282,7 +288,9 @@ class WorklistPage:
         except DetailsMissing as error:
             return JSONResponse({"needs": error.names}, 422)
         except (RequestRefused, ClinicError) as error:
-            return JSONResponse({"error": translate(error.sentence, language)}, error.http_status)
+            return JSONResponse(
+                {"error": translate_page_text(error.sentence, language)}, error.http_status
+            )
         if is_new:
             self._on_arrival()
         return JSONResponse({"new": is_new})
@@ -295,7 +303,7 @@ class WorklistPage:
         return await run_in_threadpool(self._record_or_undo_decision, request, fields)
 
     def _record_or_undo_decision(self, request: Request, fields: dict[str, str]) -> Response:
-        account = self._access.require(request, "grader")
+        account = self._access.require_account_with_role(request, "grader")
         study = self._load_study_or_raise_404(request)
         here = f"/studies/{study.number}"
         kind = fields.get("kind", "")
@@ -303,7 +311,7 @@ class WorklistPage:
             seen = "" if study.decision is None else repr(study.decision.decided_s)
             if study.decision is None or fields.get("decided") != seen:
                 raise StudyChanged
-            self._records.worklist.undo(
+            self._records.worklist.undo_decision(
                 study.number, account.name, study.decision.decided_s, decide_result
             )
             return RedirectResponse(here, 303)
@@ -311,7 +319,7 @@ class WorklistPage:
             raise HTTPException(400)
         if fields.get("graded") != repr(study.graded_s):
             raise StudyChanged
-        reason = read_reason(fields)
+        reason = read_reason_of_decision(fields)
         grades: dict[str, int | None] = {}
         outcome = {"accept": study.outcome, "refer": "refer"}.get(kind, fields.get("outcome", ""))
         if kind == "overrule":
@@ -338,43 +346,45 @@ class WorklistPage:
         return await run_in_threadpool(self._erase_patient, request, fields)
 
     def _erase_patient(self, request: Request, fields: dict[str, str]) -> Response:
-        account = self._access.require(request, "administrator")
+        account = self._access.require_account_with_role(request, "administrator")
         study = self._load_study_or_raise_404(request)
         if fields.get("confirm") != "yes":
             raise InvalidInput("The patient is erased only if you confirm it", where="erasure")
-        self._records.acting_as(account.name).erasure.erase_patient(study.identity)
+        self._records.with_actor(account.name).erasure.erase_patient(study.identity)
         return RedirectResponse("/", 303)
 
     # ---- exports
 
     def export_csv(self, request: Request) -> Response:
         """Send the list as CSV."""
-        account = self._access.require(request, "viewer")
+        account = self._access.require_account_with_role(request, "viewer")
         chosen = WorklistFilter.parse(request.query_params)
         self._records.worklist.record_view(account.name, "export worklist")
         studies = self._records.worklist.list_studies(chosen)
-        return _make_download(write_csv(studies), "text/csv; charset=utf-8", "worklist.csv")
+        return _make_download(
+            make_csv_of_studies(studies), "text/csv; charset=utf-8", "worklist.csv"
+        )
 
     def export_bundle(self, request: Request) -> Response:
         """Send a study as a FHIR bundle."""
-        account = self._access.require(request, "viewer")
-        number = read_study_number(request)
+        account = self._access.require_account_with_role(request, "viewer")
+        number = read_study_number_from_form(request)
         found = self._records.worklist.export_study(
             number, account.name, "export FHIR bundle", "bundle"
         )
         if found is None or not found.result:
             raise HTTPException(404)
-        content = write_bundle(found.result, found.study)
+        content = make_fhir_bundle_with_decision(found.result, found.study)
         return _make_download(content, "application/fhir+json", "bundle.json")
 
     def export_page(self, request: Request) -> Response:
         """Send a study as a PDF."""
-        account = self._access.require(request, "viewer")
-        number = read_study_number(request)
+        account = self._access.require_account_with_role(request, "viewer")
+        number = read_study_number_from_form(request)
         found = self._records.worklist.export_study(number, account.name, "export PDF")
         if found is None:
             raise HTTPException(404)
-        content = write_page(found.study, request.session.get("language", "en"))
+        content = make_pdf_page_of_study(found.study, request.session.get("language", "en"))
         return _make_download(content, "application/pdf", "page.pdf")
 
 

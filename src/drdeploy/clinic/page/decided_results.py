@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pydicom
 
-from drdeploy.clinic.dicom_results import date_result, encode_result
-from drdeploy.clinic.page.exports import write_bundle, write_page
+from drdeploy.clinic.dicom_results import encode_result, write_dates_of_result
+from drdeploy.clinic.page.exports import make_fhir_bundle_with_decision, make_pdf_page_of_study
 from drdeploy.files import encode_json_document, parse_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def decide_result(kind: str, content: bytes, study: ListedStudy, changed_s: floa
 
 def _decide_page(content: bytes, study: ListedStudy, changed: datetime) -> bytes:
     dataset = pydicom.dcmread(io.BytesIO(content))
-    page = write_page(study, "en")
+    page = make_pdf_page_of_study(study, "en")
     # An archive keeps what it has of an identifier: another page needs another one.
     name = uuid.uuid5(_NAMESPACE, f"{dataset.SOPInstanceUID} {changed.timestamp()!r}")
     dataset.SOPInstanceUID = f"2.25.{name.int}"
@@ -51,13 +51,13 @@ def _decide_page(content: bytes, study: ListedStudy, changed: datetime) -> bytes
     dataset.EncapsulatedDocumentLength = len(page)
     dataset.EncapsulatedDocument = page + bytes(len(page) % 2)
     series = (dataset.SeriesDate, dataset.SeriesTime)
-    date_result(dataset, changed)
+    write_dates_of_result(dataset, changed)
     dataset.SeriesDate, dataset.SeriesTime = series  # the series has the first page, too
     return encode_result(dataset)
 
 
 def _decide_bundle(content: bytes, study: ListedStudy, changed: datetime) -> bytes:
-    document = parse_json(write_bundle(content, study))
+    document = parse_json(make_fhir_bundle_with_decision(content, study))
     issued = changed.isoformat(timespec="seconds")
     document["timestamp"] = issued
     for entry in document["entry"]:

@@ -61,7 +61,7 @@ class _EndpointAnswer(msgspec.Struct):
     unlike_training: bool | None = None
 
     @classmethod
-    def parse(cls, body: bytes) -> Self:
+    def parse_answer_body(cls, body: bytes) -> Self:
         """Read an answer.
 
         Raises:
@@ -144,7 +144,7 @@ class EndpointService(InferenceService):
         return self._read_answer(answer.body)
 
     def _read_answer(self, body: bytes) -> Inference:
-        answer = _EndpointAnswer.parse(body)
+        answer = _EndpointAnswer.parse_answer_body(body)
         if answer.model.digest != self.classifier.artifact.digest:
             raise PredictionFailed(
                 "The endpoint's model is not the one in the artifact",

@@ -7,9 +7,9 @@ import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.clinic.page.texts import translate
+from drdeploy.clinic.page.translations import translate_page_text
 from drdeploy.clinic.patients import EYES
-from drdeploy.clinic.pdf_report import build_page, make_paragraph, make_table
+from drdeploy.clinic.pdf_report import build_pdf_page, make_paragraph, make_table
 from drdeploy.errors import turn_import_error_into_missing_extra
 from drdeploy.files import encode_json_document, escape_formula_in_csv_cell, parse_json
 from drdeploy.grader.grading.grade import ICDR_CLASSES, RESEARCH_USE_NOTICE
@@ -32,7 +32,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_csv(studies: Iterable[ListedStudy]) -> bytes:
+def make_csv_of_studies(studies: Iterable[ListedStudy]) -> bytes:
     """Return studies as CSV in UTF-8, with one row per study."""
     stream = io.StringIO()
     table = csv.DictWriter(stream, _COLUMNS, lineterminator="\r\n")
@@ -78,7 +78,7 @@ def _format_utc(time_s: float) -> str:
     return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
 
 
-def write_bundle(bundle: bytes, study: ListedStudy) -> bytes:
+def make_fhir_bundle_with_decision(bundle: bytes, study: ListedStudy) -> bytes:
     """Return the bundle of a study; its conclusion says what a person decided."""
     document = parse_json(bundle)
     decision = study.decision
@@ -96,40 +96,49 @@ def write_bundle(bundle: bytes, study: ListedStudy) -> bytes:
     return encode_json_document(document).encode()
 
 
-def write_page(study: ListedStudy, language: str) -> bytes:
+def make_pdf_page_of_study(study: ListedStudy, language: str) -> bytes:
     """Return a page about a study as a PDF, in a language of the page."""
 
-    def say(text: str) -> str:
-        return translate(text, language)
+    def translate_text(text: str) -> str:
+        return translate_page_text(text, language)
 
     styles = getSampleStyleSheet()
     notice = ParagraphStyle("notice", styles["Normal"], textColor=colors.darkred, fontSize=12)
-    title = say("Severity of diabetic retinopathy")
+    title = translate_text("Severity of diabetic retinopathy")
     parts: list[Any] = [
         Paragraph(title, styles["Title"]),
-        Paragraph(say(RESEARCH_USE_NOTICE), notice),
+        Paragraph(translate_text(RESEARCH_USE_NOTICE), notice),
         Spacer(1, 6 * mm),
         make_table(
             [
-                [say("Patient's number"), study.patient or say("no number")],
-                [say("Received"), _format_utc(study.received_s)],
-                [say("Suggested"), say(study.outcome)],
-                *_describe_decision(study, say),
+                [translate_text("Patient's number"), study.patient or translate_text("no number")],
+                [translate_text("Received"), _format_utc(study.received_s)],
+                [translate_text("Suggested"), translate_text(study.outcome)],
+                *_describe_decision(study, translate_text),
             ],
             (0.3, 0.7),
         ),
         Spacer(1, 6 * mm),
         make_table(
             [
-                [say("Eye"), say("Grade"), say("Probabilities"), say("Look again")],
-                *(_describe_eye(eye, study.eyes[eye], say) for eye in EYES if eye in study.eyes),
+                [
+                    translate_text("Eye"),
+                    translate_text("Grade"),
+                    translate_text("Probabilities"),
+                    translate_text("Look again"),
+                ],
+                *(
+                    _describe_eye(eye, study.eyes[eye], translate_text)
+                    for eye in EYES
+                    if eye in study.eyes
+                ),
             ],
             (0.15, 0.2, 0.35, 0.3),
         ),
         Spacer(1, 6 * mm),
-        make_paragraph(say("The grade does not cover macular oedema.")),
+        make_paragraph(translate_text("The grade does not cover macular oedema.")),
     ]
-    return build_page(parts, title)
+    return build_pdf_page(parts, title)
 
 
 def _describe_decision(study: ListedStudy, say: Callable[[str], str]) -> list[list[str]]:

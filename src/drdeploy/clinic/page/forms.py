@@ -33,7 +33,7 @@ class _MemoryParser(MultiPartParser):
     spool_max_size = UPLOAD_BYTES_MAX
 
 
-async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
+async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str]]:
     """Read the form of an upload: one file, with its patient and eye if they are given.
 
     Raises:
@@ -41,7 +41,7 @@ async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
     """
     received = 0
 
-    async def limit_size() -> AsyncGenerator[bytes, None]:
+    async def receive_body_within_limit() -> AsyncGenerator[bytes, None]:
         nonlocal received
         async for chunk in request.stream():
             received += len(chunk)
@@ -52,7 +52,9 @@ async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "A photograph must be sent as a form.")
     try:
-        parser = _MemoryParser(request.headers, limit_size(), max_files=1, max_fields=4)
+        parser = _MemoryParser(
+            request.headers, receive_body_within_limit(), max_files=1, max_fields=4
+        )
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError, UnicodeDecodeError):
         raise HTTPException(400, "The form is damaged.") from None
@@ -70,7 +72,7 @@ async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
     return content, fields
 
 
-def read_study_number(request: Request) -> int:
+def read_study_number_from_form(request: Request) -> int:
     """Return the study's number in a URL; a number too large for the database is refused.
 
     Raises:
@@ -82,7 +84,7 @@ def read_study_number(request: Request) -> int:
     return number
 
 
-def read_reason(fields: dict[str, str]) -> str:
+def read_reason_of_decision(fields: dict[str, str]) -> str:
     """Return the reason for a decision.
 
     Raises:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drdeploy.clinic.intake import StudyGrader
+    from drdeploy.clinic.background_work import StudyGrader
     from drdeploy.clinic.records.records import WaitingStudy
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pydicom
 from PIL import Image
 
-from drdeploy.clinic.disk_space import is_disk_full
+from drdeploy.clinic.disk_space import is_disk_too_full_for_photograph
 from drdeploy.clinic.ophthalmic_photograph import EncodedPixels, encode_ophthalmic_photograph
-from drdeploy.clinic.patients import check_identifiers, identify_patient
+from drdeploy.clinic.patients import check_dicom_identifiers, identify_patient
 from drdeploy.errors import ClinicError, MalformedRequest, RequestRefused, UnsupportedImage
 from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.dicom.opening import refuse_damaged_file
@@ -92,9 +92,9 @@ def receive_photograph(
         ClinicError: The disk is full.
     """
     if content.startswith(SIGNATURES):
-        content = wrap_photograph(content, patient=patient, eye=eye)
+        content = wrap_photograph_in_dicom(content, patient=patient, eye=eye)
     file = DicomFile.open(content)
-    check_identifiers(file.dataset)
+    check_dicom_identifiers(file.dataset)
     identity, study_uid = identify_patient(file.dataset), str(file.dataset.StudyInstanceUID)
     if not may_be_erased and records.erasure.is_erased(identity, study_uid):
         raise StudyErased
@@ -103,7 +103,7 @@ def receive_photograph(
             raise DetailsMissing("eye")
         file.dataset.ImageLaterality = _SIDES[eye]
         content = _encode_changed_dicom_file(file)
-    if is_disk_full(records.store.folder.parent):
+    if is_disk_too_full_for_photograph(records.store.folder.parent):
         raise ClinicError("The disk is full", where="the clinic's records")
     return records.add_photograph(
         content,
@@ -113,7 +113,7 @@ def receive_photograph(
     )
 
 
-def wrap_photograph(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
+def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
     """Return a JPEG, PNG or TIFF as a DICOM file of ophthalmic photography.
 
     All photographs of a patient that arrive on the same day belong to one study. A baseline JPEG
@@ -134,7 +134,7 @@ def wrap_photograph(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
     header = read_and_check_header(content, limits=LOCAL_FILE_LIMITS)
     today = datetime.now(UTC).astimezone()
     of_study = f"{number}\n{today:%Y%m%d}"
-    if _can_keep_pixels(content):
+    if _can_keep_jpeg_pixels(content):
         pixels = EncodedPixels.of_jpeg(content)
     else:
         pixels = EncodedPixels.of_picture(Image.fromarray(decode_image_of_header(header)))
@@ -155,7 +155,7 @@ def wrap_photograph(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
     )
 
 
-def _can_keep_pixels(content: bytes) -> bool:
+def _can_keep_jpeg_pixels(content: bytes) -> bool:
     """Return whether a photograph is a JPEG that DICOM viewers show as JPEG viewers do."""
     if not content.startswith(jpeg.SIGNATURE):
         return False
@@ -214,7 +214,7 @@ class PhotographHeaders:
         return found
 
 
-def read_picture(records: ClinicRecords, sha256: str, frame: int) -> tuple[bytes, str]:
+def read_picture_for_browser(records: ClinicRecords, sha256: str, frame: int) -> tuple[bytes, str]:
     """Return a frame of a stored file in full resolution, as JPEG or PNG, with its media type.
 
     Raises:

@@ -8,11 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from drdeploy.clinic.page.guard import HEADERS
-from drdeploy.clinic.page.texts import LANGUAGES, SENTENCES_OF_HTTP, TEXTS_OF_SCRIPT, translate
-from drdeploy.clinic.page.views import choose_word
+from drdeploy.clinic.page.request_guard import HEADERS
+from drdeploy.clinic.page.translations import (
+    LANGUAGES,
+    SENTENCES_OF_HTTP,
+    TEXTS_OF_SCRIPT,
+    translate_page_text,
+)
+from drdeploy.clinic.page.worklist_view import describe_probability_in_words
 from drdeploy.clinic.patients import EYES
-from drdeploy.clinic.rules import OUTCOMES
+from drdeploy.clinic.referral_rules import OUTCOMES
 from drdeploy.errors import turn_import_error_into_missing_extra
 from drdeploy.grader.grading.grade import ICDR_CLASSES, RESEARCH_USE_NOTICE
 from drdeploy.pages.page import create_template_environment
@@ -63,9 +68,9 @@ class PageRenderer:
         # A link to the other language keeps the filter.
         kept = [(key, text) for key, text in request.query_params.items() if key != "language"]
         html = self._templates.get_template(name).render(
-            _=lambda text: translate(text, language),
+            _=lambda text: translate_page_text(text, language),
             account=self._access.find_account(request),
-            choose_word=choose_word,
+            describe_probability_in_words=describe_probability_in_words,
             classes=ICDR_CLASSES,
             eyes=EYES,
             format_time=lambda time_s: _format_time(time_s, language),
@@ -76,7 +81,7 @@ class PageRenderer:
             notice=RESEARCH_USE_NOTICE,
             outcomes=OUTCOMES,
             path=request.url.path,
-            script_texts={text: translate(text, language) for text in TEXTS_OF_SCRIPT},
+            script_texts={text: translate_page_text(text, language) for text in TEXTS_OF_SCRIPT},
             token=session["token"],
             **values,
         )
@@ -114,7 +119,7 @@ class ErrorPages:
 
     def _make_answer_to_fault(self, request: Request, sentence: str) -> Response:
         language = request.session.get("language", "en") if "session" in request.scope else "en"
-        shown = translate(sentence, language)
+        shown = translate_page_text(sentence, language)
         if request.url.path == UPLOAD_PATH:
             return JSONResponse({"error": shown}, 500)
         return PlainTextResponse(shown, 500)
@@ -131,7 +136,9 @@ class ErrorPages:
         language = request.session.get("language", "en")
         sentence = SENTENCES_OF_HTTP.get(sentence, sentence)
         if request.url.path == UPLOAD_PATH:
-            answer: Response = JSONResponse({"error": translate(sentence, language)}, status)
+            answer: Response = JSONResponse(
+                {"error": translate_page_text(sentence, language)}, status
+            )
         else:
             answer = self._renderer.render(request, "error.html.j2", status, sentence=sentence)
         answer.headers.update(headers or {})

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from drdeploy.clinic.listening import is_loopback
+from drdeploy.clinic.dicom_receiver import is_loopback
 from drdeploy.errors import ClinicError, InvalidInput, turn_import_error_into_missing_extra
 
 with turn_import_error_into_missing_extra("clinic", "The worklist page"):
@@ -61,7 +61,7 @@ class PageAddress:
         return self.certificate is not None
 
     @property
-    def hosts(self) -> frozenset[str]:
+    def accepted_host_names(self) -> frozenset[str]:
         """The names that browsers may use for the page."""
         own = set(self.names)
         if self.is_local:
@@ -71,12 +71,12 @@ class PageAddress:
         return frozenset(own)
 
     @property
-    def shown_name(self) -> str:
+    def host_name_in_shown_address(self) -> str:
         """The name of this machine in the address that is shown to people."""
         name = next(iter(self.names), self.host)
         return f"[{name}]" if ":" in name else name
 
-    def check(self, *, has_accounts: bool) -> None:
+    def check_access_and_certificate(self, *, has_accounts: bool) -> None:
         """Check that the page may be served at this address.
 
         Raises:
@@ -117,7 +117,7 @@ class PageAddress:
                 where=where,
                 remedy="Run `drdeploy clinic account add` first",
             )
-        if not self.hosts:
+        if not self.accepted_host_names:
             raise InvalidInput(
                 "The name that browsers use for this machine is not known",
                 where=where,
@@ -137,14 +137,14 @@ def _is_wildcard(host: str) -> bool:
         return not host
 
 
-class _ImpatientProtocol(H11Protocol):
+class _SlowRequestProtocol(H11Protocol):
     """Closes connections whose request does not arrive in time, before they use up the limit."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait_for_head()
+        self._close_connection_unless_head_arrives()
 
-    def _wait_for_head(self) -> None:
+    def _close_connection_unless_head_arrives(self) -> None:
         self.loop.call_later(HEAD_S, self._close_connection_if_no_request_came, self.cycle)
 
     def _close_connection_if_no_request_came(self, earlier: object) -> None:
@@ -153,7 +153,7 @@ class _ImpatientProtocol(H11Protocol):
         if self.conn.their_state is h11.IDLE and self.cycle is earlier:
             self.transport.close()
         else:
-            self._wait_for_head()
+            self._close_connection_unless_head_arrives()
 
 
 class PageServer:
@@ -184,7 +184,7 @@ class PageServer:
                 timeout_graceful_shutdown=STOP_S,
                 lifespan="off",
                 ws="none",
-                http=_ImpatientProtocol,
+                http=_SlowRequestProtocol,
                 loop="asyncio",
                 ssl_certfile=None if address.certificate is None else str(address.certificate),
                 ssl_keyfile=None if address.key is None else str(address.key),
@@ -213,7 +213,7 @@ class PageServer:
     def address(self) -> str:
         """The address for a browser."""
         scheme = "https" if self._address.is_tls else "http"
-        return f"{scheme}://{self._address.shown_name}:{self._socket.getsockname()[1]}/"
+        return f"{scheme}://{self._address.host_name_in_shown_address}:{self._socket.getsockname()[1]}/"
 
 
 def _open_listening_socket(address: PageAddress) -> socket.socket:

@@ -48,11 +48,11 @@ class Sessions:
         """Return a new session's identifier; None if the name or the password is wrong."""
         # Only here, where few can be at once: those who wait would all see no pause before it.
         with self._one_hash_at_a_time:
-            if self.is_paused(name):
+            if self.is_sign_in_paused(name):
                 return None
             account = self._accounts.check_password(name, password)
             if account is None:
-                self._note_failure(name)
+                self._record_failed_sign_in(name)
                 return None
         with self._lock:
             self._failures.pop(name, None)
@@ -64,13 +64,13 @@ class Sessions:
                 self._sessions.pop(next(iter(self._sessions)))
             return identifier
 
-    def _note_failure(self, name: str) -> None:
+    def _record_failed_sign_in(self, name: str) -> None:
         with self._lock:
             if len(self._failures) >= _NAMES_WATCHED_MAX:
                 self._failures.clear()
             self._failures.setdefault(name, deque(maxlen=FAILURES_MAX)).append(self._clock())
 
-    def is_paused(self, name: str) -> bool:
+    def is_sign_in_paused(self, name: str) -> bool:
         """Return whether too many wrong passwords were given for a name."""
         with self._lock:
             failures = self._failures.get(name)
@@ -103,7 +103,7 @@ class RecentViews:
         self._seen: dict[tuple[str, int | None], float] = {}
         self._lock = threading.Lock()
 
-    def note(self, view: tuple[str, int | None]) -> bool:
+    def record_view_and_tell_if_recent(self, view: tuple[str, int | None]) -> bool:
         """Note that a person sees a page; return whether the person saw it shortly before."""
         now = self._clock()
         with self._lock:

@@ -41,7 +41,7 @@ class SignInPages:
         self, request: Request, fields: dict[str, str]
     ) -> Response:
         name, password = fields.get("name", "")[:64], fields.get("password", "")
-        paused = self._access.sessions.is_paused(name)
+        paused = self._access.sessions.is_sign_in_paused(name)
         identifier = self._access.sessions.sign_in(name, password)
         if identifier is None:
             problem = "The name or the password is wrong."
@@ -62,7 +62,7 @@ class SignInPages:
     async def sign_out(self, request: Request) -> Response:
         """Sign somebody out."""
         await self._access.read_form(request)
-        account = self._access.require(request, "viewer")
+        account = self._access.require_account_with_role(request, "viewer")
         self._access.sessions.sign_out(str(request.session.get("session", "")))
         request.session.clear()
         self._records.worklist.record_sign_in(account.name, "sign out")

@@ -90,7 +90,7 @@ def _make_sqlite_durable(engine: Engine) -> None:
     """
 
     @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
+    def configure_sqlite_connection(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy begins and ends the transactions
         for pragma in (
             "journal_mode=WAL",
@@ -102,16 +102,16 @@ def _make_sqlite_durable(engine: Engine) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
+    def begin_sqlite_transaction(connection: Connection) -> None:
         # A transaction that reads first and writes later would fail if another wrote meanwhile.
         # One that only reads need not wait for those that write.
         if connection.get_execution_options().get(ONLY_READS):
             connection.exec_driver_sql("BEGIN")
         else:
-            _begin_to_write(connection)
+            _begin_write_transaction(connection)
 
 
-def _begin_to_write(connection: Connection) -> None:
+def _begin_write_transaction(connection: Connection) -> None:
     """Begin a transaction as soon as no other program writes.
 
     SQLite itself sleeps up to 100 ms between two attempts. While studies are graded, each page that

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from drdeploy.clinic.records.shared import SharedRecords
+    from drdeploy.clinic.records.shared_records import SharedRecords
 
 _LONGEST_PAUSE_S = 600.0
 _DECIDED_KINDS = {"page": "decided page", "bundle": "decided bundle"}
@@ -69,7 +69,7 @@ class DeliveryQueue:
     def __init__(self, shared: SharedRecords) -> None:
         self._shared = shared
 
-    def list_due(self, limit: int = 100) -> list[int]:
+    def list_due_deliveries(self, limit: int = 100) -> list[int]:
         """Return the numbers of the deliveries that are to be sent now, the oldest first."""
         due = (
             select(DELIVERIES.c.id)
@@ -80,7 +80,7 @@ class DeliveryQueue:
         with self._shared.engine.begin() as connection:
             return list(connection.execute(due).scalars())
 
-    def list_of_study(self, study: int) -> list[SentResults]:
+    def list_deliveries_of_study(self, study: int) -> list[SentResults]:
         """Return the deliveries of a study, by destination and state."""
         rows = (
             select(DELIVERIES.c.destination, DELIVERIES.c.state, DELIVERIES.c.reason)
@@ -96,7 +96,7 @@ class DeliveryQueue:
                 found[name, state] = SentResults(name, state, count, reason)
         return list(found.values())
 
-    def load(self, number: int) -> Delivery | None:
+    def load_queued_delivery(self, number: int) -> Delivery | None:
         """Return a queued delivery with its content; None if it is no longer queued."""
         columns = select(
             DELIVERIES.c.study_id, STUDIES.c.patient, STUDIES.c.study_uid,
@@ -113,7 +113,7 @@ class DeliveryQueue:
         if row is None:
             return None
         study, patient, uid, destination, attempts, sha256, content = row
-        name = self._shared.name_of_study(patient, uid)
+        name = self._shared.make_log_name_of_study(patient, uid)
         if content is None:
             content = self._shared.store.read_file(sha256)
         return Delivery(number, study, name, destination, attempts, content)
@@ -122,7 +122,9 @@ class DeliveryQueue:
         """Record that a destination has accepted a delivery."""
         self._end_delivery(number, "delivered", "", f"deliver to {destination}", name)
 
-    def record_refusal(self, number: int, *, name: str, destination: str, reason: str) -> None:
+    def record_refused_delivery(
+        self, number: int, *, name: str, destination: str, reason: str
+    ) -> None:
         """Record that a destination has refused a delivery, with the reason as a sentence."""
         self._end_delivery(number, "refused", reason, f"refused by {destination}", name)
 
@@ -130,9 +132,11 @@ class DeliveryQueue:
         with self._shared.engine.begin() as connection:
             mine = DELIVERIES.c.id == number
             connection.execute(update(DELIVERIES).where(mine).values(state=state, reason=reason))
-            self._shared.append_entry(connection, "deliver", name, f"{details} {reason}".strip())
+            self._shared.append_audit_entry_of_actor(
+                connection, "deliver", name, f"{details} {reason}".strip()
+            )
 
-    def postpone(self, destination: str, *, attempts: int, reason: str) -> float:
+    def postpone_delivery(self, destination: str, *, attempts: int, reason: str) -> float:
         """Postpone all deliveries to a destination by a pause that doubles; return the pause."""
         pause_s = min(2.0 ** min(attempts, 16), _LONGEST_PAUSE_S)
         with self._shared.engine.begin() as connection:

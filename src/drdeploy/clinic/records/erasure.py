@@ -20,7 +20,7 @@ from drdeploy.errors import ClinicError, InvalidInput
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from drdeploy.clinic.records.shared import SharedRecords
+    from drdeploy.clinic.records.shared_records import SharedRecords
 
 _ERASE_STUDY = "erase study"
 """What the audit log calls an erasure."""
@@ -93,8 +93,8 @@ class RecordsErasure:
                 connection.execute(delete(STUDIES).where(STUDIES.c.id == number))
             # Last, as in every transaction: whoever holds the log waits for nothing else.
             for _, patient, uid in rows:
-                name = self._shared.name_of_study(patient, uid)
-                self._shared.append_entry(connection, _ERASE_STUDY, name)
+                name = self._shared.make_log_name_of_study(patient, uid)
+                self._shared.append_audit_entry_of_actor(connection, _ERASE_STUDY, name)
         for sha256 in files:
             remove_unused_file(self._shared, sha256)
         if self._shared.engine.dialect.name == "sqlite":
@@ -129,7 +129,7 @@ class RecordsErasure:
         present = select(STUDIES.c.id).where(
             STUDIES.c.patient == patient, STUDIES.c.study_uid == study_uid
         )
-        name = self._shared.name_of_study(patient, study_uid)
+        name = self._shared.make_log_name_of_study(patient, study_uid)
         erased = select(AUDIT.c.number).where(
             AUDIT.c.action == _ERASE_STUDY, AUDIT.c.subject == name
         )

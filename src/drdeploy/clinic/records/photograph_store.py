@@ -33,7 +33,7 @@ class PhotographStore:
     def add_file(self, content: bytes) -> str:
         """Write a file to the disk unless it exists, and return its SHA-256."""
         sha256 = sha256_of_bytes(content)
-        path = self._path_of(sha256)
+        path = self._path_of_photograph(sha256)
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_file_atomically(path, content)
@@ -42,7 +42,7 @@ class PhotographStore:
 
     def has_file(self, sha256: str) -> bool:
         """Return whether a file exists."""
-        return self._path_of(sha256).exists()
+        return self._path_of_photograph(sha256).exists()
 
     def read_file(self, sha256: str) -> bytes:
         """Return a file's content.
@@ -51,7 +51,7 @@ class PhotographStore:
             ClinicError: The file does not exist, or its content has changed.
         """
         try:
-            content = self._path_of(sha256).read_bytes()
+            content = self._path_of_photograph(sha256).read_bytes()
         except FileNotFoundError as error:
             raise self._make_error("is missing") from error
         if sha256_of_bytes(content) != sha256:
@@ -60,7 +60,7 @@ class PhotographStore:
 
     def remove_file(self, sha256: str) -> None:
         """Delete a file, if it exists."""
-        self._path_of(sha256).unlink(missing_ok=True)
+        self._path_of_photograph(sha256).unlink(missing_ok=True)
 
     def remove_drafts(self) -> None:
         """Delete the half-written files of programs that were killed."""
@@ -73,7 +73,7 @@ class PhotographStore:
             if _NAME.fullmatch(path.stem):
                 yield path.stem
 
-    def _path_of(self, sha256: str) -> Path:
+    def _path_of_photograph(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256}.dcm"
 
     def _make_error(self, what: str) -> ClinicError:

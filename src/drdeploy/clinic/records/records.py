@@ -30,8 +30,8 @@ from drdeploy.clinic.records.schema import (
     RESULTS,
     STUDIES,
 )
-from drdeploy.clinic.records.shared import SharedRecords
-from drdeploy.clinic.records.urgency import fold_number, place_study
+from drdeploy.clinic.records.shared_records import SharedRecords
+from drdeploy.clinic.records.urgency import casefold_patient_number, compute_urgency_columns
 from drdeploy.clinic.records.worklist import Worklist
 from drdeploy.errors import UnsupportedImage
 
@@ -104,7 +104,7 @@ class ClinicRecords:
         self.names = names
         self._engine = engine
         self._shared = SharedRecords(engine, store, names, who)
-        self.name_of_study = self._shared.name_of_study
+        self.name_of_study = self._shared.make_log_name_of_study
         self.worklist = Worklist(engine, self.name_of_study)
         self.deliveries = DeliveryQueue(self._shared)
         self.erasure = RecordsErasure(self._shared)
@@ -144,7 +144,7 @@ class ClinicRecords:
         """Close all connections."""
         self._engine.dispose()
 
-    def acting_as(self, who: str) -> Self:
+    def with_actor(self, who: str) -> Self:
         """Return the same records for another person, whom the audit log then names."""
         return type(self)(self._engine, self.store, self.names, who)
 
@@ -180,7 +180,7 @@ class ClinicRecords:
                     )
                 )  # fmt: skip
                 name = self.name_of_study(patient, study_uid)
-                self._shared.append_entry(connection, "receive photograph", name)
+                self._shared.append_audit_entry_of_actor(connection, "receive photograph", name)
                 return True
         if existing != sha256:
             remove_unused_file(self._shared, sha256)
@@ -199,7 +199,7 @@ class ClinicRecords:
         key = (STUDIES.c.patient == patient) & (STUDIES.c.study_uid == study_uid)
         waiting = {
             "state": "waiting", "last_received_s": now, "attempts": 0, "reason": "",
-            **place_study("waiting"),
+            **compute_urgency_columns("waiting"),
         }  # fmt: skip
         number: int | None = connection.execute(select(STUDIES.c.id).where(key)).scalar()
         if number is not None:
@@ -208,9 +208,11 @@ class ClinicRecords:
         try:
             with connection.begin_nested():
                 made = insert(STUDIES).values(
-                    patient=patient, folded_number=fold_number(patient), study_uid=study_uid,
+                    patient=patient,
+                    folded_number=casefold_patient_number(patient),
+                    study_uid=study_uid,
                     **waiting,
-                )  # fmt: skip
+                )
                 return _insert_row(connection, made)
         except IntegrityError:  # another program added it
             return self._find_or_add_study(connection, patient, study_uid, now)
@@ -246,8 +248,9 @@ class ClinicRecords:
         """Count an attempt to grade a study; call this before the attempt.
 
         Without the count, a photograph that ends the program would end it again after each restart.
-        After too many attempts, the study has failed: by the error that :meth:`note_fault` noted
-        after the last attempt, or because the last attempt ended the program.
+        After too many attempts, the study has failed: by the error that
+        :meth:`record_fault_of_grading` noted after the last attempt, or because the last attempt
+        ended the program.
 
         Returns:
             False after too many attempts, or if the study was erased.
@@ -275,14 +278,18 @@ class ClinicRecords:
         with self._engine.begin() as connection:
             connection.execute(
                 update(STUDIES)
-                .where(*_is_as_it_was(study), STUDIES.c.attempts > 0)
+                .where(*_list_conditions_of_unchanged_study(study), STUDIES.c.attempts > 0)
                 .values(attempts=STUDIES.c.attempts - 1)
             )
 
-    def note_fault(self, study: WaitingStudy, reason: str) -> None:
+    def record_fault_of_grading(self, study: WaitingStudy, reason: str) -> None:
         """Note why an attempt failed, as a sentence; the study is still due."""
         with self._engine.begin() as connection:
-            connection.execute(update(STUDIES).where(*_is_as_it_was(study)).values(reason=reason))
+            connection.execute(
+                update(STUDIES)
+                .where(*_list_conditions_of_unchanged_study(study))
+                .values(reason=reason)
+            )
 
     def record_failure(self, study: WaitingStudy, reason: str) -> None:
         """Record that a study cannot be graded, with the reason as a sentence."""
@@ -294,11 +301,19 @@ class ClinicRecords:
     ) -> None:
         failed = connection.execute(
             update(STUDIES)
-            .where(*_is_as_it_was(study))
-            .values(state="failed", reason=reason, outcome=None, eyes=None, **place_study("failed"))
+            .where(*_list_conditions_of_unchanged_study(study))
+            .values(
+                state="failed",
+                reason=reason,
+                outcome=None,
+                eyes=None,
+                **compute_urgency_columns("failed"),
+            )
         )
         if failed.rowcount:
-            self._shared.append_entry(connection, "fail to grade study", study.name, reason)
+            self._shared.append_audit_entry_of_actor(
+                connection, "fail to grade study", study.name, reason
+            )
 
     def record_grading(
         self,
@@ -328,10 +343,10 @@ class ClinicRecords:
         with self._engine.begin() as connection:
             done = connection.execute(
                 update(STUDIES)
-                .where(*_is_as_it_was(study))
+                .where(*_list_conditions_of_unchanged_study(study))
                 .values(
                     state="graded", outcome=outcome, eyes=eyes, graded_s=now, reason="",
-                    **place_study("graded", outcome, eyes),
+                    **compute_urgency_columns("graded", outcome, eyes),
                 )
             )  # fmt: skip
             if not done.rowcount:
@@ -376,7 +391,7 @@ class ClinicRecords:
             ]  # fmt: skip
             if rows:
                 connection.execute(insert(DELIVERIES), rows)
-            self._shared.append_entry(connection, "grade study", study.name, outcome)
+            self._shared.append_audit_entry_of_actor(connection, "grade study", study.name, outcome)
         return True
 
     # ---- for the commands that show and check the records
@@ -432,10 +447,12 @@ class ClinicRecords:
             if row["id"] in photographs
         ]
 
-    def note_export(self, details: str) -> None:
+    def record_export_in_audit_log(self, details: str) -> None:
         """Write into the audit log how many photographs were exported from the records."""
         with self._engine.begin() as connection:
-            self._shared.append_entry(connection, "export deidentified", "records", details)
+            self._shared.append_audit_entry_of_actor(
+                connection, "export deidentified", "records", details
+            )
 
     def verify_audit_log(self) -> tuple[int, str]:
         """Check the audit log; return the number of its entries and the last hash.
@@ -446,24 +463,26 @@ class ClinicRecords:
         with self._engine.connect().execution_options(**{ONLY_READS: True}) as connection:
             return verify_audit_chain(connection)
 
-    def requeue_failures(self) -> int:
+    def queue_failed_studies_again(self) -> int:
         """Queue failed studies and undelivered results once more; return how many there are."""
         with self._engine.begin() as connection:
             studies = connection.execute(
                 update(STUDIES)
                 .where(STUDIES.c.state == "failed")
-                .values(state="waiting", attempts=0, reason="", **place_study("waiting"))
+                .values(
+                    state="waiting", attempts=0, reason="", **compute_urgency_columns("waiting")
+                )
             )
             deliveries = connection.execute(
                 update(DELIVERIES)
                 .where(DELIVERIES.c.state != "delivered")
                 .values(state="queued", attempts=0, next_attempt_s=time.time(), reason="")
             )
-            self._shared.append_entry(connection, "try again", "records", "")
+            self._shared.append_audit_entry_of_actor(connection, "try again", "records", "")
         return studies.rowcount + deliveries.rowcount
 
 
-def _is_as_it_was(study: WaitingStudy) -> tuple[Any, ...]:
+def _list_conditions_of_unchanged_study(study: WaitingStudy) -> tuple[Any, ...]:
     """Return the SQL conditions for a study without a new photograph since it was listed."""
     return (
         STUDIES.c.id == study.number,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.clinic.rules import OUTCOMES
+from drdeploy.clinic.referral_rules import OUTCOMES
 from drdeploy.grader.grading.grade import ICDR_CLASSES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ WAITING_FROM = _WAITING * _PART
 """The urgency of studies that wait is at least this."""
 
 
-def place_study(
+def compute_urgency_columns(
     state: str,
     outcome: str | None = None,
     eyes: Mapping[str, Mapping[str, Any]] | None = None,
@@ -78,7 +78,7 @@ def _measure_severity(eye: Mapping[str, Any]) -> tuple[int, int, int]:
     return (int(eye["grade"]), round(_SHARE * severe), round(_SHARE * moderate))
 
 
-def fold_number(patient: str) -> str:
+def casefold_patient_number(patient: str) -> str:
     """Return the number of a patient in the form that searches compare.
 
     Args:

@@ -16,15 +16,15 @@ from sqlalchemy import insert, select, update
 from drdeploy.clinic.records.audit import append_audit_entry
 from drdeploy.clinic.records.database import ONLY_READS
 from drdeploy.clinic.records.deliveries import list_results_to_decide, queue_decided_results
-from drdeploy.clinic.records.listing import (
-    count_matching,
-    count_pages,
-    count_states,
-    find_neighbours,
-    list_numbers,
-)
 from drdeploy.clinic.records.schema import AUDIT, DECISIONS, PHOTOGRAPHS, RESULTS, STUDIES
-from drdeploy.clinic.records.urgency import place_study
+from drdeploy.clinic.records.urgency import compute_urgency_columns
+from drdeploy.clinic.records.worklist_queries import (
+    count_matching_studies,
+    count_pages,
+    count_studies_by_state,
+    find_neighbours_of_study,
+    list_study_numbers_of_page,
+)
 from drdeploy.errors import StudyChanged
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Engine, Select
 
-    from drdeploy.clinic.records.listing import WorklistFilter
+    from drdeploy.clinic.records.worklist_queries import WorklistFilter
 
 DecisionKind = Literal["accept", "overrule", "refer"]
 
@@ -159,10 +159,10 @@ class Worklist:
     def load_page(self, chosen: WorklistFilter) -> ListedPage:
         """Return a page of the list, the most pressing studies first."""
         with self._open_read_only_connection() as connection:
-            matching = count_matching(connection, chosen)
+            matching = count_matching_studies(connection, chosen)
             # Whoever decides on the last study of the last page still sees those before it.
             chosen = replace(chosen, page=min(chosen.page, count_pages(matching)))
-            numbers = list_numbers(connection, chosen)
+            numbers = list_study_numbers_of_page(connection, chosen)
             found = {
                 one.number: one for one in _load_studies(connection, [STUDIES.c.id.in_(numbers)])
             }
@@ -170,7 +170,7 @@ class Worklist:
                 [found[number] for number in numbers if number in found],
                 chosen.page,
                 matching,
-                count_states(connection),
+                count_studies_by_state(connection),
             )
 
     def find_study(self, number: int) -> ListedStudy | None:
@@ -178,10 +178,10 @@ class Worklist:
         with self._open_read_only_connection() as connection:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
-    def find_neighbours(self, number: int) -> tuple[int | None, int | None]:
+    def find_neighbours_of_study(self, number: int) -> tuple[int | None, int | None]:
         """Return the numbers of the undecided studies before and after a study."""
         with self._open_read_only_connection() as connection:
-            return find_neighbours(connection, number)
+            return find_neighbours_of_study(connection, number)
 
     def list_photographs(self, number: int) -> dict[int, str]:
         """Return the SHA-256 of a study's photographs by their numbers."""
@@ -267,7 +267,7 @@ class Worklist:
             replace(study, decision=decision), decision.decided_s, decide_result
         )
         with self._engine.begin() as connection:
-            _lock_study_as_seen(connection, study)
+            _lock_study_if_unchanged(connection, study)
             if connection.execute(_find_newest_decision(study.number)).first() is not None:
                 raise StudyChanged
             connection.execute(
@@ -295,7 +295,7 @@ class Worklist:
             for kind, content in earlier.items()
         }
 
-    def undo(
+    def undo_decision(
         self,
         number: int,
         who: str,
@@ -319,7 +319,7 @@ class Worklist:
             raise StudyChanged
         results = self._decide_results(replace(study, decision=None), now, decide_result)
         with self._engine.begin() as connection:
-            _lock_study_as_seen(connection, study)
+            _lock_study_if_unchanged(connection, study)
             found = connection.execute(_find_newest_decision(number)).one_or_none()
             if found is None or found.decided_s != decided_s:
                 raise StudyChanged
@@ -336,7 +336,7 @@ class Worklist:
     ) -> None:
         mine = STUDIES.c.id == number
         columns = select(STUDIES.c.state, STUDIES.c.outcome, STUDIES.c.eyes).where(mine)
-        place = place_study(*connection.execute(columns).one(), decided_outcome)
+        place = compute_urgency_columns(*connection.execute(columns).one(), decided_outcome)
         connection.execute(update(STUDIES).where(mine).values(place))
 
     def list_audit_entries(self, limit: int) -> list[dict[str, Any]]:
@@ -384,7 +384,7 @@ def _load_studies(
     ]
 
 
-def _lock_study_as_seen(connection: Connection, study: ListedStudy) -> None:
+def _lock_study_if_unchanged(connection: Connection, study: ListedStudy) -> None:
     """Lock a study against other decisions, grading and erasure; SQLite has one writer anyway.
 
     Raises:

@@ -92,8 +92,8 @@ class ArtifactContents:
 def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
     """Sort the files of an artifact by their purpose, given their paths with forward slashes."""
     everything = sorted(paths)
-    debris = tuple(path for path in everything if is_debris(path))
-    kept = [path for path in everything if not is_debris(path)]
+    debris = tuple(path for path in everything if is_debris_file_in_archive(path))
+    kept = [path for path in everything if not is_debris_file_in_archive(path)]
     # The folder ``code`` may be beside the folder of the other files, or inside it.
     kept, code = _split_off_code_files(kept, "")
     kept, inner_code = _split_off_code_files(kept, _find_common_folder(kept))
@@ -135,7 +135,7 @@ def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], lis
     return [path for path in paths if path not in inside], inside
 
 
-def is_debris(path: str) -> bool:
+def is_debris_file_in_archive(path: str) -> bool:
     """Whether a file was left by an operating system or a tool, or is a text file like a readme."""
     *folders, name = path.lower().split("/")
     if any(part in _DEBRIS_FOLDERS or part.startswith("paxheader") for part in folders):
@@ -161,7 +161,7 @@ def find_path_of_saved_model(names: Collection[str]) -> str:
     if len(found) > 1:
         raise ManifestError(
             f"The artifact holds {len(found)} SavedModels instead of one: "
-            f"{_list_first_names(map(str, found))}",
+            f"{_quote_first_file_names(map(str, found))}",
             remedy="Keep only one SavedModel, or pack one with `drdeploy artifact pack`",
         )
     if not found:
@@ -175,13 +175,13 @@ def _make_no_model_error(names: Collection[str]) -> ManifestError:
         kind = find_file_kind(name, b"")
         if kind is not None:
             return ManifestError(f"{what}, but {kind.noun}, '{name}'", remedy=kind.remedy)
-    content = _list_first_names(sorted(names)) if names else "it is empty"
+    content = _quote_first_file_names(sorted(names)) if names else "it is empty"
     return ManifestError(
         f"{what}: {content}", remedy="Pack the model with `drdeploy artifact pack`"
     )
 
 
-def _list_first_names(names: Iterable[str], most: int = 3) -> str:
+def _quote_first_file_names(names: Iterable[str], most: int = 3) -> str:
     quoted = [f"'{name}'" for name in names]
     more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
     return ", ".join(quoted[:most]) + more

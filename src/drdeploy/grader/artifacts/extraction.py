@@ -22,15 +22,23 @@ from drdeploy.grader.artifacts.artifact import (
     find_bare_model,
     make_manifest_of_original_study,
 )
-from drdeploy.grader.artifacts.contents import find_path_of_manifest, is_debris, sort_artifact_files
+from drdeploy.grader.artifacts.contents import (
+    find_path_of_manifest,
+    is_debris_file_in_archive,
+    sort_artifact_files,
+)
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
     FileDigest,
     ModelManifest,
     decode_manifest,
 )
-from drdeploy.grader.artifacts.tar_archive import ArchiveLimits, Member, iterate_archive_members
-from drdeploy.grader.artifacts.unpacking import DEFAULT_LIMITS, fill_new_folder
+from drdeploy.grader.artifacts.tar_archive import (
+    ArchiveLimits,
+    ArchiveMember,
+    iterate_archive_members,
+)
+from drdeploy.grader.artifacts.unpacking import DEFAULT_LIMITS, fill_new_folder_atomically
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ def extract_archive(
         DigestMismatch: A file's content differs from the digest in the manifest.
         ArtifactError: The folder is not empty, or cannot be written.
     """
-    with fill_new_folder(folder) as part:
+    with fill_new_folder_atomically(folder) as part:
         contents = read_contents(archive, limits, into=part)
     return ModelArtifact(
         folder / contents.root, contents.manifest, contents.digest, contents.unused
@@ -138,7 +146,7 @@ def read_contents(
         chunks: Iterator[bytes] = member.iterate_content_chunks()
         # Only one manifest is in memory at a time, even if the archive holds many.
         if (
-            not is_debris(member.name)
+            not is_debris_file_in_archive(member.name)
             and find_path_of_manifest({member.name, manifest_path or member.name}) == member.name
         ):
             manifest_path, manifest_bytes = member.name, _read_manifest_bytes(member)
@@ -161,14 +169,14 @@ def read_contents(
     return ArchiveContents(manifest, digests[manifest_path].sha256, contents.root, unused)
 
 
-def _read_manifest_bytes(member: Member) -> bytes:
+def _read_manifest_bytes(member: ArchiveMember) -> bytes:
     if member.size_bytes > MANIFEST_BYTES_MAX:
         raise UnsafeArchive(f"{MANIFEST_NAME} is larger than {MANIFEST_BYTES_MAX} bytes")
     return b"".join(member.iterate_content_chunks())
 
 
 def _hash_and_write_member(
-    member: Member, chunks: Iterator[bytes], into: Path | None
+    member: ArchiveMember, chunks: Iterator[bytes], into: Path | None
 ) -> FileDigest:
     """Hash a file of the archive, and write the file if a folder is given."""
     digest = hashlib.sha256()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from drdeploy.errors import ArtifactError, InvalidInput
-from drdeploy.files import TOML_BYTES_MAX, read_bytes_within, read_toml_file, sha256_of_file
-from drdeploy.grader.artifacts.contents import SAVED_MODEL_NAME, is_debris
+from drdeploy.files import TOML_BYTES_MAX, read_bytes_up_to_limit, read_toml_file, sha256_of_file
+from drdeploy.grader.artifacts.contents import SAVED_MODEL_NAME, is_debris_file_in_archive
 from drdeploy.grader.artifacts.file_kinds import HEAD_BYTES, ONNX_FILE, find_file_kind
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
@@ -122,7 +122,7 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
     if model_format == "saved_model":
         files = sorted(path for path in model_path.rglob("*") if path.is_file())
         names = {path: path.relative_to(model_path).as_posix() for path in files}
-        own = {name: path for path, name in names.items() if not is_debris(name)}
+        own = {name: path for path, name in names.items() if not is_debris_file_in_archive(name)}
         for path in own.values():
             _refuse_link_out_of_folder(path, model_path)
         return {f"{entry}/{name}": path for name, path in own.items()}
@@ -188,7 +188,7 @@ def read_transform_file(file: Path) -> FundusTransform:
     try:
         if file.suffix.lower() == ".toml":
             return msgspec.convert(read_toml_file(file), FundusTransform)
-        text = read_bytes_within(file, TOML_BYTES_MAX).decode("utf-8-sig")  # as Notepad writes
+        text = read_bytes_up_to_limit(file, TOML_BYTES_MAX).decode("utf-8-sig")  # as Notepad writes
         return msgspec.json.decode(text, type=FundusTransform)
     except OSError as err:
         raise InvalidInput(

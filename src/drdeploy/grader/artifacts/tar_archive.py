@@ -102,7 +102,7 @@ class ByteBudget:
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """A regular file or a folder of an archive, which must be read before the next member.
 
     Attributes:
@@ -130,7 +130,7 @@ class Member:
             TruncatedArchive: The archive ends before the file does, or is damaged.
             UnsafeArchive: The archive unpacks to more bytes than the limit.
         """
-        with _name_archive_in_errors(self.archive):
+        with _add_archive_path_to_errors(self.archive):
             while chunk := self.file.read(CHUNK_BYTES):
                 self.budget.spend_bytes(len(chunk))
                 yield chunk
@@ -138,7 +138,7 @@ class Member:
 
 def iterate_archive_members(
     archive: Path, limits: ArchiveLimits, *, with_folders: bool = False
-) -> Iterator[Member]:
+) -> Iterator[ArchiveMember]:
     """Yield an archive's regular files one after the other, without writing anything.
 
     Args:
@@ -158,8 +158,12 @@ def iterate_archive_members(
         raise ArtifactError(
             f"The archive cannot be read: {err.strerror}", where=str(archive)
         ) from err
-    with raw, gzip.GzipFile(fileobj=raw, mode="rb") as unzipped, _name_archive_in_errors(archive):
-        _refuse_other_kinds(archive, raw.read(HEAD_BYTES))
+    with (
+        raw,
+        gzip.GzipFile(fileobj=raw, mode="rb") as unzipped,
+        _add_archive_path_to_errors(archive),
+    ):
+        _refuse_links_and_devices(archive, raw.read(HEAD_BYTES))
         raw.seek(0)
         for member in _iterate_checked_members(
             _BoundedReader(unzipped, limits.max_bytes), archive, limits
@@ -168,7 +172,7 @@ def iterate_archive_members(
                 yield member
 
 
-def _refuse_other_kinds(archive: Path, head: bytes) -> None:
+def _refuse_links_and_devices(archive: Path, head: bytes) -> None:
     """Refuse a file that is not gzip-compressed, and name its kind if it is known."""
     if head.startswith(GZIP_START):
         return
@@ -181,7 +185,7 @@ def _refuse_other_kinds(archive: Path, head: bytes) -> None:
 
 
 @contextmanager
-def _name_archive_in_errors(archive: Path) -> Iterator[None]:
+def _add_archive_path_to_errors(archive: Path) -> Iterator[None]:
     """Turn errors of the decompressor and of tarfile into errors that name the archive."""
     try:
         yield
@@ -199,24 +203,26 @@ def _name_archive_in_errors(archive: Path) -> Iterator[None]:
 
 def _iterate_checked_members(
     stream: _BoundedReader, archive: Path, limits: ArchiveLimits
-) -> Iterator[Member]:
+) -> Iterator[ArchiveMember]:
     names = _AdmittedNames()
     budget = ByteBudget(limits.max_bytes)
     with tarfile.open(
         fileobj=ReaderFailingFarPastEnd(stream), mode="r|", tarinfo=_ArtifactTarInfo
     ) as tar:
-        for info in iterate_and_forget_members(tar, max_members=limits.max_files):
+        for info in iterate_members_without_keeping_them(tar, max_members=limits.max_files):
             name = names.check_and_register_member(info)
             if name:
                 file = tar.extractfile(info) or io.BytesIO()  # a folder has no content
                 is_executable = bool(info.mode & stat.S_IXUSR)
-                yield Member(name, info.size, file, archive, budget, info.isdir(), is_executable)
+                yield ArchiveMember(
+                    name, info.size, file, archive, budget, info.isdir(), is_executable
+                )
     # Read on after tar's end mark: gzip's checksum follows it, and a damaged file shows there.
     while stream.read(CHUNK_BYTES):
         pass
 
 
-def iterate_and_forget_members(
+def iterate_members_without_keeping_them(
     tar: tarfile.TarFile, *, max_members: int
 ) -> Iterator[tarfile.TarInfo]:
     """Yield the members of a tar file one by one, without keeping them in memory.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError
-from drdeploy.files import let_every_user_read
+from drdeploy.files import make_folder_readable_for_every_user
 from drdeploy.grader.artifacts.tar_archive import ArchiveLimits, iterate_archive_members
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def unpack_archive(
         ArtifactError: The folder is not empty, or cannot be written.
     """
     names = []
-    with fill_new_folder(folder) as part:
+    with fill_new_folder_atomically(folder) as part:
         for member in iterate_archive_members(archive, limits, with_folders=True):
             path = part / member.name
             if member.is_folder:
@@ -61,7 +61,7 @@ def unpack_archive(
 
 
 @contextmanager
-def fill_new_folder(folder: Path) -> Iterator[Path]:
+def fill_new_folder_atomically(folder: Path) -> Iterator[Path]:
     """Make a temporary folder that is renamed to the given folder when the ``with`` block ends.
 
     Every user may read the new folder. If the block raises, nothing is left behind.
@@ -76,7 +76,7 @@ def fill_new_folder(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         yield part
-        let_every_user_read(part)
+        make_folder_readable_for_every_user(part)
         part.replace(folder)
     except OSError as err:  # a full disk, a folder of somebody else's, a name it does not take
         raise ArtifactError(

@@ -96,7 +96,7 @@ class SizeRange:
     largest: int
 
     @classmethod
-    def from_values(cls, values: Iterable[int]) -> SizeRange:
+    def from_image_sizes(cls, values: Iterable[int]) -> SizeRange:
         """Return the smallest, median and largest of the values."""
         ordered = sorted(values)
         return cls(ordered[0], round(float(np.median(ordered))), ordered[-1])
@@ -157,7 +157,7 @@ def inspect_dataset(
         usable=set_copies_aside(readable),
         copies=find_copied_photographs(dataset),
         leaking=find_leaking_groups(dataset),
-        width_px=SizeRange.from_values(one.width_px for one in fine),
-        height_px=SizeRange.from_values(one.height_px for one in fine),
-        size_bytes=SizeRange.from_values(one.size_bytes for one in fine),
+        width_px=SizeRange.from_image_sizes(one.width_px for one in fine),
+        height_px=SizeRange.from_image_sizes(one.height_px for one in fine),
+        size_bytes=SizeRange.from_image_sizes(one.size_bytes for one in fine),
     )

@@ -148,7 +148,7 @@ def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
     opened = _read_labels_with_or_without_header(table)
     if opened is None:
         raise make_missing_columns_error(table)
-    columns = _Columns.find_in_table(opened, form)
+    columns = _LabelColumns.find_in_table(opened, form)
     named = [row for row in opened.rows if columns.read_file_name(row)]
     index = PhotographIndex(
         form.folder or table.parent, split=form.split, has_suffixes=form.names_files
@@ -183,7 +183,9 @@ def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
             f"{table.name}: rows that were skipped, because they name no photograph: {count:,}."
         )
     return Listing(
-        entries, (*notes, *_write_note_on_grades_in_words(entries), *index.notes), group_unit
+        entries,
+        (*notes, *_write_note_on_grades_in_words(entries), *index.notes_on_differing_names),
+        group_unit,
     )
 
 
@@ -218,7 +220,7 @@ def _is_photograph_with_grade(name: str, grade: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _LabelColumns:
     """The positions of a table's columns, counted from 0."""
 
     files: tuple[int, ...]
@@ -232,7 +234,7 @@ class _Columns:
     group_unit: str = ""
 
     @classmethod
-    def find_in_table(cls, table: TextTable, form: LabelFormat) -> _Columns:
+    def find_in_table(cls, table: TextTable, form: LabelFormat) -> _LabelColumns:
         """Find the columns of a table by their names.
 
         Raises:
@@ -246,7 +248,7 @@ class _Columns:
             return cls((0,), (1,), (), (), (), (), (), () if form.is_published else (note,))
         names = [simplify_column_name(name) for name in table.header]
 
-        def places(*wanted: str) -> tuple[int, ...]:
+        def find_positions(*wanted: str) -> tuple[int, ...]:
             return tuple(at for name in wanted for at, own in enumerate(names) if own == name)
 
         if "ophthalmologicdepartment" in names:
@@ -255,10 +257,14 @@ class _Columns:
                 where=str(table.path),
                 remedy="Use the ICDR grades that were published for Messidor-2",
             )
-        files = places(*([form.file_column] if form.file_column else FILE_COLUMNS))
-        grades = places("icdrgrade") or places(*GRADE_COLUMNS) or places(*LESS_SURE_GRADE_COLUMNS)
+        files = find_positions(*([form.file_column] if form.file_column else FILE_COLUMNS))
+        grades = (
+            find_positions("icdrgrade")
+            or find_positions(*GRADE_COLUMNS)
+            or find_positions(*LESS_SURE_GRADE_COLUMNS)
+        )
         _require_agreeing_grades(table, grades)
-        groups = places(*GROUP_COLUMNS)
+        groups = find_positions(*GROUP_COLUMNS)
         used = (files[0], *grades, *groups)
         note = (
             f"{table.path.name}: photographs are in the column {table.header[files[0]]}, grades in "
@@ -271,10 +277,10 @@ class _Columns:
             files=files,
             grades=grades,
             groups=groups,
-            splits=places(*SPLIT_COLUMNS),
-            image_ids=places("imageid"),
-            sha256=places("sourcesha256"),
-            gradable=places(*GRADABLE_COLUMNS),
+            splits=find_positions(*SPLIT_COLUMNS),
+            image_ids=find_positions("imageid"),
+            sha256=find_positions("sourcesha256"),
+            gradable=find_positions(*GRADABLE_COLUMNS),
             notes=() if is_own else (note,),
             group_unit=_find_unit_of_group_column(names[groups[0]]) if groups else "",
         )

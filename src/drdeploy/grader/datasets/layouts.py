@@ -215,10 +215,10 @@ def _list_deepdrid_photographs(root: Path) -> Listing:
 
 def _find_aptos_folder(folder: Path) -> Path | None:
     is_there = (folder / "train.csv").is_file() and (folder / "train_images").is_dir()
-    return folder if is_there and _has_column(folder / "train.csv", "id_code") else None
+    return folder if is_there and _has_table_column(folder / "train.csv", "id_code") else None
 
 
-def _has_column(table: Path, name: str) -> bool:
+def _has_table_column(table: Path, name: str) -> bool:
     return (
         read_table(
             table, lambda cells: simplify_column_name(name) in map(simplify_column_name, cells)
@@ -232,7 +232,7 @@ def _list_aptos_photographs(root: Path) -> Listing:
     test = root / "test.csv"
     if not test.is_file():
         return listing
-    if _has_column(test, "diagnosis"):
+    if _has_table_column(test, "diagnosis"):
         return listing + _list_aptos_split(root, "test")
     unread = len(read_table_rows(test, "id_code"))
     return listing + Listing((), (f"test.csv has no labels; its {unread:,} rows are not read.",))

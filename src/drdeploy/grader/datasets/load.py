@@ -162,15 +162,15 @@ def _load_listed_photographs(
         raise InvalidInput(f"The data set has no usable photograph{why}", where=str(folder))
     notes = (
         *listing.notes,
-        *_note_two_grades(photographs),
-        *_note_unlisted_photographs(folder, listing, names),
+        *_write_note_on_binary_grades(photographs),
+        *_write_note_on_unlisted_photographs(folder, listing, names),
     )
     return Dataset(
         folder.resolve().name, folder, layout, photographs, aside, notes, listing.group_unit
     )
 
 
-def _note_two_grades(photographs: Sequence[LabelledPhotograph]) -> Iterator[str]:
+def _write_note_on_binary_grades(photographs: Sequence[LabelledPhotograph]) -> Iterator[str]:
     """Yield a note if all grades are 0 or 1, which may mean "no retinopathy" and "retinopathy"."""
     if len(photographs) >= ENOUGH_FOR_OTHER_GRADES and {one.grade for one in photographs} == {0, 1}:
         yield (
@@ -251,7 +251,7 @@ def _read_regular_file(file: Path) -> bytes:
     return read_photograph_bytes(file)
 
 
-def _note_unlisted_photographs(
+def _write_note_on_unlisted_photographs(
     folder: Path, listing: Listing, names: PhotographNames
 ) -> Iterator[str]:
     """Yield notes on photographs without a label and on pictures that were left out."""

@@ -92,7 +92,7 @@ class PhotographIndex:
             claims.setdefault(file, set()).add(parts)
         found = dict(exact)
         for name, match in near.items():
-            if match is None or not _name_one_file(claims[match.file]):
+            if match is None or not _name_only_matching_file(claims[match.file]):
                 found[name] = self.folder / name
             else:
                 found[name] = match.file
@@ -100,7 +100,7 @@ class PhotographIndex:
         return [found[name] for name in names]
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes_on_differing_names(self) -> tuple[str, ...]:
         """A sentence on how names in the table and names on disk differ, if they differ."""
         if not self._differences:
             return ()
@@ -120,7 +120,7 @@ class PhotographIndex:
             del parts[0]  # a drive of Windows
         if not parts or ".." in parts:
             return None
-        wanted = _Name.from_path_parts(parts)
+        wanted = _PhotographName.from_path_parts(parts)
         fitting = [
             one
             for one in self._names_by_stem.get(wanted.stem, ())
@@ -140,7 +140,9 @@ class PhotographIndex:
             different = ("backslashes", *different)
         return _Match(self._make_path_of_name(best[0]), different)
 
-    def _list_differences_of_names(self, wanted: _Name, found: _Name) -> tuple[str, ...]:
+    def _list_differences_of_names(
+        self, wanted: _PhotographName, found: _PhotographName
+    ) -> tuple[str, ...]:
         checks = {
             "no suffix": not wanted.suffix and self._has_suffixes,
             "another suffix": bool(wanted.suffix) and wanted.suffix.lower() != found.suffix.lower(),
@@ -150,20 +152,20 @@ class PhotographIndex:
         }
         return tuple(what for what, is_so in checks.items() if is_so)
 
-    def _make_path_of_name(self, name: _Name) -> Path:
+    def _make_path_of_name(self, name: _PhotographName) -> Path:
         return self.folder.joinpath(*name.path)
 
     @cached_property
-    def _names_by_stem(self) -> dict[str, list[_Name]]:
-        index: dict[str, list[_Name]] = {}
+    def _names_by_stem(self) -> dict[str, list[_PhotographName]]:
+        index: dict[str, list[_PhotographName]] = {}
         for file in list_photograph_files_below(self.folder):
-            name = _Name.from_path_parts(file.relative_to(self.folder).parts)
+            name = _PhotographName.from_path_parts(file.relative_to(self.folder).parts)
             index.setdefault(name.stem, []).append(name)
         return index
 
 
 @dataclass(frozen=True)
-class _Name:
+class _PhotographName:
     """The name of a photograph in a table or on disk, split into parts for comparison.
 
     Attributes:
@@ -181,19 +183,19 @@ class _Name:
     folders: tuple[str, ...]
 
     @classmethod
-    def from_path_parts(cls, parts: Sequence[str]) -> _Name:
+    def from_path_parts(cls, parts: Sequence[str]) -> _PhotographName:
         *folders, name = parts
         suffix = Path(name).suffix
         suffix = suffix if suffix.lower() in SUFFIXES else ""
         stem = _normalise_for_comparison(name.removesuffix(suffix))
         return cls(tuple(parts), name, stem, suffix, tuple(map(_normalise_for_comparison, folders)))
 
-    def has_compatible_folders(self, other: _Name) -> bool:
+    def has_compatible_folders(self, other: _PhotographName) -> bool:
         """Whether the folders of one name are the last folders of the other name."""
         shared = min(len(self.folders), len(other.folders))
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
-    def compute_distance_to(self, other: _Name) -> tuple[int, int]:
+    def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
         """Return two distances to another name: one of the file names, and one of the folders."""
         if self.name == other.name:
             in_name = 0
@@ -208,7 +210,7 @@ class _Name:
         return in_name, -min(len(self.folders), len(other.folders))
 
 
-def _name_one_file(names: set[tuple[str, ...]]) -> bool:
+def _name_only_matching_file(names: set[tuple[str, ...]]) -> bool:
     """Return whether the longest name ends with every other name, compared part by part."""
     longest = max(names, key=len)
     return all(longest[len(longest) - len(name) :] == name for name in names)
@@ -219,5 +221,5 @@ def _normalise_for_comparison(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-def _is_in_folder_of_split(name: _Name, split: str) -> bool:
+def _is_in_folder_of_split(name: _PhotographName, split: str) -> bool:
     return any(folder.startswith(split[:3]) for folder in name.folders)

@@ -14,8 +14,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import read_bytes_within
-from drdeploy.grader.fundus.formats.foreign import ARCHIVE_SUFFIXES, find_other_content
+from drdeploy.files import read_bytes_up_to_limit
+from drdeploy.grader.fundus.formats.foreign import (
+    ARCHIVE_SUFFIXES,
+    find_content_that_is_no_photograph,
+)
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -180,12 +183,12 @@ def read_table_text(table: Path) -> tuple[str, list[str]]:
         InvalidInput: The file cannot be read, or it is not text.
     """
     try:
-        data = read_bytes_within(table, TABLE_BYTES_MAX)
+        data = read_bytes_up_to_limit(table, TABLE_BYTES_MAX)
     except OSError as err:
         raise InvalidInput(f"The table cannot be read: {err.strerror}", where=str(table)) from err
     except ValueError as err:
         raise InvalidInput(f"The table cannot be read: {err}", where=str(table)) from err
-    _refuse_what_is_no_text(table, data)
+    _refuse_binary_table_file(table, data)
     for marks, encoding in _ENCODINGS:
         if data.startswith(marks):
             return _decode_table_text(table, data, encoding), []
@@ -203,13 +206,13 @@ def read_table_text(table: Path) -> tuple[str, list[str]]:
     ]
 
 
-def _refuse_what_is_no_text(table: Path, data: bytes) -> None:
+def _refuse_binary_table_file(table: Path, data: bytes) -> None:
     suffix = table.suffix.lower()
     if suffix in ARCHIVE_SUFFIXES or suffix in OTHER_TABLE_SUFFIXES:
         raise unread_table_error(table)
     if data.startswith(_SPREADSHEETS):
         raise spreadsheet_error(table)
-    other = find_other_content(data)
+    other = find_content_that_is_no_photograph(data)
     if other:
         raise InvalidInput(
             f"The file is {other.noun}, not a table", where=str(table), remedy=other.remedy

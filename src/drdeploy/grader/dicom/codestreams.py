@@ -53,7 +53,7 @@ def read_jpeg_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     """
     if not frame.startswith(b"\xff\xd8\xff"):
         raise scrambled_pixels_error(syntax_name)
-    _refuse_lack_of_end(frame)
+    _refuse_codestream_without_end_marker(frame)
     position = 2
     while found := _MARKER.search(frame, position):
         marker = found[1][0]
@@ -78,7 +78,7 @@ def read_jpeg_2000_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     """
     if not frame.startswith(_START_OF_CODESTREAM_AND_SIZE) or len(frame) < 42:
         raise scrambled_pixels_error(syntax_name)
-    _refuse_lack_of_end(frame)
+    _refuse_codestream_without_end_marker(frame)
     x, y, left, top, tile_x, tile_y, tile_left, tile_top = (
         int.from_bytes(frame[place : place + 4]) for place in range(8, 40, 4)
     )
@@ -101,7 +101,7 @@ def read_jpeg_2000_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     return CodestreamSize(x, y, samples, (components[0] & 0x7F) + 1)
 
 
-def _refuse_lack_of_end(frame: bytes) -> None:
+def _refuse_codestream_without_end_marker(frame: bytes) -> None:
     # An even number of bytes is made by one zero (PS3.5, A.4); writers append more.
     if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
         raise UnreadableImage(

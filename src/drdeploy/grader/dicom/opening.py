@@ -141,13 +141,14 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
     syntax = dataset.file_meta.get("TransferSyntaxUID", "")
     if syntax not in NATIVE and syntax not in COMPRESSED:
         raise UnsupportedImage(
-            f"The file's transfer syntax ({_describe_uid(syntax)}) is not supported",
+            f"The file's transfer syntax ({_describe_dicom_uid(syntax)}) is not supported",
             remedy="Export the photograph in Explicit VR Little Endian or JPEG Baseline",
         )
     kind = dataset.get("SOPClassUID", "")
     if kind not in PHOTOGRAPH_CLASSES:
         raise UnsupportedImage(
-            f"The DICOM object is not a photograph of the eye (its class: {_describe_uid(kind)})",
+            "The DICOM object is not a photograph of the eye "
+            f"(its class: {_describe_dicom_uid(kind)})",
             remedy="Give Ophthalmic Photography or Secondary Capture objects",
         )
     if "PixelData" not in dataset:
@@ -196,7 +197,7 @@ def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
             if isinstance(err, UnreadableImage):
                 raise
             raise UnreadableImage(
-                f"The DICOM attribute {_describe_tag(tag)} is damaged",
+                f"The DICOM attribute {_describe_dicom_tag(tag)} is damaged",
                 remedy="Export the photograph from the archive or the camera again",
             ) from err
 
@@ -208,17 +209,17 @@ def _refuse_long_value(dataset: pydicom.Dataset, tag: BaseTag) -> None:
     kind = raw.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")
     if kind not in _BYTES:
         raise UnreadableImage(
-            f"The DICOM attribute {_describe_tag(tag)} has {raw.length} bytes, but at most "
+            f"The DICOM attribute {_describe_dicom_tag(tag)} has {raw.length} bytes, but at most "
             f"{MAX_VALUE_BYTES} are read of text, numbers and sequences",
             remedy="Export the photograph from the archive or the camera again",
         )
 
 
-def _describe_tag(tag: BaseTag) -> str:
+def _describe_dicom_tag(tag: BaseTag) -> str:
     return keyword_for_tag(tag) or str(tag)
 
 
-def _describe_uid(value: object) -> str:
+def _describe_dicom_uid(value: object) -> str:
     """Return the standard name of an identifier; an unknown identifier is never shown."""
     known = uid.UID(str(value))
     return known.name if known.name != str(known) else "not one of the standard"

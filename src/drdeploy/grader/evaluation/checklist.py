@@ -41,14 +41,14 @@ class ChecklistItem:
     answer: str
 
 
-def fill_checklist(evaluated: GraderEvaluation) -> tuple[ChecklistItem, ...]:
+def fill_reporting_checklist(evaluated: GraderEvaluation) -> tuple[ChecklistItem, ...]:
     """Fill the checklists for one grader on one set of photographs."""
     return tuple(
         ChecklistItem(*item)
         for part in (
-            _list_items_about_methods(evaluated),
-            _list_items_about_results(evaluated),
-            _list_items_to_add(),
+            _list_checklist_items_on_methods(evaluated),
+            _list_checklist_items_on_results(evaluated),
+            _list_checklist_items_for_author(),
         )
         for item in part
     )
@@ -57,7 +57,7 @@ def fill_checklist(evaluated: GraderEvaluation) -> tuple[ChecklistItem, ...]:
 Row = tuple[str, str, str, Status, str]
 
 
-def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
+def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
     grader, test_set, found = evaluated.grader, evaluated.test_set, evaluated.evaluation
     manifest = grader.manifest
     details = evaluated.details
@@ -96,7 +96,7 @@ def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
             "what training."
         ),
     )
-    chosen = "" if grader.clinical is None else grader.clinical.chosen_on
+    chosen = "" if grader.clinical_thresholds is None else grader.clinical_thresholds.chosen_on
     yield (
         "12a",
         "15",
@@ -167,7 +167,7 @@ def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
     )
 
 
-def _list_items_about_results(evaluated: GraderEvaluation) -> Iterator[Row]:
+def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Row]:
     details = evaluated.details
     unit = evaluated.graded.group_unit
     yield (
@@ -246,7 +246,7 @@ def _list_items_about_results(evaluated: GraderEvaluation) -> Iterator[Row]:
     )
 
 
-def _list_items_to_add() -> Iterator[Row]:
+def _list_checklist_items_for_author() -> Iterator[Row]:
     yield "2", "2", "Abstract", "add", "Write it."
     yield "3, 4", "3a to 4", "Background, intended use, hypotheses", "add", "State them."
     yield (

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.grader.evaluation.metrics import kappa_from_cell_sums, one_hot_confusion_cells
+from drdeploy.grader.evaluation.metrics import (
+    compute_kappa_from_cell_sums,
+    one_hot_encode_confusion_cells,
+)
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.statistics.estimate import Estimate
 from drdeploy.statistics.proportions import (
@@ -147,14 +150,20 @@ def concatenate_confusion_cells_of_two_graders(
 ) -> Floats:
     """Return each photograph's contribution to two confusion matrices, in shape ``(n, 50)``."""
     return np.concatenate(
-        [one_hot_confusion_cells(labels, first), one_hot_confusion_cells(labels, second)], axis=1
+        [
+            one_hot_encode_confusion_cells(labels, first),
+            one_hot_encode_confusion_cells(labels, second),
+        ],
+        axis=1,
     )
 
 
 def kappa_difference_from_cell_sums(sums: Floats) -> Floats:
     """Compute the second kappa minus the first, shape ``(b,)``, from cell sums ``(b, 50)``."""
     half = sums.shape[1] // 2
-    return kappa_from_cell_sums(sums[:, half:]) - kappa_from_cell_sums(sums[:, :half])
+    return compute_kappa_from_cell_sums(sums[:, half:]) - compute_kappa_from_cell_sums(
+        sums[:, :half]
+    )
 
 
 def _compare_right_decisions(

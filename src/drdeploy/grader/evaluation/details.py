@@ -10,8 +10,11 @@ import numpy as np
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.evaluation.calibration import BinaryCalibration, estimate_binary_calibration
 from drdeploy.grader.evaluation.decision_curves import NetBenefit, compute_net_benefits
-from drdeploy.grader.evaluation.flow import PhotographFlow, count_photograph_flow
 from drdeploy.grader.evaluation.patients import PatientEvaluation, evaluate_patients
+from drdeploy.grader.evaluation.photograph_flow import (
+    PhotographFlow,
+    count_photographs_at_each_step,
+)
 from drdeploy.grader.evaluation.predictions import UNLIKE_TRAINING
 from drdeploy.grader.evaluation.prevalence import (
     AdjustedProbabilities,
@@ -25,7 +28,7 @@ from drdeploy.grader.evaluation.prevalence import (
 from drdeploy.grader.evaluation.risk_at_coverage import RiskAtCoverage, measure_risk_at_coverages
 from drdeploy.grader.evaluation.second_reader import SecondReader, compare_with_second_reader
 from drdeploy.grader.evaluation.subgroups import Subgroup, evaluate_subgroups
-from drdeploy.grader.evaluation.unlike_training import FlagQuality, measure_flag_quality
+from drdeploy.grader.evaluation.unlike_training import FlagQuality, measure_unlike_training_flag
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.grader.grading.prediction import (
     grades_from_probabilities,
@@ -163,7 +166,7 @@ def compute_evaluation_details(
     or_worse = np.asarray(probability_of_grade_or_worse(known.probabilities), dtype=np.float64)
     grades = grades_from_probabilities(known.probabilities, thresholds)
     return EvaluationDetails(
-        flow=count_photograph_flow(graded, set_aside),
+        flow=count_photographs_at_each_step(graded, set_aside),
         adjustments=_adjust_calibration_to_prevalence(
             known, or_worse, find_shares_during_calibration(clinical, recalibration), options
         ),
@@ -172,7 +175,7 @@ def compute_evaluation_details(
             for grade in TARGETS
         },
         risks=measure_risk_at_coverages(known.labels, grades, or_worse, known.groups),
-        flag=measure_flag_quality(
+        flag=measure_unlike_training_flag(
             known.labels,
             grades,
             known.columns[UNLIKE_TRAINING] == "yes",

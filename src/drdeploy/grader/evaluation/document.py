@@ -129,7 +129,7 @@ def _build_matrix_document(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     columns = list(dict.fromkeys(cell["data"]["name"] for cell in cells))
     at = {(cell["grader"]["name"], cell["data"]["name"]): cell for cell in cells}
 
-    def tabulate(*path: str) -> list[list[Any]]:
+    def make_matrix_of_values(*path: str) -> list[list[Any]]:
         return [[reduce(getitem, path, at[row, column]) for column in columns] for row in rows]
 
     return {
@@ -137,10 +137,10 @@ def _build_matrix_document(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "matrix": {
             "rows": rows,
             "columns": columns,
-            "n": tabulate("n"),
-            "kappa": tabulate("kappa"),
+            "n": make_matrix_of_values("n"),
+            "kappa": make_matrix_of_values("kappa"),
             **{
-                f"{disease}_{name}": tabulate(disease, name)
+                f"{disease}_{name}": make_matrix_of_values(disease, name)
                 for disease in _DISEASES
                 for name in ("auroc", "sensitivity", "specificity")
             },
@@ -162,7 +162,9 @@ def _build_grader_document(grader: Grader) -> dict[str, Any]:
     thresholds = grader.grade_thresholds
     return known | {
         "grade_thresholds": None if thresholds is None else list(thresholds),
-        "thresholds_chosen_on": "" if grader.clinical is None else grader.clinical.chosen_on,
+        "thresholds_chosen_on": ""
+        if grader.clinical_thresholds is None
+        else grader.clinical_thresholds.chosen_on,
     }
 
 
@@ -219,7 +221,7 @@ def _build_calibration_document(found: BinaryCalibration) -> dict[str, Any]:
     }
 
 
-def describe_counts(n: int, groups: int, unit: str) -> str:
+def describe_photograph_and_group_counts(n: int, groups: int, unit: str) -> str:
     """Return a string such as ``120 photographs of 40 patients``."""
     photographs = f"{n:,} photograph{'s' * (n != 1)}"
     if not unit:
@@ -238,7 +240,7 @@ def name_group_unit(unit: str, count: int) -> str:
 
 def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
     """Return flow, adjusted calibration, decision curves, patients, subgroups and checklist."""
-    from drdeploy.grader.evaluation.checklist import fill_checklist
+    from drdeploy.grader.evaluation.checklist import fill_reporting_checklist
 
     details = evaluated.details
     patients, second = details.patients, details.second_reader
@@ -286,7 +288,7 @@ def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
             for column, found in details.subgroups.items()
         },
         "second_reader": None if second is None else _build_second_reader_document(second),
-        "checklist": [asdict(item) for item in fill_checklist(evaluated)],
+        "checklist": [asdict(item) for item in fill_reporting_checklist(evaluated)],
     }
 
 
@@ -333,7 +335,9 @@ def _build_subgroup_document(found: Subgroup) -> dict[str, Any]:
 
 
 def _build_second_reader_document(found: SecondReader) -> dict[str, Any]:
-    def both(decisions: dict[Grade, tuple[Estimate, Estimate]]) -> dict[str, Any]:
+    def build_rates_at_both_grades(
+        decisions: dict[Grade, tuple[Estimate, Estimate]],
+    ) -> dict[str, Any]:
         return {
             _NAMES_OF_DISEASES[grade]: {
                 "sensitivity": estimate_as_dict(sensitivity),
@@ -349,8 +353,8 @@ def _build_second_reader_document(found: SecondReader) -> dict[str, Any]:
         "kappa": estimate_as_dict(found.kappa),
         "grader_kappa": estimate_as_dict(found.grader_kappa),
         "grader_kappa_with_second": estimate_as_dict(found.grader_kappa_with_second),
-        "decisions": both(found.decisions),
-        "grader_decisions": both(found.grader_decisions),
+        "decisions": build_rates_at_both_grades(found.decisions),
+        "grader_decisions": build_rates_at_both_grades(found.grader_decisions),
     }
 
 

@@ -124,12 +124,14 @@ def evaluate_grader_on_test_sets(
     for choice in choices:
         graded = predict_dataset(service, choice.photographs, columns=options.columns, track=track)
         share = resolve_prevalence(
-            graded, grader.clinical, options.prevalence, grader.recalibration
+            graded, grader.clinical_thresholds, options.prevalence, grader.recalibration
         )
-        found = evaluate_graded_set(graded, grader.clinical, prevalence=share, seed=options.seed)
+        found = evaluate_graded_set(
+            graded, grader.clinical_thresholds, prevalence=share, seed=options.seed
+        )
         aside = choice.test_set.set_aside
         details = compute_evaluation_details(
-            graded, grader.clinical, options, aside, grader.recalibration
+            graded, grader.clinical_thresholds, options, aside, grader.recalibration
         )
         notes = collect_notes_on_grader(grader, choice)
         evaluated.append(GraderEvaluation(grader, choice.test_set, graded, found, details, notes))

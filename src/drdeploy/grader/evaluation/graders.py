@@ -51,14 +51,16 @@ class Grader:
     manifest: ModelManifest | None = None
 
     @property
-    def clinical(self) -> Clinical | None:
+    def clinical_thresholds(self) -> Clinical | None:
         """The thresholds in the grader's manifest; None if there are none."""
         return None if self.manifest is None else self.manifest.clinical
 
     @property
     def grade_thresholds(self) -> tuple[float, ...] | None:
         """The grade thresholds in the grader's manifest; None if there are none."""
-        return None if self.clinical is None else self.clinical.grade_thresholds
+        return (
+            None if self.clinical_thresholds is None else self.clinical_thresholds.grade_thresholds
+        )
 
     @property
     def recalibration(self) -> Recalibration | None:
@@ -132,7 +134,7 @@ class MatrixCell:
     paired: PairedGraders | None = None
 
     @classmethod
-    def from_evaluations(
+    def from_evaluated_graders(
         cls, evaluated: GraderEvaluation, against: GraderEvaluation | None, *, seed: int = 0
     ) -> MatrixCell:
         """Make a cell of the matrix; with a reference, also compare the two graders."""
@@ -234,22 +236,27 @@ def evaluate_prediction_table(
     name = f"{path.absolute().parent.name}/{path.name}"
     grader = Grader(name, str(path), None if lender is None else lender.manifest)
     test_set = TestSet(f"{len(graded)} predictions", str(path))
-    share = resolve_prevalence(graded, grader.clinical, options.prevalence, grader.recalibration)
-    evaluation = evaluate_graded_set(graded, grader.clinical, prevalence=share, seed=options.seed)
+    share = resolve_prevalence(
+        graded, grader.clinical_thresholds, options.prevalence, grader.recalibration
+    )
+    evaluation = evaluate_graded_set(
+        graded, grader.clinical_thresholds, prevalence=share, seed=options.seed
+    )
     details = compute_evaluation_details(
-        graded, grader.clinical, options, recalibration=grader.recalibration
+        graded, grader.clinical_thresholds, options, recalibration=grader.recalibration
     )
     notes = (_note_origin_of_thresholds(lender),)
     return GraderEvaluation(grader, test_set, graded, evaluation, details, notes)
 
 
 def _note_origin_of_thresholds(lender: Grader | None) -> str:
-    if lender is None or lender.clinical is None:
+    if lender is None or lender.clinical_thresholds is None:
         whose = "No artifact lends" if lender is None else f"{lender.name} has no"
         return f"{whose} thresholds, so the most probable grade is the answer."
     return (
-        f"The thresholds are those of {lender.name}, chosen on {lender.clinical.chosen_on}. If "
-        "they were chosen on these predictions, the results at operating points are optimistic."
+        f"The thresholds are those of {lender.name}, chosen on "
+        f"{lender.clinical_thresholds.chosen_on}. If they were chosen on "
+        "these predictions, the results at operating points are optimistic."
     )
 
 

@@ -59,7 +59,10 @@ def estimate_kappa(
 ) -> Estimate:
     """Estimate the quadratic weighted kappa, with its bootstrap interval."""
     return estimate_by_group_bootstrap(
-        one_hot_confusion_cells(labels, grades), kappa_from_cell_sums, groups, seed=seed
+        one_hot_encode_confusion_cells(labels, grades),
+        compute_kappa_from_cell_sums,
+        groups,
+        seed=seed,
     )
 
 
@@ -73,7 +76,7 @@ def estimate_accuracy(
     number of groups.
     """
     found = estimate_by_group_bootstrap(
-        one_hot_confusion_cells(labels, grades), _accuracy_from_cell_sums, groups, seed=seed
+        one_hot_encode_confusion_cells(labels, grades), _accuracy_from_cell_sums, groups, seed=seed
     )
     if found.value not in {0.0, 1.0}:
         return found
@@ -131,14 +134,14 @@ def estimate_brier_score(
     )
 
 
-def one_hot_confusion_cells(labels: Grades, grades: Grades) -> Floats:
+def one_hot_encode_confusion_cells(labels: Grades, grades: Grades) -> Floats:
     """Return each photograph's contribution to the confusion matrix, in shape ``(n, 25)``."""
     added = np.zeros((len(labels), GRADES * GRADES))
     added[np.arange(len(labels)), labels * GRADES + grades] = 1.0
     return added
 
 
-def kappa_from_cell_sums(sums: Floats) -> Floats:
+def compute_kappa_from_cell_sums(sums: Floats) -> Floats:
     """Compute kappa, shape ``(b,)``, from sums of confusion cells, shape ``(b, 25)``."""
     return compute_quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
 

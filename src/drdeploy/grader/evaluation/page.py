@@ -47,7 +47,10 @@ def write_evaluation_page(cells: Sequence[MatrixCell], page: Path, *, written_at
 
 def render_evaluation_page(cells: Sequence[MatrixCell], *, written_at: datetime) -> str:
     """Return the page about all graders on all sets of photographs as HTML."""
-    from drdeploy.grader.evaluation.document import describe_counts, name_group_unit
+    from drdeploy.grader.evaluation.document import (
+        describe_photograph_and_group_counts,
+        name_group_unit,
+    )
     from drdeploy.pages.page import create_template_environment
 
     environment = create_template_environment("drdeploy.grader.evaluation")
@@ -59,7 +62,7 @@ def render_evaluation_page(cells: Sequence[MatrixCell], *, written_at: datetime)
         "points_cell": _format_percentage_points_cell,
         "hundred_cell": _format_cell_per_100_photographs,
         "group_name": name_group_unit,
-        "counts": describe_counts,
+        "counts": describe_photograph_and_group_counts,
         "brackets": _format_bracketed_interval,
         "points": _operating_points_by_name,
     }
@@ -78,7 +81,7 @@ def render_evaluation_page(cells: Sequence[MatrixCell], *, written_at: datetime)
 
 def _collect_template_values(cell: MatrixCell, number: int) -> dict[str, Any]:
     """Collect the values that the template shows for one grader on one set of photographs."""
-    from drdeploy.grader.evaluation.checklist import fill_checklist
+    from drdeploy.grader.evaluation.checklist import fill_reporting_checklist
     from drdeploy.grader.evaluation.figures import draw_evaluation_pictures
 
     evaluated = cell.evaluated
@@ -90,7 +93,7 @@ def _collect_template_values(cell: MatrixCell, number: int) -> dict[str, Any]:
         "test_set": evaluated.test_set,
         "found": found,
         "details": evaluated.details,
-        "checklist": fill_checklist(evaluated),
+        "checklist": fill_reporting_checklist(evaluated),
         "unit": graded.group_unit,
         "is_prevalence_of_sample": found.n > 0
         and found.referable.prevalence == found.referable.positives / found.n,

@@ -35,7 +35,7 @@ class FlagQuality:
     kappa_unflagged: Estimate
 
 
-def measure_flag_quality(
+def measure_unlike_training_flag(
     truth: NDArray[np.intp],
     grades: NDArray[np.intp],
     is_flagged: NDArray[np.bool_],

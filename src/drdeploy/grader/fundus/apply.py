@@ -91,7 +91,7 @@ def _shrink_by_power_of_two(
         if transform.crop == "field_of_view"
         else min(image.shape[:2])
     )
-    spare = extent_px / transform.least_eye_px
+    spare = extent_px / transform.minimum_eye_diameter_px
     if transform.interpolation == "nearest" or spare < 2:
         return image, view
     factor = 2 ** floor(log2(spare))

@@ -39,7 +39,9 @@ class EyeCopies:
     green: Image.Image
 
     @classmethod
-    def from_picture(cls, image: NDArray[np.uint8], view: FieldOfView) -> EyeCopies:
+    def make_shrunk_copies_of_picture(
+        cls, image: NDArray[np.uint8], view: FieldOfView
+    ) -> EyeCopies:
         """Cut out the box around the whole eye, black beyond the frame, and resize it."""
         left = round((view.left + view.right - view.eye_width_px) / 2)
         top = round((view.top + view.bottom - view.eye_height_px) / 2)

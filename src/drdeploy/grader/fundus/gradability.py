@@ -59,7 +59,7 @@ colour in the details, which a picture that was taken in grey does not have."""
 
 
 @dataclass(frozen=True)
-class Quality:
+class PhotographQuality:
     """The measurements of one photograph, which are compared with :class:`GradabilityLimits`.
 
     Attributes:
@@ -104,7 +104,7 @@ class Quality:
         )
 
 
-def find_ungradable_reason(quality: Quality, limits: GradabilityLimits) -> Reason | None:
+def find_ungradable_reason(quality: PhotographQuality, limits: GradabilityLimits) -> Reason | None:
     """Return why a photograph cannot be graded; None if it can be graded.
 
     Light is checked before detail and colour: a dark photograph lacks all three, and the
@@ -123,7 +123,7 @@ def find_ungradable_reason(quality: Quality, limits: GradabilityLimits) -> Reaso
     return None
 
 
-def _shows_fundus(quality: Quality, limits: GradabilityLimits) -> bool:
+def _shows_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
     if quality.sharpness > limits.max_sharpness:
         return False
     if not _is_whole_eye(quality, limits):
@@ -134,7 +134,7 @@ def _shows_fundus(quality: Quality, limits: GradabilityLimits) -> bool:
     return is_warm and (quality.is_framed or _is_evenly_red(quality, limits))
 
 
-def _is_whole_eye(quality: Quality, limits: GradabilityLimits) -> bool:
+def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
     """Whether the lit part has the shape of a whole eye, with no part cut off or covered."""
     return (
         quality.roundness >= limits.min_roundness
@@ -143,7 +143,7 @@ def _is_whole_eye(quality: Quality, limits: GradabilityLimits) -> bool:
     )
 
 
-def _is_evenly_red(quality: Quality, limits: GradabilityLimits) -> bool:
+def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
     """Whether a picture is red and even enough to be the inside of an eye without a rim."""
     return (
         quality.redness >= limits.unframed_min_redness
@@ -152,7 +152,7 @@ def _is_evenly_red(quality: Quality, limits: GradabilityLimits) -> bool:
     )
 
 
-def measure_photograph_quality(photograph: DecodedPhotograph) -> Quality:
+def measure_photograph_quality(photograph: DecodedPhotograph) -> PhotographQuality:
     """Measure a photograph's light, sharpness, shape and colour (2 ms at 512 x 512)."""
     image, view, copies = photograph.image, photograph.view, photograph.eye_copies
     light, red, green, blue = _split_brightness_and_rgb(copies.colour)
@@ -168,7 +168,7 @@ def measure_photograph_quality(photograph: DecodedPhotograph) -> Quality:
     scale = max(brightness, 1.0)
     colour = light - np.minimum(np.minimum(red, green), blue)
     hue = green / np.maximum(red, 1.0)
-    return Quality(
+    return PhotographQuality(
         eye_px=view.side_px * photograph.reduction,
         is_framed=view != FieldOfView.covering_whole_frame(image.shape[1], image.shape[0]),
         roundness=view.roundness,

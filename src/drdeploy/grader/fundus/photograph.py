@@ -49,7 +49,7 @@ class DecodedPhotograph:
     @cached_property
     def eye_copies(self) -> EyeCopies:
         """Small copies of the eye, made when they are first needed."""
-        return EyeCopies.from_picture(self.image, self.view)
+        return EyeCopies.make_shrunk_copies_of_picture(self.image, self.view)
 
 
 def decode_photograph(
@@ -70,7 +70,7 @@ def decode_photograph(
         # It picks single pixels, and a smaller decode would have averaged these away.
         needed_px = None
     else:
-        needed_px = max(transform.least_eye_px, eye_px)
+        needed_px = max(transform.minimum_eye_diameter_px, eye_px)
     image = decode_image_of_header(header, min_side_px=needed_px)
     if eye_px or transform.needs_position_of_eye:
         view = find_field_of_view(image)

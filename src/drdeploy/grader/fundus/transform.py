@@ -53,7 +53,7 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return self.crop == "field_of_view" or self.filter == "graham"
 
     @property
-    def least_eye_px(self) -> int:
+    def minimum_eye_diameter_px(self) -> int:
         """The smallest diameter that the eye may have after decoding at a reduced scale."""
         return ceil(OVERSAMPLING * max(self.height_px, self.width_px))
 

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError, RuntimeUnavailable
 from drdeploy.grader.artifacts import ModelManifest, pack_archive
-from drdeploy.grader.artifacts.contents import SAVED_MODEL_NAME, find_path_of_saved_model, is_debris
+from drdeploy.grader.artifacts.contents import (
+    SAVED_MODEL_NAME,
+    find_path_of_saved_model,
+    is_debris_file_in_archive,
+)
 from drdeploy.grader.artifacts.file_kinds import (
     HDF5_FILE,
     HEAD_BYTES,
@@ -22,13 +26,15 @@ from drdeploy.grader.artifacts.packing import (
     detect_model_format,
     list_model_files_by_member_name,
 )
-from drdeploy.grader.importing.trial import try_and_complete_description
+from drdeploy.grader.importing.trial_prediction import (
+    predict_on_probe_images_and_complete_description,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.grader.artifacts import ModelDescription
-    from drdeploy.grader.importing.trial import SizePx
+    from drdeploy.grader.importing.trial_prediction import SizePx
 
 KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 MODEL_SUFFIXES = frozenset({".onnx", *KERAS_SUFFIXES})
@@ -71,7 +77,7 @@ def pack_model(
         # A missing file has a clearer message here than from the runtime.
         list_model_files_by_member_name(source, model_format)
         try:
-            description, doubts = try_and_complete_description(
+            description, doubts = predict_on_probe_images_and_complete_description(
                 source, model_format, description, size_px
             )
             notes += doubts
@@ -114,7 +120,7 @@ def _find_saved_model_in_folder(folder: Path, notes: list[str]) -> Path:
         return folder
     paths = (path for path in folder.rglob("*") if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in paths]
-    names = [name for name in sorted(names) if not is_debris(name)]
+    names = [name for name in sorted(names) if not is_debris_file_in_archive(name)]
     if any(Path(name).name == SAVED_MODEL_NAME for name in names):
         found = (folder / find_path_of_saved_model(names)).parent
         notes.append(f"the SavedModel in {found.relative_to(folder)} was packed")
@@ -148,5 +154,9 @@ def _find_saved_model_in_folder(folder: Path, notes: list[str]) -> Path:
 def _write_note_on_unpacked_files(folder: Path) -> list[str]:
     """Return a note on the files of a SavedModel's folder that are not packed."""
     paths = (path for path in folder.rglob("*") if path.is_file())
-    left = sorted(name for path in paths if is_debris(name := path.relative_to(folder).as_posix()))
+    left = sorted(
+        name
+        for path in paths
+        if is_debris_file_in_archive(name := path.relative_to(folder).as_posix())
+    )
     return [f"not packed, because they belong to no model: {', '.join(left)}"] if left else []

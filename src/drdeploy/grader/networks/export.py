@@ -25,7 +25,7 @@ from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import build_network
 from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.networks.weights import set_network_weights
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:

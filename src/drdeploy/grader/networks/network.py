@@ -56,7 +56,7 @@ def convert_network_to_float32(network: Any, architecture: Architecture) -> Any:
     return single
 
 
-def base_of_network(network: Any) -> Any:
+def extract_pooled_feature_network(network: Any) -> Any:
     """Return the base of a network as a Keras model, whose output is the pooled features."""
     keras = import_tensorflow_and_keras().keras
     return keras.Model(network.input, network.get_layer("hidden_1").input)

@@ -25,7 +25,7 @@ from drdeploy.grader.networks.random_weights import (
     scale_last_layer_to_unit_logits,
 )
 from drdeploy.grader.networks.sample import make_sample_batch
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from drdeploy.files import sha256_of_file
 from drdeploy.grader.networks.architectures import STUDY_SIDE_PX
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import (
-    base_of_network,
+    extract_pooled_feature_network,
     run_network,
     set_imagenet_normalization,
 )
@@ -103,7 +103,7 @@ def identifier_of_weights(source: WeightsSource, seed: int) -> str:
 def _set_base_weights(
     network: Any, architecture: Architecture, source: WeightsSource
 ) -> WeightsOrigin:
-    base = base_of_network(network)
+    base = extract_pooled_feature_network(network)
     origin = f"keras.applications.{architecture.name}"
     if source == "random":
         return WeightsOrigin("random", origin, RANDOM)

@@ -1,6 +1,6 @@
 """Store a grader's weights in fewer bits, and measure how much quality is lost.
 
-``convert`` rewrites the ONNX graph (int8 static per channel, bf16, fp16). ``own_decisions`` chooses
+``convert`` rewrites the ONNX graph (int8 static per channel, bf16, fp16). ``calibration`` chooses
 the quantized grader's temperature and operating points. ``verdict`` compares the quantized grader
 with the original, photograph by photograph, and accepts or refuses it. If there are too few
 photographs, ``verdict`` says how many would be enough. ``losses`` estimates how much worse the

@@ -51,12 +51,14 @@ def estimate_calibration_gap_change(
         [np.ones(len(is_positive)), first - is_positive, second - is_positive], axis=1
     )
 
-    def change(sums: Floats) -> Floats:
+    def compute_gap_change(sums: Floats) -> Floats:
         before, after = np.abs(sums[:, 1:]).T / sums[:, 0]
         difference: Floats = before - after
         return difference
 
-    return estimate_by_group_bootstrap(summands, change, groups, seed=seed, tail=ONE_SIDED_TAIL)
+    return estimate_by_group_bootstrap(
+        summands, compute_gap_change, groups, seed=seed, tail=ONE_SIDED_TAIL
+    )
 
 
 def estimate_brier_change(

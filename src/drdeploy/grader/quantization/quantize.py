@@ -17,13 +17,13 @@ from drdeploy.grader.datasets import load_dataset, set_copies_aside
 from drdeploy.grader.evaluation.document import build_comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.quantization.calibration import calibrate_quantized_grader
 from drdeploy.grader.quantization.convert import (
     divide_onnx_logits_by_temperature,
     ends_in_softmax,
     write_quantized_onnx,
 )
-from drdeploy.grader.quantization.own_decisions import choose_own_decisions
-from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, judge_quantized_grader
+from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, decide_non_inferiority
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.version import VERSION
 
@@ -157,7 +157,7 @@ def quantize(
             predict_dataset(InferenceService.load(model), rest, track=track)
             for model in (fp32.folder, draft)
         )
-        own = choose_own_decisions(
+        own = calibrate_quantized_grader(
             fp32.manifest.clinical,
             quantized,
             rest,
@@ -166,7 +166,7 @@ def quantize(
         )
         if own.temperature != 1:
             divide_onnx_logits_by_temperature(small, own.temperature)
-        verdict = judge_quantized_grader(
+        verdict = decide_non_inferiority(
             reference,
             own.cross_fitted,
             grade_thresholds=fp32.manifest.grade_thresholds,

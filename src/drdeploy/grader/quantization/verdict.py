@@ -118,7 +118,7 @@ class NonInferiorityVerdict:
     images_needed: int | None = None
 
 
-def judge_quantized_grader(
+def decide_non_inferiority(
     reference: GradedSet,
     quantized: GradedSet,
     *,
@@ -285,16 +285,16 @@ def count_images_needed_for_decision(rate: PairedRate, images: int, margin: floa
     if eyes == 0:
         return None
 
-    def is_enough(factor: float) -> bool:
+    def are_enough_images(factor: float) -> bool:
         scale = factor / rate.design_effect
         counts = (rate.gained * scale, rate.lost * scale, eyes * scale)
         low, _ = tango_score_limits(*counts, Z_ONE_SIDED)
         return low > -margin
 
     least, most = 1.0, MOST_NEEDED / images
-    if not is_enough(most):
+    if not are_enough_images(most):
         return None
     while most - least > 0.5 / eyes:
         middle = math.sqrt(least * most)
-        least, most = (least, middle) if is_enough(middle) else (middle, most)
+        least, most = (least, middle) if are_enough_images(middle) else (middle, most)
     return math.ceil(images * most)

@@ -104,13 +104,13 @@ def fit_adjustment(labels: NDArray[np.intp], probabilities: NDArray[np.floating]
     logs = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
     rows = np.arange(len(labels))
 
-    def loss(parameters: Floats) -> float:
+    def compute_log_loss(parameters: Floats) -> float:
         scaled = log_softmax(logs * np.exp(-parameters[0]) + parameters[1:], axis=1)
         return float(-scaled[rows, labels].sum() + PRIOR_WEIGHT * (parameters**2).sum())
 
     most = float(np.log(MOST_WEIGHT))
     bounds = [(float(np.log(LEAST)), float(np.log(MOST))), *[(-most, most)] * len(Grade)]
-    found = minimize(loss, np.zeros(1 + len(Grade)), bounds=bounds, method="L-BFGS-B").x
+    found = minimize(compute_log_loss, np.zeros(1 + len(Grade)), bounds=bounds, method="L-BFGS-B").x
     return Adjustment(round(float(np.exp(found[0])), DIGITS), _normalise_weights(np.exp(found[1:])))
 
 

@@ -19,7 +19,7 @@ from drdeploy.grader.artifacts import (
 )
 from drdeploy.grader.datasets import load_dataset, split_into_grouped_folds
 from drdeploy.grader.datasets.columns import group_by_patient_column
-from drdeploy.grader.evaluation.document import describe_counts
+from drdeploy.grader.evaluation.document import describe_photograph_and_group_counts
 from drdeploy.grader.evaluation.graders import choose_test_photographs
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
@@ -38,7 +38,7 @@ from drdeploy.grader.recalibration.fit import (
 )
 from drdeploy.grader.recalibration.gains import measure_gain
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.version import VERSION
 
@@ -253,7 +253,7 @@ def _describe_recalibration(
     counts = [int((graded.labels == grade).sum()) for grade in Grade]
     groups = len(set(graded.groups))
     share = float((graded.labels >= Grade.MODERATE).mean())
-    described = describe_counts(len(graded), groups, graded.group_unit)
+    described = describe_photograph_and_group_counts(len(graded), groups, graded.group_unit)
     return Recalibration(
         temperature=adjustment.temperature,
         grade_weights=tuple(adjustment.grade_weights),  # type: ignore[arg-type]  # five of them

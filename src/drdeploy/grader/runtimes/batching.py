@@ -41,7 +41,7 @@ class _Waiting:
 
 
 class BatchFormer:
-    """Combines photographs of several threads into batches, and predicts them (:meth:`run`).
+    """Combines photographs of several threads into batches, and predicts them.
 
     Args:
         run: Predicts one batch.
@@ -68,7 +68,7 @@ class BatchFormer:
         self._is_led = False
         self._was_shared = False
 
-    def run(self, data: NDArray[Any], output: int) -> NDArray[Any]:
+    def predict_in_shared_batch(self, data: NDArray[Any], output: int) -> NDArray[Any]:
         """Predict a batch, perhaps together with the batches of other threads.
 
         Raises:
@@ -154,4 +154,4 @@ def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) ->
             remedy="Export the model for batches of any size, or unset the variable",
         )
     former = BatchFormer(runtime.opened.run, largest=largest, wait_s=wait_s)
-    return replace(runtime, opened=replace(runtime.opened, run=former.run))
+    return replace(runtime, opened=replace(runtime.opened, run=former.predict_in_shared_batch))

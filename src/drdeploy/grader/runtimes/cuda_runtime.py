@@ -155,13 +155,13 @@ def open_model_on_gpu(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     if CUDA_PROVIDER not in session.providers:
         raise _make_fallback_error(artifact, "ONNX Runtime could not load its CUDA provider")
 
-    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+    def run_model_on_batch(data: NDArray[Any], output: int) -> NDArray[Any]:
         try:
             return session.run_batch(data, output)
         except Exception as err:  # its exceptions have no common base but Exception
             raise PredictionFailed("ONNX Runtime could not run the batch on the GPU") from err
 
-    return OpenedModel("cuda", ort.__version__, session.inputs, session.outputs, run)
+    return OpenedModel("cuda", ort.__version__, session.inputs, session.outputs, run_model_on_batch)
 
 
 def _refuse_int8(artifact: ModelArtifact) -> None:

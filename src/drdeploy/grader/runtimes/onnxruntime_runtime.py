@@ -75,13 +75,13 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
             remedy=_write_remedy_for_refused_model(reason),
         ) from err
 
-    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+    def run_model_on_batch(data: NDArray[Any], output: int) -> NDArray[Any]:
         try:
             return session.run_batch(data, output)
         except Exception as err:  # its exceptions have no common base but Exception
             raise PredictionFailed("ONNX Runtime could not run the batch") from err
 
-    return OpenedModel("onnxruntime", version, session.inputs, session.outputs, run)
+    return OpenedModel("onnxruntime", version, session.inputs, session.outputs, run_model_on_batch)
 
 
 def _write_remedy_for_refused_model(reason: str) -> str:

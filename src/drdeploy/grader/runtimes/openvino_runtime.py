@@ -40,7 +40,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     # An inference request holds the buffers of one prediction, so each thread has one of its own.
     own = threading.local()
 
-    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+    def run_model_on_batch(data: NDArray[Any], output: int) -> NDArray[Any]:
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
         try:
@@ -53,7 +53,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     inputs, outputs = (
         tuple(map(_describe_port, ports)) for ports in (compiled.inputs, compiled.outputs)
     )
-    return OpenedModel("openvino", ov.__version__, inputs, outputs, run)
+    return OpenedModel("openvino", ov.__version__, inputs, outputs, run_model_on_batch)
 
 
 def choose_compile_options(threads: int, precision: Precision) -> dict[str, object]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from drdeploy.grader.runtimes.signature import Signature, Tensor
+    from drdeploy.grader.runtimes.signature import ModelSignature, Tensor
 
 RuntimeName = Literal["tensorflow", "onnxruntime", "openvino", "cuda"]
 
@@ -55,7 +55,7 @@ class Runtime:
     """
 
     opened: OpenedModel
-    signature: Signature
+    signature: ModelSignature
 
     @property
     def name(self) -> RuntimeName:

@@ -48,7 +48,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Signature:
+class ModelSignature:
     """The shape and type in which a model takes a batch, and the output with the predictions.
 
     Attributes:
@@ -93,7 +93,7 @@ class Signature:
 
 def check_and_read_signature(
     manifest: ModelManifest, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> Signature:
+) -> ModelSignature:
     """Check a model's inputs and outputs against its manifest.
 
     Raises:
@@ -102,7 +102,7 @@ def check_and_read_signature(
     """
     taken = find_image_input(manifest, inputs)
     transform = manifest.transform
-    signature = Signature(
+    signature = ModelSignature(
         image_shape=(transform.height_px, transform.width_px, RGB_CHANNELS),
         is_channels_first=_choose_layout(manifest, taken) == "nchw",
         batch_size=taken.shape[0],
@@ -122,27 +122,28 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
         ModelLoadFailed: There are several inputs, or the input does not take pictures.
     """
     if len(inputs) != 1:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
-            f"The model takes {len(inputs)} inputs, not one image: {_list_tensors(inputs)}",
+            f"The model takes {len(inputs)} inputs, not one image: "
+            f"{_describe_tensors_of_model(inputs)}",
             "Export a model whose only input is the photograph",
         )
     (taken,) = inputs
     if taken.dtype not in FLOATS | INTEGERS:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's input {taken} takes {taken.dtype}, not pixels",
             "Export the model with an input of float32",
         )
     if len(taken.shape) != 4:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's input {taken} is not a batch of RGB images",
             "Export the model with an input of batch x 3 x height x width, or of "
             "batch x height x width x 3",
         )
     if taken.shape[0] is not None and not 1 <= taken.shape[0] <= BATCH_SIZE_MAX:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model takes batches of {taken.shape[0]} images, not of 1 to {BATCH_SIZE_MAX}",
             "Export the model for batches of any size",
@@ -161,7 +162,7 @@ def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
     return tuple(layout for layout, side in unsaid if side is None)
 
 
-def model_refusal(manifest: ModelManifest, what: str, remedy: str) -> ModelLoadFailed:
+def make_model_refused_error(manifest: ModelManifest, what: str, remedy: str) -> ModelLoadFailed:
     """Make the error for a model that cannot grade photographs as its manifest says."""
     return ModelLoadFailed(what, where=manifest.name, remedy=remedy)
 
@@ -169,20 +170,20 @@ def model_refusal(manifest: ModelManifest, what: str, remedy: str) -> ModelLoadF
 def _choose_layout(manifest: ModelManifest, taken: Tensor) -> InputLayout:
     layouts = find_layouts(taken.shape)
     if not layouts:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's input {taken} is not a batch of RGB images: no axis has 3 channels",
             "Export a model that takes colour photographs",
         )
     said = manifest.input_layout
     if said is not None and said not in layouts:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's input {taken} has a different order of axes than '{said}'",
             "Leave out --input-layout",
         )
     if said is None and len(layouts) > 1:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's input {taken} does not say which axis has the 3 channels",
             "Pack the model with --input-layout nchw if it was made with PyTorch, or nhwc if it "
@@ -199,18 +200,18 @@ def _find_output_of_probabilities(manifest: ModelManifest, outputs: Sequence[Ten
     if wanted is not None and names.count(wanted) == 1:
         return names.index(wanted)
     what = (
-        f"The model has {len(outputs)} outputs: {_list_tensors(outputs)}"
+        f"The model has {len(outputs)} outputs: {_describe_tensors_of_model(outputs)}"
         if wanted is None
-        else f"The model has no output '{wanted}': {_list_tensors(outputs)}"
+        else f"The model has no output '{wanted}': {_describe_tensors_of_model(outputs)}"
     )
-    raise model_refusal(
+    raise make_model_refused_error(
         manifest,
         what,
         "Pack the model with --output-name NAME, where NAME is the output that holds the answer",
     )
 
 
-def _list_tensors(tensors: Sequence[Tensor], most: int = 6) -> str:
+def _describe_tensors_of_model(tensors: Sequence[Tensor], most: int = 6) -> str:
     more = f" and {len(tensors) - most} more" if len(tensors) > most else ""
     return ", ".join(map(str, tensors[:most])) + more
 
@@ -221,7 +222,7 @@ def _refuse_fractions_for_integer_input(
     """Refuse a transform to fractions if the model takes integers: all values would be 0 or 1."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model takes whole numbers ({taken.dtype}), but the manifest's transform "
             "makes fractions",
@@ -229,11 +230,11 @@ def _refuse_fractions_for_integer_input(
         )
 
 
-def _check_input_size(manifest: ModelManifest, taken: Tensor, signature: Signature) -> None:
+def _check_input_size(manifest: ModelManifest, taken: Tensor, signature: ModelSignature) -> None:
     height, width = taken.shape[2:4] if signature.is_channels_first else taken.shape[1:3]
     made = signature.image_shape[:2]
     if any(side not in {None, px} for side, px in zip((height, width), made, strict=True)):
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's input {taken} does not fit the images of {made[0]} x {made[1]} "
             "pixels that the manifest's transform makes",
@@ -244,13 +245,15 @@ def _check_input_size(manifest: ModelManifest, taken: Tensor, signature: Signatu
 def _check_class_count(manifest: ModelManifest, answer: Tensor) -> None:
     classes = manifest.classes
     if answer.shape and len(answer.shape) != 2:
-        raise model_refusal(
+        raise make_model_refused_error(
             manifest,
             f"The model's output {answer} does not have one row per image",
             "Pack the model with --output-name and the name of an output with one value per class",
         )
     count = answer.shape[1] if answer.shape else None
     if count == 1:
-        raise model_refusal(manifest, *ONE_VALUE)
+        raise make_model_refused_error(manifest, *ONE_VALUE)
     if classes and count not in {None, len(classes)}:
-        raise model_refusal(manifest, *explain_wrong_class_count(count or 0, len(classes)))
+        raise make_model_refused_error(
+            manifest, *explain_wrong_class_count(count or 0, len(classes))
+        )

@@ -55,7 +55,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     function = _find_prediction_function(model, artifact)
     inputs: list[tf.TensorSpec] = tf.nest.flatten(function.structured_input_signature)
 
-    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+    def run_model_on_batch(data: NDArray[Any], output: int) -> NDArray[Any]:
         try:
             # Several threads may call a concrete function.
             outputs = function(tf.constant(data))
@@ -69,7 +69,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
         tf.__version__,
         inputs=tuple(_describe_spec(spec.name or "", spec) for spec in inputs),
         outputs=tuple(_describe_outputs(function.structured_outputs)),
-        run=run,
+        run=run_model_on_batch,
         owner=model,
     )
 

@@ -70,7 +70,7 @@ def draw_lesions(
 ) -> Image.Image:
     """Draw the lesions of a grade on the canvas."""
     burden = BURDEN_BY_GRADE[grade]
-    soft, sharp = _Layer(canvas.size), _Layer(canvas.size)
+    soft, sharp = _LesionLayer(canvas.size), _LesionLayer(canvas.size)
     for _ in range(burden.cotton_wool_spots):
         soft.draw_irregular_spot(
             random,
@@ -88,7 +88,7 @@ def draw_lesions(
 def _draw_haemorrhages(
     canvas: Image.Image, random: np.random.Generator, burden: Burden, eye: Anatomy
 ) -> Image.Image:
-    blood, fine = _Layer(canvas.size), _Layer(canvas.size)
+    blood, fine = _LesionLayer(canvas.size), _LesionLayer(canvas.size)
     for _ in range(burden.microaneurysms):
         blood.draw_irregular_spot(
             random,
@@ -108,7 +108,7 @@ def _draw_haemorrhages(
     return fine.paint_over_canvas(blood.paint_over_canvas(canvas, BLOOD, blur=1.1), BLOOD, blur=0.5)
 
 
-class _Layer:
+class _LesionLayer:
     """A mask through which one colour is painted on the canvas."""
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -159,7 +159,7 @@ def _choose_random_retina_point(random: np.random.Generator, eye: Anatomy) -> Po
             return x, y
 
 
-def _draw_exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+def _draw_exudates(random: np.random.Generator, layer: _LesionLayer, eye: Anatomy) -> None:
     """Draw a ring of yellow specks near the macula."""
     angle, distance = random.uniform(0, 2 * pi), eye.radius * random.uniform(0.16, 0.36)
     centre = (eye.macula[0] + distance * cos(angle), eye.macula[1] + distance * sin(angle))
@@ -170,7 +170,7 @@ def _draw_exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> 
         layer.draw_irregular_spot(random, at, eye.radius * random.uniform(0.003, 0.009), 235)
 
 
-def _draw_new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+def _draw_new_vessels(random: np.random.Generator, layer: _LesionLayer, eye: Anatomy) -> None:
     """Draw a tuft of hair-thin loops at the optic disc or along the large vessels."""
     start_angle = random.uniform(0, 2 * pi)
     distance = eye.radius * random.choice([0.05, 0.3])
@@ -187,7 +187,7 @@ def _draw_new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) 
         layer.draw_hairline(points, 200)
 
 
-def _draw_preretinal_bleed(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+def _draw_preretinal_bleed(random: np.random.Generator, layer: _LesionLayer, eye: Anatomy) -> None:
     """Draw blood in front of the retina, with a level upper edge and a round lower edge."""
     at = (eye.macula[0], eye.macula[1] + eye.radius * random.uniform(0.25, 0.4))
     half = eye.radius * random.uniform(0.13, 0.2)

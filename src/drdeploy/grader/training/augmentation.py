@@ -88,12 +88,14 @@ def _change_geometry_at_random(
 def _change_colours_at_random(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
     """Change light, white balance, contrast and saturation of pixel values in [0, 1]."""
 
-    def each(column: Any) -> Any:
+    def reshape_to_one_value_per_image(column: Any) -> Any:
         return tf.reshape(column, (-1, 1, 1, 1))
 
     gain = tf.exp(draws[:, 6:9] * choices.colour + draws[:, 9:10] * choices.brightness)
     lit = tf.clip_by_value(images * gain[:, None, None, :], SMALLEST, 1.0)
-    bent = lit ** each(tf.exp(draws[:, 10] * choices.gamma))
+    bent = lit ** reshape_to_one_value_per_image(tf.exp(draws[:, 10] * choices.gamma))
     grey = tf.reduce_mean(bent, axis=-1, keepdims=True)
-    vivid = grey + (bent - grey) * each(1.0 + draws[:, 11] * choices.saturation)
+    vivid = grey + (bent - grey) * reshape_to_one_value_per_image(
+        1.0 + draws[:, 11] * choices.saturation
+    )
     return tf.clip_by_value(vivid, 0.0, 1.0)

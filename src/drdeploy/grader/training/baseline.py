@@ -43,14 +43,16 @@ def train_heads_and_predict_out_of_fold(
     """
     probabilities = np.zeros((len(labels), GRADES))
     for fold in folds:
-        head = _train_study_head(features[fold.train], labels[fold.train], seed)
+        head = _train_last_layers_of_2023_study(features[fold.train], labels[fold.train], seed)
         # A head has no output for a grade that the other folds lack; its probability stays zero.
         columns = np.ix_(fold.validation, head.classes_)
         probabilities[columns] = head.predict_proba(features[fold.validation])
     return probabilities
 
 
-def _train_study_head(features: NDArray[np.float32], labels: NDArray[np.intp], seed: int) -> Any:
+def _train_last_layers_of_2023_study(
+    features: NDArray[np.float32], labels: NDArray[np.intp], seed: int
+) -> Any:
     """Train two dense layers and a softmax by the preset ``study``.
 
     scikit-learn trains the layers. Its network computes the same as Keras's: ReLU, uniform Glorot

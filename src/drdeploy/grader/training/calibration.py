@@ -62,12 +62,12 @@ def fit_temperature(labels: NDArray[np.intp], probabilities: NDArray[np.floating
     """
     from scipy.optimize import minimize_scalar
 
-    def loss(temperature: float) -> float:
+    def compute_log_loss(temperature: float) -> float:
         scaled = apply_temperature(probabilities, temperature)
         of_label = scaled[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(of_label, SMALLEST)).mean())
 
-    found = minimize_scalar(loss, bounds=(LEAST, MOST), method="bounded")
+    found = minimize_scalar(compute_log_loss, bounds=(LEAST, MOST), method="bounded")
     return round(float(found.x), 3)
 
 

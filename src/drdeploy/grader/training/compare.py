@@ -24,14 +24,14 @@ from drdeploy.grader.datasets import split_into_grouped_folds
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.networks.export import build_network_with_weights, export_network_as_archives
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
-from drdeploy.grader.networks.network import base_of_network
+from drdeploy.grader.networks.network import extract_pooled_feature_network
 from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.networks.weights import identifier_of_weights
 from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
-from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.grader.training.baseline import train_heads_and_predict_out_of_fold
 from drdeploy.grader.training.fit import make_prediction_function
-from drdeploy.grader.training.prepared import prepare_photographs
+from drdeploy.grader.training.prepared_photographs import prepare_photographs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ class NetworkComparison:
     def path_of_result(self, candidate: Candidate) -> Path:
         """Return the path of the file with a candidate's size and speed, beside its predictions."""
         run = f"{self._digest_of_network_input(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
-        return self._folder_of_candidate(candidate) / run
+        return self._folder_of_candidate_network(candidate) / run
 
     def _read_result_of_candidate(self, candidate: Candidate) -> ComparedNetwork:
         row = self.path_of_result(candidate)
@@ -177,7 +177,7 @@ class NetworkComparison:
         out_of_fold.write_csv(row.with_suffix(".csv"))
         write_file_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
 
-    def _folder_of_candidate(self, candidate: Candidate) -> Path:
+    def _folder_of_candidate_network(self, candidate: Candidate) -> Path:
         """Return the folder for a network with given weights."""
         name = candidate.architecture.name.lower()
         return self.folder / f"{name}-{identifier_of_weights(candidate.weights, self.seed)}"
@@ -194,7 +194,7 @@ class NetworkComparison:
 
         The archive and the features are kept because building and running the network takes long.
         """
-        architecture, folder = candidate.architecture, self._folder_of_candidate(candidate)
+        architecture, folder = candidate.architecture, self._folder_of_candidate_network(candidate)
         archive = folder / f"{architecture.name.lower()}-fp32-onnx.tar.gz"
         kept = folder / f"{self._digest_of_network_input(candidate)}-features.npy"
         if archive.is_file() and kept.is_file():
@@ -209,7 +209,7 @@ class NetworkComparison:
         )
         on_step("extracting features")
         extract_features = make_prediction_function(
-            base_of_network(built.network), architecture.transform
+            extract_pooled_feature_network(built.network), architecture.transform
         )
         features = extract_features(photographs.exact)
         with open_for_atomic_write(kept) as file:

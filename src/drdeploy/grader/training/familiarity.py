@@ -91,13 +91,13 @@ def fit_familiarity_rule(measured: Floats, *, limit: float, chosen_on: str) -> F
     directions = (vectors / np.sqrt(values)).T / spreads
     return Familiarity(
         measurements=MEASUREMENTS,
-        means=_round_to_digits(means),
-        directions=tuple(_round_to_digits(row) for row in directions),
+        means=_round_to_significant_digits(means),
+        directions=tuple(_round_to_significant_digits(row) for row in directions),
         limit=limit,
         chosen_on=chosen_on,
         flagged_share=FLAGGED_SHARE,
     )
 
 
-def _round_to_digits(values: Floats) -> tuple[float, ...]:
+def _round_to_significant_digits(values: Floats) -> tuple[float, ...]:
     return tuple(float(f"{value:.{DIGITS}g}") for value in values)

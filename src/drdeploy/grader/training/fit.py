@@ -18,7 +18,7 @@ from drdeploy.grader.evaluation.metrics import (
 )
 from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
-from drdeploy.grader.networks.network import base_of_network
+from drdeploy.grader.networks.network import extract_pooled_feature_network
 from drdeploy.grader.training.augmentation import augment_photographs
 from drdeploy.grader.training.checkpoint import Checkpoint, History
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.datasets import Fold
     from drdeploy.grader.fundus.transform import FundusTransform
-    from drdeploy.grader.training.prepared import PreparedPhotographs
+    from drdeploy.grader.training.prepared_photographs import PreparedPhotographs
     from drdeploy.grader.training.recipe import Recipe
 
 MEDIAN_GRADE = (0.5, 0.5, 0.5, 0.5)
@@ -113,14 +113,14 @@ def make_prediction_function(
         autograph=False,
     )
 
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_in_batches(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         answers = [
             step(tf.constant(pixels[at : at + batch_size])).numpy()
             for at in range(0, len(pixels), batch_size)
         ]
         return np.concatenate(answers).astype(np.float32)
 
-    return predict
+    return predict_in_batches
 
 
 def _scale_pixel_values(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
@@ -156,7 +156,7 @@ class _Trainer:
         self._targets = smooth_labels_to_neighbours(labels, recipe.smoothing)
         self._weights = compute_sample_weights(labels, recipe.class_weight_power)
         self._steps = max(1, len(labels) // recipe.batch_size)
-        self._freeze_or_train_base(base_too=recipe.trainable == "all")
+        self._freeze_or_train_base_network(base_too=recipe.trainable == "all")
         self._optimizer = self._keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, clipnorm=recipe.clip_norm
         )
@@ -168,7 +168,7 @@ class _Trainer:
         last = network.get_layer("grades")
         self._last = last
         self._features = self._keras.Model(network.input, last.input)
-        base = {id(variable) for variable in base_of_network(network).variables}
+        base = {id(variable) for variable in extract_pooled_feature_network(network).variables}
         self._head_variables = [
             variable for variable in self._all_variables if id(variable) not in base
         ]
@@ -212,9 +212,9 @@ class _Trainer:
         along = (done - warm) / max(1, total - warm)
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
 
-    def _freeze_or_train_base(self, *, base_too: bool) -> None:
+    def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
         """Freeze the whole base network, or only its batch normalisation."""
-        for layer in base_of_network(self._network).layers:
+        for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)
             layer.trainable = base_too and not is_norm
 
@@ -222,7 +222,7 @@ class _Trainer:
         tf, recipe, transform = self._tf, self._recipe, self._transform
         scale = tf.range(GRADES, dtype=tf.float32)
 
-        def step(pixels: Any, targets: Any, weights: Any, seed: Any) -> Any:
+        def train_on_one_batch(pixels: Any, targets: Any, weights: Any, seed: Any) -> Any:
             size = (transform.height_px, transform.width_px)
             images = augment_photographs(pixels, *size, seed, recipe.augmentation)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -238,7 +238,7 @@ class _Trainer:
             self._optimizer.apply(gradients, chosen)
             return loss
 
-        return step
+        return train_on_one_batch
 
 
 def smooth_labels_to_neighbours(labels: NDArray[np.intp], smoothing: float) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ from drdeploy.grader.training.calibration import (
 )
 from drdeploy.grader.training.familiarity import choose_familiarity_rule
 from drdeploy.grader.training.fit import fit_network, make_prediction_function
-from drdeploy.grader.training.prepared import prepare_photographs
+from drdeploy.grader.training.prepared_photographs import prepare_photographs
 from drdeploy.grader.training.run_folder import RunFolder, write_history_picture
 from drdeploy.version import VERSION
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.architectures import Architecture
     from drdeploy.grader.networks.weights import WeightsSource
     from drdeploy.grader.training.checkpoint import History
-    from drdeploy.grader.training.prepared import PreparedPhotographs
+    from drdeploy.grader.training.prepared_photographs import PreparedPhotographs
     from drdeploy.grader.training.recipe import Recipe
 
 FINAL = "final"
@@ -164,7 +164,7 @@ def train_grader(
     folder.claim_for_settings(plan.settings_of_run)
     make_training_deterministic(plan.seed)
     prepared = prepare_photographs(plan.dataset, plan.architecture.transform, cache)
-    run = _Run(plan, folder, prepared, on_epoch, {})
+    run = _TrainingRun(plan, folder, prepared, on_epoch, {})
     raw = run.train_folds_and_predict()
     temperature = fit_temperature(plan.dataset.grades, raw)
     out_of_fold = GradedSet.from_dataset(plan.dataset, apply_temperature(raw, temperature))
@@ -207,7 +207,7 @@ def restore_network_of_fold(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _TrainingRun:
     """A training run in progress; each trained network adds an entry to ``histories``."""
 
     plan: TrainingPlan

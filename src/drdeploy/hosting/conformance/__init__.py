@@ -13,23 +13,22 @@ containers, and ``--only`` starts only the containers that the chosen clauses ne
 
 Ten modules define the clauses, each on one subject, with the observations for its clauses:
 
-- ``image`` is about the image's configuration.
+- ``image_configuration`` is about the image's configuration.
 - ``starting`` is about the time from `docker run IMAGE serve` to the first answer.
 - ``requests`` sends photographs one by one, with all headers and sizes.
-- ``loading`` sends many photographs at once, and watches pings, connections and memory.
-- ``bad_bodies`` sends bodies that are not photographs.
+- ``under_load`` sends many photographs at once, and watches pings, connections and memory.
+- ``bad_request_bodies`` sends bodies that are not photographs.
 - ``logs`` is about what the server must log, and what it must not log.
 - ``broken_model`` starts the server without a model, and with a damaged model.
 - ``conditions`` is about another port, a batch, a read-only root and an arbitrary user.
 - ``processes`` is about the CPU limit and a killed process.
 - ``stopping`` sends SIGTERM twice.
 
-``containers`` starts and removes containers, ``client`` sends requests, and ``bodies`` makes
-request bodies. ``contract`` holds the time and size limits of the contract, and names the documents
-that state them.
+``containers`` starts and removes containers, ``client`` sends requests, and ``request_bodies``
+makes request bodies. ``contract`` holds the time and size limits of the contract, and names the
+documents that state them.
 """
 
-from drdeploy.hosting.conformance.bodies import ProbePhotograph
 from drdeploy.hosting.conformance.check import (
     CLAUSES,
     ClauseFinding,
@@ -45,6 +44,7 @@ from drdeploy.hosting.conformance.clause import (
     Severity,
 )
 from drdeploy.hosting.conformance.contract import Contract
+from drdeploy.hosting.conformance.request_bodies import ProbePhotograph
 
 __all__ = [
     "CLAUSES",

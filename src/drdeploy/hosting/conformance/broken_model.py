@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.conformance.containers import ContainerUnderTest, ModelHost
     from drdeploy.hosting.conformance.inspection import ImageInspection
-    from drdeploy.hosting.engine import ExitState
+    from drdeploy.hosting.container_engine import ExitState
 
 MISSING = "no model"
 DAMAGED = "a damaged model"

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, EngineUnavailable, InvalidInput
 from drdeploy.hosting.conformance import (
-    bad_bodies,
+    bad_request_bodies,
     broken_model,
     conditions,
-    image,
-    loading,
+    image_configuration,
     logs,
     processes,
     requests,
     starting,
     stopping,
+    under_load,
 )
-from drdeploy.hosting.conformance.bodies import ProbePhotograph
 from drdeploy.hosting.conformance.clause import (
     Clause,
     ClauseOutcome,
@@ -32,13 +31,14 @@ from drdeploy.hosting.conformance.clause import (
 from drdeploy.hosting.conformance.containers import ModelHost
 from drdeploy.hosting.conformance.contract import Contract
 from drdeploy.hosting.conformance.inspection import ImageInspection, Undetermined
-from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.conformance.request_bodies import ProbePhotograph
+from drdeploy.hosting.container_engine import ContainerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 SUBJECTS = (
-    *(image, starting, requests, loading, bad_bodies, logs),
+    *(image_configuration, starting, requests, under_load, bad_request_bodies, logs),
     *(broken_model, conditions, processes, stopping),
 )
 CLAUSES: tuple[Clause, ...] = tuple(
@@ -193,7 +193,7 @@ def check_conformance(
     only: Collection[str] = (),
     hosting: Collection[str] = (),
     contract: Contract = Contract(),
-    engine: Engine | None = None,
+    engine: ContainerEngine | None = None,
     begin: Callable[[Clause], None] = lambda _: None,
     end: Callable[[ClauseFinding], None] = lambda _: None,
 ) -> ConformanceReport:
@@ -229,7 +229,7 @@ def check_conformance(
     """
     kinds = _parse_hosting_kinds(hosting)
     clauses = select_clauses_by_id(only, kinds)
-    engine = engine or Engine.find_or_raise()
+    engine = engine or ContainerEngine.find_or_raise()
     began = time.monotonic()
     try:
         image_id = engine.image_id(image)

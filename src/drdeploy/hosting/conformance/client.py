@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Self
 
-from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ProbeAnswer:
         return f"{what} in {self.total_s:.3f} s"
 
 
-class Exchange:
+class ProbeExchange:
     """A request that is sent in parts, and its answer.
 
     Use it in a ``with`` statement, which closes the connection.
@@ -162,7 +162,7 @@ def send_request_and_read_answer(
     and reading may take ``timeout_s`` seconds each.
     """
     length = {"Content-Length": str(len(body))} if method == "POST" else {}
-    with Exchange(server, timeout_s) as exchange:
+    with ProbeExchange(server, timeout_s) as exchange:
         exchange.connect_and_send_headers(method, path, {**length, **(headers or {})})
         exchange.send_body_part(body)
         return exchange.read_answer()

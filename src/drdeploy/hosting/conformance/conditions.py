@@ -30,7 +30,7 @@ from drdeploy.hosting.conformance.contract import (
     PRACTICE,
     TROUBLESHOOTING,
 )
-from drdeploy.hosting.conformance.image import observe_image_configuration
+from drdeploy.hosting.conformance.image_configuration import observe_image_configuration
 from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL, UNPRIVILEGED_USER
 
 if TYPE_CHECKING:

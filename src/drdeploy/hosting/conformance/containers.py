@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from drdeploy.errors import EngineError
 from drdeploy.grader.artifacts import unpack_archive
 from drdeploy.hosting.conformance.client import ProbeAnswer, send_request_and_read_answer
-from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.container_engine import ContainerSpec, Mount
 from drdeploy.hosting.serving.gateway import INVOCATIONS
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-    from drdeploy.hosting.conformance.bodies import ProbePhotograph
     from drdeploy.hosting.conformance.contract import Contract
-    from drdeploy.hosting.engine import Engine, ExitState, RunningContainer
+    from drdeploy.hosting.conformance.request_bodies import ProbePhotograph
+    from drdeploy.hosting.container_engine import ContainerEngine, ExitState, RunningContainer
 
 LABEL = "drdeploy.conformance"
 """Label of every container that a check starts; the label's value identifies the check."""
@@ -178,7 +178,7 @@ class ModelHost:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ContainerEngine,
         image: str,
         artifact: Path,
         *,
@@ -225,7 +225,7 @@ class ModelHost:
             EngineError: The engine cannot start the container.
         """
         return ContainerUnderTest(
-            self.engine.run(self._make_container_spec(conditions)), self.contract
+            self.engine.start_container(self._make_container_spec(conditions)), self.contract
         )
 
     def start_container_and_wait(self, conditions: Conditions, timeout_s: float) -> ContainerStart:

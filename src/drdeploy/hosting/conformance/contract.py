@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drdeploy.hosting.engine.container import STOP_TIMEOUT_S
+from drdeploy.hosting.container_engine.container import STOP_TIMEOUT_S
 from drdeploy.hosting.sagemaker.api_limits import (
     INVOCATION_TIMEOUT_S,
     REALTIME_PAYLOAD_BYTES,

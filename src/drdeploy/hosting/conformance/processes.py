@@ -30,7 +30,7 @@ from drdeploy.hosting.conformance.containers import Conditions
 from drdeploy.hosting.conformance.contract import PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
 from drdeploy.hosting.conformance.requests import observe_single_requests, warm_up_and_count_tasks
-from drdeploy.hosting.engine import Mount
+from drdeploy.hosting.container_engine import Mount
 
 if TYPE_CHECKING:
     from drdeploy.hosting.conformance.containers import ContainerUnderTest
@@ -82,7 +82,7 @@ def observe_container_on_fewer_cores(inspection: ImageInspection) -> SmallMachin
     """Start the image on fewer cores, count processes and threads, and kill a process."""
     inspection.require_answered_photograph()
     needed = math.ceil(inspection.host.cpus)
-    cores = needed if needed < inspection.host.engine.cores else None
+    cores = needed if needed < inspection.host.engine.cpu_count else None
     conditions = Conditions()
     if cores:
         cpuset = "0" if cores == 1 else f"0-{cores - 1}"
@@ -108,7 +108,7 @@ def _kill_largest_process(inspection: ImageInspection, container: ContainerUnder
         for pid in _list_descendant_pids(container.running.read_main_pid())
         if not _list_child_pids(pid)
     ]
-    largest = max(leaves, key=_read_resident_pages, default=None)
+    largest = max(leaves, key=_read_resident_memory_pages, default=None)
     if largest is None:
         return Kill()
     name = (PROC / str(largest) / "comm").read_text(encoding="utf-8").strip()
@@ -139,7 +139,7 @@ def _list_child_pids(pid: int) -> list[int]:
     return found
 
 
-def _read_resident_pages(pid: int) -> int:
+def _read_resident_memory_pages(pid: int) -> int:
     try:
         return int((PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError):
@@ -151,7 +151,7 @@ def judge_thread_count_under_cpu_limit(inspection: ImageInspection) -> Conforman
     """The number of processes and threads follows the CPU limit, not the machine's cores."""
     tasks = inspection.observe_once(observe_single_requests).tasks
     small = inspection.observe_once(observe_container_on_fewer_cores)
-    cores, limit = inspection.host.engine.cores, f"{inspection.host.cpus:g}"
+    cores, limit = inspection.host.engine.cpu_count, f"{inspection.host.cpus:g}"
     if small.cores is None:
         raise Undetermined(
             f"the limit of {limit} CPU is not below the {cores} CPU cores of this machine"

@@ -81,7 +81,7 @@ def observe_single_requests(inspection: ImageInspection) -> Requests:
     for size_bytes in (contract.serverless_bytes, contract.real_time_bytes):
         if photograph.is_jpeg and len(photograph.data) < size_bytes - SPARE_BYTES:
             padded = photograph.pad_jpeg_to_size(size_bytes - SPARE_BYTES)
-            special[_name_request_of_size(size_bytes)] = container.post_to_invocations(
+            special[_name_photograph_of_size(size_bytes)] = container.post_to_invocations(
                 padded, photograph.request_headers
             )
     return Requests(warm, tasks, special)
@@ -103,7 +103,7 @@ def warm_up_and_count_tasks(
     return warm, min(counts)
 
 
-def _name_request_of_size(size_bytes: int) -> str:
+def _name_photograph_of_size(size_bytes: int) -> str:
     return f"{size_bytes} bytes"
 
 
@@ -177,7 +177,7 @@ def _judge_photograph_padded_to_size(
 ) -> ConformanceVerdict:
     inspection.require_answered_photograph()
     answer = inspection.observe_once(observe_single_requests).special.get(
-        _name_request_of_size(size_bytes)
+        _name_photograph_of_size(size_bytes)
     )
     if answer is None:
         return make_not_applicable_verdict("only a smaller JPEG can be padded to the largest size")

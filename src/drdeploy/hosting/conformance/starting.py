@@ -46,12 +46,12 @@ def judge_serving_on_port_8080(inspection: ImageInspection) -> ConformanceVerdic
 
 
 @define_clause("archive-layout", Severity.SHOULD, PRACTICE)
-def judge_archive_layout(inspection: ImageInspection) -> ConformanceVerdict:
+def judge_extracted_archive_layout(inspection: ImageInspection) -> ConformanceVerdict:
     """The files of the archive are where the server looks for them, below /opt/ml/model."""
     names = sorted(path.name for path in inspection.host.model_folder.iterdir())
     listed = ", ".join(names[:LISTED_NAMES]) + (", …" if len(names) > LISTED_NAMES else "")
     is_ready = inspection.first_container_start.start.ready_s is not None
-    if is_ready or not _is_one_folder(inspection.host.model_folder):
+    if is_ready or not _contains_only_one_folder(inspection.host.model_folder):
         return make_passed_verdict(f"in {MODEL_DIR}: {listed or 'nothing'}")
     return make_failed_verdict(
         f"the server never became ready, and everything is in one more folder, {MODEL_DIR}/"
@@ -99,6 +99,6 @@ def judge_warm_up_before_ready(inspection: ImageInspection) -> ConformanceVerdic
     )
 
 
-def _is_one_folder(folder: Path) -> bool:
+def _contains_only_one_folder(folder: Path) -> bool:
     inside = list(folder.iterdir())
     return len(inside) == 1 and inside[0].is_dir()

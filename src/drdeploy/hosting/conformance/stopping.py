@@ -23,7 +23,7 @@ from drdeploy.hosting.conformance.clause import (
     make_passed_or_failed_verdict,
     make_passed_verdict,
 )
-from drdeploy.hosting.conformance.client import OVERLOADED, Exchange, ProbeAnswer
+from drdeploy.hosting.conformance.client import OVERLOADED, ProbeAnswer, ProbeExchange
 from drdeploy.hosting.conformance.containers import Conditions
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.containers import ContainerStart, ContainerUnderTest
     from drdeploy.hosting.conformance.inspection import ImageInspection
-    from drdeploy.hosting.engine import ExitState
+    from drdeploy.hosting.container_engine import ExitState
 
 WORK_S = 0.4
 """How many seconds of work the server gets before the signal. With so much work, some requests are
@@ -73,7 +73,7 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class StopAtWork:
+class StopDuringWork:
     """A stop while the server worked on photographs.
 
     Attributes:
@@ -88,7 +88,7 @@ class StopAtWork:
     in_work: tuple[ProbeAnswer, ...]
 
     @property
-    def lost(self) -> tuple[ProbeAnswer, ...]:
+    def lost_photographs(self) -> tuple[ProbeAnswer, ...]:
         """The photographs that were in progress at the signal, but were never answered."""
         return tuple(
             answer
@@ -112,7 +112,7 @@ class StopInUpload:
     late: tuple[ProbeAnswer, ...]
 
 
-def observe_stop_during_work(inspection: ImageInspection) -> StopAtWork:
+def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
     """Send several photographs at once, and SIGTERM a moment later.
 
     On a busy machine, the server may have answered all photographs before the signal, or not yet
@@ -120,7 +120,7 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopAtWork:
     photograph, two stops without a loss are needed to pass.
     """
     inspection.require_answered_photograph()
-    lossy: StopAtWork | None = None
+    lossy: StopDuringWork | None = None
     clean_stops = 0
     for _ in range(STOPS_AT_MOST):
         try:
@@ -129,9 +129,9 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopAtWork:
             if lossy is None:
                 raise
             break  # it cannot be started again, which is no excuse for the loss
-        if found.stop.ended is None or (found.lost and lossy is not None):
+        if found.stop.ended is None or (found.lost_photographs and lossy is not None):
             return found
-        if found.lost:
+        if found.lost_photographs:
             lossy = found
         elif found.in_work:
             clean_stops += 1
@@ -140,7 +140,7 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopAtWork:
     return found if lossy is None else lossy
 
 
-def _stop_container_during_work(inspection: ImageInspection) -> StopAtWork:
+def _stop_container_during_work(inspection: ImageInspection) -> StopDuringWork:
     container = inspection.ensure_running_container()
     warm = inspection.observe_once(observe_single_requests).warm
     usual_s = statistics.median(answer.total_s for answer in warm)
@@ -159,7 +159,7 @@ def _stop_container_during_work(inspection: ImageInspection) -> StopAtWork:
         for answer in answers
         if answer.sent_at < signalled - RECEIVED_AFTER_S / 2 and answer.ended_at > signalled
     )
-    return StopAtWork(_wait_for_container_end(inspection, container, signalled), count, in_work)
+    return StopDuringWork(_wait_for_container_end(inspection, container, signalled), count, in_work)
 
 
 def observe_container_restart(inspection: ImageInspection) -> ContainerStart:
@@ -213,7 +213,7 @@ def _stop_container_during_upload(
     photograph, contract = inspection.photograph, inspection.contract
     headers = {**photograph.request_headers, "Content-Length": str(len(photograph.data))}
     late: list[ProbeAnswer] = []
-    with Exchange(container.connect, contract.stop_s) as exchange:
+    with ProbeExchange(container.connect, contract.stop_s) as exchange:
         exchange.connect_and_send_headers("POST", INVOCATIONS, headers)
         # Without its last byte it cannot be answered, so it is surely in flight at the signal.
         exchange.send_body_part(photograph.data[:-1])
@@ -285,7 +285,7 @@ def judge_work_finished_after_sigterm(inspection: ImageInspection) -> Conformanc
             f"all {at_work.sent} photographs were answered before SIGTERM; send a larger "
             "photograph with --image"
         )
-    lost = at_work.lost
+    lost = at_work.lost_photographs
     finished = len(at_work.in_work) - len(lost)
     example = f"; one was lost: {lost[0]}" if lost else ""
     return make_passed_or_failed_verdict(

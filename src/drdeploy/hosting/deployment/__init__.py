@@ -13,7 +13,7 @@ A deployment takes the following steps, each in its own module:
 4. ``configuration`` copies the ``.tf`` files to the workspace and initialises Terraform, which
    ``terraform`` runs.
 
-5. ``images`` pushes the images that AWS lacks, and ``model_archives`` uploads the archives.
+5. ``images`` pushes the images that AWS lacks, and ``archive_upload`` uploads the archives.
    ``safeguards`` finds the encryption key and the permissions boundary that an administrator
    prescribes.
 

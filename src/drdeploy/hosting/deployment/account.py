@@ -51,7 +51,7 @@ def is_local_service_running(endpoint_url: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Account:
+class AwsAccount:
     """An account in one region, with its boto3 clients.
 
     Attributes:
@@ -78,14 +78,14 @@ class Account:
         Raises:
             InvalidInput: No region is known for AWS.
         """
-        if service not in self._clients:
-            self._clients[service] = make_boto3_client(
+        if service not in self._sagemaker_and_s3_clients:
+            self._sagemaker_and_s3_clients[service] = make_boto3_client(
                 service, self.endpoint_url, region=self.region
             )
-        return self._clients[service]
+        return self._sagemaker_and_s3_clients[service]
 
     @cached_property
-    def _clients(self) -> dict[str, Any]:
+    def _sagemaker_and_s3_clients(self) -> dict[str, Any]:
         return {}
 
     def find_region_name(self) -> str:

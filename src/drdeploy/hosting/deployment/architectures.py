@@ -13,8 +13,8 @@ from drdeploy.hosting.images import ARM64, find_own_image_by_tag
 from drdeploy.hosting.sagemaker import ServerlessConfig, find_instance_resources
 
 if TYPE_CHECKING:
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.deployment.variables import DesiredEndpoints
-    from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker import Architecture, HostingConfig
 
 _ARCHITECTURE_OF_IMAGE: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "arm64"}
@@ -47,7 +47,7 @@ def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
     return own.for_platform(ARM64).tag
 
 
-def check_image_architectures(engine: Engine, desired: DesiredEndpoints) -> None:
+def check_image_architectures(engine: ContainerEngine, desired: DesiredEndpoints) -> None:
     """Refuse images that the instances of their endpoints cannot run.
 
     Raises:

@@ -76,15 +76,17 @@ class PlannedChanges:
         root = document.get("planned_values", {}).get("root_module", {})
         configurations = {
             key: _parse_endpoint_configuration(values)
-            for key, values in _find_planned_values(root, ENDPOINT_CONFIGURATION)
+            for key, values in _find_planned_resource_values(root, ENDPOINT_CONFIGURATION)
         }
         fewest = {
             key: values.get("min_capacity") or 0
-            for key, values in _find_planned_values(root, SCALING_TARGET)
+            for key, values in _find_planned_resource_values(root, SCALING_TARGET)
         }
         closing = set(_find_endpoints_that_close(root))
         closed = frozenset(
-            key for key, values in _find_planned_values(root, ENDPOINT) if values["name"] in closing
+            key
+            for key, values in _find_planned_resource_values(root, ENDPOINT)
+            if values["name"] in closing
         )
         return cls(tuple(changes), configurations, fewest, closed)
 
@@ -100,7 +102,7 @@ class PlannedChanges:
         return ", ".join(parts) or "nothing to change"
 
 
-def _find_planned_values(
+def _find_planned_resource_values(
     module: Mapping[str, Any], resource_type: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the planned values of all resources of a type, with the keys of their endpoints."""
@@ -110,12 +112,12 @@ def _find_planned_values(
             key = re.search(r'\["([^"]+)"\]', resource["address"])
             yield key[1] if key else resource["address"], resource["values"]
     for child in module.get("child_modules", ()):
-        yield from _find_planned_values(child, resource_type)
+        yield from _find_planned_resource_values(child, resource_type)
 
 
 def _find_endpoints_that_close(root: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of the endpoints that a schedule deletes."""
-    for _, values in _find_planned_values(root, SCHEDULE):
+    for _, values in _find_planned_resource_values(root, SCHEDULE):
         for target in values["target"]:
             if str(target.get("arn")).endswith(DELETES_ENDPOINT):
                 yield parse_json(target["input"])["EndpointName"]

@@ -24,9 +24,9 @@ from drdeploy.hosting.sagemaker import choose_local_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.variables import Environment
-    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 
 _NO_PROVIDER = re.compile(r"(?:query|resolve|install) .{0,10}provider|provider registry host")
 """Matches the errors with which ``terraform init`` says that it cannot install a provider."""
@@ -46,8 +46,8 @@ MIRROR_REMEDY = (
 
 def prepare_terraform_folder(
     environment: Environment,
-    workspace: Workspace,
-    account: Account,
+    workspace: TerraformWorkspace,
+    account: AwsAccount,
     report: Callable[[str], None] = lambda _: None,
 ) -> Terraform:
     """Copy a Terraform environment into the workspace and initialise Terraform there.
@@ -77,7 +77,7 @@ def prepare_terraform_folder(
         terraform.initialise()
     except TerraformFailed as err:
         # Nothing was deployed from a new folder, so nothing needs it.
-        if not workspace.is_started:
+        if not workspace.has_deployment_record:
             workspace.delete_folder()
         if _OTHER_CHECKSUM.search(err.what):
             raise TerraformUnavailable(
@@ -95,7 +95,7 @@ def prepare_terraform_folder(
     return terraform
 
 
-def _copy_terraform_files(environment: Environment, workspace: Workspace) -> Path:
+def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspace) -> Path:
     """Copy the Terraform environment and its modules to the workspace, and return its new folder.
 
     The files are copied because Terraform writes its lock file beside them, and the original folder
@@ -122,7 +122,7 @@ def _copy_terraform_files(environment: Environment, workspace: Workspace) -> Pat
                 target,
                 ignore=ignored,
                 dirs_exist_ok=True,
-                copy_function=_copy_if_different,
+                copy_function=_copy_file_if_different,
             )
         except shutil.Error as err:  # a list: each file that could not be copied, and why
             _, file, reason = err.args[0][0]
@@ -134,7 +134,7 @@ def _copy_terraform_files(environment: Environment, workspace: Workspace) -> Pat
     return workspace.configuration / "environments" / environment
 
 
-def _copy_if_different(source: str | Path, target: str | Path) -> None:
+def _copy_file_if_different(source: str | Path, target: str | Path) -> None:
     """Copy a file atomically: a full disk or a killed process never leaves half of it."""
     content, target = Path(source).read_bytes(), Path(target)
     if not target.is_file() or target.read_bytes() != content:
@@ -142,7 +142,7 @@ def _copy_if_different(source: str | Path, target: str | Path) -> None:
 
 
 def _copy_provider_lock_file(
-    environment: Environment, configuration: Path, account: Account
+    environment: Environment, configuration: Path, account: AwsAccount
 ) -> None:
     """Copy the lock file that names the checksums of the environment's provider.
 
@@ -152,7 +152,7 @@ def _copy_provider_lock_file(
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK
     if account.platform == "aws" and original.is_file():
-        _copy_if_different(original, lock)
+        _copy_file_if_different(original, lock)
     elif lock.is_file() and _read_provider_versions(lock) != _read_provider_versions(
         configuration / "versions.tf"
     ):

@@ -14,11 +14,11 @@ from drdeploy.hosting.sagemaker.gpu_hosts import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.deployment.variables import DesiredEndpoints
-    from drdeploy.hosting.engine import Engine
 
 
-def check_gpu_hosts_of_endpoints(engine: Engine, desired: DesiredEndpoints) -> None:
+def check_gpu_hosts_of_endpoints(engine: ContainerEngine, desired: DesiredEndpoints) -> None:
     """Refuse images that cannot start on the hosts of their endpoints.
 
     Raises:
@@ -34,11 +34,11 @@ def check_gpu_hosts_of_endpoints(engine: Engine, desired: DesiredEndpoints) -> N
             check_gpu_host(variables, config.instance_type, config.inference_ami_version)
 
 
-def find_required_cuda_of_image(engine: Engine | None, tag: str) -> str | None:
+def find_required_cuda_of_image(engine: ContainerEngine | None, tag: str) -> str | None:
     """Return the version of CUDA that an image needs; None if it needs none."""
     return None if engine is None else find_required_cuda(read_image_variables(engine, tag))
 
 
-def read_image_variables(engine: Engine, tag: str) -> Mapping[str, str]:
+def read_image_variables(engine: ContainerEngine, tag: str) -> Mapping[str, str]:
     """Return the environment variables of an image in the engine."""
     return parse_image_variables((engine.image_config(tag).get("Config") or {}).get("Env"))

@@ -25,8 +25,8 @@ from drdeploy.hosting.sagemaker import translate_aws_errors
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
+    from drdeploy.hosting.deployment.account import AwsAccount
 
 ID_DIGITS = 16
 """How many digits of an image's id are part of the image's tag in ECR."""
@@ -66,7 +66,7 @@ class PushedImage:
         return self.uri.rpartition("@")[2]
 
 
-def find_ecr_repository(account: Account, name: str) -> Repository | None:
+def find_ecr_repository(account: AwsAccount, name: str) -> Repository | None:
     """Return the repository with the given name; None if it does not exist.
 
     Raises:
@@ -81,7 +81,7 @@ def find_ecr_repository(account: Account, name: str) -> Repository | None:
 
 
 def push_image_to_ecr(
-    account: Account, engine: Engine, tag: str, repository: Repository
+    account: AwsAccount, engine: ContainerEngine, tag: str, repository: Repository
 ) -> PushedImage:
     """Push an image from the container engine, unless the repository holds it.
 
@@ -100,7 +100,7 @@ def push_image_to_ecr(
         return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=True)
     host, credentials = _log_in_to_ecr(account, repository)
     try:
-        engine.push(tag, f"{host}/{repository.name}", ecr_tag, credentials=credentials)
+        engine.push_image(tag, f"{host}/{repository.name}", ecr_tag, credentials=credentials)
     except EngineError as err:
         raise PushFailed(
             f"The image {tag} was not pushed: {err.what}",
@@ -117,7 +117,7 @@ def push_image_to_ecr(
     return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=False)
 
 
-def _find_digest_in_ecr(account: Account, repository: Repository, tag: str) -> str | None:
+def _find_digest_in_ecr(account: AwsAccount, repository: Repository, tag: str) -> str | None:
     """Return the digest of the image with a tag; None if ECR has no such tag."""
     ecr, ids = account.boto3_client("ecr"), [{"imageTag": tag}]
     with translate_aws_errors(f"look for the image {tag}", repository.name):
@@ -128,7 +128,7 @@ def _find_digest_in_ecr(account: Account, repository: Repository, tag: str) -> s
     return str(found["imageDetails"][0]["imageDigest"]) if found else None
 
 
-def _log_in_to_ecr(account: Account, repository: Repository) -> tuple[str, dict[str, str]]:
+def _log_in_to_ecr(account: AwsAccount, repository: Repository) -> tuple[str, dict[str, str]]:
     """Log in to ECR, and return the registry's host, the user name and the password."""
     # The token is valid for twelve hours, so it is passed on and neither stored nor logged.
     with translate_aws_errors("log in to the image registry", repository.uri):
@@ -141,7 +141,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 
 
-def push_placeholder_image(account: Account, tag: str, repository: Repository) -> PushedImage:
+def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository) -> PushedImage:
     """Push the placeholder of one of this project's images to the local registry.
 
     Raises:

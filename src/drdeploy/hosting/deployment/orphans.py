@@ -26,10 +26,10 @@ from drdeploy.hosting.sagemaker import translate_aws_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.terraform import Terraform
-    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 
 Tags = dict[str, str]
 
@@ -40,7 +40,7 @@ state."""
 
 
 def delete_orphaned_resources(
-    account: Account, workspace: Workspace, terraform: Terraform, approver: Approver
+    account: AwsAccount, workspace: TerraformWorkspace, terraform: Terraform, approver: Approver
 ) -> None:
     """Delete the orphans of the last plan, unless it was completely applied.
 
@@ -80,7 +80,7 @@ def delete_orphaned_resources(
     workspace.applying.unlink()
 
 
-def _delete_orphan_from_aws(account: Account, orphan: Resource) -> None:
+def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
     from botocore.exceptions import ClientError
 
     try:
@@ -124,8 +124,8 @@ class _Kind:
         is_tagged_later: Whether a resource exists before it has tags, or never has tags.
     """
 
-    tags: Callable[[Account, str], Tags | None]
-    delete: Callable[[Account, str], object]
+    tags: Callable[[AwsAccount, str], Tags | None]
+    delete: Callable[[AwsAccount, str], object]
     is_tagged_later: bool = False
 
 
@@ -134,7 +134,7 @@ def _make_tags_from_list(listed: Any) -> Tags:
 
 
 def _make_sagemaker_kind(describe: str, name_member: str, arn_member: str, kind: Any) -> _Kind:
-    def tags(account: Account, name: str) -> Tags | None:
+    def read_tags_of_sagemaker_resource(account: AwsAccount, name: str) -> Tags | None:
         client = account.boto3_client("sagemaker")
         found = call_aws_or_return_none_if_absent(
             lambda: getattr(client, describe)(**{name_member: name}), "ValidationException"
@@ -143,10 +143,13 @@ def _make_sagemaker_kind(describe: str, name_member: str, arn_member: str, kind:
             client.list_tags(ResourceArn=found[arn_member])["Tags"]
         )
 
-    return _Kind(tags, lambda account, name: account.hosting_client.delete(name, kinds=(kind,)))
+    return _Kind(
+        read_tags_of_sagemaker_resource,
+        lambda account, name: account.hosting_client.delete(name, kinds=(kind,)),
+    )
 
 
-def _read_repository_tags(account: Account, name: str) -> Tags | None:
+def _read_repository_tags(account: AwsAccount, name: str) -> Tags | None:
     ecr = account.boto3_client("ecr")
     found = call_aws_or_return_none_if_absent(
         lambda: ecr.describe_repositories(repositoryNames=[name]), "RepositoryNotFoundException"
@@ -157,21 +160,21 @@ def _read_repository_tags(account: Account, name: str) -> Tags | None:
     return _make_tags_from_list(ecr.list_tags_for_resource(resourceArn=arn)["tags"])
 
 
-def _read_role_tags(account: Account, name: str) -> Tags | None:
+def _read_role_tags(account: AwsAccount, name: str) -> Tags | None:
     found = call_aws_or_return_none_if_absent(
         lambda: account.boto3_client("iam").get_role(RoleName=name), "NoSuchEntity"
     )
     return found and _make_tags_from_list(found["Role"].get("Tags", ()))
 
 
-def _delete_iam_role(account: Account, name: str) -> None:
+def _delete_iam_role(account: AwsAccount, name: str) -> None:
     iam = account.boto3_client("iam")
     for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
         iam.delete_role_policy(RoleName=name, PolicyName=policy)
     iam.delete_role(RoleName=name)
 
 
-def _read_log_group_tags(account: Account, name: str) -> Tags | None:
+def _read_log_group_tags(account: AwsAccount, name: str) -> Tags | None:
     logs = account.boto3_client("logs")
     groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     arn = next((one["arn"] for one in groups if one["logGroupName"] == name), None)
@@ -180,7 +183,7 @@ def _read_log_group_tags(account: Account, name: str) -> Tags | None:
     return dict(logs.list_tags_for_resource(resourceArn=arn.removesuffix(":*"))["tags"])
 
 
-def _read_dashboard_tags(account: Account, name: str) -> Tags | None:
+def _read_dashboard_tags(account: AwsAccount, name: str) -> Tags | None:
     cloudwatch = account.boto3_client("cloudwatch")
     absent = ("ResourceNotFound", "DashboardNotFoundError")
     found = call_aws_or_return_none_if_absent(
@@ -189,7 +192,7 @@ def _read_dashboard_tags(account: Account, name: str) -> Tags | None:
     return None if found is None else {}
 
 
-def _read_alarm_tags(account: Account, name: str) -> Tags | None:
+def _read_alarm_tags(account: AwsAccount, name: str) -> Tags | None:
     cloudwatch = account.boto3_client("cloudwatch")
     found = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     if not found:
@@ -199,7 +202,7 @@ def _read_alarm_tags(account: Account, name: str) -> Tags | None:
     )
 
 
-def _read_bucket_tags(account: Account, name: str) -> Tags | None:
+def _read_bucket_tags(account: AwsAccount, name: str) -> Tags | None:
     s3 = account.boto3_client("s3")
     if (
         call_aws_or_return_none_if_absent(

@@ -26,6 +26,11 @@ from drdeploy.errors import (
 )
 from drdeploy.hosting.deployment.approval import Proposal, estimate_endpoint_costs
 from drdeploy.hosting.deployment.architectures import check_image_architectures
+from drdeploy.hosting.deployment.archive_upload import (
+    UploadedArchive,
+    bucket_exists,
+    upload_model_archive,
+)
 from drdeploy.hosting.deployment.gpu_images import (
     check_gpu_hosts_of_endpoints,
     find_required_cuda_of_image,
@@ -37,14 +42,9 @@ from drdeploy.hosting.deployment.images import (
     push_image_to_ecr,
     push_placeholder_image,
 )
-from drdeploy.hosting.deployment.model_archives import (
-    UploadedArchive,
-    bucket_exists,
-    upload_archive,
-)
 from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
 from drdeploy.hosting.deployment.safeguards import Safeguards, find_permissions_boundary_arn
-from drdeploy.hosting.deployment.variables import ModelVariables, Variables
+from drdeploy.hosting.deployment.variables import DeploymentVariables, ModelVariables
 from drdeploy.hosting.deployment.workspace import NAMED_IN_MESSAGES
 from drdeploy.hosting.sagemaker import AsynchronousClient
 
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.container_engine import ContainerEngine
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.changes import PlannedChanges
     from drdeploy.hosting.deployment.terraform import Terraform
     from drdeploy.hosting.deployment.variables import DesiredEndpoints
-    from drdeploy.hosting.deployment.workspace import Workspace
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
     from drdeploy.hosting.sagemaker import Invocation, PriceSheet
 
 NOT_READY = "ModelNotReadyException"
@@ -110,14 +110,14 @@ class Provisioner:
         accept_unknown_prices: Whether to continue if the sheet lacks a price that AWS charges.
     """
 
-    account: Account
-    workspace: Workspace
+    account: AwsAccount
+    workspace: TerraformWorkspace
     terraform: Terraform
-    engine: Engine | None
+    engine: ContainerEngine | None
     approver: Approver
     sheet: PriceSheet
     accept_unknown_prices: bool = False
-    _variables: Variables | None = field(default=None, init=False)
+    _variables: DeploymentVariables | None = field(default=None, init=False)
     """The variables of the last plan; None before the first plan."""
 
     def provision_endpoints(self, desired: DesiredEndpoints) -> Provisioned:
@@ -231,7 +231,7 @@ class Provisioner:
         name = str(outputs["endpoint_name"])
         client = AsynchronousClient.connect(self.account.endpoint_url, region=self.account.region)
         with self._add_existing_resources_to_errors():
-            result = client.invoke(
+            result = client.invoke_and_wait_for_result(
                 name, str(outputs["inputs_uri"]), photograph, content_type, timeout_s=WAIT_S
             )
             if result.is_failure:
@@ -240,7 +240,9 @@ class Provisioner:
                 )
         return result.body
 
-    def _add_key_and_permissions_boundary(self, variables: Variables) -> Variables:
+    def _add_key_and_permissions_boundary(
+        self, variables: DeploymentVariables
+    ) -> DeploymentVariables:
         """Return the variables with the encryption key and the permissions boundary.
 
         A key and a boundary that the user does not name are taken from the last plan, because a
@@ -276,7 +278,9 @@ class Provisioner:
     def _delete_orphaned_resources(self) -> None:
         delete_orphaned_resources(self.account, self.workspace, self.terraform, self.approver)
 
-    def _ensure_repository_and_bucket(self, variables: Variables) -> tuple[Repository, str]:
+    def _ensure_repository_and_bucket(
+        self, variables: DeploymentVariables
+    ) -> tuple[Repository, str]:
         """Return the repository and the bucket; create them if they do not exist."""
         outputs = self.terraform.read_outputs() if self.workspace.state.is_file() else {}
         bucket = str(outputs.get("artifact_bucket") or "")
@@ -317,19 +321,21 @@ class Provisioner:
         return pushed
 
     def _upload_archive_and_report(self, archive: Path, bucket: str) -> UploadedArchive:
-        uploaded = upload_archive(self.account, archive, bucket)
+        uploaded = upload_model_archive(self.account, archive, bucket)
         how = "is there already" if uploaded.was_there else "uploaded"
         self.approver.show_progress(f"archive {archive.name} {how}: {uploaded.uri}")
         return uploaded
 
-    def _apply_plan_of_deletions(self, variables: Variables) -> None:
+    def _apply_plan_of_deletions(self, variables: DeploymentVariables) -> None:
         with self._add_existing_resources_to_errors():
             self.workspace.write_variables_and_record(variables, self.account)
             self._variables = variables
             if self.terraform.make_plan():
                 self.terraform.apply_last_plan()
 
-    def _plan_and_apply_if_approved(self, variables: Variables, title: str) -> PlannedChanges:
+    def _plan_and_apply_if_approved(
+        self, variables: DeploymentVariables, title: str
+    ) -> PlannedChanges:
         """Make a plan, ask for approval of the plan and its cost, and apply the plan."""
         # Written first: whatever is interrupted from here on, the folder says what was intended.
         self.workspace.write_variables_and_record(variables, self.account)

@@ -15,7 +15,7 @@ from drdeploy.hosting.deployment.account import call_aws_or_return_none_if_absen
 from drdeploy.hosting.sagemaker import translate_aws_errors
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.account import AwsAccount
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Safeguards:
 NO_SAFEGUARDS = Safeguards()
 
 
-def find_permissions_boundary_arn(account: Account, prefix: str, region: str) -> str | None:
+def find_permissions_boundary_arn(account: AwsAccount, prefix: str, region: str) -> str | None:
     """Return the ARN of the permissions boundary that ``deployer-policy`` made for a prefix.
 
     The result is None if there is no boundary, or if the user may not look it up.

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError
 from drdeploy.hosting.deployment.account import call_aws_or_return_none_if_absent
-from drdeploy.hosting.deployment.model_archives import ARCHIVES_FOLDER
+from drdeploy.hosting.deployment.archive_upload import ARCHIVES_FOLDER
 from drdeploy.hosting.sagemaker import translate_aws_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.workspace import Resource
 
 IMAGES_AT_ONCE = 100
@@ -42,7 +42,9 @@ class DeploymentStorage:
     images: Mapping[str, int]
 
     @classmethod
-    def count_contents(cls, account: Account, resources: Iterable[Resource]) -> DeploymentStorage:
+    def count_stored_objects_and_images(
+        cls, account: AwsAccount, resources: Iterable[Resource]
+    ) -> DeploymentStorage:
         """Count the contents of all buckets and repositories among the given resources.
 
         Raises:
@@ -84,7 +86,7 @@ class DeploymentStorage:
 
 
 def empty_buckets_and_repositories(
-    account: Account, stored: DeploymentStorage, *, others: bool = False
+    account: AwsAccount, stored: DeploymentStorage, *, others: bool = False
 ) -> None:
     """Delete the archives and images, and also the other objects if ``others`` is true.
 
@@ -104,7 +106,7 @@ def empty_buckets_and_repositories(
         _empty_repository(account, repository)
 
 
-def _empty_bucket(account: Account, bucket: str, prefix: str) -> None:
+def _empty_bucket(account: AwsAccount, bucket: str, prefix: str) -> None:
     s3 = account.boto3_client("s3")
     with translate_aws_errors("empty the bucket", f"s3://{bucket}"):
         for page in _list_version_pages(account, bucket, prefix):
@@ -116,7 +118,7 @@ def _empty_bucket(account: Account, bucket: str, prefix: str) -> None:
                 )
 
 
-def _empty_repository(account: Account, repository: str) -> None:
+def _empty_repository(account: AwsAccount, repository: str) -> None:
     ecr = account.boto3_client("ecr")
     with translate_aws_errors("empty the image repository", repository):
         while digests := _list_image_digests(account, repository):
@@ -131,7 +133,7 @@ def _empty_repository(account: Account, repository: str) -> None:
                 )
 
 
-def _list_object_versions(account: Account, bucket: str) -> Iterator[Mapping[str, Any]]:
+def _list_object_versions(account: AwsAccount, bucket: str) -> Iterator[Mapping[str, Any]]:
     """Yield all versions and delete markers of a bucket, or nothing if there is no bucket."""
     with translate_aws_errors("look into the bucket", f"s3://{bucket}"):
         for page in _list_version_pages(account, bucket, ""):
@@ -139,7 +141,7 @@ def _list_object_versions(account: Account, bucket: str) -> Iterator[Mapping[str
 
 
 def _list_version_pages(
-    account: Account, bucket: str, prefix: str
+    account: AwsAccount, bucket: str, prefix: str
 ) -> Iterator[list[dict[str, str]]]:
     listing = account.boto3_client("s3").get_paginator("list_object_versions")
     pages = iter(listing.paginate(Bucket=bucket, Prefix=prefix))
@@ -151,7 +153,7 @@ def _list_version_pages(
             yield [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in kept]
 
 
-def _list_image_digests(account: Account, repository: str) -> set[str]:
+def _list_image_digests(account: AwsAccount, repository: str) -> set[str]:
     """Return the digests of a repository's images; no digests if the repository does not exist."""
     listing = account.boto3_client("ecr").get_paginator("list_images")
     with translate_aws_errors("look into the image repository", repository):

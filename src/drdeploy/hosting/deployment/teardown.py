@@ -24,10 +24,10 @@ from drdeploy.hosting.sagemaker import translate_aws_errors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.terraform import Terraform
-    from drdeploy.hosting.deployment.workspace import Resource, Workspace
+    from drdeploy.hosting.deployment.workspace import Resource, TerraformWorkspace
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ endpoints before the models."""
 
 
 def tear_down_deployment(
-    account: Account,
-    workspace: Workspace,
+    account: AwsAccount,
+    workspace: TerraformWorkspace,
     terraform: Terraform,
     approver: Approver,
     *,
@@ -81,7 +81,7 @@ def tear_down_deployment(
     # First the endpoints: they cost money, and may be writing captured photographs.
     if any(one.type == "aws_sagemaker_model" for one in before):
         _destroy_terraform_targets(terraform, approver, HOSTED)
-    stored = DeploymentStorage.count_contents(account, before)
+    stored = DeploymentStorage.count_stored_objects_and_images(account, before)
     if stored.others and not others:
         raise LeftBehind(
             "No endpoint is left, but the bucket is kept because it holds objects that "
@@ -98,7 +98,9 @@ def tear_down_deployment(
     return report
 
 
-def delete_workspace_folder_if_service_ended(workspace: Workspace, approver: Approver) -> bool:
+def delete_workspace_folder_if_service_ended(
+    workspace: TerraformWorkspace, approver: Approver
+) -> bool:
     """Delete the folder of a deployment whose local service has ended, and its resources with it.
 
     Nobody is asked, because nothing is left that could be deleted by mistake.
@@ -126,7 +128,9 @@ def _destroy_terraform_targets(terraform: Terraform, approver: Approver, *target
         terraform.apply_last_plan()
 
 
-def verify_resources_are_deleted(account: Account, resources: Iterable[Resource]) -> TeardownReport:
+def verify_resources_are_deleted(
+    account: AwsAccount, resources: Iterable[Resource]
+) -> TeardownReport:
     """Look in AWS for each of the given resources whose type is in :data:`FINDERS`.
 
     Raises:
@@ -158,7 +162,7 @@ def verify_resources_are_deleted(account: Account, resources: Iterable[Resource]
     return TeardownReport(resources, tuple(verified), tuple(unverified))
 
 
-Finder = Callable[["Account", "Iterable[str]"], "set[str]"]
+Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
 """A function that takes names of resources, and returns the names of the resources that exist."""
 
 
@@ -167,11 +171,11 @@ def _make_existence_check_by_listing(
 ) -> Finder:
     """Return a function that lists all resources of a kind, and picks the given names."""
 
-    def find(account: Account, names: Iterable[str]) -> set[str]:
+    def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
         return {str(one[name]) for page in pages for one in page[member]} & set(names)
 
-    return find
+    return find_existing_names
 
 
 def _make_existence_check_by_name(
@@ -184,7 +188,7 @@ def _make_existence_check_by_name(
     deployer lacks.
     """
 
-    def find(account: Account, names: Iterable[str]) -> set[str]:
+    def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         describe = getattr(account.boto3_client(service), operation)
         asked = {name: partial(describe, **{member: [name] if many else name}) for name in names}
         return {
@@ -193,7 +197,7 @@ def _make_existence_check_by_name(
             if call_aws_or_return_none_if_absent(ask, *absent) is not None
         }
 
-    return find
+    return find_existing_names
 
 
 FINDERS: Mapping[str, tuple[str, Finder]] = {

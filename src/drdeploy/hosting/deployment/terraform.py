@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 
 PROGRAM = "terraform"
 OLDEST = (1, 9)
@@ -85,7 +85,7 @@ class Terraform:
     def __init__(
         self,
         configuration: Path,
-        workspace: Workspace,
+        workspace: TerraformWorkspace,
         environ: Mapping[str, str],
         report: Callable[[str], None] = lambda _: None,
         program: str = PROGRAM,

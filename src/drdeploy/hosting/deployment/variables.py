@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from drdeploy.hosting.deployment.archive_upload import UploadedArchive
     from drdeploy.hosting.deployment.images import PushedImage
-    from drdeploy.hosting.deployment.model_archives import UploadedArchive
     from drdeploy.hosting.sagemaker import DeployableConfig
 
 Environment = Literal["single-endpoint", "study"]
@@ -113,7 +113,7 @@ class EndpointVariables:
 
 
 @dataclass(frozen=True)
-class Variables:
+class DeploymentVariables:
     """All variables of one plan.
 
     Attributes:
@@ -246,6 +246,6 @@ class DesiredEndpoints:
         endpoints: The endpoints by their key; each endpoint holds the key of its model.
     """
 
-    foundation: Variables
+    foundation: DeploymentVariables
     models: Mapping[str, ModelSource]
     endpoints: Mapping[str, EndpointVariables]

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError
 from drdeploy.files import parse_json, write_file_atomically, write_json_file
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.safeguards import NO_SAFEGUARDS, Safeguards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.deployment.variables import Environment, Variables
+    from drdeploy.hosting.deployment.variables import DeploymentVariables, Environment
 
 NAME_ATTRIBUTES = {
     "aws_s3_bucket": "bucket",
@@ -134,16 +134,16 @@ class DeploymentRecord:
     endpoint_url: str | None
 
     @property
-    def account(self) -> Account:
+    def account(self) -> AwsAccount:
         """The account of the deployment."""
-        return Account(self.endpoint_url, self.region)
+        return AwsAccount(self.endpoint_url, self.region)
 
     def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
         """Return whether the deployment is at the given target; None matches every target."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
-class Workspace:
+class TerraformWorkspace:
     """The folder of a deployment, with methods to read and write its files.
 
     Attributes:
@@ -169,12 +169,12 @@ class Workspace:
         self.data = folder / ".terraform"
 
     @classmethod
-    def for_single_endpoint(cls, name: str, root: Path = DEPLOYMENTS) -> Workspace:
+    def for_single_endpoint(cls, name: str, root: Path = DEPLOYMENTS) -> TerraformWorkspace:
         """Return the workspace of a single endpoint: ``deployments/NAME``."""
         return cls((root / name).absolute())
 
     @property
-    def is_started(self) -> bool:
+    def has_deployment_record(self) -> bool:
         """Whether a deployment was ever started in the folder."""
         return self.record_file.is_file()
 
@@ -211,7 +211,9 @@ class Workspace:
         kind: str | None = (known.get("endpoint") or {}).get("kind")
         return kind
 
-    def write_variables_and_record(self, variables: Variables, account: Account) -> None:
+    def write_variables_and_record(
+        self, variables: DeploymentVariables, account: AwsAccount
+    ) -> None:
         """Write the variables and the target of the next plan to the workspace."""
         record = DeploymentRecord(
             variables.environment, variables.prefix, variables.region, account.endpoint_url

@@ -4,7 +4,7 @@
 ``drdeploy:two-step`` and ``drdeploy:reduced`` hold TensorFlow and the classic server profile, like
 the three images of the 2023 study. ``drdeploy:lean`` and ``drdeploy:minimal`` hold ONNX Runtime and
 the lean server profile.  ``drdeploy:cuda`` holds the lean server profile and ONNX Runtime for GPUs;
-commands that build or compare all images leave it out.  ``bases`` chooses the base image of a
+commands that build or compare all images leave it out.  ``base_images`` chooses the base image of a
 build, by digest; ``debian_lock`` compares the packages of Debian in an image with a lock.
 
 ``inventory`` lists the packages of any image, and ``sbom`` writes them as a bill of materials.
@@ -12,8 +12,8 @@ build, by digest; ``debian_lock`` compares the packages of Debian in an image wi
 
 ``sizes`` measures any image, on disk and compressed, and says what takes the space: ``saved_image``
 reads an image that the engine has saved, ``layers`` reads one layer, and ``contents`` finds the
-owner of each file.  ``cold_start`` times each stage of a start; ``imports`` measures the time of
-each import.
+owner of each file.  ``cold_start`` times each stage of a start; ``import_times`` measures the time
+of each import.
 """
 
 from drdeploy.hosting.images.build import (

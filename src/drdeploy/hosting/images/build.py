@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from drdeploy.errors import ImageBuildFailed, InvalidInput
 from drdeploy.files import path_of_shipped_file
-from drdeploy.hosting.images.bases import choose_base_image, read_locked_bases
+from drdeploy.hosting.images.base_images import choose_base_image, read_locked_bases
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.images.bases import LockedBase
+    from drdeploy.hosting.container_engine import ContainerEngine
+    from drdeploy.hosting.images.base_images import LockedBase
 
 ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
 """The images of the project, from the first image of the 2023 study to the smallest image that
@@ -106,7 +106,7 @@ def make_image_tag(name: ImageName, platform: Platform | None = None) -> str:
 
 
 def build_image(
-    engine: Engine,
+    engine: ContainerEngine,
     name: ImageName,
     *,
     platform: Platform | None = None,
@@ -162,7 +162,7 @@ def build_image(
     }
     try:
         with nullcontext(root) if root else open_build_context() as context:
-            image_id = engine.build(
+            image_id = engine.build_image(
                 context,
                 dockerfile,
                 tag,

@@ -74,7 +74,7 @@ class Contents:
 def find_image_contents(layers: Sequence[Layer]) -> Contents:
     """Return the parts and shared libraries of an image, given its layers from the lowest up."""
     visible, hidden = _split_visible_and_hidden_files(layers)
-    owners = _Owners(layers, visible)
+    owners = _FileOwners(layers, visible)
     sums: dict[Owner, list[int]] = defaultdict(lambda: [0, 0])
     libraries = []
     for file, owner in (
@@ -123,7 +123,7 @@ def _is_inside_any_folder(path: str, folders: set[str]) -> bool:
     return False
 
 
-class _Owners:
+class _FileOwners:
     """Finds the owner of a file by its path."""
 
     def __init__(self, layers: Iterable[Layer], visible: Iterable[LayerFile]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.images.build import ImageRef
     from drdeploy.hosting.images.inventory import DebianPackage
 
@@ -32,7 +32,7 @@ NAMED_MAX = 3
 
 
 def describe_difference_from_debian_lock(
-    engine: Engine, image: ImageRef, lock: Path | None = None
+    engine: ContainerEngine, image: ImageRef, lock: Path | None = None
 ) -> str:
     """Describe how an image's Debian packages differ from the lock; empty if they are equal.
 
@@ -68,7 +68,7 @@ def refuse_platform_without_lock(platform: str | None) -> None:
         )
 
 
-def refuse_image_unlike_lock(engine: Engine, image: ImageRef, difference: str) -> None:
+def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, difference: str) -> None:
     """Refuse an image if its packages differ from the lock.
 
     The image loses its tag, so that nothing starts it by mistake.
@@ -78,7 +78,7 @@ def refuse_image_unlike_lock(engine: Engine, image: ImageRef, difference: str) -
     """
     if difference:
         has_lock = engine.image_config(image.id).get("Architecture") == ARCHITECTURE
-        engine.untag(image.tag)
+        engine.untag_image(image.tag)
         raise ImageBuildFailed(
             f"The image {image.tag} was built and removed again: {difference}",
             where=LOCK,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from email.message import Message
 
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
 
 WHEELS = "usr/share/drdeploy/wheels.sha256"
 """Names and SHA-256 of the wheels that were installed, as ``sha256sum`` writes them; the images of
@@ -122,13 +122,13 @@ class Inventory:
     python: tuple[PythonPackage, ...]
 
 
-def read_inventory_of_image(engine: Engine, image: str) -> Inventory:
+def read_inventory_of_image(engine: ContainerEngine, image: str) -> Inventory:
     """List the packages and libraries in an image (about a second for each gigabyte).
 
     Raises:
         EngineError: There is no such image, or its files cannot be read.
     """
-    return read_inventory_from_tar(engine.export_files(image))
+    return read_inventory_from_tar(engine.export_files_of_image(image))
 
 
 def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
@@ -137,7 +137,7 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
     Raises:
         EngineError: The data is not a tar file, or is built to be expensive to read.
     """
-    files = _Files()
+    files = _PackageFiles()
     try:
         for member, archive in iterate_members_of_tar(chunks, max_members=FILES_MAX):
             files.read_member(member, archive)
@@ -157,7 +157,7 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
 
 
 @dataclass
-class _Files:
+class _PackageFiles:
     """The files of an image that list its installed packages.
 
     Attributes:
@@ -210,7 +210,7 @@ def _parse_os_release(text: str) -> dict[str, str]:
     return {name: value.strip("\"'") for name, _, value in pairs}
 
 
-def _find_debian_packages(files: _Files) -> list[DebianPackage]:
+def _find_debian_packages(files: _PackageFiles) -> list[DebianPackage]:
     found = []
     for path, text in files.texts.items():
         if not _STATUS.match(path) or path.endswith(".md5sums"):
@@ -225,7 +225,9 @@ def _find_debian_packages(files: _Files) -> list[DebianPackage]:
     return sorted(found, key=lambda package: (package.name, package.architecture))
 
 
-def _make_debian_package(fields: Message, copied: tuple[str, ...], files: _Files) -> DebianPackage:
+def _make_debian_package(
+    fields: Message, copied: tuple[str, ...], files: _PackageFiles
+) -> DebianPackage:
     name = str(fields["Package"])
     return DebianPackage(
         name=name,
@@ -250,7 +252,7 @@ def _parse_paths_in_md5sums(md5sums: str) -> tuple[str, ...]:
     return tuple(sorted(line.partition("  ")[2] for line in md5sums.splitlines()))
 
 
-def _find_python_packages(files: _Files) -> list[PythonPackage]:
+def _find_python_packages(files: _PackageFiles) -> list[PythonPackage]:
     wheels = {
         (_normalize_distribution_name(name), version): (file, sha256)
         for sha256, file, name, version in _WHEEL.findall(files.texts.get(WHEELS, ""))
@@ -288,7 +290,9 @@ def _find_licence_in_python_metadata(fields: Message) -> tuple[str, bool]:
     return ", ".join(n.rpartition(" :: ")[2] for n in names if n.startswith(prefix)), False
 
 
-def _group_libraries_by_distribution(files: _Files) -> Mapping[str, Iterable[BundledLibrary]]:
+def _group_libraries_by_distribution(
+    files: _PackageFiles,
+) -> Mapping[str, Iterable[BundledLibrary]]:
     """Return the libraries that came in wheels, by the name of the distribution."""
     recorded = {}
     for path, text in files.texts.items():

@@ -23,7 +23,7 @@ import msgspec
 from drdeploy.grader.artifacts.tar_archive import (
     BoundedTarInfo,
     ReaderFailingFarPastEnd,
-    iterate_and_forget_members,
+    iterate_members_without_keeping_them,
 )
 from drdeploy.units import KIB, MIB
 
@@ -109,7 +109,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
             ``FILES_MAX`` files.
     """
     head = content.read(BLOCK_BYTES)
-    source = (_Expanding if head.startswith(GZIP_MAGIC) else _Compressing)(head, content)
+    source = (_CompressedLayerTar if head.startswith(GZIP_MAGIC) else _PlainLayerTar)(head, content)
     files: list[LayerFile] = []
     packages: list[PackageFiles] = []
     with tarfile.open(
@@ -119,7 +119,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
         tarinfo=BoundedTarInfo,
     ) as archive:
         start, compressed, name = 0, 0, ""
-        for member in iterate_and_forget_members(archive, max_members=FILES_MAX):
+        for member in iterate_members_without_keeping_them(archive, max_members=FILES_MAX):
             if name:
                 pressed = source.compressed_bytes - compressed
                 files.append(LayerFile(name, member.offset - start, pressed))
@@ -180,7 +180,7 @@ def _find_removed_and_emptied_paths(
     return tuple(removed), tuple(emptied)
 
 
-class _Source(io.RawIOBase):
+class _LayerTar(io.RawIOBase):
     """A tar file that can be read once, with a count of the compressed bytes read so far."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
@@ -209,7 +209,7 @@ class _Source(io.RawIOBase):
         return data
 
 
-class _Compressing(_Source):
+class _PlainLayerTar(_LayerTar):
     """Reads a plain tar file, and compresses it to measure its compressed size."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
@@ -226,7 +226,7 @@ class _Compressing(_Source):
         return data
 
 
-class _Expanding(_Source):
+class _CompressedLayerTar(_LayerTar):
     """Reads a tar file that the engine stores gzip-compressed."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:

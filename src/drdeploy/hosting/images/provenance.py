@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.images.build import ImageName, ImageRef
 
 BUILD_TYPE = "urn:drdeploy:image-build:1"
@@ -31,7 +31,7 @@ LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "
 
 
 def write_sbom_and_provenance(
-    engine: Engine, name: ImageName, image: ImageRef, folder: Path
+    engine: ContainerEngine, name: ImageName, image: ImageRef, folder: Path
 ) -> tuple[Path, Path]:
     """Write the bill of materials of an image, and its provenance statement.
 
@@ -52,7 +52,7 @@ def write_sbom_and_provenance(
 
 
 def make_provenance_statement(
-    engine: Engine, name: ImageName, image: ImageRef, sbom_name: str, sbom: bytes
+    engine: ContainerEngine, name: ImageName, image: ImageRef, sbom_name: str, sbom: bytes
 ) -> dict[str, Any]:
     """Return the provenance statement of an image.
 
@@ -78,7 +78,7 @@ def make_provenance_statement(
             "runDetails": {
                 "builder": {
                     "id": "urn:drdeploy:container-engine",
-                    "version": {"drdeploy": VERSION, "engine": engine.version},
+                    "version": {"drdeploy": VERSION, "engine": engine.name_and_version},
                 },
                 "byproducts": [{"name": sbom_name, "digest": {"sha256": sha256_of_bytes(sbom)}}],
             },
@@ -86,7 +86,7 @@ def make_provenance_statement(
     }
 
 
-def _describe_base_image(engine: Engine, image: ImageRef) -> dict[str, Any]:
+def _describe_base_image(engine: ContainerEngine, image: ImageRef) -> dict[str, Any]:
     if not image.note:
         repository, _, digest = image.base.rpartition("@sha256:")
         return {"name": "base image", "uri": repository, "digest": {"sha256": digest}}

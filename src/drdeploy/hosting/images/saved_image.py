@@ -13,7 +13,7 @@ from drdeploy.files import CHUNK_BYTES, parse_json
 from drdeploy.grader.artifacts.tar_archive import (
     BoundedTarInfo,
     ReaderFailingFarPastEnd,
-    iterate_and_forget_members,
+    iterate_members_without_keeping_them,
 )
 from drdeploy.hosting.images.layers import Layer, read_layer_tar
 
@@ -98,7 +98,7 @@ def iterate_members_of_tar(
     with tarfile.open(
         fileobj=ReaderFailingFarPastEnd(stream), mode="r|", tarinfo=BoundedTarInfo
     ) as files:
-        for member in iterate_and_forget_members(files, max_members=max_members):
+        for member in iterate_members_without_keeping_them(files, max_members=max_members):
             yield member, files
 
 

@@ -16,7 +16,7 @@ from drdeploy.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.images.inventory import DebianPackage, Inventory, PythonPackage
 
 VERSION_LABEL = "org.opencontainers.image.version"
@@ -26,7 +26,7 @@ _PROPERTY = "drdeploy:"
 """The prefix of this project's own properties, because CycloneDX asks for a namespace."""
 
 
-def make_sbom_of_image(engine: Engine, image: str) -> dict[str, Any]:
+def make_sbom_of_image(engine: ContainerEngine, image: str) -> dict[str, Any]:
     """Return the bill of materials of an image, which lists its packages and libraries.
 
     Raises:

@@ -35,7 +35,7 @@ _WIDTH_IN, _BAR_IN, _MARGIN_IN = 7.2, 0.32, 0.62
 
 
 @dataclass(frozen=True)
-class _Bar:
+class _ImageSizeBar:
     """The bar of one image, with the sizes of its segments in MB."""
 
     label: str
@@ -56,7 +56,9 @@ def draw_image_sizes(
     The reference images are drawn as hollow bars, because only their total size is known.
     """
     published = [
-        _Bar(f"{image.name}, as published", (float(image.compressed_mb),), is_published=True)
+        _ImageSizeBar(
+            f"{image.name}, as published", (float(image.compressed_mb),), is_published=True
+        )
         for image in references
     ]
     bars = [*published, *(_make_bar_of_image(size) for size in sizes)]
@@ -91,7 +93,7 @@ def draw_image_sizes(
     )
 
 
-def _make_bar_of_image(size: ImageSize) -> _Bar:
+def _make_bar_of_image(size: ImageSize) -> _ImageSizeBar:
     parts = size.contents.parts
     python = [part for part in parts if part.kind == "python"]
     largest = max(python, key=lambda part: part.compressed_bytes, default=None)
@@ -103,14 +105,16 @@ def _make_bar_of_image(size: ImageSize) -> _Bar:
         _sum_compressed_megabytes(part for part in parts if part.kind == "hidden"),
     )
     rest = max(total - debian - own - others - hidden, 0.0)
-    return _Bar(size.image, (debian, own, others, hidden, rest), largest.name if largest else "")
+    return _ImageSizeBar(
+        size.image, (debian, own, others, hidden, rest), largest.name if largest else ""
+    )
 
 
 def _sum_compressed_megabytes(parts: Iterable[ImagePart]) -> float:
     return sum(part.compressed_bytes for part in parts) / MB
 
 
-def _draw_size_bars(axes: Axes, bars: Sequence[_Bar]) -> None:
+def _draw_size_bars(axes: Axes, bars: Sequence[_ImageSizeBar]) -> None:
     positions = range(len(bars))[::-1]
     for position, bar in zip(positions, bars, strict=True):
         left = 0.0

@@ -15,7 +15,7 @@ from drdeploy.hosting.images.layers import Layer
 from drdeploy.hosting.images.saved_image import read_saved_image
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class _Instructions(msgspec.Struct):
     made_by: tuple[str, ...]
 
 
-def measure_image_size(engine: Engine, image: str, *, cache: LayerCache | None = None) -> ImageSize:
+def measure_image_size(
+    engine: ContainerEngine, image: str, *, cache: LayerCache | None = None
+) -> ImageSize:
     """Measure the size of an image and of its layers.
 
     Layers that are not in the cache are read from the engine, which takes about 1 s per 30 MB.
@@ -78,7 +80,7 @@ def measure_image_size(engine: Engine, image: str, *, cache: LayerCache | None =
 
 
 def _read_uncached_layers(
-    engine: Engine, image: str, digests: list[str], known: dict[str, Layer]
+    engine: ContainerEngine, image: str, digests: list[str], known: dict[str, Layer]
 ) -> _Instructions:
     """Add the layers that are missing to ``known``, and return the instruction of every layer."""
     names = {digest.rpartition(":")[2] for digest in known}

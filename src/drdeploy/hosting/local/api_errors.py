@@ -50,7 +50,7 @@ def make_validation_error(message: str) -> ApiError:
     return ApiError(CONTROL_PLANE_REFUSAL, message)
 
 
-def respell_for_runtime(err: ApiError) -> ApiError:
+def convert_error_code_for_runtime(err: ApiError) -> ApiError:
     """Turn an error of the control plane into the runtime's error for the same problem."""
     code = RUNTIME_REFUSAL if err.code == CONTROL_PLANE_REFUSAL else err.code
     return ApiError(code, err.message, status=err.status, details=err.details)

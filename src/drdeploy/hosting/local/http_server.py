@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import InvalidInput
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.local.http_framing import (
     HeaderLines,
     MalformedHttp,
@@ -149,7 +149,7 @@ class HttpServer(ThreadingHTTPServer):
     ) -> None:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"admit": staticmethod(admit)})
+        handler = type("Handler", (_ServiceRequestHandler,), {"admit": staticmethod(admit)})
         try:
             super().__init__((LOOPBACK, port), handler)
         except (OSError, OverflowError) as err:
@@ -206,7 +206,7 @@ class HttpServer(ThreadingHTTPServer):
         log.debug("connection %s from %s: %s", request, client_address, sys.exc_info()[1])
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ServiceRequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Nagle's algorithm may hold a response's last packet back until the client acknowledges the
     # one before, which Linux delays by up to 40 ms.

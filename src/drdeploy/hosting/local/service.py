@@ -15,7 +15,7 @@ from drdeploy.errors import (
     InvalidInput,
     turn_import_error_into_missing_extra,
 )
-from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.local.access_key import AccessKey
 from drdeploy.hosting.local.api.asynchronous_metrics import (
     AsynchronousRequestMetrics,
@@ -28,7 +28,7 @@ from drdeploy.hosting.local.api.router import ApiRouter
 from drdeploy.hosting.local.api.scaling_operations import Autoscaler
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
 from drdeploy.hosting.local.api.utilization import UtilizationSampler
-from drdeploy.hosting.local.asynchronous.queues import AsynchronousQueues
+from drdeploy.hosting.local.asynchronous_inference.queues import AsynchronousQueues
 from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
 from drdeploy.hosting.local.endpoints.data_capture import CaptureLog
 from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.local.instances.instance import InstanceBackend, Isolation
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class LocalService:
     @property
     def engine(self) -> str | None:
         """The container engine that runs the instances, and its address; None for processes."""
-        return self._engine.description if self._engine else None
+        return self._engine.version_and_address if self._engine else None
 
     @property
     def isolation(self) -> Isolation:
@@ -226,13 +226,13 @@ class LocalService:
     def status(self) -> dict[str, Any]:
         """Return the status of the service: address, isolation, limits and endpoints."""
         options = self._fleet.options
-        captures = self._captures.counts
+        captures = self._captures.capture_counts
         return {
             "url": self.url,
             "pid": self._record.pid,
             "isolation": self.isolation,
             "shared": self.access_key is not None,
-            "engine": self._engine.version if self._engine else None,
+            "engine": self._engine.name_and_version if self._engine else None,
             "engine_location": str(self._engine.location) if self._engine else None,
             "cpus": self._fleet.cpus,
             "mb_per_vcpu": options.mb_per_vcpu,
@@ -329,7 +329,7 @@ class LocalService:
                 log.exception("a round of upkeep failed")
 
 
-def remove_stale_services(engine: Engine | None = None) -> None:
+def remove_stale_services(engine: ContainerEngine | None = None) -> None:
     """Remove the processes, groups, containers and files of killed services.
 
     Args:
@@ -337,21 +337,21 @@ def remove_stale_services(engine: Engine | None = None) -> None:
             looked for.
     """
 
-    def clear(name: str) -> None:
-        from drdeploy.hosting.engine import Engine
+    def remove_leftovers_of_service(name: str) -> None:
+        from drdeploy.hosting.container_engine import ContainerEngine
 
         groups = find_control_groups(name)
         if groups is not None:
             groups.remove()
         # Also for a service that runs processes itself: the folder of the other is removed, and
         # nobody would find its containers afterwards.
-        found = engine or Engine.find()
+        found = engine or ContainerEngine.find()
         if found is not None:
             found.remove_containers_with_label(f"{service_folders.LABEL}={name}")
             found.remove_unused_networks(f"{service_folders.LABEL}={name}")
 
     try:
-        removed = service_folders.remove_stale_services(clear)
+        removed = service_folders.remove_stale_services(remove_leftovers_of_service)
     except EngineMisconfigured as err:
         # Their folders stay too, and a later start with a usable engine finds their containers.
         log.warning("what killed services left behind is not removed: %s", err)
@@ -360,13 +360,13 @@ def remove_stale_services(engine: Engine | None = None) -> None:
         log.warning("removed what the killed service %s had left behind", name)
 
 
-def _find_engine_for_isolation(isolation: IsolationChoice) -> Engine | None:
+def _find_engine_for_isolation(isolation: IsolationChoice) -> ContainerEngine | None:
     if isolation == "process":
         return None
-    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.container_engine import ContainerEngine
 
     try:
-        return Engine.find_or_raise()
+        return ContainerEngine.find_or_raise()
     except EngineUnavailable as err:
         if isolation == "container":
             raise EngineUnavailable(

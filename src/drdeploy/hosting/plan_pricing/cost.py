@@ -80,7 +80,7 @@ class ResourceCost:
     not_known: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> CostVerdict:
+    def priced_or_free_or_unknown(self) -> CostVerdict:
         """Whether the resource is priced, free, or not known."""
         if self.monthly or self.usage:
             return "partly priced" if self.not_known else "priced"

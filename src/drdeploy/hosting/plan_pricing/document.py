@@ -131,7 +131,9 @@ class PlanDocument:
             for reference in resource.references.get(argument, ())
             if len(parts := re.split(r"[.\[]", reference)) > 1 and parts[0] == type_
         }
-        blocks = [self._by_block.get((type_, resource.module, name), {}) for name in names]
+        blocks = [
+            self._resources_by_block.get((type_, resource.module, name), {}) for name in names
+        ]
         # A resource of `for_each` usually refers to the one with its own key.
         found = [one for block in blocks for one in block.get(resource.index, ())]
         if not found:
@@ -141,13 +143,13 @@ class PlanDocument:
 
     def list_resources_named(self, type_: str, name: str) -> list[PlannedResource]:
         """Return the resources of a type whose argument ``name`` has the given value."""
-        return self._by_name.get((type_, name), [])
+        return self._resources_by_name.get((type_, name), [])
 
     # A plan of a stranger has thousands of resources that refer to each other: without these, the
     # time to price it would grow with the cube of their number.
 
     @cached_property
-    def _by_block(
+    def _resources_by_block(
         self,
     ) -> Mapping[tuple[str, str, str], dict[int | str | None, list[PlannedResource]]]:
         found: dict[tuple[str, str, str], dict[int | str | None, list[PlannedResource]]] = {}
@@ -157,7 +159,7 @@ class PlanDocument:
         return found
 
     @cached_property
-    def _by_name(self) -> Mapping[tuple[str, str], list[PlannedResource]]:
+    def _resources_by_name(self) -> Mapping[tuple[str, str], list[PlannedResource]]:
         found: dict[tuple[str, str], list[PlannedResource]] = defaultdict(list)
         for one in self.resources:
             if isinstance(name := one.values.get("name"), str):

@@ -205,7 +205,7 @@ class _EndpointBill:
             )
             return
         self._add_monthly_cost(
-            f"{_format_count(bounds)} x provisioned {container}",
+            f"{_format_instance_count(bounds)} x provisioned {container}",
             lambda: self.sheet.provisioned_held_second(memory_mb, self.region),
             bounds,
             SECONDS_PER_MONTH,
@@ -236,7 +236,7 @@ class _EndpointBill:
             hour = self.sheet.asynchronous_hour if is_asynchronous else self.sheet.instance_hour
             kind = "asynchronous " if is_asynchronous else ""
             self._add_monthly_cost(
-                f"{_format_count(bounds)} x {kind}{instance_type} ({variant.label})",
+                f"{_format_instance_count(bounds)} x {kind}{instance_type} ({variant.label})",
                 lambda: hour(instance_type, self.region),
                 bounds,
                 HOURS_PER_MONTH,
@@ -354,7 +354,7 @@ def _read_managed_bounds(scaled: Mapping[str, Any], fixed: int | None) -> Scalin
     )
 
 
-def _format_count(bounds: ScalingBounds) -> str:
+def _format_instance_count(bounds: ScalingBounds) -> str:
     if bounds.lowest == bounds.highest:
         return str(bounds.lowest)
     return f"{bounds.lowest} to {bounds.highest}"

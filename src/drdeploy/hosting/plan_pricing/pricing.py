@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.hosting.plan_pricing.cost import PlanCost, ResourceCost
 from drdeploy.hosting.plan_pricing.endpoints import RequestAssumptions, price_endpoint
-from drdeploy.hosting.plan_pricing.resources import Pricer
+from drdeploy.hosting.plan_pricing.resources import PlanPricer
 from drdeploy.hosting.plan_pricing.scaling import ENDPOINT
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
 
@@ -62,7 +62,7 @@ def _price_resource(
     request: RequestAssumptions,
 ) -> ResourceCost:
     if resource.is_data_source:
-        return Pricer.make_free_cost(resource, "it is only read")
+        return PlanPricer.make_free_cost(resource, "it is only read")
     if resource.type == ENDPOINT:
         return price_endpoint(plan, resource, sheet, region, request)
-    return Pricer(plan, sheet, region).price_resource(resource)
+    return PlanPricer(plan, sheet, region).price_resource(resource)

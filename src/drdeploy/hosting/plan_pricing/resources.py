@@ -85,7 +85,7 @@ PAID_SETTINGS_OF_BUCKETS = frozenset(
 
 
 @dataclass(frozen=True)
-class Pricer:
+class PlanPricer:
     """Prices the resources of one region.
 
     Attributes:
@@ -117,7 +117,7 @@ class Pricer:
         """Return the cost of a resource whose cost is not known, with the reasons."""
         return ResourceCost(resource.address, resource.type, self.region, not_known=sentences)
 
-    def make_cost(
+    def make_resource_cost(
         self,
         resource: PlannedResource,
         *,
@@ -170,13 +170,13 @@ def _find_free_reason(resource: PlannedResource) -> str:
     return FREE.get(resource.type, "")
 
 
-def _price_endpoint_configuration(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
+def _price_endpoint_configuration(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     if list_endpoints_using_configuration(pricer.plan, resource):
         return pricer.make_free_cost(resource, "AWS charges for the endpoint that uses it")
     return pricer.make_free_cost(resource, "no endpoint of the plan uses it")
 
 
-def _price_scaling(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
+def _price_scaling(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     dimension = resource.values.get("scalable_dimension")
     if dimension not in DIMENSIONS:
         return pricer.make_unknown_cost(
@@ -190,7 +190,7 @@ def _price_scaling(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
     )
 
 
-def _price_alarm(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
+def _price_alarm(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     queries = resource.list_blocks("metric_query")
     metrics = [one["metric"][0] for one in queries if one.get("metric")] or [resource.values]
     periods = [one.get("period") for one in metrics]
@@ -198,12 +198,12 @@ def _price_alarm(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
     # AWS charges for the metric and for the two limits of its expected band.
     count = 3 if resource.values.get("threshold_metric_id") else len(metrics)
     item = "high-resolution alarm metric" if is_fast else "alarm metric"
-    return pricer.make_cost(
+    return pricer.make_resource_cost(
         resource, monthly=[(f"{count} x {item}", pricer.make_price_lookup(item), count)]
     )
 
 
-def _price_scaling_policy(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
+def _price_scaling_policy(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     if resource.values.get("policy_type") != "TargetTrackingScaling":
         return pricer.make_free_cost(resource, "AWS charges for the resource that it scales")
     count, item = 1, "alarm metric"
@@ -215,20 +215,20 @@ def _price_scaling_policy(pricer: Pricer, resource: PlannedResource) -> Resource
             queries = list_blocks_in(metric, "metrics")
             count = max(sum(bool(one.get("metric_stat")) for one in queries), 1)
     # Target tracking makes one alarm to scale out and one to scale in.
-    return pricer.make_cost(
+    return pricer.make_resource_cost(
         resource, monthly=[(f"{2 * count} x {item}", pricer.make_price_lookup(item), 2 * count)]
     )
 
 
-def _price_schedule(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
-    return pricer.make_cost(
+def _price_schedule(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
+    return pricer.make_resource_cost(
         resource,
         usage=[("calls of the schedule", pricer.make_price_lookup("scheduled call"))],
         not_known=["the calls that it makes are billed by the called service"],
     )
 
 
-def _price_interface_endpoint(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
+def _price_interface_endpoint(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     kind = resource.values.get("vpc_endpoint_type") or "Gateway"
     if kind == "Gateway":
         return pricer.make_free_cost(resource, "a gateway endpoint is free")
@@ -240,7 +240,7 @@ def _price_interface_endpoint(pricer: Pricer, resource: PlannedResource) -> Reso
             resource, "the number of its subnets is known only after the plan is applied"
         )
     hours = len(subnets) * HOURS_PER_MONTH
-    return pricer.make_cost(
+    return pricer.make_resource_cost(
         resource,
         monthly=[
             (f"{len(subnets)} x interface", pricer.make_price_lookup("interface endpoint"), hours)
@@ -249,7 +249,7 @@ def _price_interface_endpoint(pricer: Pricer, resource: PlannedResource) -> Reso
     )
 
 
-def _price_subscription(pricer: Pricer, resource: PlannedResource) -> ResourceCost:
+def _price_subscription(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     protocol = resource.values.get("protocol")
     items = {
         "email": "SNS e-mail",
@@ -263,12 +263,12 @@ def _price_subscription(pricer: Pricer, resource: PlannedResource) -> ResourceCo
         return pricer.make_unknown_cost(
             resource, f"no price is known for notifications by {protocol}"
         )
-    return pricer.make_cost(
+    return pricer.make_resource_cost(
         resource, usage=[("notifications", pricer.make_price_lookup(items[protocol]))]
     )
 
 
-_RULES: dict[str, Callable[[Pricer, PlannedResource], ResourceCost]] = {
+_RULES: dict[str, Callable[[PlanPricer, PlannedResource], ResourceCost]] = {
     CONFIGURATION: _price_endpoint_configuration,
     TARGET: _price_scaling,
     SCHEDULED_ACTION: _price_scaling,
@@ -277,10 +277,10 @@ _RULES: dict[str, Callable[[Pricer, PlannedResource], ResourceCost]] = {
     "aws_scheduler_schedule": _price_schedule,
     "aws_vpc_endpoint": _price_interface_endpoint,
     "aws_sns_topic_subscription": _price_subscription,
-    "aws_ecr_repository": lambda pricer, one: pricer.make_cost(
+    "aws_ecr_repository": lambda pricer, one: pricer.make_resource_cost(
         one, usage=[("stored images", lambda: pricer.sheet.registry_gb_month(pricer.region))]
     ),
-    "aws_s3_bucket": lambda pricer, one: pricer.make_cost(
+    "aws_s3_bucket": lambda pricer, one: pricer.make_resource_cost(
         one,
         usage=[
             ("stored objects", lambda: pricer.sheet.bucket_gb_month(pricer.region)),
@@ -288,28 +288,28 @@ _RULES: dict[str, Callable[[Pricer, PlannedResource], ResourceCost]] = {
             ("reads", pricer.make_price_lookup("S3 read request")),
         ],
     ),
-    "aws_cloudwatch_dashboard": lambda pricer, one: pricer.make_cost(
+    "aws_cloudwatch_dashboard": lambda pricer, one: pricer.make_resource_cost(
         one, monthly=[("dashboard", pricer.make_price_lookup("dashboard"), 1)]
     ),
-    "aws_cloudwatch_composite_alarm": lambda pricer, one: pricer.make_cost(
+    "aws_cloudwatch_composite_alarm": lambda pricer, one: pricer.make_resource_cost(
         one, monthly=[("composite alarm", pricer.make_price_lookup("composite alarm"), 1)]
     ),
-    "aws_cloudwatch_log_group": lambda pricer, one: pricer.make_cost(
+    "aws_cloudwatch_log_group": lambda pricer, one: pricer.make_resource_cost(
         one,
         usage=[
             ("log lines taken in", pricer.make_price_lookup("log ingestion")),
             ("stored log lines", pricer.make_price_lookup("log storage")),
         ],
     ),
-    "aws_kms_key": lambda pricer, one: pricer.make_cost(
+    "aws_kms_key": lambda pricer, one: pricer.make_resource_cost(
         one,
         monthly=[("key", pricer.make_price_lookup("KMS key"), 1)],
         usage=[("requests to the key", pricer.make_price_lookup("KMS request"))],
     ),
-    "aws_sns_topic": lambda pricer, one: pricer.make_cost(
+    "aws_sns_topic": lambda pricer, one: pricer.make_resource_cost(
         one, usage=[("publications", pricer.make_price_lookup("SNS publication"))]
     ),
-    "aws_nat_gateway": lambda pricer, one: pricer.make_cost(
+    "aws_nat_gateway": lambda pricer, one: pricer.make_resource_cost(
         one,
         monthly=[("NAT gateway", pricer.make_price_lookup("NAT gateway"), HOURS_PER_MONTH)],
         usage=[("data through the gateway", pricer.make_price_lookup("NAT gateway data"))],

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker.batch import (
         BatchJob,
         BatchTransform,
-        EndedJob,
+        EndedTransformJob,
         make_job_name,
     )
     from drdeploy.hosting.sagemaker.client import DATAPOINTS_MAX, Datapoint, Hosting, MetricName
@@ -81,7 +81,7 @@ __all__ = [
     "Clock",
     "Datapoint",
     "DeployableConfig",
-    "EndedJob",
+    "EndedTransformJob",
     "EndpointDefinition",
     "Hosting",
     "HostingConfig",
@@ -107,7 +107,7 @@ __all__ = [
 
 _MODULES = {
     "asynchronous": ("AsynchronousClient", "QueuedInvocation", "RefusedRequest"),
-    "batch": ("BatchJob", "BatchTransform", "EndedJob", "make_job_name"),
+    "batch": ("BatchJob", "BatchTransform", "EndedTransformJob", "make_job_name"),
     "aws_errors": ("NoSuchResource", "translate_aws_errors"),
     "client": ("DATAPOINTS_MAX", "Datapoint", "Hosting", "MetricName"),
     "clock": ("Clock",),

@@ -19,7 +19,7 @@ from drdeploy.hosting.sagemaker.invocation import (
     classify_connection_error,
     classify_error_response,
 )
-from drdeploy.hosting.sagemaker.objects import delete_all_versions
+from drdeploy.hosting.sagemaker.s3_objects import delete_all_versions
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -135,7 +135,7 @@ class AsynchronousClient:
         folder, _, _ = asynchronous["OutputConfig"]["S3OutputPath"].rstrip("/").rpartition("/")
         return f"{folder}/inputs/"
 
-    def invoke(
+    def invoke_and_wait_for_result(
         self, endpoint: str, inputs_uri: str, body: bytes, content_type: str, *, timeout_s: float
     ) -> AsynchronousResult:
         """Send one request, wait for its result, and delete its objects in S3.
@@ -156,7 +156,7 @@ class AsynchronousClient:
         input_uri = f"{inputs_uri}{OWN_FOLDER}/{uuid.uuid4().hex}"
         stored = [input_uri]
         try:
-            queued = self.send(
+            queued = self.store_input_and_invoke(
                 endpoint,
                 input_uri,
                 body,
@@ -168,7 +168,7 @@ class AsynchronousClient:
         finally:
             self.delete_versions(*stored)
 
-    def send(
+    def store_input_and_invoke(
         self, endpoint: str, input_uri: str, body: bytes, content_type: str, **members: Any
     ) -> QueuedInvocation:
         """Store an input in S3, and send a request that names it.

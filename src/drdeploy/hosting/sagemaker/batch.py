@@ -2,7 +2,7 @@
 
 >>> batch = BatchTransform.connect("http://127.0.0.1:8765")
 >>> job = BatchJob("nightly", "drdeploy:lean", archive, "s3://eyes/in/", "s3://eyes/out")
->>> ended = batch.run(job)
+>>> ended = batch.run_job(job)
 >>> batch.read_answer(job.output_uri, "monday/eye.jpg")
 """
 
@@ -25,7 +25,7 @@ from drdeploy.hosting.sagemaker.connection import (
     make_boto3_client,
     make_hosting_clients,
 )
-from drdeploy.hosting.sagemaker.objects import delete_all_versions
+from drdeploy.hosting.sagemaker.s3_objects import delete_all_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -89,7 +89,7 @@ class BatchJob:
 
 
 @dataclass(frozen=True)
-class EndedJob:
+class EndedTransformJob:
     """A job that has ended.
 
     Attributes:
@@ -107,14 +107,14 @@ class EndedJob:
     ended_at: datetime
 
     @property
-    def startup_s(self) -> float | None:
+    def instance_startup_s(self) -> float | None:
         """Seconds from the creation of the job until the instances were ready; None if never."""
         if self.started_at is None:
             return None
         return (self.started_at - self.created_at).total_seconds()
 
     @property
-    def work_s(self) -> float | None:
+    def work_after_startup_s(self) -> float | None:
         """Seconds that the instances worked; None if they were never ready."""
         if self.started_at is None:
             return None
@@ -149,7 +149,7 @@ class BatchTransform:
             is_local=is_loopback_url(endpoint_url),
         )
 
-    def upload(self, uri: str, body: bytes, content_type: str) -> None:
+    def upload_files(self, uri: str, body: bytes, content_type: str) -> None:
         """Write an object; the local service creates a missing bucket."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         with translate_aws_errors("upload a photograph", uri):
@@ -187,7 +187,9 @@ class BatchTransform:
         with translate_aws_errors("delete the objects of the job", uri):
             delete_all_versions(self._s3, bucket, prefix)
 
-    def run(self, job: BatchJob, report: Callable[[str], None] = lambda _: None) -> EndedJob:
+    def run_job(
+        self, job: BatchJob, report: Callable[[str], None] = lambda _: None
+    ) -> EndedTransformJob:
         """Create the model and the job, wait until the job has ended, and delete the model.
 
         If the wait is interrupted, the job is stopped.
@@ -204,14 +206,14 @@ class BatchTransform:
         try:
             self._create_job(job)
             try:
-                return self.wait(job.name, report)
+                return self.wait_for_job(job.name, report)
             except BaseException:
-                self.stop(job.name)
+                self.stop_job(job.name)
                 raise
         finally:
             self.delete_model(job.name)
 
-    def start(self, job: BatchJob) -> None:
+    def start_job(self, job: BatchJob) -> None:
         """Create the model and the job.
 
         Raises:
@@ -220,7 +222,9 @@ class BatchTransform:
         self._create_model(job)
         self._create_job(job)
 
-    def wait(self, name: str, report: Callable[[str], None] = lambda _: None) -> EndedJob:
+    def wait_for_job(
+        self, name: str, report: Callable[[str], None] = lambda _: None
+    ) -> EndedTransformJob:
         """Wait until a job has ended, and call ``report`` with each new state.
 
         Raises:
@@ -233,7 +237,7 @@ class BatchTransform:
             status = described["TransformJobStatus"]
             state = "working" if "TransformStartTime" in described else "starting"
             if status in {"Completed", "Failed", "Stopped"}:
-                return EndedJob(
+                return EndedTransformJob(
                     status,
                     described.get("FailureReason", ""),
                     described["CreationTime"],
@@ -245,7 +249,7 @@ class BatchTransform:
                 reported = state
             self._clock.sleep(_POLL_LOCAL_S if self.is_local else _POLL_AWS_S)
 
-    def exists(self, name: str) -> bool:
+    def job_exists(self, name: str) -> bool:
         """Return whether there is a job with a name, in progress or ended.
 
         Raises:
@@ -256,7 +260,7 @@ class BatchTransform:
             return True
         return False
 
-    def stop(self, name: str) -> None:
+    def stop_job(self, name: str) -> None:
         """Stop a job if it is in progress."""
         with suppress(EndpointError), translate_aws_errors("stop the job", name):
             self._sagemaker.stop_transform_job(TransformJobName=name)

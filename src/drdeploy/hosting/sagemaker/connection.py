@@ -115,7 +115,7 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
             "No AWS region is set", where="region", remedy="Set AWS_REGION, or choose a region"
         )
 
-    def client(service: str, **options: Any) -> Any:
+    def make_boto3_client_of_service(service: str, **options: Any) -> Any:
         settings: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 5}}
         if is_local:
             # A proxy in the environment must not see what never leaves this machine.
@@ -128,7 +128,7 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
         made.meta.events.register("after-call", _refuse_answer_not_from_aws)
         return made
 
-    return client
+    return make_boto3_client_of_service
 
 
 def _refuse_answer_not_from_aws(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:

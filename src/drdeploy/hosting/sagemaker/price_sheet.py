@@ -92,7 +92,7 @@ class PriceSheet:
         """
         source = path or _PACKAGED_SHEET
         try:
-            document = _Document.model_validate(read_toml_file(source))
+            document = _PriceDocument.model_validate(read_toml_file(source))
         except (OSError, ValueError) as err:
             reason = (
                 _format_validation_errors(err) if isinstance(err, ValidationError) else str(err)
@@ -209,7 +209,7 @@ def _format_validation_errors(error: ValidationError) -> str:
     )
 
 
-class _Entry(BaseModel):
+class _PriceEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     region: str
@@ -220,15 +220,15 @@ class _Entry(BaseModel):
         return Price(item, usd, unit, self.region, self.date, self.source)
 
 
-class _ServerlessSecond(_Entry):
+class _ServerlessSecond(_PriceEntry):
     usd_by_memory_mb: dict[int, Usd]
 
 
-class _InstanceHour(_Entry):
+class _InstanceHour(_PriceEntry):
     usd_by_type: dict[str, Usd]
 
 
-class _ProvisionedSecond(_Entry):
+class _ProvisionedSecond(_PriceEntry):
     held_usd_by_memory_mb: dict[int, Usd]
     duration_usd_by_memory_mb: dict[int, Usd]
 
@@ -239,11 +239,11 @@ class _ProvisionedSecond(_Entry):
             yield self.make_price(_DURATION_ITEM.format(memory_mb), usd, "second")
 
 
-class _Single(_Entry):
+class _Single(_PriceEntry):
     usd: Usd
 
 
-class _OtherService(_Entry):
+class _OtherService(_PriceEntry):
     usd_per_hour: dict[str, Usd] = {}
     usd_per_month: dict[str, Usd] = {}
     usd_per_gb: dict[str, Usd] = {}
@@ -263,7 +263,7 @@ class _OtherService(_Entry):
                 yield self.make_price(item, usd, unit)
 
 
-class _Document(BaseModel):
+class _PriceDocument(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     serverless_second: tuple[_ServerlessSecond, ...] = ()

@@ -9,7 +9,7 @@ A request passes through modules in this order:
 - ``budgets`` holds all limits on what a request, a client or a flood of requests may cost.
 - ``gateway`` chooses the handler, keeps the deadline, and writes one log line per request.
 - ``uploads`` receives the bodies of requests.
-- ``lanes`` runs invocations in threads, and limits how many may wait.
+- ``thread_pools`` runs invocations in threads, and limits how many may wait.
 - ``handlers`` answers the requests to each path, in the same way for both profiles.
 - ``payload`` extracts the images from a body.
 - ``negotiation`` chooses JSON or CSV by the Accept header.

@@ -44,7 +44,7 @@ LOG_LINES = 50
 LOG_LINE_BYTES = 8 * KIB
 
 
-def _make_budget_meta(unit: str, beyond: str, why: str) -> msgspec.Meta:
+def _describe_budget_field(unit: str, beyond: str, why: str) -> msgspec.Meta:
     return msgspec.Meta(description=why, extra={"unit": unit, "beyond": beyond})
 
 
@@ -53,7 +53,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "connections",
             "the connection that has been idle longest is closed; 503 if none is idle",
             "A container may have as few as 1,024 file descriptors.",
@@ -61,19 +61,19 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 512
     head_bytes: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes", "431", "Size of request line and header fields (`DRDEPLOY_MAX_HEADER_KB`)."
         ),
     ]
     header_fields: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "fields", "431", "Header fields; SageMaker and its proxies send about fifteen."
         ),
     ] = 100
     head_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s",
             "408; closed without an answer if nothing came, and by NGINX",
             "Time from the connection, or from the first byte of a later request, to the end of "
@@ -83,13 +83,13 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     idle_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s", "closed", "Time between two requests of a connection (`DRDEPLOY_KEEP_ALIVE_S`)."
         ),
     ]
     body_bytes: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes",
             "413",
             "Size of a body; InvokeEndpoint has the same limit (`DRDEPLOY_MAX_PAYLOAD_MB`).",
@@ -97,19 +97,19 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     body_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s", "408", "Time from the headers to the end of the body (`DRDEPLOY_READ_TIMEOUT_S`)."
         ),
     ]
     body_grace_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s", "408", "Time at the start of a body in which no minimum rate is required."
         ),
     ] = 5.0
     body_bytes_per_s: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes/s",
             "408",
             "Lowest average rate at which a body may arrive; even a poor mobile connection is "
@@ -118,7 +118,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 16 * KIB
     body_chunks: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "chunks",
             "413",
             "Chunks of a body in chunked coding; each chunk costs a microsecond of the event loop. "
@@ -127,7 +127,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 65_536
     framing_bytes: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes",
             "431 (classic: 408)",
             "Size of chunk extensions between two pieces of a body, and of trailers after the "
@@ -136,7 +136,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 16 * KIB
     bodies_bytes: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes",
             "503 for the slowest upload",
             "Size of all bodies together, each from its first byte to its answer.",
@@ -144,7 +144,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     ahead_requests: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "requests",
             "closed after the answer",
             "Requests that are sent before an earlier request is answered. The event loop answers "
@@ -154,7 +154,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 16
     ahead_bytes: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes",
             "closed after the answer",
             "Size of requests that are sent before an earlier request is answered; hardly any "
@@ -162,17 +162,17 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 16 * KIB
     images: Annotated[
-        int, _make_budget_meta("images", "413", "Images in a request (`DRDEPLOY_MAX_IMAGES`).")
+        int, _describe_budget_field("images", "413", "Images in a request (`DRDEPLOY_MAX_IMAGES`).")
     ]
     form_fields: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "fields", "413", "Fields of a form other than images; real forms have a few."
         ),
     ] = 32
     json_commas: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "commas",
             "413",
             "Commas in a JSON body; each value becomes an object of 40 bytes or more.",
@@ -180,7 +180,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4096
     image_pixels: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "pixels",
             "413",
             "The largest photographs of a fundus camera that we know of have 36 million pixels.",
@@ -188,11 +188,11 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = ImageLimits().max_pixels
     image_side_px: Annotated[
         int,
-        _make_budget_meta("pixels", "413", "Maximum width and maximum height of an image."),
+        _describe_budget_field("pixels", "413", "Maximum width and maximum height of an image."),
     ] = ImageLimits().max_side_px
     image_places: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "places",
             "413",
             "Memory to decode one image, in places of 68 MB: a PNG of 40 million pixels takes ten "
@@ -201,7 +201,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     request_places: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "places",
             "413",
             "Memory to decode the images of a request one after the other, in places of 68 MB: "
@@ -211,7 +211,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 40
     ordinary_places: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "places",
             "503",
             "Places for requests with ordinary images, in progress or waiting "
@@ -221,7 +221,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     large_places: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "places",
             "503",
             "Places for requests with large images, which wait in a separate queue: enough for "
@@ -230,7 +230,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 80
     processing_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s",
             "504",
             "Time from the end of the request to its answer (`MODEL_SERVER_TIMEOUT`).",
@@ -238,7 +238,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     stuck_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s",
             "the worker is replaced",
             "Time that a thread may work on one request: twice `processing_s`, but at least the "
@@ -247,7 +247,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ]
     answer_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s",
             "closed",
             "Time for a client to read its answer of a few kilobytes. In the classic "
@@ -256,13 +256,13 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
     linger_s: Annotated[
         float,
-        _make_budget_meta(
+        _describe_budget_field(
             "s", "closed", "Time for a refused client to stop sending and to read the reason."
         ),
     ] = 2.0
     log_lines: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "lines",
             "one line with the number of withheld lines",
             "Log lines of one kind in ten seconds. Refused requests are only counted.",
@@ -270,7 +270,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     ] = LOG_LINES
     log_line_bytes: Annotated[
         int,
-        _make_budget_meta(
+        _describe_budget_field(
             "bytes", "cut off", "Length of a log line; NGINX and libraries quote what clients send."
         ),
     ] = LOG_LINE_BYTES

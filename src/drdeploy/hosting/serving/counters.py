@@ -60,7 +60,7 @@ class Snapshot(NamedTuple):
     durations: dict[str, Durations]
 
 
-class Counters:
+class RequestCounters:
     """The shared counters of one container, mapped from a file.
 
     The file is an array of doubles, which hold whole numbers exactly up to 2**53.

@@ -30,17 +30,17 @@ from drdeploy.hosting.serving.exchange import (
     make_internal_failure_response,
     make_refusal_response,
 )
-from drdeploy.hosting.serving.fields import ECHOED
-from drdeploy.hosting.serving.lanes import Lane
-from drdeploy.hosting.serving.uploads import Uploads, make_too_large_error
+from drdeploy.hosting.serving.header_fields import ECHOED
+from drdeploy.hosting.serving.thread_pools import BoundedThreadPool
+from drdeploy.hosting.serving.uploads import BodyUploads, make_too_large_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from drdeploy.hosting.serving.exchange import Headers
-    from drdeploy.hosting.serving.handlers import Handlers, PreparedInvocation
-    from drdeploy.hosting.serving.lanes import Job
-    from drdeploy.hosting.serving.log import Log
+    from drdeploy.hosting.serving.handlers import PreparedInvocation, RequestHandlers
+    from drdeploy.hosting.serving.log import ServerLog
+    from drdeploy.hosting.serving.thread_pools import PoolJob
 
 INVOCATIONS = "/invocations"
 
@@ -50,8 +50,8 @@ class Gateway:
 
     def __init__(
         self,
-        handlers: Handlers,
-        log: Log,
+        handlers: RequestHandlers,
+        log: ServerLog,
         *,
         clock: Callable[[], float] = time.perf_counter,
         stop_worker: Callable[[], None] = partial(signal.raise_signal, signal.SIGTERM),
@@ -62,9 +62,9 @@ class Gateway:
         self._stop_worker = stop_worker
         self._handlers = handlers
         self._log = log
-        self._uploads = Uploads(budgets)
+        self._uploads = BodyUploads(budgets)
         lane = partial(
-            Lane,
+            BoundedThreadPool,
             threads=handlers.concurrency,
             stuck_s=budgets.stuck_s,
             stop_worker=self._stop_stuck_worker,
@@ -170,16 +170,16 @@ class Gateway:
             timeout_s=max(0.0, deadline - loop.time()),
         )
 
-    def _prepare_invocation(self, request: Request, job: Job) -> Response | PreparedInvocation:
-        job.mark_as_begun()
+    def _prepare_invocation(self, request: Request, job: PoolJob) -> Response | PreparedInvocation:
+        job.mark_as_running()
         prepared = self._handlers.prepare_invocation(request)
         if prepared.places > 1 or prepared.is_large:
             return prepared
         return self._handlers.grade_prepared_images(prepared)
 
-    def _grade_images(self, prepared: PreparedInvocation, job: Job) -> Response:
+    def _grade_images(self, prepared: PreparedInvocation, job: PoolJob) -> Response:
         with self._handlers.large_images.wait_for_turn_and_hold_it(is_large=prepared.is_large):
-            job.mark_as_begun()
+            job.mark_as_running()
             return self._handlers.grade_prepared_images(prepared)
 
     def _stop_stuck_worker(self, stuck_s: float) -> None:

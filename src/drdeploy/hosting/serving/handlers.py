@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import ModelManifest
     from drdeploy.grader.inference import InferenceService, OpenedImage
     from drdeploy.hosting.serving.budgets import Budgets
-    from drdeploy.hosting.serving.counters import Counters
+    from drdeploy.hosting.serving.counters import RequestCounters
     from drdeploy.hosting.serving.large_images import LargeImages
     from drdeploy.hosting.serving.negotiation import AnswerForm
     from drdeploy.hosting.serving.settings import Settings
@@ -68,7 +68,7 @@ class PreparedInvocation:
 
 
 @dataclass(frozen=True)
-class Handlers:
+class RequestHandlers:
     """Answers the requests to each path, with one loaded model.
 
     Attributes:
@@ -85,7 +85,7 @@ class Handlers:
     service: InferenceService
     settings: Settings
     budgets: Budgets
-    counters: Counters
+    counters: RequestCounters
     large_images: LargeImages
     workers: int
     concurrency: int
@@ -159,7 +159,7 @@ class Handlers:
         answer = make_json_answer(
             inferences,
             manifest=self._manifest,
-            model=self._model_facts,
+            model=self._facts_about_model,
             container=ContainerFacts(self.settings.container_id, request.invocation),
             request_latency_s=self.clock() - request.received_at,
         )
@@ -182,7 +182,7 @@ class Handlers:
         del request
         manifest = self._manifest
         return make_json_response({
-            "model": self._model_facts,
+            "model": self._facts_about_model,
             "architecture": manifest.architecture,
             "classes": manifest.classes,
             "transform": manifest.transform,
@@ -210,7 +210,7 @@ class Handlers:
         del request
         from drdeploy.hosting.serving.metrics import CONTENT_TYPE, render_prometheus_metrics
 
-        model = self._model_facts
+        model = self._facts_about_model
         info = {
             "name": model.name,
             "digest": model.digest,
@@ -227,7 +227,7 @@ class Handlers:
         return self.service.manifest
 
     @property
-    def _model_facts(self) -> ModelFacts:
+    def _facts_about_model(self) -> ModelFacts:
         artifact = self.service.classifier.artifact
         return ModelFacts(
             name=artifact.manifest.name,

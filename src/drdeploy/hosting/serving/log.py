@@ -31,7 +31,7 @@ _SEVERITY: dict[str, int] = {"info": 20, "warning": 30, "error": 40}
 _STDERR = 2
 
 
-class Log:
+class ServerLog:
     """Writes events of at least a given severity to a file descriptor.
 
     Args:
@@ -68,7 +68,7 @@ class Log:
             "level": level,
             "event": name,
             "pid": os.getpid(),
-            **{key: _cut_long_text(value) for key, value in fields.items()},
+            **{key: _truncate_log_text(value) for key, value in fields.items()},
         }
         os.write(self._fd, msgspec.json.encode(line, enc_hook=str) + b"\n")
 
@@ -157,7 +157,7 @@ def _format_count(count: int, noun: str) -> str:
     return f"{count} {noun} was" if count == 1 else f"{count} {noun}s were"
 
 
-def _cut_long_text(value: object) -> object:
+def _truncate_log_text(value: object) -> object:
     """Cut off a string that is too long for a log line; any other value is returned unchanged."""
     if isinstance(value, str) and len(value) > LOG_LINE_BYTES:
         return f"{value[:LOG_LINE_BYTES]} [{len(value) - LOG_LINE_BYTES} characters cut off]"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from drdeploy.hosting.serving.log import Level, Log
+from drdeploy.hosting.serving.log import Level, ServerLog
 
 
 class LogBridge(logging.Handler):
     """A logging handler that writes log records as events; Gunicorn's configuration uses it too."""
 
-    def __init__(self, log: Log | None = None) -> None:
+    def __init__(self, log: ServerLog | None = None) -> None:
         super().__init__()
-        self._log = log or Log()
+        self._log = log or ServerLog()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one log record as an event."""
@@ -25,6 +25,6 @@ class LogBridge(logging.Handler):
             )
 
 
-def forward_library_logging(log: Log) -> None:
+def forward_library_logging(log: ServerLog) -> None:
     """Send the warnings and errors of libraries to ``log``."""
     logging.basicConfig(level=logging.WARNING, handlers=[LogBridge(log)], force=True)

@@ -31,7 +31,7 @@ COPIES_OF_MODEL = 3
 for the processor, and accompanied by buffers."""
 
 
-def count_workers_that_fit(settings: Settings, memory_bytes: float | None = None) -> int:
+def count_workers_that_fit_in_memory(settings: Settings, memory_bytes: float | None = None) -> int:
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
     Adding workers must not lower the size of the largest image that the server accepts, so memory

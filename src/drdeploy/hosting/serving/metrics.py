@@ -27,11 +27,11 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def render_prometheus_metrics(snapshot: Snapshot, info: Mapping[str, str]) -> bytes:
     """Return the counters as Prometheus text; ``info`` holds the labels of the served model."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(snapshot, info))
+    registry.register(_MetricsCollector(snapshot, info))
     return generate_latest(registry)
 
 
-class _Collector:
+class _MetricsCollector:
     def __init__(self, snapshot: Snapshot, info: Mapping[str, str]) -> None:
         self._snapshot = snapshot
         self._info = info

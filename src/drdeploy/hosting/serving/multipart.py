@@ -36,7 +36,7 @@ def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budge
             of the body.
         PayloadTooLarge: There are more images or fields than the budgets allow.
     """
-    parts = _Parts(budgets)
+    parts = _MultipartImages(budgets)
     try:
         parser = MultipartParser(_find_boundary(content_type, body), parts.make_parser_callbacks())
         parser.write(body)
@@ -66,7 +66,7 @@ def _find_boundary(content_type: str, body: bytes) -> bytes:
     return first_line[0][2:]
 
 
-class _Parts:
+class _MultipartImages:
     """Collects the images among the parts that the parser finds."""
 
     def __init__(self, budgets: Budgets) -> None:

@@ -48,7 +48,7 @@ def _find_name_of_variable(field: str) -> str:
     return _VARIABLES.get(field, f"DRDEPLOY_{field.upper()}")
 
 
-def _make_setting_meta(meaning: str, unit: str = "", **bounds: Any) -> msgspec.Meta:
+def _describe_setting_field(meaning: str, unit: str = "", **bounds: Any) -> msgspec.Meta:
     return msgspec.Meta(description=meaning, extra={"unit": unit}, **bounds)
 
 
@@ -57,37 +57,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
 
     profile: Annotated[
         ProfileName,
-        _make_setting_meta(
+        _describe_setting_field(
             "`lean`: one asyncio process per worker. `classic`: NGINX, Gunicorn, Uvicorn, FastAPI."
         ),
     ] = "lean"
     runtime: Annotated[
         RuntimeName | Literal[""],
-        _make_setting_meta(
+        _describe_setting_field(
             "The library that predicts; if empty, the library that fits the model's format."
         ),
     ] = ""
     model_dir: Annotated[
-        str, _make_setting_meta("Folder of the extracted model.tar.gz.", min_length=1)
+        str, _describe_setting_field("Folder of the extracted model.tar.gz.", min_length=1)
     ] = MODEL_DIR
     state_dir: Annotated[
         str,
-        _make_setting_meta(
+        _describe_setting_field(
             "Writable folder for sockets and counters; if empty, a new folder under TMPDIR or /tmp."
         ),
     ] = ""
     bind_host: Annotated[
         str,
-        _make_setting_meta(
+        _describe_setting_field(
             "Address to listen on, or unix: and the path of a socket; the project's images listen "
             "on 0.0.0.0.",
             min_length=1,
         ),
     ] = "127.0.0.1"
-    port: Annotated[int, _make_setting_meta("Port to listen on.", ge=1, le=65535)] = CONTAINER_PORT
+    port: Annotated[int, _describe_setting_field("Port to listen on.", ge=1, le=65535)] = (
+        CONTAINER_PORT
+    )
     workers: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
-        _make_setting_meta(
+        _describe_setting_field(
             "Number of worker processes; auto means one per whole vCPU, but not more than the "
             "memory allows, and one on a GPU.",
             f"auto, or 1 to {MAX_WORKERS}",
@@ -95,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     ] = "auto"
     threads: Annotated[
         int,
-        _make_setting_meta(
+        _describe_setting_field(
             "Number of the runtime's threads in each worker; 0 means the worker's share of "
             "the vCPUs (lean) or all vCPUs (classic).",
             ge=0,
@@ -104,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     ] = 0
     concurrency: Annotated[
         int,
-        _make_setting_meta(
+        _describe_setting_field(
             "Number of requests that each worker handles at once; 0 means the worker's share "
             "of the vCPUs, and at least 8 on a GPU.",
             ge=0,
@@ -113,7 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     ] = 0
     batch_wait_ms: Annotated[
         float,
-        _make_setting_meta(
+        _describe_setting_field(
             "Longest time that a photograph waits to be predicted in a batch with others; 0 means"
             " 2 ms on a GPU, and no batches elsewhere. A batch has at most as many photographs as"
             " the worker handles requests at once.",
@@ -124,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     ] = 0
     queue_length: Annotated[
         int,
-        _make_setting_meta(
+        _describe_setting_field(
             "Number of requests that may wait in each worker; further requests are answered "
             "with 503.",
             "requests",
@@ -134,28 +136,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     ] = 16
     timeout_s: Annotated[
         float,
-        _make_setting_meta(
+        _describe_setting_field(
             "Longest wait for an answer after a request is read.", "s", gt=0, le=3600
         ),
     ] = 60.0
     read_timeout_s: Annotated[
         float,
-        _make_setting_meta(
+        _describe_setting_field(
             "Longest time a client may take to send its request.", "s", gt=0, le=600
         ),
     ] = 15.0
     keep_alive_s: Annotated[
-        float, _make_setting_meta("How long an idle connection is kept open.", "s", gt=0, le=3600)
+        float,
+        _describe_setting_field("How long an idle connection is kept open.", "s", gt=0, le=3600),
     ] = 75.0
     drain_s: Annotated[
         float,
-        _make_setting_meta(
+        _describe_setting_field(
             "How long requests in progress may continue after SIGTERM.", "s", ge=0, le=30
         ),
     ] = 25.0
     max_payload_mb: Annotated[
         int,
-        _make_setting_meta(
+        _describe_setting_field(
             f"Largest request body; 0 means {ONLINE_PAYLOAD_MB} MiB, or {BATCH_PAYLOAD_MB} MiB "
             "for Batch Transform.",
             "MiB",
@@ -164,30 +167,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
         ),
     ] = 0
     max_images: Annotated[
-        int, _make_setting_meta("Largest number of images in one request.", "images", ge=1, le=256)
+        int,
+        _describe_setting_field("Largest number of images in one request.", "images", ge=1, le=256),
     ] = 16
     max_header_kb: Annotated[
         int,
-        _make_setting_meta(
+        _describe_setting_field(
             "Largest size of the request line and headers together.", "KiB", ge=4, le=64
         ),
     ] = 16
     is_batch: Annotated[
         bool,
-        _make_setting_meta(
+        _describe_setting_field(
             "Whether the server runs in a Batch Transform job; SageMaker then sets the "
             "variable to true."
         ),
     ] = False
     container_id: Annotated[
         str,
-        _make_setting_meta(
+        _describe_setting_field(
             "Name of this container in answers; if empty, a random name.", pattern=r"^[\w.-]{0,64}$"
         ),
     ] = ""
     log_level: Annotated[
         Literal["info", "warning", "error"],
-        _make_setting_meta("Lowest severity of events that are logged."),
+        _describe_setting_field("Lowest severity of events that are logged."),
     ] = "info"
 
     @property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from drdeploy.errors import DrdeployError, InvalidInput
-from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.log import ServerLog
 from drdeploy.hosting.serving.processes import catch_watched_signals
 from drdeploy.hosting.serving.settings import (
     UNIX_PREFIX,
@@ -23,7 +23,7 @@ from drdeploy.hosting.serving.settings import (
     list_setting_facts,
     read_settings,
 )
-from drdeploy.hosting.serving.state import make_state_folder
+from drdeploy.hosting.serving.state_folder import make_folder_of_counters_and_sockets
 from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def main(argv: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> i
     if "--help" in argv:
         sys.stdout.write(make_help_text())
         return 0
-    log = Log()
+    log = ServerLog()
     try:
         _refuse_arguments(argv)
         settings = read_settings(environ)
-        return _serve_profile(settings, Log(settings.log_level))
+        return _serve_profile(settings, ServerLog(settings.log_level))
     except DrdeployError as err:
         log.write_event("cannot serve", "error", code=err.code, message=str(err))
         return err.exit_status
@@ -66,8 +66,11 @@ def _refuse_arguments(argv: Sequence[str]) -> None:
         )
 
 
-def _serve_profile(settings: Settings, log: Log) -> int:
-    with catch_watched_signals() as signals, make_state_folder(settings) as folder:
+def _serve_profile(settings: Settings, log: ServerLog) -> int:
+    with (
+        catch_watched_signals() as signals,
+        make_folder_of_counters_and_sockets(settings) as folder,
+    ):
         settings = msgspec.structs.replace(
             settings,
             container_id=settings.container_id or os.urandom(6).hex(),

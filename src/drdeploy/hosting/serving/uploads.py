@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.budgets import Budgets
 
 
-class Uploads:
+class BodyUploads:
     """The bodies in a worker, from their first byte until :meth:`release_body_memory`.
 
     The class needs no lock, because only the worker's event loop calls it.
@@ -25,7 +25,7 @@ class Uploads:
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
-        self._arriving: set[_Upload] = set()
+        self._arriving: set[_BodyUpload] = set()
         self._held_bytes = 0
 
     async def receive_body(self, body: AsyncIterator[bytes]) -> bytes:
@@ -40,7 +40,7 @@ class Uploads:
         now = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(self._compute_next_deadline(now, 0)) as deadline:
-                upload = _Upload(now, deadline)
+                upload = _BodyUpload(now, deadline)
                 self._arriving.add(upload)
                 try:
                     return await self._collect_body_within_memory(upload, body)
@@ -59,7 +59,7 @@ class Uploads:
         self._held_bytes -= len(body)
 
     async def _collect_body_within_memory(
-        self, upload: _Upload, body: AsyncIterator[bytes]
+        self, upload: _BodyUpload, body: AsyncIterator[bytes]
     ) -> bytes:
         data = bytearray()
         async for part in body:
@@ -79,7 +79,7 @@ class Uploads:
         earned_s = budgets.body_grace_s + size / budgets.body_bytes_per_s
         return began + min(earned_s, budgets.body_s)
 
-    def _make_room_for_part(self, upload: _Upload, size: int) -> None:
+    def _make_room_for_part(self, upload: _BodyUpload, size: int) -> None:
         upload.held_bytes += size
         self._held_bytes += size
         now = asyncio.get_running_loop().time()
@@ -93,12 +93,12 @@ class Uploads:
             if not slowest.deadline.expired():
                 slowest.deadline.reschedule(now)
 
-    def _release_held_bytes(self, upload: _Upload) -> None:
+    def _release_held_bytes(self, upload: _BodyUpload) -> None:
         self._held_bytes -= upload.held_bytes
         upload.held_bytes = 0
 
 
-class _Upload:
+class _BodyUpload:
     """One body that is arriving."""
 
     def __init__(self, began: float, deadline: asyncio.Timeout) -> None:

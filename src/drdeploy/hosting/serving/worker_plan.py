@@ -53,9 +53,9 @@ def _choose_worker_count(settings: Settings, cpus: float, memory_bytes: float | 
     whole_cpus = min(math.floor(cpus), MAX_WORKERS)
     if whole_cpus < 2:
         return 1  # a cold start on a fraction of a vCPU reads no more than it needs
-    from drdeploy.hosting.serving.memory import count_workers_that_fit
+    from drdeploy.hosting.serving.memory import count_workers_that_fit_in_memory
 
-    return max(1, min(whole_cpus, count_workers_that_fit(settings, memory_bytes)))
+    return max(1, min(whole_cpus, count_workers_that_fit_in_memory(settings, memory_bytes)))
 
 
 def _round_cpus_up(cpus: float) -> int:

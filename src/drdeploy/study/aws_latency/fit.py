@@ -15,7 +15,7 @@ import numpy as np
 from scipy import optimize
 
 from drdeploy.study.aws_latency.series import KINDS, STUDY_IMAGE_GB, STUDY_SOURCE
-from drdeploy.study.published_study.printed import read_printed_figures
+from drdeploy.study.published_study.printed_figures import read_printed_figures
 from drdeploy.study.published_study.raw_rows import STUDY_FOLDER
 from drdeploy.study.recommendation.aws_latency_estimates import (
     COLD_RATIO,
@@ -49,11 +49,11 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
     Args:
         summaries: At least one series each of warm serverless rows, of instances and of cold
             starts.
-        pull_s_per_gb: The seconds to pull a compressed GB, from :func:`fit_pull_s_per_gb`.
+        pull_s_per_gb: The seconds to pull a compressed GB, from :func:`fit_image_pull_s_per_gb`.
     """
     by_kind: dict[str, list[SeriesSummary]] = defaultdict(list)
     for one in summaries:
-        by_kind[one.series.kind].append(one)
+        by_kind[one.series.cold_warm_or_instance].append(one)
         if one.series.instance_type:
             by_kind[name_ratio_of_instance(one.series.instance_type)].append(one)
     chosen = {kind: choose_series_to_fit(those) for kind, those in by_kind.items()}
@@ -77,7 +77,7 @@ def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSumma
     return own if len(own) >= ENOUGH_OWN_SERIES else list(summaries)
 
 
-def expect_median_s(one: SeriesSummary, values: Mapping[str, float]) -> float:
+def predict_aws_median_latency_s(one: SeriesSummary, values: Mapping[str, float]) -> float:
     """Return the median latency on AWS that the given coefficients predict for a series."""
     series = one.series
     if series.start == "cold":
@@ -89,8 +89,8 @@ def expect_median_s(one: SeriesSummary, values: Mapping[str, float]) -> float:
     return values.get(name, values[INSTANCE_RATIO]) * one.here_s + values[INSTANCE_OVERHEAD]
 
 
-def fit_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
-    """Return the seconds to pull a compressed GB, from :func:`list_series_of_pull`.
+def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
+    """Return the seconds to pull a compressed GB, from :func:`list_cold_starts_with_larger_images`.
 
     For the largest image, the study printed only the mean cold start; for the smallest image, it
     published all rows.
@@ -103,7 +103,7 @@ def fit_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
     return float(np.mean(slopes))
 
 
-def list_series_of_pull(series: Sequence[PairedSeries]) -> list[PairedSeries]:
+def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[PairedSeries]:
     """Return the study's cold starts at the memory size at which it measured larger images."""
     return [
         one
@@ -112,7 +112,7 @@ def list_series_of_pull(series: Sequence[PairedSeries]) -> list[PairedSeries]:
     ]
 
 
-def draw_series(
+def resample_series(
     resampled: Sequence[Sequence[SeriesSummary]], at: int, rng: np.random.Generator
 ) -> list[SeriesSummary]:
     """Draw series with replacement, separately for each kind and source, from one resample.

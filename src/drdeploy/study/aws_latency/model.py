@@ -10,11 +10,11 @@ import numpy as np
 from drdeploy.statistics.estimate import TAIL
 from drdeploy.study.aws_latency.fit import (
     choose_series_to_fit,
-    draw_series,
-    expect_median_s,
     fit_coefficients,
-    fit_pull_s_per_gb,
-    list_series_of_pull,
+    fit_image_pull_s_per_gb,
+    list_cold_starts_with_larger_images,
+    predict_aws_median_latency_s,
+    resample_series,
 )
 from drdeploy.study.aws_latency.series import (
     COLD,
@@ -91,23 +91,25 @@ def fit_model_to_series(
     """Fit the model to series, and validate it by leaving each series out."""
     rng = np.random.default_rng(seed)
     resampled = [one.summarise_resamples(rng, RESAMPLES) for one in series]
-    pulls = [one.summarise_resamples(rng, RESAMPLES) for one in list_series_of_pull(series)]
-    values = _fit_with_pull(series)
+    pulls = [
+        one.summarise_resamples(rng, RESAMPLES)
+        for one in list_cold_starts_with_larger_images(series)
+    ]
+    values = _fit_all_coefficients(series)
     fits = [
         fit_coefficients(
-            draw_series(resampled, at, rng), fit_pull_s_per_gb(draw_series(pulls, at, rng))
+            resample_series(resampled, at, rng),
+            fit_image_pull_s_per_gb(resample_series(pulls, at, rng)),
         )
         for at in range(RESAMPLES)
     ]
     draws = {name: np.array([fit[name] for fit in fits]) for name in values}
-    left_out = tuple(_leave_each_series_out(series))
+    left_out = tuple(_predict_each_left_out_series(series))
     return TransferModel(
         values=values,
         draws=draws,
         errors={
-            start: _draw_errors_of_left_out_series(
-                [one for one in left_out if one.start == start], rng
-            )
+            start: _draw_random_model_errors([one for one in left_out if one.start == start], rng)
             for start in ("warm", "cold")
         },
         coefficients=tuple(
@@ -118,25 +120,27 @@ def fit_model_to_series(
     )
 
 
-def _fit_with_pull(series: Sequence[PairedSeries]) -> dict[str, float]:
-    pull = fit_pull_s_per_gb([one.summarise() for one in list_series_of_pull(series)])
+def _fit_all_coefficients(series: Sequence[PairedSeries]) -> dict[str, float]:
+    pull = fit_image_pull_s_per_gb(
+        [one.summarise() for one in list_cold_starts_with_larger_images(series)]
+    )
     return fit_coefficients([one.summarise() for one in series], pull)
 
 
-def _leave_each_series_out(series: Sequence[PairedSeries]) -> Iterator[LeftOutSeries]:
+def _predict_each_left_out_series(series: Sequence[PairedSeries]) -> Iterator[LeftOutSeries]:
     for at, one in enumerate(series):
         summary = one.summarise()
-        values = _fit_with_pull([*series[:at], *series[at + 1 :]])
+        values = _fit_all_coefficients([*series[:at], *series[at + 1 :]])
         yield LeftOutSeries(
             name=one.name,
             start=one.start,
             here_s=summary.here_s,
-            expected_s=expect_median_s(summary, values),
+            expected_s=predict_aws_median_latency_s(summary, values),
             aws_s=summary.aws_s,
         )
 
 
-def _draw_errors_of_left_out_series(
+def _draw_random_model_errors(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Draw random factors as far from 1 as the model's errors, equally often above and below 1."""
@@ -167,7 +171,7 @@ def _describe_source_of_rows(name: str, series: Sequence[PairedSeries]) -> tuple
     """Return the dates and the sources of the rows on AWS to which a coefficient was fitted."""
     if name == PULL:
         return STUDY_DATE, "rows and tables 5.2 and 6.5 of the 2023 study"
-    fitted = [one.summarise() for one in series if _is_fitted_to(name, one)]
+    fitted = [one.summarise() for one in series if _is_coefficient_fitted_to_series(name, one)]
     used = [one.series for one in choose_series_to_fit(fitted)]
     counts = Counter(one.source for one in used)
     return (
@@ -176,13 +180,15 @@ def _describe_source_of_rows(name: str, series: Sequence[PairedSeries]) -> tuple
     )
 
 
-def _is_fitted_to(name: str, one: PairedSeries) -> bool:
+def _is_coefficient_fitted_to_series(name: str, one: PairedSeries) -> bool:
     kinds = {
         **dict.fromkeys((PLACEMENT, COLD_RATIO), COLD),
         **dict.fromkeys((SERVERLESS_OVERHEAD, SERVERLESS_RATIO), WARM),
         **dict.fromkeys((INSTANCE_OVERHEAD, INSTANCE_RATIO), INSTANCE),
     }
-    return one.kind == kinds.get(name) or name == name_ratio_of_instance(one.instance_type)
+    return one.cold_warm_or_instance == kinds.get(name) or name == name_ratio_of_instance(
+        one.instance_type
+    )
 
 
 def _write_limits_of_model(

@@ -78,7 +78,7 @@ class PairedSeries:
         return ", ".join([self.network, size, *([] if self.instance_type else [self.start])])
 
     @property
-    def kind(self) -> str:
+    def cold_warm_or_instance(self) -> str:
         """The kind of the series."""
         if self.start == "cold":
             return COLD
@@ -145,17 +145,18 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
     """
     local = stack or load_results_folder(STACK_ROWS)
     here = {
-        (_name_network(one), one.configuration.memory_mb): one
+        (_get_lowercase_model_name(one), one.configuration.memory_mb): one
         for one in collect_measured_configurations(local)
         if one.platform == "local" and one.service is not None
     }
     series: list[PairedSeries] = []
     for one in collect_measured_configurations(load_raw_rows_of_study()):
         # Any small instance stands for the study's: no machine here is one of them.
-        found = here.get((_name_network(one), one.configuration.memory_mb))
+        found = here.get((_get_lowercase_model_name(one), one.configuration.memory_mb))
         if found is None:
             raise AnalysisError(
-                f"The local rows lack {one.configuration.model} on {one.configuration.size}",
+                f"The local rows lack {one.configuration.model} on "
+                f"{one.configuration.memory_or_instance_type}",
                 where=str(local.source),
                 remedy=f"Measure the 2023 study's stack with `drdeploy study run {STACK_STUDY}`",
             )
@@ -202,7 +203,7 @@ def pair_series_of_account(
     return tuple(series)
 
 
-def _name_network(one: MeasuredConfiguration) -> str:
+def _get_lowercase_model_name(one: MeasuredConfiguration) -> str:
     return one.configuration.model.lower()
 
 
@@ -220,7 +221,7 @@ def _pair_aws_rows_with_local_rows(
     date: str,
 ) -> Iterator[PairedSeries]:
     for start in ("warm", "cold"):
-        there, local = getattr(aws.times, start), getattr(here.times, start)
+        there, local = getattr(aws.service_times, start), getattr(here.service_times, start)
         if there is None or local is None:
             continue
         yield PairedSeries(

@@ -132,7 +132,7 @@ class EnvironmentFile:
 
         Args:
             are: How this run names photographs, in the words of
-                :attr:`PhotographNames.description_of_names`.
+                :attr:`PhotographNames.description_of_photograph_names`.
             run_ids: The ids of the runs that measured the existing rows.
 
         Raises:
@@ -141,13 +141,13 @@ class EnvironmentFile:
         runs = self.read_facts_by_run()
         for run_id in sorted(runs.keys() & set(run_ids)):
             # Versions that did not record it wrote the names of the files.
-            were = runs[run_id].get("photograph_names", OWN_NAMES.description_of_names)
+            were = runs[run_id].get("photograph_names", OWN_NAMES.description_of_photograph_names)
             if were == are:
                 continue
             remedy = f"Let {KEY_VARIABLE} name the key file of that run"
-            if were == OWN_NAMES.description_of_names:
+            if were == OWN_NAMES.description_of_photograph_names:
                 remedy = "Continue with --names"
-            elif are == OWN_NAMES.description_of_names:
+            elif are == OWN_NAMES.description_of_photograph_names:
                 remedy = "Continue without --names"
             raise StudyError(
                 f"Run {run_id} named photographs by {were}, but this run would use {are}",

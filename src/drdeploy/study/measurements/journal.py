@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Journal:
     """The rows of one results folder, open for appending.
 
-    Use the journal as a context manager, within :meth:`Results.hold_folder_lock`::
+    Use the journal as a context manager, within :meth:`ResultsFolder.hold_folder_lock`::
 
         with Journal(results.measurements) as journal:
             journal.append_row(measurement)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.files import parse_json, read_bytes_within, unescape_formula_in_csv_cell
+from drdeploy.files import parse_json, read_bytes_up_to_limit, unescape_formula_in_csv_cell
 from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
 from drdeploy.study.measurements.validation import (
     FIRST_LINE,
@@ -171,7 +171,7 @@ def make_measurements_from_frame(
 
 def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     try:
-        text = read_bytes_within(source, FILE_BYTES_MAX).decode()
+        text = read_bytes_up_to_limit(source, FILE_BYTES_MAX).decode()
     except (OSError, ValueError) as err:
         reason = err.strerror if isinstance(err, OSError) else str(err)
         if isinstance(err, UnicodeDecodeError):
@@ -212,7 +212,7 @@ def _read_environment_file(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        facts = parse_json(read_bytes_within(path, FILE_BYTES_MAX))
+        facts = parse_json(read_bytes_up_to_limit(path, FILE_BYTES_MAX))
     except (OSError, ValueError) as err:
         raise AnalysisError(
             "The file with the facts about the runs is not valid JSON",

@@ -20,7 +20,7 @@ ENVIRONMENT_FILE = "environment.json"
 SET_ASIDE_FOLDER = "earlier"
 
 
-class Results:
+class ResultsFolder:
     """The results folder of one study, which one process writes to at a time.
 
     Attributes:

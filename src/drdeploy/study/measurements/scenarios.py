@@ -42,7 +42,7 @@ class Configuration:
     image: str = ""
 
     @property
-    def size(self) -> str:
+    def memory_or_instance_type(self) -> str:
         """The memory or the instance type, for example ``1024 MB`` or ``ml.m5.xlarge``."""
         return self.instance_type or f"{self.memory_mb} MB"
 
@@ -72,12 +72,12 @@ class Scenario:
     left_out: Mapping[str, int]
 
     @property
-    def n(self) -> int:
+    def counted_row_count(self) -> int:
         """The number of rows that count."""
         return len(self.rows)
 
     @property
-    def is_of_jobs(self) -> bool:
+    def has_rows_of_transform_jobs(self) -> bool:
         """Whether each row is a transform job, and not a request."""
         return self.name == "batch"
 
@@ -107,7 +107,7 @@ def group_rows_into_scenarios(measurements: Measurements) -> tuple[Scenario, ...
     If all rows of a trial failed, the trial becomes a scenario without rows.
     """
 
-    def position(scenario: Scenario) -> tuple[object, ...]:
+    def sort_key_of_scenario(scenario: Scenario) -> tuple[object, ...]:
         warm_first = {"warm": 0, "cold": 1}.get(scenario.start, 2)
         one = scenario.configuration
         return one.model, warm_first, image_sort_key(one.image), one, scenario.name
@@ -118,7 +118,7 @@ def group_rows_into_scenarios(measurements: Measurements) -> tuple[Scenario, ...
         expected = "cold" if rows["scenario"].iloc[0] == "cold" else "warm"
         kinds = sorted(map(str, starts)) or [expected]
         found += [_make_scenario_from_rows(str(trial), rows, start) for start in kinds]
-    return tuple(sorted(found, key=position))
+    return tuple(sorted(found, key=sort_key_of_scenario))
 
 
 def _make_scenario_from_rows(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
@@ -178,7 +178,12 @@ def label_configuration(configuration: Configuration, *, among: Iterable[Configu
         for name in ("image", "precision")
         if len({getattr(other, name) for other in others}) > 1
     ]
-    return ", ".join([configuration.size, *(getattr(configuration, name) for name in differing)])
+    return ", ".join(
+        [
+            configuration.memory_or_instance_type,
+            *(getattr(configuration, name) for name in differing),
+        ]
+    )
 
 
 def label_scenarios(scenarios: Sequence[Scenario], *, among: Iterable[Configuration]) -> list[str]:

@@ -4,11 +4,11 @@ A *printed number* is a number that the study printed, for example in a table. A
 way to compute a printed number from the rows.
 
 - ``raw_rows`` reads the study's raw rows as measurements.
-- ``printed`` reads the printed numbers with their digits.
+- ``printed_figures`` reads the printed numbers with their digits.
 - ``formulas`` computes a number as a mean, a ratio, a share or a reduction.
 - ``definitions`` defines the formula of each number from its description in the study.
 - ``departures`` changes a definition in one respect, which gives another reading.
-- ``single_numbers`` turns rows into one number, by a statistic and rounding.
+- ``row_statistics`` turns rows into one number, by a statistic and rounding.
 - ``readings`` searches for other readings that give the printed number.
 - ``verdicts`` judges whether each number is reproduced, is close, differs or cannot be recomputed.
 - ``document`` writes the verdicts as sentences, as JSON and as tables.

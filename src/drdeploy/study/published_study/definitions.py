@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from drdeploy.study.published_study.formulas import Constant, Form, Formula, Rows, Term
-from drdeploy.study.published_study.printed import load_texts_about_figures
+from drdeploy.study.published_study.printed_figures import load_texts_about_figures
 from drdeploy.study.published_study.raw_rows import COLD, WARM, parse_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from drdeploy.study.published_study.formulas import Samples
-    from drdeploy.study.published_study.printed import Printed
+    from drdeploy.study.published_study.formulas import StudySamples
+    from drdeploy.study.published_study.printed_figures import PrintedFigure
 
-    Build = Callable[[Printed, "PublishedStudy"], "Definition"]
+    Build = Callable[[PrintedFigure, "PublishedStudy"], "Definition"]
 
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
@@ -47,12 +47,12 @@ class Definition:
 class PublishedStudy:
     """All printed numbers and raw rows, to which definitions refer."""
 
-    printed: Sequence[Printed]
-    samples: Samples
+    printed: Sequence[PrintedFigure]
+    samples: StudySamples
 
     def find_printed_figure(
         self, quantity: str, missing: str, *, configuration: str = "", model: str = ""
-    ) -> Printed:
+    ) -> PrintedFigure:
         """Return the first printed number with a given quantity, configuration and model.
 
         Args:
@@ -68,7 +68,7 @@ class PublishedStudy:
         raise _NotRecomputableError(missing)
 
 
-def define_printed_figure(figure: Printed, study: PublishedStudy) -> Definition:
+def define_printed_figure(figure: PrintedFigure, study: PublishedStudy) -> Definition:
     """Return the definition of a printed number, from its description."""
     if reason := load_texts_about_figures()["not_recomputable"].get(figure.quantity):
         return Definition(None, reason)
@@ -106,11 +106,15 @@ _INVERSE_TIME = "performance is taken as the inverse of the prediction time"
 # ---- the formula that each kind of figure stands for --------------------------------------
 
 
-def _make_term_of_experiment(start: str, model: str, memory_mb: int, quantity: str = TOTAL) -> Term:
+def _make_latency_term_of_experiment(
+    start: str, model: str, memory_mb: int, quantity: str = TOTAL
+) -> Term:
     return Term(Rows(f"{start}-{model}-{memory_mb // 1024}gb", quantity))
 
 
-def _parse_names_in_description(figure: Printed, count: int, pattern: str, what: str) -> list[str]:
+def _parse_names_in_description(
+    figure: PrintedFigure, count: int, pattern: str, what: str
+) -> list[str]:
     """Return ``count`` names in a printed number's description, such as ``1024 MB / 2048 MB``."""
     named = re.findall(pattern, figure.configuration) or re.findall(pattern, figure.quantity)
     if len(named) != count:
@@ -120,35 +124,37 @@ def _parse_names_in_description(figure: Printed, count: int, pattern: str, what:
     return named
 
 
-def _parse_memory_sizes_mb(figure: Printed, count: int) -> list[int]:
+def _parse_memory_sizes_mb(figure: PrintedFigure, count: int) -> list[int]:
     return [
         int(size)
         for size in _parse_names_in_description(figure, count, r"(\d{4}) MB", "memory sizes")
     ]
 
 
-def _parse_instance_names(figure: Printed, count: int) -> list[str]:
+def _parse_instance_names(figure: PrintedFigure, count: int) -> list[str]:
     return _parse_names_in_description(figure, count, r"\b[a-z]\d[a-z]*\b", "instances")
 
 
 def _formula_builder_of_memory_speed_up(start: str, quantity: str) -> Build:
-    def build(figure: Printed, _: PublishedStudy) -> Definition:
+    def build_speed_up_formula(figure: PrintedFigure, _: PublishedStudy) -> Definition:
         slow, fast = (
-            _make_term_of_experiment(start, figure.model, size, quantity)
+            _make_latency_term_of_experiment(start, figure.model, size, quantity)
             for size in _parse_memory_sizes_mb(figure, 2)
         )
         return Definition(Formula(Form.RATIO, slow, fast))
 
-    return build
+    return build_speed_up_formula
 
 
-def _formula_of_cold_over_warm_ratio(figure: Printed, _: PublishedStudy) -> Definition:
+def _formula_of_cold_over_warm_ratio(figure: PrintedFigure, _: PublishedStudy) -> Definition:
     (size,) = _parse_memory_sizes_mb(figure, 1)
-    cold, warm = (_make_term_of_experiment(start, figure.model, size) for start in (COLD, WARM))
+    cold, warm = (
+        _make_latency_term_of_experiment(start, figure.model, size) for start in (COLD, WARM)
+    )
     return Definition(Formula(Form.RATIO, cold, warm))
 
 
-def _formula_of_prediction_share(figure: Printed, _: PublishedStudy) -> Definition:
+def _formula_of_prediction_share(figure: PrintedFigure, _: PublishedStudy) -> Definition:
     """Return the prediction's share of the latency, on an instance or for warm requests."""
     scale = PERCENT if figure.unit == "percent" else 1.0
     if figure.configuration != "warm":
@@ -160,69 +166,81 @@ def _formula_of_prediction_share(figure: Printed, _: PublishedStudy) -> Definiti
     return Definition(Formula(Form.RATIO, part, whole, scale, is_paired=True), note=note)
 
 
-def _make_term_with_price(model: str, size: int, study: PublishedStudy) -> Term:
+def _make_cost_term_of_experiment(model: str, size: int, study: PublishedStudy) -> Term:
     missing = f"no price of {size} MB is printed"
     price = study.find_printed_figure(
         "serverless price per second", missing, configuration=f"{size} MB"
     )
     source = f"{price.where}, {size} MB"
     return replace(
-        _make_term_of_experiment(WARM, model, size), usd_per_second=price.value, price_source=source
+        _make_latency_term_of_experiment(WARM, model, size),
+        usd_per_second=price.value,
+        price_source=source,
     )
 
 
-def _formula_of_cost_per_inference(figure: Printed, study: PublishedStudy) -> Definition:
+def _formula_of_cost_per_inference(figure: PrintedFigure, study: PublishedStudy) -> Definition:
     (size,) = _parse_memory_sizes_mb(figure, 1)
-    return Definition(Formula(Form.AMOUNT, _make_term_with_price(figure.model, size, study)))
+    return Definition(
+        Formula(Form.AMOUNT, _make_cost_term_of_experiment(figure.model, size, study))
+    )
 
 
-def _formula_of_cost_reduction(figure: Printed, study: PublishedStudy) -> Definition:
+def _formula_of_cost_reduction(figure: PrintedFigure, study: PublishedStudy) -> Definition:
     before, after = (
-        _make_term_with_price(figure.model, size, study)
+        _make_cost_term_of_experiment(figure.model, size, study)
         for size in _parse_memory_sizes_mb(figure, 2)
     )
     return Definition(Formula(Form.REDUCTION, before, after, PERCENT))
 
 
-def _formula_of_cold_start_in_small_image(figure: Printed, _: PublishedStudy) -> Definition:
+def _formula_of_cold_start_in_small_image(figure: PrintedFigure, _: PublishedStudy) -> Definition:
     (size,) = _parse_memory_sizes_mb(figure, 1)
-    return Definition(Formula(Form.AMOUNT, _make_term_of_experiment(COLD, figure.model, size)))
+    return Definition(
+        Formula(Form.AMOUNT, _make_latency_term_of_experiment(COLD, figure.model, size))
+    )
 
 
-def _formula_of_cold_start_in_large_image(figure: Printed, study: PublishedStudy) -> Definition:
+def _formula_of_cold_start_in_large_image(
+    figure: PrintedFigure, study: PublishedStudy
+) -> Definition:
     """Return the cold start of the larger image: that of the smaller image times the speed-up."""
     gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
     return Definition(
-        Formula(Form.RATIO, _make_term_of_experiment(COLD, figure.model, BASE_MB), inverse)
+        Formula(Form.RATIO, _make_latency_term_of_experiment(COLD, figure.model, BASE_MB), inverse)
     )
 
 
 def _formula_builder_of_image_speed_up(size_mb: int) -> Build:
-    def build(figure: Printed, study: PublishedStudy) -> Definition:
+    def build_speed_up_formula(figure: PrintedFigure, study: PublishedStudy) -> Definition:
         quantity = "cold-start latency before optimisation"
         printed = study.find_printed_figure(quantity, _NEVER_PUBLISHED, model=figure.model)
         source = f"printed in {printed.where}"
         before = Term(Constant(printed.value, source, is_measured=True))
         return Definition(
-            Formula(Form.RATIO, before, _make_term_of_experiment(COLD, figure.model, size_mb))
+            Formula(
+                Form.RATIO, before, _make_latency_term_of_experiment(COLD, figure.model, size_mb)
+            )
         )
 
-    return build
+    return build_speed_up_formula
 
 
 def _formula_builder_of_instance_comparison(
     form: Form, scale: float = 1.0, note: str = ""
 ) -> Build:
-    def build(figure: Printed, _: PublishedStudy) -> Definition:
+    def build_comparison_formula(figure: PrintedFigure, _: PublishedStudy) -> Definition:
         families = _parse_instance_names(figure, 2)
         slow, fast = (Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in families)
         return Definition(Formula(form, slow, fast, scale), note=note)
 
-    return build
+    return build_comparison_formula
 
 
-def _formula_of_largest_instance_speed_up(figure: Printed, study: PublishedStudy) -> Definition:
+def _formula_of_largest_instance_speed_up(
+    figure: PrintedFigure, study: PublishedStudy
+) -> Definition:
     found = [parse_experiment_name(name) for name in study.samples.experiments]
     named = [one.name for one in found if one and one.family and one.model == figure.model]
     if len(named) < 2:
@@ -233,7 +251,7 @@ def _formula_of_largest_instance_speed_up(figure: Printed, study: PublishedStudy
     return Definition(Formula(Form.RATIO, slow, fast), note=note)
 
 
-def _formula_of_price_reduction(figure: Printed, study: PublishedStudy) -> Definition:
+def _formula_of_price_reduction(figure: PrintedFigure, study: PublishedStudy) -> Definition:
     missing = "the prices are not printed"
     prices = [
         study.find_printed_figure("price per hour", missing, configuration=f"ml.{family}.xlarge")

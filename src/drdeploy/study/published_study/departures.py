@@ -22,14 +22,14 @@ from drdeploy.study.published_study.formulas import (
     combine_two_amounts,
 )
 from drdeploy.study.published_study.raw_rows import parse_experiment_name
-from drdeploy.study.published_study.single_numbers import ROUNDINGS, ROW_BY_ROW, STATISTICS, SUBSETS
+from drdeploy.study.published_study.row_statistics import ROUNDINGS, ROW_BY_ROW, STATISTICS, SUBSETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from drdeploy.study.published_study.formulas import Samples
+    from drdeploy.study.published_study.formulas import StudySamples
 
-    Change = Callable[["Reading"], "Reading | None"]
+    Change = Callable[["FigureReading"], "FigureReading | None"]
 
 OTHER_PRICES = {
     0.5: "half the price",
@@ -43,7 +43,7 @@ The study's serverless price is proportional to the memory."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class FigureReading:
     """One way to compute a printed number from the rows.
 
     Attributes:
@@ -61,7 +61,7 @@ class Reading:
     departures: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
 
-    def compute_value_of_figure(self, samples: Samples) -> float:
+    def compute_value_of_figure(self, samples: StudySamples) -> float:
         """Return the printed number as the reading computes it; NaN if it cannot be computed."""
         if self.statistic == ROW_BY_ROW:
             return self._compute_mean_of_row_ratios(samples)
@@ -76,7 +76,7 @@ class Reading:
             except ZeroDivisionError:
                 return float("nan")
 
-    def _compute_mean_of_row_ratios(self, samples: Samples) -> float:
+    def _compute_mean_of_row_ratios(self, samples: StudySamples) -> float:
         """Return the mean of the ratios of rows with the same row number."""
         if len(self.formula.row_operands) < 2:
             return float("nan")
@@ -87,7 +87,7 @@ class Reading:
             return float("nan")
         priced = [
             seconds * term.usd_per_second
-            for seconds, term in zip(pair, self.formula.terms, strict=True)
+            for seconds, term in zip(pair, self.formula.operands, strict=True)
         ]
         per_row = [
             combine_two_amounts(self.formula.form, *map(float, both))
@@ -105,14 +105,14 @@ class Departure:
     change: Change
 
 
-def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> Reading | None:
+def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> FigureReading | None:
     """Return the reading with all given departures from the definition.
 
     The result is None if two departures cannot be combined, or if a departure changes nothing.
     """
     if len({departure.kind for departure in departures}) < len(departures):
         return None
-    reading: Reading | None = Reading(formula)
+    reading: FigureReading | None = FigureReading(formula)
     for departure in departures:
         reading = departure.change(reading) if reading else None
     if reading is None:
@@ -125,7 +125,7 @@ def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> Rea
 
 
 def list_possible_departures(
-    formula: Formula, samples: Samples, printed_terms: Mapping[Term, Constant]
+    formula: Formula, samples: StudySamples, printed_terms: Mapping[Term, Constant]
 ) -> Iterator[Departure]:
     """Yield all possible departures from a definition, the most plausible first.
 
@@ -135,7 +135,7 @@ def list_possible_departures(
         printed_terms: Means that the study printed, from which it may have computed other numbers.
     """
     yield from list_departures_to_other_rows(formula, samples)
-    if any(term in printed_terms for term in formula.terms):
+    if any(term in printed_terms for term in formula.operands):
         words = "printed means in place of the rows"
         change = _make_change_of_terms(
             lambda term: Term(printed_terms[term]) if term in printed_terms else term
@@ -147,7 +147,7 @@ def list_possible_departures(
                 yield Departure(field, words, _make_change_of_setting(field, name))
     yield from _list_departures_in_form(formula)
     yield from _list_departures_in_column(formula)
-    if any(term.price_source for term in formula.terms):
+    if any(term.price_source for term in formula.operands):
         for factor, words in OTHER_PRICES.items():
             yield Departure("price", words, _make_change_of_price(factor))
 
@@ -166,11 +166,11 @@ def _make_change_of_price(factor: float) -> Change:
 def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = None) -> Change:
     """Return a change to the rows of all terms, or only to those of the term at a position."""
 
-    def of_term(term: Term) -> Term:
+    def change_rows_of_term(term: Term) -> Term:
         rows = term.operand
         return replace(term, operand=change(rows)) if isinstance(rows, Rows) else term
 
-    return _make_change_of_terms(of_term, position)
+    return _make_change_of_terms(change_rows_of_term, position)
 
 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
@@ -179,26 +179,26 @@ def _make_change_of_terms(change: Callable[[Term], Term], position: int | None =
     The change returns None if it would leave every term as it is.
     """
 
-    def apply(reading: Reading) -> Reading | None:
+    def change_terms_of_reading(reading: FigureReading) -> FigureReading | None:
         terms = [
             change(term) if position in {None, at} else term
-            for at, term in enumerate(reading.formula.terms)
+            for at, term in enumerate(reading.formula.operands)
         ]
         formula = replace(
             reading.formula, first=terms[0], second=terms[1] if len(terms) > 1 else None
         )
         return None if formula == reading.formula else replace(reading, formula=formula)
 
-    return apply
+    return change_terms_of_reading
 
 
-def list_departures_to_other_rows(formula: Formula, samples: Samples) -> Iterator[Departure]:
+def list_departures_to_other_rows(formula: Formula, samples: StudySamples) -> Iterator[Departure]:
     """Yield departures that use other rows.
 
     A departure to other rows uses another memory size or instance in one term, or the other model
     in all terms.
     """
-    for at, term in enumerate(formula.terms):
+    for at, term in enumerate(formula.operands):
         if not isinstance(term.operand, Rows):
             continue
         here = parse_experiment_name(term.operand.experiment)
@@ -208,7 +208,8 @@ def list_departures_to_other_rows(formula: Formula, samples: Samples) -> Iterato
                 continue
             if bool(here.family) != bool(there.family) or here.start != there.start:
                 continue
-            words = f"{there.size} in place of {here.size} ({name})"
+            other, own = there.memory_or_instance_type, here.memory_or_instance_type
+            words = f"{other} in place of {own} ({name})"
             yield Departure(f"rows of term {at}", words, _make_change_of_experiment(at, name))
     models = {one.model for name in samples.experiments if (one := parse_experiment_name(name))}
     for model in sorted(models):
@@ -222,12 +223,12 @@ def _make_change_of_experiment(position: int, experiment: str) -> Change:
 
 
 def _make_change_of_model(model: str, known: tuple[str, ...]) -> Change:
-    def change(rows: Rows) -> Rows:
+    def replace_model_in_rows(rows: Rows) -> Rows:
         here = parse_experiment_name(rows.experiment)
         name = here.name.replace(here.model, model) if here else ""
         return replace(rows, experiment=name) if name in known else rows
 
-    return _make_change_of_rows(change)
+    return _make_change_of_rows(replace_model_in_rows)
 
 
 def _list_departures_in_form(formula: Formula) -> Iterator[Departure]:
@@ -247,7 +248,7 @@ def _make_change_of_form(form: Form) -> Change:
     return lambda reading: replace(reading, formula=replace(reading.formula, form=form))
 
 
-def _exchange_terms_of_formula(reading: Reading) -> Reading | None:
+def _exchange_terms_of_formula(reading: FigureReading) -> FigureReading | None:
     formula = reading.formula
     if formula.second is None:
         return None

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.statistics import notation
-from drdeploy.study.published_study.printed import ReproductionVerdict, load_texts_about_figures
+from drdeploy.study.published_study.printed_figures import (
+    ReproductionVerdict,
+    load_texts_about_figures,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from drdeploy.study.published_study.departures import Reading
-    from drdeploy.study.published_study.verdicts import Recomputed
+    from drdeploy.study.published_study.departures import FigureReading
+    from drdeploy.study.published_study.verdicts import RecomputedFigure
 
 
-def convert_figure_to_json(figure: Recomputed) -> dict[str, Any]:
+def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
     """Return one entry of ``drdeploy reproduce --json``.
 
     ``published`` is the printed number, and ``printed`` is its text. ``interval`` is ``[low,
@@ -63,12 +66,12 @@ def convert_figure_to_json(figure: Recomputed) -> dict[str, Any]:
     }
 
 
-def describe_departures_of_reading(reading: Reading) -> str:
+def describe_departures_of_reading(reading: FigureReading) -> str:
     """Return how the reading differs from the definition."""
     return "; ".join(reading.departures)
 
 
-def _convert_search_to_json(figure: Recomputed) -> dict[str, Any]:
+def _convert_search_to_json(figure: RecomputedFigure) -> dict[str, Any]:
     search = figure.search
     if search is None:
         return {"reading": None, "readings": [], "near_readings": []}
@@ -86,7 +89,7 @@ def _convert_search_to_json(figure: Recomputed) -> dict[str, Any]:
     }
 
 
-def _convert_reading_to_json(reading: Reading, value: float) -> dict[str, Any]:
+def _convert_reading_to_json(reading: FigureReading, value: float) -> dict[str, Any]:
     return {
         "reading": describe_departures_of_reading(reading),
         "kinds": list(reading.kinds),
@@ -100,10 +103,10 @@ class PrintedPlace:
 
     where: str
     caption: str
-    figures: tuple[Recomputed, ...]
+    figures: tuple[RecomputedFigure, ...]
 
 
-def group_figures_by_printed_place(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
+def group_figures_by_printed_place(figures: Sequence[RecomputedFigure]) -> tuple[PrintedPlace, ...]:
     """Group the numbers by the table or section in which they were printed, in order."""
     return tuple(
         PrintedPlace(where, load_texts_about_figures()["captions"].get(where, ""), tuple(group))
@@ -111,7 +114,7 @@ def group_figures_by_printed_place(figures: Sequence[Recomputed]) -> tuple[Print
     )
 
 
-def make_verdict_table(figures: Iterable[Recomputed]) -> pd.DataFrame:
+def make_verdict_table(figures: Iterable[RecomputedFigure]) -> pd.DataFrame:
     """Return a table with one row for each printed number."""
     return pd.DataFrame(
         [_make_row_of_verdict_table(convert_figure_to_json(figure)) for figure in figures]
@@ -137,13 +140,13 @@ def _make_row_of_verdict_table(figure: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def count_figures_by_verdict(figures: Iterable[Recomputed]) -> dict[ReproductionVerdict, int]:
+def count_figures_by_verdict(figures: Iterable[RecomputedFigure]) -> dict[ReproductionVerdict, int]:
     """Count the printed numbers with each of the four verdicts."""
     counted = Counter(figure.verdict for figure in figures)
     return {verdict: counted[verdict] for verdict in ReproductionVerdict}
 
 
-def write_sentences_on_differing_figures(figures: Sequence[Recomputed]) -> tuple[str, ...]:
+def write_sentences_on_differing_figures(figures: Sequence[RecomputedFigure]) -> tuple[str, ...]:
     """Return one or two sentences about each number that differs from its printed value."""
     return tuple(
         write_sentence_on_figure(figure)
@@ -152,7 +155,7 @@ def write_sentences_on_differing_figures(figures: Sequence[Recomputed]) -> tuple
     )
 
 
-def write_sentence_on_figure(figure: Recomputed) -> str:
+def write_sentence_on_figure(figure: RecomputedFigure) -> str:
     """Return a sentence with the printed value, the recomputed value, and an explanation."""
     printed, found = figure.printed, figure.estimate
     subject = ", ".join(part for part in (printed.model, printed.configuration) if part)
@@ -169,7 +172,7 @@ def write_sentence_on_figure(figure: Recomputed) -> str:
     )
 
 
-def explain_printed_number(figure: Recomputed) -> str:
+def explain_printed_number(figure: RecomputedFigure) -> str:
     """Return a sentence that names the readings that give the printed number, if any were found.
 
     The text is empty for a reproduced number.

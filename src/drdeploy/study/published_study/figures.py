@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.pages.picture import Picture, picture_from_figure
-from drdeploy.study.published_study.printed import load_texts_about_figures
+from drdeploy.study.published_study.printed_figures import load_texts_about_figures
 from drdeploy.study.report.figures import (
     QUANTITIES,
     Box,
@@ -30,8 +30,8 @@ from drdeploy.study.report.panels import group_scenarios_into_panels
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drdeploy.study.published_study.verdicts import Recomputed
-    from drdeploy.study.report.panels import By, Panel
+    from drdeploy.study.published_study.verdicts import RecomputedFigure
+    from drdeploy.study.report.panels import By, ScenarioPanel
     from drdeploy.study.report.summaries import ScenarioSummary
 
 MODELS = ("VGG19", "MobileNet")
@@ -66,7 +66,7 @@ class StudyFigure:
 
 
 def draw_study_figures(
-    summaries: Sequence[ScenarioSummary], printed: Sequence[Recomputed]
+    summaries: Sequence[ScenarioSummary], printed: Sequence[RecomputedFigure]
 ) -> tuple[StudyFigure, ...]:
     """Draw all twelve pictures, in the order of their numbers."""
     panels = group_scenarios_into_panels(summaries)
@@ -81,8 +81,8 @@ def _draw_study_figure(
     number: str,
     plan: tuple[str, str, By],
     model: str,
-    panels: Sequence[Panel],
-    printed: Sequence[Recomputed],
+    panels: Sequence[ScenarioPanel],
+    printed: Sequence[RecomputedFigure],
 ) -> StudyFigure:
     column, start, by = plan
     title = f"Figure {number}: {model}, {start}, {QUANTITIES[column]} by {by}"
@@ -103,7 +103,7 @@ def _draw_study_figure(
 
 
 def _make_boxes_of_two_images(
-    model: str, panels: Sequence[Panel], printed: Sequence[Recomputed]
+    model: str, panels: Sequence[ScenarioPanel], printed: Sequence[RecomputedFigure]
 ) -> Iterator[Box]:
     """Yield a box for the largest image's printed mean, and a box for the smallest image's rows."""
     for figure in printed:
@@ -116,7 +116,9 @@ def _make_boxes_of_two_images(
             yield Box("517 MB image", box.seconds)
 
 
-def _find_panel_of_model(model: str, start: str, by: By, panels: Sequence[Panel]) -> Panel | None:
+def _find_panel_of_model(
+    model: str, start: str, by: By, panels: Sequence[ScenarioPanel]
+) -> ScenarioPanel | None:
     matching = (
         panel for panel in panels if (panel.model, panel.start, panel.by) == (model, start, by)
     )

@@ -108,19 +108,19 @@ class Formula:
     is_paired: bool = False
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def operands(self) -> tuple[Term, ...]:
         """The one or two terms of the formula."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
     @property
     def row_operands(self) -> tuple[Rows, ...]:
         """The operands of the terms that are rows, not constants."""
-        return tuple(term.operand for term in self.terms if isinstance(term.operand, Rows))
+        return tuple(term.operand for term in self.operands if isinstance(term.operand, Rows))
 
     @property
     def rests_on_printed_measurements(self) -> bool:
         """Whether a term is a printed measurement without rows."""
-        constants = [t.operand for t in self.terms if isinstance(t.operand, Constant)]
+        constants = [t.operand for t in self.operands if isinstance(t.operand, Constant)]
         return any(constant.is_measured for constant in constants)
 
     def compute_value_of_figure(self, summary: Callable[[Rows], float]) -> float:
@@ -128,26 +128,27 @@ class Formula:
         amounts = [
             term.usd_per_second
             * (summary(term.operand) if isinstance(term.operand, Rows) else term.operand.value)
-            for term in self.terms
+            for term in self.operands
         ]
         return float(self.scale * combine_two_amounts(self.form, *amounts))
 
     def __str__(self) -> str:
         first, *others = (
-            f"mean {term}" if isinstance(term.operand, Rows) else str(term) for term in self.terms
+            f"mean {term}" if isinstance(term.operand, Rows) else str(term)
+            for term in self.operands
         )
         words, _ = _ARITHMETIC[self.form]
         return words.format(first, "".join(others))
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class StudySamples:
     """The measured seconds of every experiment and column."""
 
     seconds: Mapping[Rows, Floats]
 
     @classmethod
-    def from_measurements(cls, measurements: Measurements) -> Samples:
+    def from_measurements(cls, measurements: Measurements) -> StudySamples:
         """Collect the rows that count, in the order in which they were measured."""
         return cls(
             {
@@ -182,7 +183,7 @@ def combine_two_amounts(form: Form, first: float, second: float = 1.0) -> float:
     return compute(first, second)
 
 
-def estimate_figure_with_interval(formula: Formula, samples: Samples) -> Estimate:
+def estimate_figure_with_interval(formula: Formula, samples: StudySamples) -> Estimate:
     """Estimate a printed number with its 95 % interval, from the means of its rows.
 
     A result that depends only on constants has no interval, and the estimate gives the reason.
@@ -220,7 +221,7 @@ def _apply_to_value_and_limits(ratio: Estimate, change: Callable[[float], float]
     return replace(ratio, value=value, low=low, high=high)
 
 
-def _estimate_mean_or_ratio_of_means(formula: Formula, samples: Samples) -> Estimate | None:
+def _estimate_mean_or_ratio_of_means(formula: Formula, samples: StudySamples) -> Estimate | None:
     """Estimate the mean of a single term, or the ratio of two terms.
 
     For a reduction, this is the ratio of the second term to the first.
@@ -242,7 +243,7 @@ def _estimate_mean_or_ratio_of_means(formula: Formula, samples: Samples) -> Esti
     return ratio.multiplied_by(top.usd_per_second / bottom.usd_per_second)
 
 
-def _get_seconds_of_term(term: Term, samples: Samples) -> Floats:
+def _get_seconds_of_term(term: Term, samples: StudySamples) -> Floats:
     if isinstance(term.operand, Constant):
         return np.array([term.operand.value])
     return samples.seconds[term.operand]

@@ -22,7 +22,7 @@ from drdeploy.study.published_study.document import (
     write_sentences_on_differing_figures,
 )
 from drdeploy.study.published_study.figures import draw_study_figures
-from drdeploy.study.published_study.printed import ReproductionVerdict
+from drdeploy.study.published_study.printed_figures import ReproductionVerdict
 from drdeploy.study.report.evidence import compute_evidence
 from drdeploy.study.report.tables import make_all_tables, write_tables_as_csv
 from drdeploy.version import VERSION
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.published_study.figures import StudyFigure
-    from drdeploy.study.published_study.verdicts import Recomputed, Reproduction
+    from drdeploy.study.published_study.verdicts import RecomputedFigure, Reproduction
 
-    Groups = dict[str, list[Recomputed]]
+    Groups = dict[str, list[RecomputedFigure]]
 
 PAGE = "reproduction.html"
 
@@ -107,7 +107,7 @@ def render_reproduction_page(
     )
 
 
-def _format_recomputed_cell(figure: Recomputed) -> Markup:
+def _format_recomputed_cell(figure: RecomputedFigure) -> Markup:
     found = figure.estimate
     if found is None or found.value is None:
         return Markup('<span class="same">{}</span>').format(notation.NO_VALUE)
@@ -119,7 +119,7 @@ def _format_recomputed_cell(figure: Recomputed) -> Markup:
     )
 
 
-def _explain_missing_value_or_difference(figure: Recomputed) -> str:
+def _explain_missing_value_or_difference(figure: RecomputedFigure) -> str:
     """Return why a number has no value, or which reading gives the printed number."""
     if figure.estimate is None:
         return f"{_capitalise_first_letter(figure.definition.why_not)}."
@@ -131,7 +131,7 @@ def _capitalise_first_letter(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _group_figures_by_text(pairs: Iterable[tuple[str, Recomputed]]) -> Groups:
+def _group_figures_by_text(pairs: Iterable[tuple[str, RecomputedFigure]]) -> Groups:
     groups: Groups = {}
     for text, figure in pairs:
         groups.setdefault(_capitalise_first_letter(text), []).append(figure)

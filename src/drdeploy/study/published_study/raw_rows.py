@@ -45,7 +45,7 @@ _REAL_TIME = re.compile(r"(?P<model>\w+)-(?P<family>[a-z]\d[a-z]*)")
 
 
 @dataclass(frozen=True)
-class Experiment:
+class StudyExperiment:
     """One model on one endpoint configuration, measured warm or cold.
 
     Attributes:
@@ -67,20 +67,20 @@ class Experiment:
         return f"ml.{self.family}.xlarge" if self.family else ""
 
     @property
-    def size(self) -> str:
+    def memory_or_instance_type(self) -> str:
         """The memory or the instance type, for example ``1024 MB`` or ``ml.m5.xlarge``."""
         return self.instance_type or f"{self.memory_mb} MB"
 
 
-def parse_experiment_name(name: str) -> Experiment | None:
+def parse_experiment_name(name: str) -> StudyExperiment | None:
     """Parse the name of an experiment; None if it is not the name of an experiment."""
     if parts := _SERVERLESS.fullmatch(name):
         start = "warm" if parts["start"] == WARM else "cold"
-        return Experiment(
+        return StudyExperiment(
             name, parts["model"], start, memory_mb=MIB_PER_GIB * int(parts["memory_gb"])
         )
     if parts := _REAL_TIME.fullmatch(name):
-        return Experiment(name, parts["model"], "warm", family=parts["family"])
+        return StudyExperiment(name, parts["model"], "warm", family=parts["family"])
     return None
 
 
@@ -129,7 +129,7 @@ def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
     return make_measurements_from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
 
 
-def _read_raw_rows_by_experiment(folder: Path) -> dict[Experiment, pd.DataFrame]:
+def _read_raw_rows_by_experiment(folder: Path) -> dict[StudyExperiment, pd.DataFrame]:
     """Return the raw rows of each experiment, from the packaged file or from the study's files."""
     if (folder / ROWS_FILE).exists():
         packed = _read_raw_file(folder / ROWS_FILE)
@@ -142,7 +142,7 @@ def _read_raw_rows_by_experiment(folder: Path) -> dict[Experiment, pd.DataFrame]
     return {found: rows for name, rows in tables.items() if (found := parse_experiment_name(name))}
 
 
-def _experiment_sort_key(experiment: Experiment) -> tuple[int, str]:
+def _experiment_sort_key(experiment: StudyExperiment) -> tuple[int, str]:
     """Return a sort key: instances in the order of the study, then serverless experiments."""
     family = experiment.family
     return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), experiment.name)
@@ -179,7 +179,7 @@ def _read_raw_file(path: Path) -> pd.DataFrame:
     return table
 
 
-def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: StudyExperiment) -> pd.DataFrame:
     facts: dict[str, Any] = {
         "study": "original",
         "trial": experiment.name,
@@ -205,7 +205,7 @@ def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: Experiment) -
 
 
 def _write_sentences_on_skipped_files_and_gaps(
-    folder: Path, tables: Mapping[Experiment, pd.DataFrame]
+    folder: Path, tables: Mapping[StudyExperiment, pd.DataFrame]
 ) -> Iterator[str]:
     names = {path.name for path in folder.glob("*.csv") if not parse_experiment_name(path.stem)}
     skipped = sorted(names - {PUBLISHED_FILE, ROWS_FILE})
@@ -222,11 +222,11 @@ def _write_sentences_on_skipped_files_and_gaps(
         if numbers != expected:
             yield (
                 f"The row numbers in {experiment.name}.csv are not consecutive (missing numbers: "
-                f"{_join_numbers_or_none(missing)}; repeated numbers: "
-                f"{_join_numbers_or_none(repeated)}), so the rows may come from more than one "
+                f"{_join_gap_numbers_or_none(missing)}; repeated numbers: "
+                f"{_join_gap_numbers_or_none(repeated)}), so the rows may come from more than one "
                 f"series. All {len(table)} rows are used."
             )
 
 
-def _join_numbers_or_none(numbers: list[int]) -> str:
+def _join_gap_numbers_or_none(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"

@@ -20,14 +20,14 @@ from drdeploy.study.published_study.departures import (
     list_departures_to_other_rows,
     list_possible_departures,
 )
-from drdeploy.study.published_study.printed import ReproductionVerdict
+from drdeploy.study.published_study.printed_figures import ReproductionVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from drdeploy.study.published_study.departures import Reading
-    from drdeploy.study.published_study.formulas import Constant, Formula, Samples, Term
-    from drdeploy.study.published_study.printed import Printed
+    from drdeploy.study.published_study.departures import FigureReading
+    from drdeploy.study.published_study.formulas import Constant, Formula, StudySamples, Term
+    from drdeploy.study.published_study.printed_figures import PrintedFigure
 
 NEIGHBOURHOOD = 0.1
 """Readings within 10 % of the printed number are counted, to estimate how many match by chance."""
@@ -41,7 +41,7 @@ MOST_DEPARTURES = 2
 
 
 @dataclass(frozen=True)
-class Search:
+class ReadingSearch:
     """The result of a search for readings.
 
     Attributes:
@@ -51,7 +51,7 @@ class Search:
         by_chance: The expected number of tried readings that give the printed digits by chance.
     """
 
-    matches: tuple[tuple[Reading, float], ...]
+    matches: tuple[tuple[FigureReading, float], ...]
     found: int
     tried: int
     by_chance: float
@@ -63,16 +63,16 @@ class Search:
 
 
 def search_other_readings(
-    figure: Printed,
+    figure: PrintedFigure,
     formula: Formula,
-    samples: Samples,
+    samples: StudySamples,
     printed_terms: Mapping[Term, Constant] | None = None,
-) -> Search:
+) -> ReadingSearch:
     """Try all readings with one departure, and then with two if no reading gives the digits."""
     single = tuple(list_possible_departures(formula, samples, printed_terms or {}))
     tried: list[float] = []
     for count in range(1, MOST_DEPARTURES + 1):
-        matches: list[tuple[Reading, float]] = []
+        matches: list[tuple[FigureReading, float]] = []
         for departures in combinations(single, count):
             reading = apply_departures(formula, departures)
             if reading is None:
@@ -81,16 +81,20 @@ def search_other_readings(
             if not np.isfinite(value):
                 continue
             tried.append(value)
-            if figure.equals_after_rounding(value) and not _is_match_known(reading, value, matches):
+            if figure.equals_after_rounding(value) and not _is_same_match_listed(
+                reading, value, matches
+            ):
                 matches.append((reading, value))
         # Two departures explain far more numbers than one, so they are tried only if one does not.
         if matches:
             break
     chance = _count_matches_expected_by_chance(figure, tried)
-    return Search(tuple(matches[:MOST_SHOWN]), len(matches), len(tried), chance)
+    return ReadingSearch(tuple(matches[:MOST_SHOWN]), len(matches), len(tried), chance)
 
 
-def _is_match_known(reading: Reading, value: float, matches: list[tuple[Reading, float]]) -> bool:
+def _is_same_match_listed(
+    reading: FigureReading, value: float, matches: list[tuple[FigureReading, float]]
+) -> bool:
     """Whether an equal match is already known: the same departures, formula and value."""
     return any(
         reading.kinds == other.kinds and reading.formula == other.formula and value == found
@@ -99,8 +103,8 @@ def _is_match_known(reading: Reading, value: float, matches: list[tuple[Reading,
 
 
 def find_close_readings_with_other_rows(
-    figure: Printed, formula: Formula, samples: Samples
-) -> tuple[tuple[Reading, float], ...]:
+    figure: PrintedFigure, formula: Formula, samples: StudySamples
+) -> tuple[tuple[FigureReading, float], ...]:
     """Return readings that use other rows and come within 1 % of the printed number.
 
     A close reading suggests that the study's text names the wrong rows, although the printed digits
@@ -121,7 +125,7 @@ def find_close_readings_with_other_rows(
     return tuple(sorted(close, key=lambda one: abs(one[1] - figure.value)))
 
 
-def _count_matches_expected_by_chance(figure: Printed, tried: Iterable[float]) -> float:
+def _count_matches_expected_by_chance(figure: PrintedFigure, tried: Iterable[float]) -> float:
     """Return the number of readings that are expected to give the printed digits by chance."""
     span = NEIGHBOURHOOD * abs(figure.value)
     # A reading that gives the number itself is what is to be explained: it is not counted.

@@ -13,10 +13,10 @@ from drdeploy.study.published_study.definitions import (
 from drdeploy.study.published_study.formulas import (
     Constant,
     Form,
-    Samples,
+    StudySamples,
     estimate_figure_with_interval,
 )
-from drdeploy.study.published_study.printed import ReproductionVerdict, read_printed_figures
+from drdeploy.study.published_study.printed_figures import ReproductionVerdict, read_printed_figures
 from drdeploy.study.published_study.raw_rows import STUDY_FOLDER, load_raw_rows_of_study
 from drdeploy.study.published_study.readings import (
     find_close_readings_with_other_rows,
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.published_study.departures import Reading
+    from drdeploy.study.published_study.departures import FigureReading
     from drdeploy.study.published_study.formulas import Term
-    from drdeploy.study.published_study.printed import Printed
-    from drdeploy.study.published_study.readings import Search
+    from drdeploy.study.published_study.printed_figures import PrintedFigure
+    from drdeploy.study.published_study.readings import ReadingSearch
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class CrossCheck:
 
 
 @dataclass(frozen=True, eq=False)
-class Recomputed:
+class RecomputedFigure:
     """A printed number that is recomputed from the rows.
 
     Attributes:
@@ -54,13 +54,13 @@ class Recomputed:
         near: Readings with other rows within 1 % of the printed value, if the number differs.
     """
 
-    printed: Printed
+    printed: PrintedFigure
     definition: Definition
     verdict: ReproductionVerdict
     estimate: Estimate | None = None
-    search: Search | None = None
+    search: ReadingSearch | None = None
     check: CrossCheck | None = None
-    near: tuple[tuple[Reading, float], ...] = ()
+    near: tuple[tuple[FigureReading, float], ...] = ()
 
     @property
     def value(self) -> float | None:
@@ -76,10 +76,10 @@ class Recomputed:
 
 
 def recompute_all_figures(
-    measurements: Measurements, printed: Sequence[Printed]
-) -> tuple[Recomputed, ...]:
+    measurements: Measurements, printed: Sequence[PrintedFigure]
+) -> tuple[RecomputedFigure, ...]:
     """Recompute every printed number, in the order of the file."""
-    samples = Samples.from_measurements(measurements)
+    samples = StudySamples.from_measurements(measurements)
     study = PublishedStudy(printed, samples)
     definitions = [define_printed_figure(figure, study) for figure in printed]
     # Means that were printed themselves: another figure may have been computed from the print.
@@ -95,22 +95,27 @@ def recompute_all_figures(
 
 
 def _recompute_figure(
-    figure: Printed, definition: Definition, samples: Samples, amounts: Mapping[Term, Constant]
-) -> Recomputed:
+    figure: PrintedFigure,
+    definition: Definition,
+    samples: StudySamples,
+    amounts: Mapping[Term, Constant],
+) -> RecomputedFigure:
     formula = definition.formula
     if formula is None or definition.why_not:
         check = None
         if formula is not None:
             value = formula.compute_value_of_figure(samples.compute_mean_s)
             check = CrossCheck(value, figure.judge_recomputed_value(value))
-        return Recomputed(figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, check=check)
+        return RecomputedFigure(
+            figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, check=check
+        )
     found = estimate_figure_with_interval(formula, samples)
     if found.value is None:
         unknown = Definition(formula, found.reason or "the rows give no value", definition.note)
-        return Recomputed(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE)
+        return RecomputedFigure(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE)
     verdict = figure.judge_recomputed_value(found.value)
     if verdict is ReproductionVerdict.REPRODUCED:
-        return Recomputed(figure, definition, verdict, found)
+        return RecomputedFigure(figure, definition, verdict, found)
     searched = search_other_readings(figure, formula, samples, amounts)
     # A figure that is close needs no other rows: they would explain more than there is to explain.
     close = (
@@ -118,7 +123,7 @@ def _recompute_figure(
         if verdict is ReproductionVerdict.DIFFERS
         else ()
     )
-    return Recomputed(figure, definition, verdict, found, searched, near=close)
+    return RecomputedFigure(figure, definition, verdict, found, searched, near=close)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +131,7 @@ class Reproduction:
     """The rows of the study, and all printed numbers with their verdicts."""
 
     measurements: Measurements
-    figures: tuple[Recomputed, ...]
+    figures: tuple[RecomputedFigure, ...]
 
 
 def reproduce_published_study(folder: Path = STUDY_FOLDER) -> Reproduction:

@@ -6,7 +6,7 @@
 - ``traffic`` draws the times at which photographs arrive; ``trace`` reads them from a CSV file.
 - ``simulation`` simulates traffic on an endpoint.
 - ``mitigation`` holds the policies against cold starts.
-- ``ways`` lists the ways of hosting, with their limits and whether they can be deployed.
+- ``hosting_ways`` lists the ways of hosting, with their limits and whether they can be deployed.
 - ``instance_options`` simulates the ways to run instances other than around the clock.
 - ``options`` simulates and prices every way of hosting.
 - ``bill`` computes the monthly bill of an option.
@@ -21,7 +21,7 @@
 - ``decision`` holds the decision as one frozen document.
 - ``wording`` writes the decision as sentences.
 - ``picture`` draws every option's cost against its latency.
-- ``grid`` simulates every option at several volumes, for the page.
+- ``decision_grid`` simulates every option at several volumes, for the page.
 - ``page`` renders the decision as a page, or as a section of the report.
 - ``inference_cost`` computes the cost of one inference, as the 2023 study defines it.
 - ``candidates`` compares networks by quality, speed and cost.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.statistics.estimate import TAIL
-from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
+from drdeploy.study.recommendation.simulation.service import RowTimes, ServiceTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +84,7 @@ class LeftOutSeries:
     aws_s: float
 
     @property
-    def error(self) -> float:
+    def relative_prediction_error(self) -> float:
         """The relative error of the expected latency; negative if it is too low."""
         return self.expected_s / self.aws_s - 1
 
@@ -112,7 +112,7 @@ class TransferModel:
 
     def compute_median_error(self, start: str) -> float:
         """Return the median absolute relative error of the series that were left out."""
-        errors = [abs(one.error) for one in self.left_out if one.start == start]
+        errors = [abs(one.relative_prediction_error) for one in self.left_out if one.start == start]
         return float(np.median(errors))
 
     def expect_times(
@@ -126,7 +126,7 @@ class TransferModel:
             image_gb: The compressed size of the image in GB.
         """
         steps = [
-            _Steps.from_coefficients(
+            _LatencyCoefficients.from_coefficients(
                 {name: float(values[at]) for name, values in self.draws.items()},
                 instance_type,
                 image_gb,
@@ -134,13 +134,13 @@ class TransferModel:
             )
             for at in range(self.errors["warm"].size)
         ]
-        best = _Steps.from_coefficients(self.values, instance_type, image_gb)
-        expected = best.apply(local)
+        best = _LatencyCoefficients.from_coefficients(self.values, instance_type, image_gb)
+        expected = best.apply_to_local_times(local)
         return ExpectedServiceTimes(expected.warm, expected.cold, local=local, steps=tuple(steps))
 
 
 @dataclass(frozen=True)
-class _Steps:
+class _LatencyCoefficients:
     """The coefficients that apply to one configuration."""
 
     ratio: float
@@ -157,7 +157,7 @@ class _Steps:
         instance_type: str,
         image_gb: float,
         errors: Mapping[str, float] | None = None,
-    ) -> _Steps:
+    ) -> _LatencyCoefficients:
         known = name_ratio_of_instance(instance_type)
         # For an instance type without a series on AWS: the mean of those that have one.
         ratio = values.get(known, values[INSTANCE_RATIO])
@@ -169,15 +169,15 @@ class _Steps:
             **{f"{start}_error": factor for start, factor in (errors or {}).items()},
         )
 
-    def apply(self, local: ServiceTimes) -> ServiceTimes:
+    def apply_to_local_times(self, local: ServiceTimes) -> ServiceTimes:
         """Return the times on AWS; a container is not occupied during the platform's overhead."""
         busy = local.warm.busy_s * self.ratio
-        warm = Times((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
+        warm = RowTimes((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
         if local.cold is None:
             return ServiceTimes(warm)
         busy = local.cold.busy_s * self.cold_ratio
         total = (busy + self.placed_and_pulled_s) * self.cold_error
-        return ServiceTimes(warm, Times(total, busy * self.cold_error))
+        return ServiceTimes(warm, RowTimes(total, busy * self.cold_error))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,7 @@ class ExpectedServiceTimes(ServiceTimes):
     """
 
     local: ServiceTimes = field(kw_only=True)
-    steps: tuple[_Steps, ...] = field(kw_only=True)
+    steps: tuple[_LatencyCoefficients, ...] = field(kw_only=True)
 
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
         """Return a resample of this machine's rows, converted to AWS with one set of coefficients.
@@ -198,10 +198,10 @@ class ExpectedServiceTimes(ServiceTimes):
         In resamples with the same number, all configurations use the same coefficients.
         """
         steps = self.steps[number % len(self.steps)]
-        return steps.apply(self.local.draw_bootstrap_resample(rng, number))
+        return steps.apply_to_local_times(self.local.draw_bootstrap_resample(rng, number))
 
     @property
-    def as_measured(self) -> ServiceTimes:
+    def locally_measured_times(self) -> ServiceTimes:
         """The times measured on this machine."""
         return self.local
 

@@ -155,7 +155,7 @@ def _simulate_monthly_on_demand_usd(
 def _compute_monthly_provisioned_usd(
     option: Option, traffic: Traffic, context: SimulationContext
 ) -> float:
-    busy_s = option.measured.times.warm.mean_busy_s
+    busy_s = option.measured.service_times.warm.mean_busy_s
     by_hour = traffic.shape.requests_by_hour(traffic.requests_per_week)
     # Cold starts beyond the provisioned containers are left out: Erlang's formula keeps them rare.
     containers = np.maximum(compute_containers_by_hour(by_hour, busy_s), FEWEST_PROVISIONED)
@@ -177,7 +177,7 @@ def _compute_monthly_real_time_usd(
 ) -> float:
     peak_per_s = traffic.requests_per_week * traffic.shape.peak_share / SECONDS_PER_HOUR
     instances = compute_needed_instance_count(
-        peak_per_s, option.measured.times.warm, context.assumptions
+        peak_per_s, option.measured.service_times.warm, context.assumptions
     )
     volumes = collect_data_volumes(option.measured, context.assumptions)
     return _price_usage_or_nan(

@@ -81,7 +81,7 @@ def resample_cost_and_p95(
     found: dict[str, ResampledOption] = {}
     for _, group in groupby(options, key=lambda option: option.measured.name):
         priced = [_PricedOption.from_option_with_bill_split(option) for option in group]
-        times = priced[0].option.measured.times
+        times = priced[0].option.measured.service_times
         # One draw of rows for all options of the configuration: their difference is not noise.
         usd = np.empty((len(priced), resamples))
         p95_s = np.empty_like(usd)
@@ -93,7 +93,7 @@ def resample_cost_and_p95(
                     one.compute_p95_s(drawn),
                 )
         for row, one in enumerate(priced):
-            name, here = one.option.name, times.as_measured
+            name, here = one.option.name, times.locally_measured_times
             p95_here_s = None if here is times else one.compute_p95_s(here)
             found[name] = ResampledOption(name, usd[row], p95_s[row], p95_here_s)
     return found
@@ -198,7 +198,7 @@ class _PricedOption:
         # By subtraction, so that with the rows as measured the parts sum to the bill exactly.
         bill_usd = option.bill.usd if option.bill else float("nan")
         return replace(
-            varying, fixed_usd=bill_usd - varying.compute_monthly_usd(option.measured.times)
+            varying, fixed_usd=bill_usd - varying.compute_monthly_usd(option.measured.service_times)
         )
 
     def compute_monthly_usd(self, times: ServiceTimes) -> float:

@@ -49,7 +49,7 @@ class MeasuredConfiguration:
     platform: str = ""
 
     @property
-    def times(self) -> ServiceTimes:
+    def service_times(self) -> ServiceTimes:
         """The measured times, warm and cold.
 
         Raises:
@@ -96,7 +96,7 @@ def _make_measured_configuration(
     warm, cold = (rows.loc[rows["start"] == start, TIME_COLUMNS] for start in ("warm", "cold"))
     payload = rows["payload_bytes"].dropna()
     trials = tuple(sorted({scenario.trial for scenario in scenarios}))
-    unusable = _explain_why_unusable(configuration, scenarios, len(warm), len(cold))
+    unusable = _explain_why_unusable_for_decision(configuration, scenarios, len(warm), len(cold))
     service = None
     if not unusable:
         service = ServiceTimes(
@@ -104,7 +104,7 @@ def _make_measured_configuration(
         )
     parts = (configuration.model, configuration.precision, configuration.profile)
     return MeasuredConfiguration(
-        name=f"{' '.join(part for part in parts if part)}, {configuration.size}",
+        name=f"{' '.join(part for part in parts if part)}, {configuration.memory_or_instance_type}",
         configuration=configuration,
         service=service,
         request_bytes=float(np.mean(payload)) if len(payload) else None,
@@ -116,7 +116,7 @@ def _make_measured_configuration(
     )
 
 
-def _explain_why_unusable(
+def _explain_why_unusable_for_decision(
     configuration: Configuration, scenarios: list[Scenario], warm: int, cold: int
 ) -> str:
     left_out = sum(sum(scenario.left_out.values()) for scenario in scenarios)

@@ -31,10 +31,11 @@ from drdeploy.study.recommendation.confidence import (
 from drdeploy.study.recommendation.configurations import collect_measured_configurations
 from drdeploy.study.recommendation.decision import Decision, Unusable
 from drdeploy.study.recommendation.evaluated import (
-    could_win_after_resampling,
+    could_be_cheapest_after_resampling,
     describe_missed_requirements,
     make_evaluated_option,
 )
+from drdeploy.study.recommendation.hosting_ways import has_gpu
 from drdeploy.study.recommendation.mitigation.comparison import compare_cold_start_policies
 from drdeploy.study.recommendation.mitigation.policies import average_requests_by_hour_of_week
 from drdeploy.study.recommendation.options import Option, SimulationContext, simulate_all_options
@@ -45,7 +46,6 @@ from drdeploy.study.recommendation.price_age import (
 from drdeploy.study.recommendation.price_sensitivity import compute_price_sensitivities
 from drdeploy.study.recommendation.requirements import require_allowed_region
 from drdeploy.study.recommendation.traffic import Arrivals, Traffic, TrafficShape
-from drdeploy.study.recommendation.ways import has_gpu
 from drdeploy.study.recommendation.wording import write_answer_sentences
 from drdeploy.units import HOURS_PER_MONTH
 
@@ -209,7 +209,7 @@ def _evaluate_options_and_make_decision(
             [
                 (resampled[o.name], len(o.operated_parts))
                 for o in options
-                if could_win_after_resampling(o, required)
+                if could_be_cheapest_after_resampling(o, required)
             ],
             required,
         ),

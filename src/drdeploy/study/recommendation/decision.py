@@ -7,17 +7,17 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 from drdeploy.grader.artifacts import OperatingPoint
-from drdeploy.study.recommendation.ways import WAYS
+from drdeploy.study.recommendation.hosting_ways import WAYS
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price
     from drdeploy.study.recommendation.aws_latency_estimates import AppliedTransfer
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.confidence import Confidence
+    from drdeploy.study.recommendation.hosting_ways import WayName
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
     from drdeploy.study.recommendation.price_sensitivity import PriceSensitivity
     from drdeploy.study.recommendation.requirements import Requirements
-    from drdeploy.study.recommendation.ways import WayName
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class EvaluatedOption:
     Attributes:
         name: A name that no other option has.
         kind: The kind of hosting: ``serverless``, ``serverless, POLICY``, or the name of another
-            way in :data:`~drdeploy.study.recommendation.ways.WAYS`.
+            way in :data:`~drdeploy.study.recommendation.hosting_ways.WAYS`.
         size: The memory or the instance type, for example ``1024 MB`` or ``ml.m5.xlarge``.
         policy: The policy against cold starts; empty for instances.
         description: A description of the policy, or the number of instances, as text.

@@ -9,12 +9,15 @@ from drdeploy.hosting.sagemaker.api_limits import ASYNCHRONOUS_TIME_TO_LIVE_S, I
 from drdeploy.statistics.notation import format_number
 from drdeploy.study.recommendation.confidence import compute_interval_of_middle_95_percent
 from drdeploy.study.recommendation.decision import BillLine, EvaluatedOption
+from drdeploy.study.recommendation.hosting_ways import (
+    describe_broken_constraints,
+    describe_late_results,
+)
 from drdeploy.study.recommendation.mitigation.settings import (
     list_daily_container_periods,
     make_real_time_terraform_variables,
     make_serverless_terraform_variables,
 )
-from drdeploy.study.recommendation.ways import describe_broken_constraints, describe_late_results
 from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
@@ -35,19 +38,20 @@ if TYPE_CHECKING:
 def describe_missed_requirements(option: Option, required: Requirements) -> Iterator[str]:
     """Yield a sentence for each requirement that the option misses."""
     yield from describe_broken_constraints(
-        required, option.way, option.measured.configuration.instance_type
+        required, option.hosting_way, option.measured.configuration.instance_type
     )
     if option.bill is None:
         yield f"the cost is not known: {option.no_cost.rstrip('.')}"
     if refuses_too_many_requests(option, required):
         share = option.simulated.throttled_share
-        yield f"{share:.2%} of the requests are refused, because {_why_requests_fail(option)}"
+        why = _explain_why_requests_fail(option)
+        yield f"{share:.2%} of the requests are refused, because {why}"
     if required.p95_s is not None and option.p95_s > required.p95_s:
         cold = option.simulated.cold_share
         start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
         p95 = "without end" if option.p95_s == float("inf") else f"{format_number(option.p95_s)} s"
         yield f"p95 {p95}{start}, above {required.p95_s:g} s"
-    late = describe_late_results(required, option.way, option.simulated.slowest_s)
+    late = describe_late_results(required, option.hosting_way, option.simulated.slowest_s)
     if late:
         yield late
     sensitivity = describe_missed_sensitivity(option.measured, required)
@@ -58,7 +62,7 @@ def describe_missed_requirements(option: Option, required: Requirements) -> Iter
         yield f"{format_number(option.bill.usd)} USD a month, above {budget:g} USD"
 
 
-def could_win_after_resampling(option: Option, required: Requirements) -> bool:
+def could_be_cheapest_after_resampling(option: Option, required: Requirements) -> bool:
     """Whether the option could be the winner with resampled rows of its configuration.
 
     Resampling changes latency and cost, but not an unknown price, a sensitivity, or whether this
@@ -70,7 +74,7 @@ def could_win_after_resampling(option: Option, required: Requirements) -> bool:
         and option.bill is not None
         and not any(
             describe_broken_constraints(
-                required, option.way, option.measured.configuration.instance_type
+                required, option.hosting_way, option.measured.configuration.instance_type
             )
         )
         and not refuses_too_many_requests(option, required)
@@ -78,7 +82,7 @@ def could_win_after_resampling(option: Option, required: Requirements) -> bool:
     )
 
 
-def _why_requests_fail(option: Option) -> str:
+def _explain_why_requests_fail(option: Option) -> str:
     match option.way_name:
         case "real-time":
             return f"they are not answered within {INVOCATION_TIMEOUT_S:g} s"
@@ -192,7 +196,7 @@ def make_evaluated_option(
     resampled: ResampledOption,
 ) -> EvaluatedOption:
     """Collect an option's cost, latency and missed requirements for the decision."""
-    measured, simulated, times = option.measured, option.simulated, option.measured.times
+    measured, simulated, times = option.measured, option.simulated, option.measured.service_times
     configuration, policy, bill = measured.configuration, option.policy, option.bill
     each = None if bill is None else bill.usd / arrivals.requests_per_month
     return EvaluatedOption(
@@ -201,7 +205,7 @@ def make_evaluated_option(
         model=configuration.model,
         precision=configuration.precision,
         profile=configuration.profile,
-        size=configuration.size,
+        size=configuration.memory_or_instance_type,
         policy=policy.name if policy else "",
         description=option.description,
         instances=option.instances,
@@ -231,8 +235,8 @@ def make_evaluated_option(
         waiting_p95_s=simulated.waiting_p95_s,
         peak_concurrency=simulated.peak_concurrency,
         sensitivity=choose_best_operating_point(measured, inputs.required),
-        warm_rows=times.warm.n,
-        cold_rows=times.cold.n if times.cold else 0,
+        warm_rows=times.warm.row_count,
+        cold_rows=times.cold.row_count if times.cold else 0,
         trials=measured.trials,
         is_deployable=option.is_deployable,
         operated_parts=option.operated_parts,

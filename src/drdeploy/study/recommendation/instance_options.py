@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.study.recommendation.bill import DataVolumes
+    from drdeploy.study.recommendation.hosting_ways import WayName
     from drdeploy.study.recommendation.requirements import Assumptions
     from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
-    from drdeploy.study.recommendation.simulation.service import Times
+    from drdeploy.study.recommendation.simulation.service import RowTimes
     from drdeploy.study.recommendation.traffic import Arrivals
-    from drdeploy.study.recommendation.ways import WayName
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class InstanceLoad:
     """
 
     arrivals: Arrivals
-    times: Times
+    times: RowTimes
     assumed: Assumptions
     volumes: DataVolumes
     instance_type: str
@@ -130,7 +130,7 @@ class InstanceLoad:
             artifact_gb=self.volumes.artifact_gb,
         )
 
-    def simulate(
+    def simulate_instances(
         self,
         way: WayName,
         counts: InstanceCounts,
@@ -175,7 +175,7 @@ def _simulate_autoscaled(load: InstanceLoad, fewest: int) -> SimulatedInstances:
         fewest, load.instances, load.target_per_minute, load.assumed.instance_start_s
     )
     target = round(load.target_per_minute, 1)
-    return load.simulate(
+    return load.simulate_instances(
         "real-time, autoscaled",
         count_instances_by_load(load.arrivals, scaling),
         f"{fewest} to {load.instances} instances, about {target:g} requests a minute on each",
@@ -189,7 +189,7 @@ def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
     weekly = average_requests_by_hour_of_week(load.arrivals)
     each = load.target_per_minute * SECONDS_PER_HOUR / SECONDS_PER_MINUTE
     start_s = load.assumed.instance_start_s
-    is_open = keep_open_during_short_breaks(weekly > 0, start_s)
+    is_open = keep_endpoint_open_during_short_breaks(weekly > 0, start_s)
     if is_open.all():
         return None
     # A schedule creates and deletes an endpoint, whose configuration holds one number of instances.
@@ -197,7 +197,7 @@ def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
     counts = count_instances_by_hour(
         repeat_weekly_plan(instances * is_open.astype(np.int64), load.arrivals), start_s
     )
-    return load.simulate(
+    return load.simulate_instances(
         "real-time, scheduled",
         counts,
         f"{instances} instance{'s' * (instances > 1)} in {int(is_open.sum())} hours of the week, "
@@ -209,7 +209,9 @@ def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
     )
 
 
-def keep_open_during_short_breaks(is_open: NDArray[np.bool_], start_s: float) -> NDArray[np.bool_]:
+def keep_endpoint_open_during_short_breaks(
+    is_open: NDArray[np.bool_], start_s: float
+) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
     The endpoint stays open in a break that is shorter than twice the time of its start. Otherwise
@@ -239,7 +241,7 @@ def _simulate_asynchronous(load: InstanceLoad) -> SimulatedInstances:
         has_queue=True,
         headroom=load.assumed.headroom,
     )
-    return load.simulate(
+    return load.simulate_instances(
         "asynchronous",
         count_instances_by_load(arrivals, scaling),
         f"{_write_instance_range(most)} behind a queue",
@@ -258,7 +260,7 @@ def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
     scaling = InstanceScaling(
         0, load.instances, load.target_per_minute, load.assumed.instance_start_s
     )
-    return load.simulate(
+    return load.simulate_instances(
         "components",
         count_instances_by_load(load.arrivals, scaling),
         f"{_write_instance_range(load.instances)}; calls fail until a sleeping component answers",

@@ -16,6 +16,7 @@ from drdeploy.study.recommendation.bill import (
     compute_monthly_serverless_usage,
     price_monthly_usage,
 )
+from drdeploy.study.recommendation.hosting_ways import WAYS
 from drdeploy.study.recommendation.instance_options import (
     InstanceLoad,
     simulate_ways_to_run_instances,
@@ -27,7 +28,6 @@ from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
-from drdeploy.study.recommendation.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.bill import MonthlyUsage
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
-    from drdeploy.study.recommendation.mitigation.policies import Policy, PolicyName
+    from drdeploy.study.recommendation.hosting_ways import HostingWay, WayName
+    from drdeploy.study.recommendation.mitigation.policies import MitigationPolicy, PolicyName
     from drdeploy.study.recommendation.requirements import Assumptions
     from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
-    from drdeploy.study.recommendation.simulation.service import Times
+    from drdeploy.study.recommendation.simulation.service import RowTimes
     from drdeploy.study.recommendation.traffic import Arrivals
-    from drdeploy.study.recommendation.ways import HostingWay, WayName
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Option:
 
     name: str
     measured: MeasuredConfiguration
-    policy: Policy | None
+    policy: MitigationPolicy | None
     instances: int
     simulated: SimulationSummary
     months: float
@@ -75,7 +75,7 @@ class Option:
     variables: dict[str, Any]
 
     @property
-    def way(self) -> HostingWay:
+    def hosting_way(self) -> HostingWay:
         """The way of hosting, with its limits."""
         return WAYS[self.way_name]
 
@@ -97,24 +97,28 @@ class Option:
         return self.simulated.p95_s
 
     @property
-    def does_nothing(self) -> bool:
+    def has_no_cold_start_mitigation(self) -> bool:
         """Whether the policy takes no action in the simulated traffic."""
         return self.policy is not None and self.policy.actions.is_empty
 
     @property
     def differs_from_doing_nothing(self) -> bool:
         """Whether the option is plain serverless hosting, or its policy takes an action."""
-        return not self.does_nothing or self.kind == "serverless"
+        return not self.has_no_cold_start_mitigation or self.kind == "serverless"
 
     @property
     def is_deployable(self) -> bool:
         """Whether this project can set the option up on AWS."""
-        return bool(self.way.deployment) and (self.policy is None or self.policy.is_deployable)
+        return bool(self.hosting_way.deployment) and (
+            self.policy is None or self.policy.is_deployable
+        )
 
     @property
     def operated_parts(self) -> tuple[str, ...]:
         """The components that someone must operate for the option, besides the endpoint itself."""
-        return self.way.operated_parts if self.policy is None else self.policy.operated_parts
+        return (
+            self.hosting_way.operated_parts if self.policy is None else self.policy.operated_parts
+        )
 
     @property
     def simulated_policy(self) -> SimulatedPolicy | None:
@@ -159,7 +163,9 @@ def simulate_all_options(
             if policy == "provisioned-fixed" and not is_demand_varying(measured, context):
                 continue
             option = simulate_serverless_option(measured, policy, context, if_nothing)
-            if_nothing = if_nothing or (option.simulated if option.does_nothing else None)
+            if_nothing = if_nothing or (
+                option.simulated if option.has_no_cold_start_mitigation else None
+            )
             yield option
 
 
@@ -173,7 +179,7 @@ def simulate_serverless_option(
 
     If the policy takes no action, the result is ``if_nothing``, without another simulation.
     """
-    service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
+    service, assumed, arrivals = measured.service_times, context.assumptions, context.arrivals
     policy = fit_policy_to_traffic(
         name,
         arrivals,
@@ -204,7 +210,7 @@ def simulate_real_time_option(
     measured: MeasuredConfiguration, context: SimulationContext
 ) -> Option:
     """Simulate and price a real-time configuration with enough instances for the busiest hour."""
-    service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
+    service, assumed, arrivals = measured.service_times, context.assumptions, context.arrivals
     instances = compute_needed_instance_count(
         arrivals.compute_peak_requests_per_s(), service.warm, assumed
     )
@@ -242,7 +248,7 @@ def simulate_other_instance_options(
     """
     load = InstanceLoad(
         arrivals=context.arrivals,
-        times=measured.times.warm,
+        times=measured.service_times.warm,
         assumed=context.assumptions,
         volumes=collect_data_volumes(measured, context.assumptions),
         instance_type=measured.configuration.instance_type,
@@ -271,7 +277,7 @@ def _make_priced_option(
     simulated: SimulationSummary,
     usage: MonthlyUsage,
     *,
-    policy: Policy | None = None,
+    policy: MitigationPolicy | None = None,
     instances: int = 0,
     way_name: WayName = "serverless",
     description: str = "",
@@ -298,14 +304,14 @@ def is_demand_varying(measured: MeasuredConfiguration, context: SimulationContex
     policy = fit_policy_to_traffic(
         "provisioned",
         context.arrivals,
-        busy_s=measured.times.warm.mean_busy_s,
+        busy_s=measured.service_times.warm.mean_busy_s,
         idle_s=context.assumptions.idle_s,
         concurrency_limit=context.assumptions.concurrency_limit,
     )
     return len(set(policy.containers_by_hour)) > 1
 
 
-def compute_needed_instance_count(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
+def compute_needed_instance_count(peak_per_s: float, times: RowTimes, assumed: Assumptions) -> int:
     """Return the number of instances that the busiest hour needs, with the assumed headroom."""
     # Little's law: requests under way are arrivals per second times seconds of each.
     load = peak_per_s * times.mean_busy_s

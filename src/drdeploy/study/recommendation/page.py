@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from drdeploy.study.recommendation.decision import Decision
-    from drdeploy.study.recommendation.grid import DecisionGrid
+    from drdeploy.study.recommendation.decision_grid import DecisionGrid
 
 MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
 """The numbers of options that the page shows at first; a click shows the others."""

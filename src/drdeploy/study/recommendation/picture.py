@@ -11,7 +11,7 @@ from drdeploy.pages.scatter import (
     Axis,
     Key,
     Mark,
-    Span,
+    PlottedValue,
     assign_colour_to_each_name,
     draw_scatter_pictures,
     format_money_at_tick,
@@ -101,8 +101,8 @@ def _draw_picture_in_each_layout(
         [
             Mark(
                 name=_name_option_with_cost_and_p95(option),
-                x=Span(option.p95_s or 0.0, option.p95_s_limits),
-                y=Span(option.usd_per_month or 0.0, option.usd_per_month_limits),
+                x=PlottedValue(option.p95_s or 0.0, option.p95_s_limits),
+                y=PlottedValue(option.usd_per_month or 0.0, option.usd_per_month_limits),
                 shape=KINDS[_hosting_kind_of_option(option)].shape,
                 colour=colours[option.model],
                 label=labels.get(option.name, ()),

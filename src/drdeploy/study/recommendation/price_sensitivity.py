@@ -80,27 +80,29 @@ def _compute_sensitivity_to_price(
     totals = np.array([[bill.usd] for bill in bills.values()])
     due = np.array([[bill.usd_due_to_price(price)] for bill in bills.values()])
 
-    def choose_at_factors(factors: Floats) -> NDArray[np.int64]:
+    def choose_winners_at_price_factors(factors: Floats) -> NDArray[np.int64]:
         # With the price times f, a bill is its total plus (f - 1) times what the price makes up.
         return choose(totals + (factors - 1) * due)
 
-    def find_first_change(factors: Floats) -> WinnerChange | None:
-        changed = np.flatnonzero(choose_at_factors(factors) != names.index(winner))
+    def find_first_change_of_winner(factors: Floats) -> WinnerChange | None:
+        changed = np.flatnonzero(choose_winners_at_price_factors(factors) != names.index(winner))
         if not changed.size:
             return None
         stays, changes = factors[max(changed[0] - 1, 0)], factors[changed[0]]
         for _ in range(HALVINGS):
             middle = (stays + changes) / 2
-            if choose_at_factors(np.array([middle]))[0] == names.index(winner):
+            if choose_winners_at_price_factors(np.array([middle]))[0] == names.index(winner):
                 stays = middle
             else:
                 changes = middle
-        return WinnerChange(float(changes), names[int(choose_at_factors(np.array([changes]))[0])])
+        return WinnerChange(
+            float(changes), names[int(choose_winners_at_price_factors(np.array([changes]))[0])]
+        )
 
     return PriceSensitivity(
         price=price,
         usd=own.usd_due_to_price(price),
         share=own.usd_due_to_price(price) / own.usd if own.usd else 0.0,
-        dearer=find_first_change(DEARER),
-        cheaper=find_first_change(CHEAPER),
+        dearer=find_first_change_of_winner(DEARER),
+        cheaper=find_first_change_of_winner(CHEAPER),
     )

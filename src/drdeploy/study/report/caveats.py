@@ -47,7 +47,7 @@ def write_warnings_about_measurements(
     )
 
 
-def list_limits_of_platforms(measurements: Measurements) -> tuple[str, ...]:
+def write_measurement_limits_of_platforms(measurements: Measurements) -> tuple[str, ...]:
     """Return, for each platform of the rows, a sentence on the limits of the measurements."""
     platforms = set(measurements.frame["platform"])
     return tuple(text for platform, text in _OF_PLATFORM.items() if platform in platforms)
@@ -100,7 +100,7 @@ def _write_warning_on_mixed_rows(measurements: Measurements) -> Iterator[str]:
 
 def _write_warning_on_missing_rows(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for summary in summaries:
-        if not summary.scenario.n:
+        if not summary.scenario.counted_row_count:
             yield f"The trial {summary.scenario.trial} has no results: none of its rows counts."
 
 
@@ -158,7 +158,10 @@ def _write_warning_on_unsteady_rows(summaries: Sequence[ScenarioSummary]) -> Ite
 
 
 def _write_warning_on_small_samples(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
-    smallest = min((s.scenario.n for s in summaries if s.scenario.n), default=BOOTSTRAP_ROWS)
+    smallest = min(
+        (s.scenario.counted_row_count for s in summaries if s.scenario.counted_row_count),
+        default=BOOTSTRAP_ROWS,
+    )
     if smallest < BOOTSTRAP_ROWS:
         yield (
             f"The scenario with the fewest rows has only {smallest} row{'s' * (smallest > 1)} that "

@@ -79,7 +79,7 @@ def format_signed_number(value: float | None) -> str:
     return notation.NO_VALUE if value is None else f"{value:+.2f}"
 
 
-def format_outliers_with_lines(rows: tuple[tuple[int, float], ...]) -> Markup:
+def format_outlier_rows_cell(rows: tuple[tuple[int, float], ...]) -> Markup:
     """Format the time of each outlier, with the outlier's line in the file."""
     if not rows:
         return Markup("none")
@@ -99,6 +99,6 @@ FILTERS = {
     "ratio": format_ratio_cell,
     "signed_percent": format_signed_percent,
     "signed": format_signed_number,
-    "outliers": format_outliers_with_lines,
+    "outliers": format_outlier_rows_cell,
 }
 """The filters of the page's template, by the name that the template uses."""

@@ -129,7 +129,7 @@ def _list_pairs_to_compare(
 ) -> Iterator[tuple[Scenario, Scenario]]:
     alike: dict[tuple[str, ...], list[Scenario]] = {}
     for scenario in scenarios:
-        if scenario.n:
+        if scenario.counted_row_count:
             alike.setdefault(_list_facts_except_dimension(dimension, scenario), []).append(scenario)
     for group in alike.values():
         steps = sorted(group, key=lambda scenario: _dimension_sort_key(scenario, dimension))

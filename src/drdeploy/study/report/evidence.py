@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
 from drdeploy.study.report.caveats import (
-    list_limits_of_platforms,
+    write_measurement_limits_of_platforms,
     write_warnings_about_measurements,
 )
 from drdeploy.study.report.comparisons import compare_scenarios_along_dimension
@@ -96,9 +96,9 @@ def compute_evidence(
         measurements.require_comparable()
     grouped = group_rows_into_scenarios(measurements)
     # A transform job is not a request: its time must not stand beside latencies.
-    scenarios = tuple(one for one in grouped if not one.is_of_jobs)
+    scenarios = tuple(one for one in grouped if not one.has_rows_of_transform_jobs)
     all_summaries = tuple(summarise_scenario(scenario, sheet) for scenario in grouped)
-    summaries = tuple(one for one in all_summaries if not one.scenario.is_of_jobs)
+    summaries = tuple(one for one in all_summaries if not one.scenario.has_rows_of_transform_jobs)
     return Evidence(
         measurements=measurements,
         summaries=summaries,
@@ -120,8 +120,8 @@ def compute_evidence(
         jobs=summarise_jobs(grouped, sheet),
         findings=write_findings_per_model(summaries),
         warnings=write_warnings_about_measurements(measurements, all_summaries),
-        limits=list_limits_of_platforms(measurements),
-        scenarios_of_jobs=tuple(one for one in grouped if one.is_of_jobs),
+        limits=write_measurement_limits_of_platforms(measurements),
+        scenarios_of_jobs=tuple(one for one in grouped if one.has_rows_of_transform_jobs),
     )
 
 
@@ -157,7 +157,7 @@ def convert_evidence_to_json(evidence: Evidence) -> dict[str, Any]:
 def _convert_queue_to_json(queue: QueueSummary) -> dict[str, Any]:
     return {
         "trial": queue.scenario.trial,
-        "n": queue.scenario.n,
+        "n": queue.scenario.counted_row_count,
         "arrival_to_output_s": asdict(queue.arrival_to_output),
         "arrival_to_output_p95_s": asdict(queue.p95),
         "container_latency_s": asdict(queue.container),
@@ -170,7 +170,7 @@ def _convert_jobs_to_json(jobs: JobSummary) -> dict[str, Any]:
     cost = jobs.cost_per_million_usd
     return {
         "trial": jobs.scenario.trial,
-        "n": jobs.scenario.n,
+        "n": jobs.scenario.counted_row_count,
         "photographs": jobs.photographs,
         "total_s": asdict(jobs.total),
         "startup_s": asdict(jobs.startup),
@@ -190,7 +190,7 @@ def _convert_scenario_to_json(summary: ScenarioSummary) -> dict[str, Any]:
         "platform": scenario.platform,
         "isolation": scenario.isolation,
         "weights": scenario.weights,
-        "n": scenario.n,
+        "n": scenario.counted_row_count,
         "left_out": scenario.left_out,
         "total_latency_s": asdict(summary.total),
         "prediction_s": asdict(summary.prediction),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from drdeploy.study.report.panels import Panel
+    from drdeploy.study.report.panels import ScenarioPanel
     from drdeploy.study.report.summaries import Breakdown, ScenarioSummary
 
     Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ def draw_all_panels(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]
     )
 
 
-def make_boxes_of_panel(panel: Panel, quantity: str) -> tuple[Box, ...]:
+def make_boxes_of_panel(panel: ScenarioPanel, quantity: str) -> tuple[Box, ...]:
     """Return a box for each configuration of a panel that has values in the column."""
     pairs = zip(panel.labels, panel.summaries, strict=True)
     boxes = (
@@ -148,7 +148,7 @@ def choose_colour_of_start(start: str) -> str:
     return COLOUR_OF_START.get(start, GREY)
 
 
-def _draw_pictures_of_panel(panel: Panel) -> Iterator[Picture]:
+def _draw_pictures_of_panel(panel: ScenarioPanel) -> Iterator[Picture]:
     for column, quantity in QUANTITIES.items():
         boxes = make_boxes_of_panel(panel, column)
         if boxes:

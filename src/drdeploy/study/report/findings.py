@@ -67,13 +67,13 @@ class ModelFinding:
 def write_findings_per_model(summaries: Sequence[ScenarioSummary]) -> tuple[ModelFinding, ...]:
     """Return one finding per model and kind of endpoint, in the order of their names."""
 
-    def subject(summary: ScenarioSummary) -> tuple[str, str]:
+    def get_model_and_endpoint_kind(summary: ScenarioSummary) -> tuple[str, str]:
         configuration = summary.scenario.configuration
         return configuration.model, configuration.endpoint_kind
 
     # A latency that holds the queue says more about the traffic than about the configuration.
     ranked = [s for s in summaries if not s.scenario.has_queue_in_s3]
-    grouped = groupby(sorted(ranked, key=subject), subject)
+    grouped = groupby(sorted(ranked, key=get_model_and_endpoint_kind), get_model_and_endpoint_kind)
     return tuple(
         _write_finding_of_model(model, kind, list(group)) for (model, kind), group in grouped
     )
@@ -122,7 +122,9 @@ class _Ranking:
 
     @classmethod
     def rank_scenarios(cls, summaries: list[ScenarioSummary]) -> _Ranking:
-        measured = [s for s in summaries if s.scenario.n and s.scenario.name != "open-loop"]
+        measured = [
+            s for s in summaries if s.scenario.counted_row_count and s.scenario.name != "open-loop"
+        ]
         warm = [s for s in measured if s.scenario.start == "warm"]
         cold = [s for s in measured if s.scenario.start == "cold"]
         configurations = [s.scenario.configuration for s in measured]
@@ -210,7 +212,7 @@ class _Ranking:
             answer=self.label(best),
             figure=figure,
             interval=interval or best.total.mean.reason,
-            n=best.scenario.n,
+            n=best.scenario.counted_row_count,
             runner_up=_write_sentence_on_ties_or_second_best(ratios, "as long"),
             trial=best.scenario.trial,
         )

@@ -29,13 +29,15 @@ _WIDTH_IN, _BAR_IN, _MARGIN_IN = 4.6, 0.36, 0.8
 def draw_cold_starts_by_image(summaries: Iterable[ScenarioSummary]) -> tuple[Picture, ...]:
     """Draw the cold starts of images: one picture for each model and endpoint size."""
 
-    def ladder(summary: ScenarioSummary) -> tuple[str, str, str]:
+    def get_model_precision_and_size(summary: ScenarioSummary) -> tuple[str, str, str]:
         configuration = summary.scenario.configuration
-        return configuration.model, configuration.precision, configuration.size
+        return configuration.model, configuration.precision, configuration.memory_or_instance_type
 
     pictures = []
-    cold = [s for s in summaries if s.scenario.n and s.scenario.start == "cold"]
-    for (model, precision, size), members in groupby(sorted(cold, key=ladder), ladder):
+    cold = [s for s in summaries if s.scenario.counted_row_count and s.scenario.start == "cold"]
+    for (model, precision, size), members in groupby(
+        sorted(cold, key=get_model_precision_and_size), get_model_precision_and_size
+    ):
         by_image = {s.scenario.configuration.image: s for s in members}
         if len(by_image) >= FEWEST:
             group = [by_image[image] for image in sorted(by_image, key=image_sort_key)]

@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Panel:
+class ScenarioPanel:
     """A group of scenarios that are drawn side by side.
 
     Attributes:
@@ -51,13 +51,15 @@ class Panel:
         return ", ".join(part for part in parts if part)
 
 
-def group_scenarios_into_panels(summaries: Iterable[ScenarioSummary]) -> tuple[Panel, ...]:
+def group_scenarios_into_panels(summaries: Iterable[ScenarioSummary]) -> tuple[ScenarioPanel, ...]:
     """Group all scenarios that have rows into panels.
 
     The scenarios of a panel differ in the memory size, in the instance type, or in the image at
     one memory size.
     """
-    measured = sorted((s for s in summaries if s.scenario.n), key=_scenario_sort_key)
+    measured = sorted(
+        (s for s in summaries if s.scenario.counted_row_count), key=_scenario_sort_key
+    )
     return tuple(
         panel
         for key, group in groupby(measured, _group_key_of_panel)
@@ -76,7 +78,7 @@ def _scenario_sort_key(summary: ScenarioSummary) -> tuple[object, ...]:
     return model, kind != "serverless", start != "warm", start, configuration, name
 
 
-def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
+def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[ScenarioPanel]:
     if key[2] != "serverless":
         yield _make_panel(key, "instance", sorted(group, key=_get_line_number_of_first_row))
         return
@@ -121,9 +123,9 @@ def _was_image_measured_at_other_size(
     )
 
 
-def _make_panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> Panel:
+def _make_panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> ScenarioPanel:
     scenarios = [summary.scenario for summary in group]
     labels = label_scenarios(scenarios, among=[s.configuration for s in scenarios])
     # Short lines fit below a bar: ``2048 MB`` over ``lean``, ``ml.c7g`` over ``xlarge``.
     in_lines = (re.sub(r"^(ml\.\w+)\.", r"\1\n", one).replace(", ", "\n") for one in labels)
-    return Panel(key[0], key[1], by, tuple(group), tuple(in_lines), key[2])
+    return ScenarioPanel(key[0], key[1], by, tuple(group), tuple(in_lines), key[2])

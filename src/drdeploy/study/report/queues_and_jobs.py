@@ -74,14 +74,14 @@ class JobSummary:
 
 def summarise_queues(scenarios: Iterable[Scenario]) -> tuple[QueueSummary, ...]:
     """Summarise each asynchronous scenario with at least one row that counts."""
-    chosen = [one for one in scenarios if one.has_queue_in_s3 and one.n]
+    chosen = [one for one in scenarios if one.has_queue_in_s3 and one.counted_row_count]
     labels = _label_with_model(chosen)
     return tuple(_summarise_queue(*pair) for pair in zip(chosen, labels, strict=True))
 
 
 def summarise_jobs(scenarios: Iterable[Scenario], sheet: PriceSheet) -> tuple[JobSummary, ...]:
     """Summarise each batch scenario with at least one row that counts."""
-    chosen = [one for one in scenarios if one.is_of_jobs and one.n]
+    chosen = [one for one in scenarios if one.has_rows_of_transform_jobs and one.counted_row_count]
     labels = _label_with_model(chosen)
     return tuple(_summarise_jobs(*pair, sheet) for pair in zip(chosen, labels, strict=True))
 

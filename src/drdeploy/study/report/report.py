@@ -132,11 +132,11 @@ def _summarise_measurements_for_header(evidence: Evidence) -> dict[str, Any]:
 def _group_scenarios_for_table(evidence: Evidence) -> list[dict[str, Any]]:
     """Return the blocks of the table, one for each model and kind of start."""
 
-    def block(summary: ScenarioSummary) -> tuple[str, str]:
+    def get_model_and_start(summary: ScenarioSummary) -> tuple[str, str]:
         return summary.scenario.configuration.model, summary.scenario.start
 
     found = []
-    for (model, start), members in groupby(evidence.summaries, block):
+    for (model, start), members in groupby(evidence.summaries, get_model_and_start):
         group = tuple(members)
         labels = tuple(label_scenarios([s.scenario for s in group], among=evidence.configurations))
         title = f"{model}, {start or 'start unknown'}"
@@ -149,11 +149,11 @@ def _make_comparison_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each pair of configurations, with the ratios of all their times."""
 
-    def step(ratio: ScenarioRatio) -> tuple[str, str, str]:
+    def get_dimension_and_trials(ratio: ScenarioRatio) -> tuple[str, str, str]:
         return ratio.dimension, ratio.before.trial, ratio.after.trial
 
     rows = []
-    for _, members in groupby(ratios, step):
+    for _, members in groupby(ratios, get_dimension_and_trials):
         quantities = {_QUANTITIES[ratio.quantity]: ratio for ratio in members}
         first = next(iter(quantities.values()))
         before, after, by_start = first.before, first.after, first.dimension == "start"

@@ -10,7 +10,7 @@ from drdeploy.pages.scatter import (
     Axis,
     Key,
     Mark,
-    Span,
+    PlottedValue,
     assign_colour_to_each_name,
     draw_scatter_pictures,
     format_money_at_tick,
@@ -42,7 +42,7 @@ def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | Non
     priced = [
         (summary, summary.cost)
         for summary in summaries
-        if summary.cost and summary.scenario.n and not summary.scenario.has_queue
+        if summary.cost and summary.scenario.counted_row_count and not summary.scenario.has_queue
     ]
     if not priced:
         return None
@@ -53,7 +53,7 @@ def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | Non
         summary.scenario.configuration.model for summary, _ in priced
     )
     among = [summary.scenario.configuration for summary, _ in priced]
-    fewest = min(summary.scenario.n for summary, _ in priced)
+    fewest = min(summary.scenario.counted_row_count for summary, _ in priced)
     return Opening(
         heading="What an answer costs, and how long it takes",
         context="",
@@ -120,10 +120,10 @@ def _legend_key_of_scenario(scenario: Scenario) -> Key:
     return KINDS.get((scenario.configuration.endpoint_kind, scenario.start), OTHER)
 
 
-def _make_span_of_estimate(estimate: Estimate) -> Span:
+def _make_span_of_estimate(estimate: Estimate) -> PlottedValue:
     if estimate.low is None or estimate.high is None:
-        return Span(estimate.value or 0.0)
-    return Span(estimate.value or 0.0, (estimate.low, estimate.high))
+        return PlottedValue(estimate.value or 0.0)
+    return PlottedValue(estimate.value or 0.0, (estimate.low, estimate.high))
 
 
 def _describe_scenario_in_words(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from drdeploy.errors import UnknownPrice
 from drdeploy.statistics import means as statistics
 from drdeploy.statistics import percentiles
-from drdeploy.statistics.stability import Steadiness, check_steadiness
+from drdeploy.statistics.stability import Steadiness, check_steadiness_of_rows
 from drdeploy.study.recommendation.inference_cost import (
     MILLION,
     CostBasis,
@@ -126,7 +126,7 @@ def summarise_scenario(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary
         breakdown=compute_mean_latency_parts(scenario),
         cost=cost,
         no_cost=no_cost,
-        steadiness=check_steadiness(scenario.known_values_of_column("total_latency_s")),
+        steadiness=check_steadiness_of_rows(scenario.known_values_of_column("total_latency_s")),
     )
 
 

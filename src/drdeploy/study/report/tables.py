@@ -205,7 +205,7 @@ def _make_identity_columns(scenario: Scenario) -> dict[str, Any]:
         "vcpu": scenario.vcpu,
         "scenario": scenario.name,
         "start": scenario.start,
-        "n": scenario.n,
+        "n": scenario.counted_row_count,
         "left_out": sum(scenario.left_out.values()),
     }
 

@@ -386,7 +386,7 @@ class EndpointProbe:
         tally = _RateTally(self.search, settling)
         context = TrialContext(
             send=self.send,
-            record=tally.record,
+            record=tally.record_latency_of_request,
             photographs=self._draw_photographs(seed, count + 1),
             clock=self.clock,
             seed=seed,
@@ -394,7 +394,7 @@ class EndpointProbe:
         scenario = OpenLoop(n=count, rate_per_s=rate_per_s, max_in_flight=MAX_IN_FLIGHT)
         with suppress(_HopelessRun):
             send_missing_requests(scenario, range(1, count + 1), context)
-        return tally.make_run(rate_per_s, seed)
+        return tally.make_rate_run(rate_per_s, seed)
 
     def _draw_photographs(self, seed: str, count: int) -> tuple[Photograph, ...]:
         rng = random.Random(f"{self.search.seed}-{seed}")
@@ -421,7 +421,7 @@ class _RateTally:
         self._late = self._failed = self._delayed = 0
         self._is_stopped = False
 
-    def record(self, observed: ObservedInvocation) -> None:
+    def record_latency_of_request(self, observed: ObservedInvocation) -> None:
         if observed.is_warmup or observed.sequence <= self._settling:
             return
         failed = observed.outcome not in {"ok", "ungradable"}
@@ -435,7 +435,7 @@ class _RateTally:
         if self._is_stopped:
             raise _HopelessRun
 
-    def make_run(self, rate: float, seed: str) -> RateRun:
+    def make_rate_run(self, rate: float, seed: str) -> RateRun:
         n = len(self._latencies_s)
         p95_s = None if self._is_stopped else float(np.quantile(self._latencies_s, 1 - LATE_SHARE))
         return RateRun(

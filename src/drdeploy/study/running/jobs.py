@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, EndedJob
+    from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, EndedTransformJob
     from drdeploy.study.design.scenarios import Batch
     from drdeploy.study.measurements.measurement import Outcome
     from drdeploy.study.running.photographs import Photograph
@@ -114,15 +114,19 @@ class JobRunner:
     @contextmanager
     def store_photographs(self, count: int) -> Iterator[_StoredPhotographs]:
         """Store photographs in S3 for all jobs, and delete them and all answers at the end."""
-        self.batch.delete_folder(self._folder_uri)  # a run that was killed had no chance to
-        stored = _StoredPhotographs(f"{self._folder_uri}input/")
+        self.batch.delete_folder(
+            self._s3_folder_uri_of_job
+        )  # a run that was killed had no chance to
+        stored = _StoredPhotographs(f"{self._s3_folder_uri_of_job}input/")
         try:
             for photograph in islice(cycle(self.photographs), count):
-                key = stored.add(photograph)
-                self.batch.upload(f"{stored.uri}{key}", photograph.data, photograph.content_type)
+                key = stored.make_key_of_next_photograph(photograph)
+                self.batch.upload_files(
+                    f"{stored.uri}{key}", photograph.data, photograph.content_type
+                )
             yield stored
         finally:
-            self.batch.delete_folder(self._folder_uri)
+            self.batch.delete_folder(self._s3_folder_uri_of_job)
 
     def run_job(self, sequence: int, stored: _StoredPhotographs) -> ObservedJob:
         """Run one job, and read its answers."""
@@ -132,7 +136,7 @@ class JobRunner:
             image=self.place.image,
             model_data_url=self.place.model_data_url,
             input_uri=stored.uri,
-            output_uri=f"{self._folder_uri}output/{token}",
+            output_uri=f"{self._s3_folder_uri_of_job}output/{token}",
             instance_type=self.config.instance_type,
             instance_count=self.config.instance_count,
             concurrency=self.config.max_concurrent_transforms,
@@ -143,18 +147,18 @@ class JobRunner:
             timeout_s=round(INVOCATION_TIMEOUT_S),
             retries=0,
         )
-        ended = self.batch.run(job)
+        ended = self.batch.run_job(job)
         if ended.started_at is None:
             raise EndpointError(
                 f"The job is {ended.status}: {ended.failure_reason}", where=job.name
             )
-        answers = _CountedAnswers.read_all(self.batch, job, stored.keys)
+        answers = _CountedAnswers.count_answers_of_job(self.batch, job, stored.keys)
         outcome, error = _decide_outcome_of_job(ended, answers, len(stored.keys))
         return ObservedJob(
             sequence=sequence,
             created_at=ended.created_at,
             total_latency_s=(ended.ended_at - ended.created_at).total_seconds(),
-            startup_s=ended.startup_s,
+            startup_s=ended.instance_startup_s,
             photograph_count=len(stored.keys),
             payload_bytes=stored.size_bytes,
             outcome=outcome,
@@ -163,7 +167,7 @@ class JobRunner:
         )
 
     @property
-    def _folder_uri(self) -> str:
+    def _s3_folder_uri_of_job(self) -> str:
         return f"s3://{self.place.bucket}/batch/{self.name}/"
 
 
@@ -175,7 +179,7 @@ class _StoredPhotographs:
         self.keys: list[str] = []
         self.size_bytes = 0
 
-    def add(self, photograph: Photograph) -> str:
+    def make_key_of_next_photograph(self, photograph: Photograph) -> str:
         """Add a photograph, and return its key below the prefix."""
         key = f"{len(self.keys):06d}"
         self.keys.append(key)
@@ -192,7 +196,9 @@ class _CountedAnswers:
     model_digest: str
 
     @classmethod
-    def read_all(cls, batch: BatchTransform, job: BatchJob, keys: Sequence[str]) -> Self:
+    def count_answers_of_job(
+        cls, batch: BatchTransform, job: BatchJob, keys: Sequence[str]
+    ) -> Self:
         answered, ungradable, digest = 0, 0, ""
         for key in keys:
             body = batch.read_answer(job.output_uri, key)
@@ -206,7 +212,7 @@ class _CountedAnswers:
 
 
 def _decide_outcome_of_job(
-    ended: EndedJob, answers: _CountedAnswers, expected: int
+    ended: EndedTransformJob, answers: _CountedAnswers, expected: int
 ) -> tuple[Outcome, str]:
     """Return the outcome of a job, and why the job does not count."""
     if ended.status != "Completed":

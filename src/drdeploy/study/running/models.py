@@ -29,7 +29,7 @@ ARTIFACTS_FOLDER = Path("build/artifacts")
 
 
 @dataclass(frozen=True)
-class Artifact:
+class TrialArtifact:
     """A ``model.tar.gz`` on disk, with its manifest and the SHA-256 of the archive."""
 
     path: Path
@@ -37,7 +37,7 @@ class Artifact:
     sha256: str
 
     @classmethod
-    def open(cls, path: Path) -> Artifact:
+    def open_archive(cls, path: Path) -> TrialArtifact:
         """Read the manifest and the digest of an archive.
 
         Raises:
@@ -65,7 +65,7 @@ def find_or_build_artifacts(
     weights_folder: Path | None = None,
     folder: Path = ARTIFACTS_FOLDER,
     note: Callable[[str], None] = lambda _: None,
-) -> dict[ArtifactKey, Artifact]:
+) -> dict[ArtifactKey, TrialArtifact]:
     """Find or build the artifact of every trial.
 
     Args:
@@ -130,7 +130,7 @@ def _find_or_build_artifact(
     weights_folder: Path | None,
     folder: Path,
     note: Callable[[str], None],
-) -> Artifact:
+) -> TrialArtifact:
     if trial.model.artifact is not None:
         return _open_named_artifact(trial, trial.model.artifact)
     architecture = str(trial.model.architecture)
@@ -141,7 +141,7 @@ def _find_or_build_artifact(
     manifest = _read_manifest_or_none(path)
     if trial.model.weights == "best":
         if manifest and manifest.weights == "trained":
-            return Artifact.open(path)
+            return TrialArtifact.open_archive(path)
         shipped = _find_packaged_artifact(
             architecture, trial.precision, trial.image.accepted_model_format
         )
@@ -167,25 +167,25 @@ def _find_or_build_artifact(
         _export_network_in_own_process(
             architecture, folder, weights, seed, trial.image.accepted_model_format
         )
-    return Artifact.open(path)
+    return TrialArtifact.open_archive(path)
 
 
 def _find_packaged_artifact(
     architecture: str, precision: str, model_format: ModelFormat
-) -> Artifact | None:
+) -> TrialArtifact | None:
     """Return the packaged grader if it has the requested network and format, otherwise None."""
     try:
         path = box_artifact(precision)
     except ArtifactError:
         return None
-    shipped = Artifact.open(path)
+    shipped = TrialArtifact.open_archive(path)
     manifest = shipped.manifest
     fits = manifest.architecture.lower() == architecture.lower()
     return shipped if fits and manifest.model_format == model_format else None
 
 
-def _open_named_artifact(trial: Trial, path: Path) -> Artifact:
-    artifact = Artifact.open(path)
+def _open_named_artifact(trial: Trial, path: Path) -> TrialArtifact:
+    artifact = TrialArtifact.open_archive(path)
     if artifact.manifest.model_format != trial.image.accepted_model_format:
         raise StudyError(
             f"The image '{trial.image_name}' loads models in the format "

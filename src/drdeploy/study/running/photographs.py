@@ -57,9 +57,9 @@ class PhotographSet:
     photographs: tuple[Photograph, ...]
     source: str
     left_out: tuple[str, ...] = ()
-    naming: str = OWN_NAMES.description_of_names
+    naming: str = OWN_NAMES.description_of_photograph_names
 
-    def shuffle_by_seed(self, seed: str) -> tuple[Photograph, ...]:
+    def shuffle_photographs_by_seed(self, seed: str) -> tuple[Photograph, ...]:
         """Return the photographs in a random order that depends only on the seed."""
         order = list(self.photographs)
         random.Random(seed).shuffle(order)
@@ -148,7 +148,9 @@ def _read_photograph_files(
             where=source,
             remedy="Give a folder of photographs with --images",
         )
-    return PhotographSet(tuple(fitting), source, tuple(left_out), names.description_of_names)
+    return PhotographSet(
+        tuple(fitting), source, tuple(left_out), names.description_of_photograph_names
+    )
 
 
 def _decode_before_sending(name: str, data: bytes, limit_bytes: int) -> Photograph:

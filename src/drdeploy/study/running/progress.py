@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from drdeploy.study.design.plan import Plan, Trial
     from drdeploy.study.measurements.measurement import Measurement
-    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.measurements.results import ResultsFolder
 
 
-def count_finished_measurements(plan: Plan, results: Results) -> tuple[tuple[Trial, int], ...]:
+def count_finished_measurements(
+    plan: Plan, results: ResultsFolder
+) -> tuple[tuple[Trial, int], ...]:
     """Return each trial of the plan with the number of its finished measurements.
 
     The function may be called while a run is writing rows.

@@ -27,28 +27,28 @@ from drdeploy.hosting.deployment.teardown import (
 )
 from drdeploy.hosting.deployment.variables import (
     NAME_MAX,
+    DeploymentVariables,
     DesiredEndpoints,
     EndpointVariables,
     ModelSource,
-    Variables,
     make_terraform_key,
 )
-from drdeploy.hosting.deployment.workspace import Workspace
+from drdeploy.hosting.deployment.workspace import TerraformWorkspace
 from drdeploy.hosting.sagemaker import BatchConfig
 from drdeploy.study.running.models import artifact_key_of_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.container_engine import ContainerEngine
+    from drdeploy.hosting.deployment.account import AwsAccount
     from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.terraform import Terraform
-    from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.plan import Plan, Trial
-    from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.models import Artifact, ArtifactKey
+    from drdeploy.study.measurements.results import ResultsFolder
+    from drdeploy.study.running.models import ArtifactKey, TrialArtifact
 
 PREFIX_MAX = 20
 """The largest length of a name prefix that the Terraform environments accept."""
@@ -92,7 +92,7 @@ class DesiredStudy:
     def from_plan(
         cls,
         plan: Plan,
-        artifacts: Mapping[ArtifactKey, Artifact],
+        artifacts: Mapping[ArtifactKey, TrialArtifact],
         *,
         on_aws: bool,
         safeguards: Safeguards = NO_SAFEGUARDS,
@@ -120,7 +120,7 @@ class DesiredStudy:
                 continue  # a job needs the image in the registry, and makes a model of its own
             endpoints[endpoint] = EndpointVariables(model, trial.endpoint)
             key_of_trial[trial.id] = endpoint
-        foundation = Variables("study", prefix, plan.study.region, safeguards=safeguards)
+        foundation = DeploymentVariables("study", prefix, plan.study.region, safeguards=safeguards)
         return cls(DesiredEndpoints(foundation, models, endpoints), key_of_trial)
 
 
@@ -165,9 +165,9 @@ def choose_image_tag_of_trial(trial: Trial, *, on_aws: bool) -> str:
     )
 
 
-def locate_terraform_workspace(results: Results) -> Workspace:
+def locate_terraform_workspace(results: ResultsFolder) -> TerraformWorkspace:
     """Return the folder with a study's variables and Terraform state."""
-    return Workspace((results.folder / "terraform").absolute())
+    return TerraformWorkspace((results.folder / "terraform").absolute())
 
 
 def sort_always_on_trials_first(plan: Plan) -> Plan:
@@ -179,11 +179,11 @@ def sort_always_on_trials_first(plan: Plan) -> Plan:
 @contextmanager
 def create_and_delete_study_endpoints(
     plan: Plan,
-    artifacts: Mapping[ArtifactKey, Artifact],
-    account: Account,
+    artifacts: Mapping[ArtifactKey, TrialArtifact],
+    account: AwsAccount,
     *,
-    engine: Engine | None,
-    workspace: Workspace,
+    engine: ContainerEngine | None,
+    workspace: TerraformWorkspace,
     provisioning: Provisioning,
     is_complete: Callable[[], bool],
 ) -> Iterator[StudyEndpoints]:
@@ -243,7 +243,7 @@ def create_and_delete_study_endpoints(
 
 
 def delete_study_resources(
-    workspace: Workspace, approver: Approver, *, others: bool = False
+    workspace: TerraformWorkspace, approver: Approver, *, others: bool = False
 ) -> None:
     """Delete all resources that a study's runs left, and report whether AWS still lists any.
 
@@ -266,8 +266,8 @@ def delete_study_resources(
 
 
 def _tear_down_and_report(
-    account: Account,
-    workspace: Workspace,
+    account: AwsAccount,
+    workspace: TerraformWorkspace,
     terraform: Terraform,
     approver: Approver,
     *,

@@ -66,29 +66,31 @@ class TrialQueue:
         Raises:
             EndpointError: The endpoint is not asynchronous, or S3 refuses the deletion.
         """
-        self.client.delete_folder(self._inputs_uri)
+        self.client.delete_folder(self._s3_folder_uri_of_inputs)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for folder in (self._inputs_uri, *self._results):
+        for folder in (self._s3_folder_uri_of_inputs, *self._results):
             self.client.delete_folder(folder)
         # Their folder may be that of all requests to the endpoint.
         self.client.delete_versions(*sorted(self._failures))
 
     @property
-    def _inputs_uri(self) -> str:
+    def _s3_folder_uri_of_inputs(self) -> str:
         return f"{self.client.find_inputs_uri(self.endpoint)}{OWN_FOLDER}/{self.folder}/"
 
     def store_inputs(self, photographs: Iterable[Photograph]) -> dict[str, str]:
         """Store each photograph once, and return the ``s3://`` URIs by the photographs' names."""
-        inputs_uri = self._inputs_uri
+        inputs_uri = self._s3_folder_uri_of_inputs
         stored = {}
         for number, photograph in enumerate(photographs):
             stored[photograph.name] = uri = f"{inputs_uri}{number:06d}"
             self.client.store_input(uri, photograph.data, photograph.content_type)
         return stored
 
-    def send(self, input_uri: str, content_type: str) -> QueuedInvocation | RefusedRequest:
+    def send_asynchronous_request(
+        self, input_uri: str, content_type: str
+    ) -> QueuedInvocation | RefusedRequest:
         """Send one request."""
         sent = self.client.send_or_return_refusal(
             self.endpoint,
@@ -100,7 +102,7 @@ class TrialQueue:
             self._results.add(_find_folder_of_uri(sent.output_location))
         return sent
 
-    def list_finished(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
+    def list_uris_of_finished_results(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
         """Return the URIs of the results and failures that exist for the given requests."""
         expected = {
             uri for one in waiting for uri in (one.output_location, one.failure_location) if uri
@@ -148,14 +150,16 @@ def queue_missing_requests(
     clock = context.clock
     with ThreadPoolExecutor(CALLS_AT_ONCE, "asynchronous") as pool:
         try:
-            run.send(WARM_UP_SEQUENCE, clock.monotonic(), clock.now())
+            run.send_asynchronous_request(WARM_UP_SEQUENCE, clock.monotonic(), clock.now())
             run.collect_until_all_finished(pool)
             begin, begin_at = clock.monotonic(), clock.now()
             for sequence in missing:
                 after_s = due_s[sequence - 1]
                 run.collect_until(begin + after_s, pool)
                 due_at = begin_at + timedelta(seconds=after_s)
-                run.remember_call(pool.submit(run.send, sequence, begin + after_s, due_at))
+                run.add_pending_call(
+                    pool.submit(run.send_asynchronous_request, sequence, begin + after_s, due_at)
+                )
             run.collect_until_all_finished(pool)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -182,11 +186,11 @@ class _QueueRun:
         self._calls: list[Future[None]] = []
         self._next_look = 0.0
 
-    def remember_call(self, call: Future[None]) -> None:
+    def add_pending_call(self, call: Future[None]) -> None:
         """Keep a call, so that an error in it ends the trial."""
         self._calls.append(call)
 
-    def send(self, sequence: int, due: float, due_at: datetime) -> None:
+    def send_asynchronous_request(self, sequence: int, due: float, due_at: datetime) -> None:
         """Send one request, and keep it until its result arrives."""
         context = self._context
         photograph = context.choose_photograph(sequence)
@@ -194,7 +198,9 @@ class _QueueRun:
         with self._lock:
             ahead = self._without_result
             self._without_result += 1
-        sent = self._queue.send(self._inputs[photograph.name], photograph.content_type)
+        sent = self._queue.send_asynchronous_request(
+            self._inputs[photograph.name], photograph.content_type
+        )
         if isinstance(sent, QueuedInvocation):
             waiting = _WaitingRequest(
                 sequence, photograph, sent, due, due_at, started, started_at, ahead
@@ -234,7 +240,7 @@ class _QueueRun:
             waiting = list(self._waiting.values())
         if not waiting:
             return
-        finished = self._queue.list_finished([one.queued for one in waiting])
+        finished = self._queue.list_uris_of_finished_results([one.queued for one in waiting])
         seen = self._context.clock.monotonic()
         for one in waiting:
             uris = (one.queued.output_location, one.queued.failure_location)
@@ -243,7 +249,7 @@ class _QueueRun:
                 continue
             with self._lock:
                 del self._waiting[one.sequence]
-            self.remember_call(pool.submit(self._read_result_and_record_row, one, seen, uri))
+            self.add_pending_call(pool.submit(self._read_result_and_record_row, one, seen, uri))
 
     def _raise_errors_of_calls(self) -> None:
         # A call may end meanwhile, so each is asked only once.

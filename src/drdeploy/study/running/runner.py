@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.environment import EnvironmentFile
     from drdeploy.study.measurements.journal import Journal
     from drdeploy.study.measurements.measurement import Measurement
-    from drdeploy.study.running.models import Artifact, ArtifactKey
+    from drdeploy.study.running.models import ArtifactKey, TrialArtifact
     from drdeploy.study.running.photographs import Photograph, PhotographSet
     from drdeploy.study.running.sending import ObservedInvocation
     from drdeploy.study.running.target import Target
@@ -77,7 +77,7 @@ class ProgressReporter(Protocol):
 class TrialInputs:
     """The artifacts and photographs of all trials, and the seed of the run."""
 
-    artifacts: Mapping[ArtifactKey, Artifact]
+    artifacts: Mapping[ArtifactKey, TrialArtifact]
     photographs: PhotographSet
     seed: int
 
@@ -263,7 +263,9 @@ class Runner:
             place=place,
             config=trial.endpoint,
             name=name_endpoint_of_trial(trial),
-            photographs=self.inputs.photographs.shuffle_by_seed(f"{self.inputs.seed}/{trial.id}"),
+            photographs=self.inputs.photographs.shuffle_photographs_by_seed(
+                f"{self.inputs.seed}/{trial.id}"
+            ),
             environment=trial.image.environment,
         )
         run_missing_jobs(
@@ -278,10 +280,10 @@ class Runner:
     ) -> None:
         hosting, rows = self.target.hosting, self._make_row_builder(trial)
 
-        def send(photograph: Photograph) -> Invocation:
+        def invoke_endpoint_of_trial(photograph: Photograph) -> Invocation:
             return hosting.invoke(name, photograph.data, content_type=photograph.content_type)
 
-        def record(observed: ObservedInvocation) -> None:
+        def record_row_of_invocation(observed: ObservedInvocation) -> None:
             self._append_and_report_row(trial, rows.make_row_of_invocation(observed))
             # No status means that the connection broke.  An endpoint that breaks connections is
             # measured on; if the service itself is gone, `exists` raises and the trial ends.
@@ -291,9 +293,9 @@ class Runner:
 
         seed = f"{self.inputs.seed}/{trial.id}"
         context = TrialContext(
-            send=send,
-            record=record,
-            photographs=self.inputs.photographs.shuffle_by_seed(seed),
+            send=invoke_endpoint_of_trial,
+            record=record_row_of_invocation,
+            photographs=self.inputs.photographs.shuffle_photographs_by_seed(seed),
             clock=self.clock,
             seed=seed,
             is_always_on=not isinstance(trial.endpoint, ServerlessConfig),
@@ -391,7 +393,7 @@ def name_endpoint_of_trial(trial: Trial) -> str:
     return f"{readable[: ENDPOINT_NAME_CHARS - 9].strip('-')}-{digest}"
 
 
-def _list_operating_points(artifact: Artifact) -> list[Any]:
+def _list_operating_points(artifact: TrialArtifact) -> list[Any]:
     """Return the operating points of an artifact with their sensitivities; empty without any."""
     clinical = artifact.manifest.clinical
     return [] if clinical is None else [msgspec.to_builtins(p) for p in clinical.operating_points]

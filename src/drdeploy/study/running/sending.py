@@ -150,7 +150,7 @@ def _send_on_schedule(scenario: OpenLoop, missing: Sequence[int], context: Trial
 
     broken = Event()
 
-    def send(sequence: int, due: float) -> None:
+    def send_request_of_schedule(sequence: int, due: float) -> None:
         if broken.is_set():
             return
         try:
@@ -171,7 +171,7 @@ def _send_on_schedule(scenario: OpenLoop, missing: Sequence[int], context: Trial
                 clock.sleep_until(due)
                 if broken.is_set():
                     break
-                futures.append(pool.submit(send, sequence, due))
+                futures.append(pool.submit(send_request_of_schedule, sequence, due))
             for future in futures:
                 future.result()
         except BaseException:
@@ -269,28 +269,28 @@ class ContainerAnswer:
         if not isinstance(document, dict):
             return cls()
         timing, model, container = (
-            _table_or_empty(document, name) for name in ("timing", "model", "container")
+            _get_json_object_or_empty(document, name) for name in ("timing", "model", "container")
         )
         return cls(
-            container_latency_s=_number_or_none(document.get("requestLatency")),
-            prediction_s=_number_or_none(document.get("predictionLatency")),
-            decode_s=_number_or_none(timing.get("decode_s")),
-            transform_s=_number_or_none(timing.get("transform_s")),
-            label=_text_or_empty(document.get("label")),
-            grade=_integer_or_none(document.get("grade")),
-            model_digest=_text_or_empty(model.get("digest")),
-            container_id=_text_or_empty(container.get("id")),
-            container_invocation=_integer_or_none(container.get("invocation")),
+            container_latency_s=_get_json_number_or_none(document.get("requestLatency")),
+            prediction_s=_get_json_number_or_none(document.get("predictionLatency")),
+            decode_s=_get_json_number_or_none(timing.get("decode_s")),
+            transform_s=_get_json_number_or_none(timing.get("transform_s")),
+            label=_get_json_text_or_empty(document.get("label")),
+            grade=_get_json_integer_or_none(document.get("grade")),
+            model_digest=_get_json_text_or_empty(model.get("digest")),
+            container_id=_get_json_text_or_empty(container.get("id")),
+            container_invocation=_get_json_integer_or_none(container.get("invocation")),
             is_ungradable=document.get("gradable") is False,
         )
 
 
-def _table_or_empty(document: dict[str, Any], name: str) -> dict[str, Any]:
+def _get_json_object_or_empty(document: dict[str, Any], name: str) -> dict[str, Any]:
     value = document.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _number_or_none(value: object) -> float | None:
+def _get_json_number_or_none(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -300,12 +300,12 @@ def _number_or_none(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _integer_or_none(value: object) -> int | None:
+def _get_json_integer_or_none(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if abs(value) <= LARGEST_INTEGER else None
 
 
-def _text_or_empty(value: object) -> str:
+def _get_json_text_or_empty(value: object) -> str:
     """Return a text in a form that a row can hold, cut to the longest allowed length."""
     return make_encodable(value[:TEXT_CHARACTERS]) if isinstance(value, str) else ""

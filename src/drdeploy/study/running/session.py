@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EndpointError, StudyError
-from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.container_engine import ContainerEngine
+from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
-from drdeploy.hosting.engine import Engine
 from drdeploy.hosting.sagemaker import Clock
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.study.design.scenarios import Batch
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from drdeploy.study.design.plan import Plan
-    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.provisioned import Provisioning
     from drdeploy.study.running.runner import ProgressReporter
     from drdeploy.study.running.target import Isolation, Target
@@ -83,7 +83,7 @@ class RunOptions:
         names: How the rows name photographs.
     """
 
-    results: Results
+    results: ResultsFolder
     seed: int
     images: Path | None = None
     weights: Path | None = None
@@ -115,7 +115,7 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
         _refuse_rows_of_another_study(plan, options, journal, environment)
         if not list_trials_to_measure(plan, journal.read_rows()):
             progress.note("every trial is measured already")
-            if locate_terraform_workspace(results).is_started:
+            if locate_terraform_workspace(results).has_deployment_record:
                 _delete_or_mention_resources_of_earlier_run(options, progress)
             elif options.endpoint_url:
                 with suppress(EndpointError):  # it is gone, with everything in it
@@ -123,7 +123,9 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
                     delete_leftover_endpoints(hosting, plan.trials, progress)
             return RunOutcome(finished=tuple(trial.id for trial in plan.trials), problems={})
         earlier_runs = {row.run_id for row in journal.read_rows()}
-        environment.refuse_other_photograph_names(options.names.description_of_names, earlier_runs)
+        environment.refuse_other_photograph_names(
+            options.names.description_of_photograph_names, earlier_runs
+        )
         _check_access_before_building(plan, options)
         inputs = _find_artifacts_and_photographs(plan, options, progress)
         target = stack.enter_context(_open_target_of_run(plan, options, progress))
@@ -190,11 +192,11 @@ def _refuse_rows_of_another_study(
 def _check_access_before_building(plan: Plan, options: RunOptions) -> None:
     """Check Terraform and the AWS account first, because building images takes minutes."""
     if options.provisioning:
-        account = Account(options.endpoint_url, plan.study.region)
+        account = AwsAccount(options.endpoint_url, plan.study.region)
         prepare_terraform_folder("study", locate_terraform_workspace(options.results), account)
     if options.aws:
         _require_place_of_jobs_on_aws(plan, options)
-        Account(region=plan.study.region).check_credentials()
+        AwsAccount(region=plan.study.region).check_credentials()
 
 
 def _require_place_of_jobs_on_aws(plan: Plan, options: RunOptions) -> None:
@@ -234,7 +236,7 @@ def _open_target_of_run(
     """Yield the target of the run: AWS, the running local service, or a new local service."""
     tags = {choose_image_tag_of_trial(trial, on_aws=options.aws) for trial in plan.trials}
     if options.aws:
-        build_own_images(Engine.find_or_raise(), tags, progress.note)
+        build_own_images(ContainerEngine.find_or_raise(), tags, progress.note)
         yield connect_to_aws(
             plan.study.region,
             batch_bucket=options.batch_bucket,
@@ -245,7 +247,7 @@ def _open_target_of_run(
     if options.endpoint_url:
         target = connect_to_local_service(options.endpoint_url, region)
         if options.provisioning and target.isolation == "container":
-            build_own_images(Engine.find_or_raise(), tags, progress.note)
+            build_own_images(ContainerEngine.find_or_raise(), tags, progress.note)
         yield target
         return
     isolation = options.isolation
@@ -276,8 +278,8 @@ def _add_provisioned_endpoints_to_target(
     with create_and_delete_study_endpoints(
         plan,
         inputs.artifacts,
-        Account(target.endpoint_url, plan.study.region),
-        engine=Engine.find_or_raise() if has_images else None,
+        AwsAccount(target.endpoint_url, plan.study.region),
+        engine=ContainerEngine.find_or_raise() if has_images else None,
         workspace=locate_terraform_workspace(options.results),
         provisioning=provisioning,
         is_complete=is_complete,

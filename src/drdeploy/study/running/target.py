@@ -22,7 +22,7 @@ from drdeploy.errors import (
     StudyError,
 )
 from drdeploy.files import parse_json
-from drdeploy.hosting.engine import Engine, find_free_port
+from drdeploy.hosting.container_engine import ContainerEngine, find_free_port
 from drdeploy.hosting.images import build_image, find_own_image_by_tag
 from drdeploy.hosting.sagemaker import (
     LOCAL_ROLE_ARN,
@@ -204,11 +204,11 @@ def build_images_and_choose_isolation(
         EngineMisconfigured: The user names a container engine in a way that cannot be used.
     """
     try:
-        engine = Engine.find_or_raise()
+        engine = ContainerEngine.find_or_raise()
     except EngineUnavailable as err:
         note(f"{err.what} ({err.where}), so endpoints run as processes")
         return "process"
-    note(f"container engine: {engine.description}")
+    note(f"container engine: {engine.version_and_address}")
     try:
         build_own_images(engine, tags, note)
     except (EngineError, InvalidInput) as err:
@@ -217,7 +217,9 @@ def build_images_and_choose_isolation(
     return "container"
 
 
-def build_own_images(engine: Engine, tags: Collection[str], note: Callable[[str], None]) -> None:
+def build_own_images(
+    engine: ContainerEngine, tags: Collection[str], note: Callable[[str], None]
+) -> None:
     """Build the images of this project among the given tags.
 
     An existing image is built again, so that the current checkout is measured; unchanged layers
@@ -242,7 +244,7 @@ def build_own_images(engine: Engine, tags: Collection[str], note: Callable[[str]
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
     """Return the id of each given tag that the container engine has; empty without an engine."""
-    engine = Engine.find()
+    engine = ContainerEngine.find()
     if engine is None:
         return {}
     by_tag = {tag: image.id for image in engine.list_images() for tag in image.tags}

@@ -135,7 +135,7 @@ class OtherContent(NamedTuple):
     remedy: str
 
 
-def find_other_content(data: bytes) -> OtherContent | None:
+def find_content_that_is_no_photograph(data: bytes) -> OtherContent | None:
     """Return the format of a file that is neither a photograph nor a table; None if unknown."""
     head = data[:HEAD_BYTES]
     found = (OtherContent(noun, to_do) for start, noun, to_do in _CONTENTS if start.match(head))
@@ -170,7 +170,7 @@ def make_unsupported_format_error(data: bytes) -> UnsupportedImage:
             f"The file is in the format {name}, not a JPEG, PNG or TIFF",
             remedy="Save the picture as a JPEG, PNG or TIFF",
         )
-    other = find_other_content(data)
+    other = find_content_that_is_no_photograph(data)
     if other:
         return UnsupportedImage(
             f"The file is {other.noun}, not a JPEG, PNG or TIFF", remedy=other.remedy

@@ -42,7 +42,7 @@ class ImageHeader:
     lacks_end: bool = False
 
     @property
-    def note(self) -> str:
+    def note_on_missing_end_marker(self) -> str:
         """A sentence about the file for the reader of a result; usually empty."""
         return NO_END_MARKER if self.lacks_end else ""
 

@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     body: bytes
 
 
-class Directory(NamedTuple):
+class TiffDirectory(NamedTuple):
     """The entries of an image file directory.
 
     Attributes:
@@ -77,7 +77,7 @@ def read_tiff_directory(
     *,
     optional: Container[int] = (),
     start: int | None = None,
-) -> Directory:
+) -> TiffDirectory:
     """Read the named tags of one directory, and skip all other entries.
 
     At most ``MAX_VALUES`` values of each tag are read, so that the file cannot make the result
@@ -114,7 +114,7 @@ def read_tiff_directory(
             entries[tag] = Entry(kind, _read_values_of_entry(data, order, position, kind, length))
     except struct.error as err:
         raise _offset_outside_file_error() from err
-    return Directory(order, entries)
+    return TiffDirectory(order, entries)
 
 
 def offset_of_first_directory(data: bytes) -> int:
@@ -173,7 +173,7 @@ def _read_values_of_entry(data: bytes, order: str, position: int, kind: int, len
     return body
 
 
-def encode_tiff_directory(directory: Directory, start: int) -> bytes:
+def encode_tiff_directory(directory: TiffDirectory, start: int) -> bytes:
     """Return the bytes of a file's only directory, followed by the values of its entries.
 
     Args:
@@ -211,7 +211,7 @@ def read_exif_orientation(exif: bytes) -> int:
         return UPRIGHT
 
 
-def orientation_of_directory(directory: Directory) -> int:
+def orientation_of_directory(directory: TiffDirectory) -> int:
     """Return the orientation in a directory; upright if it is missing or not from 1 to 8."""
     values = directory.numbers_of_tag(ORIENTATION)
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else UPRIGHT

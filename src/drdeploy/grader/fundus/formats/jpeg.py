@@ -61,9 +61,9 @@ def read_jpeg_header(data: bytes) -> ImageHeader:
             than one picture.
     """
     segments, end = _read_segments(data)
-    frame = _find_only_frame(segments)
+    frame = _find_single_frame_header(segments)
     _check_all_components(frame, segments)
-    _check_only_picture(data, segments, end or len(data))
+    _refuse_second_picture_in_file(data, segments, end or len(data))
     body = frame.body
     return ImageHeader(
         format="JPEG",
@@ -118,11 +118,13 @@ def remove_jpeg_metadata(data: bytes) -> bytes:
         UnreadableImage: The file ends too early.
     """
     segments, _ = _read_segments(data)
-    kept = [_cut_application_segment(one) for one in segments if one.marker in _NEEDED]
+    kept = [
+        _strip_metadata_of_application_segment(one) for one in segments if one.marker in _NEEDED
+    ]
     return b"".join([b"\xff\xd8", *kept, b"\xff\xd9"])
 
 
-def _cut_application_segment(segment: _Segment) -> bytes:
+def _strip_metadata_of_application_segment(segment: _Segment) -> bytes:
     """Return a segment without a thumbnail or anything else that follows a JFIF or Adobe header."""
     body = segment.body[:_APPLICATION_HEADER_BYTES]
     if segment.marker == _JFIF:
@@ -156,7 +158,7 @@ def refuse_jpeg_with_too_few_bytes(header: ImageHeader) -> None:
         raise truncated_image_error(file_format="JPEG")
 
 
-def _find_only_frame(segments: list[_Segment]) -> _Segment:
+def _find_single_frame_header(segments: list[_Segment]) -> _Segment:
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     if len(frames) != 1 or len(frames[0].body) < 6:
         raise UnreadableImage("The JPEG must have exactly one frame header")
@@ -199,14 +201,16 @@ def _check_all_components(frame: _Segment, segments: list[_Segment]) -> None:
         raise truncated_image_error(file_format="JPEG")
 
 
-def _check_only_picture(data: bytes, segments: list[_Segment], end: int) -> None:
+def _refuse_second_picture_in_file(data: bytes, segments: list[_Segment], end: int) -> None:
     """Refuse a JPEG with a second picture other than a preview or map of the first picture.
 
     Raises:
         UnsupportedImage: There is a second picture.
     """
     companions = sum(
-        jpeg_index.count_previews_and_maps(data, segment.start + 4 + len(jpeg_index.IDENTIFIER))
+        jpeg_index.count_previews_and_gain_maps(
+            data, segment.start + 4 + len(jpeg_index.IDENTIFIER)
+        )
         for segment in segments
         if segment.marker == _MULTI_PICTURE and segment.body.startswith(jpeg_index.IDENTIFIER)
     )
@@ -256,11 +260,11 @@ def _read_segment(data: bytes, start: int, marker: int) -> _Segment:
     end = body_end
     if marker == _START_OF_SCAN:
         after = _AFTER_SCAN.search(data, body_end)
-        end = after.start() if after else _end_of_cut_scan(data)
+        end = after.start() if after else _find_end_of_truncated_scan(data)
     return _Segment(marker, data[start + 4 : body_end], data[start : max(end, body_end)], start)
 
 
-def _end_of_cut_scan(data: bytes) -> int:
+def _find_end_of_truncated_scan(data: bytes) -> int:
     """Return the position at which the compressed data end in a file without an end marker.
 
     The file may end with zeros, which would be decoded as if they were pixels, or with the first

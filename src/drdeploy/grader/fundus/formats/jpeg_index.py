@@ -32,7 +32,7 @@ _MAP_HEAD_BYTES: Final = 16_384
 """The number of bytes at the beginning of a picture that are searched for the marks of a map."""
 
 
-def count_previews_and_maps(data: bytes, start: int) -> int:
+def count_previews_and_gain_maps(data: bytes, start: int) -> int:
     """Return how many previews and maps accompany the first picture; 0 if the index is broken.
 
     Args:

@@ -23,8 +23,8 @@ from drdeploy.grader.fundus.formats.ifd import (
     ORIENTATION,
     RATIONAL,
     UNDEFINED,
-    Directory,
     Entry,
+    TiffDirectory,
     encode_tiff_directory,
     orientation_of_directory,
     read_tiff_directory,
@@ -139,7 +139,7 @@ def read_and_rewrite_tiff(data: bytes, limits: ImageLimits) -> ImageHeader:
     )
 
 
-def _check_pixel_format(directory: Directory) -> None:
+def _check_pixel_format(directory: TiffDirectory) -> None:
     compression = directory.first_number_of_tag(COMPRESSION, _NONE)
     if compression not in _COMPRESSIONS:
         raise UnsupportedImage(
@@ -159,7 +159,7 @@ def _check_pixel_format(directory: Directory) -> None:
         )
 
 
-def _compute_tile_layout(directory: Directory, width_px: int, height_px: int) -> _Parts:
+def _compute_tile_layout(directory: TiffDirectory, width_px: int, height_px: int) -> _Parts:
     tile = (
         directory.first_number_of_tag(TILE_WIDTH, 0),
         directory.first_number_of_tag(TILE_HEIGHT, 0),
@@ -173,7 +173,7 @@ def _compute_tile_layout(directory: Directory, width_px: int, height_px: int) ->
     return _Parts(*tile, count, TILE_OFFSETS, TILE_BYTES)
 
 
-def _compute_strip_layout(directory: Directory, width_px: int, height_px: int) -> _Parts:
+def _compute_strip_layout(directory: TiffDirectory, width_px: int, height_px: int) -> _Parts:
     rows = min(directory.first_number_of_tag(ROWS_PER_STRIP, height_px), height_px)
     if rows < 1:
         raise UnreadableImage("The TIFF has a width or height of 0")
@@ -181,14 +181,14 @@ def _compute_strip_layout(directory: Directory, width_px: int, height_px: int) -
     return _Parts(width_px, rows, count, STRIP_OFFSETS, STRIP_BYTES)
 
 
-def _count_planes(directory: Directory) -> int:
+def _count_planes(directory: TiffDirectory) -> int:
     """Return the number of planes: one, or one for each sample of a pixel."""
     is_separate = directory.first_number_of_tag(PLANAR, 1) == _SEPARATE_PLANES
     return directory.first_number_of_tag(SAMPLES, 1) if is_separate else 1
 
 
 def _cut_out_strips_or_tiles(
-    data: bytes, directory: Directory, parts: _Parts, height_px: int
+    data: bytes, directory: TiffDirectory, parts: _Parts, height_px: int
 ) -> list[bytes]:
     """Return the data of the strips or tiles.
 
@@ -223,7 +223,7 @@ def _cut_out_strips_or_tiles(
 
 
 def _lengths_of_uncompressed_parts(
-    directory: Directory, parts: _Parts, height_px: int
+    directory: TiffDirectory, parts: _Parts, height_px: int
 ) -> list[int]:
     """Return the lengths of uncompressed strips or tiles, which follow from the picture's size."""
     bits = directory.numbers_of_tag(BITS) or (1,)
@@ -238,7 +238,7 @@ def _lengths_of_uncompressed_parts(
 
 
 def _lengths_of_compressed_parts(
-    directory: Directory, parts: _Parts, offsets: tuple[int, ...], file_bytes: int
+    directory: TiffDirectory, parts: _Parts, offsets: tuple[int, ...], file_bytes: int
 ) -> list[int]:
     """Return the lengths of compressed parts; a missing length is derived from the next part."""
     claimed = directory.numbers_of_tag(parts.bytes_tag)
@@ -253,7 +253,9 @@ def _lengths_of_compressed_parts(
     ]
 
 
-def _rebuild_file_with_one_picture(directory: Directory, parts: _Parts, data: list[bytes]) -> bytes:
+def _rebuild_file_with_one_picture(
+    directory: TiffDirectory, parts: _Parts, data: list[bytes]
+) -> bytes:
     # The picture is turned upright with the others', not by the decoder.
     entries = {tag: entry for tag, entry in directory.entries.items() if tag != ORIENTATION}
     if JPEG_TABLES in entries:
@@ -263,9 +265,11 @@ def _rebuild_file_with_one_picture(directory: Directory, parts: _Parts, data: li
     entries |= {parts.offsets_tag: lengths, parts.bytes_tag: lengths}  # the offsets follow below
     if parts.offsets_tag == STRIP_OFFSETS:
         entries[ROWS_PER_STRIP] = directory.make_entry_of_longs(parts.height_px)
-    head_bytes = _HEADER_BYTES + len(encode_tiff_directory(Directory(directory.order, entries), 8))
+    head_bytes = _HEADER_BYTES + len(
+        encode_tiff_directory(TiffDirectory(directory.order, entries), 8)
+    )
     *offsets, _ = accumulate(map(len, data), initial=head_bytes)
     entries[parts.offsets_tag] = Entry(lengths.kind, directory.make_entry_of_longs(*offsets).body)
     mark = SIGNATURES[directory.order == ">"] + directory.make_entry_of_longs(_HEADER_BYTES).body
-    head = encode_tiff_directory(Directory(directory.order, entries), _HEADER_BYTES)
+    head = encode_tiff_directory(TiffDirectory(directory.order, entries), _HEADER_BYTES)
     return b"".join([mark, head, *data])

@@ -16,7 +16,7 @@ from drdeploy.grader.fundus.formats.ifd import (
     LONG,
     NUMBERS,
     OFFSET,
-    Directory,
+    TiffDirectory,
     offset_of_first_directory,
     offset_of_next_directory,
     read_tiff_directory,
@@ -66,7 +66,7 @@ def refuse_several_tiff_pictures(data: bytes) -> None:
             raise several_pictures_error(file_format="TIFF")
 
 
-def _read_further_directories(data: bytes, first: Directory) -> Iterator[Directory]:
+def _read_further_directories(data: bytes, first: TiffDirectory) -> Iterator[TiffDirectory]:
     for start in first.numbers_of_tag(SUB_DIRECTORIES):
         yield _read_directory_at_offset(data, start)
     start = offset_of_next_directory(data, offset_of_first_directory(data))
@@ -75,11 +75,11 @@ def _read_further_directories(data: bytes, first: Directory) -> Iterator[Directo
         start = offset_of_next_directory(data, start)
 
 
-def _read_directory_at_offset(data: bytes, start: int) -> Directory:
+def _read_directory_at_offset(data: bytes, start: int) -> TiffDirectory:
     return read_tiff_directory(data, _KINDS_BY_TAG, optional=_KINDS_BY_TAG, start=start)
 
 
-def _is_smaller_copy_or_mask(directory: Directory) -> bool:
+def _is_smaller_copy_or_mask(directory: TiffDirectory) -> bool:
     """Whether a picture is marked as a smaller copy or as a mask of another picture."""
     return (
         directory.first_number_of_tag(SUBFILE_KIND, 0) & (_IS_SMALLER_COPY | _IS_MASK) != 0

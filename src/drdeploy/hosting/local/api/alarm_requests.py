@@ -29,14 +29,14 @@ def check_new_alarm_and_list_queries(request: Mapping[str, Any]) -> list[dict[st
     Raises:
         MonitoringError: The request is refused.
     """
-    _check_comparison(request)
-    _check_actions(request)
+    _check_alarm_comparison(request)
+    _check_alarm_actions(request)
     periods = request["EvaluationPeriods"]
     if (request.get("DatapointsToAlarm") or periods) > periods:
         raise make_validation_error("DatapointsToAlarm must be at most EvaluationPeriods.")
     refuse_value_not_offered(request, "TreatMissingData", MISSING_DATA)
     refuse_value_not_offered(request, "EvaluateLowSampleCountPercentile", ("evaluate", "ignore"))
-    queries = list_queries_of_request(request)
+    queries = list_metric_queries_of_alarm_request(request)
     period_s = find_shortest_period(queries)
     if period_s < SHORTEST_PERIOD_S:
         raise make_validation_error(
@@ -50,7 +50,7 @@ def check_new_alarm_and_list_queries(request: Mapping[str, Any]) -> list[dict[st
     return queries
 
 
-def list_queries_of_request(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_metric_queries_of_alarm_request(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the queries of ``PutMetricAlarm``: its ``Metrics``, or one query for ``MetricName``.
 
     Raises:
@@ -87,7 +87,7 @@ def list_queries_of_request(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"Id": "m1", "MetricStat": metric_stat, "ReturnData": True}]
 
 
-def _check_comparison(request: Mapping[str, Any]) -> None:
+def _check_alarm_comparison(request: Mapping[str, Any]) -> None:
     comparison = request["ComparisonOperator"]
     if comparison not in COMPARISONS:
         raise make_validation_error(
@@ -98,7 +98,7 @@ def _check_comparison(request: Mapping[str, Any]) -> None:
         raise make_validation_error("Threshold is required.")
 
 
-def _check_actions(request: Mapping[str, Any]) -> None:
+def _check_alarm_actions(request: Mapping[str, Any]) -> None:
     for name in ("AlarmActions", "OKActions", "InsufficientDataActions"):
         for action in request.get(name) or ():
             if not action.startswith(NOTIFICATION) and not POLICY_ARN.fullmatch(action):

@@ -20,7 +20,7 @@ from drdeploy.files import parse_json
 from drdeploy.hosting.local.api.alarm_requests import (
     SCALING,
     check_new_alarm_and_list_queries,
-    list_queries_of_request,
+    list_metric_queries_of_alarm_request,
     refuse_value_not_offered,
 )
 from drdeploy.hosting.local.monitoring import statistics
@@ -61,7 +61,7 @@ LOW_SAMPLES = 10
 
 
 @dataclass(frozen=True)
-class HistoryItem:
+class AlarmHistoryItem:
     """One entry of an alarm's history, as ``DescribeAlarmHistory`` shows it."""
 
     alarm_name: str
@@ -93,7 +93,7 @@ class AlarmBook:
     def __init__(self, backend: Any, store: MetricStore) -> None:
         self._backend = backend
         self._store = store
-        self._history: deque[HistoryItem] = deque(maxlen=HISTORY_MAX)
+        self._history: deque[AlarmHistoryItem] = deque(maxlen=HISTORY_MAX)
         self._lock = threading.RLock()
 
     # -- operations ------------------------------------------------------------------------
@@ -109,12 +109,12 @@ class AlarmBook:
         span = TimeRange(int(now_s), int(now_s) + period_s)
         self._compute_series_of_queries(queries, span)
 
-    def keep_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
+    def complete_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
         """Complete an alarm that moto has stored; ``before`` is the alarm that it replaces."""
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
             alarm.extended_statistic = request.get("ExtendedStatistic")
-            alarm.drdeploy_queries = list_queries_of_request(request)
+            alarm.drdeploy_queries = list_metric_queries_of_alarm_request(request)
             alarm.drdeploy_evaluated = None
             if before is None:
                 alarm.state_value = "INSUFFICIENT_DATA"
@@ -142,7 +142,7 @@ class AlarmBook:
         found = [
             alarm
             for alarm in sorted(self._list_alarms(), key=lambda one: str(one.name))
-            if _wants_metric_alarms(request)
+            if _asks_for_metric_alarms(request)
             and (not names or alarm.name in names)
             and alarm.name.startswith(prefix or "")
             and request.get("StateValue") in {None, alarm.state_value}
@@ -152,7 +152,7 @@ class AlarmBook:
 
     def describe_alarms_for_metric(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer ``DescribeAlarmsForMetric``."""
-        wanted = list_queries_of_request(
+        wanted = list_metric_queries_of_alarm_request(
             {**request, "ExtendedStatistic": None, "Statistic": "Sum", "Period": 60}
         )
         metric = _sort_dimensions_of_metric(wanted[0]["MetricStat"]["Metric"])
@@ -179,7 +179,7 @@ class AlarmBook:
         found = [
             item.describe()
             for item in tuple(self._history)
-            if _wants_metric_alarms(request)
+            if _asks_for_metric_alarms(request)
             and request.get("AlarmName") in {None, item.alarm_name}
             and request.get("HistoryItemType") in {None, item.kind}
             and (start is None or item.timestamp >= start)
@@ -403,7 +403,7 @@ class AlarmBook:
     def _send_notification(self, alarm: Any, action: str, message: str, now_s: float) -> None:
         subject = f'{alarm.state_value}: "{alarm.name}" in {self._backend.region_name}'[:100]
 
-        def send() -> None:
+        def publish_to_sns_topic() -> None:
             from moto.sns.models import sns_backends
 
             try:
@@ -417,13 +417,15 @@ class AlarmBook:
             self._append_to_history(alarm, "Action", summary, {"actionState": outcome}, now_s)
 
         # moto sends to subscribers over HTTP, who may be slow.
-        threading.Thread(target=send, name=f"alarm {alarm.name}", daemon=True).start()
+        threading.Thread(
+            target=publish_to_sns_topic, name=f"alarm {alarm.name}", daemon=True
+        ).start()
 
     def _append_to_history(
         self, alarm: Any, kind: str, summary: str, data: Mapping[str, Any], now_s: float
     ) -> None:
         moment = datetime.fromtimestamp(now_s, UTC)
-        self._history.append(HistoryItem(alarm.name, moment, kind, summary, json.dumps(data)))
+        self._history.append(AlarmHistoryItem(alarm.name, moment, kind, summary, json.dumps(data)))
 
 
 def _make_alarm_rule(alarm: Any) -> AlarmRule:
@@ -450,7 +452,7 @@ def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
         return kept
-    return list_queries_of_request(
+    return list_metric_queries_of_alarm_request(
         {
             "Namespace": alarm.namespace,
             "MetricName": alarm.metric_name,
@@ -468,7 +470,7 @@ def _sort_dimensions_of_metric(metric: Mapping[str, Any]) -> tuple[Any, ...]:
     return (metric.get("Namespace"), metric["MetricName"], tuple(dimensions))
 
 
-def _wants_metric_alarms(request: Mapping[str, Any]) -> bool:
+def _asks_for_metric_alarms(request: Mapping[str, Any]) -> bool:
     """Return whether ``AlarmTypes`` includes metric alarms, the only kind here."""
     return "MetricAlarm" in (request.get("AlarmTypes") or ["MetricAlarm"])
 

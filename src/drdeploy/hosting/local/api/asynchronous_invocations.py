@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_value
 from drdeploy.hosting.local.api_errors import ApiError
-from drdeploy.hosting.local.asynchronous.request_queue import QueuedRequest
+from drdeploy.hosting.local.asynchronous_inference.request_queue import QueuedRequest
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.sagemaker import api_limits
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
-    from drdeploy.hosting.local.asynchronous.processing import ResultStore
-    from drdeploy.hosting.local.asynchronous.queues import AsynchronousQueues
+    from drdeploy.hosting.local.asynchronous_inference.processing import ResultStore
+    from drdeploy.hosting.local.asynchronous_inference.queues import AsynchronousQueues
     from drdeploy.hosting.local.endpoints.asynchronous_settings import AsynchronousSettings
     from drdeploy.hosting.sagemaker import Clock
 
@@ -66,7 +66,7 @@ class AsynchronousInvocations:
         try:
             return self._answer_checked_invocation(unquote(name), request)
         except ApiError as err:
-            raise api_errors.respell_for_runtime(err) from err
+            raise api_errors.convert_error_code_for_runtime(err) from err
 
     def _answer_checked_invocation(self, name: str, request: ServiceRequest) -> ServiceResponse:
         account_region = self._control_plane.account_region

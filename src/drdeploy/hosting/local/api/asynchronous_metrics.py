@@ -17,9 +17,9 @@ from drdeploy.units import MICROSECONDS_PER_S, MILLISECONDS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.asynchronous.dispatcher import BacklogSample
-    from drdeploy.hosting.local.asynchronous.processing import RequestOutcome
-    from drdeploy.hosting.local.asynchronous.queues import AsynchronousQueues
+    from drdeploy.hosting.local.asynchronous_inference.dispatcher import BacklogSample
+    from drdeploy.hosting.local.asynchronous_inference.processing import RequestOutcome
+    from drdeploy.hosting.local.asynchronous_inference.queues import AsynchronousQueues
     from drdeploy.hosting.sagemaker import Clock
 
 EVERY_S = 10.0

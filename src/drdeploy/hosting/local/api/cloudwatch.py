@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def install_operations() -> None:
+def replace_log_operations_in_moto() -> None:
     """Make moto answer for CloudWatch with the operations of this module (once per process)."""
     from moto.cloudwatch.responses import CloudWatchResponse
 
@@ -38,7 +38,7 @@ def install_operations() -> None:
         before = response.cloudwatch_backend.alarms.get(request["AlarmName"])
         response.params.pop("ExtendedStatistic", None)  # moto takes percentiles alone
         put_alarm_into_moto(response)
-        book.keep_new_alarm(request, before, now_s)
+        book.complete_new_alarm(request, before, now_s)
         return {}
 
     operations: dict[str, Callable[[Any], dict[str, Any]]] = {
@@ -88,7 +88,7 @@ def put_alarm(backend: Any, request: dict[str, Any]) -> Any:
         cloudwatch_backend=backend, _get_param=request.get, _get_bool_param=request.get
     )
     _find_put_metric_alarm_of_moto()(reader)
-    book.keep_new_alarm(request, None, now_s)
+    book.complete_new_alarm(request, None, now_s)
     return backend.alarms[request["AlarmName"]]
 
 
@@ -112,14 +112,14 @@ def _make_moto_operation(
     from moto.cloudwatch.exceptions import CloudWatchException
     from moto.core.responses import ActionResult
 
-    def answer(response: Any) -> Any:
+    def answer_moto_request(response: Any) -> Any:
         try:
             return ActionResult(operation(response))
         except MonitoringError as err:
             raise CloudWatchException(err.code, err.message) from err
 
-    answer.__name__ = name
-    return answer
+    answer_moto_request.__name__ = name
+    return answer_moto_request
 
 
 def _find_alarm_book_of_backend(response: Any) -> AlarmBook:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from drdeploy.hosting.local.components.component import InferenceComponent
-    from drdeploy.hosting.local.components.deployment import ComponentDeployment
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
+    from drdeploy.hosting.local.inference_components.component import InferenceComponent
+    from drdeploy.hosting.local.inference_components.deployment import ComponentDeployment
     from drdeploy.hosting.local.instances.instance import ResourceUse
     from drdeploy.hosting.sagemaker import Clock
 

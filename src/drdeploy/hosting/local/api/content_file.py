@@ -48,7 +48,7 @@ class ContentFile:
         self._lock = threading.Lock()
         self._end = 0
 
-    def store(self, data: bytes) -> StoredContent:
+    def append_content(self, data: bytes) -> StoredContent:
         """Write content to the end of the file; deleting the returned object frees the space.
 
         Raises:
@@ -117,12 +117,12 @@ class StoredContent:
         # whose number may be that of another file by then.
         with contextlib.suppress(AttributeError, TypeError, ValueError):
             if self.length:
-                _punch_hole(
+                _free_disk_space_of_range(
                     self._file.fileno(), self.offset, -self.length // BLOCK_BYTES * -BLOCK_BYTES
                 )
 
 
-def _punch_hole(file: int, offset: int, length: int) -> None:
+def _free_disk_space_of_range(file: int, offset: int, length: int) -> None:
     """Free the disk space of a part of a file, if the file system supports it.
 
     ext4, XFS, Btrfs and tmpfs support it. On other file systems, the space is freed when the

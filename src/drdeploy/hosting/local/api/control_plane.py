@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.local import constraints
+from drdeploy.hosting.local import request_constraints
 from drdeploy.hosting.local.api.inference_components import ComponentOperations
 from drdeploy.hosting.local.api.listing import (
     DEFAULT_MAX_TAGS,
-    cut_page_of_items,
+    cut_page_of_list,
     filter_and_page_resources,
 )
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_request
@@ -20,12 +20,15 @@ from drdeploy.hosting.local.api.served_operations import (
 )
 from drdeploy.hosting.local.api.transform_jobs import TransformJobs
 from drdeploy.hosting.local.api_errors import make_not_served_error, make_validation_error
-from drdeploy.hosting.local.components.checks import check_config_for_components, hosts_components
 from drdeploy.hosting.local.endpoints.data_capture import list_kms_keys_of_config
 from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment
-from drdeploy.hosting.local.endpoints.guardrails import Guardrails, list_alarms
+from drdeploy.hosting.local.endpoints.guardrails import Guardrails, list_rollback_alarms
 from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
 from drdeploy.hosting.local.gpu_constraints import check_gpu_hosts_of_variants
+from drdeploy.hosting.local.inference_components.checks import (
+    check_config_for_components,
+    hosts_components,
+)
 from drdeploy.hosting.local.instances.instance import ImageUnavailable, ModelRefused
 from drdeploy.hosting.local.resource_store import (
     AccountRegion,
@@ -38,8 +41,8 @@ from drdeploy.hosting.local.served_members import SERVED_MEMBERS, refuse_unserve
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from drdeploy.hosting.local.batch_transform.object_list import ObjectStorage
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-    from drdeploy.hosting.local.transform.object_list import ObjectStorage
 
 Json = dict[str, Any]
 
@@ -138,25 +141,25 @@ class ControlPlane:
         return self._store_resource("Model", request)
 
     def _refuse_unusable_model(self, request: Json) -> None:
-        constraints.check_model(request)
+        request_constraints.check_model(request)
         refuse_unserved_members("CreateModel", request)
         self._refuse_unsupported_model(
-            constraints.find_container_of_model(request).get("Environment", {}), request
+            request_constraints.find_container_of_model(request).get("Environment", {}), request
         )
         self._refuse_absent_parts_of_model(request)
 
     def _create_endpoint_config(self, request: Json) -> Json:
         # The request's own values first: what could never be valid is reported before a model
         # that does not exist yet.
-        constraints.check_endpoint_config(request)
+        request_constraints.check_endpoint_config(request)
         check_config_for_components(request)
         refuse_unserved_members("CreateEndpointConfig", request)
         models = self._find_models_of_config(request)
-        constraints.check_models(request, [model.request for model in models.values()])
+        request_constraints.check_models(request, [model.request for model in models.values()])
         check_gpu_hosts_of_variants(
             request,
             lambda name: self._fleet.backend.find_image_variables(
-                constraints.find_container_of_model(models[name].request)["Image"]
+                request_constraints.find_container_of_model(models[name].request)["Image"]
             ),
         )
         self._refuse_unsupported_model({}, request)
@@ -167,17 +170,17 @@ class ControlPlane:
         """Refuse a model that instances on this machine cannot run, even if SageMaker could."""
         try:
             self._fleet.backend.check_model(
-                environment, isolated=constraints.is_network_isolated(request)
+                environment, isolated=request_constraints.is_network_isolated(request)
             )
         except ModelRefused as err:
             raise make_validation_error(f"{err.what}.") from err
 
     def _refuse_absent_parts_of_model(self, request: Json) -> None:
         """Refuse a model whose archive or image does not exist, as SageMaker does."""
-        url = constraints.find_model_data_url(request)
+        url = request_constraints.find_model_data_url(request)
         if url is not None and not self._fleet.has_object(url):
             raise make_validation_error(f"Could not find model data at {url}.")
-        image = constraints.find_container_of_model(request)["Image"]
+        image = request_constraints.find_container_of_model(request)["Image"]
         try:
             self._fleet.backend.check_image(image)
         except ImageUnavailable as err:
@@ -215,7 +218,7 @@ class ControlPlane:
         config = self._configs.find_or_raise(request["EndpointConfigName"])
         self._read_guardrails(request.get("DeploymentConfig"), config.request)
         others = [endpoint.config.request for endpoint in self.endpoints.list_resources()]
-        constraints.check_quotas(config.request, others)
+        request_constraints.check_quotas(config.request, others)
         self._refuse_unusable_keys(config.request)
         name = request["EndpointName"]
         endpoint = LocalEndpoint(
@@ -237,10 +240,10 @@ class ControlPlane:
 
     def _update_endpoint(self, request: Json) -> Json:
         refuse_unserved_members("UpdateEndpoint", request)
-        constraints.check_update_request(request)
+        request_constraints.check_update_request(request)
         endpoint = self.endpoints.find_or_raise(request["EndpointName"])
         config = self._configs.find_or_raise(request["EndpointConfigName"])
-        constraints.check_endpoint_update(endpoint.config.request, config.request)
+        request_constraints.check_endpoint_update(endpoint.config.request, config.request)
         if hosts_components(endpoint.config.request) or hosts_components(config.request):
             raise make_not_served_error(
                 "UpdateEndpoint for variants without a model (inference components). Create "
@@ -254,7 +257,7 @@ class ControlPlane:
         if request.get("RetainDeploymentConfig"):
             deployment_config = endpoint.deployment_config
         if deployment_config:
-            constraints.check_variant_names(endpoint.config.request, config.request)
+            request_constraints.check_variant_names(endpoint.config.request, config.request)
         guardrails = self._read_guardrails(deployment_config, config.request)
         deployment = self._make_deployment(config, endpoint.name)
         endpoint.update(deployment, guardrails, deployment_config)
@@ -262,7 +265,7 @@ class ControlPlane:
 
     def _read_guardrails(self, deployment_config: Json | None, config: Json) -> Guardrails:
         """Read a ``DeploymentConfig``, and refuse one that names an alarm that does not exist."""
-        for name in list_alarms(deployment_config):
+        for name in list_rollback_alarms(deployment_config):
             if self._fleet.state_of_alarm(self.account_region.region, name) is None:
                 raise make_validation_error(f"Could not find alarm {name}.")
         return Guardrails.from_deployment_config(deployment_config, config["ProductionVariants"])
@@ -273,7 +276,7 @@ class ControlPlane:
 
     def _update_weights_and_capacities(self, request: Json) -> Json:
         refuse_unserved_members("UpdateEndpointWeightsAndCapacities", request)
-        constraints.check_names_are_unique(request["DesiredWeightsAndCapacities"])
+        request_constraints.check_names_are_unique(request["DesiredWeightsAndCapacities"])
         endpoint = self.endpoints.find_or_raise(request["EndpointName"])
         endpoint.change_capacity(request["DesiredWeightsAndCapacities"])
         return {"EndpointArn": endpoint.arn}
@@ -290,13 +293,13 @@ class ControlPlane:
     def _add_tags(self, request: Json) -> Json:
         resource = self._find_by_arn(request["ResourceArn"])
         added = _make_tags_by_key(request["Tags"])
-        constraints.check_tag_count(resource.tags | added)
+        request_constraints.check_tag_count(resource.tags | added)
         resource.tags |= added
         return _list_tags(resource)
 
     def _list_tags_page(self, request: Json) -> Json:
         tags = _list_tags(self._find_by_arn(request["ResourceArn"]))["Tags"]
-        found, token = cut_page_of_items(tags, request, default_max=DEFAULT_MAX_TAGS)
+        found, token = cut_page_of_list(tags, request, default_max=DEFAULT_MAX_TAGS)
         return {"Tags": found} | ({"NextToken": token} if token else {})
 
     def _delete_tags(self, request: Json) -> Json:
@@ -340,7 +343,7 @@ def _retain_variant_properties(
 
 
 def _make_tags_by_key(tags: list[dict[str, str]]) -> dict[str, str]:
-    constraints.check_tags(tags)
+    request_constraints.check_tags(tags)
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 

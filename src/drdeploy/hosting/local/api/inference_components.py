@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.local import constraints
+from drdeploy.hosting.local import request_constraints
 from drdeploy.hosting.local.api.listing import filter_and_page_resources
 from drdeploy.hosting.local.api_errors import make_validation_error
-from drdeploy.hosting.local.components import checks
-from drdeploy.hosting.local.components.component import InferenceComponent
-from drdeploy.hosting.local.components.deployment import ComponentDeployment, ComponentPlace
 from drdeploy.hosting.local.endpoints.instance_group import (
     NO_ROOM,
     CopyRequirements,
     InstanceGroup,
+)
+from drdeploy.hosting.local.inference_components import checks
+from drdeploy.hosting.local.inference_components.component import InferenceComponent
+from drdeploy.hosting.local.inference_components.deployment import (
+    ComponentDeployment,
+    ComponentPlace,
 )
 from drdeploy.hosting.local.resource_store import ResourceRecord, ResourceStore
 from drdeploy.hosting.local.served_members import refuse_unserved_members
@@ -97,7 +100,7 @@ class ComponentOperations:
             clock=self._fleet.clock,
         )
         tags = request.get("Tags", [])
-        constraints.check_tags(tags)
+        request_constraints.check_tags(tags)
         component.tags |= {tag["Key"]: tag["Value"] for tag in tags}
         self.components.add_resource(component)
         component.create()
@@ -106,8 +109,8 @@ class ComponentOperations:
     def _make_deployment(
         self, endpoint: LocalEndpoint, place: ComponentPlace, specification: Json, copies: int
     ) -> ComponentDeployment:
-        constraints.check_instance_count("CopyCount", copies)
-        checks.check_specification(specification)
+        request_constraints.check_instance_count("CopyCount", copies)
+        checks.check_component_specification(specification)
         needed = CopyRequirements.from_specification(specification)
         if not place.group.fits_on_an_empty_instance(needed):
             raise make_validation_error(

@@ -13,7 +13,6 @@ from drdeploy.hosting.local.api import event_stream
 from drdeploy.hosting.local.api.metrics import InvocationMetrics, MetricLog, Outcome
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_value
 from drdeploy.hosting.local.api_errors import ApiError
-from drdeploy.hosting.local.components.checks import hosts_components
 from drdeploy.hosting.local.endpoints.data_capture import CapturedInvocation
 from drdeploy.hosting.local.endpoints.instance_client import (
     InstanceAnswerTooLarge,
@@ -24,18 +23,19 @@ from drdeploy.hosting.local.endpoints.pool import ConcurrencyLimitReached, Worke
 from drdeploy.hosting.local.endpoints.shadow_traffic import ShadowTraffic, choose_whether_to_copy
 from drdeploy.hosting.local.endpoints.worker import explain_lost_connection
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
+from drdeploy.hosting.local.inference_components.checks import hosts_components
 from drdeploy.hosting.local.instances.instance import PlatformFailed, ServiceStopping, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
-    from drdeploy.hosting.local.components.component import InferenceComponent
     from drdeploy.hosting.local.endpoints.data_capture import CaptureLog, CaptureSettings
     from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment, Variant
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.endpoints.instance_client import InstanceStream
     from drdeploy.hosting.local.endpoints.pool import WorkerLease
+    from drdeploy.hosting.local.inference_components.component import InferenceComponent
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
@@ -172,7 +172,7 @@ class Invocations:
         try:
             return self._answer_checked_invocation(name, request, is_streamed=is_streamed)
         except ApiError as err:
-            raise api_errors.respell_for_runtime(err) from err
+            raise api_errors.convert_error_code_for_runtime(err) from err
 
     def _answer_checked_invocation(
         self, name: str, request: ServiceRequest, *, is_streamed: bool

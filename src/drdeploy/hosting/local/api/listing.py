@@ -36,10 +36,10 @@ def filter_and_page_resources(
         key=lambda resource: (getattr(resource, sorted_by), resource.name),
         reverse=request.get("SortOrder", "Descending") == "Descending",
     )
-    return cut_page_of_items(chosen, request)
+    return cut_page_of_list(chosen, request)
 
 
-def cut_page_of_items(
+def cut_page_of_list(
     items: Sequence[Any], request: dict[str, Any], *, default_max: int = DEFAULT_MAX_RESULTS
 ) -> tuple[list[Any], str | None]:
     """Return the page of the items that a request asks for, and the token of the next page, if any.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
 from drdeploy.hosting.local.api.packed_events import make_stream_class
+from drdeploy.hosting.local.batch_transform.job import LOG_GROUP
 from drdeploy.hosting.local.endpoints.instance_logs import GROUP_PREFIX
 from drdeploy.hosting.local.monitoring.log_patterns import make_log_matcher
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
 from drdeploy.hosting.local.resource_store import ACCOUNT
-from drdeploy.hosting.local.transform.job import LOG_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ LINES_KEPT = 100_000
 memory. Up to a thousand more may be kept, because lines are dropped in blocks."""
 
 
-def install_operations() -> None:
+def replace_log_operations_in_moto() -> None:
     """Make moto answer for CloudWatch Logs with the operations of this module."""
     from moto.logs import models, responses
 
@@ -126,11 +126,13 @@ def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
     moto reports the group as missing.
     """
 
-    def refuse_or_work(group: Any, log_stream_name: str, *values: Any, **named: Any) -> Any:
+    def refuse_absent_stream_or_call_method(
+        group: Any, log_stream_name: str, *values: Any, **named: Any
+    ) -> Any:
         _check_streams_exist(group, [log_stream_name])
         return work(group, log_stream_name, *values, **named)
 
-    return refuse_or_work
+    return refuse_absent_stream_or_call_method
 
 
 def _check_streams_exist(group: Any, names: Sequence[str]) -> None:

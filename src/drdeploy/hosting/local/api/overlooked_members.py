@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from drdeploy.files import parse_json
-from drdeploy.hosting.local.api.unserved_actions import name_action, read_form
+from drdeploy.hosting.local.api.unserved_actions import find_name_of_action, read_query_and_form
 from drdeploy.hosting.local.api_errors import ApiError, make_not_served_error
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
@@ -126,7 +126,9 @@ def refuse_overlooked_members(service: str, request: ServiceRequest) -> None:
     if service == "s3":
         _refuse_overlooked_headers(request)
         return
-    overlooked = OVERLOOKED.get(service, {}).get(operation := name_action(request), frozenset())
+    overlooked = OVERLOOKED.get(service, {}).get(
+        operation := find_name_of_action(request), frozenset()
+    )
     members = list_members_with_effect(request) if overlooked else {}
     for name in sorted(overlooked & members.keys()):
         if name not in OWNER_MEMBERS or members[name] != ACCOUNT:
@@ -148,7 +150,7 @@ def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
 
     The members are in the query string, in a form, or in a JSON document.
     """
-    form = parse_qs(read_form(request))
+    form = parse_qs(read_query_and_form(request))
     members = {name.partition(".")[0]: values[-1] for name, values in form.items()}
     request.body.seek(0)
     try:

@@ -51,7 +51,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[LogLineEvent]).decode
 
 
-class Block:
+class EventBlock:
     """Compressed lines.
 
     Attributes:
@@ -75,7 +75,7 @@ class PackedEvents:
     """The lines of a stream, oldest first; threads may add lines while others read them."""
 
     def __init__(self) -> None:
-        self._blocks: list[Block] = []
+        self._blocks: list[EventBlock] = []
         self._newest: list[LogLineEvent] = []
         self._lock = threading.Lock()
 
@@ -87,7 +87,7 @@ class PackedEvents:
                 for one in events
             ]
             while len(self._newest) >= 2 * LINES_PER_BLOCK:
-                self._blocks.append(Block(self._newest[:LINES_PER_BLOCK]))
+                self._blocks.append(EventBlock(self._newest[:LINES_PER_BLOCK]))
                 del self._newest[:LINES_PER_BLOCK]
         return self
 
@@ -116,7 +116,7 @@ class PackedEvents:
                 events = block.unpack() if block.newest >= oldest_ms else []
                 kept = [one for one in events if one.timestamp >= oldest_ms]
                 if kept:
-                    blocks.append(block if len(kept) == block.count else Block(kept))
+                    blocks.append(block if len(kept) == block.count else EventBlock(kept))
             self._blocks = blocks
             self._newest = [one for one in self._newest if one.timestamp >= oldest_ms]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
-from drdeploy.hosting.local.api.listing import cut_page_of_items
+from drdeploy.hosting.local.api.listing import cut_page_of_list
 from drdeploy.hosting.local.api.request_validation import find_violations, load_service_model
 from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.endpoints.iam_policies import decide_action, list_condition_keys
@@ -65,7 +65,7 @@ class Principal:
     boundary: str | None = None
 
 
-def answer_simulation(
+def answer_iam_policy_simulation(
     operation: str, request: Json, find_principal: Callable[[str], Principal | None]
 ) -> Json:
     """Carry out one of the four actions of the policy simulator.
@@ -101,7 +101,9 @@ def answer_simulation(
         return {"ContextKeyNames": list(dict.fromkeys(keys))}
     for document in request.get("PermissionsBoundaryPolicyInputList", []):
         boundary = document
-    return _cut_page_of_results(list(_evaluate_actions(request, policies, boundary)), request)
+    return _cut_page_of_results(
+        list(_evaluate_actions_by_policies(request, policies, boundary)), request
+    )
 
 
 def _refuse_invalid_simulation(operation: str, request: Json) -> None:
@@ -115,14 +117,14 @@ def _refuse_invalid_simulation(operation: str, request: Json) -> None:
         raise ApiError("InvalidInput", err.message) from err
     for member in ("PolicyInputList", "PermissionsBoundaryPolicyInputList"):
         for number, document in enumerate(request.get(member, []), start=1):
-            if not _is_policy(document):
+            if not _is_iam_policy_document(document):
                 raise ApiError("InvalidInput", f"{member}.{number} is not a policy in JSON.")
     for action in request.get("ActionNames", []):
         if not ACTION.fullmatch(action):
             raise ApiError("InvalidInput", f"Invalid action {action}: write it as s3:GetObject.")
 
 
-def _is_policy(document: str) -> bool:
+def _is_iam_policy_document(document: str) -> bool:
     """Return whether a string is a policy whose statements can be evaluated."""
     try:
         statements = parse_json(document)["Statement"]
@@ -138,7 +140,7 @@ def _is_policy(document: str) -> bool:
     )
 
 
-def _evaluate_actions(
+def _evaluate_actions_by_policies(
     request: Json, policies: Sequence[PrincipalPolicy], boundary: str | None
 ) -> Iterator[Json]:
     """Yield a result for each action on each resource."""
@@ -191,7 +193,7 @@ def _cut_page_of_results(results: Sequence[Json], request: Json) -> Json:
     if "Marker" in request:
         page["NextToken"] = request["Marker"]
     try:
-        found, marker = cut_page_of_items(results, page)
+        found, marker = cut_page_of_list(results, page)
     except ApiError as err:
         raise ApiError("InvalidInput", "The Marker does not come from this service.") from err
     answer: Json = {"EvaluationResults": found, "IsTruncated": marker is not None}

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
 from drdeploy.files import parse_json
-from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.asynchronous_invocations import (
     AsynchronousInvocations,
@@ -34,7 +34,7 @@ from drdeploy.hosting.local.api.asynchronous_invocations import (
 from drdeploy.hosting.local.api.control_plane import ControlPlane
 from drdeploy.hosting.local.api.failure_log import FailureLog
 from drdeploy.hosting.local.api.invocations import InvocationLogs, Invocations
-from drdeploy.hosting.local.api.key_states import refuse_unusable_keys
+from drdeploy.hosting.local.api.kms_key_states import refuse_unusable_keys
 from drdeploy.hosting.local.api.log_groups import drop_expired_events, make_group_condition
 from drdeploy.hosting.local.api.overlooked_members import (
     list_members_with_effect,
@@ -53,8 +53,8 @@ from drdeploy.hosting.local.api.scaling import (
 from drdeploy.hosting.local.api.signatures import SignatureRefused, SignatureVerifier, SignedClaim
 from drdeploy.hosting.local.api.unserved_actions import (
     API_BODY_BYTES_MAX,
-    name_action,
-    name_runtime_operation,
+    find_name_of_action,
+    find_name_of_runtime_operation,
     refuse_unserved_action,
     refuse_unserved_service,
 )
@@ -77,9 +77,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.access_key import AccessKey
     from drdeploy.hosting.local.api.asynchronous_metrics import BacklogSampler
     from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
-    from drdeploy.hosting.local.asynchronous.queues import AsynchronousQueues
+    from drdeploy.hosting.local.asynchronous_inference.queues import AsynchronousQueues
+    from drdeploy.hosting.local.autoscaling.scaler import ScaledVariant
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-    from drdeploy.hosting.local.scaling.scaler import ScaledVariant
 
 R = TypeVar("R")
 
@@ -199,7 +199,7 @@ class ApiRouter:
         return not has_scaled_resource(self._get_or_make_services_of_region(region)[0], resource_id)
 
     def _admit_head(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
-        if _may_come_from_a_web_page(request):
+        if _may_be_sent_by_web_page(request):
             raise api_errors.make_access_denied_error()
         addressed = self._find_addressed_service(request)
         if addressed.is_registry and self._key is not None:
@@ -208,20 +208,22 @@ class ApiRouter:
                 return make_login_required_response()
         limit = _find_body_limit(addressed, request)
 
-        def answer(complete: ServiceRequest) -> ServiceResponse:
+        def answer_complete_request(complete: ServiceRequest) -> ServiceResponse:
             return _answer_errors_like_aws(
                 complete, lambda: self._route_request(addressed, complete)
             )
 
-        def refuse_length(longer: ServiceRequest) -> ServiceResponse:
-            return _answer_errors_like_aws(longer, lambda: refuse(longer.length_bytes))
+        def answer_too_large_request(longer: ServiceRequest) -> ServiceResponse:
+            return _answer_errors_like_aws(
+                longer, lambda: raise_too_large_error(longer.length_bytes)
+            )
 
-        def refuse(length_bytes: int) -> ServiceResponse:
+        def raise_too_large_error(length_bytes: int) -> ServiceResponse:
             if addressed.endpoint:
                 raise api_errors.make_payload_too_large_error(length_bytes, limit)
             raise api_errors.make_request_too_large_error(length_bytes, limit)
 
-        return AdmittedHead(limit, answer, refuse_length)
+        return AdmittedHead(limit, answer_complete_request, answer_too_large_request)
 
     def _find_addressed_service(self, request: ServiceRequest) -> _Addressed:
         """Find out to which region, service and endpoint a request is addressed.
@@ -230,7 +232,7 @@ class ApiRouter:
             SignatureRefused: The service is shared, and the head of the request is not signed with
                 its key.
         """
-        region, service = _read_stated_scope(request)
+        region, service = _read_region_and_service(request)
         is_registry = not service and request.path.startswith(REGISTRY_PREFIX)
         claim = None
         # A registry's clients do not sign; a signed /v2/ is a key in a bucket of that name.
@@ -262,7 +264,7 @@ class ApiRouter:
                 addressed.region, target.removeprefix(TARGET_PREFIX), request
             )
         if addressed.service == "sagemaker":
-            raise api_errors.make_unknown_operation_error(name_runtime_operation(request))
+            raise api_errors.make_unknown_operation_error(find_name_of_runtime_operation(request))
         return self._pass_on_to_simulated_service(addressed, request)
 
     def _pass_on_to_simulated_service(
@@ -279,7 +281,7 @@ class ApiRouter:
             self._check_s3_request(addressed.region, request)
         if addressed.service == "kms":
             keys = self._aws.list_used_keys(addressed.region, list_members_with_effect(request))
-            refuse_unusable_keys(name_action(request), keys)
+            refuse_unusable_keys(find_name_of_action(request), keys)
         if addressed.service == "application-autoscaling":
             self._check_scaling_request(addressed.region, request)
         answer = refuse_unserved_action(
@@ -313,7 +315,7 @@ class ApiRouter:
     def _check_scaling_request(self, region: str, request: ServiceRequest) -> None:
         value = _read_json_body(request)
         request.body.seek(0)  # for moto
-        action = name_action(request)
+        action = find_name_of_action(request)
         refuse_scaling_without_effect(
             action,
             value,
@@ -358,7 +360,7 @@ def _answer_errors_like_aws(request: ServiceRequest, work: Callable[[], R]) -> R
         _failures.log_failure(f"{request.method} {request.path}", err)
         refused = partial(make_error_response, api_errors.make_internal_failure_error())
     is_invocation = INVOCATION_PATH.fullmatch(request.path) is not None
-    return refused(request, _read_stated_scope(request)[1], is_invocation=is_invocation)
+    return refused(request, _read_region_and_service(request)[1], is_invocation=is_invocation)
 
 
 def _read_json_body(request: ServiceRequest) -> Any:
@@ -382,7 +384,7 @@ def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
     return OBJECT_BYTES_MAX if is_verified and not is_api else API_BODY_BYTES_MAX
 
 
-def _read_stated_scope(request: ServiceRequest) -> tuple[str, str]:
+def _read_region_and_service(request: ServiceRequest) -> tuple[str, str]:
     """Return the region and the service that a request's signature names, without verifying it."""
     header = CREDENTIAL_SCOPE.search(request.headers.get("Authorization") or "")
     presigned = parse_qs(request.target.partition("?")[2]).get("X-Amz-Credential", [""])[0]
@@ -390,7 +392,7 @@ def _read_stated_scope(request: ServiceRequest) -> tuple[str, str]:
     return (scope[1], scope[2]) if scope else (DEFAULT_REGION, "")
 
 
-def _may_come_from_a_web_page(request: ServiceRequest) -> bool:
+def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
     """Return whether a browser may have sent a request on behalf of a web page.
 
     Any web page that the user visits can make the browser send requests to 127.0.0.1.  With a form

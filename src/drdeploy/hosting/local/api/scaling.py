@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
-from drdeploy.hosting.local.api.listing import cut_page_of_items
+from drdeploy.hosting.local.api.listing import cut_page_of_list
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_request
 from drdeploy.hosting.local.api.served_operations import SERVED_OPERATIONS
 from drdeploy.hosting.local.api_errors import (
@@ -24,10 +24,13 @@ from drdeploy.hosting.local.api_errors import (
     make_not_served_error,
     make_validation_error,
 )
-from drdeploy.hosting.local.components.scaled_component import ScaledComponent
-from drdeploy.hosting.local.constraints import check_instance_count, may_run_without_instances
-from drdeploy.hosting.local.scaling.schedules import Schedule, ScheduleRefused
-from drdeploy.hosting.local.scaling.variants import EndpointVariant
+from drdeploy.hosting.local.autoscaling.schedules import Schedule, ScheduleRefused
+from drdeploy.hosting.local.autoscaling.variants import EndpointVariant
+from drdeploy.hosting.local.inference_components.scaled_component import ScaledComponent
+from drdeploy.hosting.local.request_constraints import (
+    check_instance_count,
+    may_run_without_instances,
+)
 from drdeploy.hosting.local.served_members import refuse_unserved_members
 
 if TYPE_CHECKING:
@@ -99,7 +102,7 @@ def refuse_scaling_without_effect(
     is_registered = has_target(resource, dimension)
     if operation == "RegisterScalableTarget":
         _check_variant_of_target(resource, dimension, control_plane)
-        _check_bounds(request, dimension, is_registered=is_registered)
+        _check_capacity_bounds(request, dimension, is_registered=is_registered)
         _check_least_capacity(request, resource, control_plane)
         return
     if not is_registered:
@@ -109,12 +112,12 @@ def refuse_scaling_without_effect(
             f"{resource}, scalable dimension: {dimension}",
         )
     if operation == "PutScalingPolicy":
-        _check_policy(request)
+        _check_scaling_policy(request)
     else:
         bounds = request.get("ScalableTargetAction") or {}
-        _check_bounds(bounds, dimension, is_registered=True)
+        _check_capacity_bounds(bounds, dimension, is_registered=True)
         _check_least_capacity(bounds, resource, control_plane)
-        _check_schedule(request)
+        _check_scheduled_action(request)
 
 
 def find_scaled_variant(
@@ -173,7 +176,7 @@ def _check_variant_of_target(resource: str, dimension: str, control_plane: Contr
         )
 
 
-def _check_bounds(bounds: Json, dimension: str, *, is_registered: bool) -> None:
+def _check_capacity_bounds(bounds: Json, dimension: str, *, is_registered: bool) -> None:
     missing = [name for name in ("MinCapacity", "MaxCapacity") if name not in bounds]
     if missing and not is_registered:
         raise make_validation_error(
@@ -203,7 +206,7 @@ def _check_least_capacity(bounds: Json, resource: str, control_plane: ControlPla
             )
 
 
-def _check_schedule(request: Json) -> None:
+def _check_scheduled_action(request: Json) -> None:
     text = request.get("Schedule")
     if text is None:
         return
@@ -215,7 +218,7 @@ def _check_schedule(request: Json) -> None:
         raise make_validation_error(f"The time of {text} is in the past.")
 
 
-def _check_policy(request: Json) -> None:
+def _check_scaling_policy(request: Json) -> None:
     kind = request.get("PolicyType", "StepScaling")
     wanted = CONFIGURATION_OF_POLICY.get(kind)
     if wanted is None:
@@ -226,7 +229,7 @@ def _check_policy(request: Json) -> None:
             raise make_validation_error(f"{member} {must} if PolicyType is {kind}.")
     rules = request[wanted]
     if kind == "StepScaling":
-        _check_steps(rules)
+        _check_step_adjustments(rules)
         return
     predefined = rules.get("PredefinedMetricSpecification")
     custom = rules.get("CustomizedMetricSpecification")
@@ -245,7 +248,7 @@ def _check_policy(request: Json) -> None:
             )
 
 
-def _check_steps(rules: Json) -> None:
+def _check_step_adjustments(rules: Json) -> None:
     """Refuse steps whose intervals overlap, or leave a gap."""
     for member in ("AdjustmentType", "StepAdjustments"):
         if not rules.get(member):
@@ -275,7 +278,7 @@ def _check_steps(rules: Json) -> None:
             raise make_validation_error(f"The intervals of StepAdjustments must not {what}.")
 
 
-def install_operations() -> None:
+def replace_log_operations_in_moto() -> None:
     """Replace the operations of moto that overlook members of a request.
 
     moto reads the tags of scalable targets and does not store them. moto also overlooks
@@ -322,7 +325,7 @@ def install_operations() -> None:
         found = [
             one
             for one in kept
-            if _is_of_target(one, request) and (not names or one.policy_name in names)
+            if _belongs_to_scalable_target(one, request) and (not names or one.policy_name in names)
         ]
         return _encode_page_as_json("ScalingPolicies", map(responses._build_policy, found), request)  # noqa: SLF001
 
@@ -333,7 +336,8 @@ def install_operations() -> None:
         found = [
             one
             for one in kept
-            if _is_of_target(one, request) and (not names or one.scheduled_action_name in names)
+            if _belongs_to_scalable_target(one, request)
+            and (not names or one.scheduled_action_name in names)
         ]
         actions = map(responses._build_scheduled_action, found)  # noqa: SLF001
         return _encode_page_as_json("ScheduledActions", actions, request)
@@ -350,7 +354,7 @@ def install_operations() -> None:
         setattr(ApplicationAutoScalingResponse, operation.__name__, operation)
 
 
-def _is_of_target(kept: Any, request: Json) -> bool:
+def _belongs_to_scalable_target(kept: Any, request: Json) -> bool:
     return all(
         request.get(name) in {None, getattr(kept, attribute)}
         for name, attribute in (
@@ -362,7 +366,7 @@ def _is_of_target(kept: Any, request: Json) -> bool:
 
 
 def _encode_page_as_json(name: str, found: Iterable[Any], request: Json) -> str:
-    page, token = cut_page_of_items(list(found), request, default_max=PAGE_ITEMS)
+    page, token = cut_page_of_list(list(found), request, default_max=PAGE_ITEMS)
     return json.dumps({name: page} | ({"NextToken": token} if token else {}))
 
 

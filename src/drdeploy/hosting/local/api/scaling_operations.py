@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
 from drdeploy.hosting.local.api import cloudwatch
-from drdeploy.hosting.local.api.listing import cut_page_of_items
+from drdeploy.hosting.local.api.listing import cut_page_of_list
 from drdeploy.hosting.local.api.metrics import NAMESPACE, make_component_dimensions, make_dimensions
 from drdeploy.hosting.local.api_errors import make_validation_error
+from drdeploy.hosting.local.autoscaling.activities import ActivityLog
+from drdeploy.hosting.local.autoscaling.adjustments import SCALE_IN_SHARE
+from drdeploy.hosting.local.autoscaling.scaler import RegionScaler
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
 from drdeploy.hosting.local.resource_store import ACCOUNT
-from drdeploy.hosting.local.scaling.activities import ActivityLog
-from drdeploy.hosting.local.scaling.adjustments import SCALE_IN_SHARE
-from drdeploy.hosting.local.scaling.scaler import RegionScaler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.scaling.scaler import ScaledVariant
+    from drdeploy.hosting.local.autoscaling.scaler import ScaledVariant
 
 Json = dict[str, Any]
 
@@ -95,12 +95,12 @@ class Autoscaler:
         )
 
 
-def install_operations() -> None:
+def replace_log_operations_in_moto() -> None:
     """Replace the operations of moto that store a policy or an action without carrying it out."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
     responses: Any = ApplicationAutoScalingResponse
-    _install_put_operations(responses)
+    _replace_put_operations_in_moto(responses)
     deregister = responses.deregister_scalable_target
 
     def deregister_scalable_target(response: Any) -> str:
@@ -121,14 +121,14 @@ def install_operations() -> None:
             and request.get("ScalableDimension") in {None, one.dimension}
             and (request.get("IncludeNotScaledActivities") or not one.not_scaled)
         ]
-        page, token = cut_page_of_items(found, request, default_max=PAGE_ACTIVITIES)
+        page, token = cut_page_of_list(found, request, default_max=PAGE_ACTIVITIES)
         return json.dumps({"ScalingActivities": page} | ({"NextToken": token} if token else {}))
 
     responses.deregister_scalable_target = deregister_scalable_target
     responses.describe_scaling_activities = describe_scaling_activities
 
 
-def _install_put_operations(responses: Any) -> None:
+def _replace_put_operations_in_moto(responses: Any) -> None:
     put_policy, put_action = responses.put_scaling_policy, responses.put_scheduled_action
 
     def put_scaling_policy(response: Any) -> str:

@@ -265,7 +265,7 @@ def find_served_values(service: str, operation: str, path: str) -> set[str] | No
 
 
 @cache
-def install_refusals() -> None:
+def make_moto_refuse_unserved_operations() -> None:
     """Make moto refuse operations and members that are in no table (once per process)."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
@@ -276,10 +276,10 @@ def install_refusals() -> None:
         ("cloudwatch", CloudWatchResponse),
         ("logs", LogsResponse),
     ):
-        _install_refusals_of(service, responses)
+        _make_moto_service_refuse_unserved_operations(service, responses)
 
 
-def _install_refusals_of(service: str, responses: Any) -> None:
+def _make_moto_service_refuse_unserved_operations(service: str, responses: Any) -> None:
     carry_out: Callable[[Any], Any] = responses.call_action
 
     def call_action(response: Any) -> Any:

@@ -17,22 +17,22 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.local.api import (
     cloudwatch,
-    key_states,
+    kms_key_states,
     log_groups,
     scaling,
     scaling_operations,
     served_operations,
     stored_objects,
 )
-from drdeploy.hosting.local.api.key_states import DISABLED, INVALID_STATE, KmsKey
+from drdeploy.hosting.local.api.kms_key_states import DISABLED, INVALID_STATE, KmsKey
 from drdeploy.hosting.local.api.policy_simulator import (
     SIMULATIONS,
     Principal,
     PrincipalPolicy,
-    answer_simulation,
+    answer_iam_policy_simulation,
 )
 from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
@@ -80,9 +80,9 @@ class SimulatedAws:
             from moto.s3.models import s3_backends
 
             _fill_gaps_in_moto()
-            cloudwatch.install_operations()
-            log_groups.install_operations()
-            served_operations.install_refusals()
+            cloudwatch.replace_log_operations_in_moto()
+            log_groups.replace_log_operations_in_moto()
+            served_operations.make_moto_refuse_unserved_operations()
             self._s3 = s3_backends[ACCOUNT][PARTITION]
             self._cloudwatch = cloudwatch_backends[ACCOUNT]
             self._dispatcher = DomainDispatcherApplication(create_backend_app)
@@ -421,10 +421,10 @@ def _fill_gaps_in_moto() -> None:
         vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 
     _limit_wait_for_subscribers()
-    key_states.install_operations()
-    stored_objects.install_stored_objects()
-    scaling.install_operations()
-    scaling_operations.install_operations()
+    kms_key_states.replace_log_operations_in_moto()
+    stored_objects.make_moto_store_objects_in_file()
+    scaling.replace_log_operations_in_moto()
+    scaling_operations.replace_log_operations_in_moto()
 
     # moto has the policies that AWS manages, such as AmazonSageMakerFullAccess, and hides them.
     vars(moto.iam.models)["load_iam_aws_managed_policies"] = lambda: True
@@ -435,15 +435,17 @@ def _fill_gaps_in_moto() -> None:
         lambda self, scan_type, rules: put_configuration(self, scan_type, rules or [])
     )
 
-    def make_simulation(operation: str) -> Callable[[Any], Any]:
+    def make_policy_simulation(operation: str) -> Callable[[Any], Any]:
         return lambda response: ActionResult(
-            answer_simulation(operation, dict(response.params), _find_policies_of_principal)
+            answer_iam_policy_simulation(
+                operation, dict(response.params), _find_policies_of_principal
+            )
         )
 
     # moto finds the method of an action by the action's name.
     for operation in SIMULATIONS:
         method = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()
-        setattr(IamResponse, method, make_simulation(operation))
+        setattr(IamResponse, method, make_policy_simulation(operation))
 
 
 def _limit_wait_for_subscribers() -> None:

@@ -98,12 +98,14 @@ class ObjectMetadata(MutableMapping[str, str]):
         return self._values[name.lower()]
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._owner.metadata_pairs = _share((*(self._values | {name.lower(): value}).items(),))
+        self._owner.metadata_pairs = _intern_header_pairs(
+            (*(self._values | {name.lower(): value}).items(),)
+        )
 
     def __delitem__(self, name: str) -> None:
         values = self._values
         del values[name.lower()]
-        self._owner.metadata_pairs = _share((*values.items(),))
+        self._owner.metadata_pairs = _intern_header_pairs((*values.items(),))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -113,12 +115,12 @@ class ObjectMetadata(MutableMapping[str, str]):
 
 
 @lru_cache(SHARED_MAX)
-def _share(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _intern_header_pairs(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return the equal tuple of an earlier call if there was one, so that objects share it."""
     return pairs
 
 
-def install_stored_objects() -> None:
+def make_moto_store_objects_in_file() -> None:
     """Make moto's S3 keep the content of its objects in a file."""
     from moto.core.common_models import BaseModel
     from moto.s3 import models
@@ -216,7 +218,7 @@ class ContentInFile:
     def value(self, data: bytes | str) -> None:
         if isinstance(data, str):  # what moto itself writes, for example a log of accesses
             data = data.encode()
-        self._content = self.contents.store(data)
+        self._content = self.contents.append_content(data)
 
     def read_chunks(self) -> Iterator[bytes]:
         """Return the content in pieces."""

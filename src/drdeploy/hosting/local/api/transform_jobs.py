@@ -5,31 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.local import constraints
+from drdeploy.hosting.local import request_constraints
 from drdeploy.hosting.local.api.listing import filter_and_page_resources
 from drdeploy.hosting.local.api_errors import (
     ApiError,
     make_not_served_error,
     make_validation_error,
 )
-from drdeploy.hosting.local.instances.instance import ModelRefused
-from drdeploy.hosting.local.resource_store import ResourceStore
-from drdeploy.hosting.local.served_members import refuse_unserved_members
-from drdeploy.hosting.local.transform.data_processing import CSV, FORMATS, read_media_type
-from drdeploy.hosting.local.transform.job import JobSource, TransformJob
-from drdeploy.hosting.local.transform.json_path import JsonPath, JsonPathRefused
-from drdeploy.hosting.local.transform.settings import (
+from drdeploy.hosting.local.batch_transform.data_processing import CSV, FORMATS, read_media_type
+from drdeploy.hosting.local.batch_transform.job import JobSource, TransformJob
+from drdeploy.hosting.local.batch_transform.json_path import JsonPath, JsonPathRefused
+from drdeploy.hosting.local.batch_transform.settings import (
     CONCURRENT_PAYLOADS_MB_MAX,
     CONCURRENT_TRANSFORMS_MAX,
 )
+from drdeploy.hosting.local.instances.instance import ModelRefused
+from drdeploy.hosting.local.resource_store import ResourceStore
+from drdeploy.hosting.local.served_members import refuse_unserved_members
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from drdeploy.hosting.local.batch_transform.object_list import ObjectStorage
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.resource_store import AccountRegion, ResourceRecord
-    from drdeploy.hosting.local.transform.object_list import ObjectStorage
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ class TransformJobs:
         if self._storage is None:
             raise make_not_served_error("CreateTransformJob without S3")
         tags = request.get("Tags") or []
-        constraints.check_tags(tags)
+        request_constraints.check_tags(tags)
         name = request["TransformJobName"]
         job = TransformJob(
             name,
@@ -133,14 +133,14 @@ class TransformJobs:
         """Refuse environment variables that instances on this machine cannot have."""
         try:
             self._fleet.backend.check_model(
-                environment, isolated=constraints.is_network_isolated(model)
+                environment, isolated=request_constraints.is_network_isolated(model)
             )
         except ModelRefused as err:
             raise make_validation_error(f"{err.what}.") from err
 
     def _refuse_gpu_image(self, model: Json, instance_type: str) -> None:
         """Refuse an image that needs a GPU, because no instance of the local service has one."""
-        image = constraints.find_container_of_model(model)["Image"]
+        image = request_constraints.find_container_of_model(model)["Image"]
         try:
             check_gpu_host(self._fleet.backend.find_image_variables(image), instance_type)
         except InvalidInput as err:
@@ -166,7 +166,7 @@ def check_transform_request(request: Mapping[str, Any]) -> None:
         "TransformOutput.S3OutputPath": output["S3OutputPath"],
     }
     for name, uri in uris.items():
-        if not constraints.is_encodable_as_utf8(uri):
+        if not request_constraints.is_encodable_as_utf8(uri):
             raise make_validation_error(f"{name} must be UTF-8 text.")
         if not uri.startswith("s3://"):
             raise make_not_served_error(f"{name}={uri!r}. Write it as s3://BUCKET/FOLDER")
@@ -186,7 +186,7 @@ def check_transform_request(request: Mapping[str, Any]) -> None:
             f"exceed {CONCURRENT_PAYLOADS_MB_MAX} MB."
         )
     for name, value in (request.get("Environment") or {}).items():
-        if "\0" in value or not constraints.is_encodable_as_utf8(value):
+        if "\0" in value or not request_constraints.is_encodable_as_utf8(value):
             raise make_validation_error(
                 f"Environment.{name} must be UTF-8 text without null characters."
             )

@@ -78,7 +78,7 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
     """
     if service and service not in SERVED_SERVICES:
         raise make_unknown_operation_error(
-            f"{name_action(request)} of {service}. It answers for "
+            f"{find_name_of_action(request)} of {service}. It answers for "
             f"{', '.join(sorted(SERVED_SERVICES.values()))}"
         )
     if service == "s3":
@@ -105,7 +105,7 @@ def refuse_unserved_action(
     except (OSError, MemoryError):  # this machine's trouble, and not the client's
         raise
     except NotImplementedError as err:
-        action = name_action(request)
+        action = find_name_of_action(request)
         is_whole_action = str(err).endswith("action has not been implemented")
         reason = "" if is_whole_action else f" as asked: {err}".rstrip(".")
         raise make_unknown_operation_error(f"{action} of {name}{reason}") from err
@@ -118,7 +118,7 @@ def refuse_unserved_action(
         # moto fails to look up values that are missing, and to convert texts that are no numbers.
         # AWS refuses such values, and a client would repeat a request that is answered with status
         # 500.
-        action = f"{name_action(request)} of {name}"
+        action = f"{find_name_of_action(request)} of {name}"
         # The message may quote a value of the request, which has up to 16 MiB.
         reason = escape_control_characters(f"{type(err).__name__}: {err}"[:REASON_CHARACTERS])
         log.info("%s: moto raised %s", action[:REASON_CHARACTERS], reason)
@@ -137,7 +137,7 @@ def refuse_unserved_action(
         and answered.status in {404, 405}
         and ((is_page and b"<!doctype html>" in body[:200]) or not body)
     ):
-        raise make_unknown_operation_error(f"{name_action(request)} of {name}")
+        raise make_unknown_operation_error(f"{find_name_of_action(request)} of {name}")
     return answered
 
 
@@ -156,14 +156,14 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
     moto would store the character, and the client could read neither this answer nor any later
     list.
     """
-    found = NO_XML.search(unquote_plus(read_form(request)))
+    found = NO_XML.search(unquote_plus(read_query_and_form(request)))
     if found:
         raise make_validation_error(
             f"The request has the character {found[0]!r}, which the XML of the answers cannot hold."
         )
 
 
-def read_form(request: ServiceRequest) -> str:
+def read_query_and_form(request: ServiceRequest) -> str:
     """Return the query string of a request, joined with the form in its body, if it has one.
 
     The whole form is read, because moto reads all of it: an unchecked member at the end
@@ -180,7 +180,7 @@ def read_form(request: ServiceRequest) -> str:
     return "&".join(filter(None, (query, form)))
 
 
-def name_action(request: ServiceRequest) -> str:
+def find_name_of_action(request: ServiceRequest) -> str:
     """Return the name of the action that a request asks for, or its method and path."""
     target = request.headers.get("X-Amz-Target") or ""
     if target:
@@ -188,11 +188,11 @@ def name_action(request: ServiceRequest) -> str:
     rpc = RPC_PATH.search(request.path)
     if rpc:
         return rpc[1]
-    found = re.search(r"(?:^|&)Action=(\w+)", read_form(request))
+    found = re.search(r"(?:^|&)Action=(\w+)", read_query_and_form(request))
     return found[1] if found else f"{request.method} {request.path}"
 
 
-def name_runtime_operation(request: ServiceRequest) -> str:
+def find_name_of_runtime_operation(request: ServiceRequest) -> str:
     """Return the name of the operation of SageMaker's runtime that a request asks for.
 
     If the request is for no operation, return its method and path.

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from drdeploy.hosting.local.api.metrics import PERCENT, make_datum, make_dimensions
+from drdeploy.hosting.local.batch_transform.job import make_ec2_instance_id
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
-from drdeploy.hosting.local.transform.job import make_ec2_instance_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from drdeploy.hosting.local.batch_transform.job import TransformJob
     from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.local.instances.instance import ResourceUse
-    from drdeploy.hosting.local.transform.job import TransformJob
     from drdeploy.hosting.sagemaker import Clock
 
 NAMESPACE = "/aws/sagemaker/Endpoints"

@@ -204,7 +204,7 @@ class CaptureLog:
         self._writing = threading.Lock()
 
     @property
-    def counts(self) -> CaptureCounts:
+    def capture_counts(self) -> CaptureCounts:
         """How many requests were captured so far."""
         with self._lock:
             return CaptureCounts(self._written, self._lost)

@@ -17,12 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.local.api_errors import make_validation_error
-from drdeploy.hosting.local.constraints import (
-    find_container_of_model,
-    find_model_data_url,
-    is_model_data_archive,
-    is_network_isolated,
-)
 from drdeploy.hosting.local.endpoints.artifact_cache import PinnedArtifact
 from drdeploy.hosting.local.endpoints.asynchronous_settings import AsynchronousSettings
 from drdeploy.hosting.local.endpoints.data_capture import CaptureSettings
@@ -35,6 +29,12 @@ from drdeploy.hosting.local.endpoints.instance_logs import InstanceOrigin
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.endpoints.serverless_pool import PoolScaling, ServerlessPool
 from drdeploy.hosting.local.instances.instance import PinnedImage, StartFailed
+from drdeploy.hosting.local.request_constraints import (
+    find_container_of_model,
+    find_model_data_url,
+    is_model_data_archive,
+    is_network_isolated,
+)
 from drdeploy.hosting.sagemaker import api_limits, find_instance_resources
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
 
@@ -309,7 +309,7 @@ class EndpointDeployment:
 
         origin = self._make_log_origin(request)
 
-        def launch(*, full_cpu: bool = False) -> InstanceWorker:
+        def launch_instance_of_variant(*, full_cpu: bool = False) -> InstanceWorker:
             environment = container.get("Environment", {})
             return self._fleet.launch_instance(
                 resolved, artifact.folder, environment, size, origin=origin, full_cpu=full_cpu
@@ -323,7 +323,7 @@ class EndpointDeployment:
             resolved_image=resolved,
             resolved_at=self._fleet.clock.now(),
             artifact=artifact,
-            pool=self._make_worker_pool(request, launch, resolved),
+            pool=self._make_worker_pool(request, launch_instance_of_variant, resolved),
             payload_limit_bytes=(
                 api_limits.SERVERLESS_PAYLOAD_BYTES
                 if "ServerlessConfig" in request
@@ -399,7 +399,7 @@ class EndpointDeployment:
             options.idle_s,
         )
 
-        def trial() -> None:
+        def start_trial_instance() -> None:
             # With all CPUs: it shows whether the container starts, and nobody measures how fast.
             worker = launch(full_cpu=True)
             try:
@@ -410,7 +410,7 @@ class EndpointDeployment:
         return ServerlessPool(
             scaling,
             launch=launch,
-            trial=trial if options.trial_start else None,
+            trial=start_trial_instance if options.trial_start else None,
             retire=self._retire_worker,
             clock=clock,
         )

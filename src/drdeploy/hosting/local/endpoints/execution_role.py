@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.hosting.local.constraints import (
+from drdeploy.hosting.local.endpoints.iam_policies import is_action_allowed, is_principal_allowed
+from drdeploy.hosting.local.instances.instance import StartFailed
+from drdeploy.hosting.local.registry.ecr_uri import EcrUri
+from drdeploy.hosting.local.request_constraints import (
     find_container_of_model,
     find_model_data_url,
     is_model_data_archive,
 )
-from drdeploy.hosting.local.endpoints.iam_policies import is_action_allowed, is_principal_allowed
-from drdeploy.hosting.local.instances.instance import StartFailed
-from drdeploy.hosting.local.registry.ecr_uri import EcrUri
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:

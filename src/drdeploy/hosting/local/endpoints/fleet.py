@@ -246,7 +246,7 @@ class InstanceFleet:
     def _start_instance(self, spec: InstanceSpec) -> Instance:
         if self._is_stopping:
             raise ServiceStopping("The service is stopping")
-        instance = self.backend.start(spec)
+        instance = self.backend.start_instance(spec)
         with self._lock:
             self._live.add(instance)
             is_late = self._is_stopping

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from drdeploy.hosting.local.api_errors import make_validation_error
-from drdeploy.hosting.local.constraints import is_serverless
+from drdeploy.hosting.local.request_constraints import is_serverless
 
 Json = dict[str, Any]
 
@@ -58,7 +58,7 @@ class Guardrails:
     alarms: tuple[str, ...] = ()
 
     @property
-    def waits_s(self) -> float:
+    def bake_and_termination_s(self) -> float:
         """Seconds that the update waits, in addition to the time that instances take to start."""
         return len(self.steps) * self.bake_s + self.termination_s
 
@@ -101,18 +101,18 @@ class Guardrails:
             bake_s=(rolling or routing).get("WaitIntervalInSeconds", 0),
             termination_s=policy.get("TerminationWaitInSeconds", 0),
             maximum_s=policy.get("MaximumExecutionTimeoutInSeconds", DEFAULT_MAXIMUM_S),
-            alarms=list_alarms(config),
+            alarms=list_rollback_alarms(config),
         )
-        if guardrails.waits_s >= guardrails.maximum_s:
+        if guardrails.bake_and_termination_s >= guardrails.maximum_s:
             raise make_validation_error(
                 f"MaximumExecutionTimeoutInSeconds ({guardrails.maximum_s:g}) must be larger than "
                 "all waits of WaitIntervalInSeconds and TerminationWaitInSeconds together "
-                f"({guardrails.waits_s:g})."
+                f"({guardrails.bake_and_termination_s:g})."
             )
         return guardrails
 
 
-def list_alarms(config: Json | None) -> tuple[str, ...]:
+def list_rollback_alarms(config: Json | None) -> tuple[str, ...]:
     """Return the names of the alarms in a ``DeploymentConfig``, which may be None."""
     alarms = (config or {}).get("AutoRollbackConfiguration", {}).get("Alarms", ())
     return tuple(alarm["AlarmName"] for alarm in alarms)
@@ -127,7 +127,7 @@ def _list_steps_of_routing(routing: Json, variants: list[Json]) -> tuple[float, 
     if kind not in SIZE_OF_TYPE:
         return (1.0,)
     member, smallest = SIZE_OF_TYPE[kind]
-    share = _compute_share(routing[member], variants)
+    share = _compute_share_of_instances(routing[member], variants)
     if not smallest <= share <= LARGEST_STEP:
         least = f"{smallest:.0%} to " if smallest else "at most "
         raise make_validation_error(
@@ -149,7 +149,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
         )
     count = variants[0]["InitialInstanceCount"]
     # A batch has whole instances, and at least one of them.
-    batch = max(1, math.floor(_compute_share(policy[member], variants) * count + 1e-9))
+    batch = max(1, math.floor(_compute_share_of_instances(policy[member], variants) * count + 1e-9))
     share = float(batch / count)
     largest = LARGEST_STEP if member == "MaximumBatchSize" else 1.0
     if not SMALLEST_BATCH <= share <= largest:
@@ -160,7 +160,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
     return share
 
 
-def _compute_share(size: Json, variants: list[Json]) -> float:
+def _compute_share_of_instances(size: Json, variants: list[Json]) -> float:
     """Return what share of all variants' instances a ``CapacitySize`` describes."""
     if size["Type"] == "CAPACITY_PERCENT":
         return float(size["Value"]) / 100

@@ -108,7 +108,7 @@ def list_condition_keys(document: str, action: str | None = None) -> list[str]:
     statements = [
         statement
         for statement in _parse_statements(document)
-        if action is None or _does_statement_cover(statement, "Action", action.lower(), str.lower)
+        if action is None or _does_statement_match(statement, "Action", action.lower(), str.lower)
     ]
     texts = [json.dumps(statement.get("Resource", "")) for statement in statements]
     variables = [key for text in texts for key in _VARIABLE.findall(text) if ":" in key]
@@ -145,7 +145,7 @@ def is_principal_allowed(
         statement["Effect"]
         for statement in _parse_statements(document)
         if _is_principal_stated(statement["Principal"], kind, name)
-        and _does_statement_cover(statement, "Action", action.lower(), str.lower)
+        and _does_statement_match(statement, "Action", action.lower(), str.lower)
         and _do_conditions_hold(statement, known)
     }
     return effects == {"Allow"}
@@ -160,7 +160,7 @@ def _find_effects_of_statements(
     """
     known = _make_context_values(context)
 
-    def fill(pattern: str) -> str:
+    def fill_policy_variables_of_request(pattern: str) -> str:
         return _fill_policy_variables(pattern, known)
 
     return {
@@ -168,8 +168,8 @@ def _find_effects_of_statements(
         for document in documents
         for statement in _parse_statements(document)
         # The names of actions are case-insensitive, ARNs are not.
-        if _does_statement_cover(statement, "Action", action.lower(), str.lower)
-        and _does_statement_cover(statement, "Resource", resource, fill)
+        if _does_statement_match(statement, "Action", action.lower(), str.lower)
+        and _does_statement_match(statement, "Resource", resource, fill_policy_variables_of_request)
         and _do_conditions_hold(statement, known)
     }
 
@@ -180,11 +180,11 @@ def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
     A variable without a value stays, so that the text matches nothing, as in IAM.
     """
 
-    def value(found: re.Match[str]) -> str:
+    def get_value_of_variable(found: re.Match[str]) -> str:
         values = known.get(found[1].lower(), [])
         return values[0] if len(values) == 1 else found[0]
 
-    return _VARIABLE.sub(value, text)
+    return _VARIABLE.sub(get_value_of_variable, text)
 
 
 def _parse_statements(document: str) -> list[Json]:
@@ -201,7 +201,7 @@ def _is_principal_stated(stated: str | Json, kind: str, name: str) -> bool:
     return isinstance(stated, dict) and bool({name, "*"} & set(_wrap_in_list(stated.get(kind, []))))
 
 
-def _does_statement_cover(
+def _does_statement_match(
     statement: Json, element: str, value: str, fold: Callable[[str], str]
 ) -> bool:
     """Return whether a statement's ``Action`` or ``Resource`` element applies to a value.
@@ -293,10 +293,10 @@ def _make_comparison_operators(kind: str, parse: Callable[[str], Any]) -> dict[s
         "GreaterThanEquals": operator.ge,
     }
 
-    def make_test(compare: Callable[[Any, Any], bool]) -> _Test:
+    def make_comparison(compare: Callable[[Any, Any], bool]) -> _Test:
         return lambda expected, actual: compare(parse(actual), parse(expected))
 
-    return {f"{kind}{name}": make_test(compare) for name, compare in comparisons.items()}
+    return {f"{kind}{name}": make_comparison(compare) for name, compare in comparisons.items()}
 
 
 NEGATED = {

@@ -93,7 +93,7 @@ class InstanceStream:
             InstanceTimeout: No byte arrived in time.
             InstanceConnectionLost: The connection was closed before the end of the body.
         """
-        with _explain_failures(self._connection, self._timeout_s):
+        with _explain_connection_failures(self._connection, self._timeout_s):
             part = self._response.read1(PART_BYTES)
             if not part and self._response.length:
                 raise IncompleteRead(b"", self._response.length)
@@ -116,7 +116,7 @@ class InstanceStream:
             if length > max_bytes:
                 self._is_complete = False
                 raise InstanceAnswerTooLarge(f"the answer has more than {max_bytes} bytes")
-            with _explain_failures(self._connection, self._timeout_s):
+            with _explain_connection_failures(self._connection, self._timeout_s):
                 if time.monotonic() > self._deadline:  # a byte now and then satisfies every read
                     raise TimeoutError
         return b"".join(parts)
@@ -131,7 +131,7 @@ class InstanceStream:
 
 
 @contextlib.contextmanager
-def _explain_failures(connection: HTTPConnection, timeout_s: float) -> Iterator[None]:
+def _explain_connection_failures(connection: HTTPConnection, timeout_s: float) -> Iterator[None]:
     """Close the connection if it fails, and raise an error that says why."""
     try:
         yield
@@ -217,7 +217,7 @@ class InstanceClient:
         """
         deadline = time.monotonic() + timeout_s
         connection = self._reuse_or_open_connection(timeout_s)
-        with _explain_failures(connection, timeout_s):
+        with _explain_connection_failures(connection, timeout_s):
             if connection.sock is None:
                 connection.sock = self._connect(timeout_s)
             connection.request(method, path, body, dict(headers or {}))

@@ -27,15 +27,15 @@ from drdeploy.hosting.local.api_errors import (
     FAILURE_REASON_LENGTH_MAX,
     make_validation_error,
 )
-from drdeploy.hosting.local.constraints import (
-    check_instance_count,
-    check_serverless_size,
-    may_run_without_instances,
-)
 from drdeploy.hosting.local.endpoints.data_capture import make_capture_summary
 from drdeploy.hosting.local.endpoints.instance_group import InstanceGroup
 from drdeploy.hosting.local.endpoints.serverless_pool import ServerlessPool
 from drdeploy.hosting.local.instances.instance import StartFailed
+from drdeploy.hosting.local.request_constraints import (
+    check_instance_count,
+    check_serverless_size,
+    may_run_without_instances,
+)
 from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
@@ -256,7 +256,9 @@ class LocalEndpoint:
     def _shift_traffic_or_roll_back(
         self, deployment: EndpointDeployment, guardrails: Guardrails
     ) -> None:
-        deadline = self._clock.monotonic() + guardrails.maximum_s - guardrails.waits_s
+        deadline = (
+            self._clock.monotonic() + guardrails.maximum_s - guardrails.bake_and_termination_s
+        )
         first = guardrails.steps[0] if guardrails.is_rolling else 1.0
         failure = _prepare_deployment(deployment, first)
         if self._clock.monotonic() > deadline:

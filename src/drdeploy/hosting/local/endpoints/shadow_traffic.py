@@ -53,7 +53,7 @@ class ShadowTraffic:
         held = contextlib.ExitStack()
         held.enter_context(hold)
 
-        def run() -> None:
+        def invoke_shadow_and_release_place() -> None:
             try:
                 with held:
                     work()
@@ -64,7 +64,9 @@ class ShadowTraffic:
             finally:
                 self._places.release()
 
-        threading.Thread(target=run, name=f"shadow {name}", daemon=True).start()
+        threading.Thread(
+            target=invoke_shadow_and_release_place, name=f"shadow {name}", daemon=True
+        ).start()
 
 
 def choose_whether_to_copy(production_weight: float, shadow_weight: float) -> bool:

@@ -142,14 +142,14 @@ def _raise_if_start_failed(instance: Instance) -> None:
     if instance.ran_out_of_memory():
         raise StartFailed("The container ran out of memory while it started", where=instance.name)
     if not instance.is_alive():
-        reason = find_telling_line(instance.read_log_tail()) or "it wrote nothing"
+        reason = find_line_that_explains_failure(instance.read_log_tail()) or "it wrote nothing"
         raise StartFailed(
             f"The container ended before it passed the ping health check: {reason}",
             where=instance.name,
         )
 
 
-def find_telling_line(log: str) -> str:
+def find_line_that_explains_failure(log: str) -> str:
     """Return the line of a log that probably says why a server ended; empty for an empty log.
 
     The last line may only be a bracket that closes a quoted traceback, or say that the server has

@@ -10,7 +10,7 @@ containers to run with root users".  A container of a serverless endpoint has no
 user that no image knows.  The root file system of a serverless container is writable where the
 modes of the files allow it, which is why the developer guide ("Troubleshooting", of Serverless
 Inference) advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions
-that are the defaults of :class:`~drdeploy.hosting.engine.ContainerSpec`.
+that are the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
 No container uses the host's network, and containers of two endpoints never share a network. In
 three cases a container has no network: if its model asks for isolation; if the label
@@ -32,8 +32,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from drdeploy.errors import EngineError, InvalidInput
-from drdeploy.hosting.engine import NO_NETWORK, ContainerSpec, Engine, Mount, RunningContainer
-from drdeploy.hosting.local.instances.container_ends import ContainerEndListener
+from drdeploy.hosting.container_engine import (
+    NO_NETWORK,
+    ContainerEngine,
+    ContainerSpec,
+    Mount,
+    RunningContainer,
+)
+from drdeploy.hosting.local.instances.container_end_events import ContainerEndListener
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
@@ -91,7 +97,7 @@ class ContainerBackend:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ContainerEngine,
         service: str,
         registry: str = "",
         *,
@@ -107,13 +113,13 @@ class ContainerBackend:
         self._service = service
         self._shared = shared
         self._ends = ContainerEndListener(
-            lambda since: engine.open_container_ends(f"{LABEL}={service}", since)
+            lambda since: engine.open_container_end_events(f"{LABEL}={service}", since)
         )
         self._is_strict = is_strict
         self._pulled_names: set[str] = set()
         self._network_numbers = itertools.count(1)
         self._unused_networks: set[str] = set()
-        if shared and not engine.can_enter_containers:
+        if shared and not engine.can_enter_network_namespaces:
             raise InvalidInput(
                 "Containers would be open to every user of this machine",
                 where="shared",
@@ -129,7 +135,7 @@ class ContainerBackend:
             raise ModelRefused(
                 f"Environment sets {PORT_VARIABLE}, but the service chooses the port"
             )
-        if isolated and not self._engine.can_enter_containers:
+        if isolated and not self._engine.can_enter_network_namespaces:
             raise ModelRefused(
                 "EnableNetworkIsolation needs root on the machine of the container engine, "
                 "because only root can reach a container without a network"
@@ -163,7 +169,9 @@ class ContainerBackend:
         labels = config.get("Labels") or {}
         is_own = find_profile_in_image_config(config) is not None
         accepts_port = labels.get(BIND_TO_PORT_LABEL) == "true"
-        needs_none = labels.get(NETWORK_LABEL) == NO_NETWORK and self._engine.can_enter_containers
+        needs_none = (
+            labels.get(NETWORK_LABEL) == NO_NETWORK and self._engine.can_enter_network_namespaces
+        )
         if isolated or needs_none or self._shared:
             return PinnedImage(image_id, NO_NETWORK, is_own, accepts_port)
         network = f"{self._service}-network-{next(self._network_numbers)}"
@@ -179,7 +187,7 @@ class ContainerBackend:
             self._unused_networks.add(image.network)
             self._remove_unused_networks()
 
-    def start(self, spec: InstanceSpec) -> ContainerInstance:
+    def start_instance(self, spec: InstanceSpec) -> ContainerInstance:
         """Start a container, and return without waiting for its server."""
         # A stranger's server gets no variable that AWS would not set.
         own = {"DRDEPLOY_CONTAINER_ID": spec.name} if spec.image.is_own else {}
@@ -201,7 +209,7 @@ class ContainerBackend:
             name=spec.name,
         )
         try:
-            started = self._engine.run(container)
+            started = self._engine.start_container(container)
         except (EngineError, OSError) as err:
             reason = err.what if isinstance(err, EngineError) else str(err)
             raise PlatformFailed(f"The container cannot be started: {reason}") from err
@@ -214,7 +222,7 @@ class ContainerBackend:
         self._engine.remove_unused_networks(f"{LABEL}={self._service}")
         while self._pulled_names:
             with suppress(EngineError):
-                self._engine.untag(self._pulled_names.pop())
+                self._engine.untag_image(self._pulled_names.pop())
 
     def _pull_image(self, image: str) -> str | None:
         uri = EcrUri.parse(image)
@@ -223,7 +231,9 @@ class ContainerBackend:
         repository = f"{self._registry}/{uri.name}"
         is_digest = uri.reference.startswith("sha256:")
         try:
-            image_id = self._engine.pull(repository, uri.reference, credentials=self._credentials())
+            image_id = self._engine.pull_image(
+                repository, uri.reference, credentials=self._credentials()
+            )
         except EngineError as err:
             if is_digest:  # a digest names this very image: one of the same name will not do
                 raise _make_unpulled_error(image, err.what) from err
@@ -277,7 +287,7 @@ class ContainerInstance:
         self._read_until_s = 0
         self._lines_in_second = 0
         self._unread_lines: list[LogLine] = []
-        ends.register(container.id, self.forget_cached_state)
+        ends.register_container(container.id, self.forget_cached_state)
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Return a connection to the server in the container."""
@@ -291,7 +301,9 @@ class ContainerInstance:
 
     def is_alive(self) -> bool:
         """Return whether the container runs."""
-        if not self._has_ended and (self._has_news or self._ends.must_ask(self._asked_at)):
+        if not self._has_ended and (
+            self._has_news or self._ends.must_ask_engine_for_state(self._asked_at)
+        ):
             self._has_news = False  # before the question: what comes meanwhile is news again
             self._asked_at = time.monotonic()
             try:
@@ -384,7 +396,7 @@ class ContainerInstance:
             if self._is_stopped:
                 return
             self._is_stopped = self._has_ended = True
-            self._ends.forget(self._container.id)
+            self._ends.forget_container(self._container.id)
             try:
                 if grace_s > 0:
                     self._container.stop(round(grace_s))

@@ -207,7 +207,7 @@ class InstanceBackend(Protocol):
     def release_network(self, image: PinnedImage) -> None:
         """Remove the network that was pinned, now or when its last instance has stopped."""
 
-    def start(self, spec: InstanceSpec) -> Instance:
+    def start_instance(self, spec: InstanceSpec) -> Instance:
         """Start an instance, and return without waiting for its server.
 
         Raises:

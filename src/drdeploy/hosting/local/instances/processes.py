@@ -179,7 +179,7 @@ class ProcessBackend:
     def release_network(self, image: PinnedImage) -> None:
         """Do nothing, because :meth:`pin_image_and_network` has made nothing."""
 
-    def start(self, spec: InstanceSpec) -> ProcessInstance:
+    def start_instance(self, spec: InstanceSpec) -> ProcessInstance:
         """Start a process, and return without waiting for its server."""
         # A short name: Unix sockets lie below it, whose paths may have 107 bytes.
         scratch = self._folder / spec.name.rpartition("-")[2]

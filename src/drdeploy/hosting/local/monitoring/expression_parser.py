@@ -88,10 +88,10 @@ def parse_expression(text: str) -> Node:
     Raises:
         MonitoringError: The expression cannot be read.
     """
-    parser = _Parser(_split_into_tokens(text))
+    parser = _ExpressionParser(_split_into_tokens(text))
     node = parser.parse_operation(0)
-    if parser.kind:
-        raise make_validation_error(f"unexpected '{parser.symbol}'")
+    if parser.next_kind:
+        raise make_validation_error(f"unexpected '{parser.next_symbol}'")
     return node
 
 
@@ -112,7 +112,7 @@ def _split_into_tokens(text: str) -> list[tuple[str, str]]:
     return tokens
 
 
-class _Parser:
+class _ExpressionParser:
     """Builds the tree by operator precedence (V. Pratt, "Top Down Operator Precedence", 1973)."""
 
     def __init__(self, tokens: Sequence[tuple[str, str]]) -> None:
@@ -121,11 +121,11 @@ class _Parser:
         self._depth = 0
 
     @property
-    def kind(self) -> str:
+    def next_kind(self) -> str:
         return self._tokens[self._place][0] if self._place < len(self._tokens) else ""
 
     @property
-    def symbol(self) -> str:
+    def next_symbol(self) -> str:
         return self._tokens[self._place][1] if self._place < len(self._tokens) else ""
 
     def parse_operation(self, binding: int) -> Node:
@@ -133,20 +133,20 @@ class _Parser:
         if self._depth > DEPTH_MAX:
             raise make_validation_error("the expression is nested too deeply")
         node = self._parse_operand()
-        while self.kind == "sign" and BINDING.get(self.symbol, 0) > binding:
+        while self.next_kind == "sign" and BINDING.get(self.next_symbol, 0) > binding:
             operator = self._take_symbol()
             node = Operation(operator, (node, self.parse_operation(BINDING[operator])))
         self._depth -= 1
         return node
 
     def _parse_operand(self) -> Node:
-        kind, symbol = self.kind, self._take_symbol()
+        kind, symbol = self.next_kind, self._take_symbol()
         if kind == "number":
             return Number(float(symbol))
         if kind == "text":
             return Text(re.sub(r"\\(.)", r"\1", symbol[1:-1]))
         if kind == "name":
-            if self.symbol != "(":
+            if self.next_symbol != "(":
                 return Name(symbol)
             self._take_symbol()
             return Call(symbol, self._parse_list_members(")"))
@@ -162,7 +162,7 @@ class _Parser:
 
     def _parse_list_members(self, end: str) -> tuple[Node, ...]:
         members: list[Node] = []
-        while self.symbol != end or not self.kind:
+        while self.next_symbol != end or not self.next_kind:
             if members:
                 self._take_expected_symbol(",")
             members.append(self.parse_operation(0))
@@ -170,11 +170,11 @@ class _Parser:
         return tuple(members)
 
     def _take_expected_symbol(self, symbol: str) -> None:
-        if self.kind != "sign" or self.symbol != symbol:
+        if self.next_kind != "sign" or self.next_symbol != symbol:
             raise make_validation_error(f"'{symbol}' is missing")
         self._take_symbol()
 
     def _take_symbol(self) -> str:
-        symbol = self.symbol
+        symbol = self.next_symbol
         self._place += 1
         return symbol

@@ -91,11 +91,11 @@ def _make_term_matcher(pattern: str) -> Matcher:
         else:
             required.append(contains)
 
-    def matches(line: str) -> bool:
+    def does_line_match_terms(line: str) -> bool:
         has_one = not optional or any(one(line) for one in optional)
         return has_one and all(one(line) for one in required)
 
-    return matches
+    return does_line_match_terms
 
 
 def _make_text_matcher(term: str) -> Matcher:
@@ -215,12 +215,12 @@ def _make_comparison(path: str, sign: str, kind: str, given: str) -> Callable[[A
     if number is not None:
         compare = COMPARE[sign]
 
-        def compares(value: Any) -> bool:
+        def compare_json_field(value: Any) -> bool:
             found = _find_field_of_json(value, path)
             is_number = isinstance(found, int | float) and not isinstance(found, bool)
             return is_number and compare(found, number)
 
-        return compares
+        return compare_json_field
     if sign not in {"=", "!="}:
         raise _make_pattern_error(f"'{sign}' compares numbers, and '{given}' is not a number.")
     if given.startswith("%"):
@@ -229,14 +229,14 @@ def _make_comparison(path: str, sign: str, kind: str, given: str) -> Callable[[A
         text = _remove_quotes(given) if kind == "text" else given
         is_like = re.compile(fnmatch.translate(text.replace("[", "[[]").replace("?", "[?]"))).match
 
-    def equals(value: Any) -> bool:
+    def is_json_field_equal(value: Any) -> bool:
         found = _find_field_of_json(value, path)
         if found is NOTHING:
             return False
         shown = found if isinstance(found, str) else json.dumps(found)
         return bool(is_like(shown)) == (sign == "=")
 
-    return equals
+    return is_json_field_equal
 
 
 def _read_number(text: str) -> float | None:

@@ -112,12 +112,12 @@ def _evaluate_by_id(query_id: str, context: MathContext, pending: tuple[str, ...
         raise make_validation_error(
             "The local service does not serve queries of Metrics Insights (SELECT). Use SEARCH()"
         )
-    value = _Evaluation(context, (*pending, query_id)).evaluate(parse_expression(text))
+    value = _ExpressionEvaluation(context, (*pending, query_id)).evaluate(parse_expression(text))
     context.computed[query_id] = value
     return value
 
 
-class _Evaluation:
+class _ExpressionEvaluation:
     """Computes one expression; ``pending`` names the expressions that wait for its result."""
 
     def __init__(self, context: MathContext, pending: tuple[str, ...]) -> None:
@@ -208,10 +208,10 @@ class _Evaluation:
         if len(given) > 3:
             limit = round(_as_number(self.evaluate(given[3]), "SORT"))
 
-        def key(one: TimeSeries) -> float:
+        def compute_sort_key_of_series(one: TimeSeries) -> float:
             return compute(list(one.points.values())) if one.points else -math.inf
 
-        return sorted(series, key=key, reverse=order == "DESC")[:limit]
+        return sorted(series, key=compute_sort_key_of_series, reverse=order == "DESC")[:limit]
 
     def _fill_gaps(self, arguments: tuple[Node, ...]) -> Value:
         value, filler = _check_argument_count("FILL", arguments, 2)
@@ -418,7 +418,7 @@ def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
     """Return a function that reduces one series to a number, or several series to one series."""
     compute = AGGREGATES[name]
 
-    def aggregate(value: Value) -> Value:
+    def aggregate_time_series(value: Value) -> Value:
         if isinstance(value, float):
             raise make_validation_error(f"{name}() takes a time series")
         if isinstance(value, TimeSeries):
@@ -434,7 +434,7 @@ def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
             value, {at: compute(one) for at, one in found.items()}
         )
 
-    return aggregate
+    return aggregate_time_series
 
 
 def _make_series_with_longest_period(
@@ -452,13 +452,13 @@ def _make_elementwise_function(
 def _make_series_function(
     compute: Callable[[dict[int, float]], dict[int, float]],
 ) -> Callable[[Value], Value]:
-    def apply(value: Value) -> Value:
+    def compute_each_series(value: Value) -> Value:
         if isinstance(value, list):
             return [one.with_points(compute(one.points)) for one in value]
         series = _as_series(value, "The function")
         return series.with_points(compute(series.points))
 
-    return apply
+    return compute_each_series
 
 
 def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
@@ -479,7 +479,7 @@ def _make_change_function(
     }
 
 
-def _logarithm(compute: Callable[[float], float]) -> Callable[[float], float | None]:
+def _make_logarithm_function(compute: Callable[[float], float]) -> Callable[[float], float | None]:
     return lambda value: compute(value) if value > 0 else None
 
 
@@ -490,11 +490,11 @@ def _slice_list_of_series(values: Sequence[Value]) -> Value:
 
 
 def _make_member_function(place: int) -> Callable[[Value], Value]:
-    def take(value: Value) -> Value:
+    def take_series_at_place(value: Value) -> Value:
         members = _as_list(value)
         return members[place] if members else TimeSeries()
 
-    return take
+    return take_series_at_place
 
 
 FUNCTIONS: dict[str, Callable[[Value], Value]] = {
@@ -502,8 +502,8 @@ FUNCTIONS: dict[str, Callable[[Value], Value]] = {
     "ABS": _make_elementwise_function(abs),
     "CEIL": _make_elementwise_function(lambda value: float(math.ceil(value))),
     "FLOOR": _make_elementwise_function(lambda value: float(math.floor(value))),
-    "LOG": _make_elementwise_function(_logarithm(math.log)),
-    "LOG10": _make_elementwise_function(_logarithm(math.log10)),
+    "LOG": _make_elementwise_function(_make_logarithm_function(math.log)),
+    "LOG10": _make_elementwise_function(_make_logarithm_function(math.log10)),
     "DIFF": _make_series_function(_make_change_function(lambda difference, _: difference)),
     "DIFF_TIME": _make_series_function(_make_change_function(lambda _, seconds: float(seconds))),
     "RATE": _make_series_function(

@@ -109,7 +109,9 @@ class MetricReader:
         }
         period_s = find_shortest_period(queries)
 
-        def search(text: str, statistic: str, search_period_s: int) -> list[TimeSeries]:
+        def search_series_of_metrics(
+            text: str, statistic: str, search_period_s: int
+        ) -> list[TimeSeries]:
             is_found = make_search_condition(text)
             check_period(search_period_s)
             parsed = statistics.parse_statistic(statistic)
@@ -123,7 +125,7 @@ class MetricReader:
             span,
             metrics,
             {one["Id"]: one["Expression"] for one in queries if one.get("Expression")},
-            search if may_search else None,
+            search_series_of_metrics if may_search else None,
             period_s,
         )
         return [

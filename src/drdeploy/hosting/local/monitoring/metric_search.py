@@ -37,7 +37,7 @@ def make_search_condition(text: str) -> Callable[[MetricName], bool]:
         MonitoringError: The text cannot be read.
     """
     schema = SCHEMA.match(text)
-    matches = _Search(text[schema.end() :] if schema else text).parse_whole()
+    matches = _SearchParser(text[schema.end() :] if schema else text).parse_whole()
     if schema is None:
         return matches
     namespace, *dimensions = (one.strip().strip('"') for one in schema[1].split(","))
@@ -49,7 +49,7 @@ def make_search_condition(text: str) -> Callable[[MetricName], bool]:
     return matches_schema
 
 
-class _Search:
+class _SearchParser:
     """Reads the terms of a search; ``NOT`` binds most tightly, and ``OR`` least tightly."""
 
     def __init__(self, text: str) -> None:

@@ -61,7 +61,7 @@ class MetricSamples:
     counts: array[float] = field(default_factory=lambda: array("d"))
     sets: list[StatisticSet] = field(default_factory=list)
 
-    def add(self, value: float, count: float = 1.0) -> None:
+    def add_value(self, value: float, count: float = 1.0) -> None:
         """Add a value that occurred ``count`` times."""
         self.values.append(value)
         self.counts.append(count)
@@ -77,7 +77,7 @@ class MetricSamples:
         return bool(self.values or self.sets)
 
 
-class _Series:
+class _StoredSeries:
     """The samples of one metric, by second and unit."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class MetricStore:
     """
 
     def __init__(self) -> None:
-        self._series: dict[MetricName, _Series] = {}
+        self._series: dict[MetricName, _StoredSeries] = {}
         self._lock = threading.Lock()
         self.version = 0
 
@@ -116,7 +116,7 @@ class MetricStore:
                 key = MetricName.from_request(datum, namespace)
                 moment = datum.get("Timestamp")
                 second = int(now_s if moment is None else to_epoch_s(moment))
-                series = self._series.setdefault(key, _Series())
+                series = self._series.setdefault(key, _StoredSeries())
                 series.samples_at(second, datum.get("Unit") or NO_UNIT).extend(samples)
             self.version += 1
 
@@ -182,7 +182,9 @@ def _parse_metric_datum(datum: Mapping[str, Any], number: int) -> MetricSamples:
             f"The parameters {where}.Values and {where}.Counts must be of the same size."
         )
     for value, count in zip(values, counts, strict=True):
-        samples.add(_read_number(value, f"{where}.Value"), _read_number(count, f"{where}.Counts"))
+        samples.add_value(
+            _read_number(value, f"{where}.Value"), _read_number(count, f"{where}.Counts")
+        )
     return samples
 
 

@@ -158,11 +158,11 @@ def _are_valid_bounds(kind: str, low: str | None, high: str | None) -> bool:
 
 
 def _make_bounded_statistic(kind: str, bounds: Bounds) -> Callable[[MetricSamples], float | None]:
-    def compute(samples: MetricSamples) -> float | None:
+    def compute_statistic_within_bounds(samples: MetricSamples) -> float | None:
         ranked = _rank_samples(samples, bounds)
         return None if ranked is None else _COMPUTE_BOUNDED[kind](ranked)
 
-    return compute
+    return compute_statistic_within_bounds
 
 
 def _sort_single_samples(

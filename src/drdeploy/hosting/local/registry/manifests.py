@@ -22,7 +22,7 @@ class ManifestRefused(ValueError):
 
 
 @dataclass(frozen=True)
-class Manifest:
+class ImageManifest:
     """An image manifest.
 
     Attributes:
@@ -45,7 +45,7 @@ class Manifest:
         return parsed
 
     @property
-    def blobs(self) -> tuple[str, ...]:
+    def digests_of_blobs(self) -> tuple[str, ...]:
         """The digests of the image's configuration and layers; an index of images has none."""
         document = self.document
         parts = [document.get("config", {}), *document.get("layers", [])]
@@ -63,17 +63,17 @@ class ManifestStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def find_manifest(self, name: str, reference: str) -> Manifest | None:
+    def find_manifest(self, name: str, reference: str) -> ImageManifest | None:
         """Return the manifest with the given digest or tag; None if it does not exist."""
         with self._lock:
             for _, repository in self._find_repositories(name):
                 for image in repository.images:
                     if reference == image.image_digest or reference in image.image_tags:
                         media_type = image.image_manifest_media_type or OCI_MANIFEST
-                        return Manifest(image.image_manifest.encode(), media_type)
+                        return ImageManifest(image.image_manifest.encode(), media_type)
         return None
 
-    def store_manifest(self, name: str, reference: str, manifest: Manifest) -> None:
+    def store_manifest(self, name: str, reference: str, manifest: ImageManifest) -> None:
         """Store a manifest under its digest, and also under ``reference`` if this is a tag.
 
         Raises:

@@ -29,7 +29,7 @@ from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.registry.blobs import BlobStore, WrongDigest
 from drdeploy.hosting.local.registry.manifests import (
     OCI_MANIFEST,
-    Manifest,
+    ImageManifest,
     ManifestRefused,
     ManifestStore,
     NoSuchRepository,
@@ -206,9 +206,13 @@ class ImageRegistry:
 
     def _put_manifest(self, request: ServiceRequest, name: str, reference: str) -> ServiceResponse:
         media_type = request.headers.get("Content-Type") or OCI_MANIFEST
-        manifest = Manifest(request.body.read(), media_type)
+        manifest = ImageManifest(request.body.read(), media_type)
         try:
-            missing = [blob for blob in manifest.blobs if self.blobs.find_blob_file(blob) is None]
+            missing = [
+                blob
+                for blob in manifest.digests_of_blobs
+                if self.blobs.find_blob_file(blob) is None
+            ]
         except (ValueError, AttributeError, TypeError):
             return _make_refusal_response(
                 400, "MANIFEST_INVALID", "The body is not an image manifest"

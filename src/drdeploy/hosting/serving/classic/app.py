@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 
 from drdeploy.errors import RequestRefused
 from drdeploy.hosting.serving.exchange import METHODS, ClientGone, Request, Response
-from drdeploy.hosting.serving.fields import combine_header_fields
 from drdeploy.hosting.serving.gateway import INVOCATIONS, Gateway
-from drdeploy.hosting.serving.load import load_model_and_make_handlers
-from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.header_fields import combine_header_fields
+from drdeploy.hosting.serving.log import ServerLog
+from drdeploy.hosting.serving.model_loading import load_model_and_make_handlers
 from drdeploy.hosting.serving.settings import read_settings
 from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 
@@ -45,7 +45,7 @@ def create_classic_app() -> FastAPI:
 @asynccontextmanager
 async def _load_model_for_app(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
     settings = read_settings(os.environ)
-    log = Log(settings.log_level)
+    log = ServerLog(settings.log_level)
     handlers = load_model_and_make_handlers(
         settings, choose_worker_and_thread_counts(settings), log
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from drdeploy.units import KIB
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.serving.log import Log
+    from drdeploy.hosting.serving.log import ServerLog
 
 CHUNK_BYTES = 64 * KIB
 MAX_LINE_BYTES = 256 * KIB
@@ -29,7 +29,7 @@ class ChildOutput:
     child: str
     _partial_line: bytes = b""
 
-    def forward_output_to_log(self, log: Log) -> bool:
+    def forward_output_to_log(self, log: ServerLog) -> bool:
         """Log the lines that can be read now; call this method when the pipe is readable.
 
         Returns:

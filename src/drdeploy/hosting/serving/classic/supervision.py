@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from drdeploy.hosting.serving.capacity import Capacity
-    from drdeploy.hosting.serving.log import Log
+    from drdeploy.hosting.serving.log import ServerLog
     from drdeploy.hosting.serving.settings import Settings
 
 BACKLOG = 1024
@@ -52,7 +52,7 @@ class ClassicSupervision:
         settings: Settings,
         capacity: Capacity,
         *,
-        log: Log,
+        log: ServerLog,
         signals: Signals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

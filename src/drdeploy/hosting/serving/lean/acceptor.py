@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
-    from drdeploy.hosting.serving.log import Log
+    from drdeploy.hosting.serving.log import ServerLog
 
 GIVE_WAY_S = 0.02
 """Seconds for which a worker waits so that one with fewer connections can take a new connection."""
@@ -45,7 +45,7 @@ class Acceptor:
         self,
         listener: socket.socket,
         connect: Callable[[], asyncio.Protocol],
-        log: Log,
+        log: ServerLog,
         *,
         counts: ConnectionCounts,
         slot: int,

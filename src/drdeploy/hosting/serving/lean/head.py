@@ -19,7 +19,7 @@ from drdeploy.errors import (
     UnsupportedHttpVersion,
 )
 from drdeploy.hosting.serving.exchange import METHODS
-from drdeploy.hosting.serving.fields import combine_header_fields, is_valid_host
+from drdeploy.hosting.serving.header_fields import combine_header_fields, is_valid_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

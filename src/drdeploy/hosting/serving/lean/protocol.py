@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _REASONS = {int(status): status.phrase for status in HTTPStatus}
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One client's connection.
 
     The state of the connection is in four attributes. ``_unread`` holds the beginning of a

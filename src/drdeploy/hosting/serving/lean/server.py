@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.budgets import Budgets
     from drdeploy.hosting.serving.gateway import Gateway
     from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
-    from drdeploy.hosting.serving.log import Log
+    from drdeploy.hosting.serving.log import ServerLog
 
 GRACE_S = 0.02
 """Seconds between the last accepted connection and the drain. A request that has been sent by then
@@ -50,7 +50,7 @@ class LeanServer:
         is_draining: Whether the worker is about to stop.
     """
 
-    def __init__(self, gateway: Gateway, budgets: Budgets, log: Log) -> None:
+    def __init__(self, gateway: Gateway, budgets: Budgets, log: ServerLog) -> None:
         self.gateway = gateway
         self.budgets = budgets
         self.log = log

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.serving.capacity import Capacity
-    from drdeploy.hosting.serving.log import Log
+    from drdeploy.hosting.serving.log import ServerLog
     from drdeploy.hosting.serving.settings import Settings
 
 MAX_FAILED_STARTS = 3
@@ -70,7 +70,7 @@ class LeanSupervision:
         capacity: Capacity,
         *,
         listener: socket.socket,
-        log: Log,
+        log: ServerLog,
         signals: Signals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

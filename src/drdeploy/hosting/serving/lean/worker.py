@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.serving.gateway import Gateway
-from drdeploy.hosting.serving.lean.protocol import Connection
+from drdeploy.hosting.serving.lean.protocol import HttpConnection
 from drdeploy.hosting.serving.lean.server import LeanServer
-from drdeploy.hosting.serving.load import load_model_and_make_handlers
-from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.log import ServerLog
 from drdeploy.hosting.serving.log_bridge import forward_library_logging
+from drdeploy.hosting.serving.model_loading import load_model_and_make_handlers
 from drdeploy.hosting.serving.processes import EXIT_LOAD_REFUSED
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.serving.capacity import Capacity
-    from drdeploy.hosting.serving.handlers import Handlers
+    from drdeploy.hosting.serving.handlers import RequestHandlers
     from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
     from drdeploy.hosting.serving.settings import Settings
 
@@ -54,7 +54,7 @@ def run_lean_worker(
     Returns:
         The exit status of the process.
     """
-    log = Log(settings.log_level)
+    log = ServerLog(settings.log_level)
     forward_library_logging(log)
     try:
         handlers = load_model_and_make_handlers(settings, capacity, log)
@@ -69,17 +69,19 @@ def run_lean_worker(
     gc.freeze()
     gc.enable()
 
-    def listen(server: LeanServer) -> None:
-        server.start_accepting(listener, Connection, counts=counts, slot=slot)
+    def start_listening(server: LeanServer) -> None:
+        server.start_accepting(listener, HttpConnection, counts=counts, slot=slot)
 
     return asyncio.run(
-        _serve_until_stopped(handlers, log, listen, ready_fd=ready_fd, lifeline_fd=lifeline_fd)
+        _serve_until_stopped(
+            handlers, log, start_listening, ready_fd=ready_fd, lifeline_fd=lifeline_fd
+        )
     )
 
 
 async def _serve_until_stopped(
-    handlers: Handlers,
-    log: Log,
+    handlers: RequestHandlers,
+    log: ServerLog,
     listen: Callable[[LeanServer], None],
     *,
     ready_fd: int,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.study.recommendation.mitigation.policies import Policy
+    from drdeploy.study.recommendation.mitigation.policies import MitigationPolicy
     from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
 
 
@@ -22,7 +22,7 @@ class SimulatedPolicy:
         no_cost: A sentence that names the unknown price; empty if the cost is known.
     """
 
-    policy: Policy
+    policy: MitigationPolicy
     simulated: SimulationSummary
     months: float
     usd: float | None

@@ -43,7 +43,7 @@ guide, "Schedule types")."""
 
 
 @dataclass(frozen=True, eq=False)
-class Policy:
+class MitigationPolicy:
     """A policy that is fitted to some traffic.
 
     Attributes:
@@ -92,7 +92,7 @@ def fit_policy_to_traffic(
     busy_s: float,
     idle_s: float,
     concurrency_limit: int | None = None,
-) -> Policy:
+) -> MitigationPolicy:
     """Fit a policy to the traffic of its simulation.
 
     Args:
@@ -110,11 +110,11 @@ def fit_policy_to_traffic(
     )
     match name:
         case "nothing":
-            return Policy(name, "no measure against cold starts", MitigationActions())
+            return MitigationPolicy(name, "no measure against cold starts", MitigationActions())
         case "keep-warm":
             # One is enough: where requests overlap they keep each other's containers warm.
             one = np.minimum(weekly, 1)
-            return Policy(
+            return MitigationPolicy(
                 name,
                 f"one container is kept warm by a request every {interval_s:g} s in the "
                 f"{int(one.sum())} hours of the week in which photographs arrive",
@@ -130,7 +130,7 @@ def fit_policy_to_traffic(
             held = np.maximum(weekly, FEWEST_PROVISIONED)
             fewest, most = int(held.min()), int(held.max())
             containers = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-            return Policy(
+            return MitigationPolicy(
                 name,
                 f"{containers} containers are provisioned, by the hour of the week",
                 MitigationActions(
@@ -144,7 +144,7 @@ def fit_policy_to_traffic(
         case "provisioned-fixed":
             most = int(np.maximum(weekly, FEWEST_PROVISIONED).max())
             held = np.full(HOURS_PER_WEEK, most)
-            return Policy(
+            return MitigationPolicy(
                 name,
                 f"{most} containers are provisioned, day and night",
                 MitigationActions(
@@ -155,7 +155,7 @@ def fit_policy_to_traffic(
             )
         case "hybrid-histogram":
             moments = compute_keep_warm_times_s(arrivals.times_s, interval_s, arrivals.horizon_s)
-            return Policy(
+            return MitigationPolicy(
                 name,
                 "keep-warm requests while the histogram of idle times expects the next request",
                 MitigationActions(moments),
@@ -166,7 +166,7 @@ def fit_policy_to_traffic(
                 compute_containers_by_hour(forecast_requests_by_hour(arrivals), busy_s),
                 concurrency_limit or np.iinfo(np.int64).max,
             )
-            return Policy(
+            return MitigationPolicy(
                 name,
                 "as many containers as the demand of past weeks suggests are kept warm by requests "
                 f"every {interval_s:g} s",

@@ -20,7 +20,7 @@ from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.study.recommendation.mitigation.policies import Policy
+    from drdeploy.study.recommendation.mitigation.policies import MitigationPolicy
 
 MINUTES_PER_HOUR = SECONDS_PER_HOUR // SECONDS_PER_MINUTE
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -28,7 +28,7 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 
 def make_serverless_terraform_variables(
     memory_mb: int,
-    policy: Policy,
+    policy: MitigationPolicy,
     *,
     peak_concurrency: int,
     headroom: float,
@@ -66,7 +66,7 @@ def make_serverless_terraform_variables(
     return {"endpoint": endpoint, "allow_always_on": provisioned > 0 or bool(schedules)}
 
 
-def _make_keep_warm_schedules(policy: Policy) -> dict[str, dict[str, Any]]:
+def _make_keep_warm_schedules(policy: MitigationPolicy) -> dict[str, dict[str, Any]]:
     """Return a schedule of keep-warm requests for each group of days with the same hours."""
     days_by_hours: dict[tuple[int, ...], list[str]] = {}
     for at, day in enumerate(DAYS):
@@ -245,7 +245,7 @@ def make_batch_variables(
     }
 
 
-def list_daily_container_periods(policy: Policy) -> list[dict[str, Any]]:
+def list_daily_container_periods(policy: MitigationPolicy) -> list[dict[str, Any]]:
     """Return the periods of each day with a constant number of containers above zero."""
     stretches: list[dict[str, Any]] = []
     for hour, containers in enumerate(policy.containers_by_hour):

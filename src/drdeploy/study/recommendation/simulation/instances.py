@@ -23,7 +23,7 @@ from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from drdeploy.study.recommendation.simulation.service import Times
+    from drdeploy.study.recommendation.simulation.service import RowTimes
     from drdeploy.study.recommendation.traffic import Arrivals
 
     Floats = NDArray[np.float64]
@@ -178,7 +178,7 @@ class _ScalingState:
 
 def simulate_changing_instances(
     arrivals: Arrivals,
-    times: Times,
+    times: RowTimes,
     counts: InstanceCounts,
     requests_at_once: int,
     *,
@@ -197,7 +197,9 @@ def simulate_changing_instances(
         has_queue: Whether requests wait while there is no instance; otherwise they fail.
         answered_within_s: The time after which AWS gives a request up, waiting included.
     """
-    rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
+    rows = np.random.default_rng((seed, 0)).integers(
+        0, times.row_count, arrivals.n, dtype=np.uint32
+    )
     busy, total = times.busy_s[rows], times.total_s[rows]
     fails = np.zeros(arrivals.n, dtype=bool)
     if not has_queue:
@@ -271,7 +273,7 @@ MOST_BATCH_INSTANCES = 64
 
 
 def choose_batch_plan(
-    arrivals: Arrivals, times: Times, may_wait_s: float | None, start_s: float, at_once: int
+    arrivals: Arrivals, times: RowTimes, may_wait_s: float | None, start_s: float, at_once: int
 ) -> BatchPlan:
     """Return the plan with the fewest instances, and then the fewest jobs, that is fast enough.
 
@@ -292,7 +294,7 @@ def choose_batch_plan(
 
 
 def simulate_batch_jobs(
-    arrivals: Arrivals, times: Times, plan: BatchPlan, start_s: float, at_once: int, *, seed: int
+    arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int, *, seed: int
 ) -> tuple[SimulationOutcome, float]:
     """Simulate batch transform jobs, each with the photographs that arrived since the last one.
 
@@ -302,7 +304,9 @@ def simulate_batch_jobs(
         The outcome, and the billed seconds, summed over instances.
     """
     ends_s, billed_s = _compute_ends_of_batch_jobs(arrivals, times, plan, start_s, at_once)
-    rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
+    rows = np.random.default_rng((seed, 0)).integers(
+        0, times.row_count, arrivals.n, dtype=np.uint32
+    )
     busy = times.busy_s[rows]
     outcome = SimulationOutcome(
         times_s=arrivals.times_s,
@@ -315,7 +319,7 @@ def simulate_batch_jobs(
 
 
 def _compute_ends_of_batch_jobs(
-    arrivals: Arrivals, times: Times, plan: BatchPlan, start_s: float, at_once: int
+    arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int
 ) -> tuple[Floats, float]:
     """Return when the job of each arrival ends, and the billed seconds of all jobs."""
     job = np.ceil(arrivals.times_s / plan.interval_s).astype(np.int64)

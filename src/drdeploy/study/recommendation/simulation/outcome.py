@@ -56,7 +56,7 @@ class SimulationOutcome:
     provisioned_held_s: float = 0.0
 
     @property
-    def n(self) -> int:
+    def request_count(self) -> int:
         """The number of client requests."""
         return self.latency_s.size
 
@@ -81,9 +81,9 @@ class SimulationOutcome:
     def make_summary(self) -> SimulationSummary:
         """Return a summary of the outcome, so small that many summaries fit into memory."""
         # Spread over the traffic: the first ones would all come from one quiet or busy hour.
-        sample = np.linspace(0, self.n - 1, WAITS).astype(np.int64)
+        sample = np.linspace(0, self.request_count - 1, WAITS).astype(np.int64)
         return SimulationSummary(
-            n=self.n,
+            n=self.request_count,
             warm=self.count_requests_with_start(SimulatedStart.WARM),
             cold=self.count_requests_with_start(SimulatedStart.COLD),
             provisioned=self.count_requests_with_start(SimulatedStart.PROVISIONED),

@@ -18,13 +18,13 @@ from drdeploy.study.recommendation.simulation.outcome import SimulatedStart, Sim
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from drdeploy.study.recommendation.simulation.service import Times
+    from drdeploy.study.recommendation.simulation.service import RowTimes
     from drdeploy.study.recommendation.traffic import Arrivals
 
 
 def simulate_real_time(
     arrivals: Arrivals,
-    times: Times,
+    times: RowTimes,
     workers: int,
     *,
     seed: int,
@@ -44,7 +44,9 @@ def simulate_real_time(
     """
     if workers < 1:
         raise AnalysisError("A real-time endpoint needs at least one worker")
-    rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
+    rows = np.random.default_rng((seed, 0)).integers(
+        0, times.row_count, arrivals.n, dtype=np.uint32
+    )
     busy = times.busy_s[rows]
     waiting = compute_waiting_time_of_each_request_s(arrivals.times_s, busy, workers)
     never = waiting + busy > answered_within_s

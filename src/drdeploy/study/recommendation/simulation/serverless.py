@@ -118,8 +118,8 @@ def simulate_serverless(
     times = times[order]
     # A warm and a cold row are drawn for every request, whichever it turns out to need: so all are
     # drawn at once, as arrays, and only what must follow the order of time is a loop.
-    warm = _draw_row_numbers(service.warm.n, times.size, seed, stream=0)
-    cold = _draw_row_numbers(service.cold.n, times.size, seed, stream=1)
+    warm = _draw_row_numbers(service.warm.row_count, times.size, seed, stream=0)
+    cold = _draw_row_numbers(service.cold.row_count, times.size, seed, stream=1)
     starts = _simulate_start_of_each_request(
         times,
         service.warm.busy_s[warm],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Times:
+class RowTimes:
     """Two times of each measured row: the latency, and the time that the container was occupied.
 
     Attributes:
@@ -33,7 +33,7 @@ class Times:
             raise AnalysisError("A simulation needs at least one measured row")
 
     @property
-    def n(self) -> int:
+    def row_count(self) -> int:
         """The number of rows."""
         return self.total_s.size
 
@@ -42,10 +42,10 @@ class Times:
         """The mean time that a request occupies a container, in seconds."""
         return float(self.busy_s.mean())
 
-    def draw_bootstrap_resample(self, rng: np.random.Generator) -> Times:
+    def draw_bootstrap_resample(self, rng: np.random.Generator) -> RowTimes:
         """Return a bootstrap resample: the same number of rows, drawn with replacement."""
-        rows = rng.integers(0, self.n, self.n)
-        return Times(self.total_s[rows], self.busy_s[rows])
+        rows = rng.integers(0, self.row_count, self.row_count)
+        return RowTimes(self.total_s[rows], self.busy_s[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +58,11 @@ class ServiceTimes:
             endpoint.
     """
 
-    warm: Times
-    cold: Times | None = None
+    warm: RowTimes
+    cold: RowTimes | None = None
 
     @property
-    def as_measured(self) -> ServiceTimes:
+    def locally_measured_times(self) -> ServiceTimes:
         """The times as they were measured."""
         return self
 
@@ -78,7 +78,7 @@ class ServiceTimes:
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
 
 
-def read_times_from_rows(rows: pd.DataFrame) -> Times:
+def read_times_from_rows(rows: pd.DataFrame) -> RowTimes:
     """Return the latency and the occupied time of each measured row.
 
     A request occupies a container for the latency measured in the container, and for the set-up
@@ -95,4 +95,4 @@ def read_times_from_rows(rows: pd.DataFrame) -> Times:
     is_cold = (rows["start"] == "cold").to_numpy()
     known = container + np.where(is_cold, setup, 0.0)
     busy = np.where(np.isnan(known), total, np.minimum(known, total))
-    return Times(total, busy)
+    return RowTimes(total, busy)

@@ -1,0 +1,418 @@
+"""Grade the studies that arrived, and send their results on.
+
+Every step is in the records before the next step begins. If the program is killed, the next program
+continues where the killed one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.dicom_results import encode_result
+from drdeploy.clinic.dicom_sender import ArchivePeer
+from drdeploy.clinic.dicomweb_storage import store_file
+from drdeploy.clinic.fhir import make_bundle
+from drdeploy.clinic.fhir_server import store_bundle
+from drdeploy.clinic.patients import describe_eye_outcomes, grade_dicom_file, group_by_study
+from drdeploy.clinic.pdf_report import make_pdf_report
+from drdeploy.clinic.structured_report import make_structured_report
+from drdeploy.errors import ClinicError, DrdeployError
+from drdeploy.files import encode_json_document, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.clinic.patients import GradedStudy
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.clinic.records.deliveries import Delivery
+    from drdeploy.clinic.records.grading_lock import GradingLock
+    from drdeploy.clinic.records.records import WaitingStudy
+    from drdeploy.clinic.referral_rules import ReferralRules
+    from drdeploy.grader.inference import InferenceService
+
+POLL_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0
+"""Seconds without grading after an unexpected error; each further error doubles them.
+
+Without the pause, a disk that is full for five seconds would use up all attempts of every study."""
+GIVEN_BACK_S = 60.0
+"""When the program ends, an attempt in progress that is younger than this is not counted.
+
+An older attempt counts, because its study may hang, and must be given up in the end."""
+_GIVING_BACK_S = 1.0
+
+_log = logging.getLogger("drdeploy.clinic")
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """The addresses to which photographs and results are sent; nothing is sent to an empty address.
+
+    Attributes:
+        stow: Base address of an archive's DICOMweb service; it gets photographs and results.
+        send: An archive that takes C-STORE, as ``TITLE@HOST:PORT``; it gets photographs and
+            results.
+        post: Base address of a FHIR server; it gets bundles.
+    """
+
+    stow: str = ""
+    send: str = ""
+    post: str = ""
+
+    @property
+    def dicom_destinations(self) -> list[str]:
+        """The destinations that get DICOM files, each with its kind and its address."""
+        return [
+            f"{kind} {address}"
+            for kind, address in (("stow", self.stow), ("send", self.send))
+            if address
+        ]
+
+    @property
+    def result_destinations(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Each destination with the kinds of results that it gets."""
+        rows: list[tuple[str, tuple[str, ...]]] = [
+            (place, ("report", "page")) for place in self.dicom_destinations
+        ]
+        return [*rows, (f"post {self.post}", ("bundle",))] if self.post else rows
+
+
+class StudyGrader:
+    """Grades each study once no new photograph of the study has arrived for a while.
+
+    Attributes:
+        quiet_s: Seconds after a study's last photograph until the study is graded.
+    """
+
+    def __init__(
+        self,
+        records: ClinicRecords,
+        service: InferenceService,
+        rules: ReferralRules,
+        destinations: Destinations,
+        *,
+        quiet_s: float,
+        may_grade: Callable[[], bool] = lambda: True,
+        read_clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare a grader.
+
+        Args:
+            records: The clinic's records.
+            service: Grades photographs.
+            rules: The rules that decide the outcome of a patient.
+            destinations: Where the results are sent.
+            quiet_s: Seconds after a study's last photograph until the study is graded.
+            may_grade: Returns whether no other program grades the studies of these records.
+            read_clock_s: Returns the seconds since some fixed moment, and never goes back.
+        """
+        self.quiet_s = quiet_s
+        self._read_clock_s = read_clock_s
+        self._began_s = read_clock_s()
+        self._is_over = threading.Event()
+        self._in_progress: dict[int, tuple[WaitingStudy, float]] = {}
+        self._pausing = threading.Lock()
+        self._next_pause_s = FIRST_PAUSE_S
+        self._pauses_until_s = self._began_s
+        self._records = records
+        self._service = service
+        self._rules = rules
+        self._destinations = destinations
+        self._may_grade = may_grade
+
+    def grade_due_studies(self) -> int:
+        """Grade the studies that are due; return how many of them got results."""
+        return sum(self.grade_study(study) for study in self.list_due_studies())
+
+    def list_due_studies(self) -> list[WaitingStudy]:
+        """Return the studies that have had no new photograph for a while, the oldest first.
+
+        After a start nothing is due until ``quiet_s`` has passed: a camera that could not send the
+        rest of a study sends it now. After an unexpected error nothing is due for a while.
+        """
+        if self._read_clock_s() - self._began_s < self.quiet_s or self._is_grading_paused:
+            return []
+        return self._records.list_due_studies(time.time() - self.quiet_s)
+
+    def grade_study(self, study: WaitingStudy) -> bool:
+        """Grade a study and record its results; return whether there are results now."""
+        if self._is_over.is_set() or self._is_grading_paused or not self._may_grade():
+            return False
+        if not self._records.count_grading_attempt(study):
+            _log.error("%s is not graded: it was erased, or was tried too often", study.name)
+            return False
+        self._in_progress[study.number] = (study, self._read_clock_s())
+        try:
+            is_graded = self._grade_and_record(study)
+        except DrdeployError as error:
+            self._records.record_failure(study, error.sentence)
+            _log.error("%s cannot be graded: %s", study.name, error.sentence)
+        except Exception as error:  # noqa: BLE001 - the next attempt may go well
+            self._pause_grading()  # first: the records may be what fails
+            reason = f"An error kept this study from being graded: {type(error).__name__}."
+            self._records.record_fault_of_grading(study, reason)
+            # Without the error's text, which may quote what a photograph says of its patient.
+            _log.error("%s: %s (%s)", study.name, reason, _find_source_line_of_error(error))
+        else:
+            self._next_pause_s = FIRST_PAUSE_S
+            return is_graded
+        finally:
+            self._in_progress.pop(study.number, None)
+        return False
+
+    @property
+    def _is_grading_paused(self) -> bool:
+        return self._read_clock_s() < self._pauses_until_s
+
+    def _pause_grading(self) -> None:
+        """Grade nothing for a while: the fault may concern every study, and may soon be over."""
+        with self._pausing:
+            if self._is_grading_paused:  # another thread met the same error
+                return
+            self._pauses_until_s = self._read_clock_s() + self._next_pause_s
+            _log.warning("grading continues in %.0f s", self._next_pause_s)
+            self._next_pause_s = min(2 * self._next_pause_s, LONGEST_PAUSE_S)
+
+    def stop_grading(self) -> None:
+        """From now on, begin no study's grading."""
+        self._is_over.set()
+
+    def give_back_attempts(self) -> None:
+        """Do not count the grading attempts that the end of the program interrupts.
+
+        An attempt that is older than :data:`GIVEN_BACK_S` is still counted.
+        """
+        for study, began_s in list(self._in_progress.values()):
+            if self._read_clock_s() - began_s > GIVEN_BACK_S:
+                continue
+            try:
+                self._records.take_back_grading_attempt(study)
+            except Exception as error:  # noqa: BLE001 - the program ends, and the attempt counts
+                _log.error("%s: its attempt counts: %s", study.name, type(error).__name__)
+
+    def _grade_and_record(self, study: WaitingStudy) -> bool:
+        graded = self._grade_photographs(study)
+        results = self._make_results(graded)
+        is_recorded = self._records.record_grading(
+            study,
+            outcome=graded.outcome,
+            eyes=describe_eye_outcomes(graded),
+            results=results,
+            destinations=self._destinations.result_destinations,
+            with_photographs=self._destinations.dicom_destinations,
+        )
+        if is_recorded:
+            _log.info("%s: %s", study.name, graded.outcome)
+        return is_recorded
+
+    def _grade_photographs(self, study: WaitingStudy) -> GradedStudy:
+        photographs = [
+            photograph
+            for sha256 in study.photographs.values()
+            for photograph in grade_dicom_file(self._service, self._records.store.read_file(sha256))
+        ]
+        return group_by_study(photographs, self._rules, self._service.manifest)[0]
+
+    def _make_results(self, study: GradedStudy) -> dict[str, bytes]:
+        issued = datetime.now(UTC)
+        artifact = self._service.classifier.artifact
+        bundle = make_bundle(study, artifact, issued=issued)
+        return {
+            "report": encode_result(make_structured_report(study, artifact, issued=issued)),
+            "page": encode_result(make_pdf_report(study, artifact, issued=issued)),
+            "bundle": encode_json_document(bundle).encode(),
+        }
+
+
+def _find_source_line_of_error(error: Exception) -> str:
+    """Return the file and the line in which an error was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
+
+
+class ResultSender:
+    """Sends queued deliveries, and sends them again later if the destination cannot be reached."""
+
+    def __init__(self, records: ClinicRecords, may_send: Callable[[], bool] = lambda: True) -> None:
+        """Prepare a sender.
+
+        Args:
+            records: The clinic's records.
+            may_send: Returns whether this program sends the results, which it does unless another
+                program grades and sends.
+        """
+        self._queue = records.deliveries
+        self._may_send = may_send
+        self._is_over = threading.Event()
+
+    def stop_sending(self) -> None:
+        """From now on, send nothing; queued results are sent when a program starts again."""
+        self._is_over.set()
+
+    def send_due_deliveries(self) -> int:
+        """Send the deliveries that are due; return how many of them arrived."""
+        arrived = 0
+        silent: set[str] = set()
+        for number in self._queue.list_due_deliveries():
+            # Another program may take the lock at any time, and then sends the rest.
+            if self._is_over.is_set() or not self._may_send():
+                break
+            # A study may be erased at any time: what is sent is read at the last moment.
+            try:
+                delivery = self._queue.load_queued_delivery(number)
+            except (ClinicError, OSError) as error:  # the file is gone or damaged
+                reason = getattr(error, "sentence", "A photograph cannot be read.")
+                self._queue.record_refused_delivery(number, name="", destination="", reason=reason)
+                continue
+            if delivery is not None and delivery.destination not in silent:
+                arrived += self._send_and_record(delivery, silent)
+        return arrived
+
+    def _send_and_record(self, delivery: Delivery, silent: set[str]) -> bool:
+        about = {"name": delivery.name, "destination": delivery.destination}
+        try:
+            reason = _send_content(delivery)
+        except ClinicError as error:
+            silent.add(delivery.destination)
+            pause_s = self._queue.postpone_delivery(
+                delivery.destination, attempts=delivery.attempts, reason=error.sentence
+            )
+            _log.warning("%s: %s Next attempt in %.0f s.", delivery.name, error.sentence, pause_s)
+            return False
+        except Exception as error:  # noqa: BLE001 - what cannot be sent must not stop all the rest
+            reason = f"It cannot be sent: {type(error).__name__}."
+        if reason:
+            self._queue.record_refused_delivery(delivery.number, reason=reason, **about)
+            _log.error("%s: %s", delivery.name, reason)
+            return False
+        self._queue.record_delivery(delivery.number, **about)
+        return True
+
+
+def _send_content(delivery: Delivery) -> str:
+    """Send a delivery; return why the destination refuses it, as a sentence, or an empty text."""
+    kind, _, address = delivery.destination.partition(" ")
+    if kind == "stow":
+        return store_file(address, delivery.content)
+    if kind == "send":
+        return ArchivePeer.parse_ae_title_and_address(address, option="--send").send_file(
+            delivery.content
+        )
+    return store_bundle(address, parse_json(delivery.content))
+
+
+class BackgroundLoop:
+    """Calls a function each second in a thread, and at once after :meth:`run_function_now`."""
+
+    def __init__(self, name: str, work: Any) -> None:
+        self._work = work
+        self._woken = threading.Event()
+        self._is_over = False
+        self._thread = threading.Thread(
+            target=self._call_function_until_stopped, name=name, daemon=True
+        )
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def run_function_now(self) -> None:
+        """Call the function at once, without waiting for the next second."""
+        self._woken.set()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread after the call in progress; wait at most ``timeout_s`` for the end.
+
+        Returns:
+            Whether the thread has ended.
+        """
+        self._is_over = True
+        self._woken.set()
+        with suppress(RuntimeError):  # it was never started
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _call_function_until_stopped(self) -> None:
+        while not self._is_over:
+            try:
+                self._work()
+            except Exception as error:  # noqa: BLE001 - one study's trouble must not stop all others
+                _log.error("%s: %s", self._thread.name, type(error).__name__)
+            self._woken.wait(POLL_S)
+            self._woken.clear()
+
+
+class BackgroundWork:
+    """Grades studies in one background thread and sends results in another, until it is stopped."""
+
+    def __init__(
+        self,
+        grader: StudyGrader,
+        sender: ResultSender,
+        lock: GradingLock,
+        grade_due_studies: Callable[[], object] | None = None,
+    ) -> None:
+        """Prepare the work; nothing is started yet.
+
+        Args:
+            grader: Grades the studies.
+            sender: Sends the results.
+            lock: Lets this program grade, and is released at the end.
+            grade_due_studies: Grades the studies that are due; None lets the grader grade one after
+                the other.
+        """
+        self._grader = grader
+        self._sender = sender
+        self._lock = lock
+        self._grading = BackgroundLoop("grading", grade_due_studies or grader.grade_due_studies)
+        self._loops = [
+            self._grading,
+            BackgroundLoop("sending", sender.send_due_deliveries),
+            # This loop has its own thread, because the other two may wait long for an endpoint or
+            # an archive.
+            BackgroundLoop("keeping the grading lock", lock.keep_or_take_again),
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for loop in self._loops:
+            loop.start()
+
+    def run_all_loops_now(self) -> None:
+        """Look at once for studies that are due."""
+        self._grading.run_function_now()
+
+    def ask_loops_to_stop(self) -> None:
+        """From now on, grade and send nothing new; work in progress continues."""
+        self._grader.stop_grading()
+        self._sender.stop_sending()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the threads, and wait at most ``timeout_s`` for the work in progress.
+
+        Work that takes longer, for example because an archive does not answer, is given up. Every
+        step is in the records, so that the next program grades or sends the rest. An archive may
+        get a file twice, and keeps one, because both have the same SOP Instance UID.
+
+        Returns:
+            Whether all threads have ended.
+        """
+        self.ask_loops_to_stop()
+        deadline_s = time.monotonic() + timeout_s
+        for loop in self._loops:
+            loop.stop(0)
+        ended = [loop.stop(max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
+        # In a thread of its own: a database that fell silent must not hold up the program's end.
+        giving_back = threading.Thread(target=self._grader.give_back_attempts, daemon=True)
+        giving_back.start()
+        giving_back.join(_GIVING_BACK_S)
+        self._lock.release()
+        return all(ended)

@@ -1,0 +1,360 @@
+"""Receive photographs from cameras and archives by C-STORE (PS3.4, annex B).
+
+The listener answers with success only when the photograph is on the disk and in the records, so
+that a camera need not send the photograph again after that.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from drdeploy.clinic.disk_space import is_disk_too_full_for_photograph
+from drdeploy.clinic.patients import check_dicom_identifiers, identify_patient
+from drdeploy.errors import (
+    ClinicError,
+    InvalidInput,
+    RequestRefused,
+    turn_import_error_into_missing_extra,
+)
+from drdeploy.grader.dicom.opening import COMPRESSED, NATIVE, PHOTOGRAPH_CLASSES
+from drdeploy.grader.dicom.photographs import DicomFile
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+
+with turn_import_error_into_missing_extra("clinic", "Receiving photographs"):
+    from pydicom.dataset import Dataset
+    from pynetdicom import AE, evt
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from drdeploy.clinic.records import ClinicRecords
+
+VERIFICATION = "1.2.840.10008.1.1"
+"""SOP class of C-ECHO (PS3.4, A.4)."""
+
+ASSOCIATIONS_MAX = 10
+SILENCE_S = 30.0
+"""Seconds for which a peer may send nothing."""
+MESSAGE_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes
+LEAST_BYTES_PER_S = 16 * 1024
+"""A peer that sends a photograph more slowly than this, after :data:`SILENCE_S`, is cut off."""
+PDU_BYTES_MAX = 1024**2
+"""A larger protocol data unit ends the connection; this program asks peers for 16 KiB."""
+COMMAND_BYTES_MAX = 16 * 1024
+"""A larger command set ends the association. The command set of C-STORE has a few hundred bytes,
+and the library takes minutes to read one of a few megabytes."""
+
+SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+"""Statuses of C-STORE (PS3.4, B.2.3)."""
+_COMMENT_MAX = 64
+_IS_COMMAND = 1
+"""The bit of a fragment's first byte that tells a command from a data set (PS3.8, E.2)."""
+
+_log = logging.getLogger("drdeploy.clinic")
+
+
+@dataclass(frozen=True)
+class ListeningAddress:
+    """The address of a listener, and who may send to it.
+
+    Attributes:
+        host: Address of this machine.
+        port: The port; 0 takes a free one.
+        title: The listener's AE title.
+        callers: AE titles of those who may send; empty for all.
+        certificate: The listener's certificate and chain (PEM), for TLS.
+        key: The certificate's private key (PEM).
+        authority: The authorities whose certificate a peer must have (PEM); None lets peers without
+            a certificate connect.
+        may_be_plain: Whether patients' data may cross a network without TLS.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    title: str = "DRDEPLOY"
+    callers: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+    may_be_plain: bool = False
+
+    def make_tls_context(self) -> ssl.SSLContext | None:
+        """Return the context for TLS; None for plain DICOM.
+
+        Raises:
+            InvalidInput: The certificate or key cannot be used, or TLS is missing where it is
+                needed.
+        """
+        if self.certificate is None:
+            if self.key is not None or self.authority is not None:
+                raise InvalidInput(
+                    "TLS needs a certificate", where="--tls-certificate", remedy="Give its file"
+                )
+            if not self.may_be_plain and not is_loopback(self.host):
+                raise InvalidInput(
+                    "Photographs with patients' names would cross the network in the clear",
+                    where=f"--host {self.host}",
+                    remedy="Give --tls-certificate and --tls-key, or pass --plain if the network "
+                    "is separate and you accept the risk",
+                )
+            return None
+        context = _ContextOfThreads(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            if self.authority is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(self.authority)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(
+                f"The certificate or its key cannot be used: {error.strerror or error}",
+                where="--tls-certificate, --tls-key, --tls-authority",
+                remedy="Give PEM files that belong together and that you may read",
+            ) from error
+        return context
+
+
+class _ContextOfThreads(ssl.SSLContext):
+    """Delays the TLS handshake until the first read, in the thread of the association.
+
+    The library's only accepting thread would otherwise wait for a peer that says nothing.
+    """
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        options["do_handshake_on_connect"] = False
+        return super().wrap_socket(sock, *args, **options)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address can be reached from this machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass
+class _Progress:
+    """How much of a message has arrived on an association."""
+
+    began_s: float = field(default_factory=time.monotonic)
+    size: int = 0
+    command_size: int = 0
+
+
+class PhotographListener:
+    """Takes photographs by C-STORE and answers C-ECHO.
+
+    ::
+
+        with PhotographListener(ListeningAddress(), records) as listener:
+            print(listener.port)
+    """
+
+    def __init__(
+        self,
+        address: ListeningAddress,
+        records: ClinicRecords,
+        on_arrival: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare a listener; nothing is opened yet.
+
+        Args:
+            address: The address and the port on which the listener takes photographs.
+            records: The records that store the photographs.
+            on_arrival: Called after each new photograph.
+
+        Raises:
+            InvalidInput: The address, a title or the certificate cannot be used.
+        """
+        self._address = address
+        self._records = records
+        self._on_arrival = on_arrival
+        self._tls = address.make_tls_context()
+        self._progress: dict[int, _Progress] = {}
+        self._lock = threading.Lock()
+        self._server: Any = None
+        try:
+            self._entity = AE(ae_title=address.title)
+            self._entity.require_calling_aet = list(address.callers)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(
+                "An AE title has one to 16 characters of ASCII, and no backslash",
+                where="--title, --caller",
+            ) from error
+        self._entity.require_called_aet = True
+        self._entity.maximum_associations = ASSOCIATIONS_MAX
+        self._entity.network_timeout = self._entity.acse_timeout = SILENCE_S
+        self._entity.dimse_timeout = SILENCE_S
+        self._entity.add_supported_context(VERIFICATION)
+        for photograph_class in PHOTOGRAPH_CLASSES:
+            self._entity.add_supported_context(photograph_class, sorted(NATIVE | COMPRESSED))
+
+    def __enter__(self) -> Self:
+        """Open the port.
+
+        Raises:
+            ClinicError: The port cannot be opened.
+        """
+        handlers: Any = [
+            (evt.EVT_C_STORE, self._store_photograph_and_answer),
+            (evt.EVT_CONN_OPEN, self._limit_size_and_silence_of_messages),
+            (evt.EVT_PDU_RECV, self._cut_off_large_or_slow_message),
+            (evt.EVT_DIMSE_RECV, self._finish_message_or_close_connection),
+            (evt.EVT_CONN_CLOSE, self._clean_up_after_connection),
+        ]
+        try:
+            self._server = self._entity.start_server(
+                (self._address.host, self._address.port),
+                block=False,
+                evt_handlers=handlers,
+                ssl_context=self._tls,
+            )
+        except OSError as error:
+            raise ClinicError(
+                f"The port cannot be opened: {error.strerror or error}",
+                where=f"{self._address.host}:{self._address.port}",
+                remedy="Choose another --port, or stop the program that uses it",
+            ) from error
+        # The library counts associations alone: who only connects would cost a thread each time.
+        self._server.verify_request = lambda *_: (
+            len(self._server.active_associations) <= 2 * ASSOCIATIONS_MAX
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the port; associations in progress are aborted, and their peers send again."""
+        self._server.shutdown()  # first, or a connection could come between
+        for association in self._entity.active_associations:
+            # PS3.8, table 9-10, knows no abort by the user before an association is requested: the
+            # library's thread would end with InvalidEventError, and leave the connection open.
+            if not association.is_established:
+                _close_connection(association)
+        self._entity.shutdown()
+
+    @property
+    def port(self) -> int:
+        """The port on which the listener listens."""
+        return int(self._server.server_address[1])
+
+    # ---- what peers send
+
+    def _store_photograph_and_answer(self, event: evt.Event) -> Dataset:
+        answer = Dataset()
+        try:
+            content = event.encoded_dataset()
+            file = DicomFile.open(content)
+            check_dicom_identifiers(file.dataset)
+            if not file.laterality:
+                return _make_dicom_refusal_status(
+                    answer, CANNOT_UNDERSTAND, "No Image Laterality: which eye is shown?"
+                )
+            if is_disk_too_full_for_photograph(self._records.store.folder.parent):
+                return _make_dicom_refusal_status(answer, OUT_OF_RESOURCES, "The disk is full.")
+            is_new = self._records.add_photograph(
+                content,
+                patient=identify_patient(file.dataset),
+                study_uid=str(file.dataset.StudyInstanceUID),
+                sop_instance_uid=str(file.dataset.SOPInstanceUID),
+            )
+        except RequestRefused as error:
+            return _make_dicom_refusal_status(answer, CANNOT_UNDERSTAND, error.sentence)
+        except Exception as error:  # noqa: BLE001 - of the disk, of the database: the peer may send again
+            _log.error("a photograph could not be kept: %s", type(error).__name__)
+            return _make_dicom_refusal_status(
+                answer, OUT_OF_RESOURCES, "The photograph could not be kept."
+            )
+        if is_new:
+            self._on_arrival()
+        answer.Status = SUCCESS
+        return answer
+
+    def _limit_size_and_silence_of_messages(self, event: evt.Event) -> None:
+        """Apply the time limit for a peer's silence within a protocol data unit, too.
+
+        The library reads a whole unit, of up to 4 GiB, before it calls any handler.
+        """
+        wrapper: Any = event.assoc.dul.socket
+        connection: socket.socket = wrapper.socket
+
+        def receive_within_limits(size: int) -> bytearray:
+            if size > PDU_BYTES_MAX:
+                message = "the protocol data unit is too large"
+                raise OSError(message)
+            content, end_s = bytearray(), time.monotonic() + SILENCE_S
+            while len(content) < size:
+                connection.settimeout(max(end_s - time.monotonic(), 0.001))
+                piece = connection.recv(size - len(content))
+                if not piece:
+                    break
+                content += piece
+            connection.settimeout(SILENCE_S)
+            return content
+
+        connection.settimeout(SILENCE_S)
+        wrapper.recv = receive_within_limits
+
+    def _cut_off_large_or_slow_message(self, event: evt.Event) -> None:
+        if type(event.pdu).__name__ != "P_DATA_TF":
+            return
+        with self._lock:
+            progress = self._progress.setdefault(id(event.assoc), _Progress())
+        progress.size += len(event.pdu)
+        unit: Any = event.pdu
+        values = [one.presentation_data_value for one in unit.presentation_data_value_items]
+        progress.command_size += sum(len(one) for one in values if one and one[0] & _IS_COMMAND)
+        elapsed_s = time.monotonic() - progress.began_s
+        is_slow = elapsed_s > SILENCE_S and progress.size < elapsed_s * LEAST_BYTES_PER_S
+        is_command_large = progress.command_size > COMMAND_BYTES_MAX
+        if progress.size > MESSAGE_BYTES_MAX or is_slow or is_command_large:
+            why = (
+                "its command is too large" if is_command_large
+                else "the photograph is too slow" if is_slow
+                else f"the photograph is larger than {MESSAGE_BYTES_MAX} bytes"
+            )  # fmt: skip
+            _log.warning("an association was cut off: %s", why)
+            _close_connection(event.assoc)
+            # Otherwise the library would read nevertheless what has arrived.
+            unit.presentation_data_value_items.clear()
+
+    def _finish_message_or_close_connection(self, event: evt.Event) -> None:
+        self._forget_progress_of_association(event)
+        # No window of asynchronous operations was negotiated: a peer waits for each answer. One
+        # that does not would fill the memory with photographs that wait.
+        if event.assoc.dimse.msg_queue.qsize():
+            _log.warning("an association was cut off: it does not wait for answers")
+            _close_connection(event.assoc)
+
+    def _clean_up_after_connection(self, event: evt.Event) -> None:
+        self._forget_progress_of_association(event)
+        association: Any = event.assoc
+        if association.requestor.primitive is None:
+            # Closed before it asked for anything: the library would wait for the question.
+            association.dul.to_user_queue.put(None)
+
+    def _forget_progress_of_association(self, event: evt.Event) -> None:
+        with self._lock:
+            self._progress.pop(id(event.assoc), None)
+
+
+def _close_connection(association: Any) -> None:
+    """Close the socket; the library ends the association as after a broken connection."""
+    wrapper = association.dul.socket
+    if wrapper is not None:
+        wrapper.close()
+
+
+def _make_dicom_refusal_status(answer: Dataset, status: int, sentence: str) -> Dataset:
+    """Fill in the answer that refuses a photograph; its comment may have 64 characters."""
+    answer.Status = status
+    answer.ErrorComment = sentence.encode("ascii", "replace").decode()[:_COMMENT_MAX]
+    _log.warning("a photograph was refused: %s", sentence)
+    return answer

@@ -1,0 +1,221 @@
+"""Exchange data of patients with a server over HTTP, safely and within limits."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from drdeploy.errors import ClinicError, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from http.client import HTTPResponse
+
+TIMEOUT_S = 30.0
+"""Seconds for which a connection may be silent."""
+EXCHANGE_S = 600.0
+"""Seconds that an exchange may take in all.  This is enough for 256 MiB at 450 kB/s."""
+MAX_ANSWER_BYTES = 4 * 1024**2
+
+
+def check_server_url(url: str, *, option: str) -> None:
+    """Check that a server may exchange patients' data with this machine.
+
+    Args:
+        url: The server's base address.
+        option: The option or argument that names the server.
+
+    Raises:
+        InvalidInput: The URL is neither https, nor http on this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        is_safe = bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(url))
+        )
+        is_plain = parts.username is None and not parts.query and not parts.fragment
+    except ValueError:
+        is_safe = is_plain = False
+    if not is_safe:
+        raise InvalidInput(
+            "The data name patients, and are exchanged only over https, or with this machine",
+            where=option,
+            remedy="Give the server's base address, for example https://records.example.org/api",
+        )
+    if not is_plain:
+        raise InvalidInput(
+            "The address has a user, a query or a fragment, which would not be used",
+            where=option,
+            remedy="Give only the server's base address",
+        )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
+    """Raises no error for a status, and follows no redirect to another server."""
+
+    def http_response(
+        self,
+        request: urllib.request.Request,  # noqa: ARG002 - urllib gives it
+        response: HTTPResponse,
+    ) -> HTTPResponse:
+        return response
+
+    https_response = http_response
+
+
+class _HttpTimeLimit:
+    """Ends a connection whose exchange takes too long.
+
+    Without this limit, a server that sends a byte now and then, and is never silent for
+    :data:`TIMEOUT_S`, could make the caller wait for ever.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.has_passed = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(limit_s, self._end_connection)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def watch(self, connection: HTTPConnection) -> None:
+        """Watch a connection that has just been opened."""
+        self._socket = connection.sock
+        if self.has_passed:
+            self._end_connection()
+
+    def _end_connection(self) -> None:
+        self.has_passed = True
+        if self._socket is not None:
+            with suppress(OSError):
+                # Of the plain socket: a TLS socket would forget its keys under the reader's hands.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def make_handlers(self) -> list[urllib.request.BaseHandler]:
+        """Return the handlers of connections that this limit watches."""
+        limit = self
+
+        class WatchedConnection(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                limit.watch(self)
+
+        class WatchedTlsConnection(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                limit.watch(self)
+
+        class PlainHandler(urllib.request.HTTPHandler):
+            def http_open(self, req: urllib.request.Request) -> Any:
+                return self.do_open(WatchedConnection, req)
+
+        class TlsHandler(urllib.request.HTTPSHandler):
+            def https_open(self, req: urllib.request.Request) -> Any:
+                return self.do_open(WatchedTlsConnection, req)
+
+        return [PlainHandler(), TlsHandler()]
+
+
+@dataclass(frozen=True)
+class ServerAnswer:
+    """The answer of a server to a request.
+
+    Attributes:
+        status: The status of HTTP.
+        content_type: The media type of the body.
+        body: The body, which may quote patients' data.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the server did what it was asked for."""
+        return 200 <= self.status < 300
+
+
+def send_http_request(
+    method: str,
+    url: str,
+    *,
+    server: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    max_answer_bytes: int = MAX_ANSWER_BYTES,
+    limit_s: float = EXCHANGE_S,
+) -> ServerAnswer:
+    """Send a request, and return the answer, whatever its status is.
+
+    Args:
+        method: The method of HTTP.
+        url: The whole address.
+        server: What the server is, for messages: ``FHIR server`` or ``archive``.
+        headers: The headers of the request.
+        body: The body of the request.
+        max_answer_bytes: The largest body that is read.
+        limit_s: Seconds that the exchange may take.
+
+    Raises:
+        ClinicError: The server cannot be reached, or answers too much or too slowly.
+    """
+    request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)
+    limit = _HttpTimeLimit(limit_s)
+    handlers = [_KeepEveryStatus(), *limit.make_handlers()]
+    if _is_loopback(url):  # plain http, which must not leave this machine through a proxy
+        handlers.append(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(*handlers)
+    try:
+        with limit, opener.open(request, timeout=TIMEOUT_S) as response:
+            content = response.read(max_answer_bytes + 1)
+            status, kind = response.status, response.headers.get("Content-Type") or ""
+    except (OSError, HTTPException) as err:
+        # The text of an HTTPException quotes what the server sent.
+        is_quoting = isinstance(err, HTTPException) and not isinstance(err, OSError)
+        reason = "its answer is not HTTP" if is_quoting else getattr(err, "reason", None) or err
+        if limit.has_passed:
+            reason = f"the exchange took more than {limit_s:g} seconds"
+        raise ClinicError(
+            f"The {server} cannot be reached: {reason}",
+            where=remove_path_from_url(url),
+            remedy="Run the same command again when it answers; nothing is created twice",
+        ) from err
+    if limit.has_passed:  # a body without a length ends where its connection ends
+        raise ClinicError(
+            f"The {server} cannot be reached: the exchange took more than {limit_s:g} seconds",
+            where=remove_path_from_url(url),
+            remedy="Run the same command again when it answers; nothing is created twice",
+        )
+    if len(content) > max_answer_bytes:
+        raise ClinicError(
+            f"The {server} answers with more than {max_answer_bytes} bytes",
+            where=remove_path_from_url(url),
+        )
+    return ServerAnswer(status, kind, content)
+
+
+def remove_path_from_url(url: str) -> str:
+    """Return an address without its path, which may hold a patient's identifiers."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,56 @@
+"""Studies in the order and the words of the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.clinic.records.worklist_queries import count_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drdeploy.clinic.records.worklist import ListedPage, ListedStudy
+
+_WORDS = (
+    (0.99, "virtually certain"),
+    (0.90, "very likely"),
+    (0.66, "likely"),
+    (0.33, "about as likely as not"),
+    (0.10, "unlikely"),
+    (0.00, "very unlikely"),
+)
+"""The smallest probability for which each word is used. The scale is that of the Intergovernmental
+Panel on Climate Change (guidance note on uncertainties, 2010), without its "exceptionally
+unlikely"."""
+
+
+@dataclass(frozen=True)
+class WorklistView:
+    """The studies on one page of the list, in its three parts."""
+
+    graded: list[ListedStudy]
+    ungradable: list[ListedStudy]
+    waiting: list[ListedStudy]
+    matching: int
+    page: int
+    pages: int
+    counts: Mapping[str, int]
+
+
+def make_worklist_view(page: ListedPage) -> WorklistView:
+    """Return a page of the list in its parts: worst first, ungradable apart, waiting last."""
+    return WorklistView(
+        graded=[one for one in page.studies if one.state == "graded" and not one.is_ungradable],
+        ungradable=[one for one in page.studies if one.is_ungradable],
+        waiting=[one for one in page.studies if one.state == "waiting"],
+        matching=page.matching,
+        page=page.number,
+        pages=count_pages(page.matching),
+        counts=page.counts,
+    )
+
+
+def describe_probability_in_words(share: float) -> str:
+    """Return a probability in plain words."""
+    return next(word for least, word in _WORDS if share >= least)

@@ -1,0 +1,142 @@
+"""Decide the outcome of a patient by the rules in a small, editable file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from drdeploy.errors import InvalidInput
+from drdeploy.files import read_toml_file
+from drdeploy.grader.grading.grade import Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from drdeploy.grader.artifacts import ModelManifest, OperatingPoint
+    from drdeploy.grader.grading import Prediction
+
+Outcome = Literal["urgent", "refer", "repeat photographs", "no referral"]
+OUTCOMES: tuple[Outcome, ...] = ("urgent", "refer", "repeat photographs", "no referral")
+"""The possible outcomes for a patient, the most urgent first."""
+
+DEFAULT_RULES = Path(__file__).with_name("default_rules.toml")
+
+
+class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rule that flags a photograph.
+
+    Attributes:
+        outcome: What becomes of the patient.
+        at_or_above: The grade from which an eye should be flagged.
+        operating_point: Name of the grader's own threshold.
+    """
+
+    outcome: Literal["urgent", "refer"]
+    at_or_above: Literal[2, 3]
+    operating_point: Literal["high_sensitivity", "balanced"]
+
+
+class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The outcomes of eyes without a grade.
+
+    Attributes:
+        ungradable: Outcome of an eye without a gradable photograph.
+        missing: Outcome of an eye without a photograph.
+        unlike_training: Least pressing outcome of an eye with a photograph unlike the training
+            photographs; ``as graded`` leaves the outcome to the grades.
+    """
+
+    ungradable: Literal["refer", "repeat photographs"]
+    missing: Literal["refer", "repeat photographs", "no referral"]
+    unlike_training: Literal["refer", "repeat photographs", "as graded"] = "as graded"
+
+    @property
+    def outcome_if_unlike_training(self) -> Outcome:
+        """The least pressing outcome of an eye with a photograph unlike the training data."""
+        return "no referral" if self.unlike_training == "as graded" else self.unlike_training
+
+
+class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rules that mark an answer for a second look.
+
+    Attributes:
+        low_certainty_below: An answered grade with a smaller probability is marked.
+        disagreement_from: An eye whose photographs differ by at least this many grades is marked.
+    """
+
+    low_certainty_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    disagreement_from: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rules of a file; see ``default_rules.toml`` for their meaning."""
+
+    rules: Annotated[tuple[ReferralRule, ...], msgspec.Meta(min_length=1)]
+    eyes: EyeRules
+    marks: MarkRules
+
+    @classmethod
+    def load(cls, file: Path = DEFAULT_RULES) -> ReferralRules:
+        """Read a file of rules.
+
+        Raises:
+            InvalidInput: The file cannot be read, or has an unknown or missing entry.
+        """
+        try:
+            return msgspec.convert(read_toml_file(file), cls)
+        except OSError as err:
+            raise InvalidInput(
+                f"The rules cannot be read: {err.strerror or err}", where=str(file)
+            ) from err
+        except (ValueError, msgspec.ValidationError) as err:
+            raise InvalidInput(
+                f"The rules are not understood: {err}",
+                where=str(file),
+                remedy=f"Begin with a copy of {DEFAULT_RULES}",
+            ) from err
+
+    def check_grader(self, manifest: ModelManifest) -> None:
+        """Check that the grader has each operating point that a rule names.
+
+        Raises:
+            InvalidInput: The model does not grade retinopathy, or a point is missing.
+        """
+        for rule in self.rules:
+            if not manifest.is_icdr or _find_operating_point(rule, manifest) is None:
+                raise InvalidInput(
+                    f"The grader has no operating point {rule.operating_point} at grade "
+                    f"{rule.at_or_above}, which the rule for {rule.outcome!r} needs",
+                    remedy="Use the packaged grader, or rules for the grader's operating points",
+                )
+
+    def decide_outcome_of_eye(
+        self, predictions: Iterable[Prediction], manifest: ModelManifest
+    ) -> Outcome:
+        """Return the outcome of an eye with gradable photographs."""
+        photographs = list(predictions)
+        for rule in self.rules:
+            point = _find_operating_point(rule, manifest)
+            for prediction in photographs if point is not None else ():
+                share = prediction.probability_at_or_above(Grade(rule.at_or_above))
+                if point is not None and point.reaches_threshold(share):
+                    return rule.outcome
+        return "no referral"
+
+
+def _find_operating_point(rule: ReferralRule, manifest: ModelManifest) -> OperatingPoint | None:
+    points = () if manifest.clinical is None else manifest.clinical.operating_points
+    return next(
+        (
+            point
+            for point in points
+            if (point.name, point.at_or_above) == (rule.operating_point, rule.at_or_above)
+        ),
+        None,
+    )
+
+
+def find_most_urgent_outcome(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the most pressing of some outcomes."""
+    return min(outcomes, key=OUTCOMES.index)

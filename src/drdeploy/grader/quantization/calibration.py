@@ -1,0 +1,110 @@
+"""Choose a quantized grader's temperature and operating points on its own predictions.
+
+Rounding the weights moves the probabilities, often all in one direction. Thresholds that were
+chosen for the original would flag too many or too few eyes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.datasets import Fold, split_into_grouped_folds
+from drdeploy.grader.training.calibration import (
+    apply_temperature,
+    calibrate_cross_fitted,
+    choose_operating_points,
+    fit_temperature,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import Clinical
+    from drdeploy.grader.datasets import Dataset
+    from drdeploy.grader.evaluation.predictions import GradedSet
+
+FEWEST_TO_CALIBRATE = 50
+"""The smallest number of photographs on which a temperature is chosen; with fewer, single
+photographs would decide it."""
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class OwnDecisions:
+    """The fields about decisions in a quantized grader's manifest.
+
+    Attributes:
+        clinical: Thresholds and operating points; None if the original has none.
+        temperature: The temperature by which the quantized model's logits must still be divided; 1
+            changes nothing.
+        cross_fitted: The predictions, each calibrated with a temperature that was chosen on other
+            photographs.
+    """
+
+    clinical: Clinical | None
+    temperature: float
+    cross_fitted: GradedSet
+
+
+def calibrate_quantized_grader(
+    original: Clinical | None,
+    quantized: GradedSet,
+    dataset: Dataset,
+    *,
+    may_calibrate: bool = True,
+    seed: int = 0,
+) -> OwnDecisions:
+    """Choose temperature and operating points on the predictions of the quantized grader.
+
+    Args:
+        original: The decisions of the original; only their grade thresholds are taken over, because
+            the thresholds define the grades.
+        quantized: Predictions of the quantized grader for every photograph of ``dataset``.
+        dataset: The photographs.
+        may_calibrate: Whether the model's logits can be divided by a temperature.
+        seed: Seed of the folds.
+    """
+    if original is None:
+        return OwnDecisions(None, 1.0, quantized)
+    gradable = quantized.is_gradable
+    labels, probabilities = quantized.labels[gradable], quantized.probabilities[gradable]
+    temperature, cross_fitted = 1.0, quantized
+    own_folds: tuple[Fold, ...] = ()
+    if may_calibrate and len(labels) >= FEWEST_TO_CALIBRATE:
+        try:
+            folds = split_into_grouped_folds(dataset, FOLDS, seed=seed)
+        except InvalidInput:  # too few sessions or grades for folds, so nothing can be cross-fitted
+            folds = ()
+        if folds:
+            temperature = fit_temperature(labels, probabilities)
+            cross_fitted = calibrate_cross_fitted(quantized, folds)
+            own_folds = _remove_ungradable_from_folds(folds, gradable)
+    clinical = choose_operating_points(
+        labels,
+        apply_temperature(probabilities, temperature),
+        chosen_on=f"predictions of this model for {len(labels)} photographs of {dataset.name}",
+        temperature=round(original.temperature * temperature, 3),
+        groups=quantized.groups[gradable],
+        folds=own_folds,
+    )
+    return OwnDecisions(
+        msgspec.structs.replace(clinical, grade_thresholds=original.grade_thresholds),
+        temperature,
+        cross_fitted,
+    )
+
+
+def _remove_ungradable_from_folds(
+    folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
+) -> tuple[Fold, ...]:
+    """Return the folds of the gradable photographs, with positions that count only these."""
+    position = np.cumsum(gradable) - 1
+    return tuple(
+        Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))
+        for fold in folds
+    )

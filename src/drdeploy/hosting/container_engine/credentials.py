@@ -1,0 +1,145 @@
+"""Collect the user's credentials for registries, which a build sends to the engine.
+
+The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
+program ``docker-credential-NAME``.  A public base image needs no credentials, so a helper that
+fails does not end a build.  The failure is reported only if a registry then refuses the build.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.files import parse_json
+from drdeploy.hosting.container_engine.location import get_config_folder, read_docker_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HELPER_TIMEOUT_S = 30.0
+NOT_FOUND = "credentials not found"
+"""The text that a helper prints if it has no credentials for a registry
+(docker-credential-helpers)."""
+TOKEN_USER = "<token>"  # noqa: S105  the name that stands for a token, not a secret
+ALL_REGISTRIES = "every registry"
+REFUSALS = ("unauthorized", "denied", "authentication required", "no basic auth", "401", "403")
+
+
+@dataclass
+class RegistryCredentials:
+    """The credentials that were found, and the helpers that failed.
+
+    Attributes:
+        by_registry: For each registry, the credentials as the engine's API takes them
+            (``AuthConfig``).
+        failures: A sentence for each helper or entry that failed, without its full stop.
+    """
+
+    by_registry: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def explain_refusal(self, message: str) -> str:
+        """Return what to do about helpers if a registry refused the build; otherwise nothing."""
+        if not self.failures or not any(sign in message.lower() for sign in REFUSALS):
+            return ""
+        return (
+            f"The build did not sign in to the registry: {'; '.join(self.failures)}. "
+            "Repair what failed, or remove it from config.json and use `docker login`"
+        )
+
+
+def collect_registry_credentials(
+    environ: Mapping[str, str] = os.environ,
+) -> RegistryCredentials:
+    """Return the credentials in ``config.json`` and in the helpers that this file names."""
+    config = read_docker_config(environ)
+    found = RegistryCredentials()
+    for registry, entry in _get_table_of_config(config, "auths").items():
+        _add_credentials_in_config(found, registry, entry, environ)
+    if store := config.get("credsStore"):
+        listed = _run_credential_helper(
+            found, store, ALL_REGISTRIES, environ, action="list", text=""
+        )
+        for registry in listed or {}:
+            _add_credentials_from_helper(found, store, registry, environ)
+    for registry, helper in _get_table_of_config(config, "credHelpers").items():
+        _add_credentials_from_helper(found, helper, registry, environ)
+    return found
+
+
+def _get_table_of_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    members = config.get(name)
+    return members if isinstance(members, dict) else {}
+
+
+def _add_credentials_in_config(
+    found: RegistryCredentials, registry: str, entry: Any, environ: Mapping[str, str]
+) -> None:
+    """Add the credentials that ``config.json`` itself holds for a registry."""
+    from docker.auth import parse_auth
+
+    try:
+        found.by_registry.update(parse_auth({registry: entry}))
+    except (ValueError, TypeError):  # no Base64, or no colon in what it encodes
+        path = get_config_folder(environ) / "config.json"
+        found.failures.append(f"the entry of {path} for {registry} cannot be read")
+
+
+def _add_credentials_from_helper(
+    found: RegistryCredentials, helper: str, registry: str, environ: Mapping[str, str]
+) -> None:
+    answer = _run_credential_helper(found, helper, registry, environ, action="get", text=registry)
+    if not answer or not (answer.get("Username") or answer.get("Secret")):
+        return
+    secret = answer.get("Secret")
+    if answer.get("Username") == TOKEN_USER:
+        login = {"IdentityToken": secret}
+    else:
+        login = {"Username": answer.get("Username"), "Password": secret}
+    found.by_registry[registry] = {"ServerAddress": registry, **login}
+
+
+def _run_credential_helper(
+    found: RegistryCredentials,
+    helper: str,
+    registry: str,
+    environ: Mapping[str, str],
+    *,
+    action: str,
+    text: str,
+) -> dict[str, Any] | None:
+    """Return the answer of a helper; if there is none, record the failure and return None."""
+    program = f"docker-credential-{helper}"
+    try:
+        done = subprocess.run(
+            [program, action],
+            input=text.encode(),
+            capture_output=True,
+            timeout=HELPER_TIMEOUT_S,
+            check=False,
+            env=dict(environ),
+        )
+        if done.returncode == 0:
+            answer = parse_json(done.stdout)
+            if isinstance(answer, dict):
+                return answer
+            reason = "its answer is not a JSON object"
+        else:
+            said = " ".join((done.stdout + b" " + done.stderr).decode(errors="replace").split())
+            if NOT_FOUND in said.lower():
+                return None
+            reason = f"it ended with status {done.returncode}: {said or 'no message'}"
+    except FileNotFoundError:
+        reason = "it is not installed, or not on PATH"
+    except subprocess.TimeoutExpired:
+        reason = f"it did not answer within {HELPER_TIMEOUT_S:g} s"
+    except (OSError, ValueError) as err:
+        reason = f"it failed: {err}"
+    path = get_config_folder(environ) / "config.json"
+    found.failures.append(
+        f"the credential helper {program}, which {path} names for {registry}, cannot be used "
+        f"({reason})"
+    )
+    return None

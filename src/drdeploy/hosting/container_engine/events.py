@@ -1,0 +1,45 @@
+"""Receive from the engine the ids of containers that have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.hosting.container_engine.failures import translate_engine_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDS = {"die", "died", "oom"}
+"""The events that say that a container may have ended; some versions of Podman say ``died``."""
+
+
+class ContainerEndEvents:
+    """The ids of containers in the order in which they end, as the engine reports them.
+
+    Some engines also report an id when a process of the container runs out of memory, so an id can
+    be reported twice.
+
+    Args:
+        stream: The stream of events of the SDK.
+        where: The engine, for messages.
+    """
+
+    def __init__(self, stream: Any, where: str) -> None:
+        self._stream = stream
+        self._where = where
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield ids until the stream is closed, or the engine ends it.
+
+        Raises:
+            EngineError: The stream broke.
+        """
+        with translate_engine_errors("The engine's events cannot be read", where=self._where):
+            for event in self._stream:
+                # Not a filter of the request: Podman 4.3 filters by names of its own.
+                if event.get("Action", "").partition(":")[0] in ENDS:
+                    yield str(event["Actor"]["ID"])
+
+    def close(self) -> None:
+        """End the stream, which wakes a thread that waits for the next id."""
+        self._stream.close()

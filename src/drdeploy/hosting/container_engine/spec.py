@@ -1,0 +1,179 @@
+"""Describe a container to run, as data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import InvalidInput
+from drdeploy.hosting.container_engine.ports import LOOPBACK
+from drdeploy.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+BRIDGE = "bridge"
+"""The default network of the engine, on which containers reach one another and other hosts."""
+NO_NETWORK = "none"
+"""The container has no network except a loopback interface of its own."""
+
+OWN_NETWORK = re.compile(r"drdeploy-[\w.-]+")
+NANO = 1_000_000_000
+SMALLEST_MEMORY_MB = 6
+"""The smallest memory limit that Docker accepts."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of this machine (``source``) at a path in the container (``target``)."""
+
+    source: Path
+    target: str
+    read_only: bool = True
+
+    def make_bind(self) -> dict[str, Any]:
+        """Return the mount as a member of ``Mounts`` in Docker's API."""
+        return {
+            "Type": "bind",
+            "Source": str(self.source.resolve()),
+            "Target": self.target,
+            "ReadOnly": self.read_only,
+        }
+
+    def make_labelled_bind(self) -> str:
+        """Return the mount as a member of ``Binds``, with a label that all containers share."""
+        return f"{self.source.resolve()}:{self.target}:{'ro' if self.read_only else 'rw'},z"
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """A container to run, by default with more restrictions than a SageMaker host has.
+
+    By default the container has no capabilities, cannot gain privileges, and can write only to
+    ``/tmp``, which is in memory and counts towards ``memory_mb``.
+
+    Attributes:
+        image: The image's name and tag, or its id.
+        command: The arguments of the image's entry point; SageMaker passes ``("serve",)``.
+        env: The environment variables of the container.
+        mounts: The files and folders of this machine that are mounted in the container.
+        memory_mb: The hard memory limit in MiB, swap included; above it the kernel kills a process.
+        cpus: The CPU limit in vCPUs, for example 0.58.
+        cpuset: The cores of the host that the container may use, for example ``0-1``; None means
+            all.
+        port: The port that the server listens on in the container; None publishes no port.
+        host_port: The port on which ``port`` is published, on 127.0.0.1 or on the engine's own
+            machine; None takes a free port.
+        network: The network of the container. With ``bridge``, or with the name of a network that
+            :meth:`ContainerEngine.create_network` made, ``port`` is published. With ``none``, only
+            :meth:`RunningContainer.connect` reaches the container. The host's network is not
+            allowed, because on it a container reaches every service of this machine.
+        read_only: Whether the root file system is read-only; if it is not, ``/tmp`` is a part of
+            it.
+        drop_capabilities: Whether the container has no capabilities. If the container has
+            capabilities, they are the engine's defaults. An image needs them if it starts as root
+            and then changes to another user.
+        may_gain_privileges: Whether a program of the container may gain privileges, for example
+            with ``sudo``.
+        labels: The labels by which the container can be found again.
+        name: The container's name; None lets the engine choose a name.
+        user: The user as ``uid`` or ``uid:gid``; None is the user that the image names.
+        entrypoint: The program that replaces the image's entry point, for tests and diagnosis.
+        pids: The most processes and threads that the container may have.
+        tmp_mb: The size of ``/tmp``, MiB.
+    """
+
+    image: str
+    command: tuple[str, ...] = ("serve",)
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    memory_mb: int | None = None
+    cpus: float | None = None
+    cpuset: str | None = None
+    port: int | None = 8080
+    host_port: int | None = None
+    network: str = BRIDGE
+    read_only: bool = True
+    drop_capabilities: bool = True
+    may_gain_privileges: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    user: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    pids: int = 1024
+    tmp_mb: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse a container that no engine could run.
+
+        Raises:
+            InvalidInput: A limit is not positive, or the network is the host's.
+        """
+        if self.memory_mb is not None and self.memory_mb < SMALLEST_MEMORY_MB:
+            raise InvalidInput(
+                f"A container needs at least {SMALLEST_MEMORY_MB} MB, not {self.memory_mb}",
+                where="memory_mb",
+            )
+        if self.cpus is not None and self.cpus <= 0:
+            raise InvalidInput(f"The CPU limit must be above 0, not {self.cpus}", where="cpus")
+        is_own = OWN_NETWORK.fullmatch(self.network)
+        if self.network not in {BRIDGE, NO_NETWORK} and not is_own:
+            raise InvalidInput(
+                "The container may not join this network",
+                where=f"network={self.network!r}",
+                remedy="Use `bridge`, `none`, or a network made by `create_network`",
+            )
+
+    def make_host_config(
+        self,
+        host_port: int | None,
+        *,
+        address: str = LOOPBACK,
+        volumes: Mapping[str, str] | None = None,
+        relabels: bool = False,
+    ) -> dict[str, Any]:
+        """Return the ``HostConfig`` of Docker's API as keyword arguments of the SDK.
+
+        Args:
+            host_port: The port on which :attr:`port` is published.
+            address: The address of the engine's machine on which the port is published.
+            volumes: For each target whose folder was copied, the name of the volume with the copy.
+            relabels: Whether SELinux confines containers. If SELinux confines containers, a mounted
+                folder needs the label ``z``; without the label each read is refused.
+        """
+        is_published = self.network != NO_NETWORK and self.port is not None
+        tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"
+        copies = volumes or {}
+        mounted = [mount for mount in self.mounts if mount.target not in copies]
+        return {
+            # Docker's API takes a label in `binds` alone.
+            "binds": [mount.make_labelled_bind() for mount in mounted] if relabels else None,
+            # Not always `binds`, whose text a colon in a path would cut in the wrong place.
+            "mounts": [
+                *([] if relabels else [mount.make_bind() for mount in mounted]),
+                *(
+                    {
+                        "Type": "volume",
+                        "Source": copies[mount.target],
+                        "Target": mount.target,
+                        "ReadOnly": mount.read_only,
+                    }
+                    for mount in self.mounts
+                    if mount.target in copies
+                ),
+            ],
+            "cap_drop": ["ALL"] if self.drop_capabilities else None,
+            "cpuset_cpus": self.cpuset,
+            "mem_limit": None if self.memory_mb is None else self.memory_mb * MIB,
+            # This limit counts memory and swap together: equal limits leave no swap.
+            "memswap_limit": None if self.memory_mb is None else self.memory_mb * MIB,
+            "nano_cpus": None if self.cpus is None else round(self.cpus * NANO),
+            "network_mode": self.network,
+            "pids_limit": self.pids,
+            "port_bindings": {self.port: (address, host_port)} if is_published else None,
+            "read_only": self.read_only,
+            "security_opt": None if self.may_gain_privileges else ["no-new-privileges"],
+            "tmpfs": {"/tmp": tmp} if self.read_only else None,  # noqa: S108  the container's own
+        }

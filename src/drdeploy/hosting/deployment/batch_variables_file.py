@@ -1,0 +1,46 @@
+"""Read the instances of a batch transform job from a file that ``recommend --tfvars`` wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from drdeploy.errors import InvalidInput
+from drdeploy.files import parse_json
+from drdeploy.hosting.sagemaker import BatchConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_batch_config_from_file(file: Path) -> BatchConfig:
+    """Return the instances that a file describes.
+
+    Raises:
+        InvalidInput: The file is not a JSON object that describes a job.
+    """
+    try:
+        document: Any = parse_json(file.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        raise InvalidInput(f"The file cannot be read as JSON: {err}", where=str(file)) from err
+    if isinstance(document, dict) and "endpoint" in document:
+        raise InvalidInput(
+            "The file describes an endpoint, and not a batch transform job",
+            where=str(file),
+            remedy="Use `drdeploy endpoint deploy NAME --variables`",
+        )
+    if not isinstance(document, dict) or set(document) != {"batch"}:
+        raise InvalidInput(
+            "The file must be a JSON object with the member `batch`, and no other",
+            where=str(file),
+            remedy="Write the file with `drdeploy recommend --tfvars`",
+        )
+    try:
+        return BatchConfig.model_validate(document["batch"])
+    except ValidationError as err:
+        first = err.errors()[0]
+        place = ".".join(["batch", *map(str, first["loc"])])
+        raise InvalidInput(
+            first["msg"].removeprefix("Value error, "), where=f"{file}: {place}"
+        ) from err

@@ -1,0 +1,155 @@
+"""Read the Terraform variables of an endpoint from a file, for example from ``recommend --tfvars``.
+
+The file is JSON and holds the variable ``endpoint`` of the Terraform environment
+``single-endpoint``, and may hold ``allow_always_on``, and the network of ``model``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from drdeploy.errors import InvalidInput
+from drdeploy.files import parse_json
+from drdeploy.hosting.deployment.variables import EndpointVariables
+from drdeploy.hosting.sagemaker import AsynchronousConfig, RealTimeConfig, ServerlessConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drdeploy.hosting.sagemaker import DeployableConfig
+
+_CONFIGS: dict[str, type[DeployableConfig]] = {
+    "serverless": ServerlessConfig,
+    "realtime": RealTimeConfig,
+    "asynchronous": AsynchronousConfig,
+}
+_SETTINGS = {
+    "serverless": {"provisioned_scaling", "keep_warm"},
+    "realtime": {"autoscaling", "guardrails", "opening_hours", "data_capture", "kms_key_arn"},
+    "asynchronous": {"autoscaling", "kms_key_arn"},
+}
+"""Which settings the Terraform variable ``endpoint`` may have besides the configuration, by kind of
+endpoint. Terraform silently drops all other settings."""
+
+
+class VpcConfig(BaseModel):
+    """The subnets and security groups of a model, by their ids."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    subnet_ids: Annotated[list[str], Field(min_length=1)]
+    security_group_ids: Annotated[list[str], Field(min_length=1)]
+
+
+class ModelNetwork(BaseModel):
+    """The network of a model, as attributes of the Terraform variable ``model``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    vpc_config: VpcConfig | None = None
+    network_isolation: bool = False
+
+
+@dataclass(frozen=True)
+class DescribedEndpoint:
+    """The content of a description file: an endpoint, and the network settings of its model."""
+
+    endpoint: EndpointVariables
+    network: dict[str, Any]
+
+
+def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoint:
+    """Return the endpoint that a file of Terraform variables describes.
+
+    Args:
+        file: The JSON file.
+        model: The key of the endpoint's model.
+
+    Raises:
+        InvalidInput: The file is not a JSON object with an endpoint, or has unknown members; the
+            message names the problem.
+    """
+    try:
+        document: Any = parse_json(file.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        raise InvalidInput(f"The file cannot be read as JSON: {err}", where=str(file)) from err
+    if isinstance(document, dict) and "batch" in document:
+        raise InvalidInput(
+            "The file describes batch transform jobs, which need no endpoint",
+            where=str(file),
+            remedy="Use `drdeploy batch run --variables`",
+        )
+    endpoint = document.get("endpoint") if isinstance(document, dict) else None
+    if not isinstance(endpoint, dict):
+        raise InvalidInput(
+            "The file describes no endpoint",
+            where=str(file),
+            remedy="Write the file with `drdeploy recommend --tfvars`",
+        )
+    _refuse_unknown_variables(file, set(document), {"endpoint", "allow_always_on", "model"}, "")
+    described = make_endpoint_variables(file, model, endpoint)
+    if described.is_always_on and document.get("allow_always_on") is False:
+        raise InvalidInput(
+            "The endpoint costs money day and night, and allow_always_on is false",
+            where=str(file),
+            remedy="Set allow_always_on to true, or describe another endpoint",
+        )
+    network = _read_network_settings(file, document.get("model") or {})
+    if network and described.config.kind == "serverless":
+        raise InvalidInput(
+            "A serverless endpoint has no VPC and no network isolation",
+            where=f"{file}: model",
+            remedy="Remove the table 'model', or describe an endpoint that runs on instances",
+        )
+    return DescribedEndpoint(described, network)
+
+
+def _read_network_settings(file: Path, model: Any) -> dict[str, Any]:
+    try:
+        network = ModelNetwork.model_validate(model)
+    except ValidationError as err:
+        raise _make_error_of_variables_file(file, "model", err) from err
+    return network.model_dump(exclude_defaults=True)
+
+
+def make_endpoint_variables(file: Path, model: str, endpoint: dict[str, Any]) -> EndpointVariables:
+    """Return the endpoint that a value of the Terraform variable ``endpoint`` describes.
+
+    Raises:
+        InvalidInput: SageMaker or the Terraform modules would refuse the endpoint.
+    """
+    kind = str(endpoint.get("kind"))
+    if kind not in _CONFIGS:
+        raise InvalidInput(
+            f"{kind!r} is not a kind of endpoint",
+            where=f"{file}: endpoint.kind",
+            remedy=f"Choose one of {', '.join(_CONFIGS)}",
+        )
+    config, settings = _CONFIGS[kind], _SETTINGS[kind]
+    fields = set(config.model_fields)
+    _refuse_unknown_variables(file, set(endpoint), fields | settings, "endpoint.")
+    given = {name: value for name, value in endpoint.items() if value is not None}
+    try:
+        made = config.model_validate({name: given[name] for name in fields & set(given)})
+    except ValidationError as err:
+        raise _make_error_of_variables_file(file, "endpoint", err) from err
+    return EndpointVariables(model, made, {name: given[name] for name in settings & set(given)})
+
+
+def _make_error_of_variables_file(file: Path, variable: str, err: ValidationError) -> InvalidInput:
+    first = err.errors()[0]
+    place = ".".join([variable, *map(str, first["loc"])])
+    return InvalidInput(first["msg"].removeprefix("Value error, "), where=f"{file}: {place}")
+
+
+def _refuse_unknown_variables(file: Path, names: set[str], known: set[str], prefix: str) -> None:
+    unknown = sorted(names - known)
+    if unknown:
+        raise InvalidInput(
+            f"Unknown: {', '.join(prefix + name for name in unknown)}",
+            where=str(file),
+            remedy=f"Use {', '.join(prefix + name for name in sorted(known))}",
+        )

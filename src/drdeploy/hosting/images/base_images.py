@@ -1,0 +1,128 @@
+"""Choose the base image of a build, by the digest that ``bases.toml`` locks.
+
+On a machine that reaches no registry, ``scripts/start-engine.sh`` makes a placeholder that has the
+usual tag.  The lock does not apply to a placeholder, and the build says so.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import EngineError, ImageBuildFailed
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.container_engine import ContainerEngine
+
+LOCK = Path(__file__).with_name("bases.toml")
+PLACEHOLDER_LABEL = "org.drdeploy.placeholder"
+"""A label of the images that ``scripts/start-engine.sh`` makes."""
+REMEDY = (
+    "Check that the registry can be reached, or update the lock in a clone with `make base-lock`. "
+    'On a machine without a registry, `eval "$(scripts/start-engine.sh)"` makes a placeholder'
+)
+
+
+@dataclass(frozen=True)
+class LockedBase:
+    """A base image in the lock.
+
+    Attributes:
+        debian: The release of Debian.
+        image: The repository and the tag of the image.
+
+        digest: ``sha256:…`` of the index of all platforms; empty if it is not locked.
+        arm64_digest: ``sha256:…`` of its image for arm64; empty if it is not locked.
+        locked_on: The day on which the tag had these digests.
+        source: Where the digests come from: the registry itself, or a web page.
+    """
+
+    debian: int
+    image: str
+    digest: str
+    arm64_digest: str
+    locked_on: str
+    source: str
+
+    @property
+    def repository(self) -> str:
+        """The image's name without its tag."""
+        return self.image.rpartition(":")[0]
+
+
+@dataclass(frozen=True)
+class ChosenBase:
+    """The image that a build starts from.
+
+    Attributes:
+        reference: The name of the image in the ``FROM`` line.
+        image: The repository and the tag of the image.
+        digest: ``sha256:…`` in the registry; empty for a placeholder and an image without a lock.
+        note: A note for the build's log; empty if the lock was used.
+    """
+
+    reference: str
+    image: str
+    digest: str
+    note: str
+
+
+def read_locked_bases(lock: Path = LOCK) -> tuple[LockedBase, ...]:
+    """Return the base images of a lock."""
+    return tuple(LockedBase(**base) for base in tomllib.loads(lock.read_text("utf-8"))["base"])
+
+
+def choose_base_image(
+    engine: ContainerEngine, base: LockedBase, *, is_emulated_arm64: bool = False
+) -> ChosenBase:
+    """Choose the image that a build starts from, and pull it if the lock has its digest.
+
+    Raises:
+        ImageBuildFailed: The registry no longer has the digest, or cannot be reached.
+    """
+    # Docker Hub's own name of the arm64 variant.  The usual name would replace the local image of
+    # this machine's platform: an engine keeps one platform of a tag.
+    image = f"arm64v8/{base.image}" if is_emulated_arm64 else base.image
+    if placeholder := _find_id_of_placeholder_image(engine, image):
+        note = (
+            f"{image} is a placeholder that was made on this machine ({placeholder[:19]}), so the "
+            "lock of base images does not apply"
+        )
+        return ChosenBase(image, image, "", note)
+    digest = base.arm64_digest if is_emulated_arm64 else base.digest
+    if not digest:
+        note = (
+            f"{image} is not locked to a digest: run `make base-lock` in a clone, once, on a "
+            "machine that reaches the registry"
+        )
+        return ChosenBase(image, image, "", note)
+    reference = f"{base.repository}@{digest}"
+    _pull_base_image_if_missing(engine, base, digest)
+    return ChosenBase(reference, base.image, digest, "")
+
+
+def _find_id_of_placeholder_image(engine: ContainerEngine, image: str) -> str:
+    """Return the id of a local placeholder of an image; empty if there is none."""
+    try:
+        config = engine.image_config(image)
+    except EngineError:
+        return ""
+    labels = config.get("Config", {}).get("Labels") or {}
+    image_id = str(config["Id"]).removeprefix("sha256:")
+    return f"sha256:{image_id}" if PLACEHOLDER_LABEL in labels else ""
+
+
+def _pull_base_image_if_missing(engine: ContainerEngine, base: LockedBase, digest: str) -> None:
+    try:
+        engine.image_id(f"{base.repository}@{digest}")
+    except EngineError:
+        try:
+            engine.pull_image(base.repository, digest)
+        except EngineError as err:
+            raise ImageBuildFailed(
+                f"The base image cannot be pulled by the digest in the lock ({err.what})",
+                where=f"{base.repository}@{digest}",
+                remedy=REMEDY,
+            ) from err

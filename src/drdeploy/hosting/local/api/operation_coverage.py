@@ -1,0 +1,156 @@
+"""List what the local service answers to every operation and member that botocore knows.
+
+For each member, a request that sets only this member is passed to the checks for clients' requests.
+The reference page of the local service shows the answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.hosting.local.api.invocations import is_member_served, make_refusal_of_member
+from drdeploy.hosting.local.api.request_validation import load_service_model
+from drdeploy.hosting.local.api.served_operations import (
+    find_served_values,
+    refuse_members_without_effect,
+    refuse_unserved_operation,
+)
+from drdeploy.hosting.local.api_errors import ApiError, make_unknown_operation_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RUNTIME = "sagemaker-runtime"
+INVOKE_ASYNCHRONOUSLY = "InvokeEndpointAsync"
+INVOCATIONS = frozenset(
+    {"InvokeEndpoint", INVOKE_ASYNCHRONOUSLY, "InvokeEndpointWithResponseStream"}
+)
+SERVICES = ("sagemaker", RUNTIME, "application-autoscaling", "cloudwatch", "logs")
+"""The services whose answer to each request member is listed, by their names in botocore."""
+PLACEHOLDER = "VALUE"
+"""The text that stands for a client's own value in a refusal."""
+ENDPOINT = "NAME"
+"""The text that stands for the name of a client's endpoint in a refusal."""
+
+
+@dataclass(frozen=True)
+class MemberAnswer:
+    """What the local service answers to one member.
+
+    Attributes:
+        path: The path of the member, for example ``DataCaptureConfig.EnableCapture``.
+        refusal: The sentence with which the member is refused; empty if it is served.
+        served_values: The values that are served, if only some are; otherwise empty.
+    """
+
+    path: str
+    refusal: str
+    served_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OperationAnswer:
+    """What the local service answers to one operation.
+
+    Attributes:
+        name: The name of the operation.
+        refusal: The sentence with which the operation is refused; empty if it is served.
+        members: The answer to each member of the request of a served operation.
+    """
+
+    name: str
+    refusal: str
+    members: tuple[MemberAnswer, ...] = ()
+
+
+def list_operation_answers(service: str) -> list[OperationAnswer]:
+    """Return the answer to each operation of one of the ``SERVICES``."""
+    model = load_service_model(service)
+    answers = []
+    for name in sorted(model.operation_names):
+        refusal = _find_refusal_message(partial(_refuse_operation_if_unserved, service, name))
+        members: tuple[MemberAnswer, ...] = ()
+        if not refusal:
+            leaves = list_leaf_members_of_shape(model.operation_model(name).input_shape)
+            members = tuple(_find_answer_to_member(service, name, *leaf) for leaf in leaves)
+        answers.append(OperationAnswer(name, refusal, members))
+    return answers
+
+
+def list_leaf_members_of_shape(shape: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the shape of each member that has no members of its own."""
+    if shape is None:
+        return
+    if shape.type_name == "list" and shape.member.type_name == "structure":
+        shape = shape.member
+    if shape.type_name != "structure" or not shape.members:
+        yield path, shape
+        return
+    for name, member in shape.members.items():
+        yield from list_leaf_members_of_shape(member, f"{path}.{name}" if path else name)
+
+
+def make_request_with_member(service: str, operation: str, path: str, value: Any) -> dict[str, Any]:
+    """Return a request that sets only one member, and the lists and structures around it."""
+    shape: Any = load_service_model(service).operation_model(operation).input_shape
+    request: dict[str, Any] = {}
+    inner = request
+    names = path.split(".")
+    for name in names[:-1]:
+        shape = shape.members[name]
+        made: dict[str, Any] = {}
+        is_list = shape.type_name == "list"
+        inner[name] = [made] if is_list else made
+        shape = shape.member if is_list else shape
+        if "EnableCapture" in shape.members:
+            made["EnableCapture"] = True  # a capture that is off asks for nothing
+        inner = made
+    inner[names[-1]] = value
+    return request
+
+
+def make_example_value_of_shape(shape: Any) -> Any:
+    """Return a value of a shape, but not one that turns a feature off, such as ``False``."""
+    kind = shape.type_name
+    if kind == "string":
+        return shape.enum[-1] if shape.enum else PLACEHOLDER
+    if kind == "list":
+        return [make_example_value_of_shape(shape.member)]
+    return {"boolean": True, "map": {"name": PLACEHOLDER}, "structure": {}}.get(kind, 1)
+
+
+def _refuse_operation_if_unserved(service: str, name: str) -> None:
+    if service != RUNTIME:
+        refuse_unserved_operation(service, name)
+    elif name not in INVOCATIONS:
+        raise make_unknown_operation_error(name)
+
+
+def _find_answer_to_member(service: str, operation: str, path: str, shape: Any) -> MemberAnswer:
+    if service == RUNTIME:
+        # Every member of an asynchronous invocation is served.
+        served = operation == INVOKE_ASYNCHRONOUSLY or is_member_served(path)
+        return MemberAnswer(path, "" if served else make_refusal_of_member(path, ENDPOINT).message)
+    values = find_served_values(service, operation, path)
+    if values is not None:
+        known = set(shape.enum) if shape.type_name == "string" else set()
+        if known and known <= values:
+            return MemberAnswer(path, "")
+        value: Any = PLACEHOLDER
+    else:
+        value = make_example_value_of_shape(shape)
+    request = make_request_with_member(service, operation, path, value)
+    refusal = _find_refusal_message(
+        lambda: refuse_members_without_effect(service, operation, request)
+    )
+    return MemberAnswer(path, refusal, tuple(sorted(values or ())))
+
+
+def _find_refusal_message(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except ApiError as err:
+        return err.message
+    return ""

@@ -1,0 +1,132 @@
+"""Check constraints on inference components that botocore's service model cannot express.
+
+Sources: API reference, ``InferenceComponentSpecification``, ``ProductionVariant`` and
+``ProductionVariantManagedInstanceScaling``; developer guide, "Deploy models for real-time
+inference".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drdeploy.hosting.local.api_errors import make_validation_error
+from drdeploy.hosting.local.endpoints.instance_group import InstanceBounds
+
+Json = dict[str, Any]
+
+
+def hosts_components(config: Json) -> bool:
+    """Return whether the variants of an endpoint configuration host inference components."""
+    return any("ModelName" not in variant for variant in config["ProductionVariants"])
+
+
+def check_config_for_components(config: Json) -> None:
+    """Refuse an endpoint configuration that mixes variants with and without a model."""
+    variants = config["ProductionVariants"]
+    if not hosts_components(config):
+        _refuse_members_for_components(config)
+        return
+    for variant in variants:
+        name = variant["VariantName"]
+        if "ModelName" in variant:
+            raise make_validation_error(
+                "Either all variants or none have a ModelName: an endpoint serves models or hosts "
+                f"inference components, and variant {name} names a model."
+            )
+        if "ServerlessConfig" in variant:
+            raise make_validation_error(
+                f"Variant {name} names no model, so it cannot have a ServerlessConfig: inference "
+                "components are hosted on instances."
+            )
+        if "ContainerStartupHealthCheckTimeoutInSeconds" in variant:
+            raise make_validation_error(
+                f"Variant {name} names no model, so ContainerStartupHealthCheckTimeoutInSeconds is "
+                "set in the StartupParameters of each inference component."
+            )
+        _check_managed_scaling(variant)
+    if config.get("AsyncInferenceConfig"):
+        raise make_validation_error(
+            "AsyncInferenceConfig cannot be set, because the variants name no model: inference "
+            "components do not serve asynchronous requests."
+        )
+    if "ExecutionRoleArn" not in config:
+        raise make_validation_error(
+            "ExecutionRoleArn must be set in an endpoint configuration whose variants name no "
+            "model."
+        )
+
+
+def _refuse_members_for_components(config: Json) -> None:
+    if config.get("ExecutionRoleArn"):
+        raise make_validation_error(
+            "ExecutionRoleArn applies to an endpoint configuration whose variants name no model; a "
+            "model has an ExecutionRoleArn of its own."
+        )
+    for variant in (*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])):
+        if variant.get("ManagedInstanceScaling"):
+            raise make_validation_error(
+                f"Variant {variant['VariantName']} names a model, so ManagedInstanceScaling cannot "
+                "be set: it scales the instances that host inference components."
+            )
+
+
+def _check_managed_scaling(variant: Json) -> None:
+    scaling = variant.get("ManagedInstanceScaling")
+    if not scaling:
+        return
+    name = variant["VariantName"]
+    if scaling.get("Status") != "ENABLED":
+        if scaling.keys() - {"Status"}:
+            raise make_validation_error(
+                f"ManagedInstanceScaling of variant {name} has no effect unless its Status is "
+                "ENABLED."
+            )
+        return
+    bounds = InstanceBounds.from_variant(variant)
+    if bounds is None:
+        return
+    count = variant["InitialInstanceCount"]
+    if not bounds.minimum <= count <= bounds.maximum:
+        raise make_validation_error(
+            f"InitialInstanceCount ({count}) of variant {name} must be from MinInstanceCount "
+            f"({bounds.minimum}) to MaxInstanceCount ({bounds.maximum})."
+        )
+
+
+def check_component_specification(specification: Json) -> None:
+    """Refuse a specification of an inference component that contradicts itself."""
+    named = [member for member in ("ModelName", "Container") if specification.get(member)]
+    if len(named) != 1:
+        raise make_validation_error(
+            "The Specification of an inference component must name its model either by ModelName "
+            f"or by Container, and it has {' and '.join(named) or 'neither'}."
+        )
+    if "Container" in specification and not specification["Container"].get("Image"):
+        raise make_validation_error("The Container of the Specification names no image.")
+    required = specification.get("ComputeResourceRequirements")
+    if not required:
+        raise make_validation_error(
+            "ComputeResourceRequirements must be set in the Specification of an inference "
+            "component."
+        )
+    minimum = required["MinMemoryRequiredInMb"]
+    maximum = required.get("MaxMemoryRequiredInMb", minimum)
+    if maximum < minimum:
+        raise make_validation_error(
+            f"MaxMemoryRequiredInMb ({maximum}) must not be smaller than MinMemoryRequiredInMb "
+            f"({minimum})."
+        )
+
+
+def make_model_from_specification(specification: Json, role: str) -> Json:
+    """Return the request of ``CreateModel`` that would describe the component's container.
+
+    Args:
+        specification: A specification with a ``Container``.
+        role: The execution role of the endpoint configuration.
+    """
+    container = specification["Container"]
+    primary = {"Image": container["Image"], "Environment": container.get("Environment", {})}
+    if container.get("ArtifactUrl"):
+        primary["ModelDataUrl"] = container["ArtifactUrl"]
+    return {"ExecutionRoleArn": role, "PrimaryContainer": primary}

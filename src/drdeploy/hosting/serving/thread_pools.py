@@ -1,0 +1,155 @@
+"""Lanes, each of which runs admitted invocations in threads, and limits how many may wait.
+
+There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
+large image is decoded in a container at a time, which takes a second or more. With only one lane,
+ordinary photographs would wait behind the large image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from drdeploy.errors import Overloaded, ProcessingTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+
+class PoolJob:
+    """The state of one piece of work, which the event loop and a thread share.
+
+    Attributes:
+        is_abandoned: Whether the client has been answered with 504, so that the work is no longer
+            needed.
+        began_at: When the thread began to work, by the monotonic clock; None while it waits for its
+            turn.
+    """
+
+    def __init__(self) -> None:
+        self.is_abandoned = False
+        self.began_at: float | None = None
+
+    def mark_as_running(self) -> None:
+        """Record in the thread that the work begins.
+
+        Raises:
+            ProcessingTimeout: The client has been answered with 504 already.
+        """
+        # First, so that work that begins at the very deadline is watched: the event loop sets
+        # `is_abandoned` and then reads `began_at`.
+        self.began_at = time.monotonic()
+        if self.is_abandoned:
+            raise ProcessingTimeout("No thread became free for the request in time")
+
+
+class BoundedThreadPool:
+    """A part of a worker's threads, with places for the requests that run or wait.
+
+    If no place is free, a request is refused at once, because a growing queue adds latency to every
+    request, and because the client may retry elsewhere.  A request takes more places the more its
+    images cost to decode.
+
+    The class needs no lock, because only the worker's event loop calls it.
+
+    Args:
+        name: The name of the lane, which its threads bear.
+        threads: How many requests are handled at once.
+        places: How many places may be taken.
+        stuck_s: How long a thread may work on a request before it counts as stuck.
+        stop_worker: Called if a thread is stuck, because only the end of its process stops it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        places: int,
+        stuck_s: float,
+        stop_worker: Callable[[float], None],
+    ) -> None:
+        self._places = places
+        self._taken = 0
+        self._stuck_s = stuck_s
+        self._stop_worker = stop_worker
+        # What is admitted beyond the threads waits in the pool's queue, which the places bound.
+        self._threads = ThreadPoolExecutor(threads, name)
+
+    def refuse_if_no_free_places(self, places: int = 1) -> None:
+        """Check that enough places are free; an idle lane accepts any request.
+
+        Raises:
+            Overloaded: Too few places are free.
+        """
+        if self._taken and self._taken + places > self._places:
+            raise Overloaded(
+                f"All {self._places} places for requests to the server are taken",
+                remedy="Try again in a moment",
+            )
+
+    async def run_in_thread(
+        self, work: Callable[[PoolJob], T], *, places: int = 1, timeout_s: float
+    ) -> T:
+        """Run work in a thread, and free its places when the thread has finished.
+
+        Raises:
+            Overloaded: No place is free.
+            ProcessingTimeout: The work did not end in time.
+        """
+        self.refuse_if_no_free_places(places)
+        self._taken += places
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        job = PoolJob()
+        future = self._threads.submit(work, job)
+        # One wake-up of the event loop both frees the places and hands over the result;
+        # asyncio.wrap_future would take two.
+        future.add_done_callback(partial(self._notify_loop_of_finished_job, loop, done, places))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await done
+        except TimeoutError as err:
+            job.is_abandoned = True
+            # Work that has not begun is cancelled; a running thread cannot be, and keeps its place.
+            # What waits for its turn never begins any more, so it cannot be stuck.
+            if not future.cancel() and job.began_at is not None:
+                left_s = job.began_at + self._stuck_s - time.monotonic()
+                loop.call_later(max(0.0, left_s), self._stop_worker_if_stuck, future)
+            raise ProcessingTimeout(
+                f"The model did not answer within {timeout_s:g} seconds"
+            ) from err
+
+    def _notify_loop_of_finished_job(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        done: asyncio.Future[T],
+        places: int,
+        future: Future[T],
+    ) -> None:
+        """Tell the event loop that the work is finished; runs in the worker thread."""
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._release_place_of_job, done, places, future)
+
+    def _release_place_of_job(
+        self, done: asyncio.Future[T], places: int, future: Future[T]
+    ) -> None:
+        self._taken -= places
+        if done.done() or future.cancelled():
+            return  # the deadline has passed, and the client has its 504
+        error = future.exception()
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(future.result())
+
+    def _stop_worker_if_stuck(self, future: Future[T]) -> None:
+        """Stop the worker process if a thread still works on a request."""
+        if not future.done():
+            self._stop_worker(self._stuck_s)
