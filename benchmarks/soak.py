@@ -157,7 +157,7 @@ def check_overload(page: Page, overload: Load, offered: float) -> None:
     other = len(overload.answers) - len(served) - len(refused)
     refused_ms = 1e3 * np.median([one.latency_s for one in refused] or [0])
     page.text(
-        f"For the overload, {offered:.0f} requests/s were due, and "
+        f"During the overload, {offered:.0f} requests/s were scheduled, and "
         f"{len(overload.answers) / overload.seconds:.0f}/s were sent.  The server answered "
         f"{len(served) / overload.seconds:.0f}/s with 200 (p50 "
         f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms).  It refused {len(refused)} "

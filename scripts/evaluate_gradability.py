@@ -89,8 +89,8 @@ as one group.
 For research use. Not a medical device.
 """
 SUMMARY = """
-Of all spoilt photographs, a share of {noticed} is refused or flagged. In a share of {hidden}, the
-decision changes although the photograph is neither refused nor flagged. The worst flaw in this
+Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of {hidden}
+of the photographs, the decision changes although the photograph is neither refused nor flagged. The worst flaw in this
 respect is "{worst}", with a share of {share:.2f}.
 """
 SCORE = """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.cli.archive_plan import print_transform_plan
 from drdeploy.cli.archive_progress import grading_progress
-from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_job_place, find_archive
+from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_bucket_role_and_image, find_archive
 from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
@@ -97,7 +97,7 @@ class TransformRun:
 
         archive = find_archive(artifact)
         batch = BatchTransform.connect(endpoint_url)
-        place = choose_job_place(
+        place = choose_bucket_role_and_image(
             batch, options.bucket, options.role, options.image or DEFAULT_IMAGE
         )
         return cls(batch, place, archive, endpoint_url, prices, options, naming, is_folder)

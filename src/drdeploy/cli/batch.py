@@ -15,7 +15,7 @@ from drdeploy.cli.batch_jobs import (
     ChosenJobPlace,
     ConcurrencyOption,
     RoleOption,
-    choose_job_place,
+    choose_bucket_role_and_image,
     find_archive,
 )
 from drdeploy.cli.console import (
@@ -141,7 +141,7 @@ def run(
     archive = find_archive(artifact)
     prefix = _find_s3_prefix(photographs)
     batch = BatchTransform.connect(endpoint_url, region=region)
-    where = choose_job_place(batch, bucket, role, image)
+    where = choose_bucket_role_and_image(batch, bucket, role, image)
     job_name = make_job_name()
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     inputs = (

@@ -49,7 +49,7 @@ class ChosenJobPlace:
     image: str
 
 
-def choose_job_place(
+def choose_bucket_role_and_image(
     batch: BatchTransform, bucket: str | None, role: str | None, image: str
 ) -> ChosenJobPlace:
     """Return the values that the user chose, or else the defaults of the local service.

@@ -46,7 +46,7 @@ class PendingTransform:
 
     @property
     def manifest_uri(self) -> str:
-        """The ``s3://`` URI of the manifest."""
+        """The ``s3://`` URI of the manifest, which lists the photographs of the job."""
         return f"{self.s3_folder_of_job}input.manifest"
 
     def make_key_of_photograph(self, shard: int, number: int) -> str:

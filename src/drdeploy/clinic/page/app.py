@@ -121,7 +121,7 @@ class WorklistPage:
             Route("/worklist.csv", self.export_csv),
             Route("/audit", self.show_audit_log),
             Route("/studies/{study:int}", self.show_study),
-            Route("/studies/{study:int}/decision", self.decide, methods=["POST"]),
+            Route("/studies/{study:int}/decision", self.record_or_undo_decision, methods=["POST"]),
             Route("/studies/{study:int}/erasure", self.erase, methods=["POST"]),
             Route("/studies/{study:int}/bundle.json", self.export_bundle),
             Route("/studies/{study:int}/page.pdf", self.export_page),
@@ -297,12 +297,12 @@ class WorklistPage:
 
     # ---- decisions
 
-    async def decide(self, request: Request) -> Response:
+    async def record_or_undo_decision(self, request: Request) -> Response:
         """Record a decision, or undo the last one."""
         fields = await self._access.read_form(request)
-        return await run_in_threadpool(self._record_or_undo_decision, request, fields)
+        return await run_in_threadpool(self._record_or_undo_in_thread, request, fields)
 
-    def _record_or_undo_decision(self, request: Request, fields: dict[str, str]) -> Response:
+    def _record_or_undo_in_thread(self, request: Request, fields: dict[str, str]) -> Response:
         account = self._access.require_account_with_role(request, "grader")
         study = self._load_study_or_raise_404(request)
         here = f"/studies/{study.number}"

@@ -37,7 +37,7 @@ _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
 class _NoRuntime:
-    """Stands in place of a runtime; it is never called, because the endpoint predicts."""
+    """Takes the place of a runtime, but is never called: the endpoint makes the predictions."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch

@@ -214,7 +214,7 @@ def _open_with_pillow_plugin(header: ImageHeader, data: bytes) -> ImageFile:
 
 
 def _convert_to_shrunk_rgb(image: Image.Image, factor: int) -> Image.Image:
-    """Convert a picture to 8-bit ``RGB``, with transparency on black.
+    """Convert a picture to 8-bit ``RGB``; transparent pixels become black.
 
     Colour profiles are ignored, because cameras write sRGB and models were trained without
     profiles.

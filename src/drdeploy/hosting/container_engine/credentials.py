@@ -41,7 +41,7 @@ class RegistryCredentials:
     failures: list[str] = field(default_factory=list)
 
     def explain_refusal(self, message: str) -> str:
-        """Return what to do about helpers if a registry refused the build; otherwise nothing."""
+        """Return advice on credential helpers if a registry refused the build, or an empty text."""
         if not self.failures or not any(sign in message.lower() for sign in REFUSALS):
             return ""
         return (
