@@ -90,8 +90,8 @@ For research use. Not a medical device.
 """
 SUMMARY = """
 Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of {hidden}
-of the photographs, the decision changes although the photograph is neither refused nor flagged. The worst flaw in this
-respect is "{worst}", with a share of {share:.2f}.
+of the photographs, the decision changes although the photograph is neither refused nor flagged.
+The worst flaw in this respect is "{worst}", with a share of {share:.2f}.
 """
 SCORE = """
 ## A learnt score beside the limits

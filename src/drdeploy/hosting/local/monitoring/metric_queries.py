@@ -279,7 +279,7 @@ def _check_queries(queries: Sequence[Mapping[str, Any]]) -> None:
         if not (query["Id"][:1].islower() and query["Id"].replace("_", "a").isalnum()):
             raise make_validation_error(
                 f'The value "{query["Id"]}" for parameter {where}.Id is not matching the expected '
-                "pattern: it must begin with a lower-case letter, and have only letters, digits and _."
+                "pattern: it must begin with a lower-case letter and have only letters, digits, _."
             )
         if ids.count(query["Id"]) > 1:
             raise make_validation_error(
