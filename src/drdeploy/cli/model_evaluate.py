@@ -125,9 +125,8 @@ def evaluate(
             help=(
                 "Share of grade 2 or worse where the grader will be used, for example 0.1. "
                 "Predictive values and probabilities are computed for this prevalence. With "
-                "`estimate`, it is estimated from the grader's probabilities. By default, predictive "
-                "values "
-                "are computed for the share in the photographs."
+                "`estimate`, it is estimated from the grader's probabilities. By default, "
+                "predictive values are computed for the share in the photographs."
             ),
         ),
     ] = None,
