@@ -144,9 +144,12 @@ def test_what_shrinks_by_averaging_is_the_same_input_however_far_it_was_decoded(
     transform = FundusTransform(crop=crop, height_px=64, width_px=64, **RAW)
     whole, half, least = (decode_image(data, min_side_px=px) for px in (None, 600, 96))
     assert (whole.shape[0], half.shape[0], least.shape[0]) == (1200, 600, 150)
-    view = find_field_of_view(whole)
+    view = find_field_of_view(Image.fromarray(whole))
     inputs = [
-        apply_transform(transform, DecodedPhotograph(image, view.scaled_down(1200 / len(image))))
+        apply_transform(
+            transform,
+            DecodedPhotograph(Image.fromarray(image), view.scaled_down(1200 / len(image))),
+        )
         for image in (whole, half, least)
     ]
     assert np.abs(inputs[1] - inputs[0]).max() <= 1.0  # the half was rounded once more

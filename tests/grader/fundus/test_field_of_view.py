@@ -25,6 +25,10 @@ from drdeploy.grader.fundus.transform import FundusTransform
 IDRID = sorted(Path(__file__).parents[3].glob("examples/photographs/IDRiD_*.jpg"))
 
 
+def find_eye_in_pixels(image):
+    return find_field_of_view(Image.fromarray(image))
+
+
 def edges(view):
     return np.array([view.left, view.top, view.right, view.bottom])
 
@@ -42,14 +46,14 @@ def edges(view):
 )
 def test_the_disc_is_found_within_one_percent(name, image, expected):
     np.testing.assert_allclose(
-        edges(find_field_of_view(image)), expected, atol=0.01 * max(image.shape)
+        edges(find_eye_in_pixels(image)), expected, atol=0.01 * max(image.shape)
     )
 
 
 def test_a_label_in_the_corner_is_not_the_eye():
     image = disc(600, 400, (300, 200), 190)
     image[5:20, 5:100] = 255
-    np.testing.assert_allclose(edges(find_field_of_view(image)), (110, 10, 490, 390), atol=8)
+    np.testing.assert_allclose(edges(find_eye_in_pixels(image)), (110, 10, 490, 390), atol=8)
 
 
 def test_a_few_hot_pixels_are_not_the_eye():
@@ -57,13 +61,13 @@ def test_a_few_hot_pixels_are_not_the_eye():
     image[
         np.random.default_rng(0).integers(0, 400, 60), np.random.default_rng(1).integers(0, 600, 60)
     ] = 255
-    np.testing.assert_allclose(edges(find_field_of_view(image)), (150, 50, 450, 350), atol=6)
+    np.testing.assert_allclose(edges(find_eye_in_pixels(image)), (150, 50, 450, 350), atol=6)
 
 
 def test_a_bright_optic_disc_does_not_hide_the_rest():
     image = disc(600, 400, (300, 200), 190, colour=(90, 40, 15))
     image[170:230, 150:210] = 255
-    np.testing.assert_allclose(edges(find_field_of_view(image)), (110, 10, 490, 390), atol=6)
+    np.testing.assert_allclose(edges(find_eye_in_pixels(image)), (110, 10, 490, 390), atol=6)
 
 
 @pytest.mark.parametrize(
@@ -81,27 +85,27 @@ def test_a_bright_optic_disc_does_not_hide_the_rest():
     ids=["black", "flat", "noise", "dark noise", "pixel", "row", "column", "already cropped"],
 )
 def test_without_a_dark_surround_the_whole_frame_is_the_view(image):
-    assert find_field_of_view(image) == FieldOfView.covering_whole_frame(
+    assert find_eye_in_pixels(image) == FieldOfView.covering_whole_frame(
         image.shape[1], image.shape[0]
     )
 
 
 def test_a_photograph_of_something_else_is_kept_whole(shared):
     cat = np.asarray(Image.open(shared / "data/not_fundus/cat.bmp").convert("RGB"))
-    assert find_field_of_view(cat) == FieldOfView.covering_whole_frame(cat.shape[1], cat.shape[0])
+    assert find_eye_in_pixels(cat) == FieldOfView.covering_whole_frame(cat.shape[1], cat.shape[0])
 
 
 def test_the_answer_hardly_depends_on_the_resolution():
     large = disc(1200, 800, (600, 400), 385)
     small = np.asarray(Image.fromarray(large).reduce(2))
-    difference = edges(find_field_of_view(small)) * 2 - edges(find_field_of_view(large))
+    difference = edges(find_eye_in_pixels(small)) * 2 - edges(find_eye_in_pixels(large))
     assert np.abs(difference).max() < 2.0
 
 
 @pytest.mark.parametrize("path", IDRID, ids=lambda path: path.stem)
 def test_every_idrid_photograph_shows_the_same_disc(path):
     """All were taken with one camera at one magnification: 3,400 of 4,288 pixels."""
-    view = find_field_of_view(decode_image(path.read_bytes(), min_side_px=336))
+    view = find_eye_in_pixels(decode_image(path.read_bytes(), min_side_px=336))
     assert view.left == pytest.approx(0.065 * 536, abs=3)
     assert view.side_px == pytest.approx(0.795 * 536, abs=4)
 
@@ -111,7 +115,7 @@ def test_small_copies_of_photographs_are_barely_cut(shared):
     paths = sorted((shared / "data/idrid_512").glob("*/*.jpg"))[::10]
     assert len(paths) > 20
     for path in paths:
-        view = find_field_of_view(decode_image(path.read_bytes()))
+        view = find_eye_in_pixels(decode_image(path.read_bytes()))
         assert view.width_px > 490, path.name
         assert 410 < view.height_px < 440, path.name
 
@@ -123,7 +127,7 @@ def test_the_side_is_the_longer_one():
 
 def test_a_gradient_without_dark_corners_is_kept_whole():
     image = 128 + np.asarray(gradient(400, 300)) // 2
-    assert find_field_of_view(image) == FieldOfView.covering_whole_frame(400, 300)
+    assert find_eye_in_pixels(image) == FieldOfView.covering_whole_frame(400, 300)
 
 
 def squashed(image, aspect):
@@ -144,8 +148,8 @@ def squashed(image, aspect):
     ids=["whole", "cut above and below", "cut left and right", "off centre"],
 )
 def test_a_squashed_disc_is_found_and_its_squash_is_known(image, aspect):
-    plain = find_field_of_view(image)
-    view = find_field_of_view(squashed(image, aspect))
+    plain = find_eye_in_pixels(image)
+    view = find_eye_in_pixels(squashed(image, aspect))
     assert plain.aspect == 1.0
     assert view.aspect == pytest.approx(aspect, rel=0.03)
     assert view.eye_width_px / view.eye_height_px == pytest.approx(view.aspect)
@@ -155,13 +159,13 @@ def test_a_squashed_disc_is_found_and_its_squash_is_known(image, aspect):
 
 def test_a_disc_is_no_ellipse_although_a_pixel_is_missing():
     for width in (590, 600, 612):
-        assert find_field_of_view(disc(width, 400, (300, 200), 190, noise=6)).aspect == 1.0
+        assert find_eye_in_pixels(disc(width, 400, (300, 200), 190, noise=6)).aspect == 1.0
 
 
 def test_a_square_is_not_taken_for_a_squashed_disc():
     image = np.zeros((400, 600, 3), np.uint8)
     image[60:340, 150:450] = (180, 90, 30)
-    assert find_field_of_view(image).aspect == 1.0
+    assert find_eye_in_pixels(image).aspect == 1.0
 
 
 @pytest.mark.parametrize("level", [24, 60, 128, 250])
@@ -170,10 +174,10 @@ def test_a_grey_surround_is_told_from_the_eye(level, noise):
     eye = disc(600, 400, (300, 200), 190, noise=0)
     random = np.random.default_rng(0).normal(level, noise, eye.shape)
     image = np.where(eye.max(axis=2, keepdims=True) > 20, eye, random.clip(0, 255).astype(np.uint8))
-    view = find_field_of_view(image)
+    view = find_eye_in_pixels(image)
     np.testing.assert_allclose(edges(view), (110, 10, 490, 390), atol=6)
     assert view.surround == pytest.approx((level,) * 3, abs=4)
-    painted = paint_surround_black(image, view)
+    painted = np.asarray(paint_surround_black(Image.fromarray(image), view))
     assert painted[:20, :100].max() == 0
     assert np.array_equal(painted[150:250, 200:400], image[150:250, 200:400])
 
@@ -185,7 +189,7 @@ def test_a_coloured_or_uneven_surround_is_no_surround():
     sky = np.full_like(eye, (90, 140, 220))
     ramp = np.linspace(60, 250, 600)[None, :, None].repeat(400, axis=0).repeat(3, axis=2)
     for surround in (sky, ramp.astype(np.uint8)):
-        assert find_field_of_view(np.where(is_eye, eye, surround)) == whole
+        assert find_eye_in_pixels(np.where(is_eye, eye, surround)) == whole
 
 
 KINDS = {

@@ -1,14 +1,17 @@
 """A photograph is decoded no larger than a model needs, and its eye is looked for once."""
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from image_files import disc, encoded, gradient
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from drdeploy.errors import PayloadTooLarge, UnsupportedImage
-from drdeploy.grader.fundus import photograph
+from drdeploy.grader.fundus import appearance, photograph
 from drdeploy.grader.fundus.appearance import measure_appearance
-from drdeploy.grader.fundus.apply import make_model_input
+from drdeploy.grader.fundus.apply import apply_transform, make_model_input
 from drdeploy.grader.fundus.decode import ImageLimits, read_and_check_header
 from drdeploy.grader.fundus.eye_copies import DETAIL_PX
 from drdeploy.grader.fundus.familiarity import BLURS_PX
@@ -18,6 +21,7 @@ from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.fundus.transform import OVERSAMPLING, STUDY_TRANSFORM, FundusTransform
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
+EXAMPLES = sorted(Path(__file__).parents[3].glob("examples/photographs/*.jpg"))
 SMALL_INPUT = FundusTransform(height_px=64, width_px=64)
 STRETCHED = FundusTransform(height_px=64, width_px=64, crop="none")
 
@@ -70,9 +74,9 @@ def test_the_eye_is_looked_for_once(monkeypatch, image_format, transform):
     """Also where a small eye makes a second, larger decode necessary."""
     looked = []
 
-    def counted(image):
-        looked.append(image.shape)
-        return find_field_of_view(image)
+    def counted(picture):
+        looked.append(picture.size)
+        return find_field_of_view(picture)
 
     monkeypatch.setattr(photograph, "find_field_of_view", counted)
     make_model_input(transform, small_eye(image_format), eye_px=256)
@@ -88,7 +92,7 @@ def test_the_eye_is_not_looked_for_where_nothing_depends_on_it(monkeypatch):
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 def test_the_eye_is_where_the_larger_decode_shows_it(image_format):
     found = decoded(SMALL_INPUT, small_eye(image_format), eye_px=256)
-    sought = find_field_of_view(found.image)
+    sought = find_field_of_view(found.picture)
     for edge in ("left", "top", "right", "bottom"):
         assert getattr(found.view, edge) == pytest.approx(getattr(sought, edge), abs=2)
 
@@ -109,7 +113,7 @@ def test_how_much_smaller_it_was_decoded_is_known():
 
 def test_where_the_eye_is_comes_with_the_pixels():
     found = decoded(FundusTransform(), paint_synthetic_photograph(3, width_px=2144, height_px=1424))
-    assert found.view == find_field_of_view(found.image)
+    assert found.view == find_field_of_view(found.picture)
 
 
 def test_the_limits_hold():
@@ -148,3 +152,43 @@ def test_each_copy_of_the_eye_is_scaled_and_blurred_once(monkeypatch):
     measure_photograph_quality(found)
     measure_appearance(found)
     assert sorted(done) == ["filter"] * len(BLURS_PX) + ["resize"] * 2
+
+
+def cut_out_and_scale_in_arrays(image, view, transform):
+    """The model's input, computed step by step on arrays."""
+    left = (view.left + view.right - view.eye_width_px) / 2
+    top = (view.top + view.bottom - view.eye_height_px) / 2
+    column, row = int(np.floor(left)), int(np.floor(top))
+    left, top = left - column, top - row
+    columns = int(np.ceil(left + view.eye_width_px))
+    rows = int(np.ceil(top + view.eye_height_px))
+    part = image[max(0, row) : row + rows, max(0, column) : column + columns]
+    square = np.zeros((rows, columns, 3), np.uint8)
+    above, before = max(0, -row), max(0, -column)
+    square[above : above + len(part), before : before + part.shape[1]] = part
+    resized = Image.fromarray(square).resize(
+        (transform.width_px, transform.height_px),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + view.eye_width_px, top + view.eye_height_px),
+    )
+    return np.asarray(resized) * np.float32(2 / 255) - np.float32(1)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_real_photographs_give_the_same_input_and_measurements_as_on_arrays(monkeypatch, path):
+    """Bit for bit: pictures of Pillow save copies, and the blurs leave out what is not measured."""
+    data, transform = path.read_bytes(), FundusTransform()
+    found = decoded(transform, data, eye_px=DETAIL_PX)
+    drafted = Image.open(io.BytesIO(data))
+    factor = round(found.reduction)
+    drafted.draft("RGB", (drafted.width // factor, drafted.height // factor))
+    assert np.array_equal(found.image, np.asarray(drafted))
+    expected = cut_out_and_scale_in_arrays(found.image, found.view, transform)
+    assert np.array_equal(apply_transform(transform, found), expected)
+    measured = measure_appearance(found)
+    monkeypatch.setattr(
+        appearance,
+        "_blur_green",
+        lambda copies, blur_px: copies.green.filter(ImageFilter.GaussianBlur(blur_px)),
+    )
+    assert np.array_equal(measure_appearance(found), measured)

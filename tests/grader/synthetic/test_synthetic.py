@@ -52,7 +52,8 @@ def test_it_has_a_dark_surround_and_an_orange_eye(grade):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_eye_is_found_in_it(seed):
-    view = find_field_of_view(decode_image(paint_synthetic_photograph(seed, **SMALL)))
+    image = decode_image(paint_synthetic_photograph(seed, **SMALL))
+    view = find_field_of_view(Image.fromarray(image))
     assert view.side_px == pytest.approx(0.8 * 1072, rel=0.03)
 
 

@@ -11,7 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from drdeploy.errors import EmptyBody, PayloadTooLarge, RequestRefused, UnreadableImage
 from drdeploy.grader.fundus.formats import foreign, jpeg, png, tiff
@@ -29,6 +29,7 @@ __all__ = [
     "choose_reduction_factor",
     "decode_image",
     "decode_image_of_header",
+    "decode_picture_of_header",
     "read_and_check_header",
 ]
 
@@ -102,6 +103,19 @@ def decode_image_of_header(
         UnsupportedImage: The file is of a variant of its format that is not used for photographs.
         UnreadableImage: The file is truncated or damaged.
     """
+    return np.asarray(decode_picture_of_header(header, min_side_px=min_side_px))
+
+
+def decode_picture_of_header(header: ImageHeader, *, min_side_px: int | None = None) -> Image.Image:
+    """Decode a file to an upright picture of Pillow in mode ``RGB``; see :func:`decode_image`.
+
+    All further steps of a photograph's way work on Pillow's own pixels. Copying them to an array
+    and back takes as long as scaling them down.
+
+    Raises:
+        UnsupportedImage: The file has a variant of its format that no photograph has.
+        UnreadableImage: The file is truncated or damaged.
+    """
     try:
         return _decode_with_pillow(header, choose_reduction_factor(header, min_side_px))
     except RequestRefused:
@@ -156,33 +170,35 @@ def choose_reduction_factor(header: ImageHeader, min_side_px: int | None) -> int
     return next((factor for factor in REDUCTIONS if factor <= available), 1)
 
 
-def _decode_with_pillow(header: ImageHeader, factor: int) -> NDArray[np.uint8]:
+def _decode_with_pillow(header: ImageHeader, factor: int) -> Image.Image:
     if header.format != "JPEG":
         return _decode_with_pillow_plugin(header, factor, header.data)
     compressed = memoryview(header.data)[: -len(_END_OF_IMAGE)]
     # libjpeg looks for a further scan until it finds the end marker.
     end = _END_OF_IMAGE if header.scan_count > 1 else b""
-    pixels = _decode_with_pillow_plugin(header, factor, b"".join([compressed, _ONES, end]))
+    picture = _decode_with_pillow_plugin(header, factor, b"".join([compressed, _ONES, end]))
     if header.lacks_end:
         # If a pixel depends on what follows, the picture is not complete.
         others = _decode_with_pillow_plugin(
             header, factor, b"".join([compressed, _OTHER_BITS, end])
         )
-        if not np.array_equal(pixels, others):
+        if ImageChops.difference(picture, others).getbbox():
             raise truncated_image_error(file_format="JPEG")
-    return pixels
+    return picture
 
 
-def _decode_with_pillow_plugin(header: ImageHeader, factor: int, data: bytes) -> NDArray[np.uint8]:
+def _decode_with_pillow_plugin(header: ImageHeader, factor: int, data: bytes) -> Image.Image:
     image = _open_with_pillow_plugin(header, data)
     _check_decoder_reads_same_size(header, image.size)
     if header.format == "JPEG":
         image.draft(None, (header.width_px // factor, header.height_px // factor))
         factor = 1
+        # All data at once: libjpeg decodes more slowly where a block of data ends.
+        image.decodermaxblock = len(data)
     image.load()
     rgb = _convert_to_shrunk_rgb(image, factor)
     turn = _TURN_BY_ORIENTATION.get(header.orientation)
-    return np.asarray(rgb if turn is None else rgb.transpose(turn), dtype=np.uint8)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _check_decoder_reads_same_size(header: ImageHeader, size: tuple[int, int]) -> None:

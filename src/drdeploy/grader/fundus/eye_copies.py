@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFilter
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from drdeploy.grader.fundus.field_of_view import FieldOfView
 
 DETAIL_PX = 256
@@ -39,14 +36,12 @@ class EyeCopies:
     green: Image.Image
 
     @classmethod
-    def make_shrunk_copies_of_picture(
-        cls, image: NDArray[np.uint8], view: FieldOfView
-    ) -> EyeCopies:
+    def make_shrunk_copies_of_picture(cls, picture: Image.Image, view: FieldOfView) -> EyeCopies:
         """Cut out the box around the whole eye, black beyond the frame, and resize it."""
         left = round((view.left + view.right - view.eye_width_px) / 2)
         top = round((view.top + view.bottom - view.eye_height_px) / 2)
         width, height = max(1, round(view.eye_width_px)), max(1, round(view.eye_height_px))
-        eye = Image.fromarray(image).crop((left, top, left + width, top + height))
+        eye = picture.crop((left, top, left + width, top + height))
         return cls(
             eye.resize((COLOUR_PX, COLOUR_PX), Image.Resampling.BOX, reducing_gap=1.0),
             eye.getchannel("G").resize(

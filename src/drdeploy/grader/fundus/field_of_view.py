@@ -173,14 +173,14 @@ class FieldOfView:
         return shorter / max(longer, 1.0)
 
 
-def find_field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
-    """Find the eye in RGB pixels of shape ``(h, w, 3)``.
+def find_field_of_view(picture: Image.Image) -> FieldOfView:
+    """Find the eye in a picture in mode ``RGB``.
 
     If no bright disc with a dark surround is found, the whole frame is returned.
     """
-    height_px, width_px = image.shape[:2]
+    width_px, height_px = picture.size
     whole = FieldOfView.covering_whole_frame(width_px, height_px)
-    small = _make_small_copy(image)
+    small = _make_small_copy(picture)
     red, green, blue = small.split()
     brightness = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
     lit = _mask_lit_pixels(brightness)
@@ -208,15 +208,15 @@ def find_field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
     )
 
 
-def paint_surround_black(image: NDArray[np.uint8], view: FieldOfView) -> NDArray[np.uint8]:
+def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image:
     """Return a copy of the picture in which the surround of the eye is black.
 
     Pixels that differ from the surround stay as they are, so that a picture that is not a disc does
     not come to look like one.
     """
     if view.surround is None:
-        return image
-    height_px, width_px = image.shape[:2]
+        return picture
+    width_px, height_px = picture.size
     middle_x, middle_y = (view.left + view.right) / 2, (view.top + view.bottom) / 2
     across = (np.arange(width_px) + 0.5 - middle_x) / (view.eye_width_px / 2)
     down = (np.arange(height_px) + 0.5 - middle_y) / (view.eye_height_px / 2)
@@ -224,7 +224,7 @@ def paint_surround_black(image: NDArray[np.uint8], view: FieldOfView) -> NDArray
         (max(0, min(255, round(level - TOLERANCE))), max(0, min(255, round(level + TOLERANCE))))
         for level in view.surround
     ]
-    painted = image.copy()
+    painted = np.array(picture)
     # In strips, because a mask of a large picture would take several times the picture's memory.
     for first in range(0, height_px, STRIP_PX):
         strip = painted[first : first + STRIP_PX]
@@ -233,17 +233,16 @@ def paint_surround_black(image: NDArray[np.uint8], view: FieldOfView) -> NDArray
         for channel, (low, high) in enumerate(bounds):
             is_surround &= (strip[:, :, channel] >= low) & (strip[:, :, channel] <= high)
         strip[is_surround] = 0
-    return painted
+    return Image.fromarray(painted)
 
 
-def _make_small_copy(image: NDArray[np.uint8]) -> Image.Image:
-    height_px, width_px = image.shape[:2]
+def _make_small_copy(picture: Image.Image) -> Image.Image:
+    width_px, height_px = picture.size
     scale = min(1.0, SEARCH_SIDE_PX / max(height_px, width_px))
     size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
-    small = Image.fromarray(image)
-    if size != small.size:
-        small = small.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    return small
+    if size == picture.size:
+        return picture
+    return picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _find_colour_of_lit_surround(

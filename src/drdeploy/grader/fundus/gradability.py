@@ -154,7 +154,7 @@ def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> boo
 
 def measure_photograph_quality(photograph: DecodedPhotograph) -> PhotographQuality:
     """Measure a photograph's light, sharpness, shape and colour (2 ms at 512 x 512)."""
-    image, view, copies = photograph.image, photograph.view, photograph.eye_copies
+    view, copies = photograph.view, photograph.eye_copies
     light, red, green, blue = _split_brightness_and_rgb(copies.colour)
     # What the frame cuts off is black, and must not darken the mean. A photograph that is black
     # all over is measured as it is.
@@ -170,7 +170,7 @@ def measure_photograph_quality(photograph: DecodedPhotograph) -> PhotographQuali
     hue = green / np.maximum(red, 1.0)
     return PhotographQuality(
         eye_px=view.side_px * photograph.reduction,
-        is_framed=view != FieldOfView.covering_whole_frame(image.shape[1], image.shape[0]),
+        is_framed=view != FieldOfView.covering_whole_frame(*photograph.picture.size),
         roundness=view.roundness,
         lit_share=float(is_lit[_mask_for_colour()].mean()),
         stray_share=_lit_share_of_darkest_corners(is_lit),
@@ -233,15 +233,22 @@ def _lit_share_of_darkest_corners(is_lit: NDArray[np.bool_]) -> float:
 
     If the frame cuts an eye off on one side, the eye itself fills the other two corners.
     """
-    half = COLOUR_PX // 2
-    shares = [
-        float(
-            is_lit[rows, columns][_distances_from_eye_centre()[rows, columns] > CORNER_SHARE].mean()
-        )
-        for rows in (slice(half), slice(half, None))
-        for columns in (slice(half), slice(half, None))
-    ]
+    shares = [float(is_lit[corner].mean()) for corner in _masks_of_corners()]
     return sum(sorted(shares)[:2]) / 2
+
+
+@lru_cache(1)
+def _masks_of_corners() -> tuple[NDArray[np.bool_], ...]:
+    """Return a mask of the pixels beyond the disc in each of the four corners."""
+    half = COLOUR_PX // 2
+    beyond = _distances_from_eye_centre() > CORNER_SHARE
+    masks = []
+    for rows in (slice(half), slice(half, None)):
+        for columns in (slice(half), slice(half, None)):
+            mask = np.zeros_like(beyond)
+            mask[rows, columns] = beyond[rows, columns]
+            masks.append(mask)
+    return tuple(masks)
 
 
 @lru_cache(1)

@@ -7,7 +7,10 @@ from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING
 
-from drdeploy.grader.fundus.decode import choose_reduction_factor, decode_image_of_header
+import numpy as np
+from PIL import Image
+
+from drdeploy.grader.fundus.decode import choose_reduction_factor, decode_picture_of_header
 from drdeploy.grader.fundus.eye_copies import EyeCopies
 from drdeploy.grader.fundus.field_of_view import (
     FieldOfView,
@@ -16,7 +19,6 @@ from drdeploy.grader.fundus.field_of_view import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.grader.fundus.formats.header import ImageHeader
@@ -30,26 +32,32 @@ class DecodedPhotograph:
     The gradability check and the transform both start from a decoded photograph.
 
     Attributes:
-        image: RGB, shape ``(h, w, 3)``.
+        picture: The picture in mode ``RGB``.
         view: Position of the eye in the image. The position is the whole frame if there is no dark
             surround, or if neither the transform nor the gradability check needs the position.
         reduction: How many times smaller the image is than the picture in the file.
     """
 
-    image: NDArray[np.uint8]
+    picture: Image.Image
     view: FieldOfView
     reduction: float = 1.0
 
     @classmethod
     def from_pixels(cls, image: NDArray[np.uint8], *, reduction: float = 1.0) -> DecodedPhotograph:
         """Return decoded pixels together with the position of the eye."""
-        view = find_field_of_view(image)
-        return cls(paint_surround_black(image, view), view, reduction)
+        picture = Image.fromarray(image)
+        view = find_field_of_view(picture)
+        return cls(paint_surround_black(picture, view), view, reduction)
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture as an array of shape ``(h, w, 3)``."""
+        return np.asarray(self.picture)
 
     @cached_property
     def eye_copies(self) -> EyeCopies:
         """Small copies of the eye, made when they are first needed."""
-        return EyeCopies.make_shrunk_copies_of_picture(self.image, self.view)
+        return EyeCopies.make_shrunk_copies_of_picture(self.picture, self.view)
 
 
 def decode_photograph(
@@ -71,24 +79,24 @@ def decode_photograph(
         needed_px = None
     else:
         needed_px = max(transform.minimum_eye_diameter_px, eye_px)
-    image = decode_image_of_header(header, min_side_px=needed_px)
+    picture = decode_picture_of_header(header, min_side_px=needed_px)
     if eye_px or transform.needs_position_of_eye:
-        view = find_field_of_view(image)
+        view = find_field_of_view(picture)
     else:
-        view = FieldOfView.covering_whole_frame(image.shape[1], image.shape[0])
+        view = FieldOfView.covering_whole_frame(*picture.size)
     is_scaled_to_eye = eye_px > 0 or transform.crop == "field_of_view"
     if needed_px is not None and is_scaled_to_eye:
         # How large the eye is shows only in the picture. So it was decoded for an eye that fills
         # the frame, as nearly all do; a smaller eye needs a larger decode.
         shorter_px = min(view.eye_width_px, view.eye_height_px)
-        larger_px = ceil(needed_px / (shorter_px / min(image.shape[:2])))
+        larger_px = ceil(needed_px / (shorter_px / min(picture.size)))
         factor, larger_factor = (
             choose_reduction_factor(header, needed_px),
             choose_reduction_factor(header, larger_px),
         )
         if larger_factor < factor:
-            image = decode_image_of_header(header, min_side_px=larger_px)
-            view = view.scaled_up(factor // larger_factor, image.shape[1], image.shape[0])
-    image = paint_surround_black(image, view)
+            picture = decode_picture_of_header(header, min_side_px=larger_px)
+            view = view.scaled_up(factor // larger_factor, *picture.size)
+    picture = paint_surround_black(picture, view)
     longer_side_px = max(header.width_px, header.height_px)
-    return DecodedPhotograph(image, view, longer_side_px / max(image.shape[:2]))
+    return DecodedPhotograph(picture, view, longer_side_px / max(picture.size))

@@ -47,7 +47,7 @@ _TABLES = frozenset({0xC4, 0xDB, 0xDD})  # Huffman, quantization, restart interv
 class _Segment(NamedTuple):
     marker: int
     body: bytes  # without marker and length
-    raw: bytes  # as in the file; with the compressed data if it is a scan
+    raw: memoryview  # as in the file; with the compressed data if it is a scan
     start: int  # where in the file
 
 
@@ -124,7 +124,7 @@ def remove_jpeg_metadata(data: bytes) -> bytes:
     return b"".join([b"\xff\xd8", *kept, b"\xff\xd9"])
 
 
-def _strip_metadata_of_application_segment(segment: _Segment) -> bytes:
+def _strip_metadata_of_application_segment(segment: _Segment) -> bytes | memoryview:
     """Return a segment without a thumbnail or anything else that follows a JFIF or Adobe header."""
     body = segment.body[:_APPLICATION_HEADER_BYTES]
     if segment.marker == _JFIF:
@@ -261,7 +261,8 @@ def _read_segment(data: bytes, start: int, marker: int) -> _Segment:
     if marker == _START_OF_SCAN:
         after = _AFTER_SCAN.search(data, body_end)
         end = after.start() if after else _find_end_of_truncated_scan(data)
-    return _Segment(marker, data[start + 4 : body_end], data[start : max(end, body_end)], start)
+    raw = memoryview(data)[start : max(end, body_end)]  # no copy of the compressed data
+    return _Segment(marker, data[start + 4 : body_end], raw, start)
 
 
 def _find_end_of_truncated_scan(data: bytes) -> int:
