@@ -69,19 +69,22 @@ HEAD = """\
 
 # Spoilt photographs
 
-How does the packaged grader (int8) treat a photograph with a flaw, for example a blurred one? Its
-limits of gradability were chosen on photographs that are dark, overexposed, blurred or noisy, or
-that show only half of an eye. For this page, {n} photographs from {sessions} sessions of IDRiD's
-test part were spoilt in eight other ways, each in four strengths. The grader refers {referred} of
-the {n} original photographs. Brackets give 95 % intervals, which treat the photographs of a session
-as one group.
+How does the packaged grader (int8) treat a photograph with a flaw, for example a blurred one? The
+grader's limits of gradability were chosen on photographs that are dark, overexposed, blurred or
+noisy, or that show only half of an eye. For this page, {n} photographs from {sessions} sessions of
+IDRiD's test part were spoilt in eight other ways, each in four strengths. The grader refers
+{referred} of the {n} original photographs. Brackets give 95 % intervals, which treat the
+photographs of a session as one group.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
+
 - *Flagged*: the photograph is graded, and the answer says that it is unlike the photographs that
   the grader was trained on.
+
 - *Decision changed*: the photograph is graded, and the decision whether to refer the eye differs
   from the decision on the original photograph. The decision is made at the grader's
   high-sensitivity point for grade >= 2.
+
 - *Lost unnoticed*: the original photograph is referred, but the spoilt photograph is neither
   referred nor refused nor flagged. The table gives the share among the photographs whose original
   is referred.
@@ -91,15 +94,16 @@ For research use. Not a medical device.
 SUMMARY = """
 Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of {hidden}
 of the photographs, the decision changes although the photograph is neither refused nor flagged.
-The worst flaw in this respect is "{worst}", with a share of {share:.2f}.
+The flaw that most often changes a decision unnoticed is "{worst}", with a share of {share:.2f}.
 """
 SCORE = """
 ## A learnt score beside the limits
 
 Could a learnt score choose better than the limits which photographs to refuse? The score is a
-logistic regression on the same measurements of a photograph that the limits use. It estimates the
-probability that a flaw has changed the decision. The regression was fitted on photographs of
-IDRiD's training part. For each flaw, it was fitted on the other seven flaws only.
+logistic regression on the same measurements of a photograph that the limits use. The score
+estimates the probability that a flaw has changed the decision. The regression was fitted on
+photographs of IDRiD's training part. To score one flaw, the regression was fitted only on the other
+seven flaws.
 
 The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed
 decisions is {by_limits:.3f}. If the score accepts the same number of photographs, the share of
@@ -114,8 +118,10 @@ LIMITS = """
 
 - The flaws were made by a program. A real cataract, eyelid or reflection looks different, and often
   comes with other flaws.
+
 - A decision that does not change may still be wrong, because it is compared with the decision on
   the original photograph, not with the label.
+
 - All photographs come from one camera of one clinic.
 """
 

@@ -28,8 +28,8 @@ HEAD = """\
 # From this machine to AWS
 
 `drdeploy recommend` and `drdeploy report` estimate latencies on AWS from rows that were measured on
-your machine. They show the estimated latency and the measured latency. With `--as-measured`, no
-latency is estimated. Rows that were measured on AWS are never changed.
+your machine. Both commands show the estimated latency and the measured latency. With
+`--as-measured`, no latency is estimated. Rows that were measured on AWS are never changed.
 
 ```sh
 drdeploy recommend results/decision --requests 5000 --p95 2                 # as expected on AWS
@@ -37,18 +37,19 @@ drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as
 ```
 
 - A warm request takes the time in the container x a CPU ratio + the overhead of the platform.
+
 - A cold start takes the placement + the pull (seconds per compressed GB x `--image-gb`) + the start
   with the first prediction x a CPU ratio.
 
-The model is fitted only to the rows that the 2023 study measured on SageMaker. Each series of them
-is paired with rows that were measured on one local machine with the study's own software (image
-`reduced`, profile `classic`).
+This model is fitted only to the rows that the 2023 study measured on SageMaker. Each series of
+these rows is paired with rows that were measured on one local machine with the study's own software
+(image `reduced`, profile `classic`).
 
-The CPU ratios are valid only for this local machine. For your machine, measure the study's software
-there, with photographs of 224 x 224 pixels, and pass the results (`--stack`). If you have measured
-the same configurations in your own AWS account, pass these results too (`--account`). If they have
-at least three series of a kind, for example of cold starts, they replace the study's series of this
-kind.
+The CPU ratios are valid only for the local machine on which the study's software was measured. To
+get the ratios of your machine, measure the software there, with photographs of 224 x 224 pixels,
+and pass the results (`--stack`). If you have measured the same configurations in your own AWS
+account, pass these results too (`--account`). If your account has at least three series of a kind,
+for example of cold starts, they replace the study's series of this kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -70,8 +71,8 @@ INTERVALS = (
 KERNELS = (
     "The packaged local rows were measured with TensorFlow's own kernels "
     "(`TF_ENABLE_ONEDNN_OPTS=0`), as TensorFlow chooses them on most of the study's machines. With "
-    "oneDNN, VGG19 is about twice as fast on this machine and MobileNet is not, so that no "
-    "single CPU ratio fits both: the median error of warm series was 36% then."
+    "oneDNN, VGG19 is about twice as fast on this machine, but MobileNet is not, so no single CPU "
+    "ratio fits both networks. With oneDNN, the median error of the warm series was 36%."
 )
 LARGEST_ERROR = (
     "The largest error is that of VGG19 at 1024 MB. With 1024 MB it takes 1.4 times as long as "
@@ -129,7 +130,7 @@ def write_page(model: TransferModel) -> str:
         "",
         "## Limits",
         "",
-        *(f"- {sentence}" for sentence in (*model.notes, KERNELS, LARGEST_ERROR)),
+        "\n\n".join(f"- {sentence}" for sentence in (*model.notes, KERNELS, LARGEST_ERROR)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -183,9 +183,9 @@ def section(case: Case, measurements: Measurements, min_sensitivity: float | Non
     )
     lines = [
         f"### {case.name}: {case.description}\n",
-        f"Each option must have {wording.write_requirements_in_one_line(decision.required)}.",
+        f"The requirements are: {wording.write_requirements_in_one_line(decision.required)}.",
         f"The traffic is {decision.traffic}.\n",
-        *(f"- {sentence}" for sentence in decision.answer),
+        *(f"- {sentence}\n" for sentence in decision.answer),
         *(_variables(decision.winner) if decision.winner else ()),
         *_otherwise(case, measurements, min_sensitivity, decision),
         "",
@@ -195,7 +195,7 @@ def section(case: Case, measurements: Measurements, min_sensitivity: float | Non
         "",
         *_mitigation(decision),
     ]
-    return mark_option_names("\n".join(lines) + "\n")
+    return mark_option_names(re.sub("\n{3,}", "\n\n", "\n".join(lines)) + "\n")
 
 
 def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> DecisionInputs:
@@ -295,7 +295,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
     """The winner's variables, and the command that takes them."""
     name = " NAME" * (winner.command == "endpoint deploy")
     command = f"drdeploy {winner.command}{name} --variables"
-    yield f"- `{command} FILE` takes these variables, which `--tfvars` writes:"
+    yield f"\n- `{command} FILE` takes these variables, which `--tfvars` writes:"
     yield ""
     yield "  ```json"
     yield from (f"  {line}" for line in json.dumps(winner.settings, indent=1).splitlines())
@@ -326,7 +326,7 @@ def _otherwise(
     if winner:
         kept = "still wins" if same else "wins"
         yield (
-            f"- Under these assumptions, {winner.name} {kept}, at "
+            f"\n- Under these assumptions, {winner.name} {kept}, at "
             f"{wording.format_usd(winner.usd_per_month)} a month."
         )
     if winner and not same:
@@ -339,7 +339,7 @@ def _otherwise(
     if provisioned:
         best = min(provisioned, key=lambda one: one.usd_per_month or 0.0)
         yield (
-            f"- The cheapest option with provisioned concurrency is {best.name}: "
+            f"\n- The cheapest option with provisioned concurrency is {best.name}: "
             f"{wording.format_usd(best.usd_per_month)} a month, "
             f"p95 {wording.format_seconds(best.p95_s)}, {best.cold_share:.2%} cold starts."
         )
@@ -350,10 +350,10 @@ def _otherwise(
     ]
     for one in sorted(waiting, key=lambda one: one.usd_per_month or 0.0)[:2]:
         yield (
-            f"- {one.name} would cost {wording.format_usd(one.usd_per_month)} a month "
+            f"\n- {one.name} would cost {wording.format_usd(one.usd_per_month)} a month "
             f"({one.description})."
         )
-    yield from (f"- {wording.write_break_even_sentence(one)}" for one in other.break_even)
+    yield from (f"\n- {wording.write_break_even_sentence(one)}" for one in other.break_even)
 
 
 def _mitigation(decision: Decision) -> Iterator[str]:
