@@ -28,9 +28,11 @@ RUN sh /build/slim_site.sh /build/site && sh /build/slim_numpy.sh /build/site /b
 
 FROM dependencies AS root
 COPY src/drdeploy LICENSE /build/site/drdeploy/
-COPY containers/serve.py /build/site/drdeploy_serve.py
-COPY containers/minimal_root.py /build/minimal_root.py
+COPY containers/prepared_start.py /build/site/drdeploy_serve.py
+COPY containers/serve.py /build/site/drdeploy_entry_point.py
+COPY containers/minimal_root.py containers/prepare_start.py /build/
 RUN python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image \
+ && python3 -X no_debug_ranges -I -S /build/prepare_start.py /root-of-image/usr/lib/python3.11 \
  && install -D -m 644 /build/wheels.sha256 /root-of-image/usr/share/drdeploy/wheels.sha256
 # Podman 4.3 takes a LABEL from its cache also where only a build argument in it changed.  After this,
 # another base is another content, and the labels below are made anew.

@@ -5,13 +5,19 @@ outside.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
+import gc
 import os
 import sys
+
+# Hardly anything that imports make is garbage: to look for it takes 3 ms of a cold start.
+gc.disable()
 
 if sys.argv[1:2] != ["serve"]:
     sys.exit("This image knows one command: serve")
 
-from drdeploy.hosting.serving.supervisor import main
+from drdeploy.hosting.serving.supervisor import main  # noqa: E402
 
+gc.freeze()
+gc.enable()
 host = os.environ.get("DRDEPLOY_BIND_HOST") or "0.0.0.0"
 sys.exit(main(sys.argv[2:], {**os.environ, "DRDEPLOY_BIND_HOST": host}))

@@ -1,0 +1,114 @@
+"""Start the server from ``start.marshal``, which prepare_start.py has written beside this file.
+
+``start.marshal`` holds what every start would read and compute again with the same result:
+
+- the byte code of all modules that a start imports, so that one file is opened and not 330;
+- the methods that ``dataclasses`` compiles from text for each class;
+- the regular expressions, as ``re`` compiles them.
+
+Whatever it lacks is imported and compiled as ever.
+"""
+
+# ruff: noqa: INP001, S102, S302  a script beside the Dockerfiles, no package; it runs its own code
+from __future__ import annotations
+
+import gc
+import marshal
+import sys
+from _frozen_importlib import ModuleSpec
+from _thread import RLock
+
+TYPE_CHECKING = False  # `typing` would be imported before it can be had from start.marshal
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+    from typing import Any
+else:
+    ModuleType = type(sys)
+
+NAME = "start.marshal"
+
+_RUNNING = RLock()
+
+
+class LaterModule(ModuleType):
+    """A module whose code runs as soon as it is asked for an attribute that it does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Run the code of the module once, and return its attribute."""
+        with _RUNNING:
+            code = self.__dict__.pop("_code_for_later", None)
+            if code is not None:
+                exec(marshal.loads(code), self.__dict__)
+                self.__class__ = ModuleType
+        return ModuleType.__getattribute__(self, name)
+
+
+class PreparedModules:
+    """Finds and loads modules of ``start.marshal``, as an entry of ``sys.meta_path``.
+
+    Args:
+        library: The folder that the modules were in.
+        modules: Of each module, by its name, whether it is a package, and its code. Code that is
+            still bytes belongs to a module that hardly any start needs.
+    """
+
+    def __init__(self, library: str, modules: dict[str, tuple[bool, CodeType | bytes]]) -> None:
+        self._library = library
+        self._modules = modules
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        """See ``importlib.abc.MetaPathFinder.find_spec``."""
+        found = self._modules.get(name)
+        if found is None:
+            return None
+        place = f"{self._library}/{name.replace('.', '/')}"
+        is_package = found[0]
+        origin = f"{place}/__init__.pyc" if is_package else f"{place}.pyc"
+        spec = ModuleSpec(name, self, origin=origin)  # type: ignore[arg-type]
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations = [place]
+        return spec
+
+    def create_module(self, _: ModuleSpec) -> None:
+        """See ``importlib.abc.Loader.create_module``."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See ``importlib.abc.Loader.exec_module``."""
+        code = self._modules[module.__name__][1]
+        if isinstance(code, bytes):
+            module.__dict__["_code_for_later"] = code
+            module.__class__ = LaterModule
+        else:
+            exec(code, module.__dict__)
+
+
+def use_prepared_code(library: str) -> None:
+    """Let this process import and compile from ``start.marshal`` in a folder."""
+    with open(f"{library}/{NAME}", "rb", buffering=0) as file:  # noqa: PTH123  pathlib is not there
+        modules, functions, expressions = marshal.loads(file.readall())
+    sys.meta_path.insert(0, PreparedModules(library, modules))
+    import _sre
+    import dataclasses
+    import re._compiler as compiler
+
+    def execute(text: str, variables: dict[str, Any], found: dict[str, Any]) -> None:
+        exec(functions.get(text, text), variables, found)
+
+    compile_now = compiler.compile
+
+    def find_or_compile(pattern: Any, flags: int = 0) -> Any:
+        is_text = isinstance(pattern, str | bytes)
+        prepared = expressions.get((pattern, int(flags))) if is_text else None
+        if prepared is None:
+            return compile_now(pattern, flags)
+        return _sre.compile(pattern, *prepared)
+
+    dataclasses.exec = execute  # type: ignore[attr-defined]
+    compiler.compile = find_or_compile
+
+
+if __name__ == "__main__":
+    gc.disable()  # what an import makes is no garbage; serve.py enables it again
+    use_prepared_code(__file__.rpartition("/")[0])
+    import drdeploy_entry_point  # noqa: F401  it serves until the container is stopped
