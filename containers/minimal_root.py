@@ -138,7 +138,7 @@ def _compile(library: Path, root: Path) -> None:
 def _compile_source(root: Path, source: Path) -> None:
     """Write the byte code of a module beside its source, without the docstrings of functions.
 
-    They are a quarter of the byte code, which a start reads.  They become empty and not None,
+    They are 18 % of the byte code, which a start reads.  They become empty and not None,
     because NumPy works on those of its functions.
     """
     tree = ast.parse(source.read_bytes())

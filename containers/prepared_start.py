@@ -2,7 +2,7 @@
 
 ``start.marshal`` holds what every start would read and compute again with the same result:
 
-- the byte code of all modules that a start imports, so that one file is opened and not 330;
+- the byte code of all modules that a start imports, so that one file is opened and not 285;
 - the methods that ``dataclasses`` compiles from text for each class;
 - the regular expressions, as ``re`` compiles them.
 

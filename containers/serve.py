@@ -9,7 +9,7 @@ import gc
 import os
 import sys
 
-# Hardly anything that imports make is garbage: to look for it takes 3 ms of a cold start.
+# Hardly anything that imports make is garbage, so that looking for it is work for nothing.
 gc.disable()
 
 if sys.argv[1:2] != ["serve"]:
