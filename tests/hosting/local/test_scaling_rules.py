@@ -144,7 +144,7 @@ class OneAlarm:
 class CountedVariant:
     """A variant that takes any capacity at once."""
 
-    is_in_service, noun, capacity = True, "desired instance count", 1
+    is_in_service, name_of_capacity_unit, capacity = True, "desired instance count", 1
 
     def set_capacity(self, capacity):
         self.capacity = capacity
