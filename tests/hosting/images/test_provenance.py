@@ -19,7 +19,7 @@ BASE = ImageRef("drdeploy:lean", "sha256:" + "1" * 64, "debian@sha256:" + "2" * 
 
 
 class KnownEngine:
-    version = "Engine 1"
+    name_and_version = "Engine 1"
 
     def image_id(self, image):
         return "3" * 64
