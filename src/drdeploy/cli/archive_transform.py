@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.cli.archive_plan import print_transform_plan
 from drdeploy.cli.archive_progress import grading_progress
-from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_bucket_role_and_image, find_archive
+from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_bucket_role_and_image, find_model_archive
 from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
@@ -95,7 +95,7 @@ class TransformRun:
         """
         from drdeploy.hosting.sagemaker import BatchTransform
 
-        archive = find_archive(artifact)
+        archive = find_model_archive(artifact)
         batch = BatchTransform.connect(endpoint_url)
         place = choose_bucket_role_and_image(
             batch, options.bucket, options.role, options.image or DEFAULT_IMAGE

@@ -16,7 +16,7 @@ from drdeploy.cli.batch_jobs import (
     ConcurrencyOption,
     RoleOption,
     choose_bucket_role_and_image,
-    find_archive,
+    find_model_archive,
 )
 from drdeploy.cli.console import (
     err,
@@ -138,7 +138,7 @@ def run(
         {}, instances.instance_type, transform_ami_version,
         amis=TRANSFORM_AMIS, ami_member="--transform-ami-version",
     )  # fmt: skip
-    archive = find_archive(artifact)
+    archive = find_model_archive(artifact)
     prefix = _find_s3_prefix(photographs)
     batch = BatchTransform.connect(endpoint_url, region=region)
     where = choose_bucket_role_and_image(batch, bucket, role, image)

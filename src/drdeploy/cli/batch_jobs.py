@@ -80,7 +80,7 @@ def choose_bucket_role_and_image(
     return ChosenJobPlace(str(bucket), str(role), image)
 
 
-def find_archive(artifact: Path | None) -> Path:
+def find_model_archive(artifact: Path | None) -> Path:
     """Return the archive of the model, which is checked before anything is uploaded.
 
     Raises:
