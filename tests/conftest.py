@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -35,8 +36,8 @@ ONE_AFTER_THE_OTHER = (
     *(
         f"tests/hosting/{name}"
         for name in (
-            *("clients", "conformance", "contract", "deployment", "engine", "images", "local"),
-            "serving",
+            *("clients", "conformance", "container_engine", "contract", "deployment", "images"),
+            *("local", "serving"),
         )
     ),
     "tests/test_wheel.py",
@@ -68,6 +69,18 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # The processes of pytest-xdist have a width, and commands would wrap their lines.
         monkeypatch.delenv("COLUMNS", raising=False)
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def file_mode_mask() -> Iterator[None]:
+    """Give back the umask that a command of the clinic narrows for its whole process.
+
+    Later tests would write files that no other user may read, for example a container's.
+    """
+    mask = os.umask(0o022)
+    os.umask(mask)
+    yield
+    os.umask(mask)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ The scripts are real; programs that would change this machine are replaced on ``
 """
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -203,3 +204,17 @@ def test_other_failures_fail_the_run(tmp_path, tests):
     done = run_tests(tmp_path, tests)
     assert done.returncode == 1, done.stdout
     assert "unsteady" not in done.stdout
+
+
+def test_every_folder_of_tests_that_is_named_elsewhere_exists():
+    """A folder that was renamed would run beside others, or not at all."""
+    listing = 'eval "$(sed -n "/^readonly FAST_TESTS/,/^)/p" "$1")"; echo ${FAST_TESTS[*]}'
+    fast = subprocess.run(
+        ["bash", "-c", listing, "-", ROOT / "scripts" / "test-pythons.sh"],
+        capture_output=True, check=True, text=True,
+    ).stdout.split()  # fmt: skip
+    conftest = runpy.run_path(str(ROOT / "tests" / "conftest.py"))
+    script = runpy.run_path(str(ROOT / "scripts" / "run_tests.py"))
+    named = [*fast, *conftest["ONE_AFTER_THE_OTHER"], *script["TESTS_OF_OTHER_PROGRAMS"]]
+    assert len(fast) > 30
+    assert not [name for name in named if not (ROOT / name).exists()]
