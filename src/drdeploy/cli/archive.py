@@ -64,7 +64,7 @@ def grade(
     ],
     plan: Annotated[
         bool,
-        typer.Option("--plan", help="Show what the command would do, and grade only a sample."),
+        typer.Option("--plan", help="Grade only a sample, and show what a whole run would do."),
     ] = False,
     artifact: ArtifactOption = None,
     runtime: RuntimeOption = None,

@@ -64,7 +64,7 @@ class _ControlGroupMount:
 
 
 def _parse_own_control_groups(proc_cgroup: str, controller: str) -> dict[str, PurePosixPath]:
-    """Return this process's groups, by controller for version 1 and by "" for version 2."""
+    """Return the control groups of this process; the key is the controller, or "" for version 2."""
     groups = {}
     for line in proc_cgroup.splitlines():
         number, _, rest = line.partition(":")

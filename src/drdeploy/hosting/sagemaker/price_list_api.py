@@ -15,7 +15,7 @@ a prefix for the region (``USE1-``) and ends with one of these suffixes:
 
 If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
 hosting does not need are left out. A price that the list lacks stays unknown, and is an error when
-it is needed. A price that is not in US dollars is refused and never left out.
+it is needed. A price that is not in US dollars raises an error; it is never skipped in silence.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECODED_SIDE_PX = 256
-"""The size to which a JPEG is decoded: every byte is read, but decoding is faster."""
+"""A JPEG is decoded only to about this size, which reads every byte and is still fast."""
 
 EXAMPLE_PHOTOGRAPHS = "examples/photographs"
 """The folder of eleven real photographs that are part of the project, with their licences."""
