@@ -56,3 +56,12 @@ def test_an_endpoint_that_runs_has_its_own_isolation():
 def test_processes_are_not_restricted_like_containers():
     words = ("local", "up", "--port", 0, "--isolation", "process", "--strict")
     assert "Processes cannot be restricted like containers" in refusal(*words)
+
+
+def test_a_folder_of_photographs_that_does_not_exist_is_refused_even_if_all_is_measured(tmp_path):
+    """A study whose trials are all measured reads no photographs, and would not notice."""
+    words = ["study", "run", "quick", "--images", str(tmp_path / "none"), "--out", str(tmp_path)]
+    result = CliRunner().invoke(build_app(), words)
+    assert result.exit_code == 2
+    assert "--images" in result.output
+    assert "does not exist" in result.output

@@ -81,6 +81,7 @@ def run(
         Path | None,
         typer.Option(
             help="Folder of photographs to send; by default, the example photographs.",
+            exists=True,  # also where all trials are measured, and no photograph is read
             file_okay=False,
         ),
     ] = None,
