@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import parse_json
+from drdeploy.hosting.deployment.endpoint_variables_file import read_variables_document
 from drdeploy.hosting.sagemaker import BatchConfig
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ def read_batch_config_from_file(file: Path) -> BatchConfig:
     Raises:
         InvalidInput: The file is not a JSON object that describes a job.
     """
-    try:
-        document: Any = parse_json(file.read_text("utf-8"))
-    except (OSError, ValueError) as err:
-        raise InvalidInput(f"The file cannot be read as JSON: {err}", where=str(file)) from err
+    document = read_variables_document(file)
     if isinstance(document, dict) and "endpoint" in document:
         raise InvalidInput(
             "The file describes an endpoint, and not a batch transform job",

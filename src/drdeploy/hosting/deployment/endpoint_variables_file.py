@@ -72,10 +72,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
         InvalidInput: The file is not a JSON object with an endpoint, or has unknown members; the
             message names the problem.
     """
-    try:
-        document: Any = parse_json(file.read_text("utf-8"))
-    except (OSError, ValueError) as err:
-        raise InvalidInput(f"The file cannot be read as JSON: {err}", where=str(file)) from err
+    document = read_variables_document(file)
     if isinstance(document, dict) and "batch" in document:
         raise InvalidInput(
             "The file describes batch transform jobs, which need no endpoint",
@@ -105,6 +102,18 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
             remedy="Remove the table 'model', or describe an endpoint that runs on instances",
         )
     return DescribedEndpoint(described, network)
+
+
+def read_variables_document(file: Path) -> Any:
+    """Return the parsed JSON of a file of variables.
+
+    Raises:
+        InvalidInput: The file cannot be read, or is not JSON.
+    """
+    try:
+        return parse_json(file.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        raise InvalidInput(f"The file cannot be read as JSON: {err}", where=str(file)) from err
 
 
 def _read_network_settings(file: Path, model: Any) -> dict[str, Any]:

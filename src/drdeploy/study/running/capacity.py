@@ -182,12 +182,12 @@ class CapacityFinder:
             low, high = self._find_limits_of_rate()
             if self._is_time_up():
                 return f"The time of {self.search.time_limit_s:g} s is up"
-            if low and high and high <= low * (1 + self.search.precision):
-                if self._count_runs(low) >= self.search.runs:
-                    return f"The limits differ by less than {self.search.precision:.0%}"
-                following: float | None = low  # one run may have met it by chance
-            else:
-                following = self._choose_next_rate()
+            are_close = low and high and high <= low * (1 + self.search.precision)
+            following = None if are_close else self._choose_next_rate()
+            if following is None and low and self._count_runs(low) < self.search.runs:
+                following = low  # one run may have met it by chance
+            if following is None and are_close:
+                return f"The limits differ by less than {self.search.precision:.0%}"
             if following is None:
                 return (
                     "Between the limits, some runs met the requirement and others missed it; "

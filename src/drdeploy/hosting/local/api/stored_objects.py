@@ -30,7 +30,7 @@ STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
 list of these states for each object, although the states are always the same."""
 SHARED_MAX = 4096
 """The number of results that are kept to be shared by objects."""
-OWN_ATTRIBUTES = (*("name", "multipart", "checksum_value", "_etag", "_version_id"),)
+OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 """The attributes of moto's objects that differ from object to object."""
 
 
