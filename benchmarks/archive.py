@@ -1,11 +1,13 @@
 """``drdeploy archive grade``: share of the processors, memory, kills, and a second Ray node.
 
-Run ``python benchmarks/archive.py`` (``--quick`` for less, ``--photographs N`` for the memory).
+Run ``python benchmarks/archive.py`` (``--quick`` for less, ``--photographs N`` for the memory,
+``--only PART`` for one part).  Each part has a page of its own.
 
 - Two processes of Ray grade at least 90 % of cores x the rate of one thread.
 - Memory at the end of many photographs is within 10 % of what it was after a quarter.
 - Runs whose command or a worker is killed at random times give every photograph exactly one row.
-- Two Ray nodes of one processor each take at most 0.6 of the time of one.
+- Two Ray nodes of one processor each take at most 0.6 of the time of one.  Every process of a node
+  is bound to its processor, and the command to that of the first node.
 """
 
 from __future__ import annotations
@@ -39,8 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 CORES = os.cpu_count() or 1
-ROUNDS = {"full": 7, "quick": 3, "smoke": 1}
-RATE_PHOTOGRAPHS = {"full": 4000, "quick": 600, "smoke": 64}
+PROCESSORS = sorted(os.sched_getaffinity(0))
+ROUNDS = {"full": 6, "quick": 3, "smoke": 1}
+RATE_PHOTOGRAPHS = {"full": 3000, "quick": 600, "smoke": 64}
+PLAIN_PHOTOGRAPHS = {"full": 750, "quick": 300, "smoke": 32}
+"""How many photographs a process without Ray grades."""
+NODES_PHOTOGRAPHS = {"full": 1500, "quick": 600, "smoke": 64}
 MEMORY_PHOTOGRAPHS = {"full": 100_000, "quick": 5000, "smoke": 64}
 KILLED_PHOTOGRAPHS = {"full": 1000, "quick": 300, "smoke": 64}
 KILLED_RUNS = {"full": 20, "quick": 6, "smoke": 1}
@@ -54,9 +60,8 @@ _DONE = re.compile(r"([\d,]+) of [\d,]+ photographs are graded")
 INTRODUCTION = """
 The command `drdeploy archive grade` on links to the example photographs, JPEG files of 512 x 512
 pixels, with the packaged MobileNet in int8.  A rate is taken between the first and the last line of
-progress, so that neither the start of Ray nor the writing of the table counts.  *One thread* is the
-same code in one process without Ray, and *plain processes* are as many of those as there are cores,
-at the same time: what the machine has to give.  The kills come at random times of a fixed seed.
+progress, so that neither the start of Ray nor the writing of the table counts; *whole run* counts
+everything, from the start of the command to its end.
 """
 
 ONE_THREAD = """
@@ -83,7 +88,10 @@ class GradingRun:
         status: The exit status.
         times_s: When each line of progress came.
         photographs: How many photographs were graded then.
+        whole_s: How long the command took.
         memory: Seconds, MB of the command, and MB of all its processes, again and again.
+        cpu_s: Seconds, and the CPU seconds of each process by its number, again and again.
+        workers: The numbers of the processes that graded.
         errors: What was last on stderr.
         was_killed: Whether the command or a worker was killed.
     """
@@ -91,7 +99,10 @@ class GradingRun:
     status: int = 0
     times_s: list[float] = field(default_factory=list)
     photographs: list[int] = field(default_factory=list)
+    whole_s: float = 0.0
     memory: list[tuple[float, float, float]] = field(default_factory=list)
+    cpu_s: list[tuple[float, dict[int, float]]] = field(default_factory=list)
+    workers: set[int] = field(default_factory=set)
     errors: str = ""
     was_killed: bool = False
 
@@ -99,6 +110,22 @@ class GradingRun:
     def per_s(self) -> float:
         """Photographs a second between the first and the last line of progress."""
         return (self.photographs[-1] - self.photographs[0]) / (self.times_s[-1] - self.times_s[0])
+
+    @property
+    def whole_per_s(self) -> float:
+        """Photographs a second from the start of the command to its end."""
+        return self.photographs[-1] / self.whole_s
+
+    def count_cpu_s_per_thousand(self, *, is_worker: bool) -> float:
+        """Return the CPU seconds for 1,000 photographs between the first and the last line."""
+        first, last = (
+            min(self.cpu_s, key=lambda sample: abs(sample[0] - at))[1]
+            for at in (self.times_s[0], self.times_s[-1])
+        )
+        seconds = sum(
+            last[pid] - first.get(pid, 0.0) for pid in last if (pid in self.workers) == is_worker
+        )
+        return 1000 * seconds / (self.photographs[-1] - self.photographs[0])
 
 
 def main() -> int:
@@ -111,23 +138,33 @@ def main() -> int:
     given = read_options(parser)
     size = "smoke" if given.is_smoke else "quick" if given.is_quick else "full"
     options = replace(given, budget=replace(given.budget, rounds=ROUNDS[size]))
-    page = Page("archive", "An archive on all processors", INTRODUCTION, options)
+    status = 0
     with tempfile.TemporaryDirectory() as name:
         for part in given.more.only:
-            PARTS[part](page, Path(name), options, size)
-    return page.finish()
+            title, introduction, measure = PARTS[part]
+            page = Page(f"archive_{part}", title, INTRODUCTION + introduction, options)
+            measure(page, Path(name), options, size)
+            status |= page.finish()
+    return status
 
 
 def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None:
     """Compare the rate of the command with cores x the rate of one thread."""
     eyes = link_photographs(folder / "rate", RATE_PHOTOGRAPHS[size])
-    number = RATE_PHOTOGRAPHS[size] // 2
+    number = PLAIN_PHOTOGRAPHS[size]
+    runs: list[GradingRun] = []
+
+    def grade_with_command() -> float:
+        runs.append(grade_archive(eyes, folder / "rate.parquet"))
+        return runs[-1].per_s
+
     ways: Mapping[str, Callable[[], float]] = {
         "one thread": lambda: grade_in_plain_processes(eyes, number, 1),
         "plain processes": lambda: grade_in_plain_processes(eyes, number, CORES),
-        "archive grade": lambda: grade_archive(eyes, folder / "rate.parquet").per_s,
+        "archive grade": grade_with_command,
     }
     rates = interleaved(ways, options.budget.rounds)
+    rates["archive grade, whole run"] = [run.whole_per_s for run in runs]
     for name, values in rates.items():
         page.rows += [
             {"part": "rate", "way": name, "round": round_, "value": rounded(value)}
@@ -145,6 +182,24 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
         ]
         + [["one thread", ", ".join(f"{value:.0f}" for value in rates["one thread"]), "—"]],
     )
+    first_line_s = ", ".join(f"{run.times_s[0]:.0f}" for run in runs)
+    page.text(
+        f"Each run graded {RATE_PHOTOGRAPHS[size]:,} photographs.  Its first line of progress, "
+        f"after a twentieth of them, came after {first_line_s} seconds, by round."
+    )
+    page.text("## CPU time for 1,000 photographs")
+    page.table(
+        ["processes", "CPU seconds, by round"],
+        [
+            [name, ", ".join(
+                f"{run.count_cpu_s_per_thousand(is_worker=is_worker):.2f}" for run in runs
+            )]
+            for name, is_worker in (
+                ("workers: decode and predict", True),
+                ("the command and Ray's own processes", False),
+            )
+        ],
+    )  # fmt: skip
     page.targets.append(
         at_least(
             f"at least {EFFICIENCY:.0%} of {CORES} x the rate of one thread",
@@ -230,11 +285,14 @@ def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None
 
 def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None:
     """Compare two Ray nodes of one processor each with one."""
-    eyes = link_photographs(folder / "nodes", RATE_PHOTOGRAPHS[size])
+    eyes = link_photographs(folder / "nodes", NODES_PHOTOGRAPHS[size])
+    whole_s: dict[int, list[float]] = {1: [], 2: []}
 
     def grade_on(nodes: int) -> float:
         with ray_nodes(nodes) as address:
-            return 1 / grade_archive(eyes, folder / "nodes.parquet", cluster=address).per_s
+            run = grade_archive(eyes, folder / "nodes.parquet", cluster=address)
+        whole_s[nodes].append(run.whole_s)
+        return 1 / run.per_s
 
     ways = {nodes: partial(grade_on, nodes) for nodes in (1, 2)}
     times = interleaved(ways, options.budget.rounds)
@@ -247,8 +305,16 @@ def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None
     page.text("## Two nodes")
     rates = {nodes: [f"{1 / value:.0f}" for value in values] for nodes, values in times.items()}
     page.table(
-        ["nodes of one processor", "photographs a second, by round"],
-        [[nodes, ", ".join(values)] for nodes, values in rates.items()],
+        ["nodes of one processor", "photographs a second, by round", "whole run, seconds"],
+        [
+            [nodes, ", ".join(values), ", ".join(f"{value:.0f}" for value in whole_s[nodes])]
+            for nodes, values in rates.items()
+        ],
+    )
+    page.text(
+        f"Each run graded {NODES_PHOTOGRAPHS[size]:,} photographs.  Two nodes took "
+        f"{written(found)} of the time of one between the first and the last line of progress, and "
+        f"{written(ratio(whole_s[2], whole_s[1]))} of it for the whole run."
     )
     page.targets.append(
         at_most(f"two nodes take at most {TWO_NODES} of the time of one", found, TWO_NODES,
@@ -256,11 +322,29 @@ def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None
     )  # fmt: skip
 
 
-PARTS: dict[str, Callable[[Page, Path, Options, str], None]] = {
-    "rates": measure_rates,
-    "nodes": measure_nodes,
-    "kills": measure_kills,
-    "memory": measure_memory,
+PARTS: dict[str, tuple[str, str, Callable[[Page, Path, Options, str], None]]] = {
+    "rates": (
+        "An archive on all processors",
+        """
+*One thread* is the same code in one process without Ray, and *plain processes* are as many of those
+as there are cores, at the same time: what the machine has to give.
+""",
+        measure_rates,
+    ),
+    "nodes": (
+        "An archive on two nodes",
+        """
+A node is the processes of `ray start --num-cpus=1`, all bound to one processor.  The command is
+bound to the processor of the first node.
+""",
+        measure_nodes,
+    ),
+    "kills": (
+        "An archive whose processes are killed",
+        "The kills come at random times of a fixed seed.\n",
+        measure_kills,
+    ),
+    "memory": ("The memory of a long run", "", measure_memory),
 }
 
 
@@ -312,8 +396,9 @@ def grade_archive(
     with suppress(FileNotFoundError):
         table.unlink()
     words = ["archive", "grade", str(eyes), "--out", str(table), "--names"]
-    words += ["--cluster", cluster] if cluster else []
     command = [sys.executable, "-m", "drdeploy", *words]
+    if cluster:
+        command = [*bind_to_processor(0), *command, "--cluster", cluster]
     began, over = time.monotonic(), threading.Event()
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -321,7 +406,7 @@ def grade_archive(
         watch = (
             threading.Thread(target=kill_later, args=(process.pid, kill, seen, over))
             if kill
-            else threading.Thread(target=watch_memory, args=(process.pid, began, seen, over))
+            else threading.Thread(target=watch_processes, args=(process.pid, began, seen, over))
         )
         watch.start()
         for line in process.stderr:
@@ -330,22 +415,32 @@ def grade_archive(
                 seen.photographs.append(int(found[1].replace(",", "")))
             seen.errors = (seen.errors + line)[-2000:]
         seen.status = process.wait()
+        seen.whole_s = time.monotonic() - began
         over.set()
         watch.join()
     return seen
 
 
-def watch_memory(pid: int, began: float, seen: GradingRun, over: threading.Event) -> None:
-    """Note the memory of a process and of all below it, twice a second."""
+def bind_to_processor(number: int) -> list[str]:
+    """Return the words that start a command on one processor, with all that it starts."""
+    return ["taskset", "--cpu-list", str(PROCESSORS[number % len(PROCESSORS)])]
+
+
+def watch_processes(pid: int, began: float, seen: GradingRun, over: threading.Event) -> None:
+    """Note the memory and the CPU time of a process and of all below it, twice a second."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         while not over.wait(0.5):
             own = process.memory_info().rss / MB
-            below = 0.0
+            below, cpu_s = 0.0, {pid: sum(process.cpu_times()[:2])}
+            seen.workers.update(one.pid for one in find_grading_workers(process))
             for child in process.children(recursive=True):
                 with suppress(psutil.Error):
                     below += child.memory_info().rss / MB
-            seen.memory.append((time.monotonic() - began, own, own + below))
+                    cpu_s[child.pid] = sum(child.cpu_times()[:2])
+            at = time.monotonic() - began
+            seen.memory.append((at, own, own + below))
+            seen.cpu_s.append((at, cpu_s))
 
 
 def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: threading.Event) -> None:
@@ -364,16 +459,17 @@ def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: thread
 
 def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
     """Return the processes that grade, by the title that Ray gives them."""
-    return [
-        child
-        for child in process.children(recursive=True)
-        if "MapBatches" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in process.children(recursive=True):
+        with suppress(psutil.Error):
+            if "MapBatches" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @contextmanager
 def ray_nodes(number: int) -> Iterator[str]:
-    """Run nodes of a Ray cluster on this machine, of one processor each; yield the address."""
+    """Run nodes of a Ray cluster on this machine, each on its processor; yield the address."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.update(token)  # the command is a client of the cluster
     port = find_free_port()
@@ -381,18 +477,19 @@ def ray_nodes(number: int) -> Iterator[str]:
     common += ["--disable-usage-stats"]
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
-        address = stack.enter_context(_ray_node([*head, *common], port))
-        for _ in range(number - 1):
-            stack.enter_context(_ray_node([f"--address={address}", *common], port))
+        address = stack.enter_context(_ray_node([*head, *common], port, 0))
+        for node in range(1, number):
+            stack.enter_context(_ray_node([f"--address={address}", *common], port, node))
         yield address
     for name in token:
         os.environ.pop(name)
 
 
 @contextmanager
-def _ray_node(arguments: list[str], port: int) -> Iterator[str]:
-    """Run ``ray start --block`` until the block ends."""
-    command = [str(Path(sys.executable).with_name("ray")), "start", *arguments]
+def _ray_node(arguments: list[str], port: int, processor: int) -> Iterator[str]:
+    """Run ``ray start --block`` on one processor until the block ends."""
+    ray = str(Path(sys.executable).with_name("ray"))
+    command = [*bind_to_processor(processor), ray, "start", *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},

@@ -129,6 +129,30 @@ def test_every_photograph_has_one_row_that_grade_gives_too(
     assert len({row["image"] for row in read_rows(table)}) == len(expected) == 9
 
 
+def test_a_task_waits_for_each_worker_so_that_none_is_idle_between_two_tasks(
+    ray, eyes, model, grader, tmp_path, monkeypatch
+):
+    from ray.data._internal.execution import streaming_executor
+
+    handed_over = []
+    process_completed_tasks = streaming_executor.process_completed_tasks
+
+    def count_tasks(topology, *arguments, **named):
+        handed_over.append(sum(operator.num_active_tasks() for operator in topology))
+        return process_completed_tasks(topology, *arguments, **named)
+
+    monkeypatch.setattr(streaming_executor, "process_completed_tasks", count_tasks)
+    columns = list_columns_of_model(grader)
+    with ArchiveCheckpoint.open(tmp_path / "t.parquet") as checkpoint:
+        source = open_photograph_source(str(eyes), NO_S3)
+        job = checkpoint.prepare_job(source, archive_settings(eyes, grader), show_paths=False)
+        grading = RayArchiveJob(
+            ray, checkpoint, columns, PhotographNames.with_user_key(), worker_settings(model, eyes)
+        )
+        grading.grade_archive_on_ray(job, lambda _: None)
+    assert max(handed_over) == 2 * grading.workers
+
+
 KILLED_RUN = """
 import os, signal, sys
 from drdeploy.cli import main

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 WINDOW_SHARDS = 256
 """The number of shards in a window, for each worker."""
+TASKS_PER_WORKER = 2
+"""How many tasks Ray Data hands to Ray for each worker: one that runs, and one that waits. Ray Data
+notices the end of a task only after 0.2 seconds; the worker takes the waiting task at once."""
 SHARD_RETRIES = 1
 PHOTOGRAPH_RETRIES = 2
 ENDED_WORKER = (
@@ -103,19 +106,23 @@ class RayArchiveJob:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         check = self._ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)(self._grade)
-        for node in self._ray.nodes():
-            if not node["Alive"] or not node["Resources"].get("CPU"):
-                continue
-            on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        checks = [
+            (
+                node["NodeManagerAddress"],
+                check.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ).remote([], self._settings),
+            )
+            for node in self._ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU")
+        ]
+        for address, result in checks:
             try:
-                result = self._ray.get(
-                    check.options(scheduling_strategy=on_node).remote([], self._settings)
-                )
-                read_graded_files(result)
+                read_graded_files(self._ray.get(result))
             except Exception as error:  # of Ray, or of what the node cannot import
                 raise ClinicError(
                     f"The node cannot grade: {' '.join(str(error).split())[:300]}",
-                    where=str(node["NodeManagerAddress"]),
+                    where=str(address),
                     remedy="Install the same versions of Python, Ray and drdeploy on each node, "
                     "and put the photographs and the model at the same paths",
                 ) from error
@@ -160,7 +167,7 @@ class RayArchiveJob:
         graded = self._ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             partial(grade_block, settings=self._settings, grade=self._grade),
             batch_size=None,
-            compute=self._ray.data.TaskPoolStrategy(size=self.workers),
+            compute=self._ray.data.TaskPoolStrategy(size=self.workers * TASKS_PER_WORKER),
             num_cpus=1,
             max_retries=retries,
         )

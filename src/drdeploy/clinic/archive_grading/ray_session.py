@@ -119,7 +119,40 @@ def _import_and_quieten_ray() -> Any:
     # photograph.
     context.max_errored_blocks = -1
     context.execution_options.preserve_order = False
+    _allow_waiting_tasks(context)
     return ray
+
+
+def _allow_waiting_tasks(context: Any) -> None:
+    """Let Ray Data hand more tasks to Ray than there are processors.
+
+    Ray itself starts a task only when a processor is free. By default, Ray Data starts the next
+    task only when it has seen the end of one. It looks ten times a second, so that the processors
+    were idle for a quarter of the time.
+    """
+    from ray.data._internal.execution.backpressure_policy import (
+        ENABLED_BACKPRESSURE_POLICIES,
+        ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
+        ResourceBudgetBackpressurePolicy,
+    )
+
+    class OutputBudgetPolicy(ResourceBudgetBackpressurePolicy):  # type: ignore[misc]  # no types
+        """Limits the results that wait to be read, as its base does, but not the tasks.
+
+        The size of the pool limits the tasks.
+        """
+
+        def can_add_input(self, op: object) -> bool:  # noqa: ARG002 - Ray's signature
+            """Allow every task."""
+            return True
+
+    context.set_config(
+        ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
+        [
+            OutputBudgetPolicy if policy is ResourceBudgetBackpressurePolicy else policy
+            for policy in ENABLED_BACKPRESSURE_POLICIES
+        ],
+    )
 
 
 def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
