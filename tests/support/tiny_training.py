@@ -28,8 +28,8 @@ def tiny_network(architecture, class_count=5):
 
     inputs = keras.Input(architecture.shape_of_input)
     features = keras.layers.Conv2D(8, 5, strides=3, activation="relu")(inputs)
-    features = keras.layers.BatchNormalization()(features)
-    features = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(features)
+    features = keras.layers.BatchNormalization(name="early")(features)
+    features = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="later")(features)
     features = keras.layers.GlobalMaxPooling2D()(features)
     features = keras.layers.Dense(16, activation="relu", name="hidden_1")(features)
     last = keras.layers.Dense(class_count, activation="softmax", dtype="float32", name="grades")

@@ -44,7 +44,8 @@ def train(
     preset: Annotated[
         str,
         typer.Option(
-            help="Name of the recipe: `fine-tuned`, or `study` for the recipe of the 2023 study."
+            help="Name of the recipe: `fine-tuned`, `study` for the recipe of the 2023 study, or "
+            "`fine-tuned-vgg` for the last blocks of VGG16 or VGG19."
         ),
     ] = "fine-tuned",
     recipe: Annotated[

@@ -14,8 +14,12 @@ from drdeploy.grader.training.calibration import (
     fit_temperature,
 )
 from drdeploy.grader.training.checkpoint import Checkpoint, History
-from drdeploy.grader.training.fit import compute_sample_weights, smooth_labels_to_neighbours
-from drdeploy.grader.training.recipe import Augmentation, read_recipe_or_preset
+from drdeploy.grader.training.fit import (
+    compute_sample_weights,
+    learning_rate_at_step,
+    smooth_labels_to_neighbours,
+)
+from drdeploy.grader.training.recipe import Augmentation, Recipe, read_recipe_or_preset
 
 
 def test_an_unusable_recipe_says_which_field(tmp_path):
@@ -31,6 +35,26 @@ def test_an_unusable_recipe_says_which_field(tmp_path):
 def test_the_study_s_recipe_leaves_the_base_as_it_is():
     recipe = read_recipe_or_preset("study")
     assert (recipe.trainable, recipe.augmentation, recipe.class_weight_power) == ("head", None, 0)
+    assert recipe.precision == "float32"
+
+
+def test_the_recipe_for_vgg_trains_the_last_blocks_with_smaller_steps():
+    recipe, usual = (read_recipe_or_preset(name) for name in ("fine-tuned-vgg", "fine-tuned"))
+    assert (recipe.trainable, recipe.frozen_up_to) == ("all", "block3_pool")
+    assert recipe.learning_rate < usual.learning_rate
+
+
+def test_the_learning_rate_rises_and_falls_after_the_epochs_of_the_head():
+    choices = {"epochs": 6, "head_epochs": 2, "warm_up_epochs": 1, "learning_rate": 0.1}
+    plain, apart = Recipe(**choices), Recipe(**choices, head_learning_rate=0.7)
+    rates = [[learning_rate_at_step(at, 10, one) for at in range(60)] for one in (plain, apart)]
+    assert rates[0][:10] == pytest.approx(np.linspace(0.01, 0.1, 10))
+    assert rates[1][:20] == [0.7] * 20
+    assert rates[1][20:30] == pytest.approx(np.linspace(0.01, 0.1, 10))
+    for rate in rates:
+        assert max(rate[20:]) <= 0.1
+        assert rate[-1] == pytest.approx(0, abs=1e-3)
+        assert np.all(np.diff(rate[30:]) <= 0)
 
 
 def eye(side_px=64):

@@ -36,11 +36,13 @@ from drdeploy.grader.training.calibration import (
     evaluate_cross_fitted_choices,
 )
 from drdeploy.grader.training.fit import MEDIAN_GRADE, fit_network, make_prediction_function
+from drdeploy.grader.training.frozen_features import split_network_at_layer
 from drdeploy.grader.training.prepared_photographs import prepare_photographs
 from drdeploy.grader.training.run_folder import RunFolder
 from drdeploy.grader.training.train import (
     TrainedGrader,
     TrainingPlan,
+    choose_dtype_policy,
     restore_network_of_fold,
     train_grader,
 )
@@ -219,23 +221,52 @@ def test_a_frozen_base_stays_as_it_was_and_the_head_learns(folder, tmp_path):
     assert not any(same[base:])
 
 
-def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_path, monkeypatch):
-    """As on a GPU: half precision, and losses scaled so that small gradients survive it.
+def test_layers_up_to_the_named_one_stay_as_they_were_and_are_computed_once(
+    unexported, folder, tmp_path
+):
+    """The folds share the output of the frozen layers, as the exported network computes it."""
+    plan = tiny_plan(folder, frozen_up_to="early", epochs=3)
+    transform = plan.architecture.transform
+    result = train_grader(plan, tmp_path)
+    kept = sorted(file.name for file in (tmp_path / "frozen").iterdir())
+    assert kept == ["epoch_0.npy", "epoch_1.npy", "epoch_2.npy", "exact.npy"]
+    start = tiny_network(plan.architecture)
+    set_network_weights(
+        start, plan.architecture, "random", seed=plan.seed, sample=make_sample_batch(transform)
+    )
+    trained = restore_network_of_fold(plan, tmp_path, 0, result.clinical.temperature)
+    lower, upper = split_network_at_layer(trained, "early")
+    for one, two in zip(lower.weights, start.weights, strict=False):
+        assert np.array_equal(one, two)
+    after = upper.get_layer("later")
+    assert not np.allclose(after.kernel, start.get_layer("later").kernel)
+    fold = split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed)[0]
+    prepared = prepare_photographs(plan.dataset, transform)
+    answered = make_prediction_function(trained, transform)(prepared.exact[fold.validation])
+    expected = result.out_of_fold.probabilities[fold.validation]
+    assert np.allclose(answered, expected, atol=1e-5)
+    exact = np.load(tmp_path / "frozen" / "exact.npy")
+    assert np.allclose(upper.predict(exact[fold.validation], verbose=0), expected, atol=1e-5)
+
+
+def test_a_network_that_cannot_be_divided_at_the_named_layer_is_refused(folder, tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be divided at the layer 'block9'"):
+        train_grader(tiny_plan(folder, frozen_up_to="block9"), tmp_path)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_network_in_half_precision_learns_and_is_kept_in_single(
+    folder, tmp_path, monkeypatch, policy
+):
+    """As on a GPU, where losses are scaled so that small gradients survive, and as on a CPU.
 
     Five seeds gave a kappa of 0.88 to 0.93 after 16 epochs; after 6 it hung on the rounding of
     the machine (0.42 on one, above 0.5 on another).
     """
     keras = pytest.importorskip("keras")
-    policy = keras.mixed_precision
-    monkeypatch.setattr(
-        train_module,
-        "make_training_deterministic",
-        lambda _: policy.set_dtype_policy("mixed_float16"),
-    )
-    try:
-        result = train_grader(tiny_plan(folder, epochs=16), tmp_path / "run")
-    finally:
-        policy.set_dtype_policy("float32")
+    monkeypatch.setattr(train_module, "choose_dtype_policy", lambda _: policy)
+    result = train_grader(tiny_plan(folder, epochs=16), tmp_path / "run")
+    assert keras.mixed_precision.dtype_policy().name == "float32"
     confusion = count_confusion_matrix(
         result.out_of_fold.labels,
         grades_from_probabilities(result.out_of_fold.probabilities, MEDIAN_GRADE),
@@ -243,6 +274,31 @@ def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_pa
     assert compute_quadratic_weighted_kappa(confusion) > 0.5
     kept = keras.models.load_model(result.keras_file)
     assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
+
+
+def test_predictions_of_a_fold_are_those_of_the_network_as_it_is_exported(
+    unexported, folder, tmp_path, monkeypatch
+):
+    """Thresholds are chosen on them, and the exported network computes in single precision."""
+    monkeypatch.setattr(train_module, "choose_dtype_policy", lambda _: "mixed_bfloat16")
+    plan = tiny_plan(folder, precision="bfloat16")
+    train_grader(plan, tmp_path)
+    fold = split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed)[0]
+    single = restore_network_of_fold(plan, tmp_path, 0, 1.0)
+    prepared = prepare_photographs(plan.dataset, plan.architecture.transform)
+    predict = make_prediction_function(single, plan.architecture.transform)
+    kept = RunFolder(tmp_path).read_predictions_of_fold(0)
+    assert np.allclose(predict(prepared.exact[fold.validation]), kept, atol=1e-6)
+
+
+def test_bfloat16_is_used_where_the_recipe_wants_it_and_the_processor_has_it(tmp_path):
+    has, lacks = tmp_path / "has", tmp_path / "lacks"
+    has.write_text("model name : a processor\nflags : fpu sse2 amx_bf16 amx_tile\n")
+    lacks.write_text("model name : amx_bf16-like\nflags : fpu sse2 avx512f\n")
+    assert choose_dtype_policy("bfloat16", has) == "mixed_bfloat16"
+    assert choose_dtype_policy("float32", has) == "float32"
+    assert choose_dtype_policy("bfloat16", lacks) == "float32"
+    assert choose_dtype_policy("bfloat16", tmp_path / "absent") == "float32"
 
 
 def test_figures_are_also_computed_with_what_the_other_folds_would_choose(folder):

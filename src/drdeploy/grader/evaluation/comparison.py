@@ -131,11 +131,11 @@ def compare_grades(
             summands, kappa_difference_from_cell_sums, groups, seed=seed
         ),
         sensitivity={
-            grade: _compare_right_decisions(one >= grade, two >= grade, truth >= grade, groups)
+            grade: compare_right_decisions(one >= grade, two >= grade, truth >= grade, groups)
             for grade in thresholds
         },
         specificity={
-            grade: _compare_right_decisions(one < grade, two < grade, truth < grade, groups)
+            grade: compare_right_decisions(one < grade, two < grade, truth < grade, groups)
             for grade in thresholds
         },
         changes=tuple(
@@ -166,12 +166,20 @@ def kappa_difference_from_cell_sums(sums: Floats) -> Floats:
     )
 
 
-def _compare_right_decisions(
+def compare_right_decisions(
     first: NDArray[np.bool_],
     second: NDArray[np.bool_],
     among: NDArray[np.bool_],
     groups: ArrayLike | None,
 ) -> PairedRate:
+    """Compare how often two graders decide rightly, such as to refer a diseased eye.
+
+    Args:
+        first: Whether the first grader's decision is right, shape ``(n,)``.
+        second: Whether the second grader's decision is right, shape ``(n,)``.
+        among: The photographs that the rate refers to, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+    """
     gained = int((~first & second & among).sum())
     lost = int((first & ~second & among).sum())
     effect = 1.0

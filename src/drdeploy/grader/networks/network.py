@@ -47,11 +47,15 @@ def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLA
 
 def convert_network_to_float32(network: Any, architecture: Architecture) -> Any:
     """Return a network that computes in single precision, with the same weights."""
-    policy = import_tensorflow_and_keras().keras.mixed_precision
-    if policy.dtype_policy().compute_dtype == "float32":
+    if all(layer.compute_dtype == "float32" for layer in network.layers):
         return network
-    policy.set_dtype_policy("float32")
-    single = build_network(architecture)
+    policies = import_tensorflow_and_keras().keras.mixed_precision
+    before = policies.dtype_policy()
+    policies.set_dtype_policy("float32")
+    try:
+        single = build_network(architecture)
+    finally:
+        policies.set_dtype_policy(before)
     single.set_weights(network.get_weights())
     return single
 

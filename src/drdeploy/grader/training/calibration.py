@@ -131,7 +131,7 @@ def choose_operating_points(
         folds: Folds of the photographs, grouped by session or patient.
     """
     or_worse = probability_of_grade_or_worse(probabilities)
-    flags = _calibrate_and_flag_cross_fitted(labels, probabilities, folds)[1] if folds else {}
+    flags = calibrate_and_flag_cross_fitted(labels, probabilities, folds)[1] if folds else {}
     points: list[OperatingPoint] = []
     for at_or_above in (2, 3):
         is_positive, scores = labels >= at_or_above, or_worse[:, at_or_above]
@@ -213,7 +213,7 @@ def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold])
         chosen for every fold, each with an interval.
     """
     labels, groups = out_of_fold.labels, out_of_fold.groups
-    calibrated, flags = _calibrate_and_flag_cross_fitted(labels, out_of_fold.probabilities, folds)
+    calibrated, flags = calibrate_and_flag_cross_fitted(labels, out_of_fold.probabilities, folds)
     points = [
         {
             "name": name,
@@ -235,7 +235,7 @@ def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold])
     }
 
 
-def _calibrate_and_flag_cross_fitted(
+def calibrate_and_flag_cross_fitted(
     labels: NDArray[np.intp], probabilities: NDArray[np.floating], folds: Sequence[Fold]
 ) -> tuple[NDArray[np.float64], dict[tuple[str, int], NDArray[np.bool_]]]:
     """Calibrate and flag the photographs of each fold with choices made on the other folds.

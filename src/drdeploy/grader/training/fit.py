@@ -21,6 +21,8 @@ from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import extract_pooled_feature_network
 from drdeploy.grader.training.augmentation import augment_photographs
 from drdeploy.grader.training.checkpoint import Checkpoint, History
+from drdeploy.grader.training.frozen_features import FrozenFeatures, split_network_at_layer
+from drdeploy.grader.training.scaling import scale_pixel_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +50,7 @@ def fit_network(
     recipe: Recipe,
     *,
     seed: int,
+    frozen: FrozenFeatures | None = None,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[History], None] = lambda _: None,
 ) -> History:
@@ -62,6 +65,8 @@ def fit_network(
             every epoch, which may be none.
         recipe: Every choice of the training.
         seed: Seed of the order of the photographs and of the augmentation.
+        frozen: The output of the frozen layers, if the recipe names the last frozen layer; its
+            augmentation has a seed of its own.
         checkpoint: File that is written after every epoch; if it exists, the training continues
             from it.
         on_epoch: Function that is called with the history after every epoch.
@@ -69,20 +74,19 @@ def fit_network(
     Returns:
         Loss and validation kappa of each epoch.
     """
-    pixels, labels = prepared.large[fold.train], prepared.labels[fold.train]
-    trainer = _Trainer(network, transform, pixels, labels, recipe, seed=seed)
+    trainer = _Trainer(
+        network, transform, prepared, recipe, positions=fold.train, frozen=frozen, seed=seed
+    )
     history = (
         History() if checkpoint is None else checkpoint.restore_state(trainer.list_variables())
     )
     best = None if checkpoint is None else checkpoint.read_best_variables()
-    predict = make_prediction_function(network, transform)
+    predict = _make_validation_function(network, transform, prepared, recipe, frozen)
     while history.finished_epochs < recipe.epochs and not history.is_kappa_stalled(recipe.patience):
         loss = trainer.train_one_epoch(history.finished_epochs)
         kappa = None
         if fold.validation.size:
-            grades = grades_from_probabilities(
-                predict(prepared.exact[fold.validation]), MEDIAN_GRADE
-            )
+            grades = grades_from_probabilities(predict(fold.validation), MEDIAN_GRADE)
             confusion = count_confusion_matrix(prepared.labels[fold.validation], grades)
             kappa = float(compute_quadratic_weighted_kappa(confusion))
             kappa = None if math.isnan(kappa) else kappa
@@ -109,50 +113,69 @@ def make_prediction_function(
     """
     tf = import_tensorflow_and_keras().tensorflow
     step = tf.function(
-        lambda batch: network(_scale_pixel_values(tf, batch, transform), training=False),
+        lambda batch: network(scale_pixel_values(batch, transform), training=False),
         autograph=False,
     )
 
-    def predict_in_batches(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        answers = [
-            step(tf.constant(pixels[at : at + batch_size])).numpy()
-            for at in range(0, len(pixels), batch_size)
-        ]
-        return np.concatenate(answers).astype(np.float32)
-
-    return predict_in_batches
+    return lambda pixels: predict_in_batches(step, pixels, batch_size)
 
 
-def _scale_pixel_values(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
-    """Apply the value range, channel order, mean and deviation, as ``fundus.apply`` does."""
-    low, high = transform.value_range
-    scaled = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
-    ordered = scaled[..., ::-1] if transform.channel_order == "bgr" else scaled
-    return (ordered - tf.constant(transform.mean)) / tf.constant(transform.std)
+def predict_in_batches(
+    step: Callable[[Any], Any], inputs: NDArray[np.generic], batch_size: int = 16
+) -> NDArray[np.float32]:
+    """Compute the output of a traced network for rows of its input."""
+    tf = import_tensorflow_and_keras().tensorflow
+    answers = [
+        step(tf.constant(inputs[at : at + batch_size])).numpy()
+        for at in range(0, len(inputs), batch_size)
+    ]
+    return np.concatenate(answers).astype(np.float32)
+
+
+def _make_validation_function(
+    network: Any,
+    transform: FundusTransform,
+    prepared: PreparedPhotographs,
+    recipe: Recipe,
+    frozen: FrozenFeatures | None,
+) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
+    """Return a function that predicts the photographs at some positions."""
+    if frozen is None:
+        predict = make_prediction_function(network, transform)
+        return lambda positions: predict(prepared.exact[positions])
+    tf = import_tensorflow_and_keras().tensorflow
+    _, upper = split_network_at_layer(network, recipe.frozen_up_to)
+    step = tf.function(lambda batch: upper(batch, training=False), autograph=False)
+    return lambda positions: predict_in_batches(step, frozen.exact[positions])
 
 
 class _Trainer:
     """Runs epochs of training with a network, its optimizer, and a compiled training step.
 
-    Training has two stages: first only the last layers are trained, then all layers.
+    Training has two stages: first only the last layers are trained, then all layers that are not
+    frozen.
     """
 
     def __init__(
         self,
         network: Any,
         transform: FundusTransform,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.intp],
+        prepared: PreparedPhotographs,
         recipe: Recipe,
         *,
+        positions: NDArray[np.intp],
+        frozen: FrozenFeatures | None,
         seed: int,
     ) -> None:
         self._tf, self._keras = import_tensorflow_and_keras()
         self._network = network
         self._transform = transform
-        self._pixels = pixels
+        self._prepared = prepared
+        self._positions = positions
+        self._frozen = frozen
         self._recipe = recipe
         self._seed = seed
+        labels = prepared.labels[positions]
         self._targets = smooth_labels_to_neighbours(labels, recipe.smoothing)
         self._weights = compute_sample_weights(labels, recipe.class_weight_power)
         self._steps = max(1, len(labels) // recipe.batch_size)
@@ -167,7 +190,10 @@ class _Trainer:
         self._optimizer.build(self._all_variables)
         last = network.get_layer("grades")
         self._last = last
-        self._features = self._keras.Model(network.input, last.input)
+        start = network.input
+        if frozen is not None:
+            start = network.get_layer(recipe.frozen_up_to).output
+        self._features = self._keras.Model(start, last.input)
         base = {id(variable) for variable in extract_pooled_feature_network(network).variables}
         self._head_variables = [
             variable for variable in self._all_variables if id(variable) not in base
@@ -186,16 +212,16 @@ class _Trainer:
     def train_one_epoch(self, epoch: int) -> float:
         """Train on every photograph once, and return the mean loss."""
         recipe = self._recipe
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._pixels))
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._positions))
         is_head_only = recipe.trainable == "head" or epoch < recipe.head_epochs
         step = self._step_of_head if is_head_only else self._step_of_all
         losses = []
         for number in range(self._steps):
             chosen = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]
             done = epoch * self._steps + number
-            self._optimizer.learning_rate = self._learning_rate_at_step(done)
+            self._optimizer.learning_rate = learning_rate_at_step(done, self._steps, recipe)
             loss = step(
-                self._tf.constant(self._pixels[chosen]),
+                self._tf.constant(self._read_inputs(epoch, chosen)),
                 self._tf.constant(self._targets[chosen]),
                 self._tf.constant(self._weights[chosen]),
                 self._tf.constant([self._seed, done], dtype=self._tf.int32),
@@ -203,31 +229,36 @@ class _Trainer:
             losses.append(float(loss))
         return float(np.mean(losses))
 
-    def _learning_rate_at_step(self, done: int) -> float:
-        """Return the learning rate at a step; it rises linearly and falls along a cosine."""
-        recipe = self._recipe
-        warm, total = recipe.warm_up_epochs * self._steps, recipe.epochs * self._steps
-        if done < warm:
-            return recipe.learning_rate * (done + 1) / warm
-        along = (done - warm) / max(1, total - warm)
-        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+    def _read_inputs(self, epoch: int, chosen: NDArray[np.intp]) -> NDArray[np.generic]:
+        """Return the pixels of photographs, or the frozen layers' output for the epoch."""
+        positions = self._positions[chosen]
+        if self._frozen is None:
+            return self._prepared.large[positions]
+        return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base network, or only its batch normalisation."""
+        """Freeze the whole base, or only its batch normalisation and what the recipe names."""
+        is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)
-            layer.trainable = base_too and not is_norm
+            layer.trainable = base_too and not is_norm and not is_frozen
+            # The layers of a base are in the order in which they compute.
+            is_frozen = is_frozen and layer.name != self._recipe.frozen_up_to
 
     def _make_training_step(self, chosen: list[Any]) -> Callable[..., Any]:
         tf, recipe, transform = self._tf, self._recipe, self._transform
         scale = tf.range(GRADES, dtype=tf.float32)
 
-        def train_on_one_batch(pixels: Any, targets: Any, weights: Any, seed: Any) -> Any:
+        def make_network_input(pixels: Any, seed: Any) -> Any:
             size = (transform.height_px, transform.width_px)
             images = augment_photographs(pixels, *size, seed, recipe.augmentation)
+            return scale_pixel_values(images, transform)
+
+        def train_on_one_batch(given: Any, targets: Any, weights: Any, seed: Any) -> Any:
+            inputs = given if self._frozen is not None else make_network_input(given, seed)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in chosen])
-                features = self._features(_scale_pixel_values(tf, images, transform), training=True)
+                features = self._features(inputs, training=True)
                 logits = tf.cast(features, tf.float32) @ self._last.kernel + self._last.bias
                 entropy = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
                 expected = tf.linalg.matvec(tf.nn.softmax(logits), scale)
@@ -239,6 +270,20 @@ class _Trainer:
             return loss
 
         return train_on_one_batch
+
+
+def learning_rate_at_step(done: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Return the learning rate after ``done`` steps; it rises linearly and falls along a cosine."""
+    warm, total = recipe.warm_up_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
+    if recipe.head_learning_rate:
+        head = recipe.head_epochs * steps_per_epoch
+        if done < head:
+            return recipe.head_learning_rate
+        done, total = done - head, total - head
+    if done < warm:
+        return recipe.learning_rate * (done + 1) / warm
+    along = (done - warm) / max(1, total - warm)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
 
 
 def smooth_labels_to_neighbours(labels: NDArray[np.intp], smoothing: float) -> NDArray[np.float32]:

@@ -8,7 +8,9 @@ exported.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,13 +39,13 @@ from drdeploy.grader.training.calibration import (
 )
 from drdeploy.grader.training.familiarity import choose_familiarity_rule
 from drdeploy.grader.training.fit import fit_network, make_prediction_function
+from drdeploy.grader.training.frozen_features import compute_frozen_features
 from drdeploy.grader.training.prepared_photographs import prepare_photographs
 from drdeploy.grader.training.run_folder import RunFolder, write_history_picture
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -52,11 +54,14 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.architectures import Architecture
     from drdeploy.grader.networks.weights import WeightsSource
     from drdeploy.grader.training.checkpoint import History
+    from drdeploy.grader.training.frozen_features import FrozenFeatures
     from drdeploy.grader.training.prepared_photographs import PreparedPhotographs
-    from drdeploy.grader.training.recipe import Recipe
+    from drdeploy.grader.training.recipe import Precision, Recipe
 
 FINAL = "final"
 """Name of the network that is trained on all photographs."""
+BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+"""Names that Linux gives to a processor's instructions for numbers in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,9 @@ def train_grader(
     make_training_deterministic(plan.seed)
     prepared = prepare_photographs(plan.dataset, plan.architecture.transform, cache)
     run = _TrainingRun(plan, folder, prepared, on_epoch, {})
-    raw = run.train_folds_and_predict()
+    with compute_in_training_precision(plan.recipe.precision):
+        raw = run.train_folds_and_predict()
+        final = run.train_final_network()
     temperature = fit_temperature(plan.dataset.grades, raw)
     out_of_fold = GradedSet.from_dataset(plan.dataset, apply_temperature(raw, temperature))
     out_of_fold.write_csv(out_dir / "oof.csv")
@@ -178,7 +185,7 @@ def train_grader(
         groups=out_of_fold.groups,
         folds=split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed),
     )
-    network = convert_network_to_float32(run.train_final_network(), plan.architecture)
+    network = convert_network_to_float32(final, plan.architecture)
     divide_last_layer_by_temperature(network, temperature)
     folder.write_history_table(run.histories)
     write_history_picture(run.histories, out_dir / "history.svg")
@@ -237,8 +244,11 @@ class _TrainingRun:
         if kept is not None:
             self.histories[name] = self.folder.checkpoint_of_network(name).read_saved_history()
             return kept
+        architecture = self.plan.architecture
         network = self._build_and_fit_network(name, fold, self.plan.recipe, seed=number)
-        predict = make_prediction_function(network, self.plan.architecture.transform)
+        # In the precision of the exported network, whose thresholds these predictions determine.
+        single = convert_network_to_float32(network, architecture)
+        predict = make_prediction_function(single, architecture.transform)
         probabilities = predict(self.prepared.exact[fold.validation])
         self.folder.write_predictions_of_fold(number, probabilities)
         return probabilities
@@ -255,10 +265,24 @@ class _TrainingRun:
             fold,
             recipe,
             seed=1000 * plan.seed + seed,
+            frozen=self._read_or_compute_frozen_features(network),
             checkpoint=self.folder.checkpoint_of_network(name),
             on_epoch=lambda history: self.on_epoch(name, history),
         )
         return network
+
+    def _read_or_compute_frozen_features(self, network: Any) -> FrozenFeatures | None:
+        """Return the frozen layers' output, which all networks of the run share."""
+        if not self.plan.recipe.frozen_up_to:
+            return None
+        return compute_frozen_features(
+            network,
+            self.plan.architecture.transform,
+            self.prepared,
+            self.plan.recipe,
+            seed=self.plan.seed,
+            folder=self.folder.path / "frozen",
+        )
 
     def _recipe_without_early_stopping(self) -> Recipe:
         """Return the recipe for the final network, which cannot be stopped early.
@@ -306,5 +330,28 @@ def make_training_deterministic(seed: int) -> None:
     tf, keras = import_tensorflow_and_keras(accelerator=True)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    if tf.config.list_physical_devices("GPU"):
-        keras.mixed_precision.set_dtype_policy("mixed_float16")
+
+
+@contextmanager
+def compute_in_training_precision(wanted: Precision) -> Iterator[None]:
+    """Let networks that are built in this context compute in the precision for training."""
+    policies = import_tensorflow_and_keras(accelerator=True).keras.mixed_precision
+    before = policies.dtype_policy()
+    policies.set_dtype_policy(choose_dtype_policy(wanted))
+    try:
+        yield
+    finally:
+        policies.set_dtype_policy(before)
+
+
+def choose_dtype_policy(wanted: Precision, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return Keras's name of the precision that the recipe wants and that this machine has.
+
+    A GPU always multiplies in half precision.  A processor does so if the recipe wants it and Linux
+    lists an instruction for it.
+    """
+    if import_tensorflow_and_keras(accelerator=True).tensorflow.config.list_physical_devices("GPU"):
+        return "mixed_float16"
+    words = cpuinfo.read_text("utf-8").split() if cpuinfo.is_file() else []
+    has_instructions = not BFLOAT16_FLAGS.isdisjoint(words)
+    return "mixed_bfloat16" if wanted == "bfloat16" and has_instructions else "float32"
