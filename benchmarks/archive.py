@@ -46,7 +46,7 @@ ROUNDS = {"full": 6, "quick": 3, "smoke": 1}
 RATE_PHOTOGRAPHS = {"full": 3000, "quick": 600, "smoke": 64}
 PLAIN_PHOTOGRAPHS = {"full": 750, "quick": 300, "smoke": 32}
 """How many photographs a process without Ray grades."""
-NODES_PHOTOGRAPHS = {"full": 1500, "quick": 600, "smoke": 64}
+NODES_PHOTOGRAPHS = {"full": 1200, "quick": 600, "smoke": 64}
 MEMORY_PHOTOGRAPHS = {"full": 100_000, "quick": 5000, "smoke": 64}
 KILLED_PHOTOGRAPHS = {"full": 1000, "quick": 300, "smoke": 64}
 KILLED_RUNS = {"full": 20, "quick": 6, "smoke": 1}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -33,6 +34,7 @@ from drdeploy.photograph_names import PhotographNames
 
 NO_S3 = None
 KILLER = "killer.jpg"
+WORKERS = 2
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def grader(model):
 
 @pytest.fixture(scope="module")
 def ray():
-    with start_or_join_ray(None, 2) as it:
+    with start_or_join_ray(None, WORKERS) as it:
         # This module is not on the path of the workers.
         it.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield it
@@ -129,28 +131,60 @@ def test_every_photograph_has_one_row_that_grade_gives_too(
     assert len({row["image"] for row in read_rows(table)}) == len(expected) == 9
 
 
-def test_a_task_waits_for_each_worker_so_that_none_is_idle_between_two_tasks(
-    ray, eyes, model, grader, tmp_path, monkeypatch
-):
+@pytest.fixture
+def handed_over(monkeypatch):
+    """For each step of Ray Data: how many tasks are with Ray, and how many were in all."""
     from ray.data._internal.execution import streaming_executor
 
-    handed_over = []
+    steps = []
     process_completed_tasks = streaming_executor.process_completed_tasks
 
-    def count_tasks(topology, *arguments, **named):
-        handed_over.append(sum(operator.num_active_tasks() for operator in topology))
+    def note_tasks(topology, *arguments, **named):
+        grading = list(topology)[-1]
+        steps.append((grading.num_active_tasks(), grading.metrics.num_tasks_submitted))
         return process_completed_tasks(topology, *arguments, **named)
 
-    monkeypatch.setattr(streaming_executor, "process_completed_tasks", count_tasks)
-    columns = list_columns_of_model(grader)
-    with ArchiveCheckpoint.open(tmp_path / "t.parquet") as checkpoint:
-        source = open_photograph_source(str(eyes), NO_S3)
-        job = checkpoint.prepare_job(source, archive_settings(eyes, grader), show_paths=False)
-        grading = RayArchiveJob(
-            ray, checkpoint, columns, PhotographNames.with_user_key(), worker_settings(model, eyes)
-        )
-        grading.grade_archive_on_ray(job, lambda _: None)
-    assert max(handed_over) == 2 * grading.workers
+    monkeypatch.setattr(streaming_executor, "process_completed_tasks", note_tasks)
+    return steps
+
+
+def grade_on_ray(ray, table, folder, model, grader, report):
+    with ArchiveCheckpoint.open(table) as checkpoint:
+        source = open_photograph_source(str(folder), NO_S3)
+        job = checkpoint.prepare_job(source, archive_settings(folder, grader), show_paths=False)
+        RayArchiveJob(
+            ray, checkpoint, list_columns_of_model(grader), PhotographNames.with_user_key(),
+            worker_settings(model, folder),
+        ).grade_archive_on_ray(job, report)  # fmt: skip
+
+
+def test_a_task_waits_for_each_worker_so_that_none_is_idle_between_two_tasks(
+    ray, eyes, model, grader, tmp_path, handed_over
+):
+    grade_on_ray(ray, tmp_path / "t.parquet", eyes, model, grader, lambda _: None)
+    assert max(active for active, _ in handed_over) == 2 * WORKERS
+
+
+def test_no_task_starts_while_many_results_wait_to_be_written(
+    ray, eyes, model, grader, tmp_path, handed_over, monkeypatch
+):
+    monkeypatch.setattr("drdeploy.clinic.archive_grading.ray_session.MOST_UNREAD_RESULTS", 2)
+    folder = tmp_path / "eyes"
+    folder.mkdir()
+    for number in range(32):
+        (folder / f"{number}.jpg").symlink_to(eyes / f"{number % 7}.jpg")
+    submitted = []
+
+    def wait_until_all_workers_are_idle(_photographs):
+        while not submitted and handed_over[-1][0] and handed_over[-1][1] < 32:
+            time.sleep(0.05)
+        submitted.append(handed_over[-1][1])
+
+    grade_on_ray(
+        ray, tmp_path / "t.parquet", folder, model, grader, wait_until_all_workers_are_idle
+    )
+    assert submitted[0] < 16
+    assert submitted[-1] == 32
 
 
 KILLED_RUN = """

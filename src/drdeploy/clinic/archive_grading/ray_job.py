@@ -167,7 +167,9 @@ class RayArchiveJob:
         graded = self._ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             partial(grade_block, settings=self._settings, grade=self._grade),
             batch_size=None,
-            compute=self._ray.data.TaskPoolStrategy(size=self.workers * TASKS_PER_WORKER),
+            compute=self._ray.data.TaskPoolStrategy(
+                size=min(len(items), self.workers * TASKS_PER_WORKER)
+            ),
             num_cpus=1,
             max_retries=retries,
         )

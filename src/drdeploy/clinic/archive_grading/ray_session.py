@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _FOLDER_PREFIX = "drdeploy-ray-"
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Bytes of Ray's object store, which holds only places and rows; by default, a third of RAM."""
+MOST_UNREAD_RESULTS = 256
+"""How many results of tasks may wait until their rows are written, before no new task starts."""
 _STARTS = 3
 """How often a start is tried, because a free port may be taken before Ray listens on it."""
 _PATIENCE_S = 300
@@ -136,20 +138,21 @@ def _allow_waiting_tasks(context: Any) -> None:
         ResourceBudgetBackpressurePolicy,
     )
 
-    class OutputBudgetPolicy(ResourceBudgetBackpressurePolicy):  # type: ignore[misc]  # no types
-        """Limits the results that wait to be read, as its base does, but not the tasks.
+    class UnreadResultsPolicy(ResourceBudgetBackpressurePolicy):  # type: ignore[misc]  # no types
+        """Stops new tasks when many results wait to be read, and not when processors are busy.
 
-        The size of the pool limits the tasks.
+        The size of the pool limits the tasks that are handed over.
         """
 
-        def can_add_input(self, op: object) -> bool:  # noqa: ARG002 - Ray's signature
-            """Allow every task."""
-            return True
+        def can_add_input(self, op: object) -> bool:
+            """Return whether a task may be handed over."""
+            unread: int = self._topology[op].total_enqueued_output_blocks()
+            return unread < MOST_UNREAD_RESULTS
 
     context.set_config(
         ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
         [
-            OutputBudgetPolicy if policy is ResourceBudgetBackpressurePolicy else policy
+            UnreadResultsPolicy if policy is ResourceBudgetBackpressurePolicy else policy
             for policy in ENABLED_BACKPRESSURE_POLICIES
         ],
     )
