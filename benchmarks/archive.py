@@ -277,7 +277,7 @@ def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None
     page.table(["killed", "times"], list(kills.items()))
     page.targets.append(
         Target(
-            "no row twice or missing, whatever was killed",
+            "every photograph has exactly one row, whatever was killed",
             not wrong, "; ".join(wrong) or f"{KILLED_RUNS[size]} runs of {number} photographs",
         )
     )  # fmt: skip
@@ -388,7 +388,8 @@ def grade_archive(
 
     Args:
         eyes: The photographs.
-        table: The table; one that is there is graded again, unless the command was killed.
+        table: The table to write. A finished table is graded again; a table of a killed command is
+            continued.
         cluster: The address of the head node of Ray.
         kill: Whether the command or a worker is killed, and after how many seconds.
     """

@@ -4,14 +4,15 @@ Run ``python benchmarks/asynchronous_queue.py`` (2,000 requests, about a quarter
 ``--requests 300`` for less).
 
 - Whole: an endpoint that has scaled to zero gets all requests, and an alarm wakes it.  Most
-  requests are photographs; others name an input that is not there, are no photograph, or may wait
-  for a minute only, which is less than the alarm takes.  Each must end as it should, and the metric
-  ``ApproximateBacklogSize`` must be the number of requests that have no result.
+  requests are photographs. Some requests name an input that does not exist, or an input that is not
+  a photograph. Requests of a third kind may wait for only a minute, which is less than the alarm
+  takes.  Each must end as it should, and the metric ``ApproximateBacklogSize`` must be the number
+  of requests that have no result.
 - Stopped and killed: the service ends in the middle, by SIGTERM and by SIGKILL, and starts again.
   Each request must be answered before or after, and none twice but those that were in progress.
 
-A subscriber of the success topic counts what is answered, because the results of a service that
-has ended are gone with its S3.
+A subscriber of the success topic counts what is answered. The results of a service that has ended
+are gone with its S3.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ ALARM_PERIODS = 2
 BROKEN = b"no photograph"
 
 INTRODUCTION = """
-The benchmark fills the queue of one asynchronous endpoint.  Its only instance runs the lean
-profile with the packaged MobileNet in int8, and processes two requests at a time.  The photographs
-have 320 pixels.  Some requests must not be answered: one in twenty expires after 60 seconds in the
-queue, one in fifty names an input that does not exist, and one in fifty sends a file that is no
-photograph.  The endpoint scales to zero, and from zero to one instance, with the policies of the
-Terraform module `asynchronous-endpoint`.
+The benchmark fills the queue of one asynchronous endpoint.  The endpoint has one
+instance, which runs the lean profile with the packaged MobileNet in int8. The instance processes
+two requests at a time. The photographs have 320 pixels.  Some requests must fail. One in twenty
+expires after 60 seconds in the queue. One in fifty names an input that does not exist, and one in
+fifty sends a file that is not a photograph.  The endpoint scales to zero, and from zero to one
+instance, with the policies of the Terraform module `asynchronous-endpoint`.
 """
 
 ANSWERED, EXPIRED, ABSENT, REFUSED = "answered", "expired", "input is absent", "refused by model"

@@ -5,13 +5,14 @@ Run ``python benchmarks/batch_transform.py`` (50,000 photographs, half an hour o
 ``drdeploy:lean``.
 
 A folder of hard links to a few small photographs is uploaded to the S3 of a local service of its
-own, and one job grades all of them, on one instance with several requests at once.  Meanwhile the
+own. One job grades all of them, on one instance with several requests at once.  Meanwhile the
 memory of the service and of the instance is sampled.
 
 - The instance: its memory at the end is within 5 % of that after a fifth of the photographs.
-- The service: its memory at the end is within 5 % of that after a fifth of the photographs.  Its
-  S3 keeps the content of objects in a file, and in memory about 0.4 kB that describe each: name,
-  date, digest.  Its CloudWatch Logs keeps the lines of the server compressed.
+- The service: its memory at the end is within 5 % of that after a fifth of the photographs.  The
+  local S3 keeps the content of objects in a file. In memory it keeps about 0.4 kB that describe
+  each object: name, date, digest.  The local CloudWatch Logs keeps the lines of the server
+  compressed.
 """
 
 from __future__ import annotations
@@ -272,7 +273,7 @@ def check_and_draw(page: Page, samples: list[Sample], count: int) -> None:
             f"{settled.instance_mb:.1f} MB, then {last.instance_mb:.1f} MB",
         ),
         Target(
-            "the same of the service's memory",
+            "memory of the service: at the end within the same share",
             abs(last.service_mb / settled.service_mb - 1) <= GROWTH,
             f"{settled.service_mb:.1f} MB, then {last.service_mb:.1f} MB, which is "
             f"{grown_kb:.2f} kB for each photograph",

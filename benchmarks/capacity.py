@@ -1,8 +1,9 @@
 """The highest rate that `drdeploy capacity` finds, against MLPerf LoadGen's arrivals and latencies.
 
-Both send requests that arrive at random to the same server, which handles one request at a time and
-takes a fixed time for it.  The search for the rate is the same; what sends and measures is not:
-drdeploy's open loop, or LoadGen (Server scenario) from its package, in an environment of its own.
+Both programs send requests that arrive at random to the same server. The server handles one request
+at a time, and takes a fixed time for it.  Both programs search for the rate in the same way, but
+they send and measure differently. One is drdeploy's open loop; the other is LoadGen (Server
+scenario) from its package, in an environment of its own.
 
     python benchmarks/capacity.py [--quick | --smoke]
 
@@ -105,7 +106,7 @@ def main() -> int:
     try:
         python = installed("loadgen") / "python"
     except subprocess.CalledProcessError:
-        print("LoadGen cannot be installed here, so that nothing is compared.")
+        print("LoadGen cannot be installed here, so there is no comparison.")
         return 0
     clock = Clock()
     with sleeping_server() as port:

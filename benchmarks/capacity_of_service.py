@@ -1,9 +1,9 @@
 """The rate that `drdeploy capacity` finds for a queue, against open-loop rows of the same endpoint.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-it.  The command searches the highest rate whose p95 meets the requirement.  Then open loops, as
-studies have them, send requests at a grid of rates, with other arrivals; the rate at which the p95
-of their rows leaves the requirement is interpolated.  The two must agree.
+it.  The command searches the highest rate whose p95 meets the requirement.  Open loops, as studies
+have them, then send requests at a grid of rates, with other arrivals. The rate at which the p95 of
+their rows leaves the requirement is interpolated.  The two must agree.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 
@@ -134,7 +134,7 @@ def measure_p95_s(hosting: Hosting, rate_per_s: float, requests: int, runs: int)
 
 
 def interpolate_rate(rates: list[float], p95s: list[float]) -> float | None:
-    """Return the rate at which the p95 is the required one; None if it is at no rate.
+    """Return the rate at which the p95 is the required one, or None if no rate has this p95.
 
     A p95 that is lower than that of a lower rate is chance, so the p95s are first made to rise.
     """

@@ -1,10 +1,10 @@
 """Studies of two eyes and two fields, from a camera to grades, while the worklist is read.
 
 Run ``python benchmarks/clinic.py`` (1,000 studies; ``--studies 50`` for less).  A camera sends the
-studies one after the other by C-STORE to ``drdeploy clinic listen``, which grades each of them and
-makes its report, page and bundle, and ``drdeploy clinic serve`` shows them.  With ``--way page``,
-the photographs are dropped on the page, and ``clinic serve`` grades them as well.  Nothing is sent
-on.  Meanwhile somebody reads the list, its pages and studies, five times a second.
+studies one after the other by C-STORE to ``drdeploy clinic listen``. The program grades each study
+and makes its report, page and bundle. ``drdeploy clinic serve`` shows the studies.  With ``--way
+page``, the photographs are dropped on the page, and ``clinic serve`` grades them as well.  Nothing
+is sent on.  Meanwhile somebody reads the list, its pages and studies, five times a second.
 
 - Every study is graded, and no photograph is refused.
 - The page answers within 200 ms (p95) meanwhile.
@@ -67,12 +67,12 @@ READ_PAUSE_S = 0.2
 ADDRESSES = ("/", "/list", "/list?page=2", "/list?show=all&page=3", "/?outcome=urgent", "/studies/")
 
 INTRODUCTION = """
-Each study has four photographs, two of each eye.  Each photograph is a JPEG of 512 x 512 pixels in
-a DICOM file.  The studies are sent one after another, without a pause.  The grading of a study
-begins a second after its last photograph has arrived.  The grader is the packaged MobileNet in
-int8. During the whole run, the benchmark requests a page of the worklist every 0.2 s: the list,
-its later pages, the list with a filter, or the page of a study, for which the server reads the
-headers of the study's photographs.
+Each study has four photographs, two of each eye.  Each photograph is a JPEG of
+512 x 512 pixels in a DICOM file.  The studies are sent one after another, without a pause.  The
+grading of a study begins a second after its last photograph has arrived.  The grader is the
+packaged MobileNet in int8. During the whole run, the benchmark requests a page every 0.2 s. The
+page is the worklist, one of its later pages, the worklist with a filter, or the page of a study.
+For the page of a study, the server reads the headers of the study's photographs.
 """
 
 
@@ -156,7 +156,7 @@ class PageSender:
         self._headers = {"Cookie": cookie, "X-Token": token}
 
     def send(self, content: bytes) -> bool:
-        """Send a photograph; wait as long as the page asks to; return whether it is taken."""
+        """Send a photograph, wait as long as the page asks, and return whether it is taken."""
         mark = uuid.uuid4().hex
         head = (
             f'--{mark}\r\nContent-Disposition: form-data; name="photograph"; filename="p"\r\n\r\n'
@@ -300,7 +300,7 @@ def wait_for_grades(
     studies: int,
     began_s: float,
 ) -> tuple[int, int]:
-    """Wait until no study waits; return how many are graded and how many failed."""
+    """Wait until every study is done; return how many are graded and how many failed."""
     records = ClinicRecords.open(folder / "records", names=PhotographNames.with_user_key())
     deadline = time.monotonic() + PATIENCE_S
     while True:

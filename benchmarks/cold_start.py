@@ -1,9 +1,10 @@
 """Cold start of each image of the ladder, from the request for a container to its first answer.
 
-Run ``python benchmarks/cold_start.py`` with a container engine; the images are
-built first (``drdeploy image build ladder``: a quarter of an hour, once).  The model is MobileNet,
+Run ``python benchmarks/cold_start.py`` with a container engine. The images are built first
+(``drdeploy image build ladder``), which takes a quarter of an hour once.  The model is MobileNet,
 at the CPU of 1024, 2048 and 3072 MB; the study's images load the SavedModel, ours the int8 ONNX.  A
-container that does nothing is timed beside them: in the same engine no image can start faster.
+container that does nothing is timed beside the images. In the same engine, no image can start
+faster than the empty container.
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
 - It takes at most 2.5 times as long as the empty container.
@@ -58,7 +59,7 @@ def main() -> int:
     page = Page("cold_start", "Cold start", INTRODUCTION, options)
     engine = ContainerEngine.find()
     if engine is None:
-        print("no container engine answers: there is no cold start of a container to measure")
+        print("no container engine answers, so no cold start of a container can be measured")
         return 0
     for name in names:  # also one that is there: it may be of another checkout
         build_image(engine, name)

@@ -1,12 +1,13 @@
 """A GPU against the CPU and PyTorch: latency, photographs a second, share of the card's peak.
 
 Run ``python benchmarks/gpu.py`` on a machine with an NVIDIA GPU, with onnxruntime-gpu in place of
-onnxruntime (docs/gpu.md).  Without a GPU it says what is missing, and measures nothing.
+onnxruntime (docs/gpu.md).  On a machine without a GPU, the benchmark says what is missing, and
+measures nothing.
 
 - Latency of one photograph, from a batch to checked probabilities, on the GPU in fp32 and fp16 and
   on the CPU in int8.
-- Photographs a second in batches of 16 and 64, with the share of the card's peak: what a chain of
-  large matrix products reaches on the same card in the same precision.
+- Photographs a second in batches of 16 and 64, with the share of the card's peak. The peak is what
+  a chain of large matrix products reaches on the same card in the same precision.
 - Photographs a second that 16 threads reach which each ask for one photograph, as a server's do.
 - A MobileNet of the same size in PyTorch, if PyTorch is installed and finds the GPU.
 """
@@ -120,7 +121,7 @@ def measure_batches(page: Page, artifacts: Mapping[str, ModelArtifact], options:
     page.table(["way", "batch", "latency", "a second", "of the peak", f"x {CPU}"], rows)
     page.text("Peak, Gop/s: " + ", ".join(f"{k} {v / 1e9:.0f}" for k, v in peaks.items()) + ".")
     if not any(way == TORCH for way, _ in found):
-        page.text("PyTorch was not compared: it is not installed, or finds no GPU.")
+        page.text("PyTorch was not compared, because it is not installed or finds no GPU.")
 
 
 def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options: Options) -> None:
@@ -141,7 +142,10 @@ def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 
 
 def photographs(size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return a batch of noise in the range of pixels; a prediction takes as long as for an eye."""
+    """Return a batch of noise in the range of pixels.
+
+    A prediction takes as long for noise as for an eye.
+    """
     return np.random.default_rng(3).random((size, 224, 224, 3), np.float32) * 255
 
 
@@ -210,7 +214,7 @@ def write_matrix_products(path: Path, precision: str, side: int) -> Path:
 
 
 def predict_in_torch(batch: np.ndarray[Any, Any]) -> Callable[[], object] | None:
-    """Return a call that predicts a batch with PyTorch on the GPU; None if it cannot."""
+    """Return a call that predicts a batch with PyTorch on the GPU, or None without a GPU."""
     try:
         import torch
     except ImportError:

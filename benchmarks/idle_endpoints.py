@@ -4,10 +4,10 @@ Run ``python benchmarks/idle_endpoints.py`` (four minutes; needs a container eng
 ``drdeploy:lean``).  ``--against CHECKOUT`` also measures the local service of another checkout.
 
 Real-time endpoints of one instance each are started on a local service of their own, in containers.
-Nobody calls them. After they have settled, CPU time is read at the beginning and at the end of a
-minute: of the service's process, of the engine's process with the programs that it has run, and of
-the containers' monitors (the parents of the containers' first processes).  An engine that other
-programs use meanwhile counts their work too.
+Nobody calls them. After the endpoints have settled, CPU time is read at the beginning and at the
+end of a minute. It is read for the service's process, for the engine's process with the programs
+that it has run, and for the containers' monitors (the parents of the containers' first processes).
+An engine that other programs use meanwhile counts their work too.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ TARGET_PERCENT = 2.0
 PARTS = ("service", "engine", "monitors")
 
 INTRODUCTION = """
-The benchmark starts real-time endpoints and sends them no requests.  Each endpoint has one
-container of the image `drdeploy:lean` with the packaged MobileNet.  The table gives CPU time as a
-percentage of one core: for the local service, for the container engine with all programs that it
-ran, and for the containers' monitors.  The CPU time of the model servers in the containers is not
-counted.
+The benchmark starts real-time endpoints and sends them no requests.  Each
+endpoint has one container of the image `drdeploy:lean` with the packaged MobileNet.  The table
+gives CPU time as a percentage of one core. It has a column for the local service, one for the
+container engine with all programs that it ran, and one for the containers' monitors.  The CPU time
+of the model servers in the containers is not counted.
 """
 
 

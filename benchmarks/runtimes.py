@@ -1,10 +1,10 @@
 """Runtimes x precisions x models x threads, compared with ``model.predict`` and the machine's peak.
 
 Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` a third of it).  Each
-predictor is a process of its own; those of one model take turns in every round.
+predictor is a process of its own. The predictors of one model take turns in every round.
 
-- Latency of one photograph, with the share of the machine's peak: what a large matrix product
-  of the same precision reaches in the same rounds.
+- Latency of one photograph, with the share of the machine's peak. The peak is what a large matrix
+  product of the same precision reaches in the same rounds.
 - Our path (from a batch to checked probabilities), compared with the best runtime in fp32.
 - Whether int8 gives the grades of fp32.
 """
@@ -167,12 +167,14 @@ def agreement(page: Page, forms: Forms, options: Options) -> None:
     verdict_text = (
         f"The verdict in the manifest of the int8 model is *{verdict.verdict}* ({verdict.reason})"
         if verdict is not None
-        else "There is no quantization verdict, because a network with random weights has no "
-        "sensitivity that it could lose"
+        else (
+            "There is no quantization verdict: a network with random weights has no "
+            "sensitivity to lose"
+        )
     )
     page.text(
         f"{forms.name} gave the same grade in int8 and in fp32 on {same} of {len(pairs)} "
-        f"photographs, and the probabilities differ by at most {apart:.3f}.  {verdict_text}."
+        f"photographs. The probabilities differ by at most {apart:.3f}.  {verdict_text}."
     )
 
 

@@ -1,9 +1,9 @@
 """What the lean server adds to a photograph: one client on loopback, MobileNet fp32, 224 x 224.
 
 Run ``python benchmarks/server_overhead.py`` (half a minute).  A photograph is graded in this
-process and by a server on a kept connection, in turns; the overhead is the difference of their
-medians within a round: at most 1.5 ms.  The difference to the model alone is shown beside it;
-decoding, the check of quality and the transform are part of that difference.
+process and by a server on a kept connection, in turns. The overhead is the difference of their
+medians within a round. The overhead must be at most 1.5 ms.  The difference to the model alone is
+shown beside it. Decoding, the check of quality and the transform are part of that difference.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ SECONDS = 1.0
 UNCOUNTED = 3
 
 INTRODUCTION = """
-The model is MobileNet in fp32 on ONNX Runtime.  One client sends a painted photograph of 224 x 224
-pixels as JPEG over one connection that stays open.  *In process* decodes, checks, transforms and
-predicts without a server.  *Model alone* is the part of this time that the prediction takes.
+The model is MobileNet in fp32 on ONNX Runtime.  The client sends a painted
+photograph of 224 x 224 pixels as JPEG, over a connection that stays open.  *In process* decodes,
+checks, transforms and predicts without a server.  *Model alone* is the part of this time that the
+prediction takes.
 """
 
 

@@ -38,24 +38,24 @@ WARM_UP_S = 0.3
 OURS = ("lean", "lean x 1")
 
 INTRODUCTION = """
-All servers run MobileNet in int8 on ONNX Runtime, do the same work for each request (drdeploy's
-decoding, quality check and transform), and get the same photograph of 512 x 512 pixels as JPEG.
-Only the server differs.
+All servers run MobileNet in int8 on ONNX Runtime. For each request, they do the
+same work: drdeploy's decoding, quality check and transform. They get the same photograph of 512 x
+512 pixels as JPEG. Only the server differs.
 
-`lean` and `classic` are the two server profiles of drdeploy, with a queue of 64, so that all 32
-clients are answered. `lean` has its default settings: one worker per vCPU with one thread each.
-`lean x 1` is one worker, whose threads share each prediction (`MODEL_SERVER_WORKERS=1`).
-`uvicorn` is drdeploy's gateway on Uvicorn instead of drdeploy's own HTTP protocol. Peers with
-worker processes have two workers with one thread each, which is their best setting on two cores.
-KServe has one process and two threads. `study` is the original study's stack: NGINX, Gunicorn,
-two Uvicorn workers, FastAPI, Pillow, and `model.predict` of Keras in fp32. All clients run in one
-process on the same two cores. `p50 at 1` is the median latency with one client, `p99 at 8` the
-99th percentile with 8 clients, and `throughput at 8` the photographs per second with 8 clients.
+`lean` and `classic` are the two server profiles of drdeploy. Their queue has 64 places, so that all
+32 clients are answered. `lean` has its default settings: one worker per vCPU with one thread each.
+`lean x 1` is one worker, whose threads share each prediction (`MODEL_SERVER_WORKERS=1`). `uvicorn`
+is drdeploy's gateway on Uvicorn instead of drdeploy's own HTTP protocol. Peers with worker
+processes have two workers with one thread each, which is their best setting on two cores. KServe
+has one process and two threads. `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
+workers, FastAPI, Pillow, and `model.predict` of Keras in fp32. All clients run in one process on
+the same two cores. `p50 at 1` is the median latency with one client. `p99 at 8` is the 99th
+percentile with 8 clients. `throughput at 8` is the number of photographs per second with 8 clients.
 """
 
 
 class ServerRound(NamedTuple):
-    """One server in one round; dictionaries are by number of clients.
+    """The results of one server in one round; the dictionaries are by number of clients.
 
     Attributes:
         cpu_ms: CPU time per photograph of all the server's processes, milliseconds.

@@ -1,9 +1,10 @@
 """How long a country's screening programme takes to simulate: ten million photographs in a year.
 
 One core, working hours, four photographs per patient.  For each policy against cold starts, and for
-each way to run instances: the time to draw a year of arrivals, to fit the policy or the schedule,
-to simulate the year, and to compute the percentile; medians and ranges of several runs,
-interleaved.  Instances with a GPU differ from other instances in their times alone.
+each way to run instances, several steps are timed. The steps draw a year of arrivals, fit the
+policy or the schedule, simulate the year, and compute the percentile. The results are medians and
+ranges of several interleaved runs.  Instances with a GPU differ from other instances in their times
+alone.
 
     python benchmarks/simulation_speed.py [--runs 3 | --quick | --smoke]
 

@@ -1,4 +1,4 @@
-"""Check what import-linter does not: no import cycle anywhere, and no public class name twice.
+"""Check that there is no import cycle, and that every public class name is unique.
 
     python scripts/check_structure.py
 

@@ -1,10 +1,10 @@
 """Show the way from a camera to the worklist, with the example photographs: ``make clinic-demo``.
 
-With Orthanc on this machine, six invented patients are sent by C-STORE to ``drdeploy clinic
-listen``, which grades them and sends photographs, reports and pages to Orthanc; then they are
-fetched from Orthanc, and written as FHIR bundles. Without Orthanc, the results are written into
-folders. In the end the worklist is shown until Ctrl-C. Everything lies in a temporary folder, which
-is removed in the end.
+The demonstration needs Orthanc on this machine. Six invented patients are sent by C-STORE to
+``drdeploy clinic listen``. The program grades them and sends photographs, reports and pages to
+Orthanc. Then the results are fetched from Orthanc, and written as FHIR bundles. Without Orthanc,
+the results are written into folders. In the end the worklist is shown until Ctrl-C. Everything lies
+in a temporary folder, which is removed in the end.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def main() -> None:
     schema = {
         "about": (
             "Names, types and necessity of arguments of the Terraform provider hashicorp/aws "
-            f"{provider.version}, derived by scripts/derive_provider_schema.py from the npm "
+            f"{provider.version}. Derived by scripts/derive_provider_schema.py from the npm "
             f"package {facts['name']} {facts['version']} (MPL-2.0, Copyright HashiCorp, Inc.)."
         ),
         "provider": provider.block(),

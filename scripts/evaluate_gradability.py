@@ -8,9 +8,10 @@ eye.  Eight other flaws, each in four strengths, are applied to photographs of I
 The script writes one row for each photograph, flaw and strength to ``evidence/gradability``, and
 the page ``docs/gradability.md``.
 
-A learnt score is judged beside the limits: a logistic regression on the same measurements that says
-how probably a flaw has changed the decision.  The score of a flaw is fitted on photographs of the
-training part with the other seven flaws.  For research use; not a medical device.
+A learnt score is judged beside the limits. It is a logistic regression on the same measurements,
+which says how probably a flaw has changed the decision.  The score of a flaw is fitted on
+photographs of the training part with the other seven flaws.  For research use; not a medical
+device.
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ HEAD = """\
 # Spoilt photographs
 
 How does the packaged grader (int8) treat a photograph with a flaw, for example a blurred one? The
-grader's limits of gradability were chosen on photographs that are dark, overexposed, blurred or
-noisy, or that show only half of an eye. For this page, {n} photographs from {sessions} sessions of
-IDRiD's test part were spoilt in eight other ways, each in four strengths. The grader refers
-{referred} of the {n} original photographs. Brackets give 95 % intervals, which treat the
-photographs of a session as one group.
+grader refuses photographs beyond certain limits. These limits were chosen on photographs that are
+dark, overexposed, blurred or noisy, or that show only half of an eye. For this page, other
+flaws were added to {n} photographs from {sessions} sessions of IDRiD's test part. There are eight
+kinds of flaws, each in four strengths. The grader refers {referred} of the {n} original
+photographs. Brackets give 95 % intervals, which treat the photographs of a session as one group.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
 
@@ -85,16 +86,16 @@ photographs of a session as one group.
   from the decision on the original photograph. The decision is made at the grader's
   high-sensitivity point for grade >= 2.
 
-- *Lost unnoticed*: the original photograph is referred, but the spoilt photograph is neither
-  referred nor refused nor flagged. The table gives the share among the photographs whose original
-  is referred.
+- *Lost unnoticed*: the original photograph is referred, but the spoilt photograph gets a lower
+  grade without any warning. The table gives the share among the photographs whose original is
+  referred.
 
 For research use. Not a medical device.
 """
 SUMMARY = """
 Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of {hidden}
-of the photographs, the decision changes although the photograph is neither refused nor flagged.
-The flaw that most often changes a decision unnoticed is "{worst}", with a share of {share:.2f}.
+of the photographs, the decision changes without any warning. The flaw that most often changes
+a decision unnoticed is "{worst}", with a share of {share:.2f}.
 """
 SCORE = """
 ## A learnt score beside the limits
@@ -112,15 +113,17 @@ changed decisions is {by_score:.3f}. The difference is {change:+.3f} ({low:+.3f}
 """
 WORSE = "The score is worse than the limits, so the grader does not use it."
 BETTER = "The score is better than the limits at equal coverage."
-NO_BETTER = "The score was not shown to be better than the limits, so the grader does not use it."
+NO_BETTER = (
+    "The grader does not use the score, because it was not shown to be better than the limits."
+)
 LIMITS = """
 ## Limits
 
 - The flaws were made by a program. A real cataract, eyelid or reflection looks different, and often
   comes with other flaws.
 
-- A decision that does not change may still be wrong, because it is compared with the decision on
-  the original photograph, not with the label.
+- Decisions are compared with those on the original photographs, not with the labels. A decision
+  that stays the same may therefore still be wrong.
 
 - All photographs come from one camera of one clinic.
 """

@@ -1,7 +1,7 @@
 """Build all 27 networks with random weights, export each to both formats, and compare these.
 
-It takes half an hour on two cores, too long for every test run: ``make architectures``.  With names
-as arguments, only these networks are exported.
+The export of every architecture takes half an hour on two cores, which is too long for every test
+run. Run it with ``make architectures``.  With names as arguments, only these networks are exported.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def export_and_compare(architecture: Architecture) -> str:
     """Export one network and return its line.
 
     Raises:
-        DrdeployError: Its size is not the stated size, or the two formats disagree.
+        DrdeployError: The size of an archive is not the stated size, or the two formats disagree.
     """
     started = time.perf_counter()
     parameters = build_network(architecture).count_params()

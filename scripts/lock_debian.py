@@ -49,8 +49,9 @@ def versions_of(packages: Iterable[DebianPackage]) -> dict[str, str]:
     for package in packages:
         if versions.setdefault(package.name, package.version) != package.version:
             sys.exit(
-                f"{package.name} is there as {versions[package.name]} and as {package.version}: an "
-                "image is older than another; remove it from the engine with its cache"
+                f"{package.name} is there as {versions[package.name]} and as {package.version}, "
+                "because one image is older than another. Remove the older image from the engine "
+                "with its cache"
             )
     return versions
 

@@ -1,9 +1,9 @@
 """Measure quantization on photographs that the quantized network was not trained on.
 
-The exported network was trained on all photographs and hardly errs on them any more, so that
-rounding its weights changes few answers there and proves nothing.  So the network of every fold is
-quantized, calibrated on the photographs that it was trained on, and predicts its validation
-photographs.
+The exported network was trained on all photographs, and hardly errs on them any more. Rounding the
+weights of the exported network changes few answers on these photographs, so it proves nothing.  The
+network of every fold is therefore quantized, and calibrated on the photographs that it was trained
+on. The quantized network then predicts its validation photographs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Run AWS's serverless benchmarking sample against the local service, to its report.
 
-The sample is unmodified, in an environment of its own in ``build/clients``. It measures the fake
-server of the tests: its report shows that the sample runs, and says nothing about any model.
+The sample is unmodified, in an environment of its own in ``build/clients``. The sample measures the
+fake server of the tests. The report of the sample shows that the sample runs, and says nothing
+about any model.
 
     git clone https://github.com/aws-samples/sagemaker-serverless-inference-benchmarking sample
     python scripts/run_aws_benchmark_sample.py sample

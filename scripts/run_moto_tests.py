@@ -3,7 +3,7 @@
 Of moto's tests of SageMaker, those of models and endpoints are run.
 
 moto and AWS disagree in places. ``DISAGREEMENTS`` lists every test of moto that the local service
-fails, with the reason; a test that fails or passes against the list ends the script with status 1.
+fails, with the reason. If a result contradicts the list, the script ends with status 1.
 
     git clone https://github.com/getmoto/moto
     python scripts/run_moto_tests.py moto
@@ -144,20 +144,26 @@ ADAPTATIONS = {
         "len(alarms) == 4": "len(alarms) == 2",
     },
 }
-"""Changes to the tests' text: each removes one disagreement that would hide all that follows it."""
+"""Changes to the tests' text.
 
-_NO_IMAGE = "moto accepts a model without a container; SageMaker and the local service refuse it"
+Each change removes one disagreement that would hide all that follows it.
+"""
+
+_NO_IMAGE = (
+    "moto accepts a model without a container, but SageMaker and the local service refuse such "
+    "a model"
+)
 _NO_ARTIFACT = (
-    "the model's archive does not exist: SageMaker and the local service refuse the model, and "
+    "the model's archive does not exist. SageMaker and the local service refuse such a model, and "
     "moto accepts it"
 )
 _NO_TARGET = (
-    "moto stores a scheduled action of a target that is not registered, and one without a "
-    "schedule; AWS and the local service refuse both"
+    "moto stores a scheduled action without a schedule, or of a target that is not registered. "
+    "AWS and the local service refuse both"
 )
 _OTHER_NAMESPACE = (
-    "the test scales resources of other services than SageMaker, and the local service has no "
-    "others: it refuses their namespaces"
+    "the test scales resources of other services than SageMaker. The local service offers only "
+    "SageMaker's namespaces, and refuses others"
 )
 _PATH = "the message names the member's whole path (productionVariants.1.member.…), as SageMaker's"
 

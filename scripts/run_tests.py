@@ -3,11 +3,12 @@
     python scripts/run_tests.py [arguments of pytest]
 
 Many tests start servers, containers, browsers and databases and wait for them, beside tests that
-keep all processors busy.  A test that fails there and passes alone has found the load, not a fault,
-and one such test would hide what the other thousands found.  So the failed tests are run once more,
-one after another with nothing beside them, if all of them are in the folders below and if they are
-at most five.  A fault fails again.  A test that passes alone is named at the end as unsteady: it
-waits for the wrong thing and must be mended.
+keep all processors busy.  A test that fails under load and passes alone has found the load, not a
+fault. One such test would hide what the other thousands found.  To tell load from faults, failed
+tests are run once more, one after another with nothing beside them. This second run happens only if
+all failed tests are in the folders below, and if there are at most five of them.  A fault fails
+again. A test that passes alone is named at the end as unsteady: it waits for the wrong thing and
+must be mended.
 """
 
 from __future__ import annotations

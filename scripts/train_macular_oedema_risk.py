@@ -3,10 +3,11 @@
     python scripts/train_macular_oedema_risk.py              # with IDRiD beside the checkout
     python scripts/train_macular_oedema_risk.py --data DIR   # with a downloaded IDRiD
 
-IDRiD labels each photograph with a risk of macular oedema: 0 no hard exudates, 1 hard exudates
-farther than one disc diameter from the fovea, 2 nearer ones. The head is a logistic regression on
-the features of the last pooling layer, which stay as they are. The head is no part of the packaged
-grader, changes no grade, and is only evaluated here. For research use; not a medical device.
+IDRiD labels each photograph with a risk of macular oedema. 0 means no hard exudates, 1 means hard
+exudates farther than one disc diameter from the fovea, and 2 means nearer ones. The head is a
+logistic regression on the features of the last pooling layer, which stay as they are. The head is
+no part of the packaged grader, changes no grade, and is only evaluated here. For research use; not
+a medical device.
 """
 
 from __future__ import annotations

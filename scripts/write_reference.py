@@ -130,11 +130,10 @@ def measurement_columns() -> str:
     from drdeploy.study.measurements.schema import ONE_PER_TRIAL, OPTIONAL
 
     intro = (
-        "# measurements.csv\n\n"
-        "One row of `measurements.csv` is one invocation, or one Batch Transform job. Warm-up "
-        "requests and failed requests have rows too; `drdeploy "
-        "report` says how many rows it left out, and why. The columns, in order:\n\n"
-        "| column | type | unit | what it says |\n|---|---|---|---|\n"
+        "# measurements.csv\n\nOne row of `measurements.csv` is one invocation or one Batch "
+        "Transform job. Warm-up requests and failed requests have rows too; `drdeploy report` "
+        "says how many rows it left out, and why. The columns, in order:\n\n| column | type | "
+        "unit | what it says |\n|---|---|---|---|\n"
     )
     rows = (
         f"| `{one.name}` | {one.type_in_plain_words} | {one.unit} "
@@ -162,17 +161,14 @@ def contract_clauses() -> str:
     from drdeploy.hosting.conformance import CLAUSES, HostingKind, Severity
 
     intro = (
-        "# Clauses of the hosting contract\n\n"
-        "`drdeploy image conform` checks the clauses in the order of the table, and gives a "
-        "verdict for each kind of hosting.\n\n"
-        f"- `{Severity.MUST}`: an image that fails the clause does not conform for the kind of "
-        "hosting (exit status 1).\n"
-        f"- `{Severity.SHOULD}`: advice. An image that fails the clause works, but its clients "
-        "or operators are worse off.\n"
-        f"- `{Severity.OPTIONAL}`: for information.\n"
-        "- `-`: the clause does not apply to the kind of hosting.\n\n"
-        "The source `practice` means that AWS does not document the clause, but that containers "
-        f"failed without it.\n\n| clause | {' | '.join(HostingKind)} | it says | source |\n"
+        "# Clauses of the hosting contract\n\n`drdeploy image conform` checks the clauses in the "
+        "order of the table, and gives a verdict for each kind of hosting.\n\n- "
+        f"`{Severity.MUST}`: an image that fails the clause does not conform for the kind of "
+        f"hosting (exit status 1).\n- `{Severity.SHOULD}`: advice. The image works, but its "
+        f"clients or operators are worse off.\n- `{Severity.OPTIONAL}`: for information.\n- `-`: "
+        "the clause does not apply to the kind of hosting.\n\nThe source `practice` means that "
+        "the clause comes from containers that failed without it, and not from the documentation "
+        f"of AWS.\n\n| clause | {' | '.join(HostingKind)} | it says | source |\n"
         f"|---|{'---|' * len(HostingKind)}---|---|\n"
     )
     rows = (
@@ -246,7 +242,7 @@ def _service_section(service: str, answers: list[OperationAnswer]) -> str:
         [sentence] = {one.refusal.replace(one.name, "NAME") for one in others}
         names = ", ".join(f"`{one.name}`" for one in others)
         parts.append(
-            f"\nEach of these operations, which do not concern hosting, is refused with "
+            "\nThe following operations do not concern hosting. Each is refused with "
             f"“{sentence}”, in which `NAME` is the operation: {names}.\n"
         )
     for one in in_table:
@@ -308,11 +304,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 def python_library() -> str:
     """Return the page on everything that ``import drdeploy`` offers."""
     intro = (
-        "# The Python library\n\n"
-        "This page lists everything that `import drdeploy` offers, section by section. A name is "
-        "imported when it is first used; a name whose packages are not installed raises "
-        "[`MissingExtra`](#missingextra), which says what to install. [The worked page]"
-        "(../python.md) shows these names in use.\n"
+        "# The Python library\n\nThis page lists everything that `import drdeploy` offers, "
+        "section by section. A name is imported when it is first used. If the packages of a name "
+        "are not installed, the name raises [`MissingExtra`](#missingextra), which says what to "
+        "install. [The worked page](../python.md) shows these names in use.\n"
     )
     contents = "".join(
         f"- {section}: {', '.join(f'[`{name}`](#{name.lower()})' for name in names)}\n"

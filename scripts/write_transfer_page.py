@@ -38,18 +38,18 @@ drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as
 
 - A warm request takes the time in the container x a CPU ratio + the overhead of the platform.
 
-- A cold start takes the placement + the pull (seconds per compressed GB x `--image-gb`) + the start
-  with the first prediction x a CPU ratio.
+- A cold start has three parts: the placement; the pull (seconds per compressed GB x `--image-gb`);
+  and the start with the first prediction x a CPU ratio.
 
-This model is fitted only to the rows that the 2023 study measured on SageMaker. Each series of
-these rows is paired with rows that were measured on one local machine with the study's own software
-(image `reduced`, profile `classic`).
+The model of AWS latencies is fitted only to the rows that the 2023 study measured on SageMaker.
+Each series of the study is paired with local rows. These were measured on one machine with the
+study's own software (image `reduced`, profile `classic`).
 
 The CPU ratios are valid only for the local machine on which the study's software was measured. To
 get the ratios of your machine, measure the software there, with photographs of 224 x 224 pixels,
 and pass the results (`--stack`). If you have measured the same configurations in your own AWS
-account, pass these results too (`--account`). If your account has at least three series of a kind,
-for example of cold starts, they replace the study's series of this kind.
+account, pass these results too (`--account`). At least three series of a kind, for example of cold
+starts, replace the study's series of the same kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -61,8 +61,8 @@ RESAMPLED = (
     "The intervals come from a bootstrap that resamples the series and the rows of each series."
 )
 LEFT_OUT = (
-    "For each series, the model is fitted to all other series, and then estimates the latency of "
-    "this series from its local rows."
+    "For each series, the model is fitted to all other series. The latency of the series is then "
+    "estimated from its local rows."
 )
 INTERVALS = (
     "The interval of an expected latency accounts for these errors, and for the uncertainty of "
@@ -70,14 +70,16 @@ INTERVALS = (
 )
 KERNELS = (
     "The packaged local rows were measured with TensorFlow's own kernels "
-    "(`TF_ENABLE_ONEDNN_OPTS=0`), as TensorFlow chooses them on most of the study's machines. With "
-    "oneDNN, VGG19 is about twice as fast on this machine, but MobileNet is not, so no single CPU "
-    "ratio fits both networks. With oneDNN, the median error of the warm series was 36%."
+    "(`TF_ENABLE_ONEDNN_OPTS=0`), as TensorFlow chooses them on most of the study's machines. "
+    "With oneDNN, VGG19 is about twice as fast on this machine, but MobileNet gains nothing. No "
+    "single CPU ratio fits both networks. With oneDNN, the median error of the warm series was "
+    "36%."
 )
 LARGEST_ERROR = (
-    "The largest error is that of VGG19 at 1024 MB. With 1024 MB it takes 1.4 times as long as "
-    "with 2048 MB on this machine, but 2.7 times as long on AWS. The reason is not known. Three "
-    "series of your own networks on AWS would close the gap."
+    "The largest error is that of VGG19 at 1024 MB. On this machine, VGG19 takes 1.4 times as "
+    "long with 1024 MB as with 2048 MB. VGG19 with 1024 MB takes 2.7 times as long on AWS as with "
+    "2048 MB. The reason for the largest error is not known. Three series of your own networks on "
+    "AWS would close the gap."
 )
 
 

@@ -52,9 +52,10 @@ class Case:
 
     Attributes:
         description: How much traffic they have, for the heading.
-        p95_s: Seconds within which 95 of 100 results must be there; None if results may wait.
+        p95_s: Seconds within which 95 of 100 results must be there. None if results may wait.
         needs_vpc: Whether the model must run in a VPC.
-        may_wait_s: Seconds for which the results of an archive may wait; None if there is none.
+        may_wait_s: Seconds for which the results of an archive may wait; None for traffic that may
+            not wait.
     """
 
     name: str
@@ -88,16 +89,18 @@ HEAD = """\
 
 This page shows how `drdeploy recommend` decides in five cases: a clinic, a city, a country, a
 hospital that requires a VPC, and an archive. The first five decisions use the rows that the 2023
-study published (SageMaker, us-east-1), and the last five use this project's own rows. All latencies
-are used as they were measured. Each decision meets the requirements at the lowest cost, at the
-dated prices that `drdeploy prices show` prints. Options whose costs differ by at most 5 %, or by at
-most 1 USD a month, count as equally expensive. Of these options, the simplest to run wins; if
-several are equally simple, the fastest wins. A policy against cold starts that exists only in the
-simulation is shown as research and never wins. Inference components never win either, because
-Terraform's AWS provider has no resource for them. The assumptions are listed at the end of the
-page. In the tables, the cost per avoided cold start is negative if the avoided cold starts would
-have cost more than the policy costs. Results are for research use; `drdeploy` is not a medical
-device.
+study published (SageMaker, us-east-1). The last five use this project's own rows. All latencies
+are used as they were measured. Each decision meets the requirements at the lowest cost. The prices
+are the dated prices that `drdeploy prices show` prints.
+
+Two options count as equally expensive if their costs differ by at most 5 %, or by at most 1 USD a
+month. Among equally expensive options, the simplest to run wins. Among equally simple options, the
+fastest wins. A policy against cold starts that exists only in the simulation is shown as research,
+and cannot win. Inference components cannot win, because Terraform's AWS provider has no resource
+for them. The assumptions are listed at the end of the page.
+
+In the tables, the cost per avoided cold start may be negative. The policy then costs less than the
+cold starts that it avoids. Results are for research use; `drdeploy` is not a medical device.
 
 The following command makes the first decision:
 
@@ -105,7 +108,7 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-The hospital requires a VPC and the archive may wait for its results; the following options say so:
+The hospital requires a VPC, and the archive may wait for its results. Options say so:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
@@ -115,8 +118,8 @@ drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
 
 OF_STUDY = (
     "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each memory size, "
-    "there are 25 warm and 10 cold rows. The study published no sensitivity, so these decisions "
-    "require none."
+    "there are 25 warm and 10 cold rows. The decisions on the study's rows require no "
+    "sensitivity, because the study published none."
 )
 OUR_SENSITIVITY = 0.9
 KEPT_BESIDES = ("vcpu", "model_setup_s", "payload_bytes", "run_id")
@@ -177,7 +180,7 @@ def keep(results: Path) -> None:
 
 
 def section(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
-    """One case as Markdown."""
+    """One case as Markdown text."""
     decision = choose_cheapest_hosting(
         measurements, PriceSheet.load(), inputs_of(case, min_sensitivity)
     )
@@ -225,8 +228,8 @@ def about(measurements: Measurements) -> str:
         f"{facts.get('cpu_model', 'an unknown processor')}. Local rows include no network, no "
         "image pull and no placement time of AWS. Rely on the order of the options and on the "
         "ratios, not on the seconds. The server profile is lean. MobileNet is the packaged "
-        "grader, and VGG19 has random weights. In these decisions, each option must also have a "
-        "sensitivity of 90 % at grade >= 2. The instance is ml.c5.large."
+        "grader, and VGG19 has random weights. For the project's own rows, each option must also "
+        "have a sensitivity of 90 % at grade >= 2. The instance is ml.c5.large."
     )
 
 
@@ -276,7 +279,7 @@ def _why(option: EvaluatedOption, decision: Decision) -> str:
     if not option.is_deployable and not option.policy:
         return "this project has no Terraform for it"
     if not option.is_deployable:
-        return "research: it exists only in the simulation"
+        return "research: this option exists only in the simulation"
     if winner and option.name in decision.equivalent:
         return _why_in_tie(option, winner)
     more = (option.usd_per_month or 0.0) - ((winner.usd_per_month if winner else 0.0) or 0.0)
@@ -285,9 +288,9 @@ def _why(option: EvaluatedOption, decision: Decision) -> str:
 
 def _why_in_tie(option: EvaluatedOption, winner: EvaluatedOption) -> str:
     if len(option.operated_parts) > len(winner.operated_parts):
-        return f"a tie, and it also needs {' and '.join(option.operated_parts)}"
+        return f"a tie, but this option also needs {' and '.join(option.operated_parts)}"
     if (option.p95_s or 0.0) > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE):
-        return "a tie, and it is slower"
+        return "a tie, but this option is slower"
     return "a tie, and as fast within 5 %, but dearer"
 
 
@@ -314,12 +317,13 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nNow make three assumptions. First, the unknown prices of provisioned concurrency are in "
-        "the same proportions as the prices of Lambda ([an assumed price "
+        "\nNow make three assumptions. First, the unknown prices of provisioned concurrency are "
+        "in the same proportions as the prices of Lambda ([an assumed price "
         "sheet](../examples/assumed-provisioned-prices.toml)). Second, an hour of an asynchronous "
-        "endpoint or of batch transform costs as much as an hour of a real-time endpoint ([another "
-        "assumed price sheet](../examples/assumed-asynchronous-and-batch-prices.toml)). Third, an "
-        "instance handles four requests at once. Then the decision is:\n"
+        "endpoint or of batch transform costs as much as an hour of a real-time endpoint. The "
+        "prices are in [another assumed price "
+        "sheet](../examples/assumed-asynchronous-and-batch-prices.toml). Third, an instance "
+        "handles four requests at once. With all three changes, the decision is:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name
@@ -339,9 +343,9 @@ def _otherwise(
     if provisioned:
         best = min(provisioned, key=lambda one: one.usd_per_month or 0.0)
         yield (
-            f"\n- The cheapest option with provisioned concurrency is {best.name}: "
-            f"{wording.format_usd(best.usd_per_month)} a month, "
-            f"p95 {wording.format_seconds(best.p95_s)}, {best.cold_share:.2%} cold starts."
+            f"\n- The cheapest option with provisioned concurrency is {best.name}. This option "
+            f"costs {wording.format_usd(best.usd_per_month)} a month and has a p95 of "
+            f"{wording.format_seconds(best.p95_s)} and {best.cold_share:.2%} cold starts."
         )
     waiting = [
         one

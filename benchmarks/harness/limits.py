@@ -22,7 +22,7 @@ ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; e
 
 @contextmanager
 def control_groups() -> Iterator[ControlGroups | None]:
-    """Give a place where limits can be set; None if this process may not set any."""
+    """Give a place where limits can be set, or None if this process may not set limits."""
     groups = find_control_groups(f"drdeploy-benchmark-{os.getpid()}")
     try:
         yield groups

@@ -1,7 +1,7 @@
 """Clients on kept connections: a closed loop (each sends when it is answered) and an open loop.
 
-The clients are a bare protocol on asyncio, which takes a few dozen microseconds per request: the
-time of an HTTP client library would be added to the server's.
+The clients are a bare protocol on asyncio, which takes a few dozen microseconds per request. With
+an HTTP client library, the time of the library would be added to the server's.
 """
 
 from __future__ import annotations
@@ -129,7 +129,10 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def closed_loop(port: int, request: bytes, *, concurrency: int, seconds: float) -> Load:
-    """Put on load with some clients, each of which sends its next request when it is answered."""
+    """Put on load with some clients.
+
+    A client sends its next request when the last one is answered.
+    """
     return asyncio.run(_closed_loop(port, request, concurrency, seconds))
 
 

@@ -24,16 +24,16 @@ class Spec:
     """What a predictor loads.
 
     Attributes:
-        kind: ``keras`` is ``model.predict``, as in the 2023 study; ``signature`` a SavedModel
-            called directly; ``drdeploy`` our whole path from a batch to checked probabilities;
-            ``gemm`` a matrix product, for the peak of the machine.
+        kind: ``keras`` is ``model.predict``, as in the 2023 study, and ``signature`` is a
+            SavedModel called directly. ``drdeploy`` is our whole path from a batch to checked
+            probabilities. ``gemm`` is a matrix product, for the peak of the machine.
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
         precision: ``fp32``, ``bf16`` or ``int8``.
         threads: Of the runtime; 0 leaves it to the runtime.
         spins: Whether idle threads wait by spinning; None leaves it to the runtime.
         batch: Images in one prediction.
         runtime: The runtime of ``drdeploy``; None leaves the choice to it.
-        cpus: CPU limit of the process; None for no limit.
+        cpus: CPU limit of the process, or None.
     """
 
     kind: Kind

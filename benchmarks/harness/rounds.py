@@ -1,7 +1,7 @@
 """Measures side by side: everything once in each round, in turn.
 
 A disturbance of the machine then affects everything that is compared.  The sample is one value per
-round, because the calls of a round are not independent, and a ratio is formed within its round.
+round, because the calls of a round are not independent. A ratio is formed within its round.
 """
 
 from __future__ import annotations

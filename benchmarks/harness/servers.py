@@ -40,7 +40,7 @@ class Server:
 
     Attributes:
         name: In tables and plots.
-        command: Its arguments; ``$port`` and ``$folder`` are replaced.
+        command: The arguments of the server; ``$port`` and ``$folder`` are replaced.
         path: Of a request to grade a photograph.
         environment: Variables; ``$port`` and ``$folder`` are replaced.
         files: Texts by name, written into the folder first; ``$port`` and ``$folder`` are replaced.
@@ -80,7 +80,7 @@ class Running:
 
 @contextmanager
 def running(server: Server, photograph: bytes) -> Iterator[Running]:
-    """Start a server, wait for its first grade; stop it, and all that it started, at the end."""
+    """Start a server and wait for its first grade; at the end, stop all that was started."""
     with tempfile.TemporaryDirectory(prefix="drdeploy-bench-") as folder:
         port = find_free_port()
         names = {"port": str(port), "folder": folder}
@@ -142,7 +142,7 @@ def first_answer(
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:
-    """Return one of our profiles with its default settings, except those given."""
+    """Return one of our profiles, with its default settings except for those given."""
     return Server(
         profile,
         (sys.executable, "-m", "drdeploy.hosting.serving"),

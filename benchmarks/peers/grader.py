@@ -1,4 +1,7 @@
-"""The work that every peer does for a request; it is ours, so that only the server differs."""
+"""The work that every peer does for a request.
+
+It is drdeploy's code, so that only the servers differ.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _children: set[subprocess.Popen[bytes]] = set()
 
 
 def make_temporary_folder(prefix: str) -> Path:
-    """Make a temporary folder, which is deleted when the process ends, if not before."""
+    """Make a temporary folder, which is deleted at the latest when the process ends."""
     with _changing:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         _folders.add(folder)
@@ -78,8 +78,9 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, a thread that starts a child or makes or deletes a folder waits for ever. Such a
-    thread must not record that a photograph is damaged only because the process ends.
+    After the call, a thread that starts a child or makes or deletes a folder waits for ever. A
+    thread that waits in this way does not record that a photograph is damaged only because the
+    process ends.
     """
     _changing.acquire()
     for child in list(_children):

@@ -53,18 +53,18 @@ def describe_extra_installation(extra: str) -> str:
 
     if Path(__file__).parent.parent.name == "src":  # a checkout
         return f"In the project's folder: pip install -e '.[{extra}]'"
-    return f"Install it: pip install 'drdeploy[{extra}]'"
+    return f"Install the extra: pip install 'drdeploy[{extra}]'"
 
 
 def one_line_error_message(err: Exception) -> str:
-    """Return an exception's message on one line; if there is no message, return the class name."""
+    """Return an exception's message on one line, or the class name if there is no message."""
     return " ".join(str(err).split()) or type(err).__name__
 
 
 def escape_control_characters(text: str, *, keep: str = "") -> str:
     r"""Return untrusted text in a form that a terminal or a log can safely show.
 
-    Untrusted text may hold control characters, which hide, move or colour what a terminal shows, or
+    Untrusted text may hold control characters. They hide, move or colour what a terminal shows, or
     change the direction of writing.  Control characters become visible escapes such as ``\x1b``.
 
     Args:
@@ -82,7 +82,9 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
 
 
 class DrdeployError(Exception):
-    """Base class of all errors; a subclass inherits its parent's statuses unless it sets its own.
+    """Base class of all errors.
+
+    A subclass inherits its parent's statuses unless it sets its own.
 
     Args:
         what: What happened, as one sentence without its full stop.
@@ -144,12 +146,15 @@ class StudyChanged(InvalidInput, http_status=409):
         super().__init__(
             "The study has changed since you opened it",
             where="the study",
-            remedy="Look at it again, then decide",
+            remedy="Look at the study again, then decide",
         )
 
 
 class UnknownPrice(InvalidInput):
-    """The price sheet has no price for an item in a region; a price is never guessed."""
+    """The price sheet lacks the price of an item in a region.
+
+    Prices are never guessed.
+    """
 
 
 class RequestRefused(DrdeployError, http_status=400):

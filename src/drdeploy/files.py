@@ -41,9 +41,9 @@ def open_for_atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block ends.
 
     Other processes read either the old file or the complete new file.  If the block raises, the old
-    file stays and the temporary file is deleted. If the process is killed, the temporary file stays
-    until the same ``path`` is written again, or until :func:`delete_abandoned_temporary_files`
-    deletes it::
+    file stays and the temporary file is deleted. If the process is killed, the temporary file
+    stays. An abandoned temporary file is deleted when the same ``path`` is written again, or by
+    :func:`delete_abandoned_temporary_files`::
 
         with open_for_atomic_write(path) as file:
             np.savez(file, probabilities=probabilities)
@@ -112,11 +112,11 @@ def delete_abandoned_temporary_files(folder: Path, *, of_file: str | None = None
     """Delete the temporary files that killed processes left in a folder.
 
     Files that a process is writing at the moment are kept.  A file that cannot be deleted is kept
-    too, because it does no harm.
+    too. An abandoned file does no harm.
 
     Args:
         folder: The folder.
-        of_file: The name of the file whose temporary files are deleted; None means every file.
+        of_file: The name of the file whose temporary files are deleted, or None for every file.
     """
     import fcntl
     from glob import escape
@@ -218,7 +218,7 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 
 def read_bytes_up_to_limit(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file; refuse a larger file without reading all of it.
+    """Return the content of a file, but refuse a larger file before all of it is read.
 
     The file may be a pipe, for example the one that a shell makes for ``<(command)``.
 
@@ -238,8 +238,8 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is larger than that, is not text in UTF-8, is not TOML, is nested too
-            deeply, or has a whole number of too many digits.
+        ValueError: The file is larger than this limit, is not TOML in UTF-8, is nested too deeply,
+            or has a whole number of too many digits.
     """
     import tomllib
 

@@ -1,14 +1,14 @@
 """Name photographs in results by a keyed hash, because file names often name a patient.
 
 Every table, page, log and note calls a photograph ``photo-`` followed by twelve hexadecimal digits.
-The digits come from the HMAC-SHA256 (RFC 2104) of the file's content under a random key. A
-photograph has the same name in all results made with one key, whatever its file is called. Without
-the key nobody can find out which photograph or patient a name belongs to.
+The digits come from the HMAC-SHA256 (RFC 2104) of the file's content under a random key. With the
+same key, a photograph has the same name in all results, whatever its file is called. Without the
+key nobody can find out which photograph or patient a name belongs to.
 
 If a file cannot be read, its absolute path is hashed instead of its content.  In a table of labels,
 the name of a capture session or patient is ``group-`` and twelve hexadecimal digits (48 bits).
-Among 100,000 photographs, the probability that two share a name is one in 56,000; among a million
-photographs, it is one in 560.
+Among 100,000 photographs, two share a name with a probability of one in 56,000. Among a million
+photographs, the probability is one in 560.
 
 The key is created on first use and kept in the user's state folder, readable only by the user.
 To give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path
@@ -124,7 +124,10 @@ class PhotographNames:
 
 
 OWN_NAMES = PhotographNames(None)
-"""Calls photographs by their file names; use it only if the file names are public."""
+"""Calls photographs by their file names.
+
+Use it only if the file names are public.
+"""
 
 
 def quote_cell_if_number(cell: str) -> str:
@@ -156,7 +159,7 @@ def _read_or_create_user_key(environ: Mapping[str, str]) -> bytes:
 
 
 def _create_key_file(path: Path) -> None:
-    """Write a new key, unless another process has done so at the same moment."""
+    """Write a new key, or keep the key that another process has just written."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -698,7 +698,9 @@ def test_an_answer_of_another_form_is_refused_in_one_sentence(service, answer):
         invoke=lambda *_, **__: SimpleNamespace(outcome="ok", error="", body=body)
     )
     asked = EndpointService(service.classifier, hosting=hosting, endpoint="eyes")
-    with pytest.raises(PredictionFailed, match=r"not come from a drdeploy image|does not say why"):
+    with pytest.raises(
+        PredictionFailed, match=r"not come from a drdeploy image|neither a grade nor a reason"
+    ):
         asked.infer([WORST.read_bytes()])
 
 
@@ -808,7 +810,7 @@ def fail_to_grade_by_an_endpoint(service):
 def test_why_something_is_not_sent_or_not_graded_is_said_in_portuguese(records, service):
     reasons = [
         *fail_to_send(), *refuse_everything(), *refuse_by_c_store(),
-        "It cannot be sent: KeyError.", *fail_to_grade_by_an_endpoint(service),
+        "The study cannot be sent: KeyError.", *fail_to_grade_by_an_endpoint(service),
     ]  # fmt: skip
     for reason in reasons:
         shown = translate_page_text(reason, "pt")

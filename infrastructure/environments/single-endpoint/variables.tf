@@ -36,7 +36,7 @@ variable "force_destroy" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one); null leaves that to the services' own keys.  ECR cannot change it later."
+  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change it later."
   type        = string
   default     = null
 }
@@ -48,20 +48,20 @@ variable "permissions_boundary_arn" {
 }
 
 variable "capture_retention_days" {
-  description = "How long captured requests, which are photographs of patients, are kept in the deployment's bucket, in days; null keeps them forever."
+  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, captured requests are kept forever."
   type        = number
   default     = 30
 }
 
 # Types and limits of model and endpoint are those of modules/deployment, which both are passed on to.
 variable "model" {
-  description = "The model: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  null creates only bucket, repository and role, so that image and archive can be uploaded first."
+  description = "The model: image_uri (by digest), model_data_url and model_data_sha256.  Where needed, also model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  With null, only bucket, repository and role are created, so that image and archive can be uploaded first."
   type        = any
   default     = null
 }
 
 variable "endpoint" {
-  description = "The endpoint, named NAME_PREFIX: kind is serverless (memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling, keep_warm) or realtime (instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture, kms_key_arn) or asynchronous (instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling, kms_key_arn).  null creates none."
+  description = "The endpoint, named NAME_PREFIX, of one kind, or null for none.  kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm.  kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn.  kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
   type        = any
   default     = null
 
@@ -72,7 +72,7 @@ variable "endpoint" {
 }
 
 variable "allow_always_on" {
-  description = "Must be true where an endpoint costs money without requests of clients: real-time instances, asynchronous instances that never scale to zero, provisioned concurrency, and requests that keep a container warm."
+  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times if it has real-time instances, asynchronous instances that never scale to zero, provisioned concurrency, or requests that keep a container warm."
   type        = bool
   default     = false
 }

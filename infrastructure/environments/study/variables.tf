@@ -42,7 +42,7 @@ variable "force_destroy" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one); null leaves that to the services' own keys.  ECR cannot change it later."
+  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change it later."
   type        = string
   default     = null
 }
@@ -54,7 +54,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "capture_retention_days" {
-  description = "How long captured requests, which are photographs of patients, are kept in the deployment's bucket, in days; null keeps them forever."
+  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, captured requests are kept forever."
   type        = number
   default     = 30
 }
@@ -68,14 +68,14 @@ variable "models" {
 }
 
 variable "endpoints" {
-  description = "Endpoints by key, each named NAME_PREFIX-KEY: model (a key of models) and kind, which is serverless (memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling, keep_warm) or realtime (instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture, kms_key_arn) or asynchronous (instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling, kms_key_arn)."
+  description = "Endpoints by key, each named NAME_PREFIX-KEY, with a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
   type        = any
   default     = {}
   nullable    = false
 }
 
 variable "allow_always_on" {
-  description = "Must be true where an endpoint costs money without requests of clients: real-time instances, asynchronous instances that never scale to zero, provisioned concurrency, and requests that keep a container warm."
+  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times if it has real-time instances, asynchronous instances that never scale to zero, provisioned concurrency, or requests that keep a container warm."
   type        = bool
   default     = false
 }

@@ -37,7 +37,7 @@ variable "capture_prefix" {
 }
 
 variable "capture_retention_days" {
-  description = "How long captured requests are kept, in days; S3 deletes them within two days more.  null keeps them forever."
+  description = "How many days captured requests are kept.  S3 deletes them at most two days later.  With null, captured requests are kept forever."
   type        = number
   default     = 30
 
@@ -48,7 +48,7 @@ variable "capture_retention_days" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts archives and captured requests; null leaves that to S3's own keys, which cost nothing."
+  description = "Key that encrypts archives and captured requests. With null, S3 uses its own keys, which cost nothing."
   type        = string
   default     = null
 

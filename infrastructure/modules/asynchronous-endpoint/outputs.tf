@@ -14,7 +14,7 @@ output "configuration_name" {
 }
 
 output "inputs_uri" {
-  description = "Folder of the bucket that inputs may be uploaded to; null if input_arns names others."
+  description = "Folder of the bucket to which inputs may be uploaded. null if input_arns names other folders."
   value       = length(var.input_arns) > 0 ? null : "s3://${module.results.bucket_name}/${local.folder}inputs/"
 }
 

@@ -29,7 +29,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, which decides their driver (inference_amis.json), for example al2023-ami-sagemaker-inference-gpu-4-1; null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, which decides their driver (inference_amis.json), for example al2023-ami-sagemaker-inference-gpu-4-1. null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -45,7 +45,7 @@ variable "inference_ami_version" {
 }
 
 variable "cuda_version" {
-  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA); null for an image for CPUs.  A host that cannot start the image is refused."
+  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA). null for an image for CPUs.  A host on which the image cannot start is refused."
   type        = string
   default     = null
 
@@ -71,13 +71,13 @@ variable "cuda_version" {
 }
 
 variable "initial_instance_count" {
-  description = "Number of instances that a deployment starts with, at least 1; scaling continues from there."
+  description = "Number of instances that a deployment starts with, at least 1. Scaling continues from the initial number of instances."
   type        = number
   default     = 1
 
   validation {
     condition     = var.initial_instance_count >= 1 && floor(var.initial_instance_count) == var.initial_instance_count
-    error_message = "initial_instance_count must be at least 1, not ${var.initial_instance_count}: SageMaker creates no endpoint without instances."
+    error_message = "initial_instance_count must be at least 1, not ${var.initial_instance_count}: SageMaker creates endpoints only with instances."
   }
 }
 
@@ -93,7 +93,7 @@ variable "max_concurrent_invocations_per_instance" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket that is made for results (asynchronous/results/), failures (asynchronous/failed/) and, unless input_arns names others, inputs (asynchronous/inputs/)."
+  description = "Name of the bucket that is made for results (asynchronous/results/) and failures (asynchronous/failed/). Unless input_arns names other buckets, it is also for inputs (asynchronous/inputs/)."
   type        = string
 }
 
@@ -132,7 +132,7 @@ variable "force_destroy" {
 }
 
 variable "autoscaling" {
-  description = "Scales between min_capacity, which may be 0, and max_capacity instances so that about target_backlog_per_instance requests wait for each.  An endpoint without instances wakes about two minutes after its first request."
+  description = "Scales between min_capacity, which may be 0, and max_capacity instances. On average, target_backlog_per_instance requests then wait for each instance.  An endpoint without instances wakes about two minutes after its first request."
   type = object({
     min_capacity                = optional(number, 0)
     max_capacity                = optional(number, 1)
@@ -145,7 +145,7 @@ variable "autoscaling" {
 
   validation {
     condition     = var.autoscaling.min_capacity >= 0 && var.autoscaling.max_capacity >= 1 && var.autoscaling.min_capacity <= var.autoscaling.max_capacity
-    error_message = "autoscaling.min_capacity must be 0 or more, and at most max_capacity (${var.autoscaling.max_capacity}), which must be at least 1; not ${var.autoscaling.min_capacity}."
+    error_message = "autoscaling.min_capacity is ${var.autoscaling.min_capacity}, but must be from 0 to max_capacity (${var.autoscaling.max_capacity}). max_capacity must be at least 1."
   }
 
   validation {
@@ -160,7 +160,7 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Raises an alarm if the oldest request has waited longer than max_age_s, or if more than max_failures requests failed within five minutes; topic_arns are notified."
+  description = "Raises an alarm if the oldest request has waited longer than max_age_s, or if more than max_failures requests failed within five minutes. topic_arns are notified."
   type = object({
     max_age_s    = optional(number, 3600)
     max_failures = optional(number, 0)
@@ -176,7 +176,7 @@ variable "alarms" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the bucket, the topics, the log, and the instances' volumes unless the type has disks of its own.  Its policy must let CloudWatch Logs use it (modules/encryption-key).  null leaves that to the services' own keys."
+  description = "Key that encrypts the bucket, the topics and the log. The key also encrypts the instances' volumes, unless the type has disks of its own.  The key's policy must let CloudWatch Logs use the key (modules/encryption-key).  With null, the services use their own keys."
   type        = string
   default     = null
 
@@ -204,7 +204,7 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
+    error_message = "log_retention_days must be a number of days that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
   }
 }
 

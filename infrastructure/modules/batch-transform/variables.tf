@@ -47,7 +47,7 @@ variable "force_destroy" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts archives, photographs and answers; null leaves that to S3's own keys."
+  description = "Key that encrypts archives, photographs and answers. With null, S3 uses its own keys."
   type        = string
   default     = null
 

@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "Prefix of the names of all resources that the policies let their user create, change and delete.  Another team's prefix must not begin with this one and a hyphen: dr-* is dr-eyes-* too."
+  description = "Prefix of the names of all resources that the policies let their user create, change and delete.  The prefix of another team must not begin with this prefix and a hyphen: dr-* is dr-eyes-* too."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "name_prefix" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the permissions boundary that every role of the deployer must have; null makes one that allows what an endpoint needs and no more."
+  description = "ARN of the permissions boundary that every role of the deployer must have. With null, the module makes one that allows only what an endpoint needs."
   type        = string
   default     = null
 

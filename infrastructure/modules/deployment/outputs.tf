@@ -24,6 +24,6 @@ output "models" {
 }
 
 output "endpoints" {
-  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint, by key; inputs_uri, results_uri, failures_uri and topic_arns of an asynchronous endpoint, null for others."
+  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint, by key. inputs_uri, results_uri, failures_uri and topic_arns of an asynchronous endpoint; null for other endpoints."
   value       = local.endpoints
 }

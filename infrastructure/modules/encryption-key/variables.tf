@@ -9,7 +9,7 @@ variable "name_prefix" {
 }
 
 variable "deletion_window_days" {
-  description = "How long AWS waits before it deletes the key, in days: 7 to 30.  What it encrypted is lost then."
+  description = "How long AWS waits before it deletes the key, in days: 7 to 30.  Everything that the key encrypted is lost then."
   type        = number
   default     = 30
 

@@ -9,6 +9,6 @@ output "repository_arn" {
 }
 
 output "repository_url" {
-  description = "URL that images are pushed to; with @sha256:… behind it, it names an image."
+  description = "URL to which images are pushed. With @sha256:… behind it, the URL names an image."
   value       = aws_ecr_repository.this.repository_url
 }

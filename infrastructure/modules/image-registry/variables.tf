@@ -15,7 +15,7 @@ variable "force_delete" {
 }
 
 variable "keep_images" {
-  description = "How many images are kept; older ones expire.  An endpoint pulls its image for every instance that it starts, so keep more than there are models."
+  description = "How many images are kept; older ones expire.  For every instance that an endpoint starts, the endpoint pulls its image, so keep more images than there are models."
   type        = number
   default     = 50
 
@@ -26,7 +26,7 @@ variable "keep_images" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the images; null leaves that to ECR's own keys, which cost nothing.  ECR cannot change it: another key makes a new repository."
+  description = "Key that encrypts the images. With null, ECR uses its own keys, which cost nothing.  ECR cannot change it: another key makes a new repository."
   type        = string
   default     = null
 

@@ -44,7 +44,7 @@ variable "model_data_url" {
 }
 
 variable "model_data_version_id" {
-  description = "S3's version of the archive, where it is known; only kept as a tag, since the digest in model_data_url identifies what is served."
+  description = "S3's version of the archive, where it is known. The version is only kept as a tag, because the digest in model_data_url identifies what is served."
   type        = string
   default     = null
 }
@@ -101,7 +101,7 @@ variable "vpc_config" {
 }
 
 variable "network_isolation" {
-  description = "Whether the container has no network access at all; not for serverless endpoints."
+  description = "Whether the container has no network access at all. Serverless endpoints do not offer network isolation."
   type        = bool
   default     = false
 }

@@ -39,7 +39,7 @@ variable "max_latency_ms" {
 }
 
 variable "max_errors" {
-  description = "More requests than this that end in a 5XX within five minutes raise an alarm."
+  description = "The number of requests with a 5XX within five minutes above which an alarm is raised."
   type        = number
   default     = 0
 
@@ -72,7 +72,7 @@ variable "alarm_email" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the messages of alarms; its policy must let cloudwatch.amazonaws.com use it.  null leaves them unencrypted, as the mails are."
+  description = "Key that encrypts the messages of alarms.  The key's policy must let cloudwatch.amazonaws.com use the key.  With null, the messages are not encrypted; the mails never are."
   type        = string
   default     = null
 
@@ -83,7 +83,7 @@ variable "kms_key_arn" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly budget of everything that carries budget_tag; a mail is sent at 80 %, and when AWS forecasts more than 100 %.  null makes no budget."
+  description = "Monthly budget of everything that carries budget_tag.  A mail is sent at 80 %, and when AWS forecasts more than 100 %.  With null, there is no budget."
   type        = number
   default     = null
 
@@ -94,7 +94,7 @@ variable "monthly_budget_usd" {
 
   validation {
     condition     = var.monthly_budget_usd == null || var.alarm_email != null
-    error_message = "monthly_budget_usd needs alarm_email: a budget that mails nobody is of no use."
+    error_message = "monthly_budget_usd needs alarm_email, because a budget must have somebody to mail."
   }
 }
 

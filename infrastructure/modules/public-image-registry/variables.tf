@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "description" {
-  description = "One line of description for the gallery, at most 1024 characters."
+  description = "Description for the gallery, in one line of at most 1024 characters."
   type        = string
   default     = "Grades diabetic retinopathy from fundus photographs. Research use, not a medical device."
 

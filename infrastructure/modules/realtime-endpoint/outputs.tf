@@ -24,7 +24,7 @@ output "endpoint_tags" {
 }
 
 output "volume_key_arn" {
-  description = "Key that encrypts the instances' volumes; null leaves that to SageMaker's own key."
+  description = "Key that encrypts the instances' volumes. With null, SageMaker uses its own key."
   value       = local.volume_key_arn
 }
 

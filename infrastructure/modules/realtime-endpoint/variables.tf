@@ -24,7 +24,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, which decides their driver (inference_amis.json), for example al2023-ami-sagemaker-inference-gpu-4-1; null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, which decides their driver (inference_amis.json), for example al2023-ami-sagemaker-inference-gpu-4-1. null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -40,7 +40,7 @@ variable "inference_ami_version" {
 }
 
 variable "cuda_version" {
-  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA); null for an image for CPUs.  A host that cannot start the image is refused."
+  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA). null for an image for CPUs.  A host on which the image cannot start is refused."
   type        = string
   default     = null
 
@@ -104,7 +104,7 @@ variable "autoscaling" {
 }
 
 variable "guardrails" {
-  description = "How traffic moves to a new configuration (blue/green): all-at-once, canary or linear, step_percent of the instances first, wait_s between steps, old instances kept for termination_wait_s.  A share of 5XX above max_error_percent or a mean latency above max_latency_ms rolls the deployment back."
+  description = "How traffic moves to a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share of the instances that moves first, and wait_s is the time between steps. Old instances are kept for termination_wait_s.  A share of 5XX above max_error_percent or a mean latency above max_latency_ms rolls the deployment back."
   type = object({
     traffic            = optional(string, "all-at-once")
     step_percent       = optional(number, 10)
@@ -143,7 +143,7 @@ variable "guardrails" {
 }
 
 variable "has_guardrails" {
-  description = "Whether updates are guarded (guardrails).  false for an endpoint that a schedule creates (modules/opening-hours): the schedule creates it without guardrails, and Terraform would find a change in every plan."
+  description = "Whether updates are guarded (guardrails).  Set false for an endpoint that a schedule creates (modules/opening-hours).  The schedule creates the endpoint without guardrails, and Terraform would otherwise find a change in every plan."
   type        = bool
   default     = true
 }
@@ -174,7 +174,7 @@ variable "data_capture" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the instances' volumes, unless the type has disks of its own, which hardware encrypts; the log; and captured requests, unless data_capture names another.  Its policy must let CloudWatch Logs use it (modules/encryption-key).  null leaves that to the services' own keys."
+  description = "Key that encrypts the log, and captured requests unless data_capture names another key. The key also encrypts the instances' volumes, unless the type has disks of its own, which hardware encrypts.  The key's policy must let CloudWatch Logs use the key (modules/encryption-key).  With null, the services use their own keys."
   type        = string
   default     = null
 
@@ -202,7 +202,7 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
+    error_message = "log_retention_days must be a number of days that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
   }
 }
 

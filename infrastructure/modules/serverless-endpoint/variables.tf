@@ -14,7 +14,7 @@ variable "model_name" {
 }
 
 variable "model_supports_serverless" {
-  description = "Output supports_serverless of the module model: serverless endpoints have no VPC and no network isolation."
+  description = "Output supports_serverless of the module model. Serverless endpoints have no VPC and no network isolation."
   type        = bool
   default     = true
 
@@ -73,7 +73,7 @@ variable "provisioned_concurrency" {
 }
 
 variable "provisioned_scaling" {
-  description = "Scales provisioned_concurrency between min_capacity and max_capacity: by use (target_utilization, 0 to 1) or by the clock (schedules).  A deployment starts with the configuration's own number."
+  description = "Scales provisioned_concurrency between min_capacity and max_capacity. Scaling follows use (target_utilization, 0 to 1) or the clock (schedules).  A deployment starts with the configuration's own number."
   type = object({
     min_capacity       = number
     max_capacity       = number
@@ -89,7 +89,7 @@ variable "provisioned_scaling" {
 
   validation {
     condition     = var.provisioned_scaling == null || var.provisioned_concurrency != null
-    error_message = "provisioned_scaling needs provisioned_concurrency, the number that it begins with; it must not be null."
+    error_message = "provisioned_scaling needs provisioned_concurrency, which is the number that it begins with."
   }
 
   validation {
@@ -130,12 +130,12 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
+    error_message = "log_retention_days must be a number of days that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the log; its policy must let CloudWatch Logs use it (modules/encryption-key).  null leaves that to CloudWatch's own keys."
+  description = "Key that encrypts the log.  The key's policy must let CloudWatch Logs use the key (modules/encryption-key).  With null, CloudWatch uses its own keys."
   type        = string
   default     = null
 

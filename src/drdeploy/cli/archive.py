@@ -54,8 +54,11 @@ def grade(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder with JPEG, PNG, TIFF or DICOM files, an s3:// prefix, or a SageMaker "
-            "manifest (.manifest or .json, on this machine or in S3)."
+            help=(
+                "A folder with JPEG, PNG, TIFF or DICOM files, an s3:// prefix, or a SageMaker "
+                "manifest. A manifest ends in .manifest or .json, and lies on this machine or "
+                "in S3."
+            )
         ),
     ],
     *,
@@ -79,8 +82,7 @@ def grade(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Head node of a Ray cluster that this machine belongs to; by default, Ray "
-            "runs only on this machine.",
+            help="Head node of the Ray cluster to use. By default, Ray runs only on this machine.",
         ),
     ] = None,
     instance_type: Annotated[
@@ -94,8 +96,10 @@ def grade(
     image: Annotated[
         str | None,
         typer.Option(
-            help="An image of drdeploy for the job: its name for the local service, lean by "
-            "default; on AWS, the URI of an image in ECR."
+            help=(
+                "The image of drdeploy that runs the job. For the local service, name the "
+                "image (default: lean); on AWS, give the URI of an image in ECR."
+            )
         ),
     ] = None,
     concurrency: ConcurrencyOption = None,
@@ -106,7 +110,7 @@ def grade(
         str,
         typer.Option(
             "--region",
-            help="AWS region whose prices are used; jobs run in the region of your AWS session.",
+            help="AWS region whose prices are used. Jobs run in the region of your AWS session.",
         ),
     ] = "us-east-1",
     endpoint_url: EndpointUrlOption = None,
@@ -119,9 +123,9 @@ def grade(
     """Grade an archive on all processors, with one row per photograph.
 
     A photograph that cannot be graded has a row with the reason. The columns and the answers are
-    the same as in `drdeploy grade --csv`. The command may be killed at any time. The same command
-    then grades only the photographs that have no row yet. The exit status is 1 if a file is not a
-    photograph, or if the folder holds pictures in other formats.
+    the same as in `drdeploy grade --csv`. The command may be killed at any time. If you run the
+    same command again, it grades only the photographs that have no row yet. The exit status is 1 if
+    a file is not a photograph, or if the folder holds pictures in other formats.
 
     For research use. Not a medical device.
     """
@@ -140,7 +144,7 @@ def grade(
         raise InvalidInput(
             "A plan deletes nothing, and --fresh deletes the table and stops its jobs",
             where="--plan --fresh",
-            remedy="Leave one of them out",
+            remedy="Leave one of the two out",
         )
     if not out_file.parent.is_dir():
         raise InvalidInput("The folder does not exist", where=str(out_file.parent))

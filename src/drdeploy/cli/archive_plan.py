@@ -81,8 +81,8 @@ class ArchivePlan:
         """Print how many photographs are graded, and where."""
         size = f", {self.job.size_bytes / 1e9:.2f} GB" if self.job.sized_photographs else ""
         print_line(
-            f"plan: {self.job.photographs:,} photographs{size}, of which {self.finished:,} are "
-            f"finished; on {where}",
+            f"plan: {self.job.photographs:,} photographs{size} on {where}; {self.finished:,} are "
+            "finished",
             to=err,
         )
 

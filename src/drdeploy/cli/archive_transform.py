@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """The options that only Batch Transform has; None for an option that was not given."""
+    """The options that only Batch Transform has.
+
+    An option that was not given is None.
+    """
 
     image: str | None
     instance_count: int | None
@@ -34,7 +37,7 @@ class TransformOptions:
     role: str | None
 
     def refuse_options_without_batch_transform(self) -> None:
-        """Refuse options that would have no effect without Batch Transform.
+        """Refuse options that have an effect only with Batch Transform.
 
         Raises:
             InvalidInput: Such an option is given.
@@ -73,8 +76,8 @@ class TransformRun:
     is_folder: bool
 
     advice = (
-        "a job that has started continues and is billed; the same command waits for it and takes "
-        "its answers, and --fresh stops it"
+        "a job that has started continues and is billed. Run the same command again to wait for "
+        "the job and take its answers. With --fresh, the job is stopped"
     )
 
     @classmethod
@@ -91,7 +94,7 @@ class TransformRun:
         """Check the options, and connect to AWS or to the local service.
 
         Raises:
-            InvalidInput: AWS needs an option that is not given, or there is no such model.
+            InvalidInput: AWS needs an option that is missing, or the model does not exist.
         """
         from drdeploy.hosting.sagemaker import BatchTransform
 

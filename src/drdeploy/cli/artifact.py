@@ -103,8 +103,9 @@ def pack(
         Literal["nchw", "nhwc"] | None,
         typer.Option(
             help=(
-                "Order of the axes of the model's input (n: images, c: channels, h: height, "
-                "w: width); by default, the order that the model states."
+                "Order of the axes of the model's input. The letters mean "
+                "images (n), channels (c), height (h) and width (w). By default, the model states "
+                "the order."
             )
         ),
     ] = None,
@@ -182,8 +183,8 @@ def pack(
 
     Any image classifier can be packed. With --icdr the model is a grader of diabetic retinopathy. A
     grader of diabetic retinopathy gives no grade to a photograph that is too dark, too blurred or
-    too small to be graded. The model is loaded and predicts a few images first, so a model that
-    cannot be served is refused.
+    too small to be graded. The model is loaded and predicts a few images first. A model that cannot
+    be served is therefore refused.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits

@@ -261,7 +261,7 @@ class _S3Photographs:
 
 
 def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
-    """Return the only S3 prefix among the arguments, with a slash at its end; None without one."""
+    """Return the only S3 prefix among the arguments, with a slash at its end, or None."""
     if not any(one.startswith(S3) for one in photographs):
         return None
     if len(photographs) > 1:
@@ -350,8 +350,8 @@ def _print_results(
     work_s = ended.work_after_startup_s or 0
     print_line(
         f"{len(rows) - failed - refused} graded, {refused} need a human, {failed} failed. The job "
-        f"is {ended.status}: {ended.instance_startup_s or 0:.1f} s to start, "
-        f"{work_s:.1f} s of work, {work_s / len(rows):.3f} s per photograph. "
-        f"The answers are in {job.output_uri}. {RESEARCH_USE_NOTICE}",
+        f"is {ended.status}: {ended.instance_startup_s or 0:.1f} s to start, {work_s:.1f} s of "
+        f"work, {work_s / len(rows):.3f} s per photograph. The answers of the job are in "
+        f"{job.output_uri}. {RESEARCH_USE_NOTICE}",
         to=err,
     )

@@ -84,7 +84,7 @@ def find_model_archive(artifact: Path | None) -> Path:
     """Return the archive of the model, which is checked before anything is uploaded.
 
     Raises:
-        InvalidInput: There is no such file, or it is not an archive of a model.
+        InvalidInput: The file is missing, or is not an archive of a model.
     """
     from drdeploy.grader.artifacts import verify_archive
     from drdeploy.grader.box import box_artifact
@@ -94,7 +94,7 @@ def find_model_archive(artifact: Path | None) -> Path:
         raise InvalidInput(
             "Batch Transform takes the archive of a model, and this is a folder",
             where=str(archive),
-            remedy="Give its model.tar.gz; `drdeploy artifact pack` makes one of a model",
+            remedy="Give the model.tar.gz of the model; `drdeploy artifact pack` makes one",
         )
     if not archive.is_file():
         raise InvalidInput("The artifact does not exist", where=str(archive))

@@ -103,9 +103,9 @@ def capacity(
     """Search for the highest rate at which an endpoint answers in time.
 
     "In time" means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
-    not earlier requests are answered, and their latency counts from the time at which they should
-    have been sent. `drdeploy recommend --capacity` takes the result in place of --requests-at-once.
-    On AWS, the requests are paid for.
+    not earlier requests are answered. The latency of a request counts from the time at which the
+    request should have been sent. `drdeploy recommend --capacity` takes the result in place of
+    --requests-at-once. On AWS, the requests are paid for.
     """
     from drdeploy.study.running.capacity import CapacitySearch
 
@@ -358,8 +358,8 @@ def _print_result(result: CapacityResult) -> None:
     if result.requests_at_once is not None:
         s = "s" if result.requests_at_once > 1 else ""
         print_line(
-            f"One instance works on {result.requests_at_once} request{s} at once, judging by its "
-            "highest throughput."
+            "The highest throughput suggests that one instance works on "
+            f"{result.requests_at_once} request{s} at once."
         )
     print_line(f"{result.stopped}.")
     for note in result.notes:
@@ -373,6 +373,6 @@ def _write_result_sentence(result: CapacityResult) -> str:
     low = "no rate" if result.low_per_s is None else f"{result.low_per_s:.3g}"
     high = "no rate" if result.high_per_s is None else f"{result.high_per_s:.3g}"
     return (
-        f"{where} carries {result.rate_per_s:.3g} requests a second at p95 {result.p95_s:g} s: "
-        f"every run met this p95 at {low}, and every run missed it at {high}."
+        f"{where} carries {result.rate_per_s:.3g} requests a second at p95 {result.p95_s:g} s. "
+        f"Every run at {low} met the p95, and every run at {high} missed it."
     )

@@ -93,8 +93,10 @@ def triage(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Send the photographs of each study, a structured report and a page to the "
-            "archive whose DICOMweb service has this base address.",
+            help=(
+                "Send the photographs of each study, a structured report and a page to an "
+                "archive. The value is the base address of the archive's DICOMweb service."
+            ),
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -52,7 +52,7 @@ def remove(
     """Delete an account; its sessions end."""
     if not _open_records(records, database).accounts.remove_account(name):
         raise InvalidInput(
-            "There is no such account",
+            "There is no account with this name",
             where=name,
             remedy="Run `drdeploy clinic account list`",
         )

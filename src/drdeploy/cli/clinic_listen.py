@@ -53,7 +53,7 @@ def listen(
     plain: Annotated[
         bool,
         typer.Option(
-            "--plain", help="Listen on a network without TLS, and send to it without TLS."
+            "--plain", help="Listen on a network without TLS. Studies are sent without TLS, too."
         ),
     ] = False,
     quiet_s: QuietOption = 30.0,
@@ -101,10 +101,10 @@ def listen(
     lock = store.make_grading_lock()  # held until the program ends
     if not lock.acquire():
         raise ClinicError(
-            "Another program grades the studies of these records, and sends the results to its own "
-            "destinations",
+            "Another program grades the studies of these records, and sends the results to its "
+            "own destinations",
             where=str(records),
-            remedy="End it, and start `clinic serve` after `clinic listen`",
+            remedy="End the other program, and start `clinic serve` after `clinic listen`",
         )
     # Before the model loads, so that an address that cannot be used is reported at once.
     listener = PhotographListener(address, store)

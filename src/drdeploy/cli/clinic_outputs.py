@@ -28,7 +28,9 @@ class FailedFile:
 
 @dataclass(frozen=True)
 class ResultOutputs:
-    """The folders and servers that get results; None for a folder or server that was not named.
+    """The folders and servers that get results.
+
+    A folder or server that was not named is None.
 
     Attributes:
         fhir: Folder of FHIR bundles.
@@ -138,7 +140,7 @@ class ResultOutputs:
     def _send_study(
         self, archive: str, name: str, study: GradedStudy, files: Mapping[str, Path]
     ) -> str:
-        """Send a study's photographs, then its results; return why one of them is refused."""
+        """Send a study's photographs, then its results; return the reason of a refusal."""
         from drdeploy.clinic.dicomweb_storage import store_file
         from drdeploy.grader.photograph_files import read_photograph_bytes
 

@@ -69,8 +69,11 @@ def pull(
         Path | None,
         typer.Option(
             file_okay=False,
-            help="Put the photographs into the clinic's records in this folder, where "
-            "`clinic serve` or `clinic listen` grades them; it is made if it does not exist.",
+            help=(
+                "Put the photographs into the clinic's records in this folder, where `clinic "
+                "serve` or `clinic listen` grades them. The folder is made if it does not "
+                "exist."
+            ),
         ),
     ] = None,
     database: DatabaseOption = None,
@@ -79,10 +82,10 @@ def pull(
 
     With `--records`, they go into the worklist, and the folder gets only files that the records
     cannot take. A study that was erased from the records does not come back. A file that is in the
-    folder or in the records is not fetched again, so that an interrupted pull continues where it
+    folder or in the records is not fetched again. An interrupted pull therefore continues where it
     stopped. The command ends when the disk has less than 1 GiB of free space. Files are named by a
-    hash. The exit status is 1 if a file cannot be fetched or put into the records, or if the
-    archive has more files than the limit.
+    hash. The exit status is 1 if a file cannot be fetched or put into the records. It is also 1 if
+    the archive has more files than the limit.
     """
     from drdeploy.clinic.dicomweb_retrieval import (
         PhotographQuery,
@@ -119,8 +122,8 @@ def pull(
                 counts["failed"] += 1
                 print_line(f"{one.file_name}: {problem}", style="red", to=err)
     print_line(
-        f"{counts['fetched']} files fetched{'' if opened else f' into {folder}'}, "
-        f"{counts['there']} were there already, {counts['failed']} failed.",
+        f"{counts['fetched']} files were fetched{'' if opened else f' into {folder}'}, "
+        f"{counts['there']} were there already, and {counts['failed']} failed.",
         to=err,
     )
     if opened is not None:
@@ -181,7 +184,7 @@ def _open_records(folder: Path, database: str | None) -> ClinicRecords:
 
 
 def _add_to_records(records: ClinicRecords, content: bytes, counts: Counter[str]) -> str:
-    """Add a photograph, unless its study was erased; return why it cannot be added."""
+    """Add a photograph and return None, or return the reason if it cannot be added."""
     from drdeploy.clinic.page.photographs import DetailsMissing, StudyErased, receive_photograph
 
     try:

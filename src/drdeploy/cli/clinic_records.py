@@ -26,7 +26,7 @@ def studies(
     again: Annotated[
         bool,
         typer.Option(
-            "--again", help="Grade failed studies again, and send again what was not delivered."
+            "--again", help="Grade failed studies again, and repeat deliveries that failed."
         ),
     ] = False,
     database: DatabaseOption = None,
@@ -104,7 +104,9 @@ def audit(
     if as_json:
         print_json({"entries": entries, "sha256": sha256})
     else:
-        print_line(f"{entries} entries, and none was changed. The last hash is {sha256}.")
+        print_line(
+            f"{entries} entries, and none was changed. The last hash of the audit log is {sha256}."
+        )
 
 
 def erase(
@@ -120,7 +122,7 @@ def erase(
         str | None,
         typer.Option(
             metavar="UID",
-            help="One study by its Study Instance UID, even if its patient has no number.",
+            help="One study by its Study Instance UID. The patient may have no number.",
         ),
     ] = None,
     older_than_days: Annotated[
@@ -134,14 +136,14 @@ def erase(
     """Delete the records of a patient, of a study or of old studies.
 
     The audit log keeps an entry that names the study by a keyed hash. Copies on archives, on
-    servers and in folders of `clinic pull` are not deleted, and `clinic pull --records` does not
-    bring an erased study back. Studies with the same patient number from another issuer are kept,
-    and the command prints how many there are.
+    servers and in folders of `clinic pull` stay. `clinic pull --records` does not bring an erased
+    study back. Studies with the same patient number from another issuer are kept, and the command
+    prints how many there are.
     """
     if sum(one is not None for one in (patient, study, older_than_days)) != 1:
         raise InvalidInput(
             "Exactly one of --patient, --study and --older-than-days must say what to delete",
-            where="erase", remedy="Choose one of them",
+            where="erase", remedy="Choose one of these",
         )  # fmt: skip
     if issuer.strip() and patient is None:
         raise InvalidInput(
@@ -189,8 +191,8 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
         )
     if others:
         print_note(
-            f"{others_said} were not deleted; if they are of the same patient, run the command "
-            "again with their --issuer"
+            f"{others_said} were not deleted. If these studies are of the same patient, run the "
+            "command again with their --issuer"
         )
 
 

@@ -65,8 +65,10 @@ def serve(
     endpoint: Annotated[
         str | None,
         typer.Option(
-            help="Grade with this SageMaker endpoint; --artifact then names the model that the "
-            "endpoint serves."
+            help=(
+                "Grade with this SageMaker endpoint. --artifact then names the model that the "
+                "endpoint serves."
+            )
         ),
     ] = None,
     endpoint_url: EndpointUrlOption = None,
@@ -87,13 +89,13 @@ def serve(
 
     Drop photographs on the page, and decide about each patient.
 
-    On this machine's own address, nobody needs to sign in unless the records have accounts. An
-    address that other machines can reach needs TLS and accounts. The page grades photographs that
-    are dropped on it, unless `drdeploy clinic listen` grades the studies of the same records. The
-    page sends photographs and results to the servers of `--stow`, `--send` and `--post`. After a
-    decision, each archive that has the PDF of the study, and each FHIR server that has its bundle,
-    gets a new one with the decision. When the page is ready, one line on standard output gives its
-    address.
+    On this machine's own address, nobody needs to sign in, as long as the records have no accounts.
+    An address that other machines can reach needs TLS and accounts. The page grades photographs
+    that are dropped on it. If `drdeploy clinic listen` grades the studies of the same records, the
+    page grades nothing. The page sends photographs and results to the servers of `--stow`, `--send`
+    and `--post`. After a decision, archives and FHIR servers get the study again, with the
+    decision. Each archive that has the PDF gets a new PDF, and each FHIR server that has the bundle
+    gets a new bundle. When the page is ready, one line on standard output gives its address.
 
     For research use. Not a medical device.
     """
@@ -194,7 +196,7 @@ def _refuse_destinations(to: Destinations) -> None:
             "Another program grades the studies of these records, and sends the results to its own "
             "destinations",
             where="--stow, --send, --post",
-            remedy="Leave them out: the other program also sends the decisions made here",
+            remedy="Leave these options out: the other program also sends the decisions made here",
         )
 
 
@@ -203,8 +205,8 @@ def _print_warnings_about_clinic_page(*, is_grading: bool, is_sending: bool, use
         print_note("another program grades the studies of these records; this one shows them")
     elif not is_sending:
         print_note(
-            "the results of new studies stay in the records: neither --stow, --send nor --post "
-            "names an archive or a server"
+            "the results of new studies stay in the records, because neither --stow, --send nor "
+            "--post is given"
         )
     if user:
         print_note(

@@ -1,8 +1,8 @@
 """Functions with which every command prints sentences, tables, JSON and errors.
 
-Results go to standard output, and everything else goes to standard error.  On a terminal, or if
-the variable ``COLUMNS`` gives a width, sentences are wrapped, and tables are fitted to the width.
-In a pipe without ``COLUMNS``, nothing is wrapped or shortened.
+Results go to standard output, and everything else goes to standard error.  Sentences are wrapped
+and tables are fitted to the width on a terminal, or if the variable ``COLUMNS`` gives a width. In a
+pipe without ``COLUMNS``, nothing is wrapped or shortened.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def print_note_on_photograph_names(*, own: bool) -> None:
     """Print a note on how to find a photograph by its name in a result, to standard error."""
     if not own:
         print_note(
-            "photographs are named by a keyed hash; `drdeploy names FOLDER` lists the file of each "
-            "name, and the option --names shows file names instead"
+            "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
+            "each name; with --names, file names are shown instead"
         )
 
 
@@ -78,7 +78,7 @@ def print_note_on_unused_artifact_files(paths: Sequence[str]) -> None:
     if paths:
         named = ", ".join(paths[:UNUSED_NAMED])
         more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""
-        print_note(f"not used, because it is no part of the model: {named}{more}")
+        print_note(f"not used, because no part of the model: {named}{more}")
 
 
 def print_notice() -> None:

@@ -77,8 +77,10 @@ def invoke(
         str | None,
         typer.Option(
             metavar="S3-URI",
-            help="With --asynchronous: folder in S3 for the photograph; by default, the folder "
-            "inputs/ that `endpoint deploy` made beside the folder of results.",
+            help=(
+                "With --asynchronous: folder in S3 for the photograph. By default, the folder "
+                "inputs/ is used, which `endpoint deploy` made beside the folder of results."
+            ),
         ),
     ] = None,
     timeout_s: Annotated[
@@ -147,8 +149,8 @@ def delete(
     """Delete an endpoint and everything that belongs to it.
 
     If `drdeploy endpoint deploy` created the endpoint, Terraform deletes it with its bucket,
-    repository and role. The command then asks AWS whether a resource is left. A bucket that holds
-    objects other than archives, such as captured photographs, is kept, and the command names it. If
+    repository and role. The command then asks AWS whether a resource is left. A bucket with objects
+    other than archives, such as captured photographs, is kept. The command names this bucket. If
     another tool created the endpoint, the configuration and the model that have the endpoint's name
     are deleted too.
     """
@@ -193,7 +195,7 @@ def _invoke_asynchronously(
         raise InvalidInput(
             f"{inputs} is not a folder in S3",
             where="--inputs",
-            remedy="Write it as s3://BUCKET/FOLDER",
+            remedy="Write the folder as s3://BUCKET/FOLDER",
         )
     client = AsynchronousClient.connect(endpoint_url, region=region)
     folder = f"{inputs.rstrip('/')}/" if inputs else client.find_inputs_uri(name)

@@ -95,8 +95,11 @@ def deploy(
         bool,
         typer.Option(
             "--asynchronous",
-            help="Deploy an asynchronous endpoint on the given instance type: requests wait in a "
-            "queue, results are written to S3, and there are no instances while no request waits.",
+            help=(
+                "Deploy an asynchronous endpoint on the given instance type. Requests wait in "
+                "a queue, and results are written to S3. While no request waits, no instance "
+                "runs."
+            ),
         ),
     ] = False,
     max_instances: Annotated[
@@ -323,7 +326,7 @@ def _make_endpoint_config_from_options(
         )
     if inference_ami_version and not instance_type:
         raise InvalidInput(
-            "A serverless endpoint has no instances, and therefore no AMI version",
+            "A serverless endpoint has no AMI version, because it has no instances",
             where="--inference-ami-version",
             remedy="Choose an instance type with a GPU, for example --instance-type ml.g5.xlarge",
         )
@@ -384,7 +387,7 @@ def _refuse_deployment_to_another_place(
 ) -> None:
     """Refuse to deploy to another place if the deployment exists already.
 
-    Terraform would find none of the resources in the new place, and would forget the resources in
+    Terraform would find none of the resources in the new place. It would forget the resources in
     the old place, which keep running.
     """
     if not workspace.has_deployment_record:
@@ -406,16 +409,18 @@ def _refuse_deployment_to_another_place(
 def _refuse_another_kind(workspace: TerraformWorkspace, kind: str) -> None:
     """Refuse to turn a serverless, real-time or asynchronous endpoint into another kind.
 
-    Terraform would create the new endpoint before the old endpoint, which has the same name, is
-    deleted, and SageMaker would refuse it.
+    Terraform would create the new endpoint before it deletes the old one. Both have the same name,
+    so SageMaker would refuse the new endpoint.
     """
     existing = workspace.read_endpoint_kind()
     if existing not in {None, kind}:
         raise InvalidInput(
             f"The deployed endpoint is of the kind {existing}, and cannot become {kind}",
             where=str(workspace.folder),
-            remedy=f"Delete it with `drdeploy endpoint delete {workspace.folder.name}`, or choose "
-            "another name",
+            remedy=(
+                f"Delete the endpoint with `drdeploy endpoint delete {workspace.folder.name}`, "
+                "or choose another name"
+            ),
         )
 
 
@@ -470,4 +475,4 @@ def _print_deployment_and_test_answer(
     for name, value in provisioned.outputs.items():
         if name != "endpoint":
             print_line(f"{name}: {value}")
-    print_line(f"delete it with: drdeploy endpoint delete {endpoint}")
+    print_line(f"delete the endpoint with: drdeploy endpoint delete {endpoint}")

@@ -34,7 +34,7 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
             )
     if details.flag is not None:
         flag = details.flag
-        print_line("photographs unlike those that the grader was trained on", indent=2)
+        print_line("photographs unlike the training photographs of the grader", indent=2)
         print_facts(
             (
                 (name, _format_with_interval(estimate, counted=True))

@@ -1,8 +1,8 @@
 """The extras that each command needs beyond the plain install.
 
 The plain install can grade photographs.  Most other commands need the packages of an extra.  A
-command whose extra is missing is refused at once, so that a study, for example, does not fail after
-hours of measuring.
+command whose extra is missing is refused at once. A study, for example, then does not fail only
+after hours of measuring.
 """
 
 from __future__ import annotations
@@ -74,10 +74,11 @@ LINUX_ONLY = frozenset({"archive", "capacity", "image", "local", "serve", "study
 def check_extras_and_system_of_command(
     words: Sequence[str], environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Refuse a command that cannot run on this system or lacks an extra.
+    """Refuse a command that cannot run on this system, or whose extra is missing.
 
     Args:
-        words: The command line without the program's name; with ``--help`` it is never refused.
+        words: The command line without the program's name. With ``--help``, every command is
+            accepted.
         environ: The environment variables; ``DRDEPLOY_PROFILE`` chooses the server.
 
     Raises:

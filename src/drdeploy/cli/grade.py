@@ -64,12 +64,12 @@ def grade(
 ) -> None:
     """Grade photographs on this machine.
 
-    Every JPEG, PNG, TIFF and DICOM file in a folder, and every file that you name, has one row in
-    the result; a DICOM file with several frames has a row for each frame. Reading DICOM files needs
-    the extra `clinic`. If a photograph is too poor to grade, the row gives the reason, and a human
-    must look at the photograph. A note counts the other files in a folder. The exit status is 1 if
-    a file is not a photograph, or if a folder holds pictures in other formats or files that cannot
-    be opened.
+    The result has one row for every JPEG, PNG, TIFF and DICOM file in a folder, and for every file
+    that you name. A DICOM file with several frames has a row for each frame. Reading DICOM files
+    needs the extra `clinic`. If a photograph is too poor to grade, the row gives the reason, and a
+    human must look at the photograph. A note counts the other files in a folder. The exit status is
+    1 if a file is not a photograph. It is also 1 if a folder holds pictures in other formats, or
+    files that cannot be opened.
 
     For research use. Not a medical device.
     """
@@ -156,7 +156,7 @@ class PhotographSelection:
         """Return notes on files that were left out, without full stops at their ends."""
         sentences = write_sentences_on_left_out_files(self.left_out, show_paths=show_paths)
         if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
-            sentences.append("--names shows which files these are")
+            sentences.append("--names shows which files were left out")
         if self.repeated:
             sentences.append(
                 f"photographs that you named more than once, graded once: {self.repeated:,}"

@@ -117,7 +117,7 @@ def list_images(as_json: JsonOption = False) -> None:
         return
     if not images:
         print_line(
-            "There are no images yet. Build them with `drdeploy image build ladder`.", to=err
+            "There are no images yet. Build the images with `drdeploy image build ladder`.", to=err
         )
         return
     table = Table(

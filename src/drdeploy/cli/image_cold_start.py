@@ -137,8 +137,8 @@ def _choose_model_folder_for_image(
             "format",
             where="--artifact",
             remedy=(
-                "Give an artifact in this format; `drdeploy model export mobilenet` writes an "
-                "artifact in each format"
+                "Give an artifact in the format of the image; `drdeploy model export mobilenet` "
+                "writes an artifact in each format"
             ),
         )
     return models[wanted]

@@ -67,8 +67,8 @@ def conform(  # noqa: PLR0917 - typer passes by name
 
     Each clause is checked on containers of the image, and the last lines give a verdict for each
     kind of hosting. The exit status is 1 if the image fails a clause that is mandatory for one of
-    the kinds, and 2 if the check cannot run. The page docs/reference/conformance.md lists the
-    clauses.
+    these kinds of hosting. The exit status is 2 if the check cannot run. The page
+    docs/reference/conformance.md lists the clauses.
     """
     with _exit_2_on_error(), _exit_through_cleanup_on_sigterm(), err.status("starting") as status:
         from drdeploy.hosting.conformance import ProbePhotograph, check_conformance

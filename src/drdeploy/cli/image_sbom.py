@@ -24,7 +24,7 @@ def sbom(
     """List the contents of an image as an SBOM in CycloneDX 1.6.
 
     Debian and Python packages are read from the image itself. Libraries that are part of Python
-    wheels are listed as files. The same image always gives the same list, byte for byte.
+    wheels are listed as files. The list of an image is always the same, byte for byte.
     """
     from drdeploy.hosting.images import make_sbom_of_image, resolve_image_tag
 

@@ -23,12 +23,12 @@ STOP_S = 60.0
 POLL_S = 0.05
 
 OF_OPEN = (
-    "drdeploy local: every program and every user of this machine may use it; where others work "
-    "too, start it with --shared\n"
+    "drdeploy local: every program and every user of this machine may use this service. If other "
+    "people work on this machine too, start the service with --shared\n"
 )
 OF_SHARED = (
-    "drdeploy local: shared: set the three variables below wherever a client runs; the key is good "
-    "until the service stops\n"
+    "drdeploy local: shared with other users. Set the three variables below wherever a client "
+    "runs. The key is good until the service stops\n"
 )
 
 PortOption = Annotated[
@@ -59,8 +59,8 @@ def up(
             "--vcpu-per-gb",
             min=0.01,
             help=(
-                "vCPUs for each GB of memory of a serverless endpoint; by default, as many "
-                "as AWS Lambda gives."
+                "vCPUs for each GB of memory of a serverless endpoint. By default, as many as AWS "
+                "Lambda gives."
             ),
         ),
     ] = 1024 / 1769,
@@ -68,16 +68,20 @@ def up(
         bool,
         typer.Option(
             "--shared",
-            help="For a machine that others use too: print an access key, and refuse every request "
-            "that is not signed with the key.",
+            help=(
+                "For a machine that other people use too: print an access key, and require "
+                "every request to be signed with this key."
+            ),
         ),
     ] = False,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Restrict containers more than AWS does: no capabilities, and a root file system "
-            "that is read-only except for /tmp.",
+            help=(
+                "Restrict containers more than AWS does: they get no capabilities, and can "
+                "write only to /tmp."
+            ),
         ),
     ] = False,
     trial_start: Annotated[

@@ -131,7 +131,7 @@ def _make_candidates(names: Sequence[str], specifications: Sequence[str]) -> lis
     for name in own:
         if name not in chosen:
             raise InvalidInput(
-                f"Weights are given for '{name}', but this network is not in the comparison",
+                f"Weights are given for '{name}', but this network is left out of the comparison",
                 where="--weights",
                 remedy="Add the network to the command, or omit its weights",
             )
@@ -186,7 +186,7 @@ def _write_notes_on_comparison(
     )
     what = (
         f"Times are of single predictions by ONNX Runtime with {rows[0]['threads']} threads on "
-        f"this machine. Costs are these times at the price of {price.source.item}, "
+        f"this machine. The cost is such a time at the price of {price.source.item}, "
         f"{price.source.usd:g} USD per {price.source.unit} ({price.source.region}, "
         f"{price.source.date})."
     )

@@ -73,8 +73,8 @@ def evaluate(
         str | None,
         typer.Option(
             help=(
-                "Split to evaluate, or `all`; by default, the split `test` if there is one, "
-                "otherwise all photographs."
+                "Split to evaluate, or `all`. By default, the split `test` is evaluated; without "
+                "a split `test`, all photographs are."
             )
         ),
     ] = None,
@@ -98,17 +98,20 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help=(
-                "`patient`: also evaluate each patient's worst eye. The name of a column in the "
-                "table of labels, such as camera, site, field or quality: also evaluate the "
-                "photographs of each value. You may give the option several times."
+                "`patient`: also evaluate each patient's worst eye. The name of a "
+                "column in the table of labels, such as camera, site, field or quality: also "
+                "evaluate the photographs of each value in this column. You may give the option "
+                "several times."
             )
         ),
     ] = None,
     patient: Annotated[
         str | None,
         typer.Option(
-            help="Column of the table of labels with the patients; without it, the column of "
-            "patients or sessions that `drdeploy dataset inspect` recognises."
+            help=(
+                "Column with the patients in the table of labels. By default, the column that "
+                "`drdeploy dataset inspect` recognises as patients or sessions."
+            )
         ),
     ] = None,
     second_label: Annotated[
@@ -125,8 +128,8 @@ def evaluate(
             help=(
                 "Share of grade 2 or worse where the grader will be used, for example 0.1. "
                 "Predictive values and probabilities are computed for this prevalence. With "
-                "`estimate`, it is estimated from the grader's probabilities. By default, "
-                "predictive values are computed for the share in the photographs."
+                "`estimate`, the prevalence is estimated from the grader's probabilities. By "
+                "default, predictive values are computed for the share in the photographs."
             ),
         ),
     ] = None,

@@ -56,7 +56,10 @@ def quantize(
         bool,
         typer.Option(
             "--force",
-            help="Write the model even if it is refused; its manifest then records the refusal.",
+            help=(
+                "Write the model even if its accuracy is refused. The manifest of a refused model "
+                "records the refusal."
+            ),
         ),
     ] = False,
     archive: Annotated[
@@ -73,8 +76,8 @@ def quantize(
     """Quantize a grader and compare it with the original.
 
     The quantized and the original grader grade the same photographs. The verdict on the new model
-    is `accepted` if no measure of quality drops by more than the margin, `refused` if a measure
-    drops by more, or `undecided` if there are too few photographs. The new model gets its own
+    is `accepted` if every measure of quality stays within the margin, and `refused` if one drops by
+    more. The verdict is `undecided` if there are too few photographs. The new model gets its own
     temperature and operating points. A refused model is written only with --force. The exit status
     is 1 if the model is not written.
 

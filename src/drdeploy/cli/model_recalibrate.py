@@ -37,8 +37,11 @@ def recalibrate(
         Path,
         typer.Option(
             "--data",
-            help="Folder of at least 50 photographs from one clinic, graded by experts. At least "
-            "10 must be below grade 2, and 10 at or above it; the same holds for grade 3.",
+            help=(
+                "Folder of at least 50 photographs from one clinic, graded by experts. At "
+                "least 10 must be below grade 2, and 10 at or above it. There must also be 10 "
+                "below grade 3, and 10 at or above it."
+            ),
         ),
     ],
     *,
@@ -46,8 +49,8 @@ def recalibrate(
         str | None,
         typer.Option(
             help=(
-                "Split to use, or `all`; by default, the split `test` if there is one, otherwise "
-                "all photographs."
+                "Split to use, or `all`. By default, the split `test` is used; without a split "
+                "`test`, all photographs are."
             )
         ),
     ] = None,
@@ -84,7 +87,7 @@ def recalibrate(
     """Adapt a grader to a clinic's own graded photographs.
 
     New values are chosen for the temperature, the shares of the grades, and the thresholds of the
-    operating points; the network stays as it is. The results after the adaptation are cross-fitted:
+    operating points. The network stays as it is. The results after the adaptation are cross-fitted:
     the numbers that are applied to a patient's photographs were chosen on other patients. Nobody
     should use a grader on a new camera before it is recalibrated.
 

@@ -40,7 +40,8 @@ ArtifactOption = Annotated[
         "--artifact",
         "-a",
         help=(
-            "A model.tar.gz, or the folder it was extracted to; by default, the packaged grader."
+            "A model.tar.gz, or the folder to which it was extracted. By default, the packaged "
+            "grader."
         ),
     ),
 ]
@@ -150,8 +151,8 @@ MinSensitivityOption = Annotated[
     typer.Option(
         "--min-sensitivity",
         help=(
-            "Share of diseased eyes that must be found, for example 0.9. One operating point must "
-            "have a sensitivity whose lower 95 % limit reaches this share."
+            "Share of diseased eyes that must be found, for example 0.9. The lower 95 % limit of "
+            "the sensitivity must reach this share at one operating point."
         ),
     ),
 ]
@@ -205,8 +206,10 @@ AsMeasuredOption = Annotated[
     bool,
     typer.Option(
         "--as-measured",
-        help="Use the latencies that were measured on this machine; by default, the latencies "
-        "that are expected on AWS are used.",
+        help=(
+            "Use the latencies that were measured on this machine. By default, the latencies "
+            "expected on AWS are used."
+        ),
     ),
 ]
 MixedOption = Annotated[

@@ -90,4 +90,6 @@ def update(
     if as_json:
         print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})
     else:
-        print_line(f"{len(prices)} prices of {region} are in {sheet}. Use it with --prices {sheet}")
+        print_line(
+            f"{len(prices)} prices of {region} are in {sheet}. Use this sheet with --prices {sheet}"
+        )

@@ -91,7 +91,7 @@ def _print_plan_cost(cost: PlanCost, request_s: float, request_kb: float) -> Non
     _print_usage_costs(cost)
     unknown = [one for one in cost.resources if one.not_known]
     if unknown:
-        print_line("Costs that are not known, and are in no total:")
+        print_line("Costs that are not known, and so are in no total:")
     for one in unknown:
         print_line(f"{one.address}: {'; '.join(one.not_known)}", indent=2)
     _print_free_resources(cost)
@@ -102,8 +102,10 @@ def _print_plan_cost(cost: PlanCost, request_s: float, request_kb: float) -> Non
 
 _REMOVALS = {
     "delete": "the plan deletes it",
-    "forget": "Terraform stops managing it without deleting it, so it still costs money, which no "
-    "sum includes",
+    "forget": (
+        "Terraform stops managing the resource without deleting it. The resource still costs "
+        "money, and no sum here includes this cost"
+    ),
 }
 
 
@@ -142,7 +144,7 @@ def _write_total_sentence(cost: PlanCost) -> str:
     total = _format_range(cost.lowest_usd, cost.highest_usd)
     without = sum(1 for one in cost.resources if one.not_known)
     resources = "1 resource" if without == 1 else f"{without} resources"
-    known = f", without the unknown costs of {resources}" if without else ""
+    known = f"; the costs of {resources} are not known, and not included" if without else ""
     return f"Without any request, the plan costs {total} USD a month{known}."
 
 

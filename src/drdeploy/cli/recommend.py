@@ -237,10 +237,10 @@ def recommend(
     """Choose the hosting that meets your requirements for least money.
 
     The traffic is simulated and priced on every measured configuration. Serverless endpoints are
-    simulated with every policy against cold starts. Instances are simulated around the clock,
-    autoscaled, scheduled, behind a queue, as components that scale to zero, and as batch jobs. An
-    option that breaks a constraint is excluded. Of the options that cost about the same, the
-    simplest to run is chosen, then the fastest.
+    simulated with every policy against cold starts. Six ways to run instances are simulated: around
+    the clock, autoscaled, scheduled, behind a queue, as components that scale to zero, and as batch
+    jobs. An option that breaks a constraint is excluded. Of the options that cost about the same,
+    the simplest to run is chosen, then the fastest.
 
     If the rows were measured on this machine, the latency on AWS is estimated from them. The
     decision gives both the estimated latency, with its interval, and the measured one.
@@ -413,8 +413,7 @@ def _make_traffic_from_options(
 ) -> Traffic | Arrivals:
     """Return the traffic that exactly one of three options gives.
 
-    An option that says how photographs arrive during a week (``weekly``) is refused where it has no
-    effect.
+    Options about the arrivals during a week (``weekly``) are refused where they have no effect.
     """
     from drdeploy.study.recommendation.trace import read_arrivals_from_trace
     from drdeploy.study.recommendation.traffic import (

@@ -39,8 +39,8 @@ def reproduce(
             "--out",
             metavar="FOLDER",
             help=(
-                "Folder for the page, its pictures and tables, and the rows; by default, "
-                "results/reproduction, or no folder with --json."
+                "Folder for the page, its pictures and tables, and the rows. By default, "
+                "results/reproduction; with --json, no folder."
             ),
         ),
     ] = None,

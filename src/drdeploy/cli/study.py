@@ -90,8 +90,8 @@ def run(
         typer.Option(
             envvar="DRDEPLOY_WEIGHTS",
             help=(
-                "Folder of ImageNet weights as Keras publishes them (.h5), for networks "
-                "without trained weights; by default, these networks get random weights."
+                "Folder of ImageNet weights as Keras publishes them (.h5), for networks without "
+                "trained weights. By default, networks without trained weights get random weights."
             ),
             file_okay=False,
         ),
@@ -109,8 +109,7 @@ def run(
         typer.Option(
             help=(
                 "Let Terraform create the endpoints, on AWS (which costs money) or in a local "
-                "service; by default, a local service creates the endpoints without "
-                "Terraform."
+                "service. By default, a local service creates the endpoints without Terraform."
             )
         ),
     ] = None,
@@ -150,8 +149,8 @@ def run(
     """Run a study, or finish one that was interrupted.
 
     Every answer is written to disk at once. The same command, given again, measures the rows that
-    are missing or do not count, and deletes the resources that an interrupted run with --target
-    left behind.
+    are missing or do not count. With --target, it also deletes the resources that an interrupted
+    run left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards
@@ -182,8 +181,8 @@ def run(
             f"The study may cost up to {cost_usd:.2f} USD, but only {max_cost_usd:.2f} USD are "
             "allowed",
             remedy=(
-                f"Allow this cost with --max-cost-usd {cost_usd:.2f}, or choose fewer trials "
-                "with --only"
+                f"Allow the cost with --max-cost-usd {cost_usd:.2f}, or choose fewer trials with "
+                "--only"
             ),
         )
     if batch_bucket or batch_role:
@@ -249,7 +248,7 @@ def delete(
     )
     if not workspace.has_deployment_record:
         raise StudyError(
-            "Terraform created nothing for this study",
+            "Terraform created nothing for the study",
             where=str(workspace.folder),
             remedy="Give the results folder of the run with --out",
         )
@@ -299,7 +298,10 @@ def _refuse_place_of_jobs_without_effect(plan: Plan, *, aws: bool) -> None:
         raise StudyError(
             "--batch-bucket and --batch-role are only for batch scenarios on AWS",
             where=plan.study.name,
-            remedy="Leave them out, or give --target aws with a study that has a batch scenario",
+            remedy=(
+                "Leave these options out, or give --target aws with a study that has a batch "
+                "scenario"
+            ),
         )
 
 

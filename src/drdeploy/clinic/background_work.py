@@ -135,8 +135,8 @@ class StudyGrader:
     def list_due_studies(self) -> list[WaitingStudy]:
         """Return the studies that have had no new photograph for a while, the oldest first.
 
-        After a start nothing is due until ``quiet_s`` has passed: a camera that could not send the
-        rest of a study sends it now. After an unexpected error nothing is due for a while.
+        After a start, nothing is due until ``quiet_s`` has passed. A camera that could not send the
+        rest of a study sends it in this time. After an unexpected error nothing is due for a while.
         """
         if self._read_clock_s() - self._began_s < self.quiet_s or self._is_grading_paused:
             return []
@@ -246,8 +246,8 @@ class ResultSender:
 
         Args:
             records: The clinic's records.
-            may_send: Returns whether this program sends the results, which it does unless another
-                program grades and sends.
+            may_send: Returns whether this program sends the results. If another program grades and
+                sends, this program does not.
         """
         self._queue = records.deliveries
         self._may_send = may_send
@@ -288,7 +288,7 @@ class ResultSender:
             _log.warning("%s: %s Next attempt in %.0f s.", delivery.name, error.sentence, pause_s)
             return False
         except Exception as error:  # noqa: BLE001 - what cannot be sent must not stop all the rest
-            reason = f"It cannot be sent: {type(error).__name__}."
+            reason = f"The study cannot be sent: {type(error).__name__}."
         if reason:
             self._queue.record_refused_delivery(delivery.number, reason=reason, **about)
             _log.error("%s: %s", delivery.name, reason)
@@ -400,7 +400,7 @@ class BackgroundWork:
 
         Work that takes longer, for example because an archive does not answer, is given up. Every
         step is in the records, so that the next program grades or sends the rest. An archive may
-        get a file twice, and keeps one, because both have the same SOP Instance UID.
+        get a file twice, and then keeps one. Both files have the same SOP Instance UID.
 
         Returns:
             Whether all threads have ended.

@@ -1,9 +1,8 @@
 """Remove from photographs and studies the data that identify a patient (PS3.15, annex E).
 
-A new file is written with a short list of data elements, instead of cleaning the old file. An
-element that is not in the list, such as a private element of a vendor, therefore cannot stay. The
-list is within the basic application level confidentiality profile, with the option of modified
-dates. The pixels stay.
+A new file is written with a short list of data elements, instead of cleaning the old file. Only
+elements in the list can stay, so a private element of a vendor is left out. The list is within the
+basic application level confidentiality profile, with the option of modified dates. The pixels stay.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class DeidentifiedPhotograph:
 
     Attributes:
         pixels: The pixels.
-        eye: Which eye; None if the file does not say.
+        eye: The eye of the photograph, or None if the file does not say.
         frame_number: The number of the photograph in the file, from 1.
     """
 
@@ -149,7 +148,7 @@ def has_writing_in_pixels(file: DicomFile) -> bool:
 def deidentify_photographs(file: DicomFile) -> Iterator[DeidentifiedPhotograph]:
     """Yield the photographs in a file, each without metadata.
 
-    A JPEG with 8 bits keeps its compressed pixels; everything else becomes RGB with 8 bits in sRGB,
+    A JPEG with 8 bits keeps its compressed pixels. Everything else becomes RGB with 8 bits in sRGB,
     as it is graded.
 
     Raises:

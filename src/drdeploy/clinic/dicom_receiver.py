@@ -1,7 +1,7 @@
 """Receive photographs from cameras and archives by C-STORE (PS3.4, annex B).
 
-The listener answers with success only when the photograph is on the disk and in the records, so
-that a camera need not send the photograph again after that.
+The listener answers with success only when the photograph is on the disk and in the records. After
+this answer, the camera may forget the photograph.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class ListeningAddress:
         callers: AE titles of those who may send; empty for all.
         certificate: The listener's certificate and chain (PEM), for TLS.
         key: The certificate's private key (PEM).
-        authority: The authorities whose certificate a peer must have (PEM); None lets peers without
-            a certificate connect.
+        authority: The authorities whose certificate a peer must have (PEM). With None, peers need
+            no certificate.
         may_be_plain: Whether patients' data may cross a network without TLS.
     """
 

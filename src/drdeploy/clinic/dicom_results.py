@@ -2,7 +2,7 @@
 
 Both results, the structured report and the PDF, keep the patient and the study of the photographs.
 The identifiers of the results are derived from the photographs, the grader and the answers. The
-same study therefore gives the same two objects again, and an archive keeps one of each.
+same study always gives the same two objects, and an archive keeps one of each.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def make_dicom_file_meta(result: pydicom.Dataset) -> pydicom.dataset.FileMetaDat
 
 
 def write_result(folder: Path, name: str, result: pydicom.Dataset) -> bytes:
-    """Write a result into a folder, unless the folder has it already; return the file's content.
+    """Write a result into a folder that does not have it yet, and return the file's content.
 
     The name ends with digits of the identifier, so that an older result of the study stays.
     """

@@ -96,7 +96,7 @@ class ArchivePeer:
         return ClinicError(
             f"The archive {what}",
             where=f"{self.title}@{self.host}:{self.port}",
-            remedy="Check its address, its AE title, and that it knows DRDEPLOY",
+            remedy="Check the archive's address and AE title, and that the archive knows DRDEPLOY",
         )
 
 

@@ -234,7 +234,10 @@ def _search_archive_once(address: str, url: str) -> list[Any]:
 
 
 def _read_and_check_uid(url: str, entry: Any, tag: str) -> str:
-    """Return an identifier of an entry; it becomes part of an address, so it is checked."""
+    """Return an identifier of an entry.
+
+    The identifier becomes part of an address, so it is checked.
+    """
     try:
         value = entry[tag]["Value"][0]
     except (KeyError, TypeError, IndexError) as err:

@@ -82,7 +82,7 @@ def _list_failures(answer: ServerAnswer) -> list[Any]:
 
 
 def _read_failure_reason(failure: Any) -> int | None:
-    """Return the code that says why an object was not stored; None if there is no valid code."""
+    """Return the code that says why an object was not stored, or None without a valid code."""
     try:
         reason = int(failure[_REASON]["Value"][0])
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):
@@ -91,7 +91,7 @@ def _read_failure_reason(failure: Any) -> int | None:
 
 
 def make_authorization() -> Mapping[str, str]:
-    """Return the header with the sender's credentials; no header if the environment has none."""
+    """Return the header with the sender's credentials, or no header if the environment has none."""
     value = os.environ.get(AUTHORIZATION_VARIABLE, "").strip()
     if not (value.isascii() and value.isprintable()):
         raise ClinicError(

@@ -38,7 +38,10 @@ def store_bundle(url: str, bundle: Resource) -> str:
         raise ClinicError(
             f"The FHIR server refuses a bundle with status {answer.status}",
             where=url,
-            remedy="Send it again when the server's log shows no error; nothing is created twice",
+            remedy=(
+                "Send the bundle again when the server's log shows no error; nothing is "
+                "created twice"
+            ),
         )
     return ""
 
@@ -53,5 +56,8 @@ def post_bundle(url: str, bundle: Resource) -> None:
         raise ClinicError(
             reason.removesuffix("."),
             where=url,
-            remedy="Send it again when the server's log shows no error; nothing is created twice",
+            remedy=(
+                "Send the bundle again when the server's log shows no error; nothing is "
+                "created twice"
+            ),
         )

@@ -1,7 +1,7 @@
 """Rows of results: one for each photograph, with its grade or the reason why there is none.
 
-``drdeploy grade``, Batch Transform and the grading of archives all make their rows here, so that
-their tables have the same columns and the same words.
+``drdeploy grade``, Batch Transform and the grading of archives all make their rows here. Their
+tables therefore have the same columns and the same words.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class GradedRow:
     """The result of grading one file.
 
     Attributes:
-        gradable: None if gradability was not checked, or if the file could not be read.
+        gradable: None if gradability was not checked, or if the file was unreadable.
         ungradable_reason: Why there is no grade, as a code for programs.  A human must look at the
             photograph, because the eye may be diseased.
         unlike_training: Whether the photograph differs so much from the training photographs that
-            the grade may be wrong; None if the model has no rule for it.
+            the grade may be wrong. None if the model has no rule for this question.
         referable: Whether the eye should be referred; only from an ICDR grader.
         referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
         probability_referable: P(grade >= 2); only from an ICDR grader.
@@ -259,7 +259,10 @@ class RowColumns(NamedTuple):
         ]
 
     def list_cells(self, row: GradedRow) -> list[Any]:
-        """Return the cells of a row, in the order of the columns; None where there is no value."""
+        """Return the cells of a row, in the order of the columns.
+
+        A cell without a value is None.
+        """
         screened: Mapping[str, Mapping[str, bool]] = row.screening or {}
         return [
             *(row.image, row.gradable, row.ungradable_reason, row.grade, row.label, row.referable),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 """Seconds for which a connection may be silent."""
 EXCHANGE_S = 600.0
-"""Seconds that an exchange may take in all.  This is enough for 256 MiB at 450 kB/s."""
+"""Seconds that an exchange may take in all.  The time is enough for 256 MiB at 450 kB/s."""
 MAX_ANSWER_BYTES = 4 * 1024**2
 
 
@@ -81,8 +81,8 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
 class _HttpTimeLimit:
     """Ends a connection whose exchange takes too long.
 
-    Without this limit, a server that sends a byte now and then, and is never silent for
-    :data:`TIMEOUT_S`, could make the caller wait for ever.
+    A server could send a byte now and then, and so never be silent for :data:`TIMEOUT_S`. Without
+    this limit, such a server could make the caller wait for ever.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -199,13 +199,13 @@ def send_http_request(
         raise ClinicError(
             f"The {server} cannot be reached: {reason}",
             where=remove_path_from_url(url),
-            remedy="Run the same command again when it answers; nothing is created twice",
+            remedy="Run the same command again when the server answers; nothing is created twice",
         ) from err
     if limit.has_passed:  # a body without a length ends where its connection ends
         raise ClinicError(
             f"The {server} cannot be reached: the exchange took more than {limit_s:g} seconds",
             where=remove_path_from_url(url),
-            remedy="Run the same command again when it answers; nothing is created twice",
+            remedy="Run the same command again when the server answers; nothing is created twice",
         )
     if len(content) > max_answer_bytes:
         raise ClinicError(

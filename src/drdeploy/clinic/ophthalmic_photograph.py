@@ -78,7 +78,7 @@ def encode_ophthalmic_photograph(
 
     Args:
         pixels: The photograph.
-        eye: Which eye it shows; None if the file should not say so.
+        eye: Which eye the photograph shows; None leaves the eye out of the file.
         day: The day of the study, as DICOM writes it; may be empty.
         elements: Other data elements by keyword, among them the identifiers of study, series and
             object. An element whose value is None is left out. If the patient's name and number are

@@ -51,7 +51,7 @@ class GradedPhotograph:
         dataset: The DICOM file's data elements, which name the patient.
         frame_number: The frame's number in the file, from 1.
         eye: The eye that the photograph shows.
-        prediction: The grade; None if the photograph cannot be graded.
+        prediction: The grade, or None for an ungradable photograph.
         ungradable: Why there is no grade, as a sentence.
         is_unlike_training: Whether it is unlike the photographs that the grader was trained on.
     """
@@ -82,7 +82,7 @@ class GradedEye:
 
     @property
     def worst_prediction(self) -> Prediction | None:
-        """The worst grade among the eye's photographs; None if no photograph can be graded."""
+        """The worst grade among the eye's photographs, or None if all are ungradable."""
         graded = [one.prediction for one in self.photographs if one.prediction is not None]
         return max(graded, key=_sort_key_of_severity, default=None)
 
@@ -174,8 +174,8 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
     """Check that results can refer to the photograph.
 
     Raises:
-        UnsupportedImage: The photograph does not say what it is, or to which series or study it
-            belongs.
+        UnsupportedImage: The photograph must say what it is, and to which series and study it
+            belongs; it does not.
     """
     for name in ("PatientID", "IssuerOfPatientID"):
         value = str(dataset.get(name) or "")
@@ -187,7 +187,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not UID(str(dataset.get(name) or "")).is_valid:
             raise UnsupportedImage(
-                f"The DICOM file has no {name}, or one that is not a unique identifier",
+                f"The DICOM file has no {name}, or its {name} is not a unique identifier",
                 remedy="Export the photograph from the archive or the camera again",
             )
 

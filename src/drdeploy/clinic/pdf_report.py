@@ -185,5 +185,8 @@ def make_paragraph(text: str) -> Paragraph:
 
 
 def _replace_characters_not_in_font(text: str) -> str:
-    """Escape the characters of a string that the font lacks; it has only those of Latin-1."""
+    """Escape the characters of a string that the font lacks.
+
+    The font has only those of Latin-1.
+    """
     return escape_control_characters(text).encode("latin-1", "backslashreplace").decode("latin-1")

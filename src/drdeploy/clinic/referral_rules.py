@@ -82,7 +82,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Read a file of rules.
 
         Raises:
-            InvalidInput: The file cannot be read, or has an unknown or missing entry.
+            InvalidInput: The file is unreadable, or has an unknown or missing entry.
         """
         try:
             return msgspec.convert(read_toml_file(file), cls)

@@ -67,11 +67,11 @@ class Inference:
     """The result for one image, with the seconds that each step took.
 
     Attributes:
-        prediction: The prediction; None if the photograph cannot be graded.
-        ungradable: Why the photograph cannot be graded; None if it was graded.
+        prediction: The prediction, or None for an ungradable photograph.
+        ungradable: Why the photograph cannot be graded, or None if it was graded.
         is_unlike_training: Whether the photograph differs so much from the training photographs
-            that the grade may be wrong; None if the manifest has no rule for it, or if the
-            photograph cannot be graded.
+            that the grade may be wrong. None if the manifest has no rule for this question, or if
+            the photograph is ungradable.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
         transform_s: Seconds for checking gradability and making the model's input.
@@ -141,17 +141,19 @@ class InferenceService:
         threads: int | None = None,
         limits: ImageLimits = LOCAL_FILE_LIMITS,
     ) -> InferenceService:
-        """Load a model, and run it once so that the first prediction is not slower than later ones.
+        """Load a model, and run it once.
+
+        The first prediction is then as fast as later ones.
 
         Args:
             model: A ``model.tar.gz``, or the folder that it was extracted to.
             runtime: The library that runs the model; None takes the default of the model's format.
-            threads: Threads for one prediction; None takes as many as the CPU limit allows.
+            threads: Threads for one prediction. None takes as many as the CPU limit allows.
             limits: How large an image may be; the default suits files on your own disk.
 
         Raises:
             ArtifactError: The artifact does not exist or cannot be used.
-            ModelError: The runtime is missing, refuses the model, or fails to predict.
+            ModelError: The runtime is missing or refuses the model, or a prediction fails.
         """
         started = time.perf_counter()
         artifact = open_artifact(model)

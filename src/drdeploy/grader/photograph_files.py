@@ -1,8 +1,8 @@
 """Find the photographs in a folder, by one rule for all commands.
 
-A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name, or if its name has
-the suffix of one of these formats.  All other files are counted, with the reason why they are left
-out.  Subfolders and linked folders are searched, too, each folder once.
+A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. It also counts if its
+name has the suffix of one of these formats.  All other files are counted, with the reason why they
+are left out.  Subfolders and linked folders are searched, too, each folder once.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def search_folder_for_photographs(
     The folder is searched even if its own name begins with a full stop.
 
     Args:
-        folder: The folder; a missing folder is listed as one that cannot be opened.
+        folder: The folder to list. A folder that is missing is listed as one that cannot be opened.
         is_deep: Whether to search its subfolders, too.
         with_dicom: Whether DICOM files count as photographs.
     """
@@ -140,7 +140,8 @@ def iterate_photographs_in_folder(
     the folders come in any order.
 
     Args:
-        folder: The folder; a missing folder is recorded as one that cannot be opened.
+        folder: The folder to search. A folder that is missing is recorded as one that cannot be
+            opened.
         record_left_out: Called with each other file or folder.
         with_dicom: Whether DICOM files count as photographs.
     """

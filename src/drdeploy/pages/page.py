@@ -42,7 +42,7 @@ def create_template_environment(package: str) -> jinja2.Environment:
 
 
 def format_table_cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """Format a number for a table, with its interval below it, or the reason why it has none.
+    """Format a number for a table, with its interval below, or the reason for a missing interval.
 
     Args:
         value: The number with its unit.

@@ -1,9 +1,10 @@
 """Draw marks with intervals in both directions on logarithmic axes, for cost against time.
 
-Each picture is drawn twice, because one size of letters does not fit all screens: a wide layout for
-computers and paper, and a narrow one for phones.  ``page.css`` shows the layout that fits.
+Each picture is drawn twice, because one size of letters does not fit all screens. There is a wide
+layout for computers and paper, and a narrow one for phones.  ``page.css`` shows the layout that
+fits.
 
-Colour is never the only difference between marks. Each kind of mark has its own shape, a mark that
+Colour is never the only difference between marks. Each kind of mark has its own shape. A mark that
 fails a requirement is hollow, and the chosen mark has a ring and a bold name. The picture can be
 read without seeing colours.
 """
@@ -50,11 +51,12 @@ OFFSETS_PT: tuple[Point, ...] = (
 FAR = 8.0
 """A label moves one point farther from its mark to avoid covering this many square pixels."""
 HEAVY = 8.0
-"""Covering a square pixel of a mark or of a text counts as much as covering this many square pixels
-of a bar or a line."""
+"""The weight of a covered square pixel of a mark or of a text, in pixels of a bar."""
 TOO_MUCH = 500.0
-"""A label that would cover more than this is left out, because it would hide a mark, or seem to
-belong to another one."""
+"""A label that would cover more than this is left out.
+
+Such a label would hide a mark, or seem to belong to another one.
+"""
 NEAR_PT = 20
 """A label that is farther away than this is joined to its mark by a line."""
 NO_BREAK = "\u00a0"
@@ -66,8 +68,8 @@ class ScatterLayout:
 
     Attributes:
         size_in: Width and height in inches.  A letter of 9 points is 14 pixels high on a screen
-            where the page is 1,168 pixels wide, and 10 pixels high on a phone where the page is 358
-            pixels wide.
+            where the page is 1,168 pixels wide. On a phone where the page is 358 pixels wide, a
+            letter of 9 points is 10 pixels high.
         legend_columns: Number of columns of the legend.
         line_length: Longest line of a label, in letters.
     """
@@ -88,7 +90,7 @@ class PlottedValue:
     """A positive value with its interval.
 
     Attributes:
-        limits: Lower and upper limit; None where there is no interval.
+        limits: Lower and upper limit, or None without an interval.
     """
 
     value: float
@@ -108,8 +110,8 @@ class Mark:
     Attributes:
         name: A description of the mark with its numbers; shown when a reader points at the mark.
         shape: Name of a Matplotlib marker.
-        label: Lines of text beside the mark; empty for none.  A label without room is left out,
-            unless the mark is the chosen mark.
+        label: Lines of text beside the mark; empty for none.  A label without room is left out;
+            only the chosen mark always has its label.
         is_hollow: Whether the mark fails a requirement.
         is_chosen: Whether the mark gets a ring and a bold label.
         path: Marks with the same path are joined by a line, in their order; empty for none.
@@ -133,7 +135,7 @@ class Axis:
     Attributes:
         title: The measured quantity, with its unit.
         write: Function that formats a value at a tick.
-        limit: The largest value that meets the requirement; None where nothing is required.
+        limit: The largest value that meets the requirement, or None without a requirement.
         requirement: Text beside the line at the limit.
     """
 
@@ -367,7 +369,7 @@ def _wrap_label(text: str, length: int) -> str:
 
 
 class _LabelPlacer:
-    """Places labels so that they cover as little as possible.
+    """Places labels where they cover least.
 
     A label should not cover reserved areas, earlier labels, or the area outside the axes.
     Boxes are given by their lower left and upper right corners, in pixels.

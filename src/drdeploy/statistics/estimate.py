@@ -14,8 +14,8 @@ class Estimate:
 
     Attributes:
         value: The estimate from the sample; None if the sample is empty.
-        low: Lower 95 % limit; None if there is no interval (``reason`` says why).
-        high: Upper 95 % limit; None if there is no interval.
+        low: Lower 95 % limit, or None without an interval (``reason`` says why).
+        high: Upper 95 % limit, or None without an interval.
         n: Number of rows; for a ratio of two samples, the number of rows of the numerator.
         method: How the interval was computed.
         n_other: Number of rows of the denominator, for a ratio of two samples.

@@ -29,8 +29,8 @@ needs.
 
 Rows are paired if each row of one configuration was measured next to a row of the other, with the
 same photograph.  In a paired comparison, a disturbance that slows both rows of a pair cancels out,
-so the interval is shorter. Rows of two trials that ran one after the other are not paired, even if
-both trials have equally many rows.
+so the interval is shorter. Two trials that ran one after the other have no pairs, even if they have
+equally many rows.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ if TYPE_CHECKING:
 
 SEED = 2023
 BOOTSTRAP_ROWS = 10
-"""Fewest rows for the studentised bootstrap.  With fewer rows, the bootstrap is erratic: some
+"""Fewest rows for the studentised bootstrap.  With fewer rows, the bootstrap is erratic. Some
 resamples hardly vary, and dividing by their error gave limits of 10^11 at n = 5.  Fewer rows get
-Student's t of the log, whose intervals contain the true mean in 93-95 % of samples at n = 3 to 8
-(for ratios, by Welch: 94-97 %)."""
+Student's t of the log. Its intervals contain the true mean in 93-95 % of samples at n = 3 to 8 (for
+ratios, by Welch: 94-97 %)."""
 MEDIAN_BOOTSTRAP_ROWS = 5
 FEWEST_ROWS = 3
 STUDENTISED = "calibrated studentised bootstrap of the log"
@@ -94,8 +94,8 @@ def estimate_mean(sample: ArrayLike, *, seed: int = SEED) -> Estimate:
 def estimate_standard_deviation(sample: ArrayLike) -> Estimate:
     """Estimate the standard deviation (n - 1), with an interval if there are at least 10 rows.
 
-    The interval is Bonett's (Computational Statistics and Data Analysis 2006, 50:775-782), which is
-    the interval for a normal distribution, widened by the kurtosis of the sample.
+    The interval is Bonett's (Computational Statistics and Data Analysis 2006, 50:775-782). Bonett's
+    interval is that for a normal distribution, widened by the kurtosis of the sample.
     """
     values = flatten_to_float_array(sample)
     spread = float(values.std(ddof=1)) if values.size > 1 else None
@@ -215,8 +215,8 @@ def _estimate_with_log_interval(
 
     Args:
         value: The estimated statistic or ratio.
-        samples: One sample, or two samples; the first of two is the numerator.
-        reason: Why there is no interval; empty if there is one.
+        samples: One sample, or two samples of which the first is the numerator.
+        reason: Why there is no interval; empty if an interval is given.
         log_statistic: The logarithm of the statistic, for samples stacked along the first axis.
         tails: Shares of the pivots that the bootstrap cuts off on each side.
         seed: Seed for drawing the resamples.

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def estimate_median(sample: ArrayLike) -> Estimate:
     """Estimate the median, with an interval from interpolated order statistics.
 
-    One pair of sorted rows may contain the median in 93 % of samples, and the next wider pair in 98
-    %. The limits are interpolated between two pairs (Hettmansperger and Sheather, Statistics and
-    Probability Letters 1986, 4:75-79).
+    A pair of sorted rows may contain the median in 93 % of samples. The next wider pair may contain
+    it in 98 %. The limits are interpolated between two pairs (Hettmansperger and Sheather,
+    Statistics and Probability Letters 1986, 4:75-79).
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     method = "interpolated order statistics"
@@ -49,9 +49,8 @@ def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
         share: 0.95 for p95.
 
     Returns:
-        The sample percentile (linear interpolation). The percentile has no interval if the range
-        from the smallest to the largest row contains the true percentile in less than 95 % of
-        samples.
+        The sample percentile (linear interpolation). The smallest and the largest row may contain
+        the true percentile in less than 95 % of samples. The percentile then has no interval.
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     value = float(np.quantile(values, share)) if values.size else None
@@ -77,8 +76,8 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
     """Return which two pairs of rows the interval of a median lies between.
 
     Returns:
-        The depth of the outer pair (its distance from both ends of the sorted rows), and the weight
-        of the next inner pair, which is used to interpolate the limits.
+        The depth of the outer pair, which is its distance from both ends of the sorted rows. The
+        second value is the weight of the next inner pair, which is used to interpolate the limits.
 
     The pair at depth 1 is the smallest and the largest row.  A depth of 0 means that even the
     smallest and the largest row enclose the median in less than 95 % of samples.

@@ -45,7 +45,7 @@ def estimate_proportion(successes: int, n: int) -> Estimate:
     """Estimate a proportion, with Wilson's interval (Wilson 1927).
 
     The textbook interval (share plus or minus two standard errors) has length zero if all or none
-    succeed, but Wilson's does not.
+    succeed. Wilson's interval always has a length.
     """
     if n == 0:
         return Estimate(None, None, None, 0, "Wilson", reason=NO_PHOTOGRAPH)
@@ -59,8 +59,8 @@ def estimate_grouped_proportion(
     """Estimate a proportion of photographs that come in groups, with Wilson's interval.
 
     The number of photographs is divided by the design effect before the limits are computed (Rao
-    and Scott, Biometrics 1992, 48:577-585), because photographs of one patient tend to be right or
-    wrong together.
+    and Scott, Biometrics 1992, 48:577-585). Photographs of one patient tend to be right or wrong
+    together.
 
     Args:
         is_success: Shape ``(n,)``.
@@ -145,10 +145,10 @@ def estimate_auroc(
     """Estimate the area under the ROC curve: the chance that a positive scores above a negative.
 
     The variance is that of DeLong and others (Biometrics 1988, 44:837-845), computed from mid-ranks
-    (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393) and extended to grouped
-    photographs by Obuchowski (Biometrics 1997, 53:567-578). The interval is computed on the logit
-    scale, so that its limits stay between 0 and 1. If every positive scores above every negative,
-    the variance is zero. If the variance is zero, :func:`newcombe_limits_of_auroc` computes the
+    (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393). Obuchowski extended it to
+    grouped photographs (Biometrics 1997, 53:567-578). The interval is computed on the logit scale,
+    so that its limits stay between 0 and 1. If every positive scores above every negative, the
+    variance is zero. If the variance is zero, :func:`newcombe_limits_of_auroc` computes the
     interval from the number of groups.
 
     Args:
@@ -194,7 +194,7 @@ def estimate_auroc_change(
             standard errors.
 
     Returns:
-        An estimate without limits if no photograph changed its rank, or if one side has fewer than
+        An estimate has no limits if no photograph changed its rank, or if one side has fewer than
         two groups.
     """
     positive = np.asarray(is_positive, dtype=bool)
@@ -309,8 +309,8 @@ def estimate_by_group_bootstrap(
     """Estimate a function of sums over photographs, by percentile bootstrap over groups.
 
     For example, kappa is a function of 25 counts, each of which is a sum over photographs.  The
-    counts of a resample of groups are a weighted sum of the groups' counts, so thousands of
-    resamples are one matrix product.
+    counts of a resample of groups are a weighted sum of the groups' counts. Thousands of resamples
+    are therefore one matrix product.
 
     Args:
         summands: What each photograph adds to the k sums, shape ``(n, k)``.

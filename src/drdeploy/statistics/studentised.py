@@ -3,20 +3,19 @@
 A sample of latencies is small and skewed, so a normal interval around its mean misses the true
 value too often.  The bootstrap draws resamples from the sample, and measures how far their means
 are from the sample's mean.  In the studentised bootstrap, each distance is divided by the
-resample's own standard error.  The division corrects for skewness, because a resample without slow
-rows has too small a mean and too small an error (Efron and Tibshirani, 1993, section 12.5).  The
-method is applied to the logarithm of the mean, because the error of the logarithm depends less on
-the mean.
+resample's own standard error.  The division corrects for skewness. A resample without slow rows has
+too small a mean and too small an error (Efron and Tibshirani, 1993, section 12.5).  The method is
+applied to the logarithm of the mean, because the error of the logarithm depends less on the mean.
 
 The pivot of a resample is the difference of its log mean from the sample's log mean, divided by the
 standard error of the resample.  To find the limits, the quantiles of the pivots are multiplied by
 the sample's standard error and subtracted from the sample's log mean.
 
-Cutting off 2.5 % of the pivots on each side still misses the true value too often, because a small
-sample often has no slow rows. The tails are calibrated: smaller shares are cut off, so that
-simulated intervals cover 95 % (Efron and Tibshirani, 1993, chapter 18; Loh, Journal of the American
-Statistical Association 1987, 82:155-162). ``benchmarks/interval_coverage.py`` shows the coverage
-with and without calibration.
+An interval that cuts off 2.5 % of the pivots on each side still misses the true value too often. A
+small sample often has no slow rows. The tails are calibrated: smaller shares are cut off, so that
+simulated intervals cover 95 %. The method is in Efron and Tibshirani (1993, chapter 18) and Loh
+(Journal of the American Statistical Association 1987, 82:155-162).
+``benchmarks/interval_coverage.py`` shows the coverage with and without calibration.
 """
 
 from __future__ import annotations
@@ -39,8 +38,10 @@ if TYPE_CHECKING:
 RESAMPLES = 1999
 """(RESAMPLES + 1) times each tail below is a whole number, so the limits are order statistics."""
 ROUNDING = 1e-24
-"""A squared error of a logarithm up to this value comes from rounding: the mean of equal rows may
-differ from the rows in its last bit."""
+"""A squared error of a logarithm up to this value comes from rounding.
+
+The mean of equal rows may differ from the rows in its last bit.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Tails:
 
 OF_A_MEAN = Tails(above=0.005, below=TAIL)
 """Tails for a mean.  A sample that lacks its slow row has too small a mean and too small a spread
-at once, so the upper limit is moved further out."""
+at once. The upper limit is therefore moved further out."""
 OF_A_COMPARISON = Tails(above=0.015, below=0.015)
 """Tails for a comparison, where either of the two samples may lack its slow row."""
 

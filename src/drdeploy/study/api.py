@@ -1,7 +1,7 @@
 """The functions of ``import drdeploy`` that run a study and decide from its results.
 
 Each function imports pandas and other packages only when it is called. Importing this module is
-fast, and a call without the extra ``study`` says that the extra is missing.
+fast. A call without the extra ``study`` says that the extra is missing.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ def run_study(
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
             this project.
-        results: The folder for the rows.  Rows that are in the folder already are kept; only rows
+        results: The folder for the rows.  Rows that are in the folder already are kept. Only rows
             that are missing or do not count are measured.
         only: Run only the trials whose id contains this text, or matches this pattern.
-        seed: Seed of arrival times, of the order of photographs and of random weights; the seed in
-            the study's file if None.
-        photographs: A folder of photographs to send; the example photographs if None, or
-            synthetic photographs if the example photographs are not installed.
+        seed: Seed of arrival times, of the order of photographs and of random weights. None takes
+            the seed in the study's file.
+        photographs: A folder of photographs to send. None takes the example photographs, or
+            synthetic photographs if the examples are not installed.
         weights: A folder of ImageNet weights as Keras publishes them, for architectures without
-            trained weights; random weights if None.
+            trained weights. None takes random weights.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
         isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,

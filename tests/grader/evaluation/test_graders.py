@@ -99,7 +99,7 @@ def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
     strict = choose_test_photographs(dataset, new_sessions=True)
     assert names(strict) == ["d", "e"]
     reasons = [one.reason for one in strict.test_set.set_aside]
-    assert reasons.count("its session or patient is in another split too") == 2
+    assert reasons.count("the session or patient is in another split too") == 2
     assert not any("share a session" in note for note in strict.test_set.notes)
 
 

@@ -117,7 +117,7 @@ def test_logits_that_always_fall_are_noted(model, served):
     next(node for node in theirs.graph.node if node.op_type == "Add").input.append("falling")
     onnx.save(theirs, path)
     (note,) = served(path, output="logits").notes
-    assert "the answer is always the first class" in note
+    assert "always give the first class" in note
 
 
 def test_an_answer_that_does_not_depend_on_the_image_is_refused(model, refused):
@@ -144,14 +144,18 @@ def test_missing_and_incomplete_weights_are_named(model, refused):
     [
         ("a.onnx", b"", "is empty"),
         ("a.onnx", b"junk", "not ONNX, or is damaged"),
-        ("a.onnx", b"\x1f\x8b\x08", "compressed with gzip.*extract it"),
-        ("a.zip", b"PK\3\4", "a zip archive.*Extract it, and pack the model that is inside"),
+        ("a.onnx", b"\x1f\x8b\x08", "compressed with gzip.*extract the file"),
+        (
+            "a.zip",
+            b"PK\3\4",
+            "a zip archive.*Extract the archive, and pack the model that is inside",
+        ),
         ("a.onnx", b"PK\3\4".ljust(30, b"\0") + b"archive/data.pkl", "a PyTorch file.*torch.onnx"),
         ("a.pt2", b"PK\3\4", "a PyTorch file.*torch.onnx.export"),
         ("a.mar", b"PK\3\4", "TorchServe.*torch.onnx.export"),
         ("a.xml", b"<?xml version='1.0'?><Error><Code>AccessDenied", "error message of a server"),
         ("ckpt-1.data-00000-of-00001", b"x", "a checkpoint.*whole model"),
-        ("saved_model.pb", b"x", "only a part of a SavedModel.*Name its folder"),
+        ("saved_model.pb", b"x", "only a part of a SavedModel.*Name the folder"),
     ],
 )
 def test_what_is_no_model_is_named_with_a_remedy_that_helps(

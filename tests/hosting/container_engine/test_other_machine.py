@@ -178,7 +178,7 @@ def test_a_container_behind_ssh_answers_through_ssh(ssh, spec):
 def test_a_single_file_cannot_be_copied_into_a_container(forward, spec, tmp_path):
     elsewhere = ContainerEngine.find_or_raise({"DOCKER_HOST": forward()})
     file = Mount(tmp_path / "model:1" / "a", "/a")
-    with pytest.raises(EngineError, match="A single file cannot be given") as caught:
+    with pytest.raises(EngineError, match="a folder but not a single file") as caught:
         elsewhere.start_container(replace(spec, mounts=(file,)))
     assert caught.value.where == str(file.source)
 

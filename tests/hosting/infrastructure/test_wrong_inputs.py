@@ -284,7 +284,7 @@ WRONG = {
     ),
     "a retention that CloudWatch does not offer": (
         {"endpoints": {"e": serverless()}, "log_retention_days": 31},
-        "log_retention_days must be one that CloudWatch offers",
+        "log_retention_days must be a number of days that CloudWatch offers",
     ),
     "a budget without an address": (
         {"endpoints": {"e": serverless()}, "monthly_budget_usd": 20},

@@ -180,7 +180,9 @@ def test_an_open_service_says_that_it_is_open(up):
     process, _ = up("--port", "0", "--isolation", "process")
     process.send_signal(signal.SIGTERM)
     process.wait(60)
-    assert "every program and every user of this machine may use it" in process.stderr.read()
+    assert (
+        "every program and every user of this machine may use this service" in process.stderr.read()
+    )
 
 
 def test_a_port_in_use_is_an_error_that_says_so(up):

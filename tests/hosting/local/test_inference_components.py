@@ -366,10 +366,10 @@ def test_an_update_replaces_the_copies_and_a_bad_one_leaves_them(aws):
     ("request_part", "message"),
     [
         ({"ExecutionRoleArn": None}, "ExecutionRoleArn must be set"),
-        ({"variant": {"ModelName": "m"}}, "ExecutionRoleArn applies to"),
+        ({"variant": {"ModelName": "m"}}, "ExecutionRoleArn applies only to"),
         (
             {"variant": {"ManagedInstanceScaling": {"MinInstanceCount": 0}}},
-            "has no effect unless its Status is ENABLED",
+            "takes effect only with the Status ENABLED",
         ),
         (
             {"variant": {"ManagedInstanceScaling": {"Status": "ENABLED", "MinInstanceCount": 2}}},

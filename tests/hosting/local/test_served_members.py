@@ -424,7 +424,7 @@ def test_a_target_model_is_refused_as_sagemaker_refuses_it(aws, invoked):
     ("changes", "message"),
     [
         ([{"DesiredInstanceCount": 2}], "DesiredInstanceCount does not apply"),
-        ([{}], "sets neither DesiredWeight nor"),
+        ([{}], "must set DesiredWeight, DesiredInstanceCount or"),
         ([{"DesiredWeight": 1.0}, {"DesiredWeight": 2.0}], "AllTraffic occurs 2 times"),
     ],
 )

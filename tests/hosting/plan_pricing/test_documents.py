@@ -39,7 +39,7 @@ def resource(address, mode="managed", **values):
         (b"[]", "is JSON, and not a Terraform plan"),
         ({"version": 4, "serial": 1, "lineage": "x", "resources": []}, "state file"),
         ({"format_version": "1.0", "values": {"root_module": {}}}, "a state in JSON"),
-        ({"format_version": "1.0"}, "there is no plan and no state"),
+        ({"format_version": "1.0"}, "contains neither a plan nor a state"),
         (b'{"@level":"info"}\n{"@level":"info"}\n', "the log of `terraform plan -json`"),
         ({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {}}, "CloudFormation"),
         ({**EMPTY, "format_version": "2.0"}, "format version 2.0"),
@@ -81,7 +81,7 @@ def test_what_a_plan_removes_forgets_or_puts_off_is_told():
     assert "aws_sagemaker_endpoint.delete: the plan deletes it" in text.stdout
     assert "aws_sagemaker_endpoint.forget: Terraform stops managing it" in text.stdout
     assert "aws_sns_topic.later: Terraform put its plan off" in text.stdout
-    assert "The plan is not complete" in text.stderr
+    assert "the plan is not complete" in text.stderr
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_a_batch_job_runs_on_the_instance_types_of_batch_transform_alone(instanc
 def test_what_the_command_gives_no_job_excludes_jobs(needs, name):
     required = Requirements(may_wait_s=HOUR_S, **{needs: True})
     broken = [*describe_broken_constraints(required, WAYS["batch"], "ml.m5.large")]
-    assert broken == [f"{name} is required, and `batch run` gives a job none"]
+    assert broken == [f"a job of `batch run` does not have {name}"]
     assert not [*describe_broken_constraints(required, WAYS["asynchronous"], "ml.m5.large")]
 
 

@@ -65,7 +65,7 @@ class PageAccess:
         return self._options.needs_sign_in or self._records.accounts.count_accounts() > 0
 
     def find_account(self, request: Request) -> ClinicAccount | None:
-        """Return the account of the person who sent the request; None if nobody is signed in."""
+        """Return the account of the person who sent the request, or None."""
         if not self.needs_sign_in():
             return ClinicAccount(self._options.user, "administrator")
         return self.sessions.find_account(str(request.session.get("session", "")))
@@ -74,7 +74,7 @@ class PageAccess:
         """Return who asks.
 
         Raises:
-            HTTPException: Nobody is signed in, or this person may not do it.
+            HTTPException: Nobody is signed in, or the person may not do this.
         """
         account = self.find_account(request)
         if account is None:
@@ -98,7 +98,7 @@ class PageAccess:
         """Return the fields of a form.
 
         Raises:
-            HTTPException: The form did not arrive, or no page of this program sent it.
+            HTTPException: The form arrived incomplete, or was not sent by a page of this program.
         """
         try:
             async with asyncio.timeout(FORM_S):

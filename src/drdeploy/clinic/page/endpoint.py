@@ -84,8 +84,9 @@ def _describe_foreign_answer() -> PredictionFailed:
 class EndpointService(InferenceService):
     """Grades photographs by an endpoint that serves a known model.
 
-    The rules need the model's operating points, and the results name the model. So the artifact of
-    the model is on this machine too, and each answer must come from the same model.
+    The rules need the model's operating points, and the results name the model. The artifact of the
+    model is therefore on this machine too, and each answer must come from the model of this
+    artifact.
 
     Attributes:
         hosting: The client of SageMaker, or of the local service.
@@ -164,7 +165,7 @@ class EndpointService(InferenceService):
         else:
             reason = next((one for one in SENTENCES if one == answer.ungradable_reason), None)
             if reason is None:
-                raise PredictionFailed("The endpoint does not say why it gives no grade")
+                raise PredictionFailed("The endpoint gives neither a grade nor a reason")
         return Inference(
             prediction=prediction,
             ungradable=reason,

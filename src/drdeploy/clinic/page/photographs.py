@@ -230,4 +230,4 @@ def read_picture_for_browser(records: ClinicRecords, sha256: str, frame: int) ->
             with Image.open(io.BytesIO(photograph.data)) as image:
                 image.save(stream, "PNG", compress_level=1)
             return stream.getvalue(), "image/png"
-    raise UnsupportedImage("The file has no such frame")
+    raise UnsupportedImage("The file has no frame with this number")

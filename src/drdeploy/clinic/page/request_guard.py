@@ -1,4 +1,4 @@
-"""Refuse requests that this program's pages do not send: other hosts, other sites, too many."""
+"""Refuse requests from other hosts and other sites, and requests that are too many."""
 
 from __future__ import annotations
 

@@ -99,8 +99,10 @@ class PageAddress:
                     "The certificate or its key cannot be used: "
                     f"{getattr(error, 'strerror', None) or error}",
                     where="--tls-certificate, --tls-key",
-                    remedy="Give PEM files that belong together and that you may "
-                    "read, with a key that has no password",
+                    remedy=(
+                        "Give a certificate and its key as PEM files that you may read; the "
+                        "key must have no password"
+                    ),
                 ) from error
 
     def _check_access(self, *, has_accounts: bool) -> None:

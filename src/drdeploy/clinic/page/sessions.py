@@ -21,7 +21,7 @@ FAILURES_MAX = 5
 PAUSE_S = 60.0
 """After this many wrong passwords, nobody can sign in to the account for this long."""
 VIEW_S = 600.0
-"""A page that has not been requested for this many seconds counts as no longer on the screen."""
+"""A page that has not been requested for this many seconds counts as closed."""
 _NAMES_WATCHED_MAX = 10_000
 _VIEWS_MAX = 10_000
 
@@ -34,7 +34,7 @@ class _Session:
 
 
 class Sessions:
-    """The sessions of this program; they end with it."""
+    """The sessions of this program, which end with it."""
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:
         self._accounts = accounts

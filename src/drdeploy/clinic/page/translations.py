@@ -154,7 +154,7 @@ _PORTUGUESE = {
     "The request was not understood.": "O pedido não foi entendido.",
     "Your role does not allow it.": "Seu papel não permite isso.",
     "The page is out of date. Load it again.": "A página está desatualizada. Carregue-a de novo.",
-    "The study has changed since you opened it; look at it again, then decide.": (
+    "The study has changed since you opened it; look at the study again, then decide.": (
         "O exame mudou desde que você o abriu; olhe de novo e decida então."
     ),
     "To overrule, give a reason.": "Quem discorda dá um motivo.",
@@ -249,7 +249,7 @@ _PORTUGUESE_REASONS = {
         "O modelo do endpoint não é o do artefato; indique com --artifact o modelo que o endpoint "
         "serve."
     ),
-    "The endpoint does not say why it gives no grade.": (
+    "The endpoint gives neither a grade nor a reason.": (
         "O endpoint não diz por que não dá um grau."
     ),
     "The photograph has {} bytes as a JPEG, and an endpoint takes at most {}; grade it on this "
@@ -274,20 +274,21 @@ _PORTUGUESE_REASONS = {
         "O arquivo de imagens responde com o status {}; dê a {} o valor do cabeçalho, por exemplo "
         "{}."
     ),
-    "The archive {}; check its address, its AE title, and that it knows DRDEPLOY.": (
+    "The archive {}; check the archive's address and AE title, and that the archive knows "
+    "DRDEPLOY.": (
         "O arquivo de imagens {}; verifique o seu endereço, o seu AE title e se ele conhece "
         "DRDEPLOY."
     ),
-    "The FHIR server refuses a bundle with status {}; send it again when the server's log shows no "
-    "error; nothing is created twice.": (
+    "The FHIR server refuses a bundle with status {}; send the bundle again when the server's log "
+    "shows no error; nothing is created twice.": (
         "O servidor FHIR recusa os resultados com o status {}; verifique o seu registro. O "
         "programa tenta de novo mais tarde; nada é criado duas vezes."
     ),
     "The FHIR server refuses a bundle with status {}.": (
         "O servidor FHIR recusa os resultados com o status {}."
     ),
-    "The {} cannot be reached: {}; run the same command again when it answers; nothing is created "
-    "twice.": (
+    "The {} cannot be reached: {}; run the same command again when the server answers; nothing is "
+    "created twice.": (
         "O programa não alcança o {}: {}. Ele tenta de novo mais tarde; nada é criado duas vezes."
     ),
     "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
@@ -296,7 +297,7 @@ _PORTUGUESE_REASONS = {
         "O valor do cabeçalho tem caracteres que nenhum cabeçalho pode ter; use uma linha de "
         "ASCII, por exemplo Basic e as credenciais codificadas."
     ),
-    "It cannot be sent: {}.": "Não pode ser enviado: {}.",
+    "The study cannot be sent: {}.": "O exame não pode ser enviado: {}.",
     # Parts of them
     "cannot be reached": "não responde",
     "does not know the AE title of this program, or its own": (

@@ -97,7 +97,7 @@ class DeliveryQueue:
         return list(found.values())
 
     def load_queued_delivery(self, number: int) -> Delivery | None:
-        """Return a queued delivery with its content; None if it is no longer queued."""
+        """Return a queued delivery with its content, or None if it has left the queue."""
         columns = select(
             DELIVERIES.c.study_id, STUDIES.c.patient, STUDIES.c.study_uid,
             DELIVERIES.c.destination, DELIVERIES.c.attempts, PHOTOGRAPHS.c.sha256,

@@ -147,7 +147,7 @@ class RecordsErasure:
 
 
 def remove_unused_file(shared: SharedRecords, sha256: str) -> bool:
-    """Delete a file unless a photograph has it; return whether it is deleted."""
+    """Delete a file that no photograph has; return whether it is deleted."""
     used = select(PHOTOGRAPHS.c.id).where(PHOTOGRAPHS.c.sha256 == sha256).limit(1)
     with shared.engine.begin() as connection:
         keep_others_from_removing_files(connection)
@@ -158,7 +158,7 @@ def remove_unused_file(shared: SharedRecords, sha256: str) -> bool:
 
 
 def keep_others_from_removing_files(connection: Connection) -> None:
-    """Let no other program remove a file that is being added, nor add one that is being removed.
+    """Keep other programs from adding or removing a file that this program changes.
 
     SQLite has one writer at a time anyway.
     """

@@ -29,8 +29,9 @@ class GradingLock:
     """Lets only one program at a time grade the studies in a database.
 
     A second program would grade each study again, and might not send the results that the first
-    program should send. Each database has one lock, whichever folder or machine uses the database:
-    a locked file beside an SQLite database, or an advisory lock of PostgreSQL.
+    program should send. Each database has one lock, whichever folder or machine uses the database.
+    For an SQLite database, the lock is a locked file beside it; for PostgreSQL, it is an advisory
+    lock.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -31,7 +31,7 @@ class PhotographStore:
     folder: Path
 
     def add_file(self, content: bytes) -> str:
-        """Write a file to the disk unless it exists, and return its SHA-256."""
+        """Write a file to the disk if it does not exist yet, and return its SHA-256."""
         sha256 = sha256_of_bytes(content)
         path = self._path_of_photograph(sha256)
         if not path.exists():

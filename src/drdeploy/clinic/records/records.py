@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 MAX_GRADING_ATTEMPTS = 5
-"""After this many attempts that ended the program or failed with an unexpected error, a study is no
-longer graded automatically.
+"""A study is graded automatically at most this many times.
 
-A limit of three was too low: in a test that killed the program 672 times at random steps, 8 of 168
-studies were given up though nothing was wrong with them."""
+An attempt counts if it ended the program or failed with an unexpected error.
+
+A limit of three was too low. A test killed the program 672 times at random steps. It gave up 8 of
+168 studies, although nothing was wrong with them.
+"""
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,11 @@ class RecordedStudy:
 
     Attributes:
         number: The study's number in the records.
-        patient: The text that distinguishes the patient from others; it names the patient.
+        patient: The text that distinguishes the patient from others. It identifies the patient.
         study_uid: The Study Instance UID.
         outcome: The patient's outcome; empty without a grading.
         eyes: The findings in each eye, by eye; empty without a grading.
-        photographs: SHA-256 of its photographs, in the order in which they arrived.
+        photographs: SHA-256 of the study's photographs, in the order in which they arrived.
     """
 
     number: int
@@ -248,9 +250,9 @@ class ClinicRecords:
         """Count an attempt to grade a study; call this before the attempt.
 
         Without the count, a photograph that ends the program would end it again after each restart.
-        After too many attempts, the study has failed: by the error that
-        :meth:`record_fault_of_grading` noted after the last attempt, or because the last attempt
-        ended the program.
+        After too many attempts, the study has failed. The reason is the error that
+        :meth:`record_fault_of_grading` noted after the last attempt, or that the last attempt ended
+        the program.
 
         Returns:
             False after too many attempts, or if the study was erased.

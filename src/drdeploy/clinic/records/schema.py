@@ -73,8 +73,8 @@ PHOTOGRAPHS = Table(
     Column("received_s", Float, nullable=False),
     sqlite_autoincrement=True,
 )
-"""A DICOM file that arrived. Its content is in the folder of photographs, under its hash
-``sha256``."""
+"""A DICOM file that arrived. The content of a DICOM file is in the folder of photographs, under its
+hash ``sha256``."""
 
 RESULTS = Table(
     "results",
@@ -145,7 +145,10 @@ PHOTOGRAPH_FOLDERS = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("identifier", String(32), nullable=False),
 )
-"""The one folder that holds the photographs; its file ``identifier`` holds the same identifier."""
+"""The one folder that holds the photographs.
+
+The folder's file ``identifier`` holds the same identifier as the database.
+"""
 
 AUDIT = Table(
     "audit",

@@ -33,7 +33,7 @@ def compute_urgency_columns(
         state: ``waiting``, ``graded`` or ``failed``.
         outcome: The outcome that the grader suggests.
         eyes: The grades of each eye.
-        decided_outcome: The person's decision; None if there is none.
+        decided_outcome: The person's decision, or None.
     """
     if state != "graded":  # a study that waits again has the outcome of fewer photographs
         outcome = eyes = decided_outcome = None
@@ -48,9 +48,9 @@ def compute_urgency_columns(
 def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
     """Return a number by which studies are sorted; the most urgent study has the smallest number.
 
-    The digits of the number stand for, from the first to the last: the state (graded, ungradable or
-    waiting), the outcome, the grade of the worse eye, and the probabilities of severe and of
-    moderate retinopathy or worse.
+    The digits of the number stand for five things, from the first digit to the last. These are the
+    state (graded, ungradable or waiting), the outcome, the grade of the worse eye, and the
+    probabilities of severe and of moderate retinopathy or worse.
     """
     if state == "waiting":
         part = _WAITING

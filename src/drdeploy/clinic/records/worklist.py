@@ -174,7 +174,7 @@ class Worklist:
             )
 
     def find_study(self, number: int) -> ListedStudy | None:
-        """Return a study; None if it no longer exists."""
+        """Return a study, or None if it no longer exists."""
         with self._open_read_only_connection() as connection:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
@@ -195,8 +195,8 @@ class Worklist:
     ) -> ExportedStudy | None:
         """Return a graded study for an export, and write into the audit log who exports it.
 
-        Everything is read in one transaction, so that the grading and the decision belong together
-        even if the study is graded again or erased meanwhile.
+        Everything is read in one transaction. The grading and the decision therefore belong
+        together, even if the study is graded again or erased meanwhile.
 
         Args:
             number: The study's number.
@@ -205,7 +205,7 @@ class Worklist:
             kind: The result that is exported: ``report``, ``page`` or ``bundle``; empty for none.
 
         Returns:
-            None if the study no longer exists, is not graded, or waits to be graded again.
+            None if the study no longer exists, or is still to be graded.
         """
         result = select(RESULTS.c.content).where(
             RESULTS.c.study_id == number, RESULTS.c.kind == kind
@@ -256,7 +256,8 @@ class Worklist:
             outcome: What becomes of the patient.
             grades: The person's own grades by eye.
             reason: The person's reason.
-            decide_result: Makes results for destinations that got earlier ones; None sends none.
+            decide_result: Makes results for destinations that got earlier ones; None means that
+                nothing is sent.
 
         Raises:
             StudyChanged: Since the person opened the study, it was graded again, erased or decided

@@ -64,8 +64,8 @@ def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], t
     """Find the SavedModel in an artifact that has no manifest.
 
     Returns:
-        The path of ``saved_model.pb``, the paths of all files of that SavedModel, and the paths of
-        the other files, which are not used.
+        The path of ``saved_model.pb``, the paths of all files of its SavedModel, and the paths of
+        all other files. The other files are not used.
 
     Raises:
         ManifestError: There is no SavedModel, there are several, or the artifact contains code.

@@ -1,8 +1,8 @@
 """Find the model among the files of an artifact, in an archive or in a folder.
 
-People also make archives by hand. In a hand-made archive, all files may lie inside an extra folder,
-and the operating system may have added files of its own, for example ``._model.onnx`` on a Mac.
-Such added files are ignored, and a note to the user names them.
+People also make archives by hand. In a hand-made archive, all files may lie inside an extra folder.
+The operating system may have added files of its own, for example ``._model.onnx`` on a Mac. Files
+that the operating system added are ignored, and a note to the user names them.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
 
 
 def find_path_of_manifest(paths: Iterable[str]) -> str | None:
-    """Return the path of the manifest nearest to the top; None if there is none.
+    """Return the path of the manifest nearest to the top, or None.
 
     The assets of a SavedModel may contain another file that is called ``manifest.json``.
     """
@@ -115,7 +115,7 @@ def find_path_of_manifest(paths: Iterable[str]) -> str | None:
 
 
 def _find_folder_of_manifest(paths: Sequence[str]) -> str | None:
-    """Return the manifest's folder; None if a file lies outside it, or if there is no manifest."""
+    """Return the manifest's folder, or None if there is no manifest or a file lies outside."""
     found = find_path_of_manifest(paths)
     root = "" if found is None else found.removesuffix(MANIFEST_NAME)
     return root if found is not None and all(path.startswith(root) for path in paths) else None
@@ -152,7 +152,7 @@ def find_path_of_saved_model(names: Collection[str]) -> str:
     Serving, the newest version is used.
 
     Raises:
-        ManifestError: There is no SavedModel, or there are several that are not numbered versions.
+        ManifestError: There is no SavedModel, or there are several without version numbers.
     """
     found = [PurePosixPath(name) for name in names if PurePosixPath(name).name == SAVED_MODEL_NAME]
     are_versions = len({path.parent.parent for path in found}) == 1

@@ -53,8 +53,8 @@ def extract_archive(
 ) -> ModelArtifact:
     """Extract an archive and verify every file while it is written.
 
-    The archive is extracted to a temporary folder, which is renamed to the target at the end, so a
-    refused archive leaves nothing behind.
+    The archive is extracted to a temporary folder, which is renamed to the target at the end. A
+    refused archive therefore leaves nothing behind.
 
     Args:
         archive: A ``model.tar.gz``.
@@ -119,7 +119,8 @@ class ArchiveContents:
     """The contents of a verified archive.
 
     Attributes:
-        manifest: Its manifest; for a SavedModel without one, the manifest of the 2023 study.
+        manifest: The manifest of the artifact; for a SavedModel without one, the manifest of the
+            2023 study.
         digest: The same digest as in :class:`drdeploy.grader.artifacts.ModelArtifact`.
         root: The folder that contains all files, as ``NAME/``; empty if there is none.
         unused: Paths of the files that are not used.

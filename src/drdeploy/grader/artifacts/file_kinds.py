@@ -1,4 +1,4 @@
-"""Recognise files that are neither artifacts nor models that can be packed.
+"""Recognise files that can neither be served nor packed.
 
 An error message can then say what the file is, and what to do instead. The first bytes count more
 than the name, because a failed download still has the name of the file that was requested.
@@ -23,12 +23,12 @@ _TO_ONNX = "Export the model to ONNX, and pack the .onnx file"
 _TO_SAVED_MODEL = "Save the model as a SavedModel with tf.saved_model.save, and pack that folder"
 _WHOLE_MODEL = "Weights are only part of a model: export the whole model to ONNX or as a SavedModel"
 _PICKLE = (
-    "A pickle runs code when it is loaded, so drdeploy loads none: export the model to ONNX, and "
-    "pack the .onnx file"
+    "A pickle runs code when it is loaded, so drdeploy loads no pickles. Export the model to "
+    "ONNX, and pack the .onnx file"
 )
 _ORIGINAL = "Pack the ONNX file or the SavedModel that the file was made from"
 _DOWNLOAD = "Download the model itself"
-_PACK = "Pack it first with `drdeploy artifact pack`"
+_PACK = "Pack the model first with `drdeploy artifact pack`"
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
         b"\x1f\x8b",
         FileKind(
             "compressed with gzip",
-            "If it is a model.tar.gz that was packed before, check it with `drdeploy artifact "
-            "verify`; otherwise extract it, and pack the model that is inside",
+            "If the file is a model.tar.gz that was packed before, check the file with `drdeploy "
+            "artifact verify`. If the file is not such an archive, extract the file, and pack the "
+            "model that is inside",
         ),
     ),
     (b"BZh", FileKind("compressed with bzip2", _REPACK)),
@@ -128,7 +129,7 @@ _AT_BYTE_4 = {b"TFL3": ".tflite", b"ORTM": ".ort"}
 
 
 def find_file_kind(name: str, head: bytes) -> FileKind | None:
-    """Return the kind of a file; None if neither its first bytes nor its name show it.
+    """Return the kind of a file, or None if its first bytes and its name show no kind.
 
     Args:
         name: The file's name or path.

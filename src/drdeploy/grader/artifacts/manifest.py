@@ -57,7 +57,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         source: Where the network and its first weights come from.
         dataset: The photographs that the model was trained on, with their digest.
         trained_on: The first 12 hexadecimal digits of each training photograph's SHA-256, by which
-            copies are recognised; empty if the digits are not known.
+            copies are recognised. Empty if the digits are not known.
         licence: Licence of the weights.
         seed: Seed of the random numbers.
         notes: Notes for the user, in sentences.
@@ -102,7 +102,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         specificity: Share of unflagged photographs among the validation photographs below the
             grade.
         cross_fitted: Whether each photograph was flagged by a threshold that was chosen on other
-            photographs. Otherwise, ``sensitivity`` and ``specificity`` are slightly too high.
+            photographs. Without cross-fitting, ``sensitivity`` and ``specificity`` are slightly too
+            high.
     """
 
     name: Literal["high_sensitivity", "balanced"]
@@ -144,7 +145,7 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The result of comparing a quantized model with its fp32 original.
 
     Attributes:
-        verdict: Whether the quantized model is as good in every measure that was compared;
+        verdict: Whether the quantized model is as good in every measure that was compared.
             ``undecided`` if there were too few photographs to tell.
         reason: The reason for the verdict, in one sentence.
         reference_digest: Digest of the fp32 artifact.
@@ -170,8 +171,8 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         adapted_on: A description of the clinic's photographs.
         photographs: How many photographs the temperature, the weights and the thresholds were
             chosen on.
-        groups: How many patients or capture sessions the photographs come from; None if this is not
-            known.
+        groups: How many patients or capture sessions the photographs come from, or None if this
+            number is not known.
         photographs_per_grade: How many of the photographs have each grade.
         prevalence: The share of grade 2 or worse that the probabilities assume: the share among the
             photographs, or the share that the user stated.
@@ -205,16 +206,17 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             outputs are then called ``class_0``, ``class_1`` and so on.
         output: Whether the model's outputs are probabilities or logits.
         output_name: The name of the output with the predictions, if the model has several outputs.
-        input_layout: Order of the axes of the model's input (n: images, c: channels, h: height,
-            w: width), if the model itself does not state it.
+        input_layout: Order of the axes of the model's input, if the model itself does not state it.
+            The letters mean images (n), channels (c), height (h) and width (w).
         transform: How a photograph becomes the model's input.
-        gradability: Limits beyond which a photograph is not graded; None grades every photograph.
-        familiarity: The rule that says whether a photograph is unlike the training photographs;
-            None if no photograph is flagged.
+        gradability: Limits beyond which a photograph is not graded. With None, every photograph is
+            graded.
+        familiarity: The rule that says whether a photograph is unlike the training photographs.
+            With None, no photograph is flagged.
         clinical: How probabilities become grades and decisions; only an ICDR grader has it.
-        quantization: Comparison of a quantized model with its original; None if not quantized.
-        recalibration: How the probabilities were adapted to a clinic's photographs; None if the
-            probabilities were not adapted.
+        quantization: Comparison of a quantized model with its original, or None for an original.
+        recalibration: How the probabilities were adapted to a clinic's photographs, or None for a
+            grader that was not adapted.
         provenance: Where the model comes from.
     """
 
@@ -356,17 +358,17 @@ def _check_familiarity(familiarity: Familiarity | None) -> None:
     if familiarity is None:
         return
     known = familiarity.measurements == MEASUREMENTS
-    what = "They are not the measurements of this version of drdeploy"
+    what = "The measurements are not of this version of drdeploy"
     _require_valid_field("familiarity.measurements", known, what)
     rows = {"means": (familiarity.means,), "directions": familiarity.directions}
     for field, values in rows.items():
         is_right = bool(values) and all(
             len(row) == len(MEASUREMENTS) and all(map(math.isfinite, row)) for row in values
         )
-        what = f"It needs {len(MEASUREMENTS)} finite numbers in a row"
+        what = f"A row must have {len(MEASUREMENTS)} finite numbers"
         _require_valid_field(f"familiarity.{field}", is_right, what)
     is_right = math.isfinite(familiarity.limit) and familiarity.limit > 0
-    _require_valid_field("familiarity.limit", is_right, "It is not a finite number above 0")
+    _require_valid_field("familiarity.limit", is_right, "The value is not a finite number above 0")
 
 
 def _check_clinical_thresholds(manifest: ModelManifest) -> None:

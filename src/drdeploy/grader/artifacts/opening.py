@@ -32,11 +32,11 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
             second per gigabyte. The files of an archive are always compared.
 
     Raises:
-        ManifestError: The manifest is wrong, a file that it names is missing, or the manifest
-            does not name a file of the model.
+        ManifestError: The manifest is wrong, does not name a file of the model, or names a missing
+            file.
         DigestMismatch: A file's content differs from the digest in the manifest.
-        ArtifactError: The file or folder does not exist or cannot be read, or the archive cannot
-            be trusted.
+        ArtifactError: The file or folder is missing or unreadable, or the archive cannot be
+            trusted.
     """
     try:
         return _open_file_or_folder(Path(model), verify=verify)

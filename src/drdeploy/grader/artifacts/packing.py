@@ -46,8 +46,8 @@ def pack_archive(model_path: Path, archive: Path, description: ModelDescription)
             too; its list of files is ignored.
 
     Raises:
-        ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file, or its weights are
-            missing or outside its folder.
+        ArtifactError: ``model_path`` is not a SavedModel or an ONNX file, or its weights are
+            missing in its folder.
         ManifestError: A field is wrong.
     """
     model_format = detect_model_format(model_path)
@@ -70,8 +70,8 @@ def detect_model_format(model_path: Path) -> ModelFormat:
     """Return whether a path is a SavedModel's folder or an ONNX file, whatever its name.
 
     Raises:
-        ArtifactError: The path is neither an ONNX file nor a SavedModel; the message says what the
-            file is.
+        ArtifactError: The path is something other than an ONNX file or a SavedModel. The message
+            says what the file is.
     """
     graph = model_path / SAVED_MODEL_NAME
     if graph.is_file():
@@ -90,7 +90,7 @@ def detect_model_format(model_path: Path) -> ModelFormat:
         raise ArtifactError(
             "The file is only a part of a SavedModel",
             where=str(model_path),
-            remedy="Name its folder instead",
+            remedy="Name the folder instead",
         )
     with model_path.open("rb") as file:
         kind = find_file_kind(model_path.name, file.read(HEAD_BYTES))
@@ -108,7 +108,11 @@ def detect_model_format(model_path: Path) -> ModelFormat:
 def _write_remedy_for_unknown_model(kind: FileKind | None) -> str:
     if kind is None:
         return "Export the model to ONNX, and pack the .onnx file"
-    return "Extract it, and pack the model that is inside" if kind.may_hold_model else kind.remedy
+    return (
+        "Extract the archive, and pack the model that is inside"
+        if kind.may_hold_model
+        else kind.remedy
+    )
 
 
 def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat) -> dict[str, Path]:

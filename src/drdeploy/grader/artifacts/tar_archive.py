@@ -3,9 +3,9 @@
 ``tarfile`` trusts the headers of an archive. A member may be a link out of the folder, expand to a
 thousand times its compressed size, or have an extended header of gigabytes. Members are read as a
 stream and not kept in memory, and every name and type is checked before the content is read. The
-limit on bytes is checked twice: for the decompressed archive and for the members. Both checks are
-needed because of sparse files, whose holes take no space in the archive: an archive of 162 bytes
-wrote 200 MB.
+limit on bytes is checked twice: for the decompressed archive and for the members. The limit is
+needed twice because of sparse files, whose holes take no space in the archive. An archive of 162
+bytes wrote 200 MB.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ArchiveLimits:
 def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
     """Write files or bytes to an archive under the given names, in the given order.
 
-    Owner, times and modes are fixed, so that the same contents give the same archive.
+    Owner, times and modes are fixed. The same contents therefore give the same archive.
     """
     with (
         open_for_atomic_write(archive) as raw,
@@ -173,7 +173,7 @@ def iterate_archive_members(
 
 
 def _refuse_links_and_devices(archive: Path, head: bytes) -> None:
-    """Refuse a file that is not gzip-compressed, and name its kind if it is known."""
+    """Refuse a file that is not gzip-compressed, and name the kind of the file if it is known."""
     if head.startswith(GZIP_START):
         return
     kind = find_file_kind(archive.name, head)
@@ -330,7 +330,7 @@ class BoundedTarInfo(tarfile.TarInfo):
     def _proc_gnusparse_10(self, *_: object) -> None:
         """Refuse a sparse file whose map of holes is in the content.
 
-        Other kinds of sparse files have their map in headers, whose length is limited.
+        The map of other sparse files is in headers, whose length is limited.
         """
         raise _sparse_file_error()
 
@@ -347,7 +347,7 @@ class _ArtifactTarInfo(BoundedTarInfo):
 
 def _sparse_file_error() -> UnsafeArchive:
     return UnsafeArchive(
-        "The archive holds a sparse file", remedy="Pack it without `--sparse` or `-S`"
+        "The archive holds a sparse file", remedy="Pack the archive without `--sparse` or `-S`"
     )
 
 

@@ -1,7 +1,7 @@
 """Unpack an archive of any origin, without checking its manifest or its model.
 
-A container of another project may expect any files in ``/opt/ml/model``. The archive is only
-refused if unpacking it is not safe, or if SageMaker would refuse it too.
+A container of another project may expect any files in ``/opt/ml/model``. The archive is refused
+only if unpacking it is unsafe, or if SageMaker would refuse it too.
 """
 
 from __future__ import annotations

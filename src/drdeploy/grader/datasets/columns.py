@@ -68,7 +68,8 @@ def group_by_patient_column(dataset: Dataset, column: str, names: PhotographName
     missing = int((patients == "").sum())
     if missing:
         raise InvalidInput(
-            f"The column '{column}' names no patient for {missing} of {len(dataset)} photographs",
+            f"The column '{column}' must name the patient of every photograph, but {missing} of "
+            f"{len(dataset)} photographs have no patient",
             where=str(dataset.folder),
             remedy="Fill the column, or leave --patient out",
         )

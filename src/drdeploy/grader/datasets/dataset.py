@@ -28,7 +28,7 @@ class LabelledPhotograph:
         file: Path of the photograph.
         image_id: Name of the photograph in the data set.
         grade: The label.
-        split: ``train``, ``test`` or another; None if the data set has no splits.
+        split: ``train``, ``test`` or another split, or None if the data set has no splits.
         group: Capture session or patient: photographs of one group are not independent.
         sha256: SHA-256 of the file, or of the original that it was made from.
         name: Name of the photograph in results.
@@ -61,8 +61,11 @@ class LabelledPhotograph:
 
 
 Cause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
-"""Why a photograph is not used: its file is missing, does not decode or has no grade; it is a copy;
-or its group also has photographs in a split that training must not see."""
+"""Why a photograph is not used.
+
+Its file may be missing, undecodable, without a grade, or a copy. Or other photographs of its group
+are in a split that training must not see.
+"""
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,10 @@ class Dataset:
         layout: Name of the folder's layout.
         photographs: The photographs that are used.
         set_aside: The photographs that are not used.
-        notes: Sentences about anything else that was not read, for example a table without labels,
+        notes: Sentences about anything else that was left out, for example a table without labels,
             or photographs that no table names.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
-            say; empty if no groups are known.
+            say. Empty without groups.
     """
 
     name: str

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph
 
 _KEPT_FIRST = {"test": 0, "train": 2}
-"""Rank of a split: the copy in the split with the lowest rank is kept, and a split that is not
-listed here has rank 1."""
+"""Rank of a split.
+
+The copy in the split with the lowest rank is kept. A split that is not listed here has rank 1.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class CopiedPhotograph:
         """The position of the copy to keep: a copy in ``test`` if there is one, else the first.
 
         If a photograph is in the training set and in the test set, the copy in the training set is
-        removed, so that the test set stays as published.
+        removed. The test set stays as published.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]

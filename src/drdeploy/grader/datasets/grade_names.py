@@ -45,10 +45,10 @@ _WORDS: Final = {
 
 
 def parse_grade(text: str) -> Grade | None:
-    """Return the grade that a cell or a folder name stands for; None if it is not a grade.
+    """Return the grade that a cell or a folder name stands for, or None for any other text.
 
     Numbers from 0 to 4 and the names of the five grades are recognised. The grades ``R0`` to ``R3``
-    of the English screening programme are not ICDR grades, so they are not accepted.
+    of the English screening programme are refused, because they are not ICDR grades.
     """
     text = text.strip()
     number = read_whole_number(text)

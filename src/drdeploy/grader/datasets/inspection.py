@@ -108,8 +108,8 @@ class DatasetInspection:
 
     Attributes:
         dataset: The data set as it was read.
-        usable: The photographs that training and evaluation use: without copies, and without those
-            that cannot be decoded.
+        usable: The photographs that training and evaluation use. Copies are left out, and
+            photographs that cannot be decoded.
         copies: Photographs that occur several times.
         leaking: Groups with photographs in more than one split.
         width_px: Widths of the photographs that can be decoded.

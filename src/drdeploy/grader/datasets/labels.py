@@ -85,7 +85,7 @@ class Listing:
     """All photographs that a layout's tables or folders list, in a fixed order.
 
     Attributes:
-        entries: One entry for each photograph.
+        entries: The splits, one entry for each photograph.
         notes: Sentences about assumptions and about columns that were not read.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
             say; empty if no groups are known.
@@ -179,9 +179,7 @@ def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
         _require_grades_from_zero(table, [one.grade for one in entries])
     if len(named) < len(opened.rows):
         count = len(opened.rows) - len(named)
-        notes.append(
-            f"{table.name}: rows that were skipped, because they name no photograph: {count:,}."
-        )
+        notes.append(f"{table.name}: rows that name no photograph were skipped: {count:,}.")
     return Listing(
         entries,
         (*notes, *_write_note_on_grades_in_words(entries), *index.notes_on_differing_names),

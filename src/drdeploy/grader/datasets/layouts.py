@@ -35,8 +35,7 @@ class Layout:
     Attributes:
         name: Name of the layout.
         looks_like: A description of the layout, for users whose folder has none of the layouts.
-        root_in: Function that finds the folder at which the layout starts; None if there is no such
-            folder.
+        root_in: Function that finds the folder at which the layout starts, or returns None.
         read: Function that lists the photographs in this folder.
     """
 
@@ -314,8 +313,7 @@ def _list_photographs_of_grades(root: Path, split: str) -> Listing:
     unread = sum(len(list_photograph_files_below(folder)) for folder in others)
     if unread and not split:
         notes.append(
-            "Photographs that were skipped, because their folder is not named after a grade: "
-            f"{unread:,}."
+            f"Photographs in folders that are not named after a grade were skipped: {unread:,}."
         )
     return Listing(entries, tuple(notes))
 
@@ -345,7 +343,9 @@ def _list_idrid_photographs(root: Path) -> Listing:
         if (root / "2. Groundtruths" / name).is_file():
             listing += _list_idrid_split(root, split)
         else:
-            note = f"There is no table '{name}'; the photographs of '{split}' are not read."
+            note = (
+                f"The table '{name}' does not exist, so the photographs of '{split}' are not read."
+            )
             listing += Listing((), (note,))
     return listing
 

@@ -51,8 +51,8 @@ def load_dataset(
 ) -> Dataset:
     """Read a data set in any of the supported layouts.
 
-    Every file in the table of labels is opened.  A file that is missing, is not an image or has no
-    ICDR grade is set aside with the reason.  Pixels are decoded only by
+    Every file in the table of labels is opened.  A file is set aside with the reason if it is
+    missing, is not an image or has no ICDR grade.  Pixels are decoded only by
     :func:`~drdeploy.grader.datasets.inspection.set_undecodable_aside`.
 
     Args:
@@ -61,8 +61,9 @@ def load_dataset(
         names: Names of the photographs in results; None hashes the names with the user's key.
 
     Raises:
-        InvalidInput: The folder does not exist or has none of the layouts, a table lacks a column,
-            a name in a table fits several photographs, or no photograph is usable.
+        InvalidInput: The folder does not exist or has none of the layouts, or no photograph in it
+            is usable. The error also says if a table lacks a column, or names something that fits
+            several photographs.
     """
     names = names or PhotographNames.with_user_key()
     if not (folder.is_file() or folder.is_dir()):
@@ -174,8 +175,8 @@ def _write_note_on_binary_grades(photographs: Sequence[LabelledPhotograph]) -> I
     """Yield a note if all grades are 0 or 1, which may mean "no retinopathy" and "retinopathy"."""
     if len(photographs) >= ENOUGH_FOR_OTHER_GRADES and {one.grade for one in photographs} == {0, 1}:
         yield (
-            "All grades are 0 or 1. If 1 means any retinopathy, these are not ICDR grades, and the "
-            "results mean nothing."
+            "All grades are 0 or 1. If 1 means any retinopathy, the labels are not ICDR grades, "
+            "and the results mean nothing."
         )
 
 
@@ -238,7 +239,7 @@ def _read_regular_file(file: Path) -> bytes:
     """Read a file that a table names.
 
     Raises:
-        OSError: The file cannot be read, or is not a regular file: a table may name a device or a
+        OSError: The file is unreadable, or is not a regular file. A table may name a device or a
             pipe, which has no end.
         PayloadTooLarge: The file has more bytes than are allowed for a photograph on disk.
     """
@@ -266,7 +267,7 @@ def _write_note_on_unlisted_photographs(
             if names.are_file_names
             else "a folder of the data set"
         )
-        yield f"Photographs in {where} that were skipped, because they have no label: {count:,}."
+        yield f"Photographs without a label were skipped in {where}: {count:,}."
     # Tables and text files belong to a data set.
     left_out = [left for one in found for left in one.left_out if left.cause != "other"]
     for sentence in write_sentences_on_left_out_files(left_out, show_paths=names.are_file_names):

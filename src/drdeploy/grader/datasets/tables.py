@@ -30,8 +30,8 @@ SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 TABLE_BYTES_MAX: Final = 256 * MIB
 TABLE_COLUMNS_MAX: Final = 1000
-"""The largest number of columns. Every row gets a cell for each column, so without this limit a
-small file with a long header and many short rows could fill the memory."""
+"""The largest number of columns. Every row gets a cell for each column. Without this limit, a small
+file with a long header and many short rows could fill the memory."""
 
 _SEPARATORS: Final = (",", ";", "\t", "|", " ")
 _SEPARATORS_IN_CELL: Final = re.compile(r"[,;\t|]")
@@ -160,7 +160,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
 def read_two_columns_without_header(
     table: Path, is_pair: Callable[[str, str], bool]
 ) -> TextTable | None:
-    """Return a table of two columns without a header; None if ``is_pair`` refuses a row.
+    """Return a table of two columns without a header, or None if ``is_pair`` refuses a row.
 
     Raises:
         InvalidInput: The file cannot be read, or is not a text table.

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 MAX_READS = 60_000
 """How often the parser may read from a file.  A photograph has a few hundred data elements, and 256
-MiB of compressed pixels take 33,000 reads; a file of nothing but empty elements would otherwise
-become gigabytes of objects."""
+MiB of compressed pixels take 33,000 reads. Without the limit, a file of nothing but empty elements
+would become gigabytes of objects."""
 
 PHOTOGRAPH_CLASSES: Final[Mapping[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.77.1.5.1": "Ophthalmic Photography 8 Bit",
@@ -66,9 +66,8 @@ COMPRESSED: Final = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {uid.RLEL
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 MAX_VALUE_BYTES = 262_144
-"""The longest value that becomes Python objects: text, numbers or a sequence.  Such values of a
-photograph have at most a few kilobytes. Pixels, tables and profiles stay bytes, whatever their
-length."""
+"""The longest value that becomes Python objects: text, numbers or a sequence.  In a photograph, a
+value has at most a few kilobytes. Pixels, tables and profiles stay bytes, whatever their length."""
 
 _BYTES = frozenset({"OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"})
 """Value representations that pydicom keeps as bytes (DICOM PS3.5, 6.2)."""
@@ -88,8 +87,8 @@ def refuse_damaged_file() -> Iterator[None]:
     """Turn any unexpected error inside the ``with`` block into a refusal.
 
     pydicom reads most values only when they are used. Wrong bytes may then cause any exception, in
-    pydicom or in a decoder. The messages of these exceptions may quote a value, so they are not
-    passed on.
+    pydicom or in a decoder. The messages of these exceptions may quote a value. They are therefore
+    not passed on.
 
     Raises:
         UnreadableImage: The file is damaged.
@@ -174,7 +173,7 @@ def read_patient_number(data: bytes, limits: ImageLimits) -> str:
 
 
 def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
-    """Read the values of all elements that the standard defines, so that none fails later.
+    """Read the values of all elements that the standard defines, so that later reads cannot fail.
 
     pydicom reads a value when it is first asked for.  A damaged value would then fail later: in the
     worklist, a report or an export.
@@ -220,7 +219,7 @@ def _describe_dicom_tag(tag: BaseTag) -> str:
 
 
 def _describe_dicom_uid(value: object) -> str:
-    """Return the standard name of an identifier; an unknown identifier is never shown."""
+    """Return the standard name of an identifier; an unknown identifier stays hidden."""
     known = uid.UID(str(value))
     return known.name if known.name != str(known) else "not one of the standard"
 

@@ -73,8 +73,8 @@ class DicomFile:
         """Read a file's data elements, and check the size of its pictures.
 
         Raises:
-            UnsupportedImage: The file is not a DICOM file, holds no photograph of the eye, or its
-                pixels are of an unsupported kind.
+            UnsupportedImage: The file is not a DICOM file, holds no photograph of the eye, or has
+                pixels of an unsupported kind.
             UnreadableImage: The file is truncated or damaged.
             PayloadTooLarge: The file or a picture exceeds a limit.
         """

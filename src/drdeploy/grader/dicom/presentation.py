@@ -47,7 +47,9 @@ def make_rgb(
 
 
 def refuse_stretched_pixels(dataset: pydicom.Dataset) -> None:
-    """Refuse pixels that are not square, in which an eye is not a disc.
+    """Refuse pixels that are not square.
+
+    If pixels are not square, an eye is not a disc.
 
     Raises:
         UnsupportedImage: The pixels are not square.
@@ -181,7 +183,7 @@ class ColourProfile:
 
 
 def _build_transform_to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion; None if it changes no colour by more than a few levels."""
+    """Return the conversion, or None if it changes colours by at most a few levels."""
     if len(profile) > MAX_PROFILE_BYTES:
         raise ValueError("too large")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

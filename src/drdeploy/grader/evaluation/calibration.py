@@ -46,7 +46,7 @@ class BinaryCalibration:
             probabilities; above 1, the probabilities are too low.
         intercept: The number that must be added to the logits so that the probabilities are right
             on average.
-        slope: The factor by which the logits must be multiplied so that their spread is right.
+        slope: The factor that the logits must be multiplied by to have the right spread.
     """
 
     expected: float | None

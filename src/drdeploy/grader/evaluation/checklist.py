@@ -1,9 +1,9 @@
 """Fill the checklists of STARD 2015, with STARD-AI's additions, and of TRIPOD+AI.
 
-The item numbers are those of STARD 2015 (Bossuyt et al., BMJ 2015, 351:h5527) and of TRIPOD+AI
-(Collins et al., BMJ 2024, 385:e078378). STARD-AI (Sounderajah et al., Nature Medicine 2025) extends
-STARD 2015; the items that STARD-AI adds are marked ``AI``. The wording is our own, and the original
-checklists say more.
+The item numbers are those of two checklists: STARD 2015 (Bossuyt et al., BMJ 2015, 351:h5527) and
+TRIPOD+AI (Collins et al., BMJ 2024, 385:e078378). STARD-AI (Sounderajah et al., Nature Medicine
+2025) extends STARD 2015. The items that STARD-AI adds are marked ``AI``. The wording is our own,
+and the original checklists say more.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ChecklistItem:
         stard: Item numbers of STARD 2015; ``AI`` for an addition of STARD-AI; empty if none.
         tripod: Item numbers of TRIPOD+AI; empty if none.
         topic: What the item asks for, in our words.
-        status: ``reported`` if the evaluation answers the item, ``partly`` if it answers a part of
-            the item, and ``add`` if only the people who collected the photographs know the answer.
+        status: ``reported`` if the evaluation answers the item, and ``partly`` if it answers a part
+            of the item. ``add`` if only the people who collected the photographs know the answer.
         answer: The answer, or the section with the answer, or what to add.
     """
 
@@ -102,8 +102,8 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "15",
         "Thresholds, and whether they were fixed before",
         "reported",
-        f"The artifact fixes the thresholds, which were chosen on {chosen}. The evaluation "
-        "chooses none."
+        f"The artifact fixes the thresholds, which were chosen on {chosen}. No threshold was "
+        "chosen in the evaluation."
         if chosen
         else "The artifact has no thresholds; the most probable grade is the answer.",
     )
@@ -130,9 +130,9 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "Photographs without a grade or a label",
         "reported",
         (
-            f"{len(evaluated.graded) - found.n} without a grade, {len(test_set.set_aside)} "
-            "set aside; each is listed with its reason, and results are also given with "
-            "ungradable eyes referred."
+            f"{len(evaluated.graded) - found.n} without a grade, {len(test_set.set_aside)} set "
+            "aside. Each photograph is listed with its reason. Results are also given with "
+            "ungradable eyes counted as referred."
         ),
     )
     yield (

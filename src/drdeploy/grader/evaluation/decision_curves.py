@@ -1,9 +1,10 @@
 """Compute decision curves: whether decisions by the grader do more good than harm.
 
 A threshold probability says how many needless referrals are acceptable for each diseased eye that
-is found; a threshold of 20 % accepts four. The net benefit is the share of diseased eyes that are
-referred among all eyes, minus the share of needless referrals among all eyes, multiplied by the
-odds of the threshold (Vickers and Elkin, Medical Decision Making 2006, 26:565-574).
+is found. A threshold of 20 % accepts four. The net benefit is a difference of two shares of all
+eyes. From the share of diseased eyes that are referred, it subtracts the share of needless
+referrals, multiplied by the odds of the threshold (Vickers and Elkin, Medical Decision Making 2006,
+26:565-574).
 """
 
 from __future__ import annotations

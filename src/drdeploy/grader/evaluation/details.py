@@ -56,8 +56,8 @@ class EvaluationOptions:
     Attributes:
         by: ``patient``, and columns of the table of labels for subgroups.
         second_label: The column with a second reader's grades.
-        prevalence: Share of grade 2 or worse where the grader will be used; ``estimate`` estimates
-            the share from the probabilities; None takes the share among the photographs.
+        prevalence: Share of grade 2 or worse where the grader will be used. ``estimate`` estimates
+            the share from the probabilities. None takes the share among the photographs.
         seed: Seed of the bootstrap intervals.
     """
 
@@ -96,8 +96,8 @@ class EvaluationDetails:
             not state the shares of grades during calibration.
         net_benefits: The decision curve at each grade.
         risks: How often the most confident decisions are wrong, at several coverages.
-        flag: Quality of the flag for photographs unlike the training photographs; None if the
-            manifest has no rule for it.
+        flag: Quality of the flag for photographs unlike the training photographs, or None if the
+            manifest has no such rule.
         patients: Results by patient, if asked for.
         subgroups: Results in subgroups, by column.
         second_reader: Agreement with a second reader, if asked for.
@@ -124,8 +124,8 @@ def resolve_prevalence(
     None means the share among the photographs.
 
     Raises:
-        InvalidInput: The prevalence should be estimated, but the manifest does not state the shares
-            of grades during calibration, or no photograph was graded.
+        InvalidInput: The prevalence cannot be estimated: the manifest does not state the shares of
+            grades during calibration, or no photograph was graded.
     """
     if not isinstance(prevalence, str):
         return prevalence

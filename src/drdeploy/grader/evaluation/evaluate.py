@@ -57,7 +57,7 @@ def evaluate(
         data: A folder with a ``labels.csv``, or with another layout that ``drdeploy dataset
             inspect`` can read.
         artifact: A ``model.tar.gz``, or its extracted folder; None takes the packaged grader.
-        split: The name of a split, or ``all``; None takes ``test`` if there is such a split, and
+        split: The name of a split, or ``all``. None takes the split ``test`` if there is one, and
             otherwise ``all``.
         new_sessions: Leave out photographs whose capture session is also in another split.
         by: ``patient`` also evaluates each patient's worst eye. A column of the table of labels,
@@ -66,14 +66,14 @@ def evaluate(
         second_label: The column with a second reader's grades, to measure how well two readers
             agree.
         prevalence: Share of grade 2 or worse where the grader will be used, for predictive values
-            and probabilities; ``"estimate"`` estimates the share from the probabilities; None takes
+            and probabilities. ``"estimate"`` estimates the share from the probabilities. None takes
             the share among the photographs.
         seed: Seed of the bootstrap intervals.
         own_names: Name photographs by their file names, instead of by hashes.
 
     Raises:
         InvalidInput: The folder has none of the layouts, the table lacks a column, or the model
-            does not grade retinopathy.
+            grades something other than retinopathy.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """

@@ -66,8 +66,8 @@ class Detection:
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
         sensitivity: Share of the diseased eyes that the grader grades at or above the grade.
         specificity: Share of the other eyes that the grader grades below the grade.
-        prevalence: Share of diseased photographs for which the predictive values are computed;
-            None without a photograph.
+        prevalence: Share of diseased photographs for which the predictive values are computed. It
+            is None if there is no photograph.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, counting each ungradable photograph
@@ -154,8 +154,8 @@ def evaluate_probabilities(
         seed: Seed of the bootstrap intervals.
 
     Raises:
-        InvalidInput: The shapes do not fit, a label is not a grade, or the prevalence is not
-            between 0 and 1.
+        InvalidInput: The shapes contradict each other, a label is not a grade, or the prevalence is
+            outside 0 to 1.
     """
     truth, predicted = _check_labels_and_probabilities(labels, probabilities)
     gradable = np.ones(truth.size, bool) if is_gradable is None else np.asarray(is_gradable, bool)
@@ -333,8 +333,8 @@ def estimate_predictive_values(
 
     The lower limits of both predictive values are computed from the lower limits of sensitivity and
     specificity, and the upper limits from the upper limits.  Sensitivity and specificity are
-    unlikely to be at their limits at the same time, so the intervals of the predictive values are
-    wider than 95 % intervals.
+    unlikely to be at their limits at the same time. The intervals of the predictive values are
+    therefore wider than 95 % intervals.
 
     Raises:
         InvalidInput: ``prevalence`` is not from 0 to 1.

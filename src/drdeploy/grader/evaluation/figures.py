@@ -40,7 +40,7 @@ MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 
 
 def draw_evaluation_pictures(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]:
-    """Draw the four pictures of an evaluation; return none if no photograph was graded.
+    """Draw the four pictures of an evaluation, or none if no photograph was graded.
 
     Each picture's name begins with the prefix, so that the names are unique on the page.
     """

@@ -52,19 +52,19 @@ class Grader:
 
     @property
     def clinical_thresholds(self) -> Clinical | None:
-        """The thresholds in the grader's manifest; None if there are none."""
+        """The thresholds in the grader's manifest, or None."""
         return None if self.manifest is None else self.manifest.clinical
 
     @property
     def grade_thresholds(self) -> tuple[float, ...] | None:
-        """The grade thresholds in the grader's manifest; None if there are none."""
+        """The grade thresholds in the grader's manifest, or None."""
         return (
             None if self.clinical_thresholds is None else self.clinical_thresholds.grade_thresholds
         )
 
     @property
     def recalibration(self) -> Recalibration | None:
-        """How the grader was adapted to a clinic's photographs; None if it was not."""
+        """How the grader was adapted to a clinic's photographs, or None."""
         return None if self.manifest is None else self.manifest.recalibration
 
 
@@ -125,8 +125,9 @@ class MatrixCell:
 
     Attributes:
         evaluated: Evaluation of the cell's grader on the cell's photographs.
-        against: Evaluation of a reference grader on the same photographs; None without a reference.
-        paired: Comparison of the two graders; None without a reference.
+        against: Evaluation of a reference grader on the same photographs, or None without a
+            reference.
+        paired: Comparison of the two graders, or None without a reference.
     """
 
     evaluated: GraderEvaluation
@@ -181,16 +182,16 @@ def choose_test_photographs(
     shared = set() if chosen == ALL else set(find_leaking_groups(dataset))
     known = [at for at, one in enumerate(part.photographs) if one.group in shared]
     if new_sessions:
-        reason = "its session or patient is in another split too"
+        reason = "the session or patient is in another split too"
         part = part.set_photographs_aside(dict.fromkeys(known, reason), "group")
     if not len(part):
         raise InvalidInput("No photographs are left for the evaluation", where=str(dataset.folder))
     notes = list(dataset.notes)
     if known and not new_sessions:
         notes.append(
-            f"{len(known)} of the {len(part)} photographs share a session or patient with "
-            "another split. A grader that was trained on the other split has seen these eyes; "
-            "--new-sessions leaves them out."
+            f"{len(known)} of the {len(part)} photographs share a session or patient with another "
+            "split. A grader that was trained on the other split has seen these eyes. Leave "
+            "photographs of known eyes out with --new-sessions."
         )
     if not dataset.knows_groups:
         notes.append(
@@ -255,8 +256,8 @@ def _note_origin_of_thresholds(lender: Grader | None) -> str:
         return f"{whose} thresholds, so the most probable grade is the answer."
     return (
         f"The thresholds are those of {lender.name}, chosen on "
-        f"{lender.clinical_thresholds.chosen_on}. If they were chosen on "
-        "these predictions, the results at operating points are optimistic."
+        f"{lender.clinical_thresholds.chosen_on}. If the thresholds were chosen on these "
+        "predictions, the results at operating points are optimistic."
     )
 
 

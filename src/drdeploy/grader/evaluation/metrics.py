@@ -98,7 +98,7 @@ def estimate_calibration_error(
     Neural Networks, ICML 2017).
 
     Noise can only add to the calibration error. The error is therefore larger in a sample than in
-    the population, and larger still in a resample, so the percentiles of the bootstrap are too
+    the population, and larger still in a resample. The percentiles of the bootstrap are then too
     high. The upper percentile is kept as the upper limit. The lower limit is as far below the value
     as the upper limit is above the value.
     """

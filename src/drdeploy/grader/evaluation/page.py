@@ -111,7 +111,7 @@ def _collect_template_values(cell: MatrixCell, number: int) -> dict[str, Any]:
 
 
 def _operating_points_by_name(detection: Detection) -> dict[str, OperatingPointQuality | None]:
-    """Return the operating points by name; None for a point that the manifest lacks."""
+    """Return the operating points by name; a missing point is None."""
     by_name = {one.point.name: one for one in detection.operating_points}
     return {name: by_name.get(name) for name in ("high_sensitivity", "balanced")}
 

@@ -50,11 +50,10 @@ class GradedSet:
         labels: Shape ``(n,)``, 0 to 4.
         probabilities: Shape ``(n, 5)``; NaN for a photograph without a grade.
         reasons: Why a photograph has no grade; empty if it has one.
-        group_unit: What a group is: ``patient``, ``session``, or ``group`` if this is not known;
-            empty if no groups are known.
+        group_unit: What a group is: ``patient``, ``session``, or ``group`` if nothing more is
+            known. Empty without groups.
         columns: Further columns of the table of labels, each in shape ``(n,)``.
-        is_read: Whether each photograph could be decoded, shape ``(n,)``; None if this is not
-            known.
+        is_read: Whether each photograph could be decoded, shape ``(n,)``, or None if not known.
     """
 
     files: tuple[str, ...]
@@ -115,7 +114,7 @@ class GradedSet:
             columns: Further columns to read, each with the option that names it.
 
         Raises:
-            InvalidInput: The file does not exist or lacks a column, or a row has no grade or no
+            InvalidInput: The file is missing or lacks a column, or a row lacks its grade or its
                 probabilities.
         """
         if not path.is_file():
@@ -215,11 +214,11 @@ def predict_dataset(
 ) -> GradedSet:
     """Grade every photograph of a data set exactly as a server does.
 
-    If a photograph cannot be read or graded, the result has a reason instead of probabilities.
-    If the manifest has a rule for photographs unlike the training photographs, the column
-    ``unlike_training`` says which photographs they are (``yes`` or ``no``, empty without a grade).
-    ``columns`` are further columns of the table of labels to keep, each with the option that names
-    it.  ``track`` wraps the iteration over the files, to show progress.
+    If a photograph cannot be read or graded, the result has a reason instead of probabilities. If
+    the manifest has a rule for photographs unlike the training photographs, there is a column
+    ``unlike_training``. It is ``yes`` or ``no``, or empty without a grade. ``columns`` are further
+    columns of the table of labels to keep, each with the option that names it.  ``track`` wraps the
+    iteration over the files, to show progress.
 
     Raises:
         InvalidInput: The model is not an ICDR grader, or the table lacks a column.

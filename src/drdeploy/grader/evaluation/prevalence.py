@@ -1,11 +1,11 @@
 """Adjust probabilities to another prevalence, which is stated or estimated without labels.
 
 A grader's probabilities suit the shares of grades among the photographs on which it was calibrated.
-Where disease is rarer, the probabilities are too high. If photographs of one grade look the same in
-both places, each probability is multiplied by the ratio of the shares, and the products are divided
-by their sum (Saerens, Latinne and Decaestecker, Neural Computation 2002, 14:21-41). The shares
-during calibration follow from the manifest's operating points, which say how many photographs were
-at and above grades 2 and 3.
+Where disease is rarer, the probabilities are too high. The method assumes that photographs of one
+grade look the same in both places. Each probability is then multiplied by the ratio of the shares,
+and the products are divided by their sum (Saerens, Latinne and Decaestecker, Neural Computation
+2002, 14:21-41). The shares during calibration follow from the manifest's operating points, which
+say how many photographs were at and above grades 2 and 3.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class AdjustedProbabilities:
 def find_shares_during_calibration(
     clinical: Clinical | None, recalibration: Recalibration | None = None
 ) -> DiseaseShares | None:
-    """Return the shares of grades that a grader's probabilities assume; None if unknown.
+    """Return the shares of grades that a grader's probabilities assume, or None.
 
-    The shares are measured on the photographs on which the thresholds were chosen, unless a
-    prevalence was stated when the grader was recalibrated.
+    The shares are measured on the photographs on which the thresholds were chosen. A prevalence
+    that was stated during recalibration replaces them.
     """
     counts: dict[int, tuple[int, int]] = {}
     for point in () if clinical is None else clinical.operating_points:
@@ -100,8 +100,8 @@ def compute_weights_to_match_shares(
 ) -> Floats | None:
     """Return a weight for each photograph, so that the weighted labels have the given shares.
 
-    The weights have a mean of 1. Return None if there is no photograph below grade 2, none of grade
-    2, or none of grade 3 or 4.
+    The weights have a mean of 1. Return None if one of the three groups is empty: below grade 2,
+    grade 2, and grade 3 or 4.
     """
     of_class = (labels >= Grade.MODERATE).astype(np.intp) + (labels >= Grade.SEVERE)
     counts = np.bincount(of_class, minlength=3)
@@ -135,7 +135,7 @@ def adjust_probabilities_to_shares(
     after: DiseaseShares,
     how: Literal["stated", "estimated"],
 ) -> AdjustedProbabilities:
-    """Adjust probabilities that assume the shares ``before``, so that they assume ``after``."""
+    """Adjust probabilities that assume the shares ``before`` to the shares ``after``."""
     adjusted = _multiply_and_normalise(
         _split_into_three_classes(or_worse), after.as_array() / before.as_array()
     )

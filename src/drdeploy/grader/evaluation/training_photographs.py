@@ -26,7 +26,7 @@ def find_training_photographs(
     """Return the positions of photographs that are copies of the grader's training photographs.
 
     If the manifest lists the training photographs, each of them is recognised. An older manifest
-    contains a single digest of all training photographs, which are recognised only if the data set
+    contains a single digest of all training photographs. They are recognised only if the data set
     contains all of them.
 
     Args:

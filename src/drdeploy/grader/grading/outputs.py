@@ -21,11 +21,11 @@ sigmoid."""
 
 _SCORES = (
     (
-        "The model's outputs are separate scores between 0 and 1 that do not sum to 1, as several "
-        "sigmoids or the cumulative outputs of an ordinal model give"
+        "The model's outputs are separate scores between 0 and 1 that do not sum to 1. Several "
+        "sigmoids, or the cumulative outputs of an ordinal model, give such scores"
     ),
     (
-        "Export a model that ends in a softmax over the classes, or turn the scores into one "
+        "Export a model that ends in a softmax over the classes. Or turn the scores into one "
         "probability for each class inside the model"
     ),
 )
@@ -42,12 +42,12 @@ def explain_wrong_class_count(outputs: int, classes: int) -> tuple[str, str]:
     if outputs == classes - 1:
         return (
             (
-                f"The model has {outputs} outputs, but the manifest names {classes} classes; an "
+                f"The model has {outputs} outputs, but the manifest names {classes} classes. An "
                 "ordinal model (CORAL, CORN) has one output for each boundary between classes"
             ),
             (
                 f"Turn the outputs into one probability for each of the {classes} classes inside "
-                "the model; if the outputs are classes, name them with --classes"
+                "the model. If the outputs are already classes, name them with --classes"
             ),
         )
     return (
@@ -87,7 +87,7 @@ def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
 
 
 def explain_why_no_logits(rows: NDArray[np.floating]) -> tuple[str, str] | None:
-    """Return why outputs ``(n, classes)`` cannot be logits, and the remedy; None if they can.
+    """Return why outputs ``(n, classes)`` cannot be logits, with the remedy, or None if they can.
 
     A second softmax over probabilities would give nearly the same value for every class.
     """

@@ -39,7 +39,7 @@ class Prediction:
         """Check that the probabilities are a distribution over the classes.
 
         Raises:
-            PredictionFailed: The shape is wrong, or a probability is negative or not finite, or the
+            PredictionFailed: The shape is wrong, a probability is negative or not finite, or the
                 sum is not one.
         """
         if self.probabilities.shape != (len(self.classes),):
@@ -73,7 +73,7 @@ class Prediction:
 
     @property
     def grade(self) -> Grade | None:
-        """The answer as an ICDR grade; None if the classifier does not grade retinopathy."""
+        """The answer as an ICDR grade, or None for a classifier of something else."""
         return Grade(self.index) if self.is_icdr else None
 
     def probability_at_or_above(self, grade: Grade) -> float:

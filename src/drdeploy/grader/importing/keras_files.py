@@ -30,8 +30,8 @@ CONFIG_BYTES_MAX = 64 * MIB
 _CODE_LAYERS = frozenset({"Lambda"})
 _KERAS_2_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod"})
 _EXPORT = (
-    "In the program that made the model, export it with model.export(FOLDER), or "
-    "tf.saved_model.save in Keras 2, and pack that folder"
+    "Export the model in the program that made it, with model.export(FOLDER), or "
+    "tf.saved_model.save in Keras 2. Pack that folder"
 )
 
 
@@ -43,8 +43,8 @@ def convert_keras_file_to_saved_model(file: Path, folder: Path) -> Path:
         folder: Where to write the SavedModel and a copy of the file.
 
     Raises:
-        ModelLoadFailed: The file is not a Keras file, a layer cannot be loaded, or the input of the
-            network is not one image.
+        ModelLoadFailed: The file is not a Keras file, a layer cannot be loaded, or the network does
+            not take one image.
         RuntimeUnavailable: TensorFlow is not installed.
     """
     with file.open("rb") as opened:
@@ -98,7 +98,7 @@ def _require_single_image_input(file: Path, network: Any) -> None:
 
 
 def _check_and_repair_layers(file: Path, copy: Path, *, is_hdf5: bool) -> None:
-    """Refuse layers that cannot be loaded, and remove settings of Keras 2 without effect.
+    """Refuse layers that cannot be loaded, and remove settings of Keras 2 that have no effect.
 
     Raises:
         ModelLoadFailed: A layer cannot be loaded, or the file describes no network.
@@ -148,8 +148,8 @@ def _refuse_unloadable_layer(file: Path, layer: dict[str, Any]) -> None:
         raise _make_load_failure(
             file,
             f"The layer {called} is a {kind}, whose code drdeploy does not run",
-            "Replace the layer by a layer of Keras, for example Rescaling. Or export the model "
-            "with model.export(FOLDER) in the program that made it, and pack that folder",
+            "Replace the layer by a layer of Keras, for example Rescaling. Or export the model in "
+            "the program that made it, with model.export(FOLDER), and pack that folder",
         )
     if kind in _KERAS_2_LAYERS:
         raise _make_load_failure(

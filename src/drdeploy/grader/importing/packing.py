@@ -63,11 +63,11 @@ def pack_model(
     Args:
         model: A SavedModel's folder, a folder of TensorFlow Serving, an ONNX file or a Keras file.
         archive: Where to write ``model.tar.gz``; replaced if it exists.
-        description: The values of its manifest, except for those that are read from the model.
+        description: The values of the manifest that are not read from the model.
         size_px: Height and width of the model's input; None means that the model states it.
 
     Raises:
-        ArtifactError: The file is not a model that can be packed, or its weights are missing.
+        ArtifactError: The file cannot be packed as a model, or its weights are missing.
         ModelLoadFailed: The model cannot be served as it is described.
         RuntimeUnavailable: The model is a Keras file, and TensorFlow is not installed.
     """
@@ -159,4 +159,6 @@ def _write_note_on_unpacked_files(folder: Path) -> list[str]:
         for path in paths
         if is_debris_file_in_archive(name := path.relative_to(folder).as_posix())
     )
-    return [f"not packed, because they belong to no model: {', '.join(left)}"] if left else []
+    return (
+        [f"files that belong to no model, and so are not packed: {', '.join(left)}"] if left else []
+    )

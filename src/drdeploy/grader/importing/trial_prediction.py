@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.runtimes.signature import Tensor
 
 FALLING_LOGITS = (
-    "the outputs fall from the first class to the last for every image that was tried; check that"
-    " the model is not ordinal, with one output for each boundary between classes: if its outputs"
-    " are read as logits, the answer is always the first class"
+    "for every image that was tried, the outputs fall from the first class to the last. Check "
+    "that the model is not ordinal: an ordinal model has one output for each boundary between "
+    "classes. Outputs of an ordinal model that are read as logits always give the first class"
 )
 SizePx = tuple[int | None, int | None]
 """Height and width of a model's input; None means that the model's file states it."""

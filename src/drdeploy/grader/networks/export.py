@@ -40,8 +40,10 @@ TOLERANCE = 1e-4
 """Largest allowed difference in probability between an exported model and its network."""
 
 CHECKED = 2
-"""Number of images on which an exported model is compared with its network; more than one, to show
-that any batch size works."""
+"""Number of images on which an exported model is compared with its network.
+
+The number is more than one, to show that any batch size works.
+"""
 
 
 def build_and_export_model(
@@ -63,8 +65,8 @@ def build_and_export_model(
         formats: The formats to write.
 
     Raises:
-        InvalidInput: The architecture is not known, or the file of weights is missing or does not
-            fit the architecture.
+        InvalidInput: The architecture is unknown, or the file of weights is missing or belongs to
+            another architecture.
         ModelError: An exported model differs from its network by more than 1e-4 in probability.
     """
     built = build_network_with_weights(find_architecture(architecture), weights, seed=seed)

@@ -19,9 +19,9 @@ def import_tensorflow_and_keras(*, accelerator: bool = False) -> Frameworks:
     """Import TensorFlow, and Keras on top of it.
 
     Args:
-        accelerator: Let TensorFlow use a GPU if there is one. Only the first call in a process
-            decides whether TensorFlow uses a GPU, because TensorFlow reads the setting while it is
-            imported.
+        accelerator: Let TensorFlow use a GPU if there is one. TensorFlow reads the setting while it
+            is imported. Only the first call in a process therefore decides whether TensorFlow uses
+            a GPU.
 
     Raises:
         RuntimeUnavailable: TensorFlow is not installed.

@@ -84,9 +84,9 @@ def set_imagenet_normalization(network: Any) -> None:
     weights file holds the standard deviation in place of the variance. The layer divides by the
     square root of the deviation, and Keras adds a second division by this root (TensorFlow issue
     49930). The division of the layer and the added division together compute the usual (x - mean) /
-    deviation. Without weights, Keras adds no second division, and the layer has no statistics. This
-    function sets the statistics so that the layer alone computes (x - mean) / deviation, and one
-    graph works with any weights.
+    deviation. Keras adds no second division if there are no weights, and the layer has no
+    statistics. This function sets the statistics of the layer so that the layer alone computes (x -
+    mean) / deviation. With these statistics, one graph works with any weights.
 
     Call this function after a network is built, and again whenever its weights have been set.
     """

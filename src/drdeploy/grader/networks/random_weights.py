@@ -2,8 +2,8 @@
 
 A study needs a large model, but the trained weights of a large model may not be distributed. Random
 weights suffice to measure size, latency and cost.  Two builds must give the same file, and
-different photographs must get different answers.  The weights are drawn with NumPy, so that they do
-not depend on the library that builds the network.
+different photographs must get different answers.  The weights are drawn with NumPy. They therefore
+do not depend on the library that builds the network.
 
 With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
 grade of an exported model. The batch normalization of every layer gets the statistics of a few
@@ -60,12 +60,15 @@ def round_to_three_digits(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 BRANCH_GAIN = 0.1
-"""Gain of a residual branch; the identity to which the branch is added has a gain of 1.  Goyal et
-al. start with a gain of zero (arXiv:1706.02677, section 5.1)."""
+"""Gain of a residual branch.
+
+The identity to which the branch is added has a gain of 1.  Goyal et al. start with a gain of zero
+(arXiv:1706.02677, section 5.1).
+"""
 
 OFFSET = 1.0
 """Shift of normalized values, in standard deviations.  Without the shift, ReLU cuts off all values
-below the mean, and small differences between photographs grow by a third with every pair of layers
+below the mean. Small differences between photographs then grow by a third with every pair of layers
 (Yang et al., A Mean Field Theory of Batch Normalization, 2019)."""
 
 

@@ -1,10 +1,10 @@
 """Write VGG19 with random weights as ONNX, without TensorFlow.
 
 A study compares a small model with a large one. Only the size and cost of the large model matter,
-not its grades. The large model takes 80 MB, which is too much for the package, and TensorFlow is
-too large a download for building one model. This module needs only NumPy and ``onnx``, and writes
-the network and weights that ``model export vgg19 --format onnx`` writes. The network is
-configuration E of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
+not its grades. The large model takes 80 MB, which is too much for the package. TensorFlow is too
+large a download for building one model. This module needs only NumPy and ``onnx``, and writes the
+network and weights that ``model export vgg19 --format onnx`` writes. The network is configuration E
+of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
 """
 
 from __future__ import annotations

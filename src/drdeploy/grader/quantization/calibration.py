@@ -39,9 +39,9 @@ class OwnDecisions:
     """The fields about decisions in a quantized grader's manifest.
 
     Attributes:
-        clinical: Thresholds and operating points; None if the original has none.
-        temperature: The temperature by which the quantized model's logits must still be divided; 1
-            changes nothing.
+        clinical: Thresholds and operating points, or None if the original has none.
+        temperature: The temperature by which the quantized model's logits must still be divided. A
+            temperature of 1 changes nothing.
         cross_fitted: The predictions, each calibrated with a temperature that was chosen on other
             photographs.
     """

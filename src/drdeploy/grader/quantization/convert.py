@@ -3,8 +3,8 @@
 Quantization to int8 is static: the smallest and largest value of every activation are measured once
 on calibration photographs. Percentile and entropy calibration changed as many grades of the
 packaged MobileNet, and took three times as long. Weights are symmetric with one scale for each
-output channel. One scale for all channels would ruin a MobileNet, because the ranges of its
-depthwise kernels differ by orders of magnitude. Activations have one scale for each tensor, and are
+output channel. One scale for all channels would ruin a MobileNet. The ranges of its depthwise
+kernels differ by orders of magnitude. Activations have one scale for each tensor. They are
 unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights in one
 instruction.
 
@@ -12,7 +12,7 @@ The first convolution, and all layers after the last convolution, stay in fp32. 
 Runtime and OpenVINO round differently in the first and last layers, so 3 % of the photographs got
 different grades. The two libraries differ in average pooling, and in padding if the zero of the
 input is not stored as the integer 0. With the first and last layers in fp32, the two runtimes
-differ in less than 1 % of the grades, and the file is 0.4 MB larger.
+differ in less than 1 % of the grades. The file is 0.4 MB larger.
 
 Weights in bf16 are rounded but stored as fp32. Every runtime can compute with the rounded weights,
 and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16
@@ -55,10 +55,10 @@ def write_quantized_onnx(
     """Write a quantized copy of an ONNX file in fp32; the file must contain its weights.
 
     Only int8 uses ``batches``, which are the calibration input in shape ``(1, h, w, 3)``. If the
-    graph ends in a softmax, the logits of the int8 model are shifted so that their means on the
-    calibration input equal those of the original. Otherwise the rounding errors of all layers,
-    which do not cancel out, would move every grade in one direction (bias correction: Nagel et al.,
-    ICCV 2019).
+    graph ends in a softmax, the logits of the int8 model are shifted. The means of the shifted
+    logits on the calibration input equal the means of the original's logits. Without this shift,
+    the rounding errors of all layers would add up and move every grade in one direction (bias
+    correction: Nagel et al., ICCV 2019).
 
     Raises:
         InvalidInput: The precision is not int8, bf16 or fp16.
@@ -213,7 +213,7 @@ def ends_in_softmax(model: Path) -> bool:
 
 
 def _find_output_softmax(graph: Any) -> Any:
-    """Return the softmax that gives the output, directly or through a cast; None without one."""
+    """Return the softmax that gives the output, directly or through a cast, or None."""
     ends = {one.name for one in graph.output}
     ends |= {
         node.input[0] for node in graph.node if node.op_type == "Cast" and node.output[0] in ends

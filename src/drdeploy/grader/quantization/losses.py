@@ -37,8 +37,8 @@ def estimate_calibration_gap_change(
 ) -> Estimate:
     """Estimate how much further from the share of diseased eyes the mean probability has moved.
 
-    The distance between the mean predicted probability and the observed share is called
-    calibration in the large (Van Calster et al., BMC Medicine 2019, 17:230).
+    Calibration in the large is the distance between the mean predicted probability and the observed
+    share (Van Calster et al., BMC Medicine 2019, 17:230).
 
     Args:
         is_positive: Whether each eye is diseased, shape ``(n,)``.

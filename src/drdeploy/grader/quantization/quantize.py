@@ -47,7 +47,7 @@ class QuantizationOutcome:
     """The result of quantizing a grader.
 
     Attributes:
-        archive: The quantized artifact; None if it was refused.
+        archive: The quantized artifact, or None if it was refused.
         size_bytes: Size of the quantized model file.
         reference_size_bytes: Size of the fp32 model file.
         verdict: Verdict of the comparison with the fp32 artifact.
@@ -116,13 +116,13 @@ def quantize(
             measured.
         out: The archive to write; None writes it beside ``artifact``, named after the precision.
         precision: ``int8``, ``bf16`` or ``fp16``.
-        validation: A folder of labelled photographs to compare the two graders on; None takes the
-            photographs of ``calibration`` that were not used for calibration.
+        validation: A folder of labelled photographs to compare the two graders on. With None, the
+            comparison uses the photographs of ``calibration`` that were not used for calibration.
         split: The split of ``validation`` to use; None uses all photographs.
         images: How many photographs to calibrate on, at most half of ``calibration``.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the choice of photographs and of the bootstrap.
-        force: Write a refused archive, too; the manifest records the refusal.
+        force: Write a refused archive, too. The manifest records the refusal.
         own_names: Name photographs by their file names, instead of by hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 
@@ -232,7 +232,7 @@ def pack_quantized_model(
     *,
     clinical: Clinical | None,
 ) -> ModelManifest:
-    """Pack a quantized model with its own decisions, and with the verdict unless it is None.
+    """Pack a quantized model with its own decisions, and with the verdict if there is one.
 
     The rest of the manifest, such as the transform and the origin of the weights, is copied from
     the fp32 model.

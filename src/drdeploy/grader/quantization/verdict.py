@@ -1,17 +1,17 @@
 """Decide whether a quantized grader may replace its original.
 
 The verdict rests on tests of non-inferiority. A test of non-inferiority tests whether a measure of
-quality may have dropped by more than a margin. A test of whether the graders differ would not do:
-with few photographs it finds no difference, which proves nothing. Ten measures are tested:
-sensitivity, specificity, AUROC and calibration at grade 2 and at grade 3, quadratic weighted kappa,
-and the Brier score. A model that finds every diseased eye because it flags all eyes fails on
-specificity.
+quality may have dropped by more than a margin. A test of whether the graders differ would prove
+nothing, because with few photographs it finds no difference. Ten measures are tested. At grade 2
+and at grade 3, these are sensitivity, specificity, AUROC and calibration. The other two measures
+are quadratic weighted kappa and the Brier score. A model that finds every diseased eye because it
+flags all eyes fails on specificity.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. All tests
-must pass, so the risk of accepting a worse grader stays at 5 %, and the level of a single test
-needs no correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one observed
-loss exceeds its margin. In all other cases the verdict is undecided, and names the number of
-photographs that would be enough.
+must pass, so the risk of accepting a worse grader stays at 5 %. The level of a single test
+therefore needs no correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one
+observed loss exceeds its margin. In all other cases the verdict is undecided, and names the number
+of photographs that would be enough.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ Outcome = Literal["accepted", "refused", "undecided"]
 
 DEFAULT_MARGIN = 0.02
 """Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
-weights; this one is the project's choice. Rounding makes a grader faster but not better, so it may
-cost at most two of a hundred diseased eyes, two of a hundred healthy eyes, two of a hundred
-correctly ordered pairs (AUROC), and 0.02 of kappa, of mean probability and of the Brier score."""
+weights; this one is the project's choice. Rounding makes a grader faster but not better, so its
+cost is bounded. It may cost at most two of a hundred diseased eyes, two of a hundred healthy eyes,
+and two of a hundred correctly ordered pairs (AUROC). Kappa, the mean probability and the Brier
+score may each lose at most 0.02."""
 
 MOST_NEEDED = 10_000_000
 """The largest number of needed photographs that a verdict states; above it, none is stated."""
@@ -67,10 +68,10 @@ class NonInferiorityTest:
         measure: The name of the measure, for example ``specificity at grade >= 2``.
         change: Value of the quantized grader minus that of the original; a negative number is a
             loss. None if the measure cannot be computed from the photographs.
-        lower_bound: One-sided lower 95 % bound of ``change``; None if there is none.
+        lower_bound: One-sided lower 95 % bound of ``change``, or None if the bound is not known.
         margin: Largest acceptable loss.
         images_needed: How many photographs like these would show that the loss is within the
-            margin; None if the test has passed, or if no number of photographs would.
+            margin. None if the test has passed, or if the loss is too large for any number.
         detail: The observed loss in a few words, for the reason of a refusal.
     """
 
@@ -97,15 +98,16 @@ class NonInferiorityVerdict:
     """The verdict on whether a quantized grader is as good as its original.
 
     Attributes:
-        outcome: ``accepted`` if every test has passed; ``refused`` if one has failed; ``undecided``
-            if there are too few photographs.
+        outcome: ``accepted`` if every test has passed, and ``refused`` if one has failed.
+            ``undecided`` if there are too few photographs.
         reason: The reason for the outcome, in one sentence.
         margin: Largest acceptable loss in each measure.
         tests: The test of each measure.
         comparison: Comparison of the quantized grader with the fp32 grader.
         ece_before: Expected calibration error of the fp32 grader.
         ece_after: Expected calibration error of the quantized grader.
-        images_needed: How many photographs like these would decide; None unless undecided.
+        images_needed: How many photographs like these would decide. Only an undecided verdict has
+            this number.
     """
 
     outcome: Outcome
@@ -248,8 +250,8 @@ def _choose_outcome_with_reason(
     if not undecided:
         closest = min(tests, key=lambda test: test.lower_bound or 0.0)
         reason = (
-            f"with 95 % confidence no measure drops by more than {margin:.1%}; {closest.measure} "
-            f"is the closest, with a bound of {-(closest.lower_bound or 0.0):.1%}"
+            f"with 95 % confidence, no measure drops by more than {margin:.1%}. {closest.measure} "
+            f"comes closest to the margin, with a bound of {-(closest.lower_bound or 0.0):.1%}"
         )
         return "accepted", reason, None
     needed = [test.images_needed for test in undecided]

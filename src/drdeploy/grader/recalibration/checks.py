@@ -28,9 +28,10 @@ MOST_NAMED = 3
 def refuse_training_photographs(
     manifest: ModelManifest, photographs: Dataset, whole: Dataset
 ) -> None:
-    """Refuse photographs that the grader was trained on, as far as the manifest identifies them.
+    """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on, so it would seem better than it is.
+    A network hardly errs on photographs that it was trained on. On such photographs, it would seem
+    better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -41,8 +42,8 @@ def refuse_training_photographs(
     named = ", ".join(photographs.photographs[at].name for at in known[:MOST_NAMED])
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     raise InvalidInput(
-        f"The grader was trained on {len(known)} of the {len(photographs)} photographs, which "
-        f"therefore say nothing about new eyes: {named}{more}",
+        f"{len(known)} of the {len(photographs)} photographs say nothing about new eyes, because "
+        f"the grader was trained on them: {named}{more}",
         where=str(whole.folder),
         remedy="Take photographs of your own clinic, or another split with --split",
     )
@@ -71,8 +72,9 @@ def refuse_too_few_photographs(
         )
     if knows_groups and group_count < FEWEST_GROUPS:
         raise InvalidInput(
-            f"The photographs are of {group_count} patients, and recalibration needs at least "
-            f"{FEWEST_GROUPS}, because photographs of one patient resemble each other",
+            f"The photographs are of {group_count} patients, but recalibration needs at least "
+            f"{FEWEST_GROUPS}. Photographs of one patient resemble each other, so only patients "
+            "count",
             where=where,
             remedy="Add graded photographs of other patients",
         )
@@ -87,7 +89,9 @@ def refuse_too_few_photographs(
                     f"Only {count} of the {n} photographs {side}, and a threshold at grade "
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE}",
                     where=where,
-                    remedy="Add graded photographs of these grades; if the photographs then no "
-                    "longer have the shares of your patients, state the share of grade 2 or worse "
-                    "with --prevalence",
+                    remedy=(
+                        "Add graded photographs of these grades. If the grades of all "
+                        "photographs are then no longer distributed as among your patients, "
+                        "state the share of grade 2 or worse with --prevalence"
+                    ),
                 )

@@ -1,11 +1,11 @@
 """Find the temperature, the weights of the grades and the thresholds for a clinic's photographs.
 
 The temperature and one weight for each grade are the most likely values under a prior that keeps
-them near 1 (bias-corrected temperature scaling; Alexandari, Kundaje and Shrikumar, ICML 2020).
-Without the prior, the fit would adapt too closely to as few as fifty photographs. The prior was
-tested by simulation, with shifted logits and shifted shares of grades in the packaged grader's
-out-of-fold predictions: it lost little where nothing was shifted, and kept most of the gain where
-something was shifted.
+them near 1. The method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar,
+ICML 2020). Without the prior, the fit would adapt too closely to as few as fifty photographs. The
+prior was tested by simulation. Logits and shares of grades were shifted in the packaged grader's
+out-of-fold predictions. The prior lost little where nothing was shifted, and kept most of the gain
+where something was shifted.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 PRIOR_WEIGHT = 1.0
 """Weight of the squared logarithms of temperature and grade weights in the prior. With a weight of
-1, a temperature or grade weight of 2 is about as unlikely as a normal variable one standard
-deviation from its mean."""
+1, a temperature or grade weight of 2 is rather unlikely. It is about as unlikely as a normal
+variable one standard deviation from its mean."""
 DIGITS = 4
 MOST_WEIGHT = 1000.0
-"""Largest factor by which a weight may differ from 1; a larger factor would depend on single
-photographs."""
+"""Largest factor by which a weight may differ from 1.
+
+A larger factor would depend on single photographs.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Adjustment:
 
     Attributes:
         temperature: See :func:`drdeploy.grader.grading.adjustment.adjust_probabilities`.
-        grade_weights: One weight for each grade; their geometric mean is 1.
+        grade_weights: One weight for each grade. The geometric mean of the weights is 1.
     """
 
     temperature: float
@@ -83,7 +85,7 @@ class CrossFit:
             that were fitted to photographs of other patients, and is not moved to a stated
             prevalence.
         flags: Whether each operating point flags each photograph, shape ``(n,)``, by its name and
-            grade; the threshold was chosen on photographs of other patients.
+            grade. The threshold was chosen on photographs of other patients.
     """
 
     probabilities: Floats
@@ -146,7 +148,7 @@ def cross_fit_adjustment_and_thresholds(
     Args:
         graded: The grader's own predictions; every photograph has a grade.
         folds: Folds of the photographs that keep each patient's photographs together.
-        prevalence: Stated share of grade 2 or worse, for the thresholds; None without one.
+        prevalence: Stated share of grade 2 or worse, for the thresholds, or None.
 
     Raises:
         InvalidInput: Without the photographs of one fold, no threshold can be chosen at a grade.
@@ -169,8 +171,8 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "All photographs on one side of a grade are of a few patients, so that no "
-                "threshold can be chosen without these patients",
+                "On one side of a grade, all photographs come from only a few patients. Without "
+                "the photographs of these patients, no threshold can be chosen",
                 remedy="Add graded photographs of other patients with these grades",
             )
     return CrossFit(adapted, flags)

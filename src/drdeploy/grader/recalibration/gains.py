@@ -88,7 +88,7 @@ def measure_gain(
         before_flags: Whether each of the grader's operating points flags each photograph, in shape
             ``(n,)`` for each point.
         after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
-        after_flags: The same for the new operating points, with cross-fitted thresholds.
+        after_flags: The gain with the new operating points, whose thresholds are cross-fitted.
     """
     change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
     return RecalibrationGain(

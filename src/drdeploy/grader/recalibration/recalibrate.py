@@ -136,8 +136,8 @@ def recalibrate(
         track: Function that wraps the iteration over the graded files, to show progress.
 
     Raises:
-        InvalidInput: The model does not grade retinopathy, there are too few photographs, patients
-            or eyes on one side of a grade, or the grader was trained on one of the photographs.
+        InvalidInput: The model does not grade retinopathy, or the grader was trained on one of the
+            photographs. Or there are too few photographs, patients, or eyes on one side of a grade.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -294,12 +294,13 @@ def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> 
     notes = []
     if not artifact.manifest.provenance.trained_on:
         notes.append(
-            "The artifact does not list the photographs that it was trained on, so it is not known "
-            "whether these photographs are among them."
+            "The artifact does not list the photographs that it was trained on. The photographs "
+            "given here may be among the training photographs."
         )
     if prevalence is not None:
         notes.append(
-            "The calibration, before and after, was measured at the prevalence in the photographs. "
-            "These photographs cannot test the calibration at the prevalence that you stated."
+            "The calibration, before and after, was measured at the prevalence in the "
+            "photographs. The calibration at the prevalence that you stated cannot be tested with "
+            "these photographs."
         )
     return notes

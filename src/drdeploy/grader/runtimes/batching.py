@@ -4,7 +4,7 @@ A GPU predicts sixteen photographs in little more time than one. The threads of 
 for one photograph. The first thread waits for the others up to a time limit, and predicts all
 photographs in one batch. While a batch is predicted, the next one forms.
 
-A single request does not wait: a thread waits for others only if several threads shared the
+A single request is predicted at once. A thread waits for others only if several threads shared the
 previous batch.
 """
 

@@ -66,7 +66,7 @@ class CudaDriver:
 
 
 def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
-    """Ask the NVIDIA driver for its version of CUDA and its GPUs; None if there is no driver.
+    """Ask the NVIDIA driver for its version of CUDA and its GPUs; None without a driver.
 
     The functions are those of the CUDA driver API (sections "Version Management" and "Device
     Management" of NVIDIA's reference).
@@ -87,11 +87,12 @@ def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
 def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     """Refuse a machine on which the CUDA provider cannot run.
 
-    A program that was built for one major version of CUDA runs on every driver that supports this
-    version or a later one (NVIDIA, "CUDA Compatibility", section "Minor Version Compatibility").
+    A program that was built for one major version of CUDA runs on many drivers: those that support
+    this version or a later one (NVIDIA, "CUDA Compatibility", section "Minor Version
+    Compatibility").
 
     Args:
-        driver: The driver of the machine; None if there is none.
+        driver: The driver of the machine, or None.
         built_for: The version of CUDA that ONNX Runtime was built for, for example ``13.0``.
 
     Raises:
@@ -99,7 +100,7 @@ def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     """
     if driver is None:
         raise RuntimeUnavailable(
-            f"There is no NVIDIA driver here ({_DRIVER_LIBRARY} cannot be opened)",
+            f"There is no NVIDIA driver here: {_DRIVER_LIBRARY} cannot be opened",
             remedy="Run on a machine with a GPU and its driver; with Docker, add `--gpus all`. "
             + CPU_REMEDY,
         )
@@ -123,8 +124,8 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     """Load an ONNX file onto the GPU; several threads may call the model at once.
 
     Raises:
-        RuntimeUnavailable: The installed ONNX Runtime cannot use a GPU, or the machine has no GPU
-            that it can use.
+        RuntimeUnavailable: The installed ONNX Runtime cannot use a GPU, or the machine has no
+            usable GPU.
         ModelLoadFailed: ONNX Runtime refuses the model, or a part of it would run on the CPU.
     """
     _refuse_int8(artifact)
@@ -191,6 +192,8 @@ def _make_fallback_error(artifact: ModelArtifact, why: str) -> ModelLoadFailed:
     return ModelLoadFailed(
         f"{why}, so that the model would run on the CPU, in whole or in part",
         where=artifact.manifest.name,
-        remedy="Compare the versions of CUDA and cuDNN with those that ONNX Runtime was built for, "
-        f"and export the model without nodes that read shapes. {CPU_REMEDY}",
+        remedy=(
+            "Compare the versions of CUDA and cuDNN with the versions that ONNX Runtime was "
+            f"built for. Export the model without nodes that read shapes. {CPU_REMEDY}"
+        ),
     )

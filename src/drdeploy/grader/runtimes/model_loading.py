@@ -54,12 +54,12 @@ def load_model_in_runtime(
         artifact: An opened artifact.
         runtime: The library to use; None uses TensorFlow for a SavedModel and ONNX Runtime for
             ONNX.
-        threads: Threads for one prediction; None uses as many as the CPU limit allows.
+        threads: Threads for one prediction. None uses as many as the CPU limit allows.
 
     Raises:
         RuntimeUnavailable: The library is not installed.
-        ModelLoadFailed: The library does not read the format, or refuses the model, or the model
-            does not fit its manifest.
+        ModelLoadFailed: The library does not read the format or refuses the model, or the manifest
+            does not fit the model.
         InvalidInput: No runtime has that name, or ``threads`` is below one.
     """
     opened = open_model(artifact, runtime=runtime, threads=threads)

@@ -8,10 +8,10 @@ An image with only the C library is 37 MB smaller.
 The C interface is one table of function pointers, ``OrtApi``. New versions only append to
 ``OrtApi``, so the position of a function never changes; see
 https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_c_api.h.
-A function that can fail returns a status, which is null on success. On failure the status is an
-object with a message, which the caller must release; :meth:`OnnxRuntimeLibrary.call_function` reads
-the message and releases the object. A function that creates an object writes a pointer to the
-object to its last argument; :meth:`OnnxRuntimeLibrary.call_to_create_object` returns this pointer.
+A function that can fail returns a status, which is null on success. On failure, the status is an
+object with a message. :meth:`OnnxRuntimeLibrary.call_function` reads the message and releases the
+object. A function that creates an object writes a pointer to the object to its last argument.
+:meth:`OnnxRuntimeLibrary.call_to_create_object` returns this pointer.
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ CUDA_INSTALLATION = (
     "Use the image drdeploy:cuda, or replace the package onnxruntime: `pip uninstall onnxruntime`, "
     "then `pip install 'onnxruntime-gpu[cuda,cudnn]'`"
 )
-"""How to install the runtime ``cuda``; defined here, so that other modules need not be imported."""
+"""How to install the runtime ``cuda``.
+
+It is defined here, so that other modules need not be imported.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class OpenedModel:
         version: That library's version.
         inputs: The inputs of the model.
         outputs: The outputs of the model.
-        run: Calls the model with a batch and the position of an output, and returns that output;
-            raises :class:`PredictionFailed` if the library refuses the batch.
-        owner: An object that must exist as long as ``run``, for example the SavedModel that owns
-            the variables of the function.
+        run: Calls the model with a batch and the position of an output, and returns that output.
+            Raises :class:`PredictionFailed` if the library refuses the batch.
+        owner: An object that must live as long as ``run``, for example the SavedModel that owns the
+            variables of the function.
     """
 
     name: RuntimeName

@@ -23,7 +23,10 @@ Shape = tuple[int | None, ...]
 
 RGB_CHANNELS = 3
 BATCH_SIZE_MAX = 256
-"""The largest fixed batch size of a model; a single photograph costs as much as a whole batch."""
+"""The largest fixed batch size of a model.
+
+With a fixed size, a single photograph costs as much as a whole batch.
+"""
 FLOATS = frozenset({"float16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int32", "int64"})
 
@@ -34,7 +37,7 @@ class Tensor:
 
     Attributes:
         name: Name of the input or output in the model.
-        shape: The lengths of its axes, as far as the model declares them.
+        shape: The lengths of the output's axes, as far as the model declares them.
         dtype: Name of the element type.
     """
 
@@ -97,8 +100,8 @@ def check_and_read_signature(
     """Check a model's inputs and outputs against its manifest.
 
     Raises:
-        ModelLoadFailed: The model does not classify RGB photographs, or
-            its input size, its output or its number of classes differs from the manifest.
+        ModelLoadFailed: The model does not classify RGB photographs, or contradicts the manifest in
+            its input size, its output or its number of classes.
     """
     taken = find_image_input(manifest, inputs)
     transform = manifest.transform

@@ -31,8 +31,10 @@ OVERDRAWN = 2
 """Lesions are drawn at this scale and shrunk, for smooth edges."""
 LOBES = (2, 3, 5)
 LOBE_DEPTH = 0.16
-"""The height of each wave on the outline of a spot, which is a circle with three waves, of two,
-three and five lobes."""
+"""The height of each wave on the outline of a spot.
+
+The outline is a circle with three waves, of two, three and five lobes.
+"""
 
 
 @dataclass(frozen=True)

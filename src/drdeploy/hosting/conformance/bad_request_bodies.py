@@ -1,4 +1,4 @@
-"""Check that the server refuses bad request bodies, and that no bad body ends the server."""
+"""Check that the server refuses bad request bodies, and survives all of them."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class BrokenModelStart:
     """The behaviour of a container without a usable model.
 
     Attributes:
-        ready_s: Seconds until the container reported ready although it has no usable model; None if
-            it never did.
+        ready_s: Seconds until the container reported ready although its model is unusable. None if
+            it never reported ready.
         ended: How the container ended; None if it still ran after ``waited_s``.
         waited_s: Seconds that the container was watched.
         log: The container's log.
@@ -118,7 +118,7 @@ def _make_damaged_model_copy(host: ModelHost) -> Path:
 
 @define_clause("not-ready-without-model", Severity.MUST, HOSTING)
 def judge_readiness_without_model(inspection: ImageInspection) -> ConformanceVerdict:
-    """If the server cannot load its model, it never reports ready."""
+    """A server that cannot load its model must never report ready."""
     starts = inspection.observe_once(observe_starts_with_broken_models)
     return make_passed_or_failed_verdict(
         all(start.ready_s is None for start in starts.values()), _list_starts_in_words(starts)

@@ -47,8 +47,10 @@ CLAUSES: tuple[Clause, ...] = tuple(
     for clause in vars(subject).values()
     if isinstance(clause, Clause)
 )
-"""All clauses in the order in which they are checked: module by module in the order of
-``SUBJECTS``, and within a module from top to bottom."""
+"""All clauses in the order in which they are checked.
+
+The modules are in the order of ``SUBJECTS``; within a module, the order is from top to bottom.
+"""
 
 
 @dataclass(frozen=True)
@@ -239,8 +241,10 @@ def check_conformance(
         raise InvalidInput(
             f"The container engine has no image {image}",
             where="IMAGE",
-            remedy="Build the image with `drdeploy image build`, or pull it from its registry; "
-            "`drdeploy image list` lists the images of drdeploy that the engine holds",
+            remedy=(
+                "Build the image with `drdeploy image build`, or pull it from its registry. "
+                "`drdeploy image list` shows which images of drdeploy the engine has"
+            ),
         ) from err
     findings = []
     with ModelHost(

@@ -47,7 +47,7 @@ class ClauseOutcome(StrEnum):
     SKIP = "skip"
     """The clause could not be checked; the evidence says why."""
     NOT_APPLICABLE = "not_applicable"
-    """The clause does not apply to this image, or not to this photograph."""
+    """The clause does not apply to this image or to this photograph."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ def make_not_applicable_verdict(evidence: str) -> ConformanceVerdict:
 
 @dataclass(frozen=True)
 class Clause:
-    """One sentence of the contract, and the function that checks it.
+    """One sentence of the contract, with the function that checks it.
 
     Attributes:
         id: The name of the clause for programs and ``--only``; never changed.
         title: The requirement of the clause, in one sentence.
-        severities: The severity of the clause for each kind of hosting; the clause does not apply
-            to a kind that is missing.
+        severities: The severity of the clause for each kind of hosting. For a missing kind, the
+            clause does not apply.
         source: The document with the requirement, from which the severities of the clause follow.
         check: Gives the verdict on an image.  ``check`` raises
             :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if the observations of

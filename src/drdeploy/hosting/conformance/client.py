@@ -1,7 +1,7 @@
 """Send each request over a connection of its own, and record the answer.
 
-A failed request becomes a :class:`ProbeAnswer` too, because a check must report a server that
-closes the connection, and must then continue.
+A failed request becomes a :class:`ProbeAnswer` too. A check must report a server that closes the
+connection, and must then continue.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ProbeAnswer:
         sent_at: Monotonic time at which the last byte of the request was sent; infinite if it was
             not.
         ended_at: Monotonic time when the answer's body was read, or the request failed.
-        failure: Why there was no answer; empty if there was one.
+        failure: Why there was no answer; empty after an answer.
     """
 
     status: int

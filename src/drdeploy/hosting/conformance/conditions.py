@@ -1,10 +1,10 @@
 """Start the image under other conditions: another port, a batch, a locked-down container.
 
-The image is first started under all conditions together. If that start fails, the image is started
-under all conditions except the other port, because most images that fail cannot change their port.
-If the second start fails too, the image is started under each condition alone, so that every
-failing condition is found. An image is started on another port only if its label says that the port
-can be chosen.
+The image is first started under all conditions together. If the image does not start under all
+conditions, the other port is dropped, and the start is repeated. The other port is dropped first,
+because most images that fail cannot change their port. If the second start fails too, the image is
+started under each condition alone, so that every failing condition is found. Only an image with a
+certain label is started on another port; the label says that the port can be chosen.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ConditionedStarts:
     Attributes:
         starts: The start under each condition; conditions that were tried together share a start.
         execution_parameters: The answer to ``GET /execution-parameters`` of the container with
-            SAGEMAKER_BATCH; None if that container never became ready.
+            SAGEMAKER_BATCH, or None if that container never became ready.
     """
 
     starts: Mapping[str, ContainerStart]

@@ -34,12 +34,12 @@ SETTLED_WITHIN_S = 1.0
 """Seconds within which an engine notices that a container has ended."""
 LATER_START_EXTRA_S = 10.0
 LATER_START_RATIO = 3.0
-"""A later start is given up after 10 s plus three times the duration of the first start. This is
-long enough even if the machine has become busy in the meantime, and shorter than SageMaker's three
-minutes."""
+"""A later start is given up after 10 s plus three times the duration of the first start. This limit
+is long enough even if the machine has become busy in the meantime, and shorter than SageMaker's
+three minutes."""
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
 """Folders that Podman keeps writable when the root file system is read-only. SageMaker does not
-promise that they are writable, so they are made read-only too."""
+promise that these folders are writable. They are therefore made read-only too."""
 LOG_LINE_CHARS = 120
 
 
@@ -104,8 +104,8 @@ class ContainerUnderTest:
     def read_exit_state_after_answer(self, answer: ProbeAnswer) -> ExitState | None:
         """Return the exit state of the container after an answer; None if the container runs.
 
-        If the request was not answered, the method waits a second for the container's end, because
-        the engine may not know yet that the container has ended.
+        If the request was not answered, the method waits a second for the container's end. The
+        engine may not know yet that the container has ended.
         """
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while (state := self.exit_state()) is None and not answer.status:
@@ -126,12 +126,11 @@ class ContainerStart:
     """A container's start, and how far it got.
 
     Attributes:
-        container: The container; None if the engine could not start one.
-        ready_s: Seconds from the start to the first ping answered with 200; None if the container
-            never became ready.
+        container: The container, or None if the engine could not start one.
+        ready_s: Seconds from the start to the first ping answered with 200, or None if the
+            container never became ready.
         first: The answer to the photograph that was sent right after that ping.
-        served_s: Seconds from the start to the first answered photograph; None if no photograph was
-            answered.
+        served_s: Seconds from the start to the first answered photograph, or None.
         trouble: Why the container did not become ready; empty if it did.
     """
 

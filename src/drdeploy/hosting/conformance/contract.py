@@ -23,8 +23,10 @@ CREATE_MODEL = (
 )
 INVOKE = "API reference, InvokeEndpoint"
 PRACTICE = "practice"
-"""The source of clauses that are in no document of AWS: they come from experience with containers
-that failed."""
+"""The source of clauses that are in no document of AWS.
+
+These clauses come from experience with containers that failed.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Contract:
         attributes_chars: Most characters of ``X-Amzn-SageMaker-Custom-Attributes``.
         inference_id_chars: Most characters of ``X-Amzn-SageMaker-Inference-Id``.
         image_bytes: Bytes of the largest image that a serverless endpoint runs.
-        load_s: Seconds for which a check loads the container; not part of SageMaker's contract.
+        load_s: Seconds for which a check loads the container. SageMaker's contract does not state
+            them.
     """
 
     start_s: float = 180.0

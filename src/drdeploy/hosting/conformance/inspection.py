@@ -2,9 +2,10 @@
 
 An observation is a function that takes the inspection and returns what it saw, for example the
 answers to bad bodies. An observation is defined in the module of the clauses that use it, and may
-use other observations. Most observations are made on one container, called the ordinary container:
-it gets photographs, then load, then bad bodies, and is then stopped, started again and stopped
-again. Further containers run under other conditions, on fewer cores, or without a usable model.
+use other observations. Most observations are made on one container, called the ordinary container.
+It gets photographs, then load, then bad bodies. Then this container is stopped, started again and
+stopped again. Further containers run under other conditions, on fewer cores, or without a usable
+model.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class FirstStart:
 
     Attributes:
         start: The start that the other observations use.
-        read_only: The start with a read-only model folder. The same as ``start``, unless the
-            container ended and the image was started again with a writable model folder.
+        read_only: The start with a read-only model folder. This start differs from ``start`` only
+            if the container ended, and the image was started again with a writable model folder.
     """
 
     start: ContainerStart

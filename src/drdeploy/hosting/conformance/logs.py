@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 PROBE_BYTES = 30
-"""How many bytes of the photograph are searched for in the log. The number is a multiple of three,
-so that the base64 text of these bytes is a part of the base64 text of the whole photograph."""
+"""How many bytes of the photograph are searched for in the log. The number is a multiple of three.
+The base64 text of these bytes is then a part of the base64 text of the whole photograph."""
 REPLACEMENT = "\ufffd"
 MAX_REPLACEMENTS = 16
 """How many undecodable bytes a log may hold; a server that logs binary data logs thousands."""
@@ -57,7 +57,7 @@ def judge_absence_of_image_data_in_log(inspection: ImageInspection) -> Conforman
         found += [form for form, text in forms.items() if text in log]
     if log.count(REPLACEMENT) > MAX_REPLACEMENTS:
         found.append("binary")
-    result = f"found as {', '.join(found)}" if found else "neither text, base64 nor binary of it"
+    result = f"found as {', '.join(found)}" if found else "not text, base64 or binary content"
     return make_passed_or_failed_verdict(not found, f"{len(log)} characters of log: {result}")
 
 
@@ -67,7 +67,8 @@ def judge_log_of_failed_start(inspection: ImageInspection) -> ConformanceVerdict
     start = inspection.observe_once(observe_starts_with_broken_models)[MISSING]
     if start.ready_s is not None:
         raise Undetermined(
-            "the container reports ready without a model; see the clause not-ready-without-model"
+            "the container reports that it is ready although it has no model; see the clause "
+            "not-ready-without-model"
         )
     lines = start.log.strip().splitlines()
     if not lines:

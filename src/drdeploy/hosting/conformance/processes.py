@@ -1,9 +1,9 @@
 """Count the processes and threads of a container, and see what happens when a process is killed.
 
-The number of threads shows whether a server follows its CPU limit. A second container with an equal
-CPU limit is bound to only as many cores as the limit needs, and sees only those cores in its list
-of cores. A server that follows its CPU limit has as many threads in the first container as in the
-second.
+The number of threads shows whether a server follows its CPU limit. A second container has an equal
+CPU limit, but is bound to only as many cores as the limit needs. It sees only those cores in its
+list of cores. A server that follows its CPU limit has as many threads in the first container as in
+the second.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class Kill:
 
     Attributes:
         killed: The name of the killed process; None if the container has only one process.
-        recovered_s: Seconds until a photograph was answered again; None if no photograph was
-            answered.
+        recovered_s: Seconds until a photograph was answered again, or None.
         trouble: Why no process could be killed; empty if one was killed.
     """
 
@@ -67,7 +66,7 @@ class SmallMachine:
 
     Attributes:
         cores: How many cores the container may use; None if the CPU limit needs all cores.
-        tasks: How many processes and threads the container has; None if it did not become ready.
+        tasks: How many processes and threads the container has, or None if it did not become ready.
         trouble: Why the container did not become ready; empty if it did.
         kill: How the container reacted when one of its processes was killed.
     """

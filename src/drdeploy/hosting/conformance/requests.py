@@ -31,8 +31,10 @@ WARM_REQUESTS = 5
 SETTLE_S = 0.1
 COUNTS = 3
 SPARE_BYTES = 1024
-"""The margin in bytes between the largest photograph that is sent and a size limit, because a host
-counts more than the body of a request."""
+"""A host counts more than the body of a request.
+
+The largest photograph that is sent is therefore this many bytes below a size limit.
+"""
 # What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
 UNKNOWN_HEADERS = {
     "Accept": "application/json",
@@ -92,8 +94,8 @@ def warm_up_and_count_tasks(
 ) -> tuple[tuple[ProbeAnswer, ...], int]:
     """Send a few photographs, then count the container's processes and threads.
 
-    Processes and threads are counted three times, and the lowest count is returned, because a
-    thread that is about to end must not count.
+    Processes and threads are counted three times, and the lowest count is returned. A thread that
+    is about to end must not count.
     """
     warm = tuple(container.post_photograph(inspection.photograph) for _ in range(WARM_REQUESTS))
     counts = []

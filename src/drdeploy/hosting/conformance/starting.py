@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 LISTED_NAMES = 5
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
-"""A first answer counts as a prediction without warm-up only if it exceeds the later answers by
-both ``COLD_EXCESS_S`` and ``COLD_RATIO``.  With the ratio alone, a fast server would fail over a
-few milliseconds; with the difference alone, a slow server would fail over noise."""
+"""A first answer counts as a prediction without warm-up only if it is much slower than the later
+answers: by both ``COLD_EXCESS_S`` and ``COLD_RATIO``.  The ratio alone would fail a
+fast server over a few milliseconds.  The difference alone would fail a slow server over noise."""
 
 
 @define_clause("serves-on-8080", Severity.MUST, f"{HOSTING}; {SERVERLESS}")
@@ -54,8 +54,9 @@ def judge_extracted_archive_layout(inspection: ImageInspection) -> ConformanceVe
     if is_ready or not _contains_only_one_folder(inspection.host.model_folder):
         return make_passed_verdict(f"in {MODEL_DIR}: {listed or 'nothing'}")
     return make_failed_verdict(
-        f"the server never became ready, and everything is in one more folder, {MODEL_DIR}/"
-        f"{listed}; pack the content of the folder with `tar -czf model.tar.gz -C {listed} .`"
+        "the server never became ready. The archive puts everything into one more folder, "
+        f"{MODEL_DIR}/{listed}. Pack the content of the folder with `tar -czf model.tar.gz -C "
+        f"{listed} .`"
     )
 
 

@@ -1,8 +1,8 @@
 """Check that after SIGTERM the server finishes its requests, accepts no new ones, and ends.
 
 A container is stopped twice.  At the first stop the server is working on photographs.  The
-container is then started again, and stopped while the server receives a photograph, whose last byte
-is sent after the signal.
+container is then started again. It is stopped while the server receives a photograph, whose last
+byte is sent after the signal.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 WORK_S = 0.4
 """How many seconds of work the server gets before the signal. With so much work, some requests are
-still unfinished when the signal arrives, even if the engine takes a tenth of a second to deliver
-it."""
+unfinished when the signal arrives. An engine may take a tenth of a second to deliver the signal."""
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
 STOPS_AT_MOST = 3
 """How often a container is stopped during work at most. A stop is repeated if no photograph was in
-progress, or if photographs were lost: on a busy machine the server may not have received them
-yet."""
+progress, or if photographs were lost. On a busy machine, the server may not have them yet."""
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""
 CLOSED_WITHIN_S = 2.0
-"""Seconds for which a server may continue to accept requests after the signal, because a supervisor
-receives the signal first and passes it on to the workers."""
+"""Seconds for which a server may continue to accept requests after the signal.
+
+A supervisor receives the signal first, and passes it on to the workers.
+"""
 LATE_TIMEOUT_S = 1.0
 """Timeout for a photograph that is sent after the signal. A server that accepts nothing more may
 still have an open backlog, in which a connection waits forever."""
@@ -64,7 +64,7 @@ class Stop:
     """How a container ended after SIGTERM.
 
     Attributes:
-        ended: The container's exit state; None if it did not end in time and was killed.
+        ended: The container's exit state, or None if it was killed because it did not end in time.
         took_s: Seconds from the signal to the container's end.
     """
 
@@ -182,7 +182,7 @@ def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
 
     On a busy machine the server may not have received the upload at the signal, or may hear of the
     signal late. If a server loses the upload or accepts the last request, it is therefore stopped
-    once more. A clause fails only if it fails at both stops.
+    once more. A clause fails only if both stops fail it.
     """
     start = inspection.observe_once(observe_container_restart)
     if not start.is_serving:

@@ -35,8 +35,8 @@ SAMPLE_EVERY_S = 0.2
 STRAY_CONNECTIONS = 1
 """How many slow connections are tolerated: this machine is under load too, and may cause one."""
 FULL_SHARE = 0.95
-"""The share of the memory limit from which the memory counts as full. It is below 1 because memory
-is sampled only every 0.2 s, which may miss the peak."""
+"""The share of the memory limit from which the memory counts as full. The share is below 1 because
+memory is sampled only every 0.2 s, which may miss the peak."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Load:
         duration_s: Seconds from the first request to the last answer.
         answers: The answers to the photographs.
         pings: The answers to pings that were sent beside the photographs.
-        peak: The sample of the container's resources with the most memory; None if no sample was
-            taken.
+        peak: The sample of the container's resources with the most memory, or None without a
+            sample.
         ended: How the container ended; None if it still runs.
     """
 

@@ -71,8 +71,8 @@ class ContainerEngine:
 
     Args:
         connection: The connection to the engine. The connection uses the low-level client of the
-            SDK, because the high-level client inspects a container after every call, which would
-            slow down a cold start.
+            SDK. The high-level client inspects a container after every call, which would slow down
+            a cold start.
     """
 
     def __init__(self, connection: EngineConnection) -> None:
@@ -83,7 +83,7 @@ class ContainerEngine:
 
     @classmethod
     def find(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the engine that Docker's command line would use; None if no engine answers.
+        """Return the engine that Docker's command line would use, or None if no engine answers.
 
         Raises:
             EngineMisconfigured: The user names an engine in a way that cannot be used.
@@ -217,8 +217,8 @@ class ContainerEngine:
         """Create and start a container, in two calls to the engine.
 
         Raises:
-            EngineError: The image does not exist, or the engine refuses the container; no container
-                is left.
+            EngineError: The image does not exist, or the engine refuses the container. In both
+                cases, no container is left.
         """
         volumes: dict[str, str] = {}
         try:
@@ -276,8 +276,9 @@ class ContainerEngine:
         """The address of the engine's machine on which ports are published.
 
         An engine that is reached through ssh publishes ports at the loopback address of its
-        machine.  Otherwise, ports are published only at the address by which the engine is reached:
-        the server has no password, so it must not be reachable at every address of the machine.
+        machine.  All other engines publish ports only at the address by which the engine is
+        reached. The server has no password, so it must not be reachable at every address of the
+        machine.
         """
         host = self.location.url_parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:
@@ -492,8 +493,8 @@ class ContainerEngine:
     def _send_credentials_with_builds(self) -> RegistryCredentials:
         """Let the SDK send the user's credentials with builds, and return them.
 
-        The SDK would call the credential helpers itself. A helper that is missing or fails would
-        then end every build, even if the base image is public.
+        The SDK would call the credential helpers itself. A missing or failing helper would then end
+        every build, even if the base image is public.
         """
         from docker.auth import AuthConfig
 

@@ -50,7 +50,8 @@ class EngineConnection:
     Attributes:
         api: The low-level client of the SDK.
         location: The address of the engine, and where the address comes from.
-        tunnel: The way to ports of the engine's machine; None unless the engine is reached by SSH.
+        tunnel: The way to ports of the engine's machine if the engine is reached by SSH; otherwise
+            None.
     """
 
     api: APIClient
@@ -112,8 +113,8 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
         """The SDK's client, which reads only the settings for builds from ``config.json``.
 
         A file with a member of an unexpected type would make the SDK fail in many ways, although
-        Docker's command line accepts the file; :mod:`drdeploy.hosting.container_engine.credentials`
-        reads the file.
+        Docker's command line accepts the file. :mod:`drdeploy.hosting.container_engine.credentials`
+        therefore reads the file.
         """
 
         @property
@@ -162,7 +163,7 @@ def _make_tls_config(files: TlsFiles) -> Any:
 
 
 def _refuse_unusable_socket(location: EngineLocation, path: Path) -> None:
-    """Refuse a socket that does not exist, that may not be opened, or on which nobody listens."""
+    """Refuse a socket that is missing, that may not be opened, or that nobody uses."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise EngineUnavailable(
@@ -200,9 +201,9 @@ def _describe_permission_remedy(path: Path) -> str:
         group = "docker"
     group = "docker" if group == "root" else group
     return (
-        f"Join the group {group} with `sudo usermod -aG {group} $USER` and log in again (its "
-        "members have the rights of root), or use a rootless engine and set DOCKER_HOST to its "
-        "socket, for example unix://$XDG_RUNTIME_DIR/docker.sock"
+        f"Join the group {group} with `sudo usermod -aG {group} $USER` and log in again; the "
+        "members of this group have the rights of root. Or use a rootless engine and set "
+        "DOCKER_HOST to its socket, for example unix://$XDG_RUNTIME_DIR/docker.sock"
     )
 
 
@@ -221,21 +222,21 @@ def _make_error_of_failed_connection(
             "password; the other machine needs the docker command line"
         )
     elif "WRONG_VERSION_NUMBER" in text or "wrong version number" in text:
-        reason = "it does not speak TLS"
+        reason = "the engine does not speak TLS"
         remedy = "Unset DOCKER_TLS_VERIFY and DOCKER_TLS, or use a context without certificates"
     elif "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
         detail = text.partition("CERTIFICATE_VERIFY_FAILED]")[2].partition("(_ssl")[0].strip()
-        reason = f"its certificate is not trusted ({detail or text})"
+        reason = f"the engine's certificate is not trusted ({detail or text})"
         used = _describe_ca_certificate(location)
         remedy = f"Use the ca.pem that signed the engine's certificate, now {used}"
     elif is_plain and "HTTP request to an HTTPS server" in text:
-        reason = "it speaks TLS, and TLS is not switched on here"
+        reason = "the engine speaks TLS, and TLS is not switched on here"
         remedy = TLS_REMEDY
     elif is_plain and any(sign in text for sign in HANG_UP_SIGNS):
         reason = "the server hung up, as one that speaks TLS does"
         remedy = TLS_REMEDY
     elif "alert" in text and ("certificate" in text or "handshake" in text):
-        reason = "it refuses this client's certificate"
+        reason = "the engine refuses this client's certificate"
         remedy = "Use a cert.pem and key.pem that the engine's certificate authority signed"
     elif "SSLEOFError" in text:
         reason = "the server ended the TLS handshake, as one that asks for a client's certificate"
@@ -256,7 +257,7 @@ def _find_reason_in_exception_causes(err: BaseException, text: str) -> str:
     cause: BaseException | None = err
     while cause is not None:
         if isinstance(cause, TimeoutError):
-            return "it did not answer in time"
+            return "the engine did not answer in time"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__

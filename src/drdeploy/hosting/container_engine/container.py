@@ -1,8 +1,8 @@
-"""A started container: its state, its memory, its log and its end.
+"""A started container, with its state, its memory, its log and its end.
 
-Podman before version 5 misses most out-of-memory kills on cgroup v1, because its monitor reads the
-kernel's counter before the kernel increments it.  The log of the kernel always names the killed
-container, but not every user may read the log.
+Podman before version 5 misses most out-of-memory kills on cgroup v1. The monitor of older Podman
+versions reads the kernel's counter before the kernel increments it.  The log of the kernel always
+names the killed container, but not every user may read the log.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class RunningContainer:
     Attributes:
         id: The id that the engine gave the container.
         spec: The specification that the container was started from.
-        host_port: The port on which the container answers; None if no port is published.
+        host_port: The port on which the container answers, or None without a published port.
         api: The low-level client of the SDK.
         address: The address of the engine's machine on which the port is published.
         tunnel: The way to ports of the engine's machine; None unless the engine is reached by SSH.
@@ -141,7 +141,10 @@ class RunningContainer:
             namespace.close()
 
     def start(self) -> None:
-        """Start the container again after it ended; it keeps its files and its port."""
+        """Start the container again after it ended.
+
+        The container keeps its files and its port.
+        """
         self._close_network_namespace()  # it gets another one
         with self._translate_container_errors("The container does not start again"):
             self.api.start(self.id)
@@ -259,7 +262,7 @@ class RunningContainer:
         return lines
 
     def remove(self) -> None:
-        """Kill the container if it runs, and remove it; no error if it is already removed."""
+        """Kill the container if it runs, and remove it if it still exists."""
         self._close_network_namespace()
         with self._translate_container_errors("The container cannot be removed"):
             kill_and_remove_container(self.api, self.id)

@@ -36,8 +36,8 @@ def copy_folder_to_volume(
     """
     if not folder.is_dir():
         raise EngineError(
-            "A single file cannot be given to a container here, because the engine does not see "
-            "the files of this machine",
+            "Here, a container can be given a folder but not a single file, because the engine "
+            "does not see the files of this machine",
             where=str(folder),
             remedy="Use an engine that runs on this machine: unset DOCKER_HOST and DOCKER_CONTEXT",
         )

@@ -1,8 +1,8 @@
 """Collect the user's credentials for registries, which a build sends to the engine.
 
 The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
-program ``docker-credential-NAME``.  A public base image needs no credentials, so a helper that
-fails does not end a build.  The failure is reported only if a registry then refuses the build.
+program ``docker-credential-NAME``.  A public base image needs no credentials. A build therefore
+continues if a helper fails.  The failure is reported only if a registry refuses the build later.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _run_credential_helper(
     action: str,
     text: str,
 ) -> dict[str, Any] | None:
-    """Return the answer of a helper; if there is none, record the failure and return None."""
+    """Return the answer of a helper; without an answer, record the failure and return None."""
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(
@@ -125,16 +125,16 @@ def _run_credential_helper(
             answer = parse_json(done.stdout)
             if isinstance(answer, dict):
                 return answer
-            reason = "its answer is not a JSON object"
+            reason = "the helper's answer is not a JSON object"
         else:
             said = " ".join((done.stdout + b" " + done.stderr).decode(errors="replace").split())
             if NOT_FOUND in said.lower():
                 return None
-            reason = f"it ended with status {done.returncode}: {said or 'no message'}"
+            reason = f"the helper ended with status {done.returncode}: {said or 'no message'}"
     except FileNotFoundError:
-        reason = "it is not installed, or not on PATH"
+        reason = "the helper is not installed, or not on PATH"
     except subprocess.TimeoutExpired:
-        reason = f"it did not answer within {HELPER_TIMEOUT_S:g} s"
+        reason = f"the helper did not answer within {HELPER_TIMEOUT_S:g} s"
     except (OSError, ValueError) as err:
         reason = f"it failed: {err}"
     path = get_config_folder(environ) / "config.json"

@@ -13,8 +13,8 @@ nothing, or the context            the default socket ``/var/run/docker.sock``; 
 =================================  ================================================================
 
 The first row of this table that applies decides. ``config.json`` and the contexts are in
-``DOCKER_CONFIG``, or in ``~/.docker``. A context that is named and cannot be read is an error:
-containers would otherwise run in an engine that the user does not expect.
+``DOCKER_CONFIG``, or in ``~/.docker``. A context that is named and cannot be read is an error.
+Containers would otherwise run in an engine that the user does not expect.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class TlsFiles:
     """The certificates for an engine that speaks TLS.
 
     Attributes:
-        ca: The certificate authority that the engine's certificate is checked with; None means the
+        ca: The certificate authority that the engine's certificate is checked with. None means the
             authorities that this machine trusts.
-        cert: This client's certificate; None if the engine asks for none.
+        cert: The certificate of this client; None if the engine asks for none.
         key: The key of the client's certificate.
         verify: Whether the engine's certificate is checked.
     """
@@ -95,7 +95,7 @@ class EngineLocation:
     Attributes:
         url: The address, ``unix:///PATH``, ``tcp://HOST:PORT`` or ``ssh://[USER@]HOST[:PORT]``.
         source: Where the address comes from, for example ``DOCKER_HOST``.
-        tls: The certificates; None if the engine does not speak TLS.
+        tls: The certificates, or None if the engine speaks no TLS.
     """
 
     url: str
@@ -129,8 +129,8 @@ class EngineLocation:
 def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[EngineLocation, ...]:
     """Return the engines to try; the first engine that answers is to be used.
 
-    If the user configured no engine and the default socket does not exist, there are several
-    engines to try: those at the :data:`WELL_KNOWN_SOCKETS`.
+    If the user configured no engine and the default socket does not exist, several engines are
+    tried. The sockets that are tried are :data:`WELL_KNOWN_SOCKETS`.
 
     Raises:
         EngineMisconfigured: The address is invalid, or the context or a certificate cannot be read.
@@ -154,7 +154,7 @@ def get_config_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def read_docker_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the content of Docker's ``config.json``; empty if there is no such file.
 
-    Docker's command line warns about a file that it cannot read, and continues without the file.
+    Docker's command line warns about an unreadable file, and continues without the file.
     """
     path = get_config_folder(environ) / "config.json"
     try:
@@ -165,7 +165,7 @@ def read_docker_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any
         log.warning("%s cannot be read and is not used: %s", path, one_line_error_message(err))
         return {}
     if not isinstance(config, dict):
-        log.warning("%s is not used, because it does not hold a JSON object", path)
+        log.warning("%s does not hold a JSON object, and so is not used", path)
         return {}
     return config
 
@@ -181,8 +181,8 @@ def _locate_by_environment(host: str, environ: Mapping[str, str]) -> EngineLocat
     named = environ.get("DOCKER_CERT_PATH")
     folder = Path(named).absolute() if named else get_config_folder(environ)
     remedy = (
-        "Set DOCKER_CERT_PATH to the folder that holds ca.pem, cert.pem and key.pem, or unset "
-        "DOCKER_TLS_VERIFY and DOCKER_TLS if the engine does not speak TLS"
+        "Set DOCKER_CERT_PATH to the folder that holds ca.pem, cert.pem and key.pem. If the "
+        "engine does not speak TLS, unset DOCKER_TLS_VERIFY and DOCKER_TLS"
     )
     ca = folder / "ca.pem"
     pair = (folder / "cert.pem", folder / "key.pem")
@@ -199,7 +199,7 @@ def _choose_docker_context(environ: Mapping[str, str]) -> tuple[str, str]:
     current = read_docker_config(environ).get("currentContext")
     path = get_config_folder(environ) / "config.json"
     if current is not None and not isinstance(current, str):
-        log.warning("%s is not used, because currentContext is not text", path)
+        log.warning("currentContext in %s is not text, and so is not used", path)
         current = None
     return current or DEFAULT_CONTEXT, f"currentContext in {path}"
 
@@ -255,7 +255,7 @@ def _get_docker_endpoint(meta: object) -> dict[str, Any] | None:
 
 
 def _read_context_tls(folder: Path, skips_verification: bool, remedy: str) -> TlsFiles | None:
-    """Return the certificates of a context; None if the context does not use TLS."""
+    """Return the certificates of a context, or None if the context uses no TLS."""
     files = [folder / name for name in ("ca.pem", "cert.pem", "key.pem")]
     ca, cert, key = (file if os.path.lexists(file) else None for file in files)
     for file in filter(None, (ca, cert, key)):

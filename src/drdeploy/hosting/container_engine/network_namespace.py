@@ -1,11 +1,11 @@
 """Open sockets inside a container's network namespace from outside the container.
 
 A container without a network still has a loopback interface of its own, on which its server
-listens. Only a process that may enter the container's network namespace reaches the container's
-server, because a socket always belongs to the namespace in which it was made. With a socket in its
-own namespace, a container needs neither a bridge nor the host's network, and starts faster: on
-Podman 4.3 a container started in 211 ms without a network, in 234 ms on the host's network, and in
-392 ms on a bridge (medians of five starts).
+listens. A process must enter the container's network namespace to reach the container's server. A
+socket always belongs to the namespace in which it was made. With a socket in its own namespace, a
+container needs neither a bridge nor the host's network, and starts faster. On Podman 4.3, a
+container started in 211 ms without a network. A container started in 234 ms on the host's network,
+and in 392 ms on a bridge (medians of five starts).
 
 Linux lets only root enter a namespace (setns(2): CAP_SYS_ADMIN), one thread at a time.
 """
@@ -24,7 +24,7 @@ OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 @cache
 def may_enter_namespaces() -> bool:
-    """Return whether this process may enter network namespaces; it tries to enter its own again."""
+    """Return whether this process may enter network namespaces, by entering its own again."""
     try:
         handle = os.open(OWN_NAMESPACE, os.O_RDONLY)
     except OSError:
@@ -48,7 +48,7 @@ class NetworkNamespace:
 
     Raises:
         ConnectionRefusedError: No process has the id, or the process does not belong to the
-            container, because the id has been reused or because the engine runs elsewhere.
+            container. The id may have been reused, or the engine may run elsewhere.
     """
 
     def __init__(self, pid: int, container_id: str) -> None:

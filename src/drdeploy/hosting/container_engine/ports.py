@@ -1,7 +1,7 @@
 """Find loopback ports for containers, server processes and the local service.
 
-The port of a container is chosen before the container starts, because asking the engine for the
-port would add a round trip to every cold start.
+The port of a container is chosen before the container starts. Asking the engine for the port would
+add a round trip to every cold start.
 """
 
 from __future__ import annotations

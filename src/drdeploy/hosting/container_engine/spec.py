@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BRIDGE = "bridge"
 """The default network of the engine, on which containers reach one another and other hosts."""
 NO_NETWORK = "none"
-"""The container has no network except a loopback interface of its own."""
+"""The only network of the container is a loopback interface of its own."""
 
 OWN_NETWORK = re.compile(r"drdeploy-[\w.-]+")
 NANO = 1_000_000_000
@@ -51,8 +51,8 @@ class Mount:
 class ContainerSpec:
     """A container to run, by default with more restrictions than a SageMaker host has.
 
-    By default the container has no capabilities, cannot gain privileges, and can write only to
-    ``/tmp``, which is in memory and counts towards ``memory_mb``.
+    By default, the container has no capabilities and cannot gain privileges. The container can
+    write only to ``/tmp``, which is in memory and counts towards ``memory_mb``.
 
     Attributes:
         image: The image's name and tag, or its id.
@@ -63,7 +63,7 @@ class ContainerSpec:
         cpus: The CPU limit in vCPUs, for example 0.58.
         cpuset: The cores of the host that the container may use, for example ``0-1``; None means
             all.
-        port: The port that the server listens on in the container; None publishes no port.
+        port: The port that the server listens on in the container. With None, no port is published.
         host_port: The port on which ``port`` is published, on 127.0.0.1 or on the engine's own
             machine; None takes a free port.
         network: The network of the container. With ``bridge``, or with the name of a network that
@@ -141,7 +141,7 @@ class ContainerSpec:
             address: The address of the engine's machine on which the port is published.
             volumes: For each target whose folder was copied, the name of the volume with the copy.
             relabels: Whether SELinux confines containers. If SELinux confines containers, a mounted
-                folder needs the label ``z``; without the label each read is refused.
+                folder needs the label ``z``. Reads are refused without the label.
         """
         is_published = self.network != NO_NETWORK and self.port is not None
         tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"

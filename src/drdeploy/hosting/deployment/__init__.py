@@ -5,7 +5,7 @@ A deployment takes the following steps, each in its own module:
 1. ``account`` holds the AWS account and region, and finds the credentials where AWS's own tools
    find them.
 
-2. ``variables`` describes the models and endpoints to Terraform; ``architectures`` refuses an image
+2. ``variables`` describes the models and endpoints to Terraform. ``architectures`` refuses an image
    that its instance cannot run.
 
 3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.

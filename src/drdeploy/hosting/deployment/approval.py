@@ -20,8 +20,8 @@ class EndpointCost:
 
     Attributes:
         name: The endpoint's key.
-        hourly_usd: The price of an hour, with or without requests; 0 for a serverless endpoint
-            without provisioned concurrency.
+        hourly_usd: The price of an hour, with or without requests. It is 0 for a serverless
+            endpoint without provisioned concurrency.
         busy_second_usd: The price of a second of answering; None if the endpoint is paid by the
             hour.
         source: The publisher and the date of the price.
@@ -51,8 +51,8 @@ class EndpointCost:
             )
         if self.has_opening_hours:
             return (
-                f"{self.hourly_usd:.4g} USD an hour from now until the endpoint closes, and again "
-                "while it is open; nothing while it is closed"
+                f"{self.hourly_usd:.4g} USD an hour while the endpoint is open, which begins now; "
+                "nothing while the endpoint is closed"
             )
         monthly = self.hourly_usd * HOURS_PER_MONTH
         always_on = f"{self.hourly_usd:.4g} USD an hour, {monthly:.2f} USD a month, always on"
@@ -69,8 +69,8 @@ class CostEstimate:
 
     Attributes:
         endpoints: The costs of the endpoints whose price is known.
-        unknown: One sentence for each endpoint without a known price, which says what price is
-            missing.
+        unknown: One sentence for each endpoint whose price is unknown. The sentence says what price
+            is missing.
     """
 
     endpoints: tuple[EndpointCost, ...]

@@ -22,7 +22,7 @@ _ARCHITECTURE_OF_IMAGE: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "
 
 
 def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
-    """Return the processor architecture of an endpoint; None if it is unknown.
+    """Return the processor architecture of an endpoint, or None if it is unknown.
 
     AWS does not say on which processor serverless endpoints run, and the table of instance types
     may lack a new type.
@@ -38,8 +38,8 @@ def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
 def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
     """Return the tag of an image that an endpoint can run.
 
-    If the tag names an image of this project and the endpoint runs on Graviton, the tag of the
-    image's arm64 build is returned; otherwise the tag is returned unchanged.
+    If the tag names an image of this project and the endpoint runs on Graviton, the function
+    returns the tag of the image's arm64 build. All other tags are returned unchanged.
     """
     own = find_own_image_by_tag(tag)
     if own is None or find_architecture_of_endpoint(config) != "arm64":

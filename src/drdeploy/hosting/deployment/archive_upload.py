@@ -1,7 +1,7 @@
 """Upload a ``model.tar.gz`` to S3, unless the bucket already holds it.
 
 The key of the S3 object contains the archive's SHA-256. A new archive never replaces an archive
-that an endpoint serves, and an archive that the bucket already holds is not sent again.
+that an endpoint serves. An archive that the bucket already holds is not sent again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def bucket_exists(account: AwsAccount, bucket: str) -> bool:
 
 
 def upload_model_archive(account: AwsAccount, archive: Path, bucket: str) -> UploadedArchive:
-    """Check an archive, and upload it under its digest unless the bucket already holds it.
+    """Check an archive, and upload it under its digest if the bucket does not hold it yet.
 
     Raises:
         ArtifactError: The file is not a valid ``model.tar.gz``.

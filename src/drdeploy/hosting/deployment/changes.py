@@ -51,7 +51,7 @@ class PlannedChanges:
     Attributes:
         changes: The changes in Terraform's order; resources that stay as they are are left out.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
-            key of the endpoint in the variables; the key of a single endpoint is ``endpoint``.
+            key of the endpoint in the variables. The key of a single endpoint is ``endpoint``.
         fewest_instances: The fewest instances, or the lowest provisioned concurrency, of each
             endpoint that scales, by the key of the endpoint.
         with_opening_hours: The keys of the endpoints that a schedule deletes when they close.

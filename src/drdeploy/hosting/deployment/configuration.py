@@ -1,11 +1,11 @@
 """Prepare Terraform for a deployment: ``.tf`` files, provider and credentials.
 
-A Terraform environment is a folder below ``infrastructure/environments``.  Both on AWS and on the
-local service, the provider is HashiCorp's, in the version that the Terraform environment names.  On
-AWS the provider must match the checksums in the lock file of the Terraform environment, if there is
-a lock file. On the local service, where there are no real credentials to protect, Terraform writes
-its own lock file.  Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``,
-``TF_PLUGIN_CACHE_DIR`` and others work as usual.
+A Terraform environment is a folder below ``infrastructure/environments``.  The provider is
+HashiCorp's, on AWS and on the local service, in the version that the Terraform environment names.
+On AWS the provider must match the checksums in the lock file of the Terraform environment, if there
+is a lock file. On the local service, where there are no real credentials to protect, Terraform
+writes its own lock file.  Terraform gets the user's environment variables, so
+``TF_CLI_CONFIG_FILE``, ``TF_PLUGIN_CACHE_DIR`` and others work as usual.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ CHECKSUM_REMEDY = (
     "drdeploy. Install the provider from HashiCorp's registry, or mirror the locked version from it"
 )
 MIRROR_REMEDY = (
-    "Give this machine access to the Terraform registry, or set TF_CLI_CONFIG_FILE to a Terraform "
-    "CLI configuration file whose provider_installation block names a mirror of hashicorp/aws"
+    "Give this machine access to the Terraform registry. Or set TF_CLI_CONFIG_FILE to a Terraform "
+    "CLI configuration file that names a mirror of hashicorp/aws in its provider_installation "
+    "block"
 )
 
 
@@ -146,8 +147,8 @@ def _copy_provider_lock_file(
 ) -> None:
     """Copy the lock file that names the checksums of the environment's provider.
 
-    If there is no lock file, Terraform trusts the first provider that it installs for a deployment,
-    and later accepts no other provider.
+    Without a lock file, Terraform trusts the first provider that it installs for a deployment.
+    Later it accepts only this provider.
     """
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK

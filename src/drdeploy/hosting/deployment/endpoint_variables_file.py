@@ -1,7 +1,7 @@
 """Read the Terraform variables of an endpoint from a file, for example from ``recommend --tfvars``.
 
 The file is JSON and holds the variable ``endpoint`` of the Terraform environment
-``single-endpoint``, and may hold ``allow_always_on``, and the network of ``model``.
+``single-endpoint``. It may also hold ``allow_always_on``, and the network of ``model``.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
         model: The key of the endpoint's model.
 
     Raises:
-        InvalidInput: The file is not a JSON object with an endpoint, or has unknown members; the
+        InvalidInput: The file is not a JSON object with an endpoint, or has unknown members. The
             message names the problem.
     """
     document = read_variables_document(file)

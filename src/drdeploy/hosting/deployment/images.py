@@ -1,6 +1,6 @@
 """Push an image to ECR, unless the repository already holds it.
 
-A local service without a container engine runs the server in a process, so there is no image to
+Without a container engine, a local service runs the server in a process. There is then no image to
 push. A model must nevertheless name an image by its digest, and the service must know which server
 profile to run. A placeholder image is therefore pushed to the service's own registry. The
 placeholder has no layers, and contains only the name of the server's profile.
@@ -67,7 +67,7 @@ class PushedImage:
 
 
 def find_ecr_repository(account: AwsAccount, name: str) -> Repository | None:
-    """Return the repository with the given name; None if it does not exist.
+    """Return the repository with the given name, or None if it does not exist.
 
     Raises:
         EndpointError: ECR refuses to answer.
@@ -118,7 +118,7 @@ def push_image_to_ecr(
 
 
 def _find_digest_in_ecr(account: AwsAccount, repository: Repository, tag: str) -> str | None:
-    """Return the digest of the image with a tag; None if ECR has no such tag."""
+    """Return the digest of the image with a tag, or None if ECR has no such tag."""
     ecr, ids = account.boto3_client("ecr"), [{"imageTag": tag}]
     with translate_aws_errors(f"look for the image {tag}", repository.name):
         found = call_aws_or_return_none_if_absent(
@@ -145,7 +145,8 @@ def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository
     """Push the placeholder of one of this project's images to the local registry.
 
     Raises:
-        InvalidInput: The tag does not name an image of this project; other images have no profile.
+        InvalidInput: The tag does not name an image of this project. Only images of this project
+            have a profile.
         PushFailed: The registry refuses the placeholder.
     """
     profile = find_profile_of_tag(tag)

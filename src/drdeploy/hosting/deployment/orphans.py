@@ -1,9 +1,9 @@
 """Delete orphans, which are resources that Terraform created but could not record in its state.
 
-Terraform records each resource in its state after the resource is created. If Terraform dies before
-it records a resource, or if AWS's answer is lost, AWS holds a resource that the state lacks. The
-orphan's name is taken, so Terraform cannot create the resource again. Deleting the deployment would
-not find the orphan either, so an endpoint could go on costing money unnoticed.
+Terraform records each resource in its state after the resource is created. Terraform may die before
+it records a resource, or AWS's answer may be lost. AWS then holds a resource that the state lacks.
+The orphan's name is taken, so Terraform cannot create the resource again. Deleting the deployment
+would not find the orphan either, so an endpoint could go on costing money unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
 exist.  Before any other step, each resource in the plan is looked up in AWS. If it exists and has
@@ -89,11 +89,13 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
         if err.response.get("Error", {}).get("Code") not in NOT_EMPTY:
             raise
         raise LeftBehind(
-            f"The {orphan} is not empty, so it belongs to an earlier deployment of the same name, "
-            "which is not recorded in this folder",
+            f"The {orphan} is not empty. The {orphan} belongs to an earlier deployment of the "
+            "same name, of which this folder has no record",
             where=account.endpoint_url or "AWS",
-            remedy="Delete the earlier deployment from its folder, or delete the resource by hand, "
-            "and then repeat the command",
+            remedy=(
+                "Delete the earlier deployment from its folder, or delete the resource by hand. "
+                "After that, repeat the command"
+            ),
         ) from err
 
 
@@ -119,7 +121,7 @@ class _Kind:
     """The functions that find and delete resources of one type.
 
     Attributes:
-        tags: Takes a name, and returns the tags of the resource; None if there is no resource.
+        tags: Takes a name, and returns the tags of the resource, or None without a resource.
         delete: Takes a name, and deletes the resource.
         is_tagged_later: Whether a resource exists before it has tags, or never has tags.
     """

@@ -3,7 +3,7 @@
 A model names its image and archive by digest, so both must be in AWS before Terraform plans the
 model. The image and the archive need a repository and a bucket, which Terraform creates. The first
 deployment has two plans: one plan for the foundation (bucket, repository, role), and one for models
-and endpoints. Each plan is shown with its cost, and applied only after it was approved.
+and endpoints. Each plan is shown with its cost. It is applied only after it was approved.
 
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
 Terraform's state records what exists. If the interrupted command is repeated, it continues the
@@ -245,9 +245,9 @@ class Provisioner:
     ) -> DeploymentVariables:
         """Return the variables with the encryption key and the permissions boundary.
 
-        A key and a boundary that the user does not name are taken from the last plan, because a
-        forgotten option must not change the safeguards of a deployment. If neither the user nor the
-        last plan names a boundary, the boundary is looked up in the account.
+        If the user names no key or boundary, the last plan's are taken. A forgotten option must not
+        change the safeguards of a deployment. If neither the user nor the last plan names a
+        boundary, the boundary is looked up in the account.
 
         Raises:
             InvalidInput: The key differs from the key of the existing repository, which ECR cannot
@@ -270,8 +270,8 @@ class Provisioner:
         if known.permissions_boundary_arn is None and self.account.platform == "aws":
             self.approver.show_progress(
                 "the execution role gets no permissions boundary, because this account has no "
-                f"boundary for {variables.prefix}; the Terraform module "
-                "infrastructure/modules/deployer-policy creates one"
+                f"boundary for {variables.prefix}. The Terraform module "
+                "infrastructure/modules/deployer-policy creates such a boundary"
             )
         return replace(variables, safeguards=known)
 
@@ -362,7 +362,7 @@ class Provisioner:
         """Add the names of existing resources to every error that leaves the block.
 
         An error of this package gets the names in its remedy. Any other exception, such as Ctrl-C,
-        keeps its message and gets a note with the names (:meth:`BaseException.add_note`).
+        keeps its message. It gets a note with the names (:meth:`BaseException.add_note`).
         """
         try:
             yield

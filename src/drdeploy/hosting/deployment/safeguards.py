@@ -23,7 +23,7 @@ class Safeguards:
     """The encryption key and the permissions boundary of a deployment.
 
     Attributes:
-        kms_key_arn: The key that encrypts all stored data; None means that each AWS service uses
+        kms_key_arn: The key that encrypts all stored data. None means that each AWS service uses
             its own key.
         permissions_boundary_arn: The policy that limits the rights of the execution role.
     """
@@ -53,7 +53,7 @@ NO_SAFEGUARDS = Safeguards()
 def find_permissions_boundary_arn(account: AwsAccount, prefix: str, region: str) -> str | None:
     """Return the ARN of the permissions boundary that ``deployer-policy`` made for a prefix.
 
-    The result is None if there is no boundary, or if the user may not look it up.
+    The result is None if the boundary does not exist, or if the user may not look it up.
     """
     with translate_aws_errors("look for the permissions boundary", account.endpoint_url or "AWS"):
         caller = account.boto3_client("sts").get_caller_identity()

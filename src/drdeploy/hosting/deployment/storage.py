@@ -1,9 +1,9 @@
 """List and empty the buckets and image repositories of a deployment.
 
-Terraform does not delete a bucket or repository with contents (``force_destroy`` is false), because
-Terraform cannot tell an archive, which can be uploaded again, from a captured photograph. This
-module can tell archives from other objects, because drdeploy uploads archives only below
-``artifacts/`` and has pushed all images in a repository.
+Terraform keeps a bucket or repository with contents (``force_destroy`` is false). Terraform cannot
+tell an archive, which can be uploaded again, from a captured photograph. This module can tell
+archives from other objects, because drdeploy uploads archives only below ``artifacts/`` and has
+pushed all images in a repository.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _list_version_pages(
 
 
 def _list_image_digests(account: AwsAccount, repository: str) -> set[str]:
-    """Return the digests of a repository's images; no digests if the repository does not exist."""
+    """Return the digests of a repository's images, or none if the repository does not exist."""
     listing = account.boto3_client("ecr").get_paginator("list_images")
     with translate_aws_errors("look into the image repository", repository):
         pages = call_aws_or_return_none_if_absent(

@@ -73,8 +73,8 @@ def tear_down_deployment(
 
     Raises:
         TerraformFailed: A resource cannot be deleted.  The workspace stays for another try.
-        LeftBehind: AWS still lists a resource after the deletion, or the bucket holds objects that
-            ``others`` does not permit drdeploy to delete; the message names them.
+        LeftBehind: AWS still lists a resource after the deletion, or the bucket holds objects
+            outside ``others``, which drdeploy must not delete. The message names them.
     """
     delete_orphaned_resources(account, workspace, terraform, approver)
     before = workspace.read_resources()
@@ -84,8 +84,8 @@ def tear_down_deployment(
     stored = DeploymentStorage.count_stored_objects_and_images(account, before)
     if stored.others and not others:
         raise LeftBehind(
-            "No endpoint is left, but the bucket is kept because it holds objects that "
-            f"drdeploy did not upload: {stored.other_objects_description}",
+            "No endpoint is left. The bucket is kept, because it holds objects that drdeploy did "
+            f"not upload: {stored.other_objects_description}",
             where=account.endpoint_url or "AWS",
             remedy="Copy the objects that you need, then delete again with --delete-captured",
         )
@@ -101,7 +101,7 @@ def tear_down_deployment(
 def delete_workspace_folder_if_service_ended(
     workspace: TerraformWorkspace, approver: Approver
 ) -> bool:
-    """Delete the folder of a deployment whose local service has ended, and its resources with it.
+    """Delete the folder and the resources of a deployment whose local service has ended.
 
     Nobody is asked, because nothing is left that could be deleted by mistake.
 

@@ -1,4 +1,6 @@
-"""The folder of one deployment, with its variables, its plan, Terraform's state, and its target.
+"""The folder of one deployment.
+
+The folder holds the variables, the plan, Terraform's state, and the target.
 
 ::
 
@@ -71,7 +73,7 @@ class Resource:
 
 
 def read_resources_from_state(state: Path) -> tuple[Resource, ...]:
-    """Return all resources in a state file; no resources if the file is missing or unreadable.
+    """Return all resources in a state file, or none if the file is missing or unreadable.
 
     The state has version 4 of Terraform's format.  The file is read without Terraform, because
     error messages name the resources even after Terraform has failed.
@@ -201,7 +203,7 @@ class TerraformWorkspace:
         return Safeguards(known.get("kms_key_arn"), known.get("permissions_boundary_arn"))
 
     def read_endpoint_kind(self) -> str | None:
-        """Return the kind of the deployment's endpoint; None if the endpoint does not exist."""
+        """Return the kind of the deployment's endpoint, or None if the endpoint does not exist."""
         if not any(one.type == "aws_sagemaker_endpoint" for one in self.read_resources()):
             return None
         try:
@@ -231,9 +233,9 @@ class TerraformWorkspace:
         """Restore the state from before the last apply, if Terraform died while writing the state.
 
         Terraform empties the file of the state before it writes the file again, so a full disk
-        leaves half of the state. If the first apply breaks, there is no earlier state: the broken
-        file is moved aside, because Terraform refuses every command as long as it cannot read the
-        file.
+        leaves half of the state. If the first apply breaks, there is no earlier state. The broken
+        file is then moved aside, because Terraform refuses every command as long as it cannot read
+        the file.
         """
         if is_complete_state_file(self.state):
             return

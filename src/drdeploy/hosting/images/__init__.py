@@ -10,7 +10,7 @@ build, by digest; ``debian_lock`` compares the packages of Debian in an image wi
 ``inventory`` lists the packages of any image, and ``sbom`` writes them as a bill of materials.
 ``provenance`` states what an image was built from.
 
-``sizes`` measures any image, on disk and compressed, and says what takes the space: ``saved_image``
+``sizes`` measures any image, on disk and compressed, and says what takes the space. ``saved_image``
 reads an image that the engine has saved, ``layers`` reads one layer, and ``contents`` finds the
 owner of each file.  ``cold_start`` times each stage of a start; ``import_times`` measures the time
 of each import.

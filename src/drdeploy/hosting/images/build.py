@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from drdeploy.hosting.images.base_images import LockedBase
 
 ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
-"""The images of the project, from the first image of the 2023 study to the smallest image that
-fulfils the hosting contract, and the image for GPUs."""
+"""The images of the project.
+
+They range from the first image of the 2023 study to the smallest image that fulfils the hosting
+contract. There is also an image for GPUs.
+"""
 ALL_IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 IMAGE_NAMES: tuple[ImageName, ...] = tuple(name for name in ALL_IMAGE_NAMES if name != "cuda")
 """The images that run on a CPU, which `image build ladder` builds and studies compare."""
@@ -131,7 +134,7 @@ def build_image(
 
     Raises:
         ImageBuildFailed: The build failed; the message ends with the last lines of its output. The
-            same error is raised, before anything is built, if ``require_locked_base`` is set and
+            error is also raised, before anything is built, if ``require_locked_base`` is set and
             the base image is not locked.
         InvalidInput: The Dockerfiles are missing, or the image cannot be built for the platform.
     """

@@ -2,7 +2,7 @@
 
 The list is made from the files in the image, not from the files that it was built from.  ``dpkg``
 lists the packages of Debian in one file, ``status``.  An image without a package manager has one
-file per package below ``status.d``, which is a convention of Google's distroless images that
+file per package below ``status.d``. This is a convention of Google's distroless images, which
 scanners know.  Each Python package has a ``dist-info`` folder.
 """
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.container_engine import ContainerEngine
 
 WHEELS = "usr/share/drdeploy/wheels.sha256"
-"""Names and SHA-256 of the wheels that were installed, as ``sha256sum`` writes them; the images of
-this project have such a file (``containers/record_wheels.py``)."""
+"""Names and SHA-256 of the wheels that were installed, as ``sha256sum`` writes them.
+
+The images of this project have such a file (``containers/record_wheels.py``).
+"""
 
 _RELEASE = re.compile(r"(?:etc|usr/lib)/os-release$")
 _STATUS = re.compile(r"var/lib/dpkg/status(?:\.d/[^/]+)?$")
@@ -91,7 +93,8 @@ class PythonPackage:
         version: The version, for example ``0.0.20``.
         licence: An SPDX expression, or the package's own text about its licence; may be empty.
         is_spdx: Whether ``licence`` is an SPDX expression.
-        wheel: File name of the wheel that it was installed from; empty if that is not recorded.
+        wheel: File name of the wheel that the package was installed from; empty if no name is
+            recorded.
         wheel_sha256: SHA-256 of that wheel; empty if that is not recorded.
         libraries: The shared libraries that the wheel brought along.
     """
@@ -126,7 +129,7 @@ def read_inventory_of_image(engine: ContainerEngine, image: str) -> Inventory:
     """List the packages and libraries in an image (about a second for each gigabyte).
 
     Raises:
-        EngineError: There is no such image, or its files cannot be read.
+        EngineError: The image does not exist, or its files cannot be read.
     """
     return read_inventory_from_tar(engine.export_files_of_image(image))
 

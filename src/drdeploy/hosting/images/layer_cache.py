@@ -31,15 +31,15 @@ def find_layer_cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 class LayerCache:
     """A cache folder with one file per digest.
 
-    The folder may be deleted at any time. An unreadable file counts as missing, and a value that
-    cannot be written is not cached.
+    The folder may be deleted at any time. An unreadable file counts as missing. A value that cannot
+    be written is not cached.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or find_layer_cache_folder()
 
     def read_value(self, digest: str, kind: type[Cached]) -> Cached | None:
-        """Return the value cached for a digest (``sha256:…``); None if no value is cached."""
+        """Return the value cached for a digest (``sha256:…``), or None without a value."""
         try:
             data = zlib.decompress(self._make_cache_file_path(digest).read_bytes())
             return msgspec.json.decode(data, type=kind)

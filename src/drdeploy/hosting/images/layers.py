@@ -44,8 +44,10 @@ FILES_MAX = 2_000_000
 tenth as
 many."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-"""Prefix of the file name by which a layer removes a file of a lower layer, and the file name by
-which it empties a folder (OCI image specification, "Whiteouts")."""
+"""File names by which a layer deletes (OCI image specification, "Whiteouts").
+
+One is the prefix that removes a file of a lower layer; the other empties a folder.
+"""
 
 _DEBIAN_LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list$")
 _PYTHON_RECORD = re.compile(r"(?:^|.*/)([^/]+)-([^/-]+)\.dist-info/RECORD$")

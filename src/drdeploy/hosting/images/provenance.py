@@ -1,6 +1,6 @@
 """Write down what an image was built from, as an in-toto Statement v1 with SLSA Provenance v1.
 
-https://slsa.dev/spec/v1.0/provenance. The statement is not signed; you can trust it only as much as
+https://slsa.dev/spec/v1.0/provenance. The statement is not signed. You can trust it only as much as
 the machine that built the image. To sign the file with the statement, use ``ssh-keygen -Y sign``.
 """
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.images.build import ImageName, ImageRef
 
 BUILD_TYPE = "urn:drdeploy:image-build:1"
-"""The build type that provenance statements name; its parameters are those of ``drdeploy image
-build``."""
+"""The build type that provenance statements name.
+
+Its parameters are those of ``drdeploy image build``.
+"""
 LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "cuda": "cuda"}
 """The lock file in ``requirements/`` that each image is built from; all other images use
 ``serve``."""
@@ -111,7 +113,7 @@ def _describe_build_sources(root: Path, name: ImageName) -> Iterator[dict[str, A
 
 
 def _read_git_output(root: Path, *arguments: str) -> str:
-    """Return what Git prints about a checkout; empty if there is no checkout or no Git."""
+    """Return what Git prints about a checkout, or an empty text without a checkout or Git."""
     if not (root / ".git").exists():
         return ""
     try:

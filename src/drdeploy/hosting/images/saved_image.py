@@ -61,8 +61,8 @@ def read_saved_image(
             be read.
 
     Raises:
-        EngineError: A file of the saved image is neither a document nor a layer, or is crafted so
-            that reading it takes far more time or memory than its size suggests.
+        EngineError: A file of the saved image is neither a document nor a layer. Or reading it
+            would take far more time or memory than its size suggests.
     """
     image = SavedImage()
     try:
@@ -91,8 +91,8 @@ def iterate_members_of_tar(
 
     Raises:
         UnsafeArchive: Reading the tar file would take far more time or memory than its size
-            suggests, or it has more than ``max_members``.
-        tarfile.TarError, EOFError, ValueError, OverflowError: The data is not a tar file.
+            suggests, or it has more than ``max_members``. tarfile.TarError, EOFError, ValueError,
+            OverflowError: The data is not a tar file.
     """
     stream = io.BufferedReader(ChunkReader(chunks), CHUNK_BYTES)
     with tarfile.open(

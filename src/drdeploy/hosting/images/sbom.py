@@ -1,7 +1,7 @@
 """Write a bill of materials (SBOM) in CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/.
 
-The same image always gives the same bytes: the document has the creation time of the image, and a
-serial number that is computed from the image's id.
+The document of an image is always the same, byte for byte. The document has the creation time of
+the image, and a serial number that is computed from the image's id.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def make_sbom_from_inventory(
 
     Args:
         image: The name and the tag of the image.
-        config: Its description as ``docker inspect`` prints it.
+        config: The description of the image, as ``docker inspect`` prints it.
         inventory: The packages and libraries in the image.
     """
     image_id = _add_sha256_prefix(str(config["Id"]))

@@ -22,7 +22,7 @@ COLUMNS = (
 )
 """The columns of the CSV file. ``level`` is ``image``, ``layer``, ``part``, ``library`` or
 ``published``.  The sizes of an image's layers add up to the size of the image, and so do the sizes
-of its parts; a library is a file of a part."""
+of its parts. A library is a file of a part."""
 
 
 def write_image_sizes_csv(

@@ -21,8 +21,8 @@ control group limits the memory and CPU of the process.
 
 Unless the service is shared, every program of this machine may use the service. If the service is
 shared, only clients that sign their requests with the service's key may use it
-(``api.signatures``). ``served_members`` refuses a request that sets a member which would have no
-effect here. ``endpoints.data_capture`` stores requests and answers in S3.
+(``api.signatures``). ``served_members`` refuses a request with a member that would have no effect
+here. ``endpoints.data_capture`` stores requests and answers in S3.
 
 Network distance, AWS's placement of instances and the time AWS takes to pull an image are not
 simulated.

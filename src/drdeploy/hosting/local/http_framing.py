@@ -37,8 +37,8 @@ class MalformedHttp(ValueError):
 class HeaderLines:
     """Reads lines that end a header or a chunk, and refuses a carriage return within a line.
 
-    The standard library takes a carriage return for the end of the line, so the value of one header
-    could smuggle in a second header with another length.
+    The standard library takes a carriage return for the end of the line. The value of one header
+    could then smuggle in a second header with another length.
 
     Args:
         file: What the client sends.
@@ -68,8 +68,8 @@ class HeaderLines:
 def read_body_length(headers: Message, version: str) -> int | None:
     """Return the length of the body that the headers state; None if the body is chunked.
 
-    As in the model server, a request is refused if it does not say clearly where its body ends or
-    for which host it is (RFC 9112, sections 3.2, 5 and 6).
+    As in the model server, a request must say clearly where its body ends and for which host it is
+    (RFC 9112, sections 3.2, 5 and 6). Any other request is refused.
 
     Raises:
         MalformedHttp: The headers are ambiguous.

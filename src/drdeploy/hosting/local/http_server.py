@@ -1,9 +1,9 @@
 """An HTTP/1.1 server on a loopback port, with one thread for each kept-alive connection.
 
-There are two reasons for threads instead of an event loop. First, threads are faster: a thread that
-blocks on its socket answered a body of 150 KB in 0.33 ms, and waitress, which is an event loop with
-a thread pool, took 0.59 ms on the same machine. Second, an invocation may take a minute, so a
-thread pool would have to be large or would limit concurrency.
+There are two reasons for threads instead of an event loop. First, threads are faster. A thread that
+blocks on its socket answered a body of 150 KB in 0.33 ms. On the same machine, waitress, an event
+loop with a thread pool, took 0.59 ms. Second, an invocation may take a minute, so a thread pool
+would have to be large or would limit concurrency.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ LINE_BYTES_MAX = 64 * KIB
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
 """A body with at most this many chunks may have chunks of any size.  A body with more chunks must
-have ``CHUNK_BYTES_MEAN`` bytes per chunk on average: each chunk takes microseconds of Python, so 5
-MiB in chunks of two bytes kept the service busy for four seconds."""
+have ``CHUNK_BYTES_MEAN`` bytes per chunk on average. Each chunk takes microseconds of Python; 5 MiB
+in chunks of two bytes kept the service busy for four seconds."""
 CHUNK_BYTES_MEAN = 512
 LISTEN_BACKLOG = 512
 """How many connections the kernel queues.  The standard library queues only 5 connections, which is
@@ -68,7 +68,7 @@ too few for a load test."""
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """One request, whose content is not verified.
+    """One request, with content that is not verified.
 
     Attributes:
         method: The method, for example ``GET`` or ``POST``.
@@ -93,7 +93,9 @@ class ServiceRequest:
 
 @dataclass(frozen=True)
 class ServiceResponse:
-    """One response; ``Content-Length`` is added if the body is bytes.
+    """One response.
+
+    ``Content-Length`` is added if the body is bytes.
 
     Attributes:
         status: The HTTP status.
@@ -132,8 +134,8 @@ class HttpServer(ThreadingHTTPServer):
 
     Args:
         port: The port to listen on; 0 takes a free port.
-        admit: Admits or refuses a request by its headers; called in the thread of the connection,
-            and must not raise.
+        admit: Admits or refuses a request by its headers. The function is called in the thread of
+            the connection, and must not raise.
 
     Raises:
         InvalidInput: The port cannot be used.
@@ -187,7 +189,7 @@ class HttpServer(ThreadingHTTPServer):
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Return whether there is room for one more connection; without room it is closed."""
+        """Return whether there is room for one more connection; a full server closes it."""
         del client_address
         with self._lock:
             has_place = len(self._open) < CONNECTIONS_MAX

@@ -13,21 +13,21 @@ class ServiceOptions:
     """The options for starting the local service.
 
     Attributes:
-        idle_s: Seconds without a request after which a serverless worker is stopped, and seconds
-            without a copy of an inference component after which managed scaling releases an
-            instance.  AWS does not publish how long it waits; a few minutes have been observed.
+        idle_s: Seconds without a request after which a serverless worker is stopped. After the same
+            time without a copy of an inference component, managed scaling releases an instance.
+            AWS does not publish how long it waits; a few minutes have been observed.
         mb_per_vcpu: MB of serverless memory that come with one vCPU.  SageMaker does not publish
             this number; the default is the number of AWS Lambda.
-        trial_start: Whether creating a serverless endpoint starts its container once, at full
-            CPU and within its memory, and stops it again.  If the container cannot start, the
-            creation of the endpoint fails, as on AWS, instead of the first request.
+        trial_start: Whether creating a serverless endpoint starts its container once, at full CPU
+            and within its memory, and stops it again.  If the container cannot start, the creation
+            of the endpoint fails, as on AWS. Without this option, the first request fails.
         invocation_timeout_s: Seconds within which a container must answer a request.
         strict_containers: Whether containers are restricted more than on AWS.  Every container then
-            has the user of its image, no capabilities, and a root file system that is read-only
-            except for ``/tmp``.
-        queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests that
-            wait when the service stops are processed by a later service with the same folder, as
-            soon as it has their endpoints. The default, None, is a folder for the port below
+            has the user of its image, no capabilities, and a read-only root file system with a
+            writable ``/tmp``.
+        queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
+            wait there when the service stops. A later service with the same folder processes them
+            as soon as it has their endpoints. The default, None, is a folder for the port below
             ``DRDEPLOY_LOCAL_HOME``. If the service chooses the port, the requests are deleted with
             the service.
     """

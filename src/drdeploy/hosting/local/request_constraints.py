@@ -4,7 +4,7 @@ Each check raises an :class:`ApiError` whose message names the constraint.  ``se
 refuses the features of SageMaker that the local service lacks.
 
 Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serverless Inference"
-(feature exclusions; minimum and maximum quotas); API reference, ``ProductionVariant``.
+(feature exclusions; minimum and maximum quotas); and API reference, ``ProductionVariant``.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _check_shadow_variants(variants: list[Json], shadows: list[Json]) -> None:
     if len(variants) > 1 or len(shadows) > 1:
         raise make_validation_error(
             "With ShadowProductionVariants, an endpoint must have one production variant and one "
-            f"shadow variant; the request has {len(variants)} production variants and "
+            f"shadow variant. The request has {len(variants)} production variants and "
             f"{len(shadows)} shadow variants."
         )
     for variant in (*variants, *shadows):
@@ -171,8 +171,8 @@ def check_variant_names(old_config: Json, new_config: Json) -> None:
     )
     if old != new:
         raise make_validation_error(
-            "With a DeploymentConfig, the new endpoint configuration must have the variants of the "
-            f"old one ({', '.join(old)}), and it has {', '.join(new)}."
+            "With a DeploymentConfig, the new endpoint configuration must have the variants of "
+            f"the old one. The old one has {', '.join(old)}, and the new one has {', '.join(new)}."
         )
 
 
@@ -225,8 +225,8 @@ def check_quotas(config: Json, others: Iterable[Json]) -> None:
 def may_run_without_instances(config: Json) -> bool:
     """Return whether an endpoint configuration allows its variants to run without instances.
 
-    Only an asynchronous endpoint may run without instances, because its requests then wait in a
-    queue (developer guide, "Autoscale an asynchronous endpoint").
+    Only an asynchronous endpoint may run without instances, because its requests wait in a queue
+    (developer guide, "Autoscale an asynchronous endpoint").
     """
     return bool(config.get("AsyncInferenceConfig"))
 
@@ -419,7 +419,10 @@ def _refuse_web_address_of_bucket(capture: Json) -> None:
 
 
 def _refuse_text_without_encoding(name: str, text: str) -> None:
-    """Refuse text that UTF-8 cannot encode; JSON can spell it, but no S3 key can contain it."""
+    """Refuse text that UTF-8 cannot encode.
+
+    JSON can spell such text, but S3 keys cannot contain it.
+    """
     if not is_encodable_as_utf8(text):
         raise make_validation_error(f"{name} must be UTF-8 text.")
 

@@ -74,9 +74,8 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique regardless of case, because ARNs on AWS are in lower case.  If a name is taken,
-    or if there is no resource with the name, a method raises an :class:`ApiError` with the message
-    of AWS.
+    Names are unique regardless of case, because ARNs on AWS are in lower case.  If a name is taken
+    or unknown, a method raises an :class:`ApiError` with the message of AWS.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.

@@ -1,10 +1,9 @@
 """List the members of requests that have an effect in the local service; others are refused.
 
-A request must not seem to succeed although one of its members has no effect: otherwise, a user
-could believe that an endpoint is isolated from networks, or that its disk is encrypted. Each
-operation has a table of the members that have an effect. Every other member that botocore's service
-model knows is refused by name, unless its value has no effect: ``null``, ``false``, an empty list,
-or an empty structure.
+A request must not succeed if one of its members has no effect. A user could otherwise believe that
+an endpoint is isolated from networks, or that its disk is encrypted. Each operation has a table of
+the members that have an effect. Every other member in botocore's service model is refused by name.
+Values without effect are accepted: ``null``, ``false``, an empty list, or an empty structure.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ ANY = None
 """The entry of a member for which every value is served."""
 
 Members = Mapping[str, Any]
-"""A table of members. The entry of a member is ``ANY``, the set of values that are served, or a
-table of the members of a structure or of each structure in a list."""
+"""A table of members. The entry of a member is ``ANY``, the set of values that are served, or
+another table. If the entry is a table, it lists the members of a structure, or of each structure in
+a list."""
 
 _TAGS: Members = {"Key": ANY, "Value": ANY}
 
@@ -303,7 +303,7 @@ def describe_unserved_member(operation: str, refused: str) -> str:
 
 
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each member that is not served, and its value if only the value is refused.
+    """Yield the path of each refused member, and its value if only the value is refused.
 
     Args:
         served: The table of the members that are served.

@@ -48,8 +48,8 @@ class UsageCost:
     Attributes:
         what: The item that is paid for, for example ``work of a container with 2048 MB``.
         price: The price of a unit.
-        quantity_per_request: The units that one request to the endpoint uses; None if the cost does
-            not depend on requests to the endpoint alone.
+        quantity_per_request: The units that one request to the endpoint uses. None if the cost
+            depends on more than the requests to the endpoint.
     """
 
     what: str
@@ -88,7 +88,10 @@ class ResourceCost:
 
     @property
     def request_usd(self) -> float | None:
-        """The cost of one request, USD; None for a resource that takes no requests."""
+        """The cost of one request in USD.
+
+        None for a resource that takes no requests.
+        """
         parts = [
             one.quantity_per_request * one.price.usd
             for one in self.usage

@@ -1,8 +1,8 @@
 """Read a plan as ``terraform show -json`` and ``tofu show -json`` print it.
 
 Source: "JSON Output Format" of Terraform's documentation, format versions 0.x and 1.x. A value that
-is known only after the plan is applied is missing from ``planned_values``, and true in
-``after_unknown`` of the resource's change.
+is known only after the plan is applied is missing from ``planned_values``. In ``after_unknown`` of
+the resource's change, it is true.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class PlannedResource:
         type: The resource's type, for example ``aws_sagemaker_endpoint``.
         module: The address of the resource's module; empty for the root module.
         name: The resource's name in its module.
-        index: The key of ``for_each`` or the number of ``count``; None without either.
+        index: The key of ``for_each`` or the number of ``count``, or None.
         is_data_source: Whether the resource is only read.
-        region: The region that the resource or its provider names; None if the plan names none.
+        region: The region that the resource or its provider names, or None.
         values: The values that are known before the plan is applied.
         unknown: Which values are known only after the plan is applied, in the form of
             ``after_unknown``.
@@ -246,8 +246,8 @@ def _refuse_other_documents(document: Mapping[str, Any], name: str) -> None:
         what = "The file is a state file of Terraform, and not a plan"
     elif "format_version" in document and not document.keys() - {"format_version", "checks"}:
         what = (
-            "The file says that there is no plan and no state: `terraform show -json` was run "
-            "without a plan, in a folder without a state"
+            "The file contains neither a plan nor a state: `terraform show -json` was run in a "
+            "folder that has no state"
         )
     elif "format_version" in document and "values" in document:
         what = "The file is a state in JSON (`terraform show -json` without a plan), and not a plan"
@@ -423,8 +423,8 @@ class _PlanReader:
             yield "The plan ended with an error, so resources may be missing from it"
         elif self._plan.complete is False:
             yield (
-                "The plan is not complete (-target, or changes that Terraform put off), so "
-                "resources may be missing from it"
+                "Resources may be missing from the plan, because the plan is not complete. "
+                "Terraform was run with -target, or put off some changes"
             )
 
 

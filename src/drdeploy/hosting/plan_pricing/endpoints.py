@@ -74,7 +74,7 @@ def price_endpoint(
 def find_endpoint_configuration(
     plan: PlanDocument, endpoint: PlannedResource
 ) -> PlannedResource | None:
-    """Return the endpoint configuration that an endpoint uses; None if the plan does not say."""
+    """Return the endpoint configuration that an endpoint uses, or None if the plan does not say."""
     name = endpoint.values.get("endpoint_config_name")
     if name:
         named = [

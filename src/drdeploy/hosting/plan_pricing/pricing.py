@@ -29,7 +29,7 @@ def price_plan(
     Args:
         plan: The plan.
         sheet: The prices.
-        region: The region of resources for which the plan names no region; by default us-east-1,
+        region: The region of resources for which the plan names none. The default is us-east-1,
             with a warning.
         request: The assumed duration and size of one request.
     """

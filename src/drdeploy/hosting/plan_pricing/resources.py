@@ -1,6 +1,6 @@
 """Price every resource except an endpoint, by the resource's type.
 
-The cost of a resource whose type is not listed here is not known.
+The cost of a resource is unknown if its type is missing in this list.
 """
 
 from __future__ import annotations

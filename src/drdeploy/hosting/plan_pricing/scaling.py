@@ -46,7 +46,7 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
     if endpoint is not None:
         return ""
     if scaling.is_unknown("resource_id"):
-        return "the endpoint that it scales is known only after the plan is applied"
+        return "the endpoint to scale is known only after the plan is applied"
     named = scaling.values.get("resource_id")
     if not named:
         return "it names no endpoint"
@@ -56,7 +56,7 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds of a variant, None if it does not scale, or why they are not known.
+    """Return the bounds of a variant, None without scaling, or why they are unknown.
 
     A scheduled action replaces the bounds of a target for a time, so the bounds of scheduled
     actions count too.

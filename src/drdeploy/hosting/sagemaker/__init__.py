@@ -16,8 +16,8 @@ A study uses the modules in this order:
    waits for its result in S3.
 7. ``batch``: :class:`BatchTransform` runs a Batch Transform job, on AWS or locally.
 
-The names of this package are imported when they are first used, because importing pydantic and
-boto3 takes about half a second, and most commands need neither.
+The names of this package are imported when they are first used. Importing pydantic and boto3 takes
+about half a second, and most commands need neither.
 """
 
 from __future__ import annotations

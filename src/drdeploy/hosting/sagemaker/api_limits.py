@@ -58,7 +58,10 @@ function memory").  SageMaker publishes no such number for serverless endpoints.
 
 @dataclass(frozen=True)
 class IntegerRange:
-    """A smallest and a largest permitted value; the maximum is None if none is documented."""
+    """A smallest and a largest permitted value.
+
+    The maximum is None if none is documented.
+    """
 
     minimum: int
     maximum: int | None

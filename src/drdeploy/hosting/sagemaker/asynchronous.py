@@ -39,7 +39,7 @@ class QueuedInvocation:
     Attributes:
         inference_id: The identifier of the request.
         output_location: The ``s3://`` URI of the result.
-        failure_location: The ``s3://`` URI of the failure; None if failures are not stored.
+        failure_location: The ``s3://`` URI of the failure, or None if failures are not stored.
     """
 
     inference_id: str
@@ -53,7 +53,7 @@ class RefusedRequest:
 
     Attributes:
         outcome: The kind of failure.
-        status: The HTTP status of the refusal; 0 if there was no answer.
+        status: The HTTP status of the refusal, or 0 without an answer.
         error: The refusal in one line.
     """
 
@@ -67,7 +67,7 @@ class AsynchronousResult:
     """The result of an asynchronous request.
 
     Attributes:
-        body: The answer of the model; the reason of the failure if the request failed.
+        body: The answer of the model, or the reason why the request failed.
         is_failure: Whether the request failed.
     """
 
@@ -76,7 +76,7 @@ class AsynchronousResult:
 
     @property
     def reason(self) -> str:
-        """Why the request failed, in one line; empty if it did not fail."""
+        """Why the request failed, in one line, or empty for a success."""
         return " ".join(self.body.decode("utf-8", "replace").split()) if self.is_failure else ""
 
 
@@ -200,7 +200,7 @@ class AsynchronousClient:
     def send_or_return_refusal(
         self, endpoint: str, input_uri: str, content_type: str, **members: Any
     ) -> QueuedInvocation | RefusedRequest:
-        """Send a request that names a stored input; a refusal is returned, and not raised.
+        """Send a request that names a stored input; a refusal is returned instead of raised.
 
         Args:
             endpoint: The name of the endpoint.
@@ -234,7 +234,7 @@ class AsynchronousClient:
         """Wait until the result or the failure of a request is in S3, and return it.
 
         Raises:
-            EndpointTimeout: S3 has neither a result nor a failure after ``timeout_s`` seconds.
+            EndpointTimeout: Neither a result nor a failure is in S3 after ``timeout_s`` seconds.
             EndpointError: S3 refuses to list the results.
         """
         deadline = self.clock.monotonic() + timeout_s
@@ -248,7 +248,7 @@ class AsynchronousClient:
                     return AsynchronousResult(body, is_failure=True)
             if self.clock.monotonic() >= deadline:
                 raise EndpointTimeout(
-                    f"There is neither a result nor a failure after {timeout_s:.0f} s",
+                    f"No result and no failure arrived within {timeout_s:.0f} s",
                     where=queued.output_location,
                 )
             self.clock.sleep(self.poll_s)
@@ -281,7 +281,7 @@ class AsynchronousClient:
             }
 
     def read_object(self, uri: str) -> bytes | None:
-        """Return the content of an object; None if the object does not exist.
+        """Return the content of an object, or None if the object does not exist.
 
         Raises:
             EndpointError: S3 refuses to read the object.

@@ -67,7 +67,7 @@ class BatchJob:
         environment: The environment variables of the container.
         timeout_s: How long a photograph may take, in seconds; None takes SageMaker's default, ten
             minutes.
-        retries: How often a photograph that failed is sent again; None takes SageMaker's default,
+        retries: How often a photograph that failed is sent again. None takes SageMaker's default,
             three times.
     """
 
@@ -94,9 +94,9 @@ class EndedTransformJob:
 
     Attributes:
         status: ``Completed``, ``Failed`` or ``Stopped``.
-        failure_reason: Why the job failed; empty if it did not.
+        failure_reason: Why the job failed, or an empty text.
         created_at: When the job was created.
-        started_at: When the instances were ready; None if they never were.
+        started_at: When the instances were ready, or None if they never were.
         ended_at: When the job ended.
     """
 
@@ -108,14 +108,14 @@ class EndedTransformJob:
 
     @property
     def instance_startup_s(self) -> float | None:
-        """Seconds from the creation of the job until the instances were ready; None if never."""
+        """Seconds from the creation of the job until the instances were ready, or None."""
         if self.started_at is None:
             return None
         return (self.started_at - self.created_at).total_seconds()
 
     @property
     def work_after_startup_s(self) -> float | None:
-        """Seconds that the instances worked; None if they were never ready."""
+        """Seconds that the instances worked, or None if they were never ready."""
         if self.started_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()

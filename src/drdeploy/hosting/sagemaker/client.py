@@ -172,7 +172,7 @@ class Hosting:
         """Wait until the endpoint is in service.
 
         Raises:
-            EndpointFailed: The endpoint has failed; the message contains its ``FailureReason``.
+            EndpointFailed: The endpoint has failed. The message contains its ``FailureReason``.
             EndpointTimeout: The endpoint is not in service after ``timeout_s`` seconds.
         """
         deadline = self._clock.monotonic() + timeout_s
@@ -252,7 +252,7 @@ class Hosting:
         return True
 
     def failure_reason(self, name: str) -> str:
-        """Return why an endpoint has failed; empty if it has not failed or does not exist."""
+        """Return why an endpoint has failed; empty if it does not exist or has not failed."""
         try:
             return self._describe_endpoint(name).get("FailureReason", "")
         except NoSuchResource:
@@ -362,6 +362,6 @@ class Hosting:
             self.delete(name, kinds=kinds)
         except EndpointError as failure:
             if isinstance(error, EndpointError):
-                what = f"{error.what}; the deletion after this error failed too: {failure.what}"
+                what = f"{error.what}. Deleting what had been created failed too: {failure.what}"
                 raise type(error)(what, where=name, remedy=failure.remedy) from error
             error.add_note(str(failure))

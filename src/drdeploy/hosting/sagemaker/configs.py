@@ -253,7 +253,7 @@ class EndpointDefinition:
         role_arn: The role with which SageMaker reads the image and the artifact.
         environment: The environment variables of the container.
         asynchronous_uri: The ``s3://`` folder in which an asynchronous endpoint keeps the folders
-            of inputs, results and failures; empty for other endpoints.
+            of inputs, results and failures. Empty for other endpoints.
     """
 
     name: str

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
 """The read timeout of the client, which is longer than SageMaker's limit. With a slow model, the
-caller therefore sees SageMaker's error, which explains what happened, and not a timeout of the
-client."""
+caller therefore sees SageMaker's error instead of a timeout of the client. The error explains what
+happened."""
 
 LOCAL_KEY_PREFIX = "LKIA"
 """The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin
@@ -86,9 +86,9 @@ def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[st
     """Return the credentials for a local service, by the names of AWS's environment variables.
 
     If the environment holds the key that a shared service has printed, that key is returned. If the
-    environment holds no such key, made-up credentials are returned, because a service that is not
-    shared accepts any credentials. The user's AWS credentials are never sent to a local service,
-    because any program that listens on the port would learn the user's key id.
+    environment holds no such key, made-up credentials are returned. A service that is open accepts
+    any credentials. The user's AWS credentials are never sent to a local service, because any
+    program that listens on the port would learn the user's key id.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):

@@ -6,5 +6,6 @@ BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 
 UNPRIVILEGED_USER = "12345:12345"
 """A user and a group that do not exist in any image.  AWS does not publish which user a serverless
-container has. Its advice to make files writable with ``chmod o+rwX`` suggests a user who owns no
-file and is in no group (developer guide, "Troubleshooting" of Serverless Inference)."""
+container has. AWS advises to make files writable with ``chmod o+rwX`` (developer guide,
+"Troubleshooting" of Serverless Inference). The advice suggests a user who owns no file and is in no
+group."""

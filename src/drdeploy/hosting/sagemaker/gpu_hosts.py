@@ -3,8 +3,8 @@
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
 CUDA 13 needs driver 580, and by default a real-time endpoint on ``ml.g5`` has driver 470. SageMaker
 creates such an endpoint all the same, and reports a failed health check a quarter of an hour later.
-:func:`check_gpu_host` needs no hardware: it compares the variables of the image with the tables
-here.
+:func:`check_gpu_host` needs no hardware. The function compares the variables of the image with the
+tables here.
 
 Sources, read in November 2026:
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 REQUIREMENT_VARIABLE = "NVIDIA_REQUIRE_CUDA"
 """The variable with which an image states its CUDA to the NVIDIA Container Toolkit, for example
-``cuda>=12.4 brand=tesla,driver>=535,driver<536``: a space means "or", and a comma means "and"."""
+``cuda>=12.4 brand=tesla,driver>=535,driver<536``.  A space means "or", and a comma means "and"."""
 
 OLDEST_DRIVERS = {13: 580, 12: 525, 11: 450}
 """The oldest driver on which programs of a major version of CUDA run."""
@@ -77,7 +77,10 @@ DEFAULT_DRIVERS: dict[str, GpuDriver] = {
     **dict.fromkeys(("p5", "g6"), GpuDriver(535, (12, 2))),
     **dict.fromkeys(("p5e", "p5en"), GpuDriver(550, (12, 4))),
 }
-"""The driver of an endpoint's host without an AMI version, by family; AWS documents no others."""
+"""The driver of an endpoint's host without an AMI version, by family.
+
+AWS documents only these.
+"""
 
 
 def find_gpu_family(instance_type: str) -> str:
@@ -100,7 +103,7 @@ def check_gpu_host(
 ) -> None:
     """Refuse an image that cannot start on the host of an endpoint.
 
-    An image is not refused if AWS does not document the driver, for example for a new family.
+    If AWS does not document the driver, for example for a new family, the image is accepted.
 
     Args:
         variables: The environment variables of the image.
@@ -150,7 +153,7 @@ def check_gpu_host(
 
 
 def find_required_cuda(variables: Mapping[str, str]) -> str | None:
-    """Return the version of CUDA that an image asks for, for example ``13.0``; None without one."""
+    """Return the version of CUDA that an image asks for, for example ``13.0``, or None."""
     found = re.search(r"cuda>=([0-9]+\.[0-9]+)", variables.get(REQUIREMENT_VARIABLE, ""))
     return found[1] if found else None
 
@@ -188,7 +191,7 @@ def _refuse_ami_without_driver(
 
 
 def _check_architecture(required: str, instance_type: str, family: str) -> None:
-    """Refuse a CUDA that no longer supports the GPU, whatever the driver."""
+    """Refuse a version of CUDA that supports the GPU no longer, whatever the driver."""
     last = LAST_CUDA_MAJORS.get(family)
     needed = re.search(r"cuda>=([0-9]+)", required)
     if last is not None and needed is not None and int(needed[1]) > last:

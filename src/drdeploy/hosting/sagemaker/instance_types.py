@@ -1,8 +1,8 @@
 """The vCPUs, memory and architecture of ``ml.*`` instance types, for families without accelerators.
 
 The sources are the page "Amazon EC2 instance types" of AWS and the SageMaker AI pricing page, which
-agree. Both pages were read in June 2025. Within a family, the memory per vCPU is constant. The size
-in the name of an instance type says how many vCPUs the type has: ``large`` means 2, ``xlarge``
+agree. Both AWS pages were read in June 2025. Within a family, the memory per vCPU is constant. The
+size in the name of an instance type says how many vCPUs the type has. ``large`` means 2, ``xlarge``
 means 4, and ``Nxlarge`` means 4 times N. Types that break the rules for vCPUs and memory are listed
 one by one.
 """
@@ -67,7 +67,7 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
     """Return the vCPUs, memory and architecture of an instance type.
 
     Raises:
-        InvalidInput: SageMaker does not host on the instance type, or the type belongs to a family
+        InvalidInput: SageMaker does not host on the instance type. Or the type belongs to a family
             with accelerators, whose resources are not listed here.
     """
     if instance_type not in api_limits.read_instance_types():

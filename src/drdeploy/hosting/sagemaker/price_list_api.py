@@ -1,7 +1,7 @@
 """Read today's prices from the AWS Price List API, and write them as a price sheet.
 
-The API lists thousands of products.  The ``usagetype`` of a product that hosting needs begins with
-a prefix for the region (``USE1-``) and ends with one of these suffixes:
+The API lists thousands of products.  A product that hosting needs has a certain ``usagetype``. It
+begins with a prefix for the region (``USE1-``) and ends with one of these suffixes:
 
 - ``Host:ml.m5.xlarge`` stands for an hour of an instance of a real-time endpoint.
 - ``AsyncInf:ml.m5.xlarge`` stands for an hour of an instance of an asynchronous endpoint.
@@ -14,8 +14,9 @@ a prefix for the region (``USE1-``) and ends with one of these suffixes:
 - ``TimedStorage-ByteHrs`` of ECR and S3 stands for a GB stored for a month.
 
 If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
-hosting does not need are left out. A price that the list lacks stays unknown, and is an error when
-it is needed. A price that is not in US dollars raises an error; it is never skipped in silence.
+hosting does not need are left out. A price that is missing in the list stays unknown, and is an
+error when it is needed. A price in another currency than US dollars raises an error, and is never
+skipped in silence.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from datetime import date
 
 API_REGION = "us-east-1"
-"""The region in which the API answers; the API knows the prices of every region."""
+"""The region in which the API answers.
+
+The API knows the prices of every region.
+"""
 SERVICES = ("AmazonSageMaker", "AmazonECR", "AmazonS3")
 SOURCE = "AWS Price List API"
 
@@ -85,8 +89,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
 
     Raises:
         EndpointError: A product does not have the format of AWS's products.
-        InvalidInput: A price is not in US dollars, or no product has a price of
-            hosting, because the region's name is wrong or AWS has changed its price list.
+        InvalidInput: A price is not in US dollars, or no product has a price of hosting. The
+            region's name may be wrong, or AWS may have changed its price list.
     """
     collected: CollectedPrices = {
         (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns
@@ -164,7 +168,7 @@ def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, in
 
 
 def _read_on_demand_price_usd(product: Mapping[str, Any]) -> float | None:
-    """Return the on-demand price of a product's first paid step; None if no step is paid."""
+    """Return the on-demand price of a product's first paid step, or None if every step is free."""
     steps = [
         (float(step.get("beginRange", 0)), _parse_price_usd(step["pricePerUnit"]["USD"]))
         for term in product.get("terms", {}).get("OnDemand", {}).values()

@@ -28,7 +28,10 @@ TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 512 * MIB
 """The largest file that is read, after it is unpacked."""
 NO_SUCH_FILE = {403, 404}
-"""The statuses of a file that does not exist; a bucket that cannot be listed answers 403."""
+"""The statuses of a missing file.
+
+A bucket that cannot be listed answers 403.
+"""
 
 
 def fetch_offer_file_products(region: str, address: str | None = None) -> Iterator[dict[str, Any]]:

@@ -88,7 +88,7 @@ class PriceSheet:
         """Read a price sheet from a TOML file, by default the packaged price sheet.
 
         Raises:
-            InvalidInput: The file is not TOML, or has an unknown or a missing field.
+            InvalidInput: The file is not TOML, or a field is unknown or missing.
         """
         source = path or _PACKAGED_SHEET
         try:
@@ -158,7 +158,7 @@ class PriceSheet:
         return self._find_newest_price(item, region)
 
     def request(self, region: str = DEFAULT_REGION) -> Price | None:
-        """Return the price of one request; None if the sheet has no price per request.
+        """Return the price of one request, or None if the sheet has no price per request.
 
         SageMaker charges nothing per request. A price sheet may contain a price per request to
         model another provider.

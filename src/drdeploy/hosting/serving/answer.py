@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
 """The key of each decision in ``screening``, by the lowest grade that should be flagged.  Macular
-oedema is not graded, so neither key covers all that a clinic calls by this name."""
+oedema is not graded. The keys therefore cover less than a clinic means by these names."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
             ``drdeploy.grader.fundus.gradability``).
         ungradable_message: Why the photograph cannot be graded, as one sentence for people.
         unlike_training: Whether the photograph differs so much from the training photographs that
-            the grade may be wrong; set if the manifest has a rule for it.
+            the grade may be wrong. Set if the manifest has a rule for this question.
         unlike_training_message: What ``unlike_training`` means, as one sentence for people; set if
             it is true.
         grade: The ICDR grade, 0 to 4; set by an ICDR grader for a gradable photograph.
@@ -72,8 +72,9 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
         referable: Whether the eye should be referred; set by an ICDR grader.  See
             :func:`decide_referral`.
         referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
-        screening: Whether each operating point of the manifest flags the eye, by disease
-            (``referable``, ``vision_threatening``) and then by the name of the operating point.
+        screening: Whether each operating point of the manifest flags the eye. The keys are the
+            disease (``referable``, ``vision_threatening``) and then the name of the operating
+            point.
         probabilities: The probability of each class, by name; set if the manifest names the
             classes.
         note: A sentence about the file for the reader of the answer.
@@ -211,11 +212,11 @@ class Referral(NamedTuple):
 
 
 def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral | None:
-    """Decide whether an eye should be referred; None if the classifier is not an ICDR grader.
+    """Decide whether an eye should be referred, or return None for another classifier.
 
     The high-sensitivity operating point at grade 2 decides, because a missed eye costs more than an
-    unnecessary visit. The answered grade decides only if the manifest has no high-sensitivity point
-    at grade 2.
+    unnecessary visit. If the manifest has no high-sensitivity point at grade 2, the answered grade
+    decides.
     """
     grade = prediction.grade
     if grade is None:
@@ -233,9 +234,9 @@ GRADE_RULE = "grade >= 2, because the model has no high-sensitivity point"
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
     """Describe an operating point, with its sensitivity and specificity where it was chosen."""
     return (
-        f"P(grade >= {point.at_or_above}) >= {point.threshold:g}, the high-sensitivity point "
-        f"(sensitivity {point.sensitivity.value:.2f}, specificity {point.specificity.value:.2f} "
-        "where it was chosen; expect less on other cameras)"
+        f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
+        f"Where this point was chosen, the sensitivity was {point.sensitivity.value:.2f} and the "
+        f"specificity {point.specificity.value:.2f}; expect less on other cameras"
     )
 
 

@@ -1,9 +1,9 @@
 """All limits of the server on what a request, a client or a flood of requests may cost.
 
-The sender of a request may be an attacker. Everything that a client decides has a limit: how much
-the client sends, how slowly, in how many pieces, and what the answer costs. Both profiles read the
-limits from this module, and NGINX's configuration is rendered from the same limits. The table in
-``SECURITY.md`` is generated from the descriptions in this module.
+The sender of a request may be an attacker. Everything that a client decides has a limit: the amount
+that the client sends, its speed, the number of pieces, and the cost of the answer. Both profiles
+read the limits from this module. The configuration of NGINX is rendered from the same limits. The
+table in ``SECURITY.md`` is generated from the descriptions in this module.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 PLACE_BYTES = 68_000_000
 """The memory that one place stands for. The more memory a request needs to decode its images, the
-more places it takes. One place is enough for a PNG or TIFF of 4 million pixels, a JPEG of 17
-million pixels, or a progressive JPEG of 8.5 million pixels. An image that needs more is a large
-image (see ``large_images``)."""
+more places it takes. One place is enough for a PNG or TIFF of 4 million pixels. One place is also
+enough for a JPEG of 17 million pixels, or a progressive JPEG of 8.5 million pixels. An image that
+needs more is a large image (see ``large_images``)."""
 
 IMAGE_PLACES = 10
 """How many places the largest image takes: it has 40 million pixels, and each takes 17 bytes."""
@@ -75,7 +75,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         float,
         _describe_budget_field(
             "s",
-            "408; closed without an answer if nothing came, and by NGINX",
+            "408, but no answer if no byte arrived; NGINX closes without an answer",
             "Time from the connection, or from the first byte of a later request, to the end of "
             "the headers "
             "(`DRDEPLOY_READ_TIMEOUT_S`).",
@@ -204,9 +204,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "places",
             "413",
-            "Memory to decode the images of a request one after the other, in places of 68 MB: "
-            "enough for four of the largest PNG files, or for sixteen of the largest JPEG files, "
-            "which take five seconds of CPU time.",
+            "Memory to decode the images of a request one after the other, in places of 68 MB. "
+            "One place is enough for four of the largest PNG files, or for sixteen of the largest "
+            "JPEG files. Sixteen such JPEG files take five seconds of CPU time.",
         ),
     ] = 40
     ordinary_places: Annotated[
@@ -241,8 +241,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "s",
             "the worker is replaced",
-            "Time that a thread may work on one request: twice `processing_s`, but at least the "
-            "time that the costliest request takes on a sixth of a vCPU.",
+            "Time that a thread may work on one request. The time is twice `processing_s`, but at "
+            "least the time that the costliest request takes on a sixth of a vCPU.",
         ),
     ]
     answer_s: Annotated[

@@ -1,11 +1,10 @@
 """Count invocations, statuses and durations in numbers that all processes of a container share.
 
-The counters are in a small file that every process maps into memory, because a worker may be killed
-at any time and its replacement must continue counting.  Each change takes a file lock, which the
-kernel releases when the holder of the lock dies; a lock in shared memory would stay locked.  A
-change takes a few microseconds.  The mode of ``prometheus_client`` for several processes is not
-used, because importing ``prometheus_client`` slows down a cold start, and because each started
-worker would make a new file.
+The counters are in a small file that every process maps into memory. A worker may be killed at any
+time, and its replacement must continue counting.  Each change takes a file lock. The kernel
+releases this lock when its holder dies; a lock in shared memory would stay locked.  A change takes
+a few microseconds.  The mode of ``prometheus_client`` for several processes is not used. Importing
+``prometheus_client`` slows down a cold start, and each started worker would make a new file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The request and the response that handlers work with, independent of any web framework.
 
-The lean server and Starlette, which are the HTTP servers of the two profiles, both turn what they
+The lean server and Starlette are the HTTP servers of the two profiles. Both servers turn what they
 receive into a :class:`Request`.
 """
 

@@ -14,8 +14,10 @@ ECHOED = {
     "x-amzn-sagemaker-custom-attributes": ("X-Amzn-SageMaker-Custom-Attributes", 1024),
     "x-amzn-sagemaker-inference-id": ("X-Amzn-SageMaker-Inference-Id", 64),
 }
-"""The header fields that a response repeats, by lower-case name: the name as it is written in the
-response, and InvokeEndpoint's limit in ASCII characters."""
+"""The header fields that a response repeats, by lower-case name.
+
+Each has the name as it is written in the response, and InvokeEndpoint's limit in ASCII characters.
+"""
 
 SINGLE = frozenset({
     *ECHOED,
@@ -23,11 +25,14 @@ SINGLE = frozenset({
     "expect", "host", "if-match", "if-modified-since", "if-none-match", "if-range",
     "if-unmodified-since", "transfer-encoding",
 })  # fmt: skip
-"""The header fields that may occur only once; NGINX too refuses most of them when repeated.
+"""The header fields that may occur only once.
 
-If such a field is repeated, one server may use the first value and the next server the second, so
-that the two servers see different requests.  Other fields are lists, which may be split over
-several fields (RFC 9110, section 5.3)."""
+NGINX too refuses most of them when repeated.
+
+If such a field is repeated, one server may use the first value and the next server the second. The
+two servers then see different requests.  All other header fields are lists, which may be split over
+several fields (RFC 9110, section 5.3).
+"""
 
 
 _AUTHORITY = re.compile(

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.budgets import Budgets
 
 NAMES: Final[tuple[str, ...]] = ("instances", "inputs", "images", "image", "data", "b64")
-"""The members of objects that hold images: for TensorFlow Serving and Vertex AI, for Hugging Face
-and the Open Inference Protocol, and for servers written by hand."""
+"""The members of objects that hold images.
+
+They are for TensorFlow Serving and Vertex AI, for Hugging Face and the Open Inference Protocol, and
+for servers written by hand.
+"""
 
 _DEEPEST: Final = 6
 """The most lists and objects around an image: ``{"images": [{"image": {"b64": …}}]}`` has four."""

@@ -4,9 +4,9 @@ The server's events do not use :mod:`logging`, because importing :mod:`logging` 
 start. Each line is one :func:`os.write`, so that the lines of several processes never mix.
 ``log_bridge`` turns the log records of libraries into JSON lines too.
 
-Log lines that clients can cause are limited, so that a flood of bad requests does not fill the disk
-or make stored logs expensive.  In each window of ten seconds, the first 50 lines of each kind are
-written, and then one line with the number of withheld lines.
+Log lines that clients can cause are limited. A flood of bad requests must not fill the disk, or
+make stored logs expensive.  In each window of ten seconds, the first 50 lines of each kind are
+written. One more line gives the number of withheld lines.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ServerLog:
     def write_event_within_limit(
         self, name: str, level: Level = "warning", /, *, kind: str = "", **fields: object
     ) -> None:
-        """Write an event, unless its kind has used up its lines in the current window.
+        """Write an event, as long as its kind has lines left in the current window.
 
         Args:
             name: The name of the event.
@@ -114,7 +114,7 @@ class ServerLog:
 
     @property
     def seconds_until_summary(self) -> float | None:
-        """The seconds until the next summary; None if there is nothing to summarize."""
+        """The seconds until the next summary, or None without a summary."""
         if not self._window_began:
             return None
         return max(0.0, self._window_began + LOG_WINDOW_S - self._clock())

@@ -41,7 +41,7 @@ def load_model_and_make_handlers(
 
     Raises:
         ArtifactError: The folder holds no model that can be used.
-        ModelError: The runtime is missing, refuses the model, or does not predict.
+        ModelError: The runtime is missing or refuses the model, or a prediction fails.
     """
     folder = Path(settings.state_dir)
     started = time.perf_counter()

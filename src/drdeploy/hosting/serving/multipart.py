@@ -51,8 +51,8 @@ def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budge
 def _find_boundary(content_type: str, body: bytes) -> bytes:
     """Return the boundary in the header, or else the boundary in the body's first line.
 
-    The header lacks the boundary if a user wrote it by hand instead of leaving it to the library
-    that made the body.
+    The library that makes the body should also make the header. If a user writes the header by
+    hand, the boundary is missing.
     """
     named = parse_options_header(content_type.encode("latin-1"))[1].get(b"boundary")
     if named:

@@ -44,7 +44,7 @@ def extract_images_from_body(content_type: str, body: bytes, budgets: Budgets) -
         EmptyBody: There is no body, or the body contains no image.
         MalformedRequest: The body does not have the format that its content type names.
         PayloadTooLarge: The body holds more images, fields or values than the budgets allow.
-        UnsupportedImage: Neither the body nor the content type is in the table of this module.
+        UnsupportedImage: The table of this module has neither the body nor the content type.
     """
     if not body:
         raise EmptyBody("The request has no body", remedy="Send an image as the body")

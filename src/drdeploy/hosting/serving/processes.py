@@ -1,8 +1,8 @@
 """Wait for signals and reap children, as the first process of a container must.
 
 Linux treats the first process of a container in two special ways (pid_namespaces(7)). A signal
-without a handler is ignored, so without a handler for SIGTERM the container would be killed after
-the grace period. A process whose parent has ended becomes a child of the first process, and stays a
+without a handler is ignored. Without a handler for SIGTERM, the container would be killed after the
+grace period. A process whose parent has ended becomes a child of the first process. It stays a
 zombie until the first process reaps it.
 """
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 EXIT_LOAD_REFUSED = 3
-"""The exit status of a worker whose model cannot be loaded; another try would not help."""
+"""The exit status of a worker whose model cannot be loaded.
+
+Trying again would not help.
+"""
 
 PR_SET_PDEATHSIG = 1
 

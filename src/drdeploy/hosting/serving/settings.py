@@ -1,8 +1,8 @@
 """All settings of the server, each with its variable, default, unit and meaning.
 
 Each setting is a field of :class:`Settings`.  The type of the field holds the limits and the
-description of the setting, from which validation, ``drdeploy serve --help`` and the reference
-documentation read them.
+description of the setting. Validation, ``drdeploy serve --help`` and the reference documentation
+read them there.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ ProfileName = Literal["lean", "classic"]
 
 MODEL_DIR = "/opt/ml/model"
 CONTAINER_PORT = 8080
-"""The folder in which SageMaker puts a model, and the port to which SageMaker sends requests unless
-an environment variable names another port."""
+"""The folder in which SageMaker puts a model, and the port to which SageMaker sends requests.
+
+An environment variable can name another port.
+"""
 
 ONLINE_PAYLOAD_MB = 6
 """InvokeEndpoint's limit for a real-time endpoint; the limit for a serverless endpoint is 4 MB."""
@@ -90,8 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     workers: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
         _describe_setting_field(
-            "Number of worker processes; auto means one per whole vCPU, but not more than the "
-            "memory allows, and one on a GPU.",
+            "Number of worker processes. `auto` means one on a GPU; elsewhere it means one per "
+            "whole vCPU, as far as the memory allows.",
             f"auto, or 1 to {MAX_WORKERS}",
         ),
     ] = "auto"
@@ -107,8 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     concurrency: Annotated[
         int,
         _describe_setting_field(
-            "Number of requests that each worker handles at once; 0 means the worker's share "
-            "of the vCPUs, and at least 8 on a GPU.",
+            "Number of requests that each worker handles at once. 0 means the worker's share of "
+            "the vCPUs, but at least 8 on a GPU.",
             ge=0,
             le=256,
         ),
@@ -116,9 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     batch_wait_ms: Annotated[
         float,
         _describe_setting_field(
-            "Longest time that a photograph waits to be predicted in a batch with others; 0 means"
-            " 2 ms on a GPU, and no batches elsewhere. A batch has at most as many photographs as"
-            " the worker handles requests at once.",
+            "Longest time that a photograph waits for other photographs, to be predicted with "
+            "them in a batch. 0 means 2 ms on a GPU, and no batches elsewhere. A batch has at "
+            "most as many photographs as the worker handles requests at once.",
             "ms",
             ge=0,
             le=1000,

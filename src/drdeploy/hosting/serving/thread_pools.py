@@ -52,9 +52,9 @@ class PoolJob:
 class BoundedThreadPool:
     """A part of a worker's threads, with places for the requests that run or wait.
 
-    If no place is free, a request is refused at once, because a growing queue adds latency to every
-    request, and because the client may retry elsewhere.  A request takes more places the more its
-    images cost to decode.
+    If no place is free, a request is refused at once. A growing queue would add latency to every
+    request, and the client may retry elsewhere.  A request takes more places the more its images
+    cost to decode.
 
     The class needs no lock, because only the worker's event loop calls it.
 

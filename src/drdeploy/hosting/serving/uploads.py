@@ -1,6 +1,6 @@
 """Receive the bodies of requests, with limits on size, time and total memory.
 
-An upload takes no place in the queue of requests, so a slow client makes no other client wait.  An
+An upload takes no place in the queue of requests. A slow client therefore keeps nobody waiting.  An
 upload takes memory. When the memory is full, the slowest upload is refused.
 """
 

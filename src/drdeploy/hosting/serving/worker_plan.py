@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 GPU_CONCURRENCY = 8
 """The least number of requests that a worker handles at once if a GPU predicts. A thread that waits
-for the GPU uses no CPU, and a batch cannot have more photographs than requests are handled at
-once."""
+for the GPU uses no CPU. A batch has at most as many photographs as requests are handled at once."""
 
 
 def choose_worker_and_thread_counts(
@@ -49,7 +48,7 @@ def choose_worker_and_thread_counts(
 
 
 def _choose_worker_count(settings: Settings, cpus: float, memory_bytes: float | None) -> int:
-    """Return one worker per whole vCPU, or as many as fit into the memory, and at least one."""
+    """Return one worker per whole vCPU, as far as the memory allows, and at least one."""
     whole_cpus = min(math.floor(cpus), MAX_WORKERS)
     if whole_cpus < 2:
         return 1  # a cold start on a fraction of a vCPU reads no more than it needs

@@ -197,14 +197,14 @@ def _write_limits_of_model(
     ours, theirs = (_name_machine(one) for one in (measurements, stack))
     if packaged and ours != theirs:
         yield (
-            f"The CPU ratios compare AWS with {theirs or 'a machine that is not known'}, and your "
+            f"The CPU ratios compare AWS with {theirs or 'a machine that is not known'}. Your "
             f"rows were measured on {ours or 'a machine that is not known'}. Run `drdeploy study "
             f"run {STACK_STUDY}` on your machine, and name its results with --stack."
         )
     yield (
         "The transfer to AWS is fitted to two TensorFlow networks, which the 2023 study measured "
         "in one region. Another runtime may gain more or less from the CPU of AWS, and AWS has "
-        "changed since 2023: measure on AWS before you promise a latency, and name the rows with "
+        "changed since 2023. Measure on AWS before you promise a latency, and name the rows with "
         "--account."
     )
     yield (

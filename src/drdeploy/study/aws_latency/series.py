@@ -1,7 +1,7 @@
 """Pair rows that were measured on AWS with rows of the same software on this machine.
 
 The rows of the 2023 study are paired with local rows of the study's networks, on its server and in
-its smallest image. These local rows come from the folder ``studies/study-stack-local``, or from the
+its smallest image. The local rows come from the folder ``studies/study-stack-local``, or from the
 user's machine. Rows of the user's account are paired with local rows of the same model, precision,
 profile and size.
 """
@@ -44,7 +44,7 @@ WARM, INSTANCE, COLD = KINDS = ("warm serverless", "instance", "cold")
 
 @dataclass(frozen=True, eq=False)
 class PairedSeries:
-    """One series of rows on AWS, with rows of the same software on this machine.
+    """A series of rows on AWS, with rows of the same software on this machine.
 
     Attributes:
         network: The name of the model.
@@ -178,7 +178,7 @@ def pair_series_of_account(
 
     Raises:
         AnalysisError: The rows of the account were not measured on AWS, or no configuration was
-            measured both on AWS and on this machine.
+            measured in both places.
     """
     if set(account.frame["platform"]) != {"aws"}:
         raise AnalysisError(

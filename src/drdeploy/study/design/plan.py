@@ -52,7 +52,7 @@ DEPLOYMENT_ALLOWANCE_S = 1800.0
 
 @dataclass(frozen=True)
 class Trial:
-    """One model in one image on one endpoint, measured in one scenario.
+    """One model in one image on one endpoint, in one scenario.
 
     Attributes:
         id: A name that is the same in every run, for example ``mobilenet-fp32-lean-1024mb-cold``.
@@ -140,7 +140,7 @@ class Trial:
     def worst_case_duration_s(self) -> float:
         """The duration in seconds if every request takes the longest time that is allowed.
 
-        A request may take 60 s, which is SageMaker's limit for endpoints; a transform job of a
+        A request may take 60 s, which is SageMaker's limit for endpoints. A transform job of a
         study gives each photograph the same time. A result of an asynchronous request may take as
         long as its scenario says.
         """
@@ -256,15 +256,18 @@ class Plan:
 
     @property
     def notes_on_foreign_images(self) -> tuple[str, ...]:
-        """One note for each image that must exist already, because drdeploy does not build it."""
+        """One note for each image that must exist already.
+
+        The images that drdeploy does not build must exist already.
+        """
         images = {trial.image_name: trial.image for trial in self.trials}
         trials = Counter(trial.image_name for trial in self.trials)
         ours = {make_image_tag(name) for name in IMAGE_NAMES}
         return tuple(
-            f"image '{name}' is not built by drdeploy: with a container engine, the tag "
-            f"'{image.tag}' must exist for its {trials[name]} trials; without a container engine, "
-            f"the trials run as processes of the '{image.profile}' profile, and the image's size "
-            f"has no effect"
+            f"image '{name}' is not built by drdeploy. With a container engine, the tag "
+            f"'{image.tag}' must exist for the {trials[name]} trials of this image. Without a "
+            f"container engine, the trials run as processes of the '{image.profile}' profile, and "
+            "the image's size has no effect"
             for name, image in images.items()
             if image.tag not in ours
         )

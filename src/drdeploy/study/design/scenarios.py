@@ -30,8 +30,11 @@ MAX_ASYNCHRONOUS = 10_000
 all of them in S3."""
 
 MAX_ASYNCHRONOUS_WAIT_S = 25_200.0
-"""The longest wait for a result in seconds: a request may wait for six hours, and be processed for
-one hour (API reference, ``InvokeEndpointAsync``)."""
+"""The longest wait for a result in seconds.
+
+A request may wait for six hours, and be processed for one hour (API reference,
+``InvokeEndpointAsync``).
+"""
 
 MAX_PHOTOGRAPHS_PER_JOB = 100_000
 """The largest number of photographs in a job, because a study uploads each photograph and reads
@@ -61,7 +64,10 @@ class _Scenario(BaseModel):
 
 
 class _ClosedLoop(_Scenario):
-    """One warm-up request, then ``n`` requests, each sent ``interval_s`` after the last answer."""
+    """One warm-up request, then ``n`` requests.
+
+    Each is sent ``interval_s`` after the last answer.
+    """
 
     interval_s: Seconds
 

@@ -53,10 +53,10 @@ class ModelSpec(_Table):
         architecture: Name of a network, which is built and exported if its artifact is missing.
         artifact: Path of a ``model.tar.gz``, relative to the folder of the study's file.
         weights: ``random``, ``imagenet`` or ``best``. ``best`` takes trained weights if there are
-            any, from the packaged grader or from an archive of yours in ``build/artifacts``.
-            Without trained weights, ``best`` takes ImageNet weights from the folder of ``study run
-            --weights``, or random weights if the folder has none for the network. The manifest and
-            every row say which weights were taken.
+            any, from the packaged grader or from an archive of yours in ``build/artifacts``. If a
+            network has no trained weights, ``best`` takes ImageNet weights from the folder of
+            ``study run --weights``. If the folder has none for the network, ``best`` takes random
+            weights. The manifest and every row say which weights were taken.
     """
 
     architecture: str | None = None

@@ -57,11 +57,11 @@ class RateRun(_Part):
     Attributes:
         rate_per_s: The mean number of arrivals in a second.
         seed: The seed of the arrivals and of the order of the photographs.
-        requests: The number of requests, without those at the beginning that do not count.
+        requests: The number of requests that count. Those at the beginning do not count.
         late: The number of requests that were answered too late; a failed request is late.
         failed: The number of requests that failed.
-        p95_s: The 95th percentile of the latency, from the scheduled time; None if the run was
-            stopped early, because it could not meet the requirement any more.
+        p95_s: The 95th percentile of the latency, from the scheduled time. None if the run was
+            stopped early, because it already missed the requirement.
         delayed_share: The share of the requests that left this machine later than scheduled.
     """
 
@@ -89,10 +89,10 @@ class CapacityResult(_Part):
         instances: The number of instances; 0 for a serverless endpoint.
         p95_s: The latency that 95 of 100 requests must meet.
         rate_per_s: The rate at which the share of late requests reaches 5 %, interpolated from all
-            runs; None if no rate met the requirement.
-        low_per_s: The highest rate at which each run met the requirement; None if no rate did.
-        high_per_s: The lowest rate at which each run missed the requirement; None if the search
-            ended before one was found.
+            runs. None if every rate missed the requirement.
+        low_per_s: The highest rate at which each run met the requirement, or None.
+        high_per_s: The lowest rate at which each run missed the requirement, or None if the search
+            found none.
         requests_at_once: How many requests one instance works on at once, estimated as its highest
             throughput times the latency of a single request. ``requests_at_once`` is None for a
             serverless endpoint, whose containers each work on one request.

@@ -1,9 +1,9 @@
-"""Write rows to ``measurements.csv`` so that no row is lost when the process or the machine fails.
+"""Write rows to ``measurements.csv``, where they survive a crash of the process or the machine.
 
 Each row is one ``write`` to a file that is open for appending, with an ``fsync`` before the next
-request is sent.  A killed process loses at most the row that it was about to write, and leaves at
-most one incomplete line at the end of the file.  The next run removes the incomplete line, and
-every reader of the file ignores it.
+request is sent.  A killed process loses at most the row that it was about to write. A killed
+process leaves at most one incomplete line at the end of the file.  The next run removes the
+incomplete line, and every reader of the file ignores it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Journal:
 
 
 def remove_incomplete_last_line(path: Path) -> None:
-    """Remove the last line if it has no line break, because its row was not written completely."""
+    """Remove the last line if its line break is missing, because its row is incomplete."""
     if not path.exists():
         return
     content = path.read_bytes()

@@ -175,7 +175,7 @@ def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...
     except (OSError, ValueError) as err:
         reason = err.strerror if isinstance(err, OSError) else str(err)
         if isinstance(err, UnicodeDecodeError):
-            reason = "It is not text in UTF-8"
+            reason = "The text is not UTF-8"
         raise AnalysisError(
             f"The measurements cannot be read: {reason}",
             where=str(source),

@@ -44,8 +44,8 @@ class Measurement:
     isolation: Annotated[
         str,
         "What enforced the memory and CPU limits of the endpoint: `container`, "
-        "`process+cgroup-v1`, `process+cgroup-v2`, `process` (no limits were enforced), or "
-        "`managed` on AWS.",
+        "`process+cgroup-v1` or `process+cgroup-v2`. The value is `process` if nothing enforced "
+        "the limits, and `managed` on AWS.",
     ]
     model: Annotated[str, "Name of the model in the study.", ONE_PER_TRIAL]
     architecture: Annotated[str, "Name of the network, from the manifest.", OPTIONAL, ONE_PER_TRIAL]
@@ -89,8 +89,8 @@ class Measurement:
     is_warmup: Annotated[bool, "Whether the row is a warm-up, which is left out of all results."]
     start: Annotated[
         Start,
-        "`warm` if the container had answered before, `cold` if it had not; empty if this is not "
-        "known.",
+        "`warm` if the container had answered before; `cold` if it had not; "
+        "empty if the state of the container is not known.",
     ] = ""
     outcome: Annotated[
         Outcome,
@@ -100,7 +100,7 @@ class Measurement:
     ]
     status: Annotated[
         int,
-        "HTTP status; 0 if no answer arrived; 202 if an asynchronous request was queued; 200 if a "
+        "HTTP status. 0: no answer arrived; 202: an asynchronous request was queued; 200: a "
         "transform job has ended.",
     ]
     error: Annotated[str, "One line that explains a failure; empty for a success.", OPTIONAL] = ""
@@ -121,8 +121,8 @@ class Measurement:
     ] = None
     startup_s: Annotated[
         float | None,
-        "Time from the creation of a transform job until its instances and containers are ready to "
-        "work, as SageMaker reports it; empty if they never were.",
+        "Time from the creation of a transform job until its instances and containers are ready "
+        "to work, as SageMaker reports it. Empty if they were never ready.",
         OPTIONAL,
         ADDED_LATER,
     ] = None

@@ -1,9 +1,8 @@
 """Declare columns of ``measurements.csv``, and write and read their values.
 
-A column is declared only once, as an annotated field of
-:class:`~drdeploy.study.measurements.measurement.Measurement`, with its type, meaning and rules.
-The header, the rows, the validation and ``docs/reference/measurements.md`` are all made from the
-declarations.
+A column is declared only once, with its type, meaning and rules. The declaration is an annotated
+field of :class:`~drdeploy.study.measurements.measurement.Measurement`. The header, the rows, the
+validation and ``docs/reference/measurements.md`` are all made from the declarations.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ class Rule(Enum):
     """The rules of a column besides its type."""
 
     OPTIONAL = "optional"
-    """A file that another tool wrote may lack the column; its values are empty then."""
+    """A file that another tool wrote may lack the column.
+
+    The values of the column are then empty.
+    """
 
     ONE_PER_TRIAL = "one per trial"
     """All rows of a trial have the same value, because the column describes the measured

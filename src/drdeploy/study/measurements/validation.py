@@ -21,16 +21,16 @@ FIRST_LINE = 2
 def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
     """Return the rows with all columns and types of the schema.
 
-    Numbers become floats, with NaN for an empty cell.  Texts are never missing, and columns that
-    the schema does not know stay strings.
+    Numbers become floats, with NaN for an empty cell.  Texts are always there, and columns outside
+    the schema stay strings.
 
     Args:
         frame: The rows in the order of the file, as text or as numbers.
         source: The file that error messages name.
 
     Raises:
-        AnalysisError: A column is missing, there is no row, a value does not fit its column, or
-            two values of a row or two rows of a trial contradict each other.
+        AnalysisError: There is no row, a column is missing, or a value does not fit its column. Or
+            two values of a row, or two rows of a trial, contradict each other.
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing and len(frame.columns):

@@ -33,7 +33,7 @@ class Definition:
     """The definition of a printed number.
 
     Attributes:
-        formula: The formula; None if neither rows nor prices determine the printed number.
+        formula: The formula, or None if rows and prices do not determine the printed number.
         why_not: Why the printed number cannot be recomputed; empty if it can.
         note: Assumptions of the definition, which the study does not state.
     """
@@ -86,7 +86,7 @@ class _NotRecomputableError(ValueError):
 
 
 def _replace_definition_without_rows(definition: Definition, study: PublishedStudy) -> Definition:
-    """Return the definition, marked as not recomputable if it needs rows that are missing."""
+    """Return the definition, marked as not recomputable if rows are missing."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition

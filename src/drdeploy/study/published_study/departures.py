@@ -98,7 +98,10 @@ class FigureReading:
 
 @dataclass(frozen=True)
 class Departure:
-    """One change to a reading; two changes of the same kind cannot be combined."""
+    """One change to a reading.
+
+    Two changes of the same kind cannot be combined.
+    """
 
     kind: str
     words: str
@@ -108,7 +111,7 @@ class Departure:
 def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> FigureReading | None:
     """Return the reading with all given departures from the definition.
 
-    The result is None if two departures cannot be combined, or if a departure changes nothing.
+    The result is None if two departures exclude each other, or if a departure changes nothing.
     """
     if len({departure.kind for departure in departures}) < len(departures):
         return None

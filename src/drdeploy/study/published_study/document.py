@@ -27,8 +27,8 @@ def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
 
     ``published`` is the printed number, and ``printed`` is its text. ``interval`` is ``[low,
     high]``, or null with a ``reason``. ``readings`` lists other readings that give the printed
-    digits. ``reading`` is the first of these readings; it is null if there is none, or if the match
-    could be due to chance.
+    digits. ``reading`` is the first of these readings. ``reading`` is null if the list of readings
+    is empty, or if the match could be due to chance.
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None

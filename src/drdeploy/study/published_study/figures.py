@@ -55,8 +55,8 @@ class StudyFigure:
 
     Attributes:
         number: The number of the picture, for example ``6.3``.
-        picture: The drawn picture; None without rows.
-        note: A sentence on missing parts of the picture; empty if nothing is missing.
+        picture: The drawn picture, or None without rows.
+        note: A sentence on missing parts of the picture, or an empty text.
     """
 
     number: str

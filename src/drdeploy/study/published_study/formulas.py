@@ -1,8 +1,8 @@
 """Compute a printed number from the rows of experiments.
 
-A printed number is an amount (a mean, possibly times a price), a ratio of two amounts, or the
-reduction from one amount to another. The interval of a printed number comes from the rows; prices
-are exact.
+A printed number is an amount (a mean, possibly times a price), a ratio of two amounts, or a
+reduction. A reduction leads from one amount to another. The interval of a printed number comes from
+the rows; prices are exact.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class StudyExperiment:
 
 
 def parse_experiment_name(name: str) -> StudyExperiment | None:
-    """Parse the name of an experiment; None if it is not the name of an experiment."""
+    """Parse the name of an experiment, or return None for another name."""
     if parts := _SERVERLESS.fullmatch(name):
         start = "warm" if parts["start"] == WARM else "cold"
         return StudyExperiment(
@@ -111,7 +111,8 @@ def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
     row numbers.
 
     Raises:
-        AnalysisError: There are no raw rows, a column is missing, or a value is not a time.
+        AnalysisError: There are no raw rows, a column is missing, or a value cannot be read as a
+            time.
     """
     tables = _read_raw_rows_by_experiment(folder)
     if not tables:
@@ -212,8 +213,9 @@ def _write_sentences_on_skipped_files_and_gaps(
     if skipped:
         many = len(skipped) > 1
         yield (
-            f"The file{'s' * many} {', '.join(skipped)} {'were' if many else 'was'} skipped, "
-            f"because {'their names are' if many else 'its name is'} not the name of an experiment."
+            f"{'These files were' if many else 'This file was'} skipped, because "
+            f"{'their names are' if many else 'its name is'} not the name of an experiment: "
+            f"{', '.join(skipped)}."
         )
     for experiment, table in tables.items():
         numbers, expected = table.index.tolist(), list(range(len(table)))
@@ -221,10 +223,10 @@ def _write_sentences_on_skipped_files_and_gaps(
         repeated = sorted({number for number in numbers if numbers.count(number) > 1})
         if numbers != expected:
             yield (
-                f"The row numbers in {experiment.name}.csv are not consecutive (missing numbers: "
-                f"{_join_gap_numbers_or_none(missing)}; repeated numbers: "
-                f"{_join_gap_numbers_or_none(repeated)}), so the rows may come from more than one "
-                f"series. All {len(table)} rows are used."
+                f"The row numbers in {experiment.name}.csv are not consecutive, so the rows may "
+                "come from more than one series. Missing numbers: "
+                f"{_join_gap_numbers_or_none(missing)}. Repeated numbers: "
+                f"{_join_gap_numbers_or_none(repeated)}. All {len(table)} rows are used."
             )
 
 

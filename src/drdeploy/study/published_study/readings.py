@@ -1,10 +1,10 @@
 """Search for other readings of the same rows that give the printed number.
 
 A reading departs from the definition in one or two respects. A reading may use another statistic,
-fewer rows, another memory size or instance, another column, the other model, or another price. A
-reading may also invert a reduction, or round means before dividing them. Readings with one
-departure are tried first, then readings with two departures. Among many readings, some give the
-printed digits by chance; the result states the expected number of chance matches.
+fewer rows, another memory size or instance, or another column. The reading may also use the other
+model, or another price. A reading may also invert a reduction, or round means before dividing them.
+Readings with one departure are tried first, then readings with two departures. Among many readings,
+some give the printed digits by chance; the result states the expected number of chance matches.
 """
 
 from __future__ import annotations

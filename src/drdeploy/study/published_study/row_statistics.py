@@ -48,8 +48,10 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
     "p95": ("95th percentiles", lambda x: float(np.quantile(x, 0.95))),
     ROW_BY_ROW: ("the mean of the ratios row by row", lambda x: float(np.mean(x))),
 }
-"""The statistics by name, each with the text of its departure (empty for the definition) and its
-function."""
+"""The statistics by name.
+
+Each has the text of its departure (empty for the definition) and its function.
+"""
 
 SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "all": ("", lambda x: x),

@@ -1,13 +1,13 @@
 """Estimate the latency on AWS from latency that was measured on this machine.
 
 A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
-overhead.  The expected time of a cold start has three parts: the platform's placement; the pull of
-the image, which depends on the compressed size; and the start of the container with its first
-prediction, multiplied by another CPU ratio.  :mod:`drdeploy.study.aws_latency` fits the
-coefficients.
+overhead.  The expected time of a cold start has three parts. The first is the platform's placement.
+The second is the pull of the image, which depends on the compressed size. The third is the start of
+the container with its first prediction, multiplied by another CPU ratio.
+:mod:`drdeploy.study.aws_latency` fits the coefficients.
 
-The interval of an expected latency accounts for the uncertainty of the coefficients, and for the
-errors that the model makes on series that were left out of the fit.
+The interval of an expected latency accounts for the uncertainty of the coefficients. It also
+accounts for the errors that the model makes on series that were left out of the fit.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class LeftOutSeries:
-    """One series on AWS, with the estimate of a model that was fitted without the series.
+    """One series on AWS, with the estimate of a model that was fitted to the other series.
 
     Attributes:
         name: For example ``MobileNet, 1024 MB, cold``.
@@ -279,7 +279,7 @@ def describe_applied_transfer(
     image_gb: float,
     seed: int,
 ) -> AppliedTransfer | None:
-    """Describe how times were converted from this machine to AWS; None if none were converted."""
+    """Describe how times were converted from this machine to AWS, or return None."""
     latencies = [
         latency
         for one in configurations

@@ -2,10 +2,10 @@
 
 The pricing pages of SageMaker AI, ECR and S3 say what AWS bills:
 
-- For a serverless endpoint, AWS bills each millisecond that a container works, at a price that
-  depends on the memory, and each GB of data in and out.
-- For provisioned concurrency, AWS bills each second that a container is held ready, and each second
-  that the container works, at a lower price.
+- For a serverless endpoint, AWS bills each millisecond that a container works, and each GB of data
+  in and out. The price of a millisecond depends on the memory.
+- For provisioned concurrency, AWS bills each second that a container is held ready. AWS also bills
+  each second that the container works, at a lower price.
 - For an instance, AWS bills each hour, and each GB of data in and out.
 - For a registry or a bucket, AWS bills each GB in each month.
 

@@ -1,8 +1,8 @@
 """Choose among the options that meet every requirement; small differences do not count.
 
 Options whose monthly costs differ by little count as equal: a third of a cent decides nothing.
-Among the options that cost as much as the cheapest, the simplest to run is chosen; among equally
-simple ones the fastest, and among equally fast ones the cheapest.
+Among the options that cost as much as the cheapest, the simplest to run is chosen. Among equally
+simple options, the fastest is chosen, and among equally fast options the cheapest.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def choose_option_in_each_case(
     parts: NDArray[np.int64],
     same: SameCost,
 ) -> NDArray[np.int64]:
-    """Return the index of the chosen option in each case; :data:`NONE` if no option is possible.
+    """Return the index of the chosen option in each case, or :data:`NONE` if no option is possible.
 
     Args:
         usd: The monthly cost of each option in each case; infinite if the option is not possible.

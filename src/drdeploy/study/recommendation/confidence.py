@@ -6,11 +6,11 @@ resamples in which the winner is still chosen.
 
 The simulation is not repeated for each resample.  The share of cold starts and the waiting times
 hardly depend on the drawn rows, and 400 simulations of every option would take minutes.  The p95 of
-a serverless option is computed from a mixture of resampled warm and cold rows, whose shares come
-from the simulation.  The p95 of a real-time option is computed from simulated waiting times plus
-the latencies of resampled rows.
+a serverless option is computed from a mixture of resampled warm and cold rows. The simulation gives
+the shares of the mixture.  The p95 of a real-time option is computed from simulated waiting times
+plus the latencies of resampled rows.
 
-All options of one configuration share the same resampled rows, so that chance affects them alike.
+All options of one configuration share the same resampled rows. Chance therefore affects them alike.
 The confidence does not cover another day, another machine or other prices.  With a few dozen rows,
 the interval of a p95 is too narrow, because no resample holds a slower request than the slowest
 measured request.
@@ -45,10 +45,10 @@ class Confidence:
     """The share of resamples in which each option is chosen.
 
     Attributes:
-        share: The share of the resamples in which the winner is chosen; None without a winner.
-        others: The name of each other option that is chosen in a resample, with its share of the
-            resamples, the largest share first.  An empty name stands for the resamples in which
-            no option meets the requirements.
+        share: The share of the resamples in which the winner is chosen, or None without a winner.
+        others: Each other option that is chosen in a resample, with its share of the resamples. The
+            largest share comes first.  An empty name stands for the resamples in which no option
+            meets the requirements.
     """
 
     share: float | None
@@ -64,7 +64,7 @@ class ResampledOption:
         usd: The monthly cost in each resample; NaN if the cost is not known.
         p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
         p95_as_measured_s: The p95 with the times that were measured on this machine and the same
-            share of cold starts; None if the latencies are as measured.
+            share of cold starts. None if the latencies are as measured.
     """
 
     name: str
@@ -108,10 +108,10 @@ def compute_confidence_of_winner(
 
     Args:
         winner: The name of the winner with the measured rows, or None.
-        contenders: The options that a resample may choose: those that meet the requirements on
-            sensitivity and refused requests, have known prices and can be deployed, which
-            resampling does not change. Each option comes with the number of components that someone
-            must operate for it.
+        contenders: The options that a resample may choose. Such options meet the requirements on
+            sensitivity and refused requests, have known prices and can be deployed. Resampling does
+            not change these properties. Each option comes with the number of components that
+            someone must operate for it.
         required: The requirements.
     """
     if not contenders:
@@ -134,7 +134,7 @@ def compute_confidence_of_winner(
 def compute_interval_of_middle_95_percent(
     values: NDArray[np.float64],
 ) -> tuple[float, float] | None:
-    """Return the interval of the middle 95 % of resamples; None if a value is not finite."""
+    """Return the interval of the middle 95 % of resamples, or None if a value is not finite."""
     # A p95 has no end where more than 5 % of the requests are refused; nor has its interval then.
     if not np.isfinite(values).all():
         return None

@@ -31,8 +31,8 @@ class MeasuredConfiguration:
 
     Attributes:
         name: A name that no other configuration has, such as ``mobilenet fp32 lean, 1024 MB``.
-        service: The measured times; None if the configuration cannot be simulated.
-        request_bytes: The mean size of the photographs that were sent; None if it is not known.
+        service: The measured times, or None if the configuration cannot be simulated.
+        request_bytes: The mean size of the photographs that were sent, or None if it is not known.
         operating_points: The operating points of the artifact; empty if it has none.
         trials: The ids of the trials that the rows belong to.
         unusable: Why the configuration cannot be simulated; empty if it can.
@@ -72,7 +72,7 @@ def collect_measured_configurations(
 ) -> tuple[MeasuredConfiguration, ...]:
     """Group the rows by configuration.
 
-    A configuration that lacks warm or cold rows is included too, with the reason why it cannot be
+    A configuration without warm or cold rows is included too, with the reason why it cannot be
     simulated.
     """
     groups: dict[Configuration, list[Scenario]] = defaultdict(list)
@@ -122,7 +122,7 @@ def _explain_why_unusable_for_decision(
     left_out = sum(sum(scenario.left_out.values()) for scenario in scenarios)
     if not warm and not cold:
         return (
-            f"none of its {left_out} rows counts, because every request failed or had the wrong "
+            f"none of its {left_out} rows counts: every request failed, or began with the wrong "
             "kind of start"
         )
     if not warm:

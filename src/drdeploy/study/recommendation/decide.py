@@ -71,9 +71,9 @@ def choose_cheapest_hosting(
 ) -> Decision:
     """Simulate, price and check every option, and choose the best that meets the requirements.
 
-    Of the options that cost about the same as the cheapest, the simplest to run is chosen, then the
-    fastest (:mod:`~drdeploy.study.recommendation.choice`).  An option that this project cannot
-    deploy is never chosen.
+    Of the options that cost about the same as the cheapest, the simplest to run is chosen. Among
+    equally simple options, the fastest is chosen (:mod:`~drdeploy.study.recommendation.choice`).
+    Options that this project cannot deploy are left out of the choice.
 
     Args:
         measurements: The measured rows.
@@ -288,8 +288,8 @@ def _compare_policies_on_one_configuration(
     If the winner is real-time, compare the policies on the cheapest serverless configuration.
 
     Returns:
-        The name of the configuration and the comparison; an empty name and None if no
-        configuration is serverless.
+        The name of the configuration and the comparison. Without a serverless configuration, the
+        name is empty and the comparison None.
     """
     serverless = [option for option in simulated if option.policy]
     if not serverless:
@@ -317,9 +317,9 @@ def _list_unmeasured_gpus(
         types = sorted({item for _, item in prices} - {cheapest})
         yield Unusable(
             ", ".join([cheapest, *types]),
-            f"no row was measured on these instances with a GPU, so their latency is not known; "
-            f"the cheapest, {cheapest}, costs {usd * HOURS_PER_MONTH:,.0f} USD a month around the "
-            "clock",
+            "no row was measured on these instances with a GPU, so their latency is not known. "
+            f"The cheapest instance, {cheapest}, costs {usd * HOURS_PER_MONTH:,.0f} USD a month "
+            "around the clock",
         )
 
 

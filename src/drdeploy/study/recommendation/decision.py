@@ -34,7 +34,7 @@ class BillLine:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedOption:
-    """One way of hosting: its simulated latency, its cost, and the requirements that it misses.
+    """One way of hosting, with its latency, its cost, and the requirements that it misses.
 
     Attributes:
         name: A name that no other option has.
@@ -44,17 +44,17 @@ class EvaluatedOption:
         policy: The policy against cold starts; empty for instances.
         description: A description of the policy, or the number of instances, as text.
         instances: The largest number of instances; 0 for a serverless endpoint.
-        usd_per_month: The total of the monthly bill; None if a price is not known.
+        usd_per_month: The total of the monthly bill, or None if a price is not known.
         usd_per_month_limits: The interval of the middle 95 % of the monthly costs in bootstrap
-            resamples; None if the cost is not known.
+            resamples, or None for an unknown cost.
         usd_per_inference: The monthly bill divided by the number of requests in a month.
         usd_per_patient: The cost per inference times the number of photographs per patient.
         p50_s: The median latency of all requests, including cold starts and waiting.
-        p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
+        p95_s: The 95th percentile of the latency, or None if more than 5 % of the requests are
             refused.
         p95_s_limits: The interval of the middle 95 % of the p95 in bootstrap resamples; None if
             a p95 is infinite.
-        p95_as_measured_s: The p95 with the times that were measured on this machine; None if
+        p95_as_measured_s: The p95 with the times that were measured on this machine. None if
             ``p95_s`` is as measured too, or if more than 5 % of the requests are refused.
         cold_share: The share of the answered requests that met a cold start.
         throttled_share: The share of all requests that were refused.
@@ -137,10 +137,10 @@ class Decision:
             that cost about the same as the cheapest, the simplest to run wins, then the fastest.
         runners_up: The other options that meet every requirement, the cheapest first.
         equivalent: The names of the runners-up that cost about the same as the cheapest option.
-        excluded: The options that miss a requirement, sorted by the number of missed requirements
-            and then by cost.
-        research: The options that exist only in the simulation, because this project cannot deploy
-            them, the cheapest first.
+        excluded: The options that miss a requirement. They are sorted by the number of missed
+            requirements, and then by cost.
+        research: The options that exist only in the simulation, the cheapest first. This project
+            cannot deploy them.
         unusable: The configurations without the rows that a simulation needs, and the instances
             with a GPU on which nothing was measured.
         confidence: The share of bootstrap resamples in which the winner is chosen.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """The volumes of the grid as multiples of the decision's volume."""
 MOST_REQUESTS = 3_000_000.0
-"""The largest volume that is simulated for the grid, unless the decision has a larger one."""
+"""The largest volume that is simulated for the grid, or the decision's if that is larger."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class GridOption:
     Attributes:
         name: The name of the option, as in the decision.
         kind: The kind of hosting.
-        usd: The cost of a month in USD; None if a price is not known.
+        usd: The cost of a month in USD, or None if a price is not known.
         p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
             refused.
         parts: The number of components that someone must operate, besides the endpoint.

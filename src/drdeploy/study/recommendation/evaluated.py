@@ -117,8 +117,8 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
     """Return why no operating point has the required rates; empty if one has them.
 
     The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
-    operating point. A configuration without operating points never has the required rates, because
-    its rates were never measured.
+    operating point. A configuration without operating points fails every requirement on rates,
+    because its rates were never measured.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -137,9 +137,9 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
         rate = best.sensitivity if name == "sensitivity" else best.specificity
         if rate.low < least:
             return (
-                f"the {name} is {rate.value:.1%} with a lower limit of {rate.low:.1%} (n = "
-                f"{rate.n}, operating point '{best.name.replace('_', ' ')}'), and {target} is "
-                "required"
+                f"the {name} is {rate.value:.1%} with a lower limit of {rate.low:.1%}, but "
+                f"{target} is required (n = {rate.n}, operating point "
+                f"'{best.name.replace('_', ' ')}')"
             )
     return ""
 
@@ -163,7 +163,7 @@ def choose_best_operating_point(
 
 
 def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str, Any]:
-    """Return the Terraform variables of an option; none if the option cannot be deployed."""
+    """Return the Terraform variables of an option, or none if the option cannot be deployed."""
     configuration = option.measured.configuration
     if option.policy is not None:
         return make_serverless_terraform_variables(

@@ -1,4 +1,4 @@
-"""The ways in which SageMaker hosts a model, what each one lacks, and whether it can be deployed.
+"""The ways in which SageMaker hosts a model, what each one lacks, and which can be deployed.
 
 Only the table :data:`WAYS` says which ways this project can set up. A way whose ``deployment`` is
 empty is simulated and priced, but never recommended. The only such way is inference components, for
@@ -48,7 +48,7 @@ encrypt; the Terraform module ``realtime-endpoint`` has the same pattern."""
 
 @dataclass(frozen=True, kw_only=True)
 class HostingWay:
-    """One way in which SageMaker hosts a model.
+    """A way in which SageMaker hosts a model.
 
     Attributes:
         name: The name of the way, which is the kind of its options.
@@ -57,8 +57,8 @@ class HostingWay:
         command: The command of this project that takes the variables of the way (`--variables`).
         largest_payload_bytes: The largest photograph that the way takes.
         payload_source: Where the limit of the payload is documented.
-        answers_in_response: Whether a client gets its result in the response to its request;
-            otherwise the result is written to S3, and the client must wait for it.
+        answers_in_response: Whether a client gets its result in the response to its request. If
+            not, the result is written to S3, and the client must wait for it.
         operated_parts: The components that someone must operate for the way, besides the endpoint
             itself.
     """
@@ -74,7 +74,10 @@ class HostingWay:
 
     @property
     def is_serverless(self) -> bool:
-        """Whether the way has no instances, and therefore no network, volume or GPU of its own."""
+        """Whether the way has no instances.
+
+        It then has no network, volume or GPU of its own.
+        """
         return self.name == "serverless"
 
 
@@ -168,26 +171,26 @@ def describe_broken_constraints(
             ("a volume with your own key", required.needs_own_key, VOLUME_KEY),
         ):
             if is_needed:
-                yield f"{name} is required, and a serverless endpoint has none ({source})"
+                yield f"a serverless endpoint does not offer {name} ({source})"
     elif required.needs_gpu and not has_gpu(instance_type):
-        yield f"a GPU is required, and {instance_type} has none"
+        yield f"{instance_type} does not have the required GPU"
     if way.name == "batch":
         yield from _describe_broken_constraints_of_job(required, instance_type)
     if required.needs_own_key and OWN_DISKS.match(instance_type):
         yield (
-            f"a volume with your own key is required, and {instance_type} has disks of its own, "
-            f"which no key of yours encrypts ({VOLUME_KEY})"
+            f"{instance_type} has disks of its own, which your own key cannot encrypt "
+            f"({VOLUME_KEY})"
         )
     largest = required.largest_photograph_mb
     if largest is not None and largest * MIB > way.largest_payload_bytes:
         yield (
-            f"a photograph may have {largest:g} MB, and {way.article} takes at most "
-            f"{way.largest_payload_bytes / MIB:g} MB ({way.payload_source})"
+            f"{way.article} takes at most {way.largest_payload_bytes / MIB:g} MB, but a photograph "
+            f"may have {largest:g} MB ({way.payload_source})"
         )
     if not way.answers_in_response and required.may_wait_s is None:
         yield (
-            f"{way.article} writes results to a bucket some time later, and nothing says that a "
-            "result may wait (--may-wait-hours)"
+            f"{way.article} writes results to a bucket some time later, but --may-wait-hours "
+            "is not given"
         )
 
 
@@ -202,7 +205,7 @@ def _describe_broken_constraints_of_job(
         ("a volume with your own key", required.needs_own_key),
     ):
         if is_needed:  # SageMaker could, but whoever runs the recommended command gets none
-            yield f"{name} is required, and `batch run` gives a job none"
+            yield f"a job of `batch run` does not have {name}"
 
 
 def describe_late_results(required: Requirements, way: HostingWay, slowest_s: float) -> str:

@@ -4,8 +4,8 @@
 - Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time.
   While it exists, the endpoint has the number of instances that the busiest hour of the week needs.
 - Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
-- Components: an inference component without instances starts one when it is called, and calls fail
-  until the instance answers.
+- Components: a sleeping inference component starts an instance when it is called. Calls fail until
+  the instance answers.
 - Batch: batch transform jobs grade the photographs that have arrived since the last job.
 """
 
@@ -214,8 +214,9 @@ def keep_endpoint_open_during_short_breaks(
 ) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice the time of its start. Otherwise
-    its deletion might not have ended when it must be created again.
+    The endpoint stays open in a break that is shorter than twice the time of its start. Without
+    this rule, the deletion of the endpoint might not have ended when the endpoint must be created
+    again.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.

@@ -54,7 +54,7 @@ class Option:
         instances: The largest number of instances; 0 for a serverless endpoint.
         simulated: The result of the simulation.
         months: The number of months that the simulation covers.
-        bill: The monthly bill; None if a price is not known.
+        bill: The monthly bill, or None if a price is not known.
         no_cost: A sentence that names the unknown price; empty if the bill is known.
         way_name: The way of hosting.
         description: What runs, and when.
@@ -88,7 +88,10 @@ class Option:
 
     @property
     def usd(self) -> float:
-        """The cost of a month; infinite if it is unknown, so that the option never wins."""
+        """The cost of a month.
+
+        An unknown cost is infinite, so that the option never wins.
+        """
         return self.bill.usd if self.bill else float("inf")
 
     @property

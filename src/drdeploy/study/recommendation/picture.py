@@ -44,12 +44,12 @@ KINDS: dict[Kind, Key] = {
 }
 FAILS = Key("hollow: misses a requirement", "o", INK, is_hollow=True)
 CLOSE = 0.15
-"""If two marks differ by less than this share on both axes, only one of them gets a label."""
+"""If two marks differ by less than this share on both axes, one of them gets no label."""
 TITLE = "Every option: its cost a month against its p95 latency"
 
 
 def make_decision_opening(decision: Decision) -> Opening | None:
-    """Return the picture at the top of the decision's page; None if nothing can be drawn."""
+    """Return the picture at the top of the decision's page, or None without a picture."""
     # Options with a known cost and a finite p95: they alone have a place on the axes.
     options = [one for one in decision.options if one.usd_per_month and one.p95_s]
     if not options:

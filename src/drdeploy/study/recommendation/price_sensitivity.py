@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     Choose = Callable[[Floats], NDArray[np.int64]]
 
 HIGHEST_FACTOR = 100.0
-"""The largest factor by which a price is multiplied; no price of AWS has ever risen that much."""
+"""The largest factor by which a price is multiplied.
+
+No price of AWS has ever risen that much.
+"""
 DEARER = np.logspace(0, np.log10(HIGHEST_FACTOR), 400)
 CHEAPER = np.linspace(1, 0, 400)
 HALVINGS = 40
@@ -43,11 +46,11 @@ class PriceSensitivity:
 
     Attributes:
         usd: The part of the winner's monthly bill that is billed at the price, in USD.
-        share: The same part as a share of the winner's monthly bill.
-        dearer: The first other option that is chosen if the price rises; None if the winner stays
+        share: This part as a share of the winner's monthly bill.
+        dearer: The first other option that is chosen if the price rises. None if the winner stays
             up to :data:`HIGHEST_FACTOR` times the price.
-        cheaper: The first other option that is chosen if the price falls; None if the winner stays
-            even without the price.
+        cheaper: The first other option that is chosen if the price falls. None if the winner stays
+            even at a price of zero.
     """
 
     price: Price
@@ -65,8 +68,8 @@ def compute_price_sensitivities(
     Args:
         winner: Name of the winner, a key of ``bills``.
         bills: The bill of every option that meets the requirements, by the option's name.
-        choose: Takes the monthly costs of these options in some cases, of shape ``(options,
-            cases)``, and returns the index of the chosen option in each case.
+        choose: Takes the monthly costs of the options in some cases, of shape ``(options, cases)``.
+            Returns the index of the chosen option in each case.
     """
     prices = {entry.price: None for bill in bills.values() for entry in bill.entries}
     found = [_compute_sensitivity_to_price(price, winner, bills, choose) for price in prices]

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 SEED = 2023
 DEFAULT_MIN_SPECIFICITY = 0.5
 """The specificity that is required together with a sensitivity, unless another one is stated.  A
-grader that flags every photograph finds every diseased one, but saves no work; with this
-specificity, it clears at least half of the photographs that are not diseased."""
+grader that flags every photograph finds every diseased one, but saves no work. With this
+specificity, a grader clears at least half of the photographs that are not diseased."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """The requirements of an option; a value of None means no requirement.
+    """The requirements of an option.
+
+    A value of None means no requirement.
 
     Attributes:
         p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
@@ -30,7 +32,7 @@ class Requirements:
         min_sensitivity: The share that the lower 95 % limit of the sensitivity must reach, at one
             of the artifact's operating points.
         min_specificity: The share that the lower 95 % limit of the specificity must reach, at the
-            operating point that reaches ``min_sensitivity``; None means
+            operating point that reaches ``min_sensitivity``. None means
             :data:`DEFAULT_MIN_SPECIFICITY` if a sensitivity is required.
         at_grade: The ICDR grade at and above which the grader must find eyes: 2 for moderate
             NPDR or worse, 3 for severe NPDR or worse.
@@ -55,8 +57,8 @@ class Requirements:
         may_wait_s: The time for which every result may wait, in seconds. Without such a time, a
             client waits for each response, so asynchronous inference and batch transform are
             excluded.
-        data_stays_in: The regions, or the first parts of the names of regions such as ``eu``, that
-            photographs must not leave; empty means anywhere.
+        data_stays_in: The regions that photographs must not leave, or the first parts of the names
+            of regions, such as ``eu``. Empty means anywhere.
     """
 
     p95_s: float | None = None
@@ -106,7 +108,7 @@ class Requirements:
 
     @property
     def specificity_floor(self) -> float | None:
-        """The specificity that an operating point must have; None if none is required."""
+        """The specificity that an operating point must have, or None."""
         if self.min_specificity is None and self.min_sensitivity is not None:
             return DEFAULT_MIN_SPECIFICITY
         return self.min_specificity
@@ -122,16 +124,16 @@ class Assumptions:
         max_concurrency: The largest number of requests that a serverless endpoint handles at once;
             SageMaker allows 200.
         account_concurrency: The number of requests that all serverless endpoints of the account
-            handle at once in the region; None if the quota is not smaller than ``max_concurrency``.
-            A new account may allow only 10 requests at once (Service Quotas, "Total concurrency of
+            handle at once in the region. None if the quota is at least ``max_concurrency``. A new
+            account may allow only 10 requests at once (Service Quotas, "Total concurrency of
             serverless endpoints").
         instance_start_s: The time from the decision to start an instance until it answers, in
-            seconds; AWS does not document it, and bills the instance meanwhile.
+            seconds. AWS does not document this time, and bills the instance meanwhile.
         has_zero_instances: Whether the region accepts ``MinInstanceCount`` 0 for inference
             components; some regions refuse it.
         headroom: The share of the instances that stays free in the busiest hour.
         fewest_instances: The number of instances that stay on when there is no traffic.
-        requests_at_once: The number of requests that one instance handles at once; latencies were
+        requests_at_once: The number of requests that one instance handles at once. Latencies were
             measured with one request at a time.
         photographs_per_patient: The number of photographs of one patient, for the cost per patient.
         request_bytes: The size of a photograph if the rows do not give it.
@@ -217,9 +219,10 @@ class Assumptions:
                 "requests a month are free."
             ),
             (
-                "The alarms that the Terraform modules create are not billed. Before the free tier "
-                "of CloudWatch, the three metrics of a real-time endpoint's two alarms cost 0.30 "
-                "USD a month in us-east-1, and the alarms of autoscaling 0.20 USD more."
+                "The alarms that the Terraform modules create are not billed. Before the free "
+                "tier of CloudWatch, the two alarms of a real-time endpoint cost 0.30 USD a month "
+                "in us-east-1 for their three metrics. The alarms of autoscaling cost 0.20 USD "
+                "more."
             ),
             (
                 f"The stored images take {self.image_gb:g} GB, and the stored artifacts take "
@@ -238,8 +241,8 @@ class DecisionInputs:
         required: The requirements that an option must meet to be chosen.
         assumptions: The values that no measurement gives.
         seed: The seed of the arrivals, the simulation and the bootstrap.
-        transfer: The model that estimates latencies on AWS from rows of this machine;
-            None to take the rows as they were measured.
+        transfer: The model that estimates latencies on AWS from rows of this machine. None takes
+            the rows as they were measured.
     """
 
     traffic: Traffic | Arrivals

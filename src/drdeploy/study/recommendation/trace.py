@@ -126,8 +126,9 @@ def _make_arrivals_from_minute_counts(
     missing = round(horizon_s / MINUTE_S) - offsets_s.size
     if missing > 0:
         notes.append(
-            f"The trace lacks {missing} minute{'s' * (missing > 1)}, which "
-            f"{'are' if missing > 1 else 'is'} assumed to have no arrivals."
+            f"The trace lacks {missing} minute{'s' * (missing > 1)}. "
+            f"{'These minutes are' if missing > 1 else 'This minute is'} assumed to have no "
+            "arrivals."
         )
     per_minute = np.array(counts)[order]
     within = np.random.default_rng(seed).random(int(per_minute.sum())) * MINUTE_S

@@ -34,7 +34,7 @@ class TrafficShape:
 
     Attributes:
         name: Name of the shape, for messages.
-        by_hour: The share of each of the 168 hours of a week, starting on Monday at 0:00; the
+        by_hour: The share of each of the 168 hours of a week, starting on Monday at 0:00. The
             shares sum to 1.
     """
 
@@ -59,8 +59,8 @@ class TrafficShape:
         weights = np.outer(np.asarray(days, float), np.asarray(hours, float)).ravel()
         if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum():
             raise InvalidInput(
-                "The weights of a traffic shape must be finite and not negative, and at least one "
-                "hour and one day must have a weight above 0",
+                "The weights of a traffic shape must be finite and at least 0. At least one hour "
+                "and one day must have a weight above 0",
                 where=name,
                 remedy="Give for example --hours 0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,0,0,0,0,0,0",
             )
@@ -122,8 +122,7 @@ class Arrivals:
         requests_per_month: The number of requests in a month, for the bill.
         description: Where the arrivals come from.
         notes: Sentences about changes that were made to a trace.
-        is_archive: Whether the photographs lie in an archive, so that they need not be sent at
-            these times.
+        is_archive: Whether the photographs lie in an archive, and may be sent at any time.
     """
 
     times_s: NDArray[np.float64]
@@ -137,8 +136,8 @@ class Arrivals:
     def move_archive_to_beginning(self) -> Arrivals:
         """Return arrivals in which all photographs of an archive arrive at the beginning.
 
-        A queue and a batch transform job take all photographs of an archive at once. Other arrivals
-        stay as they are.
+        A queue and a batch transform job take all photographs of an archive at once. All other
+        arrivals stay as they are.
         """
         return replace(self, times_s=np.zeros_like(self.times_s)) if self.is_archive else self
 
@@ -208,10 +207,10 @@ class Traffic:
     def description(self) -> str:
         """A description of the traffic as text."""
         per_patient = self.photographs_per_patient
-        sent = f", {per_patient} photographs per patient, {self.between_photographs_s:g} s apart"
+        sent = f", {per_patient} of each patient, {self.between_photographs_s:g} s apart"
         return (
-            f"{self.requests_per_month:,.0f} photographs a month, weekly shape {self.shape.name}"
-            f"{sent if per_patient > 1 else ''}"
+            f"{self.requests_per_month:,.0f} photographs a month"
+            f"{sent if per_patient > 1 else ''}, in the weekly pattern '{self.shape.name}'"
         )
 
     def arrivals(self, seed: int, *, weeks: int | None = None) -> Arrivals:
@@ -261,8 +260,8 @@ def choose_weeks_to_simulate(requests_per_week: float) -> int:
 def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
     """Return the arrivals of an archive's photographs, which are graded once, in one month.
 
-    A client spreads the photographs evenly over the time in which the results may arrive, because
-    an endpoint refuses requests that all come at once. A queue and a batch transform job take all
+    An endpoint refuses requests that all come at once. A client therefore spreads the photographs
+    evenly over the time in which the results may arrive. A queue and a batch transform job take all
     photographs at once.
 
     Args:

@@ -127,15 +127,15 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
         nearest = decision.excluded[0]
         yield (
             f"The option that comes closest is {nearest.name} for "
-            f"{format_usd(nearest.usd_per_month)} a month. It misses a requirement: "
+            f"{format_usd(nearest.usd_per_month)} a month. This option misses the following: "
             f"{'; '.join(nearest.failures)}."
         )
     else:
         cold = f"; {winner.cold_share:.2%} meet a cold start" if winner.policy else ""
         yield (
             f"Host {winner.name}: {format_usd(winner.usd_per_month)} a month, "
-            f"{format_usd(winner.usd_per_patient)} per patient; 95 of 100 photographs are answered "
-            f"within {format_seconds(winner.p95_s)}{cold}."
+            f"{format_usd(winner.usd_per_patient)} per patient. Of 100 photographs, 95 are "
+            f"answered within {format_seconds(winner.p95_s)}{cold}."
         )
         yield from _write_sentence_about_both_latencies(winner)
         yield from _write_sentences_about_other_options(decision, winner)
@@ -145,8 +145,8 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
             f"; in {often:.0%} it is {name or 'no option at all'}" for name, often in others
         )
         yield (
-            f"The choice is the same in {share:.0%} of {confidence.resamples} bootstrap resamples "
-            f"of the rows{other}."
+            f"In {share:.0%} of {confidence.resamples} bootstrap resamples of the rows, the choice "
+            f"is the same{other}."
         )
         if required_point := _describe_operating_point(decision.required, winner):
             yield required_point
@@ -162,13 +162,15 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
     flattered = (
         ""
         if point.cross_fitted
-        else " These rates are too good, because they were measured on the photographs on which "
-        "the threshold was chosen."
+        else (
+            " The sensitivity and the specificity given here are too good, because they were "
+            "measured on the photographs on which the threshold was chosen."
+        )
     )
     return (
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
         f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (at least "
-        f"{point.sensitivity.low:.1%}), and the specificity is {point.specificity.value:.1%} (at "
+        f"{point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} (at "
         f"least {point.specificity.low:.1%}).{flattered}"
     )
 
@@ -209,8 +211,8 @@ def _write_sentences_about_other_options(
         more = (other.usd_per_month or 0.0) - (winner.usd_per_month or 0.0)
         yield (
             f"The next option{' outside the tie' if tied else ''} is {other.name} for "
-            f"{format_usd(other.usd_per_month)} a month, which is {format_usd(more)} more; its p95 "
-            f"is {format_seconds(other.p95_s)}."
+            f"{format_usd(other.usd_per_month)} a month, {format_usd(more)} more than the choice. "
+            f"The p95 of the next option is {format_seconds(other.p95_s)}."
         )
         break
 
@@ -244,8 +246,9 @@ def _write_tie_sentence(
     several = len(tied) > 1
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return (
-        f"It is a tie: {listed} cost{'' if several else 's'} the same within the larger of "
-        f"{required.same_cost_share:.0%} and {required.same_cost_usd:g} USD a month. "
+        f"{listed} tie{'' if several else 's'} with {winner.name}: a difference in cost of up to "
+        f"{required.same_cost_share:.0%}, or of up to {required.same_cost_usd:g} USD a month, "
+        f"counts as none. "
         f"{_write_why_winner_is_chosen(winner, tied)}"
     )
 
@@ -259,11 +262,15 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
         else "it needs nothing besides the endpoint"
     )
     if not as_simple:
-        return f"The choice is the simplest to run: {needs}."
+        return f"The choice is the simplest of these options to run: {needs}."
     times = [one.p95_s or 0.0 for one in as_simple]
     if all(time > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE) for time in times):
-        return f"The choice is one of the simplest to run: {needs}. Of these, it is the fastest."
+        return (
+            f"The choice is one of the simplest options to run: {needs}. "
+            f"Of the simplest options, the choice is the fastest."
+        )
     return (
-        f"The choice is one of the simplest to run: {needs}. Of these, it is the "
-        f"cheapest of the fastest, whose p95 differs by at most {SAME_SPEED_SHARE:.0%}."
+        f"The choice is one of the simplest options to run: {needs}. Several of the simplest "
+        f"options differ in p95 by at most {SAME_SPEED_SHARE:.0%}, so the cheapest of these is "
+        f"chosen."
     )

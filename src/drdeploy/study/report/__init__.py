@@ -15,6 +15,6 @@
 - ``cells`` formats estimates as table cells.
 - ``report`` writes the report as one HTML page that needs no other file.
 
-Rows that do not count (warm-ups, failures, the wrong kind of start) are never removed. The report
-shows how many rows do not count, and why.
+Rows that do not count (warm-ups, failures, the wrong kind of start) always stay in the file. The
+report shows how many rows do not count, and why.
 """

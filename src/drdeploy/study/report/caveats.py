@@ -56,13 +56,14 @@ def write_measurement_limits_of_platforms(measurements: Measurements) -> tuple[s
 _OF_PLATFORM = {
     "local": (
         "Rows with platform=local were measured on one machine, over loopback and on the CPU of "
-        "the machine. The times of such rows include no network, no image pull, and no placement "
-        "and routing by AWS. Ratios between configurations carry over to AWS; absolute times and "
-        "costs do not."
+        "the machine. The times of rows with platform=local include no network, no image pull, "
+        "and no placement and routing by AWS. Ratios between configurations carry over to AWS; "
+        "absolute times and costs do not."
     ),
     "aws": (
         "The times of rows with platform=aws include the network between the client and the "
-        "region, and depend on the load of the region during the measurement."
+        "region. The times of rows with platform=aws also depend on the load of the region during "
+        "the measurement."
     ),
 }
 
@@ -72,8 +73,8 @@ def _write_warning_on_missing_limits(summaries: Sequence[ScenarioSummary]) -> It
     if unlimited:
         yield (
             f"Memory and CPU limits were not enforced in {len(unlimited)} of {len(summaries)} "
-            "scenarios (isolation=process). In these scenarios, differences between memory sizes "
-            "are due to chance."
+            "scenarios (isolation=process). Without enforced limits, differences between memory "
+            "sizes are due to chance."
         )
 
 
@@ -88,8 +89,8 @@ def _write_warning_on_busy_machine(measurements: Measurements) -> Iterator[str]:
     if max(busy_percent, default=0.0) > BUSY_PERCENT:
         yield (
             f"Other programs kept the CPU up to {max(busy_percent):.0f} % busy just before or "
-            "after a run, which slows some configurations more than others. Measure again on a "
-            "quiet machine before you decide."
+            "after a run. A busy CPU slows some configurations more than others. Measure again on "
+            "a quiet machine before you decide."
         )
 
 
@@ -124,8 +125,8 @@ def _write_warning_on_ungradable_photographs(measurements: Measurements) -> Iter
 def _write_warning_on_unknown_prices(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for reason in sorted({s.no_cost for s in summaries if s.no_cost}):
         yield (
-            f"{reason} Scenarios that need this price have no cost; give a price sheet that has "
-            "the price with --prices."
+            f"{reason} The cost of scenarios that need this price is not known. With --prices, "
+            "give a price sheet that has the price."
         )
 
 

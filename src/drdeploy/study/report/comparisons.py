@@ -74,8 +74,8 @@ def compare_two_scenarios(
 def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Quantity) -> Estimate:
     """Return the ratio of the mean times of two scenarios.
 
-    If both scenarios sent each photograph equally often, their rows are paired by photograph, so
-    that differences between photographs do not widen the interval.
+    If both scenarios sent each photograph equally often, their rows are paired by photograph.
+    Differences between photographs then do not widen the interval.
     """
     pairs = pair_rows_by_photograph(before, after, quantity)
     if pairs:
@@ -88,7 +88,7 @@ def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Qua
 def pair_rows_by_photograph(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the times of two scenarios paired by photograph; None if rows have no partner."""
+    """Return the times of two scenarios paired by photograph, or None if rows have no partner."""
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()

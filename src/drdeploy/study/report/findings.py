@@ -1,9 +1,10 @@
 """Write the findings about each model as sentences, with numbers computed from rows.
 
 Configurations of one model on one kind of endpoint are ranked by their mean latency or cost. The
-best configuration is named. Another configuration is named beside the best one if the interval of
-their ratio contains 1, because the measurements then show no difference. Serverless and real-time
-endpoints are not ranked against each other, because their costs depend on the traffic.
+best configuration is named. The measurements may not show a difference between two configurations:
+the interval of their ratio then contains 1. A configuration that does not differ from the best one
+is named beside it. Serverless and real-time endpoints are not ranked against each other, because
+their costs depend on the traffic.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], m
     best.
     """
     if not ratios:
-        return "It is the only configuration that was measured."
+        return "No other configuration was measured."
     compared = [
         f"{name}: {notation.format_ratio_as_text(ratio, measure)}" for name, ratio in ratios
     ]
@@ -235,7 +236,9 @@ def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], m
         if not ratio.interval_excludes(1.0)
     ]
     return (
-        f"It is not shown to differ from {' and '.join(ties)}." if ties else f"Next, {compared[0]}."
+        f"The measurements show no difference from {' and '.join(ties)}."
+        if ties
+        else f"Next, {compared[0]}."
     )
 
 

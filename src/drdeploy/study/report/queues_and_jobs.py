@@ -56,8 +56,8 @@ class JobSummary:
         total: The mean time from the creation of a job to its end.
         startup: The mean time until the instances worked.
         per_photograph: The mean time of work for each photograph.
-        cost_per_million_usd: The cost of a million photographs; None if the price is not known.
-        price: The price of a second of an instance; None if it is not known.
+        cost_per_million_usd: The cost of a million photographs, or None if the price is not known.
+        price: The price of a second of an instance, or None if not known.
         no_cost: A sentence that names the unknown price; empty if the price is known.
     """
 

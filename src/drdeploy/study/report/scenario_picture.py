@@ -38,7 +38,7 @@ OTHER = Key("start unknown", "v", INK)
 
 
 def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | None:
-    """Return the opening of a report without a decision; None if no scenario has a known cost."""
+    """Return the opening of a report without a decision, or None if every cost is unknown."""
     priced = [
         (summary, summary.cost)
         for summary in summaries

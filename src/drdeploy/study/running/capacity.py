@@ -1,14 +1,14 @@
 """Find the highest rate at which an endpoint answers in time.
 
-1. First 1 client sends requests, then 2 clients, then 4 and so on; each client sends one request
-   after another. This step shows the latency of a single request, and the highest throughput.
-2. Then requests arrive at random (Poisson), whether or not earlier requests are answered. This step
-   shows how many requests are late at a rate. The search begins at half of the highest throughput.
-   It narrows down the rate between a lower limit, at which every run met the requirement, and an
-   upper limit, at which every run missed it.
+1. First, 1 client sends requests, then 2 clients, then 4 and so on. Each client sends one request
+   after another. The closed loop shows the latency of a single request, and the highest throughput.
+2. Then requests arrive at random (Poisson), whether or not earlier requests are answered. The open
+   loop shows how many requests are late at a rate. The search begins at half of the highest
+   throughput. The search narrows down the rate between two limits. At the lower limit, every run
+   met the requirement; at the upper limit, every run missed it.
 
-The search stops when the two limits differ by less than the precision, when only chance decides
-whether a run at a rate between the limits meets the requirement, or when the time is up.
+The search stops in three cases. The two limits differ by less than the precision, or only chance
+decides whether a run between them meets the requirement, or the time is up.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ HOPELESS_SHARE = 0.25
 SETTLING_SHARE = 0.15
 """The share of a run's requests that do not count, because they find an idle endpoint."""
 GROWTH = 1.05
-"""The number of clients is doubled as long as that raises the throughput by this factor."""
+"""The number of clients is doubled while this raises the throughput by this factor."""
 ROUNDS_MAX = 24
 SHORT_RUN_S = 60.0
 """A run that takes at most this time may begin even if less time is left."""
@@ -190,8 +190,8 @@ class CapacityFinder:
                 return f"The limits differ by less than {self.search.precision:.0%}"
             if following is None:
                 return (
-                    "Between the limits, some runs met the requirement and others missed it; "
-                    "longer runs (--requests) would bring the limits closer together"
+                    "Between the limits, some runs met the requirement and others missed it. "
+                    "Longer runs (--requests) bring the limits closer together"
                 )
             rate = following
         return f"{ROUNDS_MAX} rates were tried"
@@ -299,9 +299,9 @@ class CapacityFinder:
         if run_s <= max(left_s, SHORT_RUN_S):
             return ""
         return (
-            f"A run at {rate:.3g} requests a second takes {run_s:.0f} s, and "
-            f"{max(left_s, 0):.0f} s of {self.search.time_limit_s:g} s are left; more time "
-            "(--minutes) or shorter runs (--requests) would allow it"
+            f"A run at {rate:.3g} requests a second takes {run_s:.0f} s, but only "
+            f"{max(left_s, 0):.0f} s of {self.search.time_limit_s:g} s are left. Allow more time "
+            "(--minutes) or shorter runs (--requests)"
         )
 
     def _is_time_up(self) -> bool:
@@ -317,8 +317,8 @@ class CapacityFinder:
         delayed = max((one.delayed_share for one in self._runs if one.p95_s), default=0.0)
         if delayed > LATE_SHARE:
             notes.append(
-                f"Up to {delayed:.0%} of the requests of a run left this machine later than "
-                "scheduled, so this machine, and not the endpoint, may be the limit"
+                f"In one run, up to {delayed:.0%} of the requests left this machine later than "
+                "scheduled. Perhaps this machine is the limit, and not the endpoint"
             )
         if any(step.failed for step in self._steps):
             notes.append(
@@ -407,7 +407,7 @@ def _is_requirement_met_by_run(run: RateRun) -> bool:
 
 
 class _HopelessRun(Exception):
-    """Raised if a run will miss the requirement, whatever happens to its other requests."""
+    """Raised if a run must miss the requirement, whatever happens to its other requests."""
 
 
 class _RateTally:

@@ -1,7 +1,7 @@
 """Run the Batch Transform jobs of a trial, one after another, and observe their times.
 
-SageMaker itself reports when a job was created, when its instances began to work, and when it
-ended. The times therefore do not depend on how often the client asks.
+SageMaker reports when a job was created, when its instances began to work, and when it ended. The
+times therefore do not depend on how often the client asks.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class ObservedJob:
         created_at: When the job was created.
         total_latency_s: The time from the creation of the job to its end.
         startup_s: The time from the creation of the job until its instances and containers were
-            ready to work (``CreationTime`` to ``TransformStartTime``), which SageMaker does not
-            charge; None if they never were.
+            ready to work (``CreationTime`` to ``TransformStartTime``). SageMaker does not charge
+            this time. None if they were never ready.
         photograph_count: The number of photographs of the job.
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.
@@ -99,7 +99,7 @@ class JobRunner:
 
     Attributes:
         name: The name of the trial, with which the names of its jobs begin.
-        photographs: The photographs in the order in which they are stored; after the last one, the
+        photographs: The photographs in the order in which they are stored. After the last one, the
             first one follows again.
         environment: The environment variables of the container.
     """

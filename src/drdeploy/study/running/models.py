@@ -76,8 +76,8 @@ def find_or_build_artifacts(
         note: Called with a sentence for each artifact that is built.
 
     Raises:
-        StudyError: An artifact is missing and cannot be built from an architecture, or the folder
-            of weights does not exist.
+        StudyError: An artifact is missing and has no architecture to build it from, or the folder
+            of weights is missing.
     """
     needed = {artifact_key_of_trial(trial): trial for trial in trials}
     return {
@@ -90,7 +90,7 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
     """Check the artifact files that a study names, so that a mistake is found before the run.
 
     Raises:
-        StudyError: A file does not exist, or does not have the format that its image loads.
+        StudyError: A file is missing, or does not have the format that its image loads.
         ArtifactError: A file is not an artifact.
     """
     for trial in {artifact_key_of_trial(trial): trial for trial in trials}.values():
@@ -107,7 +107,7 @@ def choose_weights_to_build_with(
         spec: The model.  ``best`` means ImageNet weights from the folder, or random weights if the
             folder has none for the architecture.
         folder: A folder of weights with the file names that Keras gives them,
-            ``ARCHITECTURE_…imagenet….h5``; None if there is no folder.
+            ``ARCHITECTURE_…imagenet….h5``. With None, there is no folder of weights.
 
     Raises:
         StudyError: The folder does not exist.
@@ -199,7 +199,7 @@ def _open_named_artifact(trial: Trial, path: Path) -> TrialArtifact:
 
 
 def _read_manifest_or_none(path: Path) -> ModelManifest | None:
-    """Return the manifest of an archive; None if the archive does not exist or is broken."""
+    """Return the manifest of an archive, or None if the archive is missing or broken."""
     try:
         return read_manifest_in_archive(path) if path.is_file() else None
     except ArtifactError:

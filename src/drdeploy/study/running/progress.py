@@ -56,8 +56,8 @@ def list_missing_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
     """Return the sequence numbers for which no further request is needed.
 
-    A sequence number is settled if the endpoint answered the request or let it time out, or if
-    every allowed attempt reached the wrong kind of start.
+    A sequence number is settled if the endpoint answered the request or let it time out. It is also
+    settled if every allowed attempt reached the wrong kind of start.
     """
     settled: set[int] = set()
     wrong_starts: dict[int, int] = defaultdict(int)
@@ -75,15 +75,17 @@ def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 
 
 OVERLOAD_OUTCOMES = frozenset({"throttled", "timeout", "unavailable"})
-"""The failures that count as results if requests are sent on a schedule, because they show that the
-endpoint does not keep up."""
+"""The failures that count as results if requests are sent on a schedule.
+
+Failures on a schedule show that the endpoint does not keep up.
+"""
 
 
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
     """Return the last row of each measurement of a trial that does not count.
 
-    A measurement does not count if a photograph was refused or a request failed. If requests
-    are sent on a schedule, failed requests count, because the scenario measures how many fail.
+    A measurement with a refused photograph or a failed request does not count. If requests are sent
+    on a schedule, failed requests count, because the scenario measures how many fail.
     """
     last = {row.sequence: row for row in rows if row.trial == trial.id and not row.is_warmup}
     return [
@@ -104,7 +106,8 @@ def describe_uncounted_measurements(trial: Trial, rows: Iterable[Measurement]) -
     first = next((f"; the first: {row.error}" for row in uncounted if row.error), "")
     return (
         f"{len(uncounted)} of {trial.scenario.n} measurements do not count ({outcomes}){first}. "
-        "The same command measures them again; --fresh measures the whole study again."
+        "Run the same command again to repeat these measurements, or add --fresh to measure the "
+        "whole study again."
     )
 
 

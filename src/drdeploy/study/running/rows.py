@@ -2,9 +2,9 @@
 
 CloudWatch reports an average and the number of samples for each period, which is a minute on AWS
 and a second on the local service.  CloudWatch does not say which invocation a sample belongs to, so
-rows and metrics are matched by time.  A row gets a metric only if no other request can have caused
-the sample.  If several requests fall into one period, the metrics stay empty in their rows, because
-an average is not a measurement of one request.
+rows and metrics are matched by time.  A row gets a metric only if its own request alone can have
+caused the sample.  If several requests fall into one period, the metrics stay empty in their rows.
+An average is not a measurement of one request.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ COLUMN_OF: Mapping[MetricName, str] = {
 
 @dataclass(frozen=True)
 class RowBuilder:
-    """Builds the rows of one trial in one run, from the values that all these rows share."""
+    """Builds the rows of one trial in one run.
+
+    All these rows share some values.
+    """
 
     trial: Trial
     manifest: ModelManifest
@@ -160,8 +163,8 @@ def _list_times_of_rows(
     """Return the beginning and end of each period that contains rows, in order.
 
     Months may lie between two rows, because a study was continued late or a clock was set. Reading
-    all metrics in between would take thousands of requests, so two periods are joined only if one
-    request covers both.
+    all metrics in between would take thousands of requests. Two periods are joined only if one
+    request for metrics covers both.
     """
     times: list[tuple[datetime, datetime]] = []
     for row in sorted(rows, key=lambda row: row.started_at):
@@ -184,8 +187,9 @@ def add_metrics_to_rows(
 ) -> list[Measurement]:
     """Return the rows, with each metric that certainly belongs to a row added to the row.
 
-    A datapoint belongs to a row if it counts one sample, if only the row's invocation overlaps the
-    datapoint's period, and if no other datapoint's period overlaps the invocation.
+    A datapoint belongs to a row under three conditions. It counts one sample, only the row's
+    invocation overlaps the datapoint's period, and only this datapoint's period overlaps the
+    invocation.
 
     Args:
         rows: The rows of all invocations of the endpoint, from every trial, in the time of the

@@ -88,7 +88,7 @@ class RunOutcome:
 
     Attributes:
         finished: The ids of all trials that are complete, in this run or an earlier run.
-        problems: By the id of each other trial, a sentence that says what went wrong: the trial is
+        problems: By the id of each other trial, a sentence that says what went wrong. The trial is
             unfinished, or some of its measurements do not count.
     """
 
@@ -125,7 +125,7 @@ class Runner:
         environment.record_facts_of_run(self.run_id, facts)
 
     def measure_missing_rows(self) -> RunOutcome:
-        """Measure all missing rows; if a trial cannot be hosted, the next trial follows."""
+        """Measure all missing rows; a trial that cannot be hosted is skipped."""
         problems = {}
         for trial in self.plan.trials:
             self._set_uncounted_rows_aside(trial)

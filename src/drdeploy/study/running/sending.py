@@ -1,8 +1,8 @@
 """Send one trial's requests as its scenario says, and report each answer.
 
-A failed request is recorded and not sent again, because a failure is a result.  Only a request that
-reached the wrong kind of start is sent again, a limited number of times, because its latency does
-not belong to the scenario.
+A failed request is recorded as a result. Failed requests are not sent again.  A request that
+reached the wrong kind of start is sent again, a limited number of times. The latency of the wrong
+kind of start does not belong to the scenario.
 """
 
 from __future__ import annotations
@@ -31,21 +31,23 @@ if TYPE_CHECKING:
 
 WARM_UP_SEQUENCE = 0
 TEXT_CHARACTERS = 1000
-"""The number of characters that a row keeps of a text in an answer; labels and digests have about a
-tenth of that."""
+"""The number of characters that a row keeps of a text in an answer.
+
+Labels and digests have about a tenth of that.
+"""
 LARGEST_INTEGER = 2**53
 """The largest whole number that every reader of a row reads exactly."""
 
 
 @dataclass(frozen=True)
 class ObservedInvocation:
-    """One invocation, with its sequence number in the scenario and its outcome.
+    """One invocation, its sequence number in the scenario, and its outcome.
 
     Attributes:
         total_latency_s: The time from sending the request to the answer; in an open loop, the
             time from ``scheduled_at`` to the answer.
-        requests_ahead: The asynchronous requests that had no result when this one was sent; None
-            for other requests.
+        requests_ahead: The asynchronous requests that had no result when this one was sent. None
+            for a request that is not asynchronous.
     """
 
     sequence: int
@@ -67,7 +69,7 @@ class TrialContext:
     Attributes:
         send: Sends one photograph to the trial's endpoint.
         record: Keeps an observed invocation; called before the next request is sent.
-        photographs: The photographs in the order in which they are sent; after the last one, the
+        photographs: The photographs in the order in which they are sent. After the last one, the
             first one follows again.
         seed: The seed of arrival times.
         is_always_on: Whether the container runs before the first request arrives.

@@ -69,8 +69,8 @@ class RunOptions:
     Attributes:
         results: The results folder, to which rows are added.
         seed: The seed of arrival times, of the order of photographs and of random weights.
-        images: The folder of photographs; None means the example photographs, or synthetic
-            photographs if the example photographs are not installed.
+        images: The folder of photographs. None means the example photographs, or synthetic
+            photographs if the examples are not installed.
         weights: The folder of ImageNet weights for models with ``weights = "best"``.
         endpoint_url: The address of a running local service; None starts a local service.
         aws: Whether to run on AWS, where Terraform creates the endpoints.
@@ -98,7 +98,7 @@ class RunOptions:
 
 
 def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> RunOutcome:
-    """Measure the rows that a plan lacks, and repeat measurements that do not count.
+    """Measure the missing rows of a plan, and repeat measurements that do not count.
 
     Raises:
         StudyError: An artifact or the photographs are missing, or the folder holds rows that were

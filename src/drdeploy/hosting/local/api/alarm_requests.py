@@ -24,7 +24,7 @@ POLICY_ARN = re.compile(
 
 
 def check_new_alarm_and_list_queries(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Refuse a ``PutMetricAlarm`` that contradicts itself or is not served; return its queries.
+    """Refuse a ``PutMetricAlarm`` that contradicts itself or is not served, and return its queries.
 
     Raises:
         MonitoringError: The request is refused.
@@ -91,8 +91,8 @@ def _check_alarm_comparison(request: Mapping[str, Any]) -> None:
     comparison = request["ComparisonOperator"]
     if comparison not in COMPARISONS:
         raise make_validation_error(
-            f"The local service does not serve the ComparisonOperator {comparison}. It serves "
-            f"{', '.join(COMPARISONS)}."
+            f"The local service does not serve the ComparisonOperator {comparison}. The local "
+            f"service serves the operators {', '.join(COMPARISONS)}."
         )
     if request.get("Threshold") is None:
         raise make_validation_error("Threshold is required.")
@@ -103,13 +103,14 @@ def _check_alarm_actions(request: Mapping[str, Any]) -> None:
         for action in request.get(name) or ():
             if not action.startswith(NOTIFICATION) and not POLICY_ARN.fullmatch(action):
                 raise make_validation_error(
-                    f"{name}: the local service carries out actions of SNS, and scaling policies "
-                    f"of Application Auto Scaling for SageMaker, but not {action}."
+                    f"{name}: the local service does not carry out {action}. The local service "
+                    "carries out actions of SNS, and scaling policies of Application Auto Scaling "
+                    "for SageMaker."
                 )
 
 
 def refuse_value_not_offered(request: Mapping[str, Any], name: str, choices: Sequence[str]) -> None:
-    """Refuse a member whose value is not one of ``choices``; the member may be absent.
+    """Refuse a member with a value outside ``choices``; the member may be absent.
 
     Raises:
         MonitoringError: The value is not one of ``choices``.

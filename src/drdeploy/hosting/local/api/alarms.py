@@ -1,4 +1,4 @@
-"""CloudWatch's alarms: moto keeps them, and this module checks, evaluates and reports them.
+"""CloudWatch's alarms. moto keeps them, and this module checks, evaluates and reports them.
 
 An alarm is evaluated when one of its periods ends, and again when data arrives. A new alarm is
 evaluated within a second. A change of an alarm's state is written to the alarm's history and sent
@@ -192,10 +192,10 @@ class AlarmBook:
     def set_alarm_state(self, request: Mapping[str, Any], now_s: float) -> None:
         """Carry out ``SetAlarmState``; the state lasts for a period of the alarm, at most a minute.
 
-        On AWS the state lasts until the alarm is evaluated again, once a minute or, if the period
-        is shorter than a minute, once a period (API reference, SetAlarmState). Here, new data also
-        causes an evaluation, so the state is kept for some time; otherwise it could end before a
-        scaling policy sees it.
+        On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
+        This happens once a minute, or once a period if the period is shorter. On the local service,
+        new data also causes an evaluation, so the state that was set is kept for some time. Without
+        this time, the state could end before a scaling policy sees it.
 
         Raises:
             MonitoringError: The request is refused.
@@ -222,7 +222,7 @@ class AlarmBook:
     def find_alarms_with_action(self, policy_arn: str) -> list[Any]:
         """Return the alarms whose present state starts the given scaling policy.
 
-        An alarm whose state has never changed starts no policy.
+        An alarm starts a policy only when its state changes.
         """
         found = []
         for alarm in self._list_alarms():
@@ -498,7 +498,10 @@ def _write_reason_of_state(
         return f"Insufficient Data: {rule.evaluation_periods} datapoints were unknown."
     wanted = [(at, one) for at, one in recent if rule.is_breaching(one) == (state == "ALARM")]
     if not wanted:
-        return f"No datapoints were received, and missing data is {rule.treat_missing_data}."
+        return (
+            "No datapoints were received. This alarm treats missing data as "
+            f"{rule.treat_missing_data}."
+        )
     values = ", ".join(f"{value} ({_format_time(at)})" for at, value in wanted)
     verb = "" if state == "ALARM" else "not "
     return (

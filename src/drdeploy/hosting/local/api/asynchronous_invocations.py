@@ -128,10 +128,10 @@ class AsynchronousInvocations:
         )
 
     def _copy_input_from_s3(self, location: str) -> bytes | None:
-        """Return the content of the input in S3; None if the input does not exist or is too large.
+        """Return the content of the input in S3, or None if it is missing or too large.
 
         The input is copied because the local S3 is empty after a restart of the service. A missing
-        or too large input is no error here: like SageMaker, the service accepts the request, and
+        or too large input is no error here. Like SageMaker, the service accepts the request, and
         the request fails later.
         """
         try:

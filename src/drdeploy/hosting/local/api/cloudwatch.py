@@ -1,8 +1,8 @@
 """CloudWatch's operations: moto handles requests and responses, ``monitoring`` computes results.
 
-moto knows no percentile and no metric math, mixes metrics whose dimensions differ, and never
-evaluates an alarm. The operations of this module replace moto's; moto still keeps alarms,
-dashboards and tags.
+moto knows no percentile and no metric math, and never evaluates an alarm. It mixes metrics whose
+dimensions differ. The operations of this module replace moto's; moto still keeps alarms, dashboards
+and tags.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 4096
-"""The content of each object begins at a multiple of this number of bytes. No two objects then
-share a block of the file system, so the blocks of an object can be freed: file systems free only
-whole blocks."""
+"""The content of each object begins at a multiple of this number of bytes. Two objects therefore
+never share a block of the file system. File systems free only whole blocks, so the blocks of an
+object can be freed."""
 LENGTH_BITS = 48
 LENGTH_MAX = (1 << LENGTH_BITS) - 1
 """The most bytes of a content, far more than the 5 TB of S3's largest object."""
@@ -37,7 +37,7 @@ class ContentFile:
     All objects share one file, because a process may not have 50,000 open files. The file has no
     name, so that the kernel removes it when the process ends or is killed. New contents are written
     at the end of the file. When the content of an object is no longer needed, its part of the file
-    becomes a hole, which takes no space on the disk.
+    becomes a hole. A hole takes no space on the disk.
 
     Args:
         folder: The folder whose file system holds the file.

@@ -176,7 +176,7 @@ class ControlPlane:
             raise make_validation_error(f"{err.what}.") from err
 
     def _refuse_absent_parts_of_model(self, request: Json) -> None:
-        """Refuse a model whose archive or image does not exist, as SageMaker does."""
+        """Refuse a model whose archive or image is missing, as SageMaker does."""
         url = request_constraints.find_model_data_url(request)
         if url is not None and not self._fleet.has_object(url):
             raise make_validation_error(f"Could not find model data at {url}.")
@@ -190,7 +190,7 @@ class ControlPlane:
             ) from err
 
     def _refuse_unusable_keys(self, config: Json) -> None:
-        """Refuse an endpoint configuration with a KMS key that does not exist or cannot encrypt."""
+        """Refuse an endpoint configuration whose KMS key is missing or cannot encrypt."""
         for key in list_kms_keys_of_config(config):
             problem = self._fleet.problem_with_key(self.account_region.region, key)
             if problem:
@@ -264,7 +264,7 @@ class ControlPlane:
         return {"EndpointArn": endpoint.arn}
 
     def _read_guardrails(self, deployment_config: Json | None, config: Json) -> Guardrails:
-        """Read a ``DeploymentConfig``, and refuse one that names an alarm that does not exist."""
+        """Read a ``DeploymentConfig``, and refuse one whose alarm is missing."""
         for name in list_rollback_alarms(deployment_config):
             if self._fleet.state_of_alarm(self.account_region.region, name) is None:
                 raise make_validation_error(f"Could not find alarm {name}.")

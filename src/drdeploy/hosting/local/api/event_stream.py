@@ -1,8 +1,8 @@
 """Write the events of a response stream in the format that AWS's clients read.
 
 Source: the specification ``application/vnd.amazon.eventstream`` (Amazon Transcribe developer guide,
-"Event stream encoding"). An event consists of two lengths, a checksum of the lengths, headers, the
-payload, and a checksum of the whole event.
+"Event stream encoding"). An event consists of two lengths, a checksum of the lengths, headers and
+the payload. A checksum of the whole event follows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Log failed requests with their tracebacks, so that a flood of them does not fill the disk."""
+"""Log failed requests with their tracebacks, within a limit that spares the disk."""
 
 from __future__ import annotations
 

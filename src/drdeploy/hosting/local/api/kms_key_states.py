@@ -1,6 +1,6 @@
-"""Refuse requests for a KMS key whose state does not allow them.
+"""Refuse requests for a KMS key in a state that forbids them.
 
-moto stores the state of a key, but does not check it: moto encrypts with a key that is disabled or
+moto stores the state of a key, but does not check it. moto encrypts with a key that is disabled or
 will be deleted, and enables a key whose deletion is scheduled. The states and the messages are in
 the developer guide of KMS ("Key states of AWS KMS keys"). The operations that need an enabled key
 are those for which botocore's model lists the error ``DisabledException``.
@@ -43,7 +43,7 @@ class KmsKey(NamedTuple):
 
 
 def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
-    """Refuse a request for keys whose states do not allow the operation.
+    """Refuse a request for keys in states that forbid the operation.
 
     Args:
         operation: The name of an operation of KMS, for example ``Encrypt``.
@@ -64,7 +64,7 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
 
 
 def replace_log_operations_in_moto() -> None:
-    """Make moto accept the ARN of a key, and not only its id, in requests that change its state."""
+    """Make moto accept the ARN of a key besides its id, in requests that change its state."""
     from moto.kms.models import KmsBackend
 
     def accept_arn(change: Callable[..., Any]) -> Callable[..., Any]:

@@ -121,7 +121,7 @@ def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = No
 
 
 def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method of a log group, so that its error names the missing stream, and not the group.
+    """Wrap a method of a log group, so that its error names the missing stream.
 
     moto reports the group as missing.
     """

@@ -41,7 +41,7 @@ class InvocationMetrics:
         endpoint: The name of the endpoint.
         variant: The name of the variant that was invoked.
         at: When the request arrived, UTC.
-        outcome: The kind of the model's answer; ``refused`` if the model was never asked.
+        outcome: The kind of the model's answer. ``refused`` means that the model was not asked.
         setup_s: Seconds that a worker took to start for this request (``ModelSetupTime``); None
             for a warm start.
         model_s: Seconds from sending the request to the container until its answer was read
@@ -50,13 +50,13 @@ class InvocationMetrics:
             (``OverheadLatency``).
         memory_share: Returns the memory in use as a share of the limit, or None.  The function is
             called when the metrics are written, because an engine takes up to a second to answer.
-        load: How busy the variant was while the model was asked; None if no worker was free.
+        load: How busy the variant was while the model was asked, or None if no worker was free.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
         component: The name of the inference component that was invoked; empty without one.
         first_part_s: Seconds until the first part of a streamed answer came from the container, and
-            the seconds that the service itself took; None for an answer that is not streamed.
-        mid_stream_errors: The errors after the first part of a streamed answer; None for an answer
-            that is not streamed.
+            the seconds that the service itself took. An answer that is not streamed has None.
+        mid_stream_errors: The errors after the first part of a streamed answer, or None for other
+            answers.
         is_without_capacity: Whether the inference component had no copy for the request.
     """
 
@@ -79,7 +79,7 @@ class InvocationMetrics:
     def make_metric_data(self) -> list[dict[str, Any]]:
         """Return the metrics of the invocation in the format of ``PutMetricData``.
 
-        The error counts are included even if they are 0, so that their average is an error rate.
+        Error counts of 0 are included too. The average of the counts is then an error rate.
         """
         if self.is_without_capacity:
             dimensions = make_component_dimensions(self.component)

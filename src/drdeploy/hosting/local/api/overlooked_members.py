@@ -1,10 +1,10 @@
 """Refuse members that moto overlooks, in the services whose requests only moto answers.
 
-For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling, other tables list the
-members of a request that the local service accepts. In the other services moto reads most members,
-and ignores the rest without an error: a dry run would be carried out, an object would not be
-encrypted with the caller's key, and a user would have no permissions boundary. A test compares
-these tables with moto's code and botocore's models.
+Other tables list the members that the local service accepts for SageMaker, CloudWatch, CloudWatch
+Logs and Application Auto Scaling. In the other services, moto reads most members, and ignores the
+rest without an error. For example, a dry run would be carried out, an object would lack the
+caller's encryption, and a user would lack a permissions boundary. A test compares these tables with
+moto's code and botocore's models.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ OVERLOOKED_HEADERS = frozenset(
 """The headers of S3 that moto overlooks."""
 REMEDIES: Mapping[str, str] = {
     "sts": (
-        "Leave it out: the local service does not check the rights of a session, so it would have"
-        " no effect. To test what a tag or a policy allows, use "
+        "Leave this value out. The value would have no effect, because the local service does not "
+        "check the rights of a session. To test what a tag or a policy allows, use "
         "iam:SimulateCustomPolicy"
     )
 }
@@ -146,7 +146,7 @@ def _refuse_overlooked_headers(request: ServiceRequest) -> None:
 
 
 def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
-    """Return the members that a request sets, except those that are null, false or empty.
+    """Return the members that a request sets to a value other than null, false or empty.
 
     The members are in the query string, in a form, or in a JSON document.
     """

@@ -1,8 +1,8 @@
 """Keep the lines of a log stream compressed, because a server writes one line for each photograph.
 
 moto keeps an object for each line, with a dictionary and the whole text: 0.6 kB of memory for a
-line of a model server.  Here the newest lines are kept in that form, and older ones in compressed
-blocks, which need less than a tenth.
+line of a model server.  This module keeps only the newest lines in that form. Older lines are kept
+in compressed blocks, which need less than a tenth of the memory.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
 ``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. The actions
 decide with ``endpoints.iam_policies``. The execution roles of endpoints are checked with the same
-module, so both give the same result. Source: IAM API reference, ``SimulatePrincipalPolicy``,
+module. Both therefore give the same result. Source: IAM API reference, ``SimulatePrincipalPolicy``,
 ``SimulateCustomPolicy`` and ``EvaluationResult``.
 """
 
@@ -58,7 +58,7 @@ class Principal:
 
     Attributes:
         policies: All policies that apply to the principal.
-        boundary: The permissions boundary as JSON; None if the principal has none.
+        boundary: The permissions boundary as JSON, or None if the principal has none.
     """
 
     policies: tuple[PrincipalPolicy, ...]
@@ -73,8 +73,8 @@ def answer_iam_policy_simulation(
     Args:
         operation: The name of the action, for example ``SimulatePrincipalPolicy``.
         request: The request.
-        find_principal: Takes the ARN of a user, group or role, and returns its policies; None if it
-            does not exist.
+        find_principal: Takes the ARN of a user, group or role, and returns its policies, or None
+            for an unknown ARN.
 
     Raises:
         ApiError: The request is refused, or the principal does not exist.

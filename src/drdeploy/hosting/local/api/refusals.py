@@ -1,11 +1,11 @@
 """Write errors in the form of each AWS protocol.
 
 The protocols have different error codes for one problem, and a client knows only the codes of its
-protocol. SageMaker and ECR use JSON; SageMaker's runtime uses REST-JSON; IAM and STS use the query
-protocol with XML; CloudFront uses REST-XML; S3 uses an XML format of its own; CloudWatch's clients
-choose CBOR, JSON or the query protocol.  Sources: "Common Errors" in the API references of
-SageMaker and IAM, "Error responses" in the API reference of Amazon S3, the Smithy specifications of
-the protocols, and the answers of AWS.
+protocol. SageMaker and ECR use JSON, and SageMaker's runtime uses REST-JSON. IAM and STS use the
+query protocol with XML, CloudFront uses REST-XML, and S3 uses an XML format of its own.
+CloudWatch's clients choose CBOR, JSON or the query protocol.  Sources: "Common Errors" in the API
+references of SageMaker and IAM; "Error responses" in the API reference of Amazon S3; the Smithy
+specifications of the protocols; and the answers of AWS.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def make_signature_refusal_response(
     Args:
         refused: The error that says what is wrong.
         request: The request.
-        service: The signing name that the request states, verified or not; empty if it states none.
+        service: The signing name that the request states, verified or not. The name is empty if the
+            request states none.
         is_invocation: Whether the request is for SageMaker's runtime.
     """
     protocol = find_protocol_of_request(request, service, is_invocation=is_invocation)

@@ -44,8 +44,8 @@ JAVA_CLASSES = {
     r"\p{Z}": r"\s",
 }
 """The Python character class for each Java character class in the patterns of AWS, because Python's
-``re`` has no ``\\p``. No Python class is narrower than its Java class, so no value is refused that
-AWS would accept."""
+``re`` has no ``\\p``. Every Python class covers at least its Java class. All values that AWS
+accepts are therefore accepted here."""
 
 
 @cache

@@ -7,7 +7,7 @@ the path (``InvokeEndpoint``, the image registry).
 
 Without an access key, the service answers every program of this machine, and only reads the region
 and the service from a signature. With an access key (a shared service), every request must carry a
-signature made with the key; the image registry instead takes the password that ECR's login gives to
+signature made with the key. The image registry instead takes the password that ECR's login gives to
 a holder of the key. Requests from web pages are refused with and without a key.
 """
 
@@ -96,8 +96,11 @@ OBJECT_BYTES_MAX = 5 * GIB
 """The most bytes of an object that is uploaded in one request (Amazon S3 API, ``PutObject``)."""
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
 LAYER_BYTES_MAX = 10 * GIB
-"""The most bytes of an image layer, which is SageMaker's limit for a whole image (developer guide,
-"Deploy models with Amazon SageMaker Serverless Inference")."""
+"""The most bytes of an image layer.
+
+This is SageMaker's limit for a whole image (developer guide, "Deploy models with Amazon SageMaker
+Serverless Inference").
+"""
 
 _failures = FailureLog()
 
@@ -113,8 +116,8 @@ class _Addressed:
             not an invocation.
         kind: The last part of the path of an invocation, which says how it is answered.
         is_registry: Whether the request is for the image registry.
-        claim: The signature of a request to a shared service; None for a request to the registry,
-            and for every request to a service that is not shared.
+        claim: The signature of a request to a shared service. A request to the registry has no
+            signature, and neither has a request to an open service.
     """
 
     region: str
@@ -176,7 +179,7 @@ class ApiRouter:
             return tuple(services[0] for services in self._regions.values())
 
     def find_variant(self, region: str, resource_id: str, dimension: str) -> ScaledVariant | None:
-        """Return the variant that a scalable target names; None if it does not exist yet.
+        """Return the variant that a scalable target names, or None if it is missing.
 
         Args:
             region: The region of the endpoint.
@@ -305,7 +308,7 @@ class ApiRouter:
         return replace(request, body=io.BytesIO(body))
 
     def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
-        """Refuse an object that is damaged, or whose encryption key does not exist."""
+        """Refuse an object that is damaged, or whose encryption key is missing."""
         refuse_wrong_digest(request)
         key = request.headers.get(KMS_KEY_HEADER)
         problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")
@@ -397,7 +400,7 @@ def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
 
     Any web page that the user visits can make the browser send requests to 127.0.0.1.  With a form
     or a script that posts, the browser sends ``Origin``.  A page can also name an API call as the
-    address of an image, because IAM accepts ``GET``; the browser then sends ``Sec-Fetch-Site``, or
+    address of an image, because IAM accepts ``GET``. The browser then sends ``Sec-Fetch-Site``, or
     ``Referer`` if it is old (Fetch Metadata Request Headers, W3C). The value ``none`` of
     ``Sec-Fetch-Site`` stands for an address that the user typed.  With DNS rebinding, a page makes
     its own host name resolve to 127.0.0.1. The browser then sends none of the three headers, but

@@ -1,7 +1,7 @@
-"""Refuse an object whose content does not have the digest that its sender states, as S3 does.
+"""Refuse an object whose content differs from the digest that its sender states, as S3 does.
 
-moto stores the object and reports success, so that an upload that was damaged on its way would
-count as complete.
+moto stores the object and reports success. An upload that was damaged on its way would then count
+as complete.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ not verified."""
 
 
 def refuse_wrong_digest(request: ServiceRequest) -> None:
-    """Refuse a request to S3 if the digest of its body is not the one that its headers state.
+    """Refuse a request to S3 if the digest of its body differs from the one in its headers.
 
-    Two checksums are left to moto: that of a multipart upload, which is computed from its parts,
-    and that of a body in pieces (``aws-chunked``), which is at the end of the body.
+    Two checksums are left to moto. One is that of a multipart upload, which is computed from its
+    parts. The other is that of a body in pieces (``aws-chunked``), which is at the end of the body.
 
     Raises:
         ApiError: The stated digest is wrong (``BadDigest``) or malformed (``InvalidDigest``).

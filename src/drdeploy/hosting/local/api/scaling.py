@@ -1,9 +1,9 @@
 """Check requests to Application Auto Scaling before moto stores them.
 
-moto stores a target whose endpoint does not exist, a policy without a target, and a policy without
-its configuration. AWS refuses a target whose endpoint does not exist, and an incomplete policy. AWS
-looks up the endpoint and its variant when a target is registered (API reference,
-``RegisterScalableTarget`` and ``PutScalingPolicy``).
+moto stores incomplete requests: a target whose endpoint does not exist, a policy without a target,
+and a policy without its configuration. AWS refuses a target whose endpoint is missing, and an
+incomplete policy. AWS looks up the endpoint and its variant when a target is registered (API
+reference, ``RegisterScalableTarget`` and ``PutScalingPolicy``).
 """
 
 from __future__ import annotations
@@ -60,9 +60,11 @@ PREDEFINED_METRICS = {
         "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution",
     },
 }
-"""The predefined metrics of SageMaker for each scalable dimension (developer guide, "Automatic
-scaling of Amazon SageMaker AI models", "Automatically scale Provisioned Concurrency" and "Scale an
-endpoint to zero instances")."""
+"""The predefined metrics of SageMaker for each scalable dimension.
+
+The developer guide lists them in "Automatic scaling of Amazon SageMaker AI models", "Automatically
+scale Provisioned Concurrency" and "Scale an endpoint to zero instances".
+"""
 PAGE_ITEMS = 50
 """The default ``MaxResults`` (API reference, ``DescribeScalingPolicies``)."""
 CHECKED = frozenset({"RegisterScalableTarget", "PutScalingPolicy", "PutScheduledAction"})
@@ -123,7 +125,7 @@ def refuse_scaling_without_effect(
 def find_scaled_variant(
     control_plane: ControlPlane, resource: str, dimension: str
 ) -> EndpointVariant | ScaledComponent | None:
-    """Return the variant or component that a scalable target names; None if it does not exist."""
+    """Return the variant or component that a scalable target names, or None."""
     component = COMPONENT_ID.fullmatch(resource)
     if component is not None:
         named = control_plane.components.find_exact(component[1])
@@ -193,7 +195,7 @@ def _check_capacity_bounds(bounds: Json, dimension: str, *, is_registered: bool)
 
 
 def _check_least_capacity(bounds: Json, resource: str, control_plane: ControlPlane) -> None:
-    """Refuse a bound of 0 for an endpoint that cannot run without instances."""
+    """Refuse a bound of 0 for an endpoint that needs at least one instance."""
     found = RESOURCE_ID.fullmatch(resource)
     endpoint = control_plane.endpoints.find_exact(found[1]) if found else None
     if endpoint is None or may_run_without_instances(endpoint.config.request):
@@ -281,7 +283,7 @@ def _check_step_adjustments(rules: Json) -> None:
 def replace_log_operations_in_moto() -> None:
     """Replace the operations of moto that overlook members of a request.
 
-    moto reads the tags of scalable targets and does not store them. moto also overlooks
+    moto reads the tags of scalable targets, but does not store them. moto also overlooks
     ``PolicyNames``, compares only parts of resource ids, and loses its place in lists of several
     pages.
     """

@@ -1,6 +1,6 @@
 """Carry out the scaling policies and scheduled actions that moto only stores.
 
-A target tracking policy gets two CloudWatch alarms, as on AWS: the endpoint scales out after three
+A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales out after three
 minutes above the target, and scales in after fifteen minutes below 90 % of the target. The package
 ``local.scaling`` carries out policies and scheduled actions.
 """
@@ -61,7 +61,7 @@ class Autoscaler:
 
     Args:
         find_variant: Takes a region, a resource id and a scalable dimension, and returns the
-            variant; None if its endpoint does not exist.
+            variant, or None if its endpoint does not exist.
         has_lost_resource: Takes a region and a resource id, and returns whether the resource was
             registered but no longer exists.
     """

@@ -1,8 +1,8 @@
 """List the operations of five services that the local service answers, with their members.
 
 The tables list all operations and members that are served. Any other operation or member is
-refused, and the error names it. moto alone would report success even for a member or an operation
-that has no effect. ``docs/reference/local-service.md`` is written from the tables.
+refused, and the error names it. moto alone would report success for all members and operations,
+even for those without an effect. ``docs/reference/local-service.md`` is written from the tables.
 """
 
 from __future__ import annotations

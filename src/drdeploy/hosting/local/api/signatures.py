@@ -1,12 +1,12 @@
 """Verify Signature Version 4, for a service on a machine that several users share.
 
-A signature covers the method, the path and query, the headers that the client chose, and the
-SHA-256 of the body (AWS General Reference, "Create a signed AWS API request").  The signer of
-botocore computes the signature again from the request that arrived, and both signatures are
-compared in constant time.
+A signature covers the method, the path and query, the headers that the client chose, and the body's
+SHA-256 (AWS General Reference, "Create a signed AWS API request").  The signer of botocore computes
+the signature again from the request that arrived, and both signatures are compared in constant
+time.
 
 A request is checked in two steps.  The first step (:meth:`SignatureVerifier.check_head`) checks the
-headers before a byte of the body is read, so that a stranger cannot fill the disk with bodies.
+headers before a byte of the body is read. A stranger therefore cannot fill the disk with bodies.
 Clients of S3 put the body's SHA-256 into a header, so their signature is checked in the first step.
 The second step (:meth:`SignatureVerifier.check_body`) checks the body, and the signatures of all
 clients of other services.
@@ -89,9 +89,10 @@ class SignedClaim:
         signed_headers: The names of the headers that the signature covers, in lower case.
         signature: The signature, 64 hexadecimal digits.
         target: The path and query that the signature covers.
-        body_sha256: The hash of the body that the client states, or a value of
-            ``UNSIGNED_BODIES``; None if the client states no hash.
-        expires_s: The seconds for which a presigned URL is valid; None for a signature in a header.
+        body_sha256: The hash of the body that the client states, or a value of ``UNSIGNED_BODIES``,
+            or None.
+        expires_s: The seconds for which a presigned URL is valid, or None for a signature in a
+            header.
     """
 
     key_id: str
@@ -257,8 +258,8 @@ def _read_claim_of_header(request: ServiceRequest, given: str) -> SignedClaim:
     if found is None:
         raise _make_incomplete_error(
             "Authorization header requires 'Credential' parameter. Authorization header requires "
-            f"'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. It "
-            f"must begin with {ALGORITHM}."
+            "'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. The "
+            f"Authorization header must begin with {ALGORITHM}."
         )
     timestamp = request.headers.get("X-Amz-Date")
     if timestamp is None:
@@ -322,9 +323,8 @@ def _make_signed_claim(
     is_hash = body_sha256 is None or bool(_HEX_SHA256.fullmatch(body_sha256))
     if not is_hash and not (found["service"] == "s3" and body_sha256 in UNSIGNED_BODIES):
         raise _make_incomplete_error(
-            "x-amz-content-sha256 must be the SHA-256 of the body, or for S3 "
-            "UNSIGNED-PAYLOAD; the local service does not support a body that is signed in "
-            "chunks."
+            "x-amz-content-sha256 must be the SHA-256 of the body; for S3, UNSIGNED-PAYLOAD is "
+            "possible too. The local service does not support a body that is signed in chunks."
         )
     return SignedClaim(
         key_id=found["key"],

@@ -123,7 +123,8 @@ class SimulatedAws:
     def has_object(self, uri: str) -> bool:
         """Return whether the object that an ``s3://bucket/key`` URI names exists.
 
-        A URI that ends with a slash names all objects below it; one of them must exist.
+        A URI that ends with a slash names all objects below it. At least one such object must
+        exist.
         """
         if uri.endswith("/"):
             return bool(self._list_keys_below(uri))
@@ -132,7 +133,7 @@ class SimulatedAws:
     def read_files(self, uri: str) -> dict[str, bytes]:
         """Return the contents of the objects that a URI names, by their paths relative to the URI.
 
-        A URI that ends with a slash names all objects below it; any other URI names one object.
+        A URI that ends with a slash names all objects below it. Any other URI names one object.
 
         Raises:
             KeyError: The URI names no object.
@@ -271,7 +272,7 @@ class SimulatedAws:
             raise OSError(f"the message cannot be delivered: {err}") from err
 
     def _find_sns_topic(self, arn: str) -> Any:
-        """Return moto's topic with this ARN; None if there is none."""
+        """Return moto's topic with this ARN, or None."""
         self.import_moto()
         from moto.sns.models import sns_backends
 
@@ -282,7 +283,7 @@ class SimulatedAws:
             return None
 
     def find_problem_with_key(self, region: str, key_id: str) -> str:
-        """Return why a KMS key cannot encrypt ("does not exist in …"); empty if it can.
+        """Return why a KMS key cannot encrypt ("does not exist in …"), or an empty text.
 
         Args:
             region: The region in which the key is looked up.
@@ -320,7 +321,7 @@ class SimulatedAws:
         return [KmsKey(key.arn, key.key_state) for key in found if key is not None]
 
     def _find_kms_key(self, region: str, key_id: str) -> Any:
-        """Return moto's KMS key for an id, ARN, alias or alias ARN; None if there is none."""
+        """Return moto's KMS key for an id, ARN, alias or alias ARN, or None."""
         from moto.kms.models import kms_backends
 
         if key_id.startswith("arn:"):
@@ -348,7 +349,7 @@ class SimulatedAws:
         return resource_id in backend.targets.get(dimension, {})
 
     def find_policies_of_role(self, role_arn: str) -> RolePolicies | None:
-        """Return the policies of a role; None if IAM does not have the role."""
+        """Return the policies of a role, or None if IAM does not have the role."""
         self.import_moto()
         principal = _find_policies_of_principal(role_arn)
         role = next(
@@ -363,7 +364,7 @@ class SimulatedAws:
         )
 
     def find_state_of_alarm(self, region: str, name: str) -> str | None:
-        """Return an alarm's state, for example ``OK`` or ``ALARM``; None if it does not exist."""
+        """Return an alarm's state, for example ``OK`` or ``ALARM``, or None for a missing alarm."""
         self.import_moto()
         try:
             alarm = self._cloudwatch[region].alarms.get(name)
@@ -374,7 +375,7 @@ class SimulatedAws:
     def put_log_lines(self, name: LogStreamName, lines: Sequence[LogLine]) -> None:
         """Append lines to a log stream of CloudWatch Logs, which is created if it does not exist.
 
-        Lines for a region that AWS does not have are dropped, because nobody could read them.
+        Lines for an unknown region are dropped, because nobody could read them.
         """
         self.import_moto()
         with contextlib.suppress(KeyError):
@@ -389,7 +390,7 @@ class SimulatedAws:
                 cloudwatch.find_alarm_book(backend).evaluate_due_alarms(time.time())
 
     def put_metric_data(self, region: str, namespace: str, data: list[dict[str, Any]]) -> None:
-        """Write metric data to a region's CloudWatch; if AWS has no such region, do nothing."""
+        """Write metric data to a region's CloudWatch, if AWS has this region."""
         self.import_moto()
         try:
             store = cloudwatch.find_metric_store(self._cloudwatch[region])
@@ -463,7 +464,7 @@ def _limit_wait_for_subscribers() -> None:
 
 
 def _find_policies_of_principal(arn: str) -> Principal | None:
-    """Return the policies that apply to a user, group or role; None if IAM does not have it."""
+    """Return the policies that apply to a user, group or role; None if it is unknown."""
     iam = _load_iam_backend()
     for kind, entities in (("role", iam.roles), ("user", iam.users), ("group", iam.groups)):
         for entity in entities.values():
@@ -487,7 +488,7 @@ def _list_policies_of_identity(kind: str, entity: Any) -> Iterator[PrincipalPoli
 
 
 def _find_permissions_boundary(entity: Any) -> str | None:
-    """Return the permissions boundary of a role or user as JSON; None if it has none."""
+    """Return the permissions boundary of a role or user as JSON, or None."""
     arn = getattr(entity, "permissions_boundary_arn", None)
     if not arn:
         return None

@@ -1,9 +1,9 @@
 """Keep the contents of the objects of moto's S3 in a file, and only their metadata in memory.
 
 moto keeps the content of every small object in memory, and of every large object in an open file.
-moto also keeps a list of all objects it ever made, so that an object that is overwritten or deleted
-is never freed. The answers of a Batch Transform job with 50,000 photographs would need 280 MB of
-memory.
+moto also keeps a list of all objects it ever made. An object that is overwritten or deleted is
+therefore never freed. The answers of a Batch Transform job with 50,000 photographs would need 280
+MB of memory.
 """
 
 from __future__ import annotations
@@ -116,7 +116,10 @@ class ObjectMetadata(MutableMapping[str, str]):
 
 @lru_cache(SHARED_MAX)
 def _intern_header_pairs(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return the equal tuple of an earlier call if there was one, so that objects share it."""
+    """Return the equal tuple of an earlier call if there was one.
+
+    Objects then share the tuple.
+    """
     return pairs
 
 
@@ -160,7 +163,7 @@ def _compute_checksums_of_copies(backend: Any) -> None:
 
 
 class ContentInFile:
-    """Those methods of moto's S3 objects that differ because the content is in a file.
+    """The methods of moto's S3 objects that differ here because the content is in a file.
 
     Attributes:
         contents: The file of all contents.
@@ -238,8 +241,8 @@ class ContentInFile:
         """Record that moto has overwritten or deleted the object.
 
         The content is freed when nothing refers to it any more. moto's own method closes the
-        content at once, even while a client reads it, and closes parts of an upload that a copy
-        still needs.
+        content at once, even while a client reads it. The method of moto also closes parts of an
+        upload that a copy still needs.
         """
         self.disposed = not garbage
 

@@ -44,7 +44,7 @@ class TransformJobs:
         account_region: The account and the region of the jobs.
         models: The models of the region.
         fleet: The fleet that runs the instances.
-        storage: The objects of S3; None refuses all jobs.
+        storage: The objects of S3. With None, all jobs are refused.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Refuse the services of AWS, and their actions, that the local service does not answer.
+"""Refuse the services and actions of AWS that the local service does not offer.
 
 moto answers for more services than this project supports, for some of them with invented values.
 For an action that moto does not know, moto raises an error or answers with a web page. For a
@@ -53,12 +53,18 @@ S3_SUBRESOURCES_SERVED = frozenset(
         *("versioning", "versions", "website"),
     }
 )
-"""The subresources of S3, such as ``?tagging``, that moto knows.  moto ignores any other
-subresource: it lists the bucket, or creates an object, and reports success."""
+"""The subresources of S3, such as ``?tagging``, that moto knows.
+
+If a request has another subresource, moto ignores it: it lists the bucket, or creates an object,
+and reports success.
+"""
 
 RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
 API_BODY_BYTES_MAX = 16 * MIB
-"""The most bytes of a request body, except for S3; no API has longer requests."""
+"""The most bytes of a request body, except for S3.
+
+Requests of other APIs are never longer.
+"""
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """A character that XML does not allow (XML 1.0, 2.2)."""
@@ -78,7 +84,7 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
     """
     if service and service not in SERVED_SERVICES:
         raise make_unknown_operation_error(
-            f"{find_name_of_action(request)} of {service}. It answers for "
+            f"{find_name_of_action(request)} of {service}. The local service answers for "
             f"{', '.join(sorted(SERVED_SERVICES.values()))}"
         )
     if service == "s3":
@@ -123,8 +129,8 @@ def refuse_unserved_action(
         reason = escape_control_characters(f"{type(err).__name__}: {err}"[:REASON_CHARACTERS])
         log.info("%s: moto raised %s", action[:REASON_CHARACTERS], reason)
         raise make_validation_error(
-            f"The local service cannot carry out {action} with these values: one is missing, "
-            f"malformed, or names something that does not exist ({reason})."
+            f"The local service cannot carry out {action} with these values ({reason}). A value "
+            "is missing or malformed, or names something that does not exist."
         ) from err
     headers = {header.lower(): value for header, value in answered.header_items()}
     # Flask answers with a web page if a path belongs to no action. In S3, a web page may be an

@@ -2,8 +2,8 @@
 
 Source: SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch", the table
 of endpoint instance metrics. Serverless endpoints have no metrics of CPU, memory and disk. The
-first values of an instance are written as soon as it is in service; its first CPU use covers the
-time since its start.
+first values of an instance are written as soon as it is in service. The first CPU use of an
+instance covers the time since its start.
 """
 
 from __future__ import annotations

@@ -262,8 +262,8 @@ class RequestDispatcher:
 def _find_concurrency_of_instance(variant: Variant, settings: AsynchronousSettings) -> int:
     """Return how many requests an instance processes at a time.
 
-    If the endpoint configuration states no number, SageMaker chooses one in a way that it does not
-    publish. The local service takes one request for each vCPU, which keeps an instance busy and
+    If the endpoint configuration states no number, SageMaker chooses one. How it chooses is not
+    published. The local service takes one request for each vCPU, which keeps an instance busy and
     lets no request wait inside it.
     """
     if settings.concurrency_per_instance is not None:

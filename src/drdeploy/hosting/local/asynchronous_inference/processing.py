@@ -90,16 +90,16 @@ class RequestOutcome:
         inference_id: The id of the request.
         at: When the processing ended, UTC.
         failure_reason: Why the request failed; empty if it was completed.
-        model_outcome: The kind of the model's answer; ``none`` if the model was not asked or gave
-            no answer.
+        model_outcome: The kind of the model's answer. ``none`` means that the model gave no answer
+            or was not asked.
         is_expired: Whether the request waited longer than its time to live.
         has_download_failed: Whether the input could not be read.
         has_upload_failed: Whether the result could not be written.
         has_notification_failed: Whether the notification could not be published to SNS.
         backlog_s: Seconds that the request waited.
-        download_s: Seconds to read the input from S3; None if it was not read from S3.
-        model_s: Seconds until the model answered; None without an answer.
-        upload_s: Seconds to write the result; None if nothing was written.
+        download_s: Seconds to read the input from S3, or None for an input from elsewhere.
+        model_s: Seconds until the model answered, or None without an answer.
+        upload_s: Seconds to write the result, or None if nothing was written.
         total_s: Seconds from the arrival of the request until everything was done.
     """
 

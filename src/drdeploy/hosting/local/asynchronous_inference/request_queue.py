@@ -1,10 +1,10 @@
 """Keep the requests of one asynchronous endpoint on disk, in the order of their arrival.
 
-Each request is a file that is written before the client gets its answer, and is removed when the
+Each request is a file. The file is written before the client gets its answer, and removed when the
 result of the request is stored. A service that is stopped or killed therefore loses no request. A
-request that was being processed is processed again, because its result may not have been stored.
-An input in S3 is copied to a file beside the request, because the local S3 is in memory and is
-empty when the service starts again.
+request that was being processed is processed again, because its result may not have been stored. An
+input in S3 is copied to a file beside the request. The local S3 is empty when the service starts
+again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class QueuedRequest:
         input_location: The ``s3://`` URI of the input; None if the request contained its input.
         headers: The headers that the container receives.
         output_location: The ``s3://`` URI of the result.
-        failure_location: The ``s3://`` URI of a failure; None if a failure is not written.
+        failure_location: The ``s3://`` URI of a failure, or None if failures are not written.
         time_to_live_s: The seconds after which a request that still waits expires.
         timeout_s: The seconds within which the container must answer.
     """
@@ -119,8 +119,8 @@ class RequestQueue:
 
         Args:
             request: The request.
-            content: The input that the request contains, or a copy of the input in S3; None if S3
-                does not have the input.
+            content: The input that the request contains, or a copy of the input in S3. None if the
+                input is missing in S3.
 
         Raises:
             OSError: The request cannot be written, or would leave too little space on the disk. The
@@ -144,14 +144,14 @@ class RequestQueue:
             self.changed.notify_all()
 
     def read_stored_input(self, request: QueuedRequest) -> bytes | None:
-        """Return the input that was stored with a request; None if none was stored."""
+        """Return the input that was stored with a request, or None."""
         try:
             return (self._folder / request.file_name).with_suffix(INPUT).read_bytes()
         except FileNotFoundError:
             return None
 
     def take_request(self) -> QueuedRequest | None:
-        """Take the oldest waiting request out of the queue; return None if no request waits."""
+        """Take the oldest waiting request out of the queue, or return None."""
         with self.changed:
             if not self._waiting or self._is_discarded:
                 return None

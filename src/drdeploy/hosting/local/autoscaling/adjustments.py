@@ -30,7 +30,7 @@ def compute_target_tracking_capacity(current: int, metric: float, target: float)
 def compute_step_scaling_capacity(
     policy: Mapping[str, Any], current: int, metric: float, threshold: float
 ) -> int | None:
-    """Return the capacity that a step scaling policy asks for; None if no step fits the metric.
+    """Return the capacity that a step scaling policy asks for, or None if no step fits the metric.
 
     Args:
         policy: The ``StepScalingPolicyConfiguration``.

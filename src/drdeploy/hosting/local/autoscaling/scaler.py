@@ -3,8 +3,8 @@
 The library moto stores the registered targets, policies and scheduled actions. The service calls
 the scaler several times a second:
 
-- A policy acts when one of its alarms changes to the state that triggers the policy, and once a
-  minute while the alarm stays in this state (CloudWatch user guide, "Alarm actions").
+- A policy acts when one of its alarms changes to the state that triggers the policy. While the
+  alarm stays in this state, the policy acts once a minute (CloudWatch user guide, "Alarm actions").
 - A scheduled action changes the bounds of its target, and brings the capacity within them.
 
 Sources: Application Auto Scaling user guide and API reference.
@@ -82,9 +82,9 @@ class _PolicyMemory:
 
     Attributes:
         called: When each alarm last triggered the policy, by the alarm's name.
-        scaled_out_s: When the policy last scaled out; None if no cooldown is in progress.
+        scaled_out_s: When the policy last scaled out, or None without a cooldown in progress.
         scaled_out_from: The capacity before the policy last scaled out.
-        scaled_in_s: When the policy last scaled in; None if no cooldown is in progress.
+        scaled_in_s: When the policy last scaled in, or None without a cooldown in progress.
     """
 
     called: dict[str, float] = field(default_factory=dict)
@@ -125,8 +125,8 @@ class RegionScaler:
         backend: moto's Application Auto Scaling of the region.
         alarms: The alarms of the region.
         activities: The activities of the region.
-        find_variant: Takes a resource id and a scalable dimension, and returns the variant; None if
-            its endpoint does not exist.
+        find_variant: Takes a resource id and a scalable dimension, and returns the variant, or None
+            if its endpoint is missing.
         has_lost_resource: Takes a resource id, and returns whether the resource was registered but
             no longer exists.
         deregister: Takes one of moto's targets, and removes the target and its policies.
@@ -261,7 +261,7 @@ class RegionScaler:
     def _find_target_tracking_capacity(
         self, call: _PolicyCall, policies: Sequence[Any], values: Sequence[float]
     ) -> int | None:
-        """Return the capacity that a target tracking policy asks for; None without data."""
+        """Return the capacity that a target tracking policy asks for, or None without data."""
         if not values:
             return None
         current = call.variant.capacity
@@ -291,7 +291,7 @@ class RegionScaler:
         return min(wanted, current)
 
     def _find_step_scaling_capacity(self, call: _PolicyCall, values: Sequence[float]) -> int | None:
-        """Return the capacity that a step scaling policy asks for; None if no step applies."""
+        """Return the capacity that a step scaling policy asks for, or None if no step applies."""
         rules = call.policy.step_scaling_policy_configuration
         threshold = float(call.alarm.threshold)
         kind = rules.get("MetricAggregationType") or "Average"
@@ -317,7 +317,7 @@ class RegionScaler:
     def _scale_if_allowed(self, call: _PolicyCall, wanted: int) -> str:
         """Scale unless bounds, a cooldown or a suspension forbids it.
 
-        Return why scaling failed; empty if it did not fail.
+        Return why scaling failed, or an empty text for a success.
         """
         target, memory, current = call.target, call.memory, call.variant.capacity
         low, high = target.min_capacity, target.max_capacity

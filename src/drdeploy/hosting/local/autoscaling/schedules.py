@@ -38,8 +38,10 @@ NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")
 LAST_WEEKDAY = re.compile(r"(\w{1,3})L")
 CATCH_UP_S_MAX = 3600
-"""If the computer was asleep at the time of a recurring action, the action still runs if it is late
-by at most this many seconds."""
+"""A computer may be asleep at the time of a recurring action.
+
+The action still runs if it is late by at most this many seconds.
+"""
 
 
 class ScheduleRefused(Exception):

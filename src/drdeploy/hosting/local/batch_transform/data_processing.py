@@ -93,8 +93,8 @@ class DataProcessing:
         """Return the output of each record of a payload.
 
         Raises:
-            RecordFailure: The answer is not valid in the content type, does not have one value for
-                each record, or does not fit the filter.
+            RecordFailure: The answer is not valid in the content type or does not fit the filter,
+                or its values are not as many as the records.
         """
         originals = self._list_records(records)
         values = self._read_answers(answer, len(originals))

@@ -1,12 +1,12 @@
 """Send the payloads of objects to one instance, and write the answers to S3.
 
 An output is written when every payload of its object was answered with success. If one payload
-fails, the object has no output; the job continues with the other objects, and fails at its end
+fails, its object has no output. The job continues with the other objects, and fails at its end
 (developer guide, "Troubleshooting", "Job shows as failed").
 
-At any time, a window of payloads is in progress: as many as the instance may process at once, and
-one more that waits. The answers are taken in the order of the payloads, so the output has the order
-of the input. Only the window and one output are in memory.
+At any time, a window of payloads is in progress. The window has as many payloads as the instance
+may process at once, and one more that waits. The answers are taken in the order of the payloads, so
+the output has the order of the input. Only the window and one output are in memory.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _ObjectOutput:
     failure: RecordFailure | None = None
 
     def add_part(self, part: bytes) -> None:
-        """Keep the next part of the output, unless a part has failed."""
+        """Keep the next part of the output, as long as no part has failed."""
         if self.failure is not None:
             return
         self.held_bytes += len(part)

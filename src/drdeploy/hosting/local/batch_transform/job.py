@@ -9,7 +9,7 @@ r"""The life cycle of a transform job: InProgress, then Completed, Failed or Sto
 
 A thread for each job starts the instances, shares the input objects among them, and stops them. The
 status changes when the last instance has ended. A job that fails keeps the outputs of the objects
-that succeeded; a job that is stopped has no output (API reference, ``StopTransformJob``).
+that succeeded. A job that is stopped has no output (API reference, ``StopTransformJob``).
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ log = logging.getLogger(__name__)
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 START_S = 1800.0
-"""Seconds that a container of a job may take to answer ``GET /ping``: half an hour, as an engineer
-of SageMaker has said (aws/amazon-sagemaker-examples, issue 815); the guide names no limit."""
+"""Seconds that a container of a job may take to answer ``GET /ping``.
+
+The guide names no limit; half an hour is what an engineer of SageMaker has said
+(aws/amazon-sagemaker-examples, issue 815).
+"""
 END_S = 40.0
 """Seconds that the end of a job waits for each instance: the 30 s from SIGTERM to SIGKILL, and a
 margin."""
@@ -177,8 +180,8 @@ class TransformJob:
         """Begin to stop the job.
 
         Args:
-            ends_instances: Whether the instances end now. Otherwise, each instance first answers
-                its requests, which may take as long as ``InvocationsTimeoutInSeconds``.
+            ends_instances: Whether the instances end now. If not, each instance first answers its
+                requests, which may take as long as ``InvocationsTimeoutInSeconds``.
 
         Raises:
             ApiError: The job is not in progress.
@@ -279,7 +282,7 @@ class TransformJob:
         self._objects, self._written = None, array("L")
 
     def _run_stages(self) -> str:
-        """Run the job, and return why it failed; empty if it did not fail."""
+        """Run the job, and return why it failed, or an empty text for a success."""
         model = self._source.model
         self._check_role_permissions()
         source = self._request["TransformInput"]["DataSource"]["S3DataSource"]

@@ -1,9 +1,9 @@
 """Evaluate the JSONPath expressions of Batch Transform's filters.
 
-SageMaker supports a subset of JSONPath (developer guide, "Associate Prediction Results with Input
-Records", "Supported JSONPath Operators"): ``$``, ``.name``, ``*``, ``['name', 'name']``,
-``[1, -1]`` and ``[2:5]``. The guide says that a slice includes its last element, unlike a slice of
-Python, and that an index outside of the data is an error. Any other operator is refused with a
+SageMaker supports a subset of JSONPath: ``$``, ``.name``, ``*``, ``['name', 'name']``, ``[1, -1]``
+and ``[2:5]``. The source is the developer guide ("Associate Prediction Results with Input Records",
+"Supported JSONPath Operators"). According to the guide, a slice includes its last element, unlike a
+slice of Python. An index outside of the data is an error. Any other operator is refused with a
 message that names it.
 """
 
@@ -239,6 +239,6 @@ def _describe_unsupported_character(char: str) -> str:
 
 def _make_expression_error(text: str, problem: str) -> JsonPathRefused:
     return JsonPathRefused(
-        f"SageMaker does not support {problem} in the JSONPath {text!r}. It supports $, .name, *, "
-        "['name','name'], [1,-1] and [2:5]"
+        f"SageMaker does not support {problem} in the JSONPath {text!r}. SageMaker supports $, "
+        ".name, *, ['name','name'], [1,-1] and [2:5]"
     )

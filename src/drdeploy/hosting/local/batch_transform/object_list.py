@@ -1,8 +1,8 @@
 """Find the input objects of a transform job, and the keys of the output.
 
-The key of an output consists of ``S3OutputPath``, the part of the input's key after the prefix, and
-``.out`` (API reference, ``TransformOutput``). The prefix is stated by the request, or by the
-manifest if the request names one.
+The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
+prefix, and ``.out`` (API reference, ``TransformOutput``). The prefix is stated by the request, or
+by the manifest if the request names one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class ObjectStorage(Protocol):
 
 
 class NoInput(Exception):
-    """A transform job has no input; the message becomes part of the job's ``FailureReason``."""
+    """A transform job has no input.
+
+    The message becomes part of the job's ``FailureReason``.
+    """
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ HELD_BYTES_MAX = 1024 * MIB
 """The most bytes of one request, and of the output of one object, that the local service holds."""
 RECORDS_MAX = 1_000_000
 """The most records of all payloads that one instance has in progress. Each record takes about 50
-bytes in addition to its content, so a gigabyte of empty lines, which gzip packs into a megabyte,
-would take 20 GB."""
+bytes in addition to its content. A gigabyte of empty lines, which gzip packs into a megabyte, would
+therefore take 20 GB."""
 _WHOLE, _BEGIN, _MIDDLE, _END = range(4)
 _RECORDIO_LENGTH_BITS = 29
 

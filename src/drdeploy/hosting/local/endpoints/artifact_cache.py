@@ -2,8 +2,8 @@
 
 An endpoint always serves the archive as it was when the endpoint was created or updated. Workers
 start at different times. Without pinning, two workers of one endpoint could load different models
-after the archive was overwritten, and a cold start would fail after the archive was deleted.  For
-an image, SageMaker resolves the tag to a digest and keeps the digest (API reference,
+after the archive was overwritten. A cold start would fail after the archive was deleted.  For an
+image, SageMaker resolves the tag to a digest and keeps the digest (API reference,
 ``DeployedImage``).  Archives are stored by digest, so endpoints with equal archives share one
 folder.
 """
@@ -35,9 +35,10 @@ class PinnedArtifact:
 
     Attributes:
         key: The digest of the archive, and whether its files were checked for this project's
-            server; empty for a model without an archive.
+            server. Empty for a model without an archive.
         folder: The folder that the container reads as ``/opt/ml/model``. The folder is None for a
-            model without an archive; the container then keeps the files of its image there.
+            model without an archive. Without an archive, the container keeps the files that its
+            image has at this path.
     """
 
     key: str
@@ -50,8 +51,8 @@ class ArtifactCache:
     Args:
         folder: The folder to which archives are extracted.
         fetch: Returns the object at an ``s3://`` URI; raises KeyError if it does not exist.
-        fetch_files: Returns the objects below an ``s3://`` URI that ends with a slash, or the one
-            object at any other URI, by file name; raises KeyError if there is no object.
+        fetch_files: Returns objects by file name: all objects below an ``s3://`` URI that ends with
+            a slash, or the one object at any other URI. Raises KeyError if no object is found.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class ArtifactCache:
         """Download and extract the current archive at a URL, or return an empty artifact for None.
 
         Args:
-            model_data_url: The ``s3://`` URI of the archive; None for a model without an archive.
+            model_data_url: The ``s3://`` URI of the archive, or None for a model without an
+                archive.
             is_judged: Whether the archive must be one that this project's server can serve. If not,
                 the archive only has to be safe to extract.
             is_archive: Whether the URI names an archive; otherwise it names uncompressed files.

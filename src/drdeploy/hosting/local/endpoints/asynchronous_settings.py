@@ -24,13 +24,13 @@ class AsynchronousSettings:
     Attributes:
         region: The AWS region of the endpoint and of the KMS key.
         output_path: The ``s3://`` folder of the results.
-        failure_path: The ``s3://`` folder of the failures; None if failures are not stored.
-        success_topic: The ARN of the SNS topic for completed requests; None for no topic.
-        error_topic: The ARN of the SNS topic for failed requests; None for no topic.
+        failure_path: The ``s3://`` folder of the failures, or None if failures are not stored.
+        success_topic: The ARN of the SNS topic for completed requests, or None.
+        error_topic: The ARN of the SNS topic for failed requests, or None.
         includes_response_in: The topics whose messages contain the answer of the model.
         concurrency_per_instance: The most requests that one instance processes at a time; None if
             the endpoint configuration leaves the number to SageMaker.
-        kms_key_id: The KMS key that encrypts results and failures in S3; None means the encryption
+        kms_key_id: The KMS key that encrypts results and failures in S3. None means the encryption
             of the bucket.
     """
 
@@ -45,7 +45,7 @@ class AsynchronousSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], region: str) -> Self | None:
-        """Return the settings of an endpoint configuration; None if it is not asynchronous."""
+        """Return the settings of an endpoint configuration, or None if it is not asynchronous."""
         asynchronous = config.get("AsyncInferenceConfig")
         if not asynchronous:
             return None

@@ -1,7 +1,8 @@
 """Capture a share of a real-time endpoint's requests and answers as JSON lines in the local S3.
 
 Sources: SageMaker AI developer guide, "Capture data from real-time endpoint" and "View and analyze
-captured data" (layout of the records, names of the files); API reference, ``DataCaptureConfig``.
+captured data" (layout of the records, names of the files); and API reference,
+``DataCaptureConfig``.
 
 An invocation only puts its bytes into a bounded queue, so that capturing never delays an answer.
 The service's maintenance loop writes the queue to S3 several times a second, and once more when the
@@ -68,7 +69,7 @@ class CaptureSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], region: str) -> Self | None:
-        """Return the settings of an endpoint configuration; None if it captures nothing."""
+        """Return the settings of an endpoint configuration, or None if it captures nothing."""
         capture = config.get("DataCaptureConfig")
         if not capture or not is_capture_enabled(capture):
             return None
@@ -122,7 +123,7 @@ class CapturedInvocation:
         endpoint: Name of the endpoint.
         variant: Name of the variant that answered.
         at: When the request arrived, UTC.
-        inference_id: The client's own id of the request; None if the client gave no id.
+        inference_id: The client's own id of the request, or None.
         request: Content type and body of the request.
         answer: Content type and body of the answer.
     """

@@ -97,7 +97,7 @@ class EndpointDeployment:
         endpoint: The name of the endpoint.
 
     Attributes:
-        capture: The settings of data capture; None if nothing is captured.
+        capture: The settings of data capture, or None if capture is off.
         asynchronous: The settings of asynchronous requests; None for any other endpoint.
         variants: The production variants, which answer requests.
         shadows: The shadow variants, which get copies of requests.
@@ -158,7 +158,7 @@ class EndpointDeployment:
                 ) from err
 
     def _check_output_destinations_exist(self) -> None:
-        """Refuse an asynchronous endpoint if its bucket or one of its topics does not exist."""
+        """Refuse an asynchronous endpoint if its bucket or one of its topics is missing."""
         if self.asynchronous is None:
             return
         for folder in self.asynchronous.list_folders():
@@ -371,7 +371,7 @@ class EndpointDeployment:
         return InstanceOrigin(region, self._endpoint, request["VariantName"])
 
     def _make_arn_of_captures(self) -> str | None:
-        """Return the ARN of all objects that data capture writes; None without data capture."""
+        """Return the ARN of all objects that data capture writes, or None without data capture."""
         if self.capture is None:
             return None
         folder = self.capture.make_s3_folder_of_endpoint(self._endpoint)

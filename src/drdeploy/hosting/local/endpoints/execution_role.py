@@ -2,8 +2,8 @@
 
 SageMaker assumes the execution role to pull the image and read the archive. If the role lacks a
 permission, the endpoint fails (developer guide, "How to use SageMaker AI execution roles").  A role
-that the local IAM does not have is not checked, because most users of the local service name a role
-that does not exist.
+that is missing in the local IAM is accepted without a check. Most users of the local service name a
+role that does not exist.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RolePolicies:
     Attributes:
         granted: The inline policies and the attached policies of the role.
         trust: The policy that says who may assume the role.
-        boundary: The permissions boundary of the role; None if it has none.
+        boundary: The permissions boundary of the role, or None.
     """
 
     granted: tuple[str, ...]
@@ -92,20 +92,20 @@ def check_execution_role(
     further: Sequence[RequiredPermission] = (),
     assumed_for: str = "endpoint/any",
 ) -> None:
-    """Refuse a model whose role SageMaker may not assume, or whose role lacks a permission.
+    """Refuse a model whose role lacks a permission, or cannot be assumed by SageMaker.
 
     Args:
         model: The request that created the model.
         region: The AWS region of the endpoint.
-        policies_of_role: Takes the ARN of a role and returns its policies; None if the role does
+        policies_of_role: Takes the ARN of a role and returns its policies, or None if the role does
             not exist.
-        captures: The ARN of all objects that data capture writes, with a star at its end; None if
-            nothing is captured.
+        captures: The ARN of all objects that data capture writes, with a star at its end. None if
+            capture is off.
         further: Further actions that the role must allow.
         assumed_for: The kind and the name of the resource for which SageMaker assumes the role.
 
     Raises:
-        StartFailed: The role does not trust SageMaker, or lacks a permission, which is named.
+        StartFailed: The role does not trust SageMaker, or lacks the permission that is named.
     """
     role = model.get("ExecutionRoleArn", "")
     policies = check_role_can_be_assumed(role, region, policies_of_role, assumed_for)
@@ -126,7 +126,7 @@ def check_role_can_be_assumed(
     policies_of_role: Callable[[str], RolePolicies | None],
     assumed_for: str = "endpoint/any",
 ) -> RolePolicies | None:
-    """Return the policies of a role that SageMaker may assume; None if the role does not exist.
+    """Return the policies of a role that SageMaker may assume, or None if the role does not exist.
 
     Raises:
         StartFailed: The role does not trust SageMaker.

@@ -76,8 +76,8 @@ class InstanceFleet:
         options: The options that the user of the service has set.
         policies_of_role: Takes the ARN of a role and returns its policies; None if the role does
             not exist.
-        state_of_alarm: Takes a region and the name of an alarm, and returns the state of the alarm;
-            None if the alarm does not exist.
+        state_of_alarm: Takes a region and the name of an alarm, and returns the state of the alarm,
+            or None for a missing alarm.
         problem_with_key: Takes a region and a KMS key and returns why the key cannot encrypt; empty
             if it can.
         has_bucket: Returns whether S3 has a bucket of this name.
@@ -165,7 +165,7 @@ class InstanceFleet:
 
         Args:
             image: The pinned image.
-            model_dir: The extracted model archive; None for a model without an archive.
+            model_dir: The extracted model archive, or None for a model without an archive.
             environment: The model's environment variables.
             size: The size of the instance, and the time that it may take to start.
             origin: What the instance belongs to, for example a variant.

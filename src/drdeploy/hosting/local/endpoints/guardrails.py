@@ -5,7 +5,7 @@ Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` is one step, ``CANARY``
 ``LINEAR`` has as many steps as its step size requires. ``ALL_AT_ONCE``, ``CANARY`` and ``LINEAR``
 start all new instances first. A rolling update starts the instances of one step at a time, and
 stops an equal number of old instances. After each step, the alarms are watched for
-``WaitIntervalInSeconds``; an alarm in the state ``ALARM`` brings the old instances back
+``WaitIntervalInSeconds``. An alarm in the state ``ALARM`` brings the old instances back
 ("Auto-Rollback Configuration and Monitoring"). At the end of an update, the old instances are kept
 for ``TerminationWaitInSeconds``. CloudWatch gives the state of an alarm.
 """
@@ -67,7 +67,7 @@ class Guardrails:
         """Return the guardrails of a ``DeploymentConfig``.
 
         Args:
-            config: The ``DeploymentConfig``; None if the request has none.
+            config: The ``DeploymentConfig``, or None if the request has none.
             variants: The production variants of the endpoint configuration that is deployed.
 
         Raises:

@@ -2,8 +2,8 @@
 
 Sources: IAM user guide, "Policy evaluation logic", "Permissions boundaries for IAM entities", "IAM
 JSON policy elements: Condition operators", "Single-valued vs. multivalued context keys" and
-"Action".  An action is denied unless a statement allows it, and a denying statement overrides all
-allowing ones. An action outside the permissions boundary is denied too.
+"Action".  A statement must allow an action, and a denying statement overrides all allowing ones. An
+action outside the permissions boundary is denied too.
 
 All condition operators of IAM are implemented. If IAM does not know the operator of a condition,
 the condition counts as false in an ``Allow`` and as true in a ``Deny``. An unknown operator can
@@ -47,10 +47,11 @@ class ActionDecision:
     """The decision of several policies on an action.
 
     Attributes:
-        decision: ``explicitDeny`` if a statement denies the action, ``implicitDeny`` if none allows
-            it, or if the boundary does not.
+        decision: ``explicitDeny`` if a statement denies the action. ``implicitDeny`` if the
+            policies or the boundary do not allow it.
         documents: The positions of the policies whose statements led to the decision.
-        allowed_by_boundary: Whether the permissions boundary allows the action; None without one.
+        allowed_by_boundary: Whether the permissions boundary allows the action, or None without a
+            boundary.
     """
 
     decision: Decision
@@ -73,7 +74,7 @@ def is_action_allowed(
         action: The action, for example ``s3:GetObject``.
         resource: The ARN of the resource; ``*`` for an action without a resource.
         context: The condition keys of the request, for example ``{"s3:prefix": "artifacts/"}``.
-        boundary: The permissions boundary of the identity, as JSON; None if it has none.
+        boundary: The permissions boundary of the identity, as JSON, or None.
     """
     return decide_action(documents, action, resource, context, boundary=boundary).decision == (
         "allowed"
@@ -177,7 +178,7 @@ def _find_effects_of_statements(
 def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
     """Replace policy variables, such as ``${aws:username}``, if the variable's key has one value.
 
-    A variable without a value stays, so that the text matches nothing, as in IAM.
+    A variable without a value stays in the text. As in IAM, such a text matches nothing.
     """
 
     def get_value_of_variable(found: re.Match[str]) -> str:

@@ -54,7 +54,7 @@ class InstanceAnswer:
 
 
 class InstanceStream:
-    """An answer whose body is read part by part; used by one thread.
+    """An answer whose body is read part by part, by one thread.
 
     Args:
         connection: The connection to the instance.

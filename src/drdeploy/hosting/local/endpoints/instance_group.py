@@ -1,12 +1,12 @@
 """The instances of a variant without a model, which hosts copies of inference components.
 
-An instance of the group is not a container. An instance only counts resources: it has those of the
+An instance of the group is not a container. An instance only counts resources. It has those of the
 variant's instance type, and each copy of an inference component reserves some of them (API
 reference, ``InferenceComponentComputeResourceRequirements``). Each copy is a container of its own.
 An instance therefore takes no time to start.
 
 With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on none, up to
-``MaxInstanceCount``, and releases instances without copies, down to ``MinInstanceCount`` (API
+``MaxInstanceCount``. The group releases instances without copies, down to ``MinInstanceCount`` (API
 reference, ``ProductionVariantManagedInstanceScaling``). SageMaker was seen to release an instance
 about ten minutes after its last copy had left. The local service waits ``idle_s``, the same time
 after which it stops an idle serverless worker.
@@ -39,10 +39,10 @@ class CopyRequirements:
 
     Attributes:
         memory_mb: The memory that the copy reserves, MiB.
-        memory_limit_mb: The memory that the copy's container may use, MiB; None for as much as the
-            instance has.
-        cpus: The CPUs that the copy reserves and may use; None reserves nothing, and lets the copy
-            use all CPUs of the instance.
+        memory_limit_mb: The memory that the copy's container may use, MiB. None means as much as
+            the instance has.
+        cpus: The CPUs that the copy reserves and may use. With None, the copy reserves nothing, and
+            may use all CPUs of the instance.
         is_packed: Whether a copy goes to the fullest instance on which it fits, instead of the
             emptiest.
     """
@@ -67,7 +67,7 @@ class CopyRequirements:
 
 @dataclass(eq=False)
 class HostingInstance:
-    """One instance of a group, with the copies that it hosts."""
+    """One instance of a group, and the copies on it."""
 
     resources: InstanceResources
     idle_since: float

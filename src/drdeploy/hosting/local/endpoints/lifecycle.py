@@ -2,10 +2,8 @@
 
 ::
 
-    CreateEndpoint --> Creating --> InService <--> Updating
-                           |            |             |
-                           v            v             v
-                        Failed -----> Deleting <------+      then it no longer exists
+    CreateEndpoint --> Creating --> InService <--> Updating | | | v v v Failed -----> Deleting
+    <------+ then it no longer exists
 
 The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). The control
 plane only changes the status and returns. A thread for each change starts and stops workers.  When
@@ -70,7 +68,7 @@ class LocalEndpoint:
         clock: The clock that dates creations and changes, and measures updates.
 
     Attributes:
-        deployment_config: The ``DeploymentConfig`` of the last change; None if it had none.
+        deployment_config: The ``DeploymentConfig`` of the last change, or None.
     """
 
     def __init__(
@@ -217,7 +215,7 @@ class LocalEndpoint:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[EndpointDeployment | None]:
-        """Yield the deployment in service, which stays open during the block; None without one."""
+        """Yield the deployment in service, or None; it stays open during the block."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._choose_deployment() if self.status in SERVING else None
@@ -383,8 +381,8 @@ def _check_capacity_change(
     """Refuse an entry of ``UpdateEndpointWeightsAndCapacities`` that cannot be applied."""
     if change.keys() <= {"VariantName"}:
         raise make_validation_error(
-            f"The change of variant {variant.name} sets neither DesiredWeight nor "
-            "DesiredInstanceCount nor ServerlessUpdateConfig."
+            f"The change of variant {variant.name} must set DesiredWeight, DesiredInstanceCount "
+            "or ServerlessUpdateConfig, but sets none of them."
         )
     check_instance_count(
         f"DesiredInstanceCount of variant {variant.name}", change.get("DesiredInstanceCount") or 0

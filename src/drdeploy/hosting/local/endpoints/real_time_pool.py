@@ -2,8 +2,8 @@
 
 Unlike a serverless worker, a real-time worker takes any number of concurrent requests: only the
 server in the container sets a limit.  Each request goes to the worker with the fewest requests in
-progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``, or to any worker if the variant asks for
-``RANDOM`` (API reference, ``ProductionVariantRoutingConfig``).
+progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``. If the variant asks for ``RANDOM``, the
+request goes to any worker (API reference, ``ProductionVariantRoutingConfig``).
 
 A worker that fails to answer a request is *suspect*, although its server may only be restarting a
 process. A suspect worker gets no further request until it answers ``GET /ping`` again. A suspect
@@ -91,7 +91,7 @@ class RealTimePool:
 
         Args:
             wait_s: Seconds to wait for a worker.
-            most: How many requests a worker may have at a time; None means no limit.
+            most: How many requests a worker may have at a time, or None for any number.
 
         Raises:
             WorkerNotReady: No worker is ready, and none became ready within ``wait_s``.

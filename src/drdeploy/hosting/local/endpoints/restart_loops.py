@@ -1,14 +1,15 @@
-"""Find servers that answer pings while their workers fail for lack of rights and are restarted.
+"""Find servers that answer pings while their workers fail for lack of rights, again and again.
 
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
-others. If a worker of such a server has no permission to write a file that it needs, the server
-starts the worker again and again. Every ping is answered, but every request waits until it times
-out. AWS does not publish which user a serverless container runs as, and the local service chose a
-user without rights. If a server fails for this reason, the service must therefore say so, instead
-of letting requests time out.
+others. If a worker of such a server may not write a file that it needs, the server starts the
+worker again and again. Every ping is answered, but every request waits until it times out. AWS does
+not publish which user a serverless container runs as, and the local service chose a user without
+rights. If a server fails for this reason, the service must therefore say so, instead of letting
+requests time out.
 
-Most servers that may not write a file log one line about it and continue. So a refusal counts only
-if the same line is written again and again after the ping was answered, while no request arrives.
+Most servers that may not write a file log one line about it and continue. A refusal counts only if
+the server repeats it. After the ping was answered, and while no request arrives, the server must
+write the same line again and again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ SETTLE_S = 1.0
 """Seconds after the ping during which a refusal is ignored, because each worker of a healthy server
 may log it once."""
 WATCH_S = 10.0
-"""Seconds for which a server is watched after it has logged a refusal.  multi-model-server waits 1,
-1, 2, 3, 5 … s before it starts a worker again."""
+"""Seconds for which a server is watched after it has logged a refusal.
+
+The server multi-model-server waits 1, 1, 2, 3, 5 … s before it starts a worker again.
+"""
 LOOK_AGAIN_S = 0.5
 LOOKS_AT_LEAST = 4
 """The log is read at least this many times, even if a slow engine takes longer than the time to
@@ -69,20 +72,20 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
         for text, times in returns.items():
             if times >= RETURNS:
                 raise StartFailed(
-                    "The container answers pings, but its server fails again and again, and would "
-                    f"answer no request: {_find_last_line(instance, text)}",
+                    "The container answers pings, but its server fails again and again and cannot "
+                    f"answer a request: {_find_last_line(instance, text)}",
                     where=instance.name,
                     remedy=(
-                        "The container runs without the rights of its image's user. Let every user "
-                        "write where the server writes, with `RUN chmod -R o+rwX FOLDER` in the "
-                        "Dockerfile, or let the server write below /tmp, for example with "
+                        "The container runs without the rights of its image's user. Let every "
+                        "user write where the server writes: add `RUN chmod -R o+rwX FOLDER` to "
+                        "the Dockerfile. Or let the server write below /tmp, for example with "
                         "TEMP=/tmp or TMPDIR=/tmp in the model's Environment"
                     ),
                 )
 
 
 def _count_log_lines_of_refusals(instance: Instance) -> Counter[str]:
-    """Count each log line about a refusal, without its changing parts such as times."""
+    """Count each log line about a refusal; times and other changing parts are left out."""
     return Counter(_remove_changing_parts(line) for line in _list_log_lines_of_refusals(instance))
 
 

@@ -11,10 +11,10 @@ Serverless Inference" and "Provisioned Concurrency"):
 * ``ProvisionedConcurrency`` workers are started before the first request and not stopped while
   idle.  Requests beyond the provisioned workers start workers on demand.
 
-Each start of a worker runs in its own thread, so that it may outlast the request that caused it.
-If a request gives up, its start becomes *unclaimed*, and the next request waits for this start
-instead of beginning another.  A request never waits for a start that another request has claimed,
-because that worker will be busy as soon as it is ready.
+Each start of a worker runs in its own thread. The start may therefore outlast the request that
+caused it. If a request gives up, its start becomes *unclaimed*, and the next request waits for this
+start instead of beginning another.  A request never waits for a start that another request has
+claimed. The claimed worker will be busy as soon as it is ready.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5.0
-"""Seconds after a failed start in which no provisioned worker is started. Otherwise a container
-that cannot start would be started four times a second."""
+"""Seconds of pause for provisioned workers after a failed start. Without a pause, a container that
+cannot start would be started four times a second."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class ServerlessPool:
     Args:
         scaling: The limits between which the pool scales.
         launch: Starts a worker, and returns it when it is ready; raises :class:`StartFailed`.
-        trial: Starts a worker and stops it again, to find out whether a worker can start; None for
-            no trial.
+        trial: Starts a worker and stops it again, to find out whether a worker can start. With
+            None, there is no trial.
         retire: Stops a worker in the background.
         clock: The clock that measures idle times.
     """
@@ -105,9 +105,9 @@ class ServerlessPool:
     def start_first_workers(self) -> None:
         """Start the provisioned workers, or start one worker as a trial and stop it.
 
-        AWS also starts a serverless container when its endpoint is created, and fails the endpoint
-        if the container does not start.  The worker of the trial is not kept, so the first request
-        is a cold start.
+        AWS also starts a serverless container when its endpoint is created. If the container does
+        not start, the endpoint fails.  The worker of the trial is not kept, so the first request is
+        a cold start.
 
         Raises:
             StartFailed: A worker did not start.

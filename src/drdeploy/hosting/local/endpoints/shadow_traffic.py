@@ -1,10 +1,10 @@
 """Copy requests to a shadow variant, whose answers no client receives.
 
-The share of the requests that are copied is the weight of the shadow variant divided by the weight
-of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent in a
-thread of its own, so that neither a failure nor a delay of the shadow variant reaches the caller.
-The number of copies in progress is limited; a copy beyond the limit is not sent, and the log says
-so.
+A share of the requests is copied. The share is the weight of the shadow variant divided by the
+weight of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent
+in a thread of its own. A failure or a delay of the shadow variant therefore does not reach the
+caller. The number of copies in progress is limited; a copy beyond the limit is not sent, and the
+log says so.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class ShadowTraffic:
         Args:
             work: Sends the copy and drops the answer.
             name: The name of the shadow variant, for the log.
-            hold: A context manager that keeps the shadow variant's workers running. It is entered
-                before the method returns.
+            hold: A context manager that keeps the shadow variant's workers running. The context
+                manager is entered before the method returns.
         """
         if not self._places.acquire(blocking=False):
             log.warning("a request was not copied to %s: %d copies wait", name, COPIES_MAX)

@@ -42,8 +42,10 @@ _TROUBLE = re.compile(
 _SECOND_HAND = re.compile(
     r"CalledProcessError|non-zero exit status|Worker failed to boot|HaltServer"
 )
-"""Matches a line that only reports the failure of another program; the log has that program's own
-line before it."""
+"""Matches a line that only reports the failure of another program.
+
+That program's own line is earlier in the log.
+"""
 _OF_TRACEBACK = re.compile(r"\s|Traceback \(most recent call last\)")
 _PING_IN_LOG = re.compile(r"GET /ping\b")
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -75,8 +77,8 @@ class InstanceWorker:
     def watch_and_tell_if_unusable(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
         """Watch an instance for a moment, and return whether it turns out to be unusable.
 
-        A connection breaks as soon as the process dies, but the engine and the kernel report the
-        end of the process later.
+        A connection breaks as soon as the process dies. The engine and the kernel report the end of
+        the process later.
         """
         deadline = clock.monotonic() + within_s
         while True:
@@ -153,10 +155,10 @@ def find_line_that_explains_failure(log: str) -> str:
     """Return the line of a log that probably says why a server ended; empty for an empty log.
 
     The last line may only be a bracket that closes a quoted traceback, or say that the server has
-    shut down.  So the last line with a word like "error" is chosen instead, if there is one.  A
-    line about a ping says only that the server was not ready yet.  If the line only reports the
-    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples, that program's own
-    line is returned.
+    shut down.  If there is a line with a word like "error", the last such line is chosen instead. A
+    line about a ping says only that the server was not ready yet.  A line may only report the
+    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples. In this case, that
+    program's own line is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
@@ -174,9 +176,9 @@ def find_line_that_explains_failure(log: str) -> str:
 def _ping_and_read_status_bytes(instance: Instance, deadline: float, clock: Clock) -> bytes:
     """Send one ping, and return the status of the answer; empty if there is no answer.
 
-    If a server listens before it can answer, the ping waits on the same connection, because
-    repeated pings would pile up in the server.  A refused or reset connection counts as no answer,
-    because an engine publishes a port before the server listens.
+    If a server listens before it can answer, the ping waits on the same connection. Repeated pings
+    would pile up in the server.  A refused or reset connection counts as no answer, because an
+    engine publishes a port before the server listens.
     """
     head = b""
     with (

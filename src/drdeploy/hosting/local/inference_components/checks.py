@@ -30,13 +30,14 @@ def check_config_for_components(config: Json) -> None:
         name = variant["VariantName"]
         if "ModelName" in variant:
             raise make_validation_error(
-                "Either all variants or none have a ModelName: an endpoint serves models or hosts "
-                f"inference components, and variant {name} names a model."
+                f"Variant {name} names a model, and other variants do not. Either all variants "
+                "have a ModelName (the endpoint serves models), or none has one (the endpoint "
+                "hosts inference components)."
             )
         if "ServerlessConfig" in variant:
             raise make_validation_error(
-                f"Variant {name} names no model, so it cannot have a ServerlessConfig: inference "
-                "components are hosted on instances."
+                f"Variant {name} names no model, so the endpoint hosts inference components. "
+                "Inference components run on instances, so ServerlessConfig is not possible."
             )
         if "ContainerStartupHealthCheckTimeoutInSeconds" in variant:
             raise make_validation_error(
@@ -46,8 +47,9 @@ def check_config_for_components(config: Json) -> None:
         _check_managed_scaling(variant)
     if config.get("AsyncInferenceConfig"):
         raise make_validation_error(
-            "AsyncInferenceConfig cannot be set, because the variants name no model: inference "
-            "components do not serve asynchronous requests."
+            "AsyncInferenceConfig cannot be set for an endpoint that hosts inference components, "
+            "because inference components serve no asynchronous requests. An endpoint hosts "
+            "inference components if its variants name no model."
         )
     if "ExecutionRoleArn" not in config:
         raise make_validation_error(
@@ -59,8 +61,8 @@ def check_config_for_components(config: Json) -> None:
 def _refuse_members_for_components(config: Json) -> None:
     if config.get("ExecutionRoleArn"):
         raise make_validation_error(
-            "ExecutionRoleArn applies to an endpoint configuration whose variants name no model; a "
-            "model has an ExecutionRoleArn of its own."
+            "ExecutionRoleArn applies only to an endpoint configuration whose variants name no "
+            "model. A model has an ExecutionRoleArn of its own."
         )
     for variant in (*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])):
         if variant.get("ManagedInstanceScaling"):
@@ -78,7 +80,7 @@ def _check_managed_scaling(variant: Json) -> None:
     if scaling.get("Status") != "ENABLED":
         if scaling.keys() - {"Status"}:
             raise make_validation_error(
-                f"ManagedInstanceScaling of variant {name} has no effect unless its Status is "
+                f"ManagedInstanceScaling of variant {name} takes effect only with the Status "
                 "ENABLED."
             )
         return
@@ -98,8 +100,8 @@ def check_component_specification(specification: Json) -> None:
     named = [member for member in ("ModelName", "Container") if specification.get(member)]
     if len(named) != 1:
         raise make_validation_error(
-            "The Specification of an inference component must name its model either by ModelName "
-            f"or by Container, and it has {' and '.join(named) or 'neither'}."
+            "The Specification of an inference component must name its model by either ModelName "
+            f"or Container. The Specification names {' and '.join(named) or 'neither'}."
         )
     if "Container" in specification and not specification["Container"].get("Image"):
         raise make_validation_error("The Container of the Specification names no image.")

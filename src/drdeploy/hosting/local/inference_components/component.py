@@ -9,8 +9,8 @@
 
 The statuses are those in the API reference (``DescribeInferenceComponent``,
 ``InferenceComponentStatus``). A component can be deleted only while no change is in progress. A
-change that fails is undone: the component is InService again, and its ``FailureReason`` says why
-the change failed.
+change that fails is undone. After a failed change, the component is InService again, and its
+``FailureReason`` says why the change failed.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class InferenceComponent:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[ComponentDeployment | None]:
-        """Yield the deployment in service, which stays open during the block; None if none is."""
+        """Yield the deployment in service, or None; it stays open during the block."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._deployment if self.status in SERVING else None
@@ -175,7 +175,7 @@ class InferenceComponent:
             yield deployment
 
     def find_deployment_in_service(self) -> ComponentDeployment | None:
-        """Return the deployment in service; None if there is none."""
+        """Return the deployment in service, or None."""
         return self._deployment if self.status in SERVING else None
 
     def maintain_workers(self) -> None:

@@ -138,8 +138,8 @@ class ComponentDeployment(EndpointDeployment):
 
         Args:
             cpus: The CPUs that the copy has used on average.
-            memory_share: The memory that the copy uses, as a share of its limit; None if it is not
-                known.
+            memory_share: The memory that the copy uses, as a share of its limit, or None if it is
+                not known.
         """
         size = self._compute_worker_size(self.config.request["ProductionVariants"][0])
         limit = size.memory_mb / self._needed.memory_mb
@@ -149,7 +149,7 @@ class ComponentDeployment(EndpointDeployment):
         }
 
     def find_failure(self) -> str:
-        """Return why a copy failed to start since the last change; empty if no copy failed."""
+        """Return why a copy failed to start since the last change, or an empty text."""
         return self._failure
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:

@@ -1,21 +1,21 @@
 """Start instances as containers, with the restrictions of SageMaker or with more.
 
-The contract is in the developer guide ("Custom Inference Code with Hosting Services"): the argument
-is ``serve``, the model is in ``/opt/ml/model`` and read-only, the port is 8080, and SIGKILL follows
+The contract is in the developer guide ("Custom Inference Code with Hosting Services"). The argument
+is ``serve``, and the port is 8080. The model is in ``/opt/ml/model`` and read-only. SIGKILL follows
 30 s after SIGTERM.
 
 A container of a real-time endpoint has the user of its image, a writable root file system, and the
 usual capabilities of the engine.  The developer guide even says that SageMaker "expects all
 containers to run with root users".  A container of a serverless endpoint has no capabilities, and a
 user that no image knows.  The root file system of a serverless container is writable where the
-modes of the files allow it, which is why the developer guide ("Troubleshooting", of Serverless
-Inference) advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions
+modes of the files allow it. The developer guide ("Troubleshooting", of Serverless Inference)
+therefore advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions
 that are the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
 No container uses the host's network, and containers of two endpoints never share a network. In
-three cases a container has no network: if its model asks for isolation; if the label
+three cases, a container has no network. First, its model asks for isolation. Second, the label
 ``NETWORK_LABEL`` of its image says that the image needs no network, as the images of this project
-do; and on a shared machine, where other users could reach a port. To reach a container without a
+do. Third, the machine is shared, and other users could reach a port. To reach a container without a
 network, the service enters the container's network namespace, which only root may do. All other
 containers are on a network that belongs to their endpoint and leads to the outside, as on AWS.
 """
@@ -64,8 +64,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 NETWORK_LABEL = "org.drdeploy.network"
-"""The label of an image that needs no network; its value is ``none``.  Containers of any image with
-this label have no network."""
+"""The label of an image that needs no network.
+
+The value of the label is ``none``.  Containers of any image with this label have no network.
+"""
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
 MEMORY_KNOWN_S = 1.0
@@ -84,9 +86,10 @@ class ContainerBackend:
         registry: The host and port of the local registry, from which images of ECR are pulled.
         has_image: Takes the name and the reference of an image, and returns whether the local
             registry has the image.
-        credentials: Returns the ``username`` and the ``password`` for the local registry; None if
-            the registry needs none.
-        shared: Whether other users share this machine, so that no container may publish a port.
+        credentials: Returns the ``username`` and the ``password`` for the local registry, or None
+            if it needs none.
+        shared: Whether other users share this machine. On a shared machine, no container may
+            publish a port.
         is_strict: Whether containers are restricted more than on SageMaker.
 
     Raises:
@@ -130,7 +133,7 @@ class ContainerBackend:
             )
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets the port, or that cannot have network isolation here."""
+        """Refuse a model that sets the port, or whose isolation is impossible here."""
         if environment.get(PORT_VARIABLE, str(CONTAINER_PORT)) != str(CONTAINER_PORT):
             raise ModelRefused(
                 f"Environment sets {PORT_VARIABLE}, but the service chooses the port"
@@ -159,10 +162,11 @@ class ContainerBackend:
         return parse_image_variables(config.get("Env"))
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's id and a network for its instances; pull the image if it is not here.
+        """Return the image's id and a network for its instances, and pull a missing image.
 
-        An image that the local registry lacks is looked up in the engine, by the full name and by
-        the name without its registry. In this way, a model written for AWS finds ``drdeploy:lean``.
+        An image that is missing in the local registry is looked up in the engine, by the full name
+        and by the name without its registry. A model written for AWS therefore finds
+        ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}
@@ -324,7 +328,7 @@ class ContainerInstance:
         return self._oom_killed
 
     def read_memory_share(self) -> float | None:
-        """Return the memory in use as a share of the limit; None if it is unknown."""
+        """Return the memory in use as a share of the limit, or None if unknown."""
         if self._has_ended:
             return None
         if time.monotonic() >= self._memory_known_until:
@@ -336,7 +340,7 @@ class ContainerInstance:
         return self._memory_share
 
     def read_resource_use(self) -> ResourceUse | None:
-        """Return what the container has used; None if the engine does not know."""
+        """Return what the container has used, or None if the engine does not know."""
         if self._has_ended:
             return None
         try:

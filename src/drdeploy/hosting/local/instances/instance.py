@@ -22,7 +22,10 @@ Services")."""
 
 
 class StartFailed(EndpointError):
-    """An instance did not start; the message completes the endpoint's ``FailureReason``."""
+    """An instance did not start.
+
+    The message completes the endpoint's ``FailureReason``.
+    """
 
 
 class PlatformFailed(StartFailed):
@@ -68,8 +71,8 @@ class InstanceSpec:
     Attributes:
         name: The instance's name, which is unique on this machine and valid as a file name.
         image: The image, as :meth:`InstanceBackend.pin_image_and_network` returned it.
-        model_dir: The folder of the extracted model, which the instance must not change; None for a
-            model without an archive.
+        model_dir: The folder of the extracted model, which the instance must not change. None if
+            the model has no archive.
         environment: The environment variables of the model.
         memory_mb: The hard memory limit, MiB.
         cpus: The CPU limit, in seconds of CPU time per second; None means no limit.
@@ -92,7 +95,7 @@ class ResourceUse:
     Attributes:
         age_s: Seconds since the instance was started.
         cpu_s: Seconds of CPU time since the instance was started.
-        memory_share: The memory in use as a share of the limit; None if it is not known.
+        memory_share: The memory in use as a share of the limit, or None if it is not known.
         disk_share: The used share of the disk that holds the model.
     """
 
@@ -145,10 +148,10 @@ class Instance(Protocol):
         """Return whether the kernel killed one of the instance's processes for lack of memory."""
 
     def read_memory_share(self) -> float | None:
-        """Return the memory in use as a share of the limit; None if it is not known."""
+        """Return the memory in use as a share of the limit, or None if it is not known."""
 
     def read_resource_use(self) -> ResourceUse | None:
-        """Return what the instance has used; None if that is unknown."""
+        """Return what the instance has used, or None if unknown."""
 
     def read_log_tail(self) -> str:
         """Return the last lines of the instance's log, to explain a failure."""
@@ -176,7 +179,7 @@ class InstanceBackend(Protocol):
     isolation: Isolation
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that asks for something that its instances cannot have.
+        """Refuse a model that asks for something that its instances do not have.
 
         Args:
             environment: The environment variables of the model.

@@ -1,10 +1,10 @@
 """The environment variables that a model may set if its instances are processes.
 
 In a container, a model may set any variable, because the variable affects only the container.  A
-process has the files and rights of the service's user, and many variables make a program load a
+process has the files and rights of the service's user. Many variables make a program load a
 library, run a file or write a file, for example ``LD_PRELOAD``, ``PYTHONSTARTUP``, ``GCONV_PATH``
 and ``OMP_TOOL_LIBRARIES``.  No list of all dangerous variables exists, so this module lists the
-allowed variables, whose values are numbers and words for the server, the runtimes and the
+allowed variables. The allowed values are numbers and words for the server, the runtimes and the
 allocator.  When a model is created, a variable that is not on the list is refused by name.
 """
 
@@ -58,7 +58,7 @@ names are listed, because their prefixes would allow ``OMP_TOOL_LIBRARIES``, ``P
 
 
 def explain_refused_variables(names: Iterable[str]) -> str | None:
-    """Return why a model may not set the given environment variables; None if it may."""
+    """Return why a model may not set the given environment variables, or None if it may."""
     settings = {setting.variable for setting in list_setting_facts()}
     for name in sorted(names):
         if name in OWN_VARIABLES:

@@ -2,8 +2,8 @@
 
 A server starts other processes: NGINX, Gunicorn and Gunicorn's workers. When a server is killed,
 the processes that it started continue with another parent, and some have their own process groups.
-The processes of a killed server can be found neither by their parent nor by their process group.
-All processes of a server inherit the server's session, which a process leaves only by calling
+Neither their parent nor their process group leads to the processes of a killed server. All
+processes of a server inherit the server's session, which a process leaves only by calling
 ``setsid``.
 """
 

@@ -3,7 +3,7 @@
 Every process runs the model server of this installation; of an image, only the profile matters.  A
 control group limits the memory and CPU of each process, if the kernel lets the user create groups.
 Without a control group the process has no limits. Latencies of a process without limits say nothing
-about a memory size, so :attr:`ProcessBackend.isolation` says whether there are limits.
+about a memory size. :attr:`ProcessBackend.isolation` says whether there are limits.
 
 A process has the rights of the service's user, so a process must not run a stranger's code. The API
 allows a model to set only known environment variables. The server needs no network: it listens on a
@@ -60,8 +60,10 @@ SOCKET_FILE, STATE_FOLDER = "http.sock", "s"
 """The names of the server's socket and of the server's state folder, in the folder of an
 instance."""
 NO_MODEL_FOLDER = "model"
-"""The name of the model folder for an instance whose model has no archive; the folder does not
-exist."""
+"""The name of the model folder for an instance whose model has no archive.
+
+This folder does not exist.
+"""
 NO_NETWORK = "none"
 
 SERVER_COMMAND = (sys.executable, "-m", "drdeploy.hosting.serving")
@@ -103,10 +105,10 @@ every start; the shell adds 1 ms."""
 
 @cache
 def find_unshare_command() -> tuple[str, ...]:
-    """Return the command that starts another command without a network; empty if none works.
+    """Return the command that starts another command without a network, or an empty one.
 
-    Root may use ``unshare``. Other users may use it if the kernel lets them make user namespaces,
-    which some distributions forbid.
+    Root may use ``unshare``. Other users may use ``unshare`` if the kernel lets them make user
+    namespaces, which some distributions forbid.
     """
     program = shutil.which("unshare")
     for options in (("--net",), ("--net", "--map-current-user")):
@@ -122,7 +124,7 @@ class ProcessBackend:
 
     Args:
         folder: The folder for the logs and temporary files of instances.
-        groups: The place where control groups are made; None leaves the processes without limits.
+        groups: The place where control groups are made. With None, the processes have no limits.
         command: The command of the server, whose settings are environment variables.
         profile_of: Takes the name and the reference of an image in the local registry, and returns
             the profile of its server.
@@ -150,8 +152,8 @@ class ProcessBackend:
             raise ModelRefused(reason)
         if isolated and not find_unshare_command():
             raise ModelRefused(
-                "EnableNetworkIsolation is not possible, because instances run as processes, "
-                "and this user may not create a network for a process"
+                "EnableNetworkIsolation is not possible here. Instances run as processes, and "
+                "this user may not create a network for a process"
             )
 
     def check_image(self, image: str) -> None:
@@ -285,7 +287,7 @@ class ProcessInstance:
         return self.group is not None and self.group.count_oom_kills() > 0
 
     def read_memory_share(self) -> float | None:
-        """Return the memory in use as a share of the limit; None if it cannot be read."""
+        """Return the memory in use as a share of the limit, or None if unreadable."""
         import psutil
 
         if self.group is not None:

@@ -4,8 +4,8 @@ A service that stops removes everything that it made. A killed service (SIGKILL,
 leaves processes, containers, control groups and files behind, which the next service removes. Each
 service has a folder below ``DRDEPLOY_LOCAL_HOME``, by default ``drdeploy-local-UID`` in the
 temporary folder. The file ``service.json`` in the folder of a service holds the port, the process
-id, and the start time of the process, because a process id may be reused. Each instance that is a
-process writes its process id into a subfolder before it becomes the server.
+id and the start time of the process. The start time is needed because a process id may be reused.
+Each instance that is a process writes its process id into a subfolder before it becomes the server.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ServiceRecord:
             containers' names.
         port: The port on which the service answers.
         pid: The id of the service's process.
-        began: When the process began, as the id of the boot and the clock ticks since the boot. It
-            is not a time of day, because that changes if the machine's clock is set.
+        began: When the process began, as the id of the boot and the clock ticks since the boot. A
+            time of day would change if the machine's clock is set.
     """
 
     name: str
@@ -68,7 +68,8 @@ def make_services_folder() -> Path:
     """Create the parent folder of all services of the user, if it is missing, and return it.
 
     Raises:
-        InvalidInput: Another user owns the folder or may write to it, or its path is not printable.
+        InvalidInput: The folder belongs to another user, another user may write to it, or its path
+            is not printable.
     """
     default = Path(tempfile.gettempdir()) / f"drdeploy-local-{os.getuid()}"
     named = os.environ.get("DRDEPLOY_LOCAL_HOME")
@@ -101,7 +102,7 @@ def _describe_owner_problem(folder: Path) -> str:
 
 
 def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[ServiceRecord, Path]:
-    """Make the folder of this process's service, with its record and, if it is shared, its key."""
+    """Make the folder of this process's service, with its record and any key."""
     pid = os.getpid()
     record = ServiceRecord(
         f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _read_process_start_time(pid) or ""
@@ -122,13 +123,13 @@ def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[Serv
 
 
 def _write_private_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON file that no other user may read, not even while it is still empty."""
+    """Write a JSON file that other users can never read, not even while it is still empty."""
     path.touch(FILE_MODE, exist_ok=False)
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def read_access_key(record: ServiceRecord) -> AccessKey | None:
-    """Return the access key of this user's service; None if the service is not shared."""
+    """Return the access key of this user's service, or None if the service is open."""
     path = make_services_folder() / record.name / KEY_FILE
     return AccessKey(**parse_json(path.read_text(encoding="utf-8"))) if path.exists() else None
 

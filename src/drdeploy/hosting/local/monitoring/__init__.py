@@ -7,5 +7,5 @@ metric math is read by ``expression_parser`` and computed by ``metric_math`` on 
 ``log_patterns`` matches log lines with a filter pattern.
 
 moto simulates the rest of CloudWatch and CloudWatch Logs (dashboards, tags, log groups), reads
-requests and writes responses; ``api.cloudwatch`` connects moto with this package.
+requests and writes responses. ``api.cloudwatch`` connects moto with this package.
 """

@@ -58,8 +58,8 @@ class AlarmRule:
         """Return the state of the alarm.
 
         Args:
-            points: The datapoints of the last ``range_periods`` periods, oldest first; None where a
-                period has no datapoint.
+            points: The datapoints of the last ``range_periods`` periods, oldest first. A missing
+                datapoint is None.
             current: The state until now.
         """
         ages = [age for age, value in enumerate(reversed(points)) if value is not None]

@@ -63,7 +63,7 @@ class MathContext:
         metrics: The metrics of the request by id, in the order of the request.
         expressions: The other expressions of the request by id.
         search: Takes the text, the statistic and the period of ``SEARCH``, and returns the series
-            that it finds; None where ``SEARCH`` is not allowed.
+            that it finds. None where ``SEARCH`` is forbidden.
         period_s: The period of a series that is made without a metric, for example by
             ``TIME_SERIES(1)``.
     """
@@ -118,7 +118,10 @@ def _evaluate_by_id(query_id: str, context: MathContext, pending: tuple[str, ...
 
 
 class _ExpressionEvaluation:
-    """Computes one expression; ``pending`` names the expressions that wait for its result."""
+    """Computes one expression.
+
+    ``pending`` names the expressions that wait for its result.
+    """
 
     def __init__(self, context: MathContext, pending: tuple[str, ...]) -> None:
         self._context = context

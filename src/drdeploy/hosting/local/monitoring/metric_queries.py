@@ -1,7 +1,7 @@
 """Answer GetMetricStatistics, GetMetricData and ListMetrics.
 
-Source: CloudWatch API reference. AWS publishes SageMaker's metrics once a minute, but the local
-service publishes them as soon as they are measured, so even a period of one second has data.
+Source: CloudWatch API reference. AWS publishes SageMaker's metrics once a minute. The local service
+publishes them as soon as they are measured, so even a period of one second has data.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class MetricStore:
         self.version = 0
 
     def put_metric_data(self, namespace: str, data: list[dict[str, Any]], now_s: float) -> None:
-        """Store the data of a ``PutMetricData`` request; if one datum is refused, store none.
+        """Store the data of a ``PutMetricData`` request, all or none.
 
         Raises:
             MonitoringError: A datum has no value, several kinds of values, or a value that is not
@@ -126,7 +126,7 @@ class MetricStore:
             return sorted(self._series)
 
     def find_last_second(self, metric: MetricName) -> int | None:
-        """Return the second of a metric's last sample; None without a sample."""
+        """Return the second of a metric's last sample, or None without a sample."""
         with self._lock:
             series = self._series.get(metric)
             return series.seconds[-1] if series is not None else None

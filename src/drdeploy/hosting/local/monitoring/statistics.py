@@ -1,11 +1,11 @@
 """Compute CloudWatch's statistics of the samples of one period.
 
 Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage always stands for
-whole samples: of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the mean of
+whole samples. Of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the mean of
 the samples up to this rank. The guide suggests whole samples, because it calls p99 the largest
 value that is left when the highest 1 % are ignored. CloudWatch itself keeps many samples in rounded
-form, so its percentiles of large periods are close to the values of this module, but not always
-equal.
+form. The percentiles of CloudWatch for large periods are close to the values of this module, but
+not always equal.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Statistic:
 
     Attributes:
         name: The name in the request, for example ``p99.9`` or ``TM(10%:90%)``.
-        compute: Takes the samples of a period, and returns the value; None if the samples have no
-            such value.
+        compute: Takes the samples of a period, and returns the value, or None if the samples have
+            no such value.
         percentile: The percentage of a percentile; None for any other statistic.
     """
 
@@ -98,8 +98,8 @@ def parse_extended_statistic(text: str) -> Statistic:
         return Statistic(text, _make_bounded_statistic(ranged[1], (ranged[2], ranged[3])))
     raise make_validation_error(
         f"The value {text} for parameter Statistic is not supported. CloudWatch has p99.9, tm99, "
-        "wm98, tc90, ts90, IQM, and TM, WM, TC and TS with bounds, as in TM(10%:90%) or "
-        "TM(150:1000), and PR with values as bounds, as in PR(:300)."
+        "wm98, tc90, ts90 and IQM. TM, WM, TC and TS take bounds, as in TM(10%:90%) or "
+        "TM(150:1000). PR takes values as bounds, as in PR(:300)."
     )
 
 
@@ -168,7 +168,7 @@ def _make_bounded_statistic(kind: str, bounds: Bounds) -> Callable[[MetricSample
 def _sort_single_samples(
     samples: MetricSamples,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the values in order and their counts; None if the samples are not known one by one.
+    """Return the values in order and their counts, or None if single samples are not known.
 
     A statistic set counts as single samples if all its samples must be equal. If a value is
     negative, CloudWatch computes none of the extended statistics.

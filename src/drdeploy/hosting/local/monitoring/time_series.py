@@ -43,7 +43,7 @@ class TimeSeries:
         return replace(self, points=dict(sorted(points.items())), id="")
 
     def map_values(self, function: Callable[[float], float | None]) -> TimeSeries:
-        """Apply ``function`` to each value; a value for which it returns None is left out."""
+        """Apply ``function`` to each value, and leave out each None that it returns."""
         mapped = ((second, function(value)) for second, value in self.points.items())
         return self.with_points({at: value for at, value in mapped if value is not None})
 

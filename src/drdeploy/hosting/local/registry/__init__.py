@@ -2,7 +2,7 @@
 
 ``routes`` answers requests below ``/v2/``, as in the OCI distribution specification 1.1.  ``blobs``
 stores layers and image configurations as files that are named by digest.  ``manifests`` keeps
-manifests in the ECR repositories of moto, so that the registry and the API of ECR agree:
+manifests in the ECR repositories of moto, so that the registry and the API of ECR agree.
 ``DescribeImages`` lists pushed images, an image deleted through ECR cannot be pulled, and immutable
 tags cannot be moved.
 

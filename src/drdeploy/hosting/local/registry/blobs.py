@@ -36,7 +36,7 @@ class BlobStore:
         self._lock = threading.Lock()
 
     def find_blob_file(self, digest: str) -> Path | None:
-        """Return a blob's file; None if the blob does not exist or the digest is malformed."""
+        """Return a blob's file, or None if the blob is missing or the digest is malformed."""
         if not DIGEST.fullmatch(digest):
             return None
         path = self._folder / digest.removeprefix("sha256:")

@@ -64,7 +64,7 @@ class ManifestStore:
         self._lock = threading.Lock()
 
     def find_manifest(self, name: str, reference: str) -> ImageManifest | None:
-        """Return the manifest with the given digest or tag; None if it does not exist."""
+        """Return the manifest with the given digest or tag, or None if it does not exist."""
         with self._lock:
             for _, repository in self._find_repositories(name):
                 for image in repository.images:

@@ -73,7 +73,7 @@ class ImageRegistry:
             return False
 
     def find_profile_of_image(self, name: str, reference: str) -> ProfileName | None:
-        """Return the server profile of one of this project's images; None for other images.
+        """Return the server profile of one of this project's images, or None for other images.
 
         The profile is in the image's configuration.  An image that needs a GPU is treated like an
         image of another project.
@@ -109,7 +109,7 @@ class ImageRegistry:
                 return _make_json_response({"name": found["name"], "tags": tags})
         except NoSuchRepository as err:
             return _make_refusal_response(
-                404, "NAME_UNKNOWN", f"There is no repository {err}; create it in ECR"
+                404, "NAME_UNKNOWN", f"The repository {err} does not exist; create it in ECR"
             )
         return _make_refusal_response(
             404, "UNSUPPORTED", f"{request.method} {path} is not served here"

@@ -22,7 +22,7 @@ _OWN_TAG = re.compile(
 
 
 def find_profile_of_tag(image: str) -> ProfileName | None:
-    """Return the server profile of an image by its tag; None if it is not an image of this project.
+    """Return the server profile of an image by its tag, or None for an image of another project.
 
     The images ``drdeploy:lean`` and ``drdeploy:minimal`` are lean. The images ``drdeploy:reduced``,
     ``drdeploy:two-step`` and ``drdeploy:baseline`` are classic.

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CLIENT_CLOSED_REQUEST = 499
-"""NGINX's status code for a request whose client is gone; no client reads it."""
+"""NGINX's status code for a request whose client is gone.
+
+Nobody reads it.
+"""
 
 
 def create_classic_app() -> FastAPI:

@@ -38,12 +38,20 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 PROXY_GRACE_S = 5
-"""Seconds by which NGINX's timeout exceeds the worker's, so that the worker's 504 comes first."""
+"""Seconds by which NGINX's timeout exceeds the worker's.
+
+The worker's 504 then comes first.
+"""
 OWN_CONNECTIONS = 16
-"""Connections that an NGINX worker needs beside those of clients: its listening sockets, its
-channel, and reserve connections to Gunicorn."""
+"""Connections that an NGINX worker needs beside those of clients.
+
+They are its listening sockets, its channel, and reserve connections to Gunicorn.
+"""
 SBIN = "/usr/sbin:/usr/local/sbin"
-"""The folders in which Debian installs NGINX; an ordinary user's PATH does not name them."""
+"""The folders in which Debian installs NGINX.
+
+An ordinary user's PATH does not name them.
+"""
 
 
 def find_nginx() -> str:

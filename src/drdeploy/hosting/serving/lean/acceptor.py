@@ -1,9 +1,9 @@
 """Accept connections so that every worker gets its share.
 
 The kernel wakes all workers that wait on the shared socket, and the fastest worker takes the
-connection. If a client opens several connections at once, one worker could take all of them and
-keep them as long as they are open. A worker that already has connections waits a moment before it
-takes a new one, so that a worker with fewer connections can take the new one first.
+connection. If a client opens several connections at once, one worker could take all of them. It
+would keep them as long as they are open. A worker that already has connections waits a moment
+before it takes a new one. A worker with fewer connections can then take the new one first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Acceptor:
         connect: Returns the protocol object for a new connection.
         log: The log of failures to accept.
         counts: The number of connections of each worker.
-        slot: This worker's place in ``counts``.
+        slot: The place of this worker in ``counts``.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Acceptor:
             self._schedule_accept_check(deadline)
 
     def _accept_connection(self) -> bool:
-        """Accept one connection, unless another worker was faster; return whether it succeeded."""
+        """Accept one connection, and return False if another worker was faster."""
         try:
             client, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -128,7 +128,7 @@ class Acceptor:
         return True
 
     def _hold_connection_task(self, connecting: Coroutine[Any, Any, Any]) -> None:
-        """Hold the task that sets up a connection, so that it is not garbage-collected."""
+        """Hold the task that sets up a connection, to keep it from garbage collection."""
         task = self._loop.create_task(connecting)
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)

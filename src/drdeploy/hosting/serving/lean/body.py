@@ -52,8 +52,8 @@ class SizedBody:
 class ChunkedBody:
     """A body in chunked transfer coding.
 
-    All chunks that arrive in one read are joined, because a chunk may have a single byte, and one
-    object per chunk would take thirty times the memory of the body.
+    All chunks that arrive in one read are joined. A chunk may have a single byte, and one object
+    per chunk would take thirty times the memory of the body.
     """
 
     def __init__(self, budgets: Budgets) -> None:

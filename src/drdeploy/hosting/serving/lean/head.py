@@ -1,10 +1,10 @@
 """Read the request line and the header fields of a request (RFC 9112, sections 2 to 6).
 
-The parser is strict where two servers could read equal bytes as different requests: it refuses
+The parser is strict where two servers could read equal bytes as different requests. It refuses
 invalid lines, white space before a colon, folded lines, repeated fields, and two declarations of
-the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX accepts, so
-that both profiles answer alike: a line may end with LF alone, and several spaces may separate the
-parts of the request line.
+the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX accepts: a line
+may end with LF alone, and several spaces may separate the parts of the request line. Because of
+these deviations, both profiles answer alike.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def parse_head(data: bytes, *, max_fields: int) -> Head:
     """Read the request line and headers, up to and including the empty line.
 
     Raises:
-        RequestRefused: RFC 9112 does not allow the request, or this server does not support it.
+        RequestRefused: RFC 9112 forbids the request, or this server does not support it.
     """
     line = _REQUEST_LINE.match(data)
     if line is None:

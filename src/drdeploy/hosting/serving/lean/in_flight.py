@@ -28,7 +28,7 @@ class BodySource(Protocol):
 
 
 class InFlightRequest:
-    """One request of a connection, from the end of its headers to its answer.
+    """One request of a connection, from its headers to its answer.
 
     Attributes:
         request: The request that the gateway answers.

@@ -83,7 +83,7 @@ class LeanServer:
         )
 
     def add_connection(self, connection: OpenConnection) -> bool:
-        """Add a new connection; if there are too many, close the one that was idle for longest.
+        """Add a new connection, and close the longest idle one if there are too many.
 
         Returns:
             Whether there is room for the new connection; if not, it must close itself.

@@ -1,9 +1,9 @@
 """Fork the lean workers, replace workers that die, and drain the workers at the end.
 
-A worker is forked, because a worker that starts as a new program would import every module again,
-and a cold start would take longer. The supervisor must stay single-threaded and load no model: a
-fork copies only the calling thread, so a lock that another thread held would stay locked in the
-worker forever.
+A worker is forked. A worker that starts as a new program would import every module again, and a
+cold start would take longer. The supervisor must stay single-threaded and load no model. A fork
+copies only the calling thread, so a lock that another thread held would stay locked in the worker
+forever.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class LeanSupervision:
             self._start_worker()
 
     def _seconds_until_next_start(self) -> float | None:
-        """Return how long the next start of a worker must wait; None if no start is pending."""
+        """Return how long the next start of a worker must wait, or None without a pending start."""
         if not self._start_not_before:
             return None
         return max(0.0, self._start_not_before - self._clock())

@@ -39,7 +39,7 @@ class MitigationResult:
         p95_s: The 95th percentile of the latency, including cold starts.
         usd: The cost of a month in USD.
         usd_per_avoided: The additional cost over the policy ``nothing``, divided by the number of
-            avoided cold starts; None if no cold start is avoided or a cost is not known.
+            avoided cold starts. None if a cost is not known, or if all cold starts remain.
         keep_warm_requests: The number of keep-warm requests in a month.
         is_deployable: Whether this project can set the policy up on AWS.
         note: Why ``usd_per_avoided`` is None; otherwise empty.
@@ -63,8 +63,8 @@ class MitigationComparison:
 
     Attributes:
         lines: The result of each policy; the first policy is ``nothing``.
-        best: The cheapest deployable policy that meets the required p95. If no policy meets the
-            p95, or no p95 is required, ``best`` is the deployable policy with the lowest cost per
+        best: The cheapest deployable policy that meets the required p95. If no p95 is required, or
+            every policy misses it, ``best`` is the deployable policy with the lowest cost per
             avoided cold start.
         why: Why ``best`` is the best policy, as a clause.
     """

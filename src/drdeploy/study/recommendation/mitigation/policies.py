@@ -31,12 +31,15 @@ POLICIES: tuple[PolicyName, ...] = (
 DEPLOYABLE_POLICIES: frozenset[PolicyName] = frozenset(
     {"nothing", "keep-warm", "provisioned", "provisioned-fixed"}
 )
-"""The policies that the Terraform modules of this project set up; the others are research."""
+"""The policies that the Terraform modules of this project set up.
+
+All other policies are research.
+"""
 FEWEST_PROVISIONED = 1
 """The smallest number of provisioned containers that Application Auto Scaling accepts."""
 KEEP_WARM_MARGIN = 0.9
 """The time between two keep-warm requests, as a share of the time after which the platform removes
-an idle container; a request that is a little late still reaches a warm container."""
+an idle container.  With this margin, a request that is a little late reaches a warm container."""
 SCHEDULE_LATENESS_S = 60.0
 """The largest delay of EventBridge Scheduler, which sends within the minute of the schedule (user
 guide, "Schedule types")."""
@@ -51,7 +54,7 @@ class MitigationPolicy:
         actions: The keep-warm requests and provisioned containers in the simulation.
         interval_s: The time between two keep-warm requests in seconds; 0 without them.
         containers_by_hour: The number of containers that are kept warm or provisioned in each of
-            the 168 hours of a week, starting on Monday at 0:00; empty if the policy has no weekly
+            the 168 hours of a week, starting on Monday at 0:00. Empty if the policy has no weekly
             schedule.
     """
 
@@ -100,8 +103,8 @@ def fit_policy_to_traffic(
         arrivals: The arrivals of the traffic.
         busy_s: The mean time that one request occupies a container, in seconds.
         idle_s: The time after which the platform removes an idle container, in seconds.
-        concurrency_limit: The largest number of containers that the endpoint may have; None for no
-            limit.
+        concurrency_limit: The largest number of containers that the endpoint may have, or None for
+            any number.
     """
     interval_s = compute_keep_warm_interval_s(idle_s)
     weekly = np.minimum(
@@ -116,8 +119,8 @@ def fit_policy_to_traffic(
             one = np.minimum(weekly, 1)
             return MitigationPolicy(
                 name,
-                f"one container is kept warm by a request every {interval_s:g} s in the "
-                f"{int(one.sum())} hours of the week in which photographs arrive",
+                f"in the {int(one.sum())} hours of the week in which photographs arrive, a "
+                f"request every {interval_s:g} s keeps one container warm",
                 MitigationActions(
                     _schedule_keep_warm_times_s(
                         repeat_weekly_plan(one, arrivals), interval_s, arrivals.horizon_s
@@ -255,8 +258,8 @@ def compute_containers_by_hour(
 ) -> NDArray[np.int64]:
     """Return, for each hour, the number of containers with which few requests meet a cold start.
 
-    The endpoint has no queue, so a request that finds no idle warm container starts a new
-    container (:func:`erlang_b_blocking_probability`).
+    The endpoint has no queue. A request that finds no idle warm container starts a new container
+    (:func:`erlang_b_blocking_probability`).
 
     Args:
         requests_by_hour: The expected number of requests in each hour.

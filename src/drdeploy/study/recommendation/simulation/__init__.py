@@ -8,7 +8,7 @@
 - ``outcome`` holds the result: share of cold starts, percentiles of the latency, and billed
   seconds.
 
-The same seed always gives the same outcome.  `benchmarks/simulation_speed.py` measures the speed of
-the simulation, and `benchmarks/simulation_against_service.py` compares the simulation with the
-local service.
+With the same seed, the outcome is always the same.  `benchmarks/simulation_speed.py` measures the
+speed of the simulation, and `benchmarks/simulation_against_service.py` compares the simulation with
+the local service.
 """

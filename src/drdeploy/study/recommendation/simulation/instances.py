@@ -1,10 +1,10 @@
 """Simulate instances whose number changes: by the hour, by autoscaling, or woken from zero.
 
-Autoscaling follows the alarms that target tracking creates: a busy alarm after 3 minutes above the
-target, and a quiet alarm after 15 minutes below 90 % of the target (Application Auto Scaling user
-guide, "Target tracking scaling policies"). An endpoint without instances is woken by an alarm after
-one minute, as in the developer guide's step scaling policies for asynchronous endpoints and
-inference components.
+Autoscaling follows the alarms that target tracking creates (Application Auto Scaling user guide,
+"Target tracking scaling policies"). There is a busy alarm after 3 minutes above the target, and a
+quiet alarm after 15 minutes below 90 % of the target. An alarm wakes an endpoint without instances
+after one minute. The step scaling policies for asynchronous endpoints and inference components in
+the developer guide do the same.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def simulate_changing_instances(
         counts: The number of instances over time.
         requests_at_once: The number of requests that an instance handles at once.
         seed: The seed of the draws; the same seed always gives the same outcome.
-        has_queue: Whether requests wait while there is no instance; otherwise they fail.
+        has_queue: Whether requests wait while there is no instance. If not, they fail.
         answered_within_s: The time after which AWS gives a request up, waiting included.
     """
     rows = np.random.default_rng((seed, 0)).integers(

@@ -54,7 +54,7 @@ class ServiceTimes:
 
     Attributes:
         warm: The times of requests that a running container answered.
-        cold: The times of requests for which a container had to start; None for a real-time
+        cold: The times of requests for which a container had to start, or None for a real-time
             endpoint.
     """
 

@@ -3,8 +3,8 @@
 The kernel shows each group as a folder, and the limits of the group as files in it.  A process
 enters a group by writing its id into ``cgroup.procs`` before it becomes the server.  Version 1 has
 a tree of folders for each controller, and a process enters one folder in each tree. Version 2 has
-one tree, in which each folder must enable the controllers for its children. Only a folder without
-processes may enable controllers.
+one tree. In this tree, each folder must enable the controllers for its children. Only a folder
+without processes may enable controllers.
 
 The Linux kernel documentation describes the formats: admin-guide/cgroup-v1/memory,
 scheduler/sched-bwc (CPU quota) and admin-guide/cgroup-v2.
@@ -32,7 +32,7 @@ ControlGroups = GroupsV1 | GroupsV2
 
 
 def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | None:
-    """Return a place in which this process may create control groups; None if there is none.
+    """Return a place in which this process may create control groups, or None.
 
     Permission to create groups depends on the user, the container, and systemd's delegation. No
     file states the permission to create groups reliably, so a group is created and removed to find

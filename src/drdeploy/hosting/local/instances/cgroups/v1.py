@@ -34,7 +34,7 @@ class GroupsV1:
         Args:
             name: The name of the group's folder.
             memory_mb: The hard memory limit, MiB; the group gets no swap.
-            cpus: The CPU limit, in seconds of CPU time per second; None means no limit.
+            cpus: The CPU limit, in seconds of CPU time per second, or None.
 
         Raises:
             OSError: The kernel refuses the group or a limit.
