@@ -6,8 +6,8 @@ Run ``python benchmarks/asynchronous_queue.py`` (2,000 requests, about a quarter
 - Whole: an endpoint that has scaled to zero gets all requests, and an alarm wakes it.  Most
   requests are photographs. Some requests name an input that does not exist, or an input that is not
   a photograph. Requests of a third kind may wait for only a minute, which is less than the alarm
-  takes.  Each must end as it should, and the metric ``ApproximateBacklogSize`` must be the number
-  of requests that have no result.
+  takes.  Each request must end as it should. The metric ``ApproximateBacklogSize`` must be the
+  number of requests that have no result.
 - Stopped and killed: the service ends in the middle, by SIGTERM and by SIGKILL, and starts again.
   Each request must be answered before or after, and none twice but those that were in progress.
 

@@ -8,10 +8,10 @@ A folder of hard links to a few small photographs is uploaded to the S3 of a loc
 own. One job grades all of them, on one instance with several requests at once.  Meanwhile the
 memory of the service and of the instance is sampled.
 
-- The instance: its memory at the end is within 5 % of that after a fifth of the photographs.
-- The service: its memory at the end is within 5 % of that after a fifth of the photographs.  The
-  local S3 keeps the content of objects in a file. In memory it keeps about 0.4 kB that describe
-  each object: name, date, digest.  The local CloudWatch Logs keeps the lines of the server
+- The memory of the instance at the end is within 5 % of that after a fifth of the photographs.
+- The memory of the service at the end is within 5 % of that after a fifth of the photographs.  The
+  local S3 keeps the content of objects in a file. In memory, the local S3 keeps about 0.4 kB that
+  describe each object: name, date, digest.  The local CloudWatch Logs keeps the lines of the server
   compressed.
 """
 

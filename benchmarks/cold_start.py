@@ -7,7 +7,7 @@ container that does nothing is timed beside the images. In the same engine, no i
 faster than the empty container.
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
-- It takes at most 2.5 times as long as the empty container.
+- A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.
 """
 
 from __future__ import annotations

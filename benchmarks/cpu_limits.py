@@ -2,9 +2,9 @@
 
 Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` a third of it).
 
-- ONNX Runtime and OpenVINO are measured under the CPU limits of SageMaker's memory sizes. They run
-  with one thread or two, and with idle threads that spin or wait. The load is one photograph now
-  and then, or full load. Drdeploy's own choice is measured too.
+- ONNX Runtime and OpenVINO are measured under the CPU limits of SageMaker's memory sizes. Both
+  runtimes run with one thread or two, and with idle threads that spin or wait. The load is one
+  photograph now and then, or full load. Drdeploy's own choice is measured too.
 - Batches of 1, 2, 4 and 8, compared with one photograph per thread.
 """
 

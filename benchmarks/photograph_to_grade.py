@@ -1,8 +1,8 @@
 """From a camera's photograph to a grade: our way compared with the study's.
 
-Run ``python benchmarks/photograph_to_grade.py`` (two minutes).  It grades the ten photographs of
-4288 x 2848 in ``examples/photographs``.  All ways take turns on each photograph, and the ratio is
-formed within each photograph.
+Run ``python benchmarks/photograph_to_grade.py`` (two minutes).  The benchmark grades the ten
+photographs of 4288 x 2848 in ``examples/photographs``.  All ways take turns on each photograph, and
+the ratio is formed within each photograph.
 """
 
 from __future__ import annotations

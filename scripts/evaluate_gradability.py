@@ -8,9 +8,9 @@ eye.  Eight other flaws, each in four strengths, are applied to photographs of I
 The script writes one row for each photograph, flaw and strength to ``evidence/gradability``, and
 the page ``docs/gradability.md``.
 
-A learnt score is judged beside the limits. It is a logistic regression on the same measurements,
-which says how probably a flaw has changed the decision.  The score of a flaw is fitted on
-photographs of the training part with the other seven flaws.  For research use; not a medical
+A learnt score is judged beside the limits. The learnt score is a logistic regression on the same
+measurements. It says how probably a flaw has changed the decision.  The score of a flaw is fitted
+on photographs of the training part with the other seven flaws.  For research use; not a medical
 device.
 """
 

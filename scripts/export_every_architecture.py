@@ -1,7 +1,8 @@
 """Build all 27 networks with random weights, export each to both formats, and compare these.
 
 The export of every architecture takes half an hour on two cores, which is too long for every test
-run. Run it with ``make architectures``.  With names as arguments, only these networks are exported.
+run. Run the export of every architecture with ``make architectures``.  With names as arguments,
+only these networks are exported.
 """
 
 from __future__ import annotations

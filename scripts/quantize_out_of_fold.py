@@ -1,9 +1,9 @@
 """Measure quantization on photographs that the quantized network was not trained on.
 
 The exported network was trained on all photographs, and hardly errs on them any more. Rounding the
-weights of the exported network changes few answers on these photographs, so it proves nothing.  The
-network of every fold is therefore quantized, and calibrated on the photographs that it was trained
-on. The quantized network then predicts its validation photographs.
+weights of the exported network changes few answers on these photographs, so it proves nothing.  For
+the comparison, the network of every fold is quantized, and calibrated on the photographs that it
+was trained on. The quantized network then predicts its validation photographs.
 """
 
 from __future__ import annotations

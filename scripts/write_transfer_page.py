@@ -1,6 +1,6 @@
 """Write docs/transfer-to-aws.md: the transfer model, its coefficients and its errors.
 
-Run it again when the rows in studies/study-stack-local or the model have changed.
+Run the script again when the rows in studies/study-stack-local or the model have changed.
 """
 
 from __future__ import annotations

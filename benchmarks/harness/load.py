@@ -54,7 +54,7 @@ class Load:
 
     @property
     def failures_by_status(self) -> dict[int, int]:
-        """Their number by status; ``NO_ANSWER`` if the connection ended instead."""
+        """The number of answers by status; ``NO_ANSWER`` if the connection ended instead."""
         return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property

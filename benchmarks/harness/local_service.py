@@ -61,7 +61,7 @@ def start_service(
     Args:
         home: The folder of services, for ``DRDEPLOY_LOCAL_HOME``.
         port: The port of the service.
-        isolation: What its instances run in: ``process`` or ``container``.
+        isolation: What the instances of the service run in: ``process`` or ``container``.
         checkout: The checkout whose service is started.
     """
     environment = os.environ | {

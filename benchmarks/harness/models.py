@@ -1,8 +1,8 @@
 """Makes the models that are compared, in every form; once, below ``build/benchmarks``.
 
 MobileNet is the grader that ships.  The Keras network of MobileNet is made from the same fp32
-weights. ``model.predict``, as the 2023 study used it, therefore answers with the same
-probabilities.  The export has folded each normalization into a convolution, so the network's
+weights. ``model.predict``, as the 2023 study used it, answers with the same probabilities as the
+grader that ships.  The export has folded each normalization into a convolution, so the network's
 normalization adds the bias and changes nothing else.  VGG19 has random weights: its latency is
 real, its grades mean nothing.
 """

@@ -31,7 +31,7 @@ class Target:
 
     Attributes:
         claim: What should be true.
-        is_met: Whether it is, by the whole interval where there is one.
+        is_met: Whether the target is met, by the whole interval where there is one.
         found: What was measured, as text.
     """
 

@@ -1,6 +1,6 @@
 """The work that every peer does for a request.
 
-It is drdeploy's code, so that only the servers differ.
+This work is drdeploy's code, so that only the servers differ.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Temporary folders and child processes that do not outlive this process.
 
-A process that ends by ``os._exit`` runs no ``finally`` and no finalizer. Before such an end, it
-calls :func:`remove_everything_temporary`.
+A process that ends by ``os._exit`` runs no ``finally`` and no finalizer. Before a process ends by
+``os._exit``, it calls :func:`remove_everything_temporary`.
 """
 
 from __future__ import annotations

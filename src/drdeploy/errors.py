@@ -64,8 +64,9 @@ def one_line_error_message(err: Exception) -> str:
 def escape_control_characters(text: str, *, keep: str = "") -> str:
     r"""Return untrusted text in a form that a terminal or a log can safely show.
 
-    Untrusted text may hold control characters. They hide, move or colour what a terminal shows, or
-    change the direction of writing.  Control characters become visible escapes such as ``\x1b``.
+    Untrusted text may hold control characters. Control characters hide, move or colour what a
+    terminal shows, or change the direction of writing.  Control characters become visible escapes
+    such as ``\x1b``.
 
     Args:
         text: A string from anywhere.
@@ -89,7 +90,7 @@ class DrdeployError(Exception):
     Args:
         what: What happened, as one sentence without its full stop.
         where: File, field, variable or resource that it happened in.
-        remedy: What the user can do about it, as one sentence.
+        remedy: What the user can do about the error, as one sentence.
 
     Attributes:
         http_status: HTTP status of the answer to a client of the server.

@@ -126,7 +126,7 @@ class PhotographNames:
 OWN_NAMES = PhotographNames(None)
 """Calls photographs by their file names.
 
-Use it only if the file names are public.
+Use file names only if they are public.
 """
 
 

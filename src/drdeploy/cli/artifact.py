@@ -184,7 +184,7 @@ def pack(
     Any image classifier can be packed. With --icdr the model is a grader of diabetic retinopathy. A
     grader of diabetic retinopathy gives no grade to a photograph that is too dark, too blurred or
     too small to be graded. The model is loaded and predicts a few images first. A model that cannot
-    be served is therefore refused.
+    be served is refused.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits

@@ -80,12 +80,12 @@ def pull(
 ) -> None:
     """Fetch photographs from an archive into a folder.
 
-    With `--records`, they go into the worklist, and the folder gets only files that the records
-    cannot take. A study that was erased from the records does not come back. A file that is in the
-    folder or in the records is not fetched again. An interrupted pull therefore continues where it
+    With `--records`, the photographs go into the worklist, and the folder gets only files that the
+    records cannot take. A study that was erased from the records does not come back. A file that is
+    in the folder or in the records is not fetched again. An interrupted pull continues where it
     stopped. The command ends when the disk has less than 1 GiB of free space. Files are named by a
-    hash. The exit status is 1 if a file cannot be fetched or put into the records. It is also 1 if
-    the archive has more files than the limit.
+    hash. The exit status is 1 if a file cannot be fetched or put into the records. The exit status
+    is also 1 if the archive has more files than the limit.
     """
     from drdeploy.clinic.dicomweb_retrieval import (
         PhotographQuery,

@@ -387,8 +387,8 @@ def _refuse_deployment_to_another_place(
 ) -> None:
     """Refuse to deploy to another place if the deployment exists already.
 
-    Terraform would find none of the resources in the new place. It would forget the resources in
-    the old place, which keep running.
+    Terraform would find none of the resources in the new place. Terraform would forget the
+    resources in the old place, which keep running.
     """
     if not workspace.has_deployment_record:
         return

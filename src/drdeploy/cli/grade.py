@@ -68,8 +68,8 @@ def grade(
     that you name. A DICOM file with several frames has a row for each frame. Reading DICOM files
     needs the extra `clinic`. If a photograph is too poor to grade, the row gives the reason, and a
     human must look at the photograph. A note counts the other files in a folder. The exit status is
-    1 if a file is not a photograph. It is also 1 if a folder holds pictures in other formats, or
-    files that cannot be opened.
+    1 if a file is not a photograph. The exit status is also 1 if a folder holds pictures in other
+    formats, or files that cannot be opened.
 
     For research use. Not a medical device.
     """

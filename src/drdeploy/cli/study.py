@@ -149,8 +149,8 @@ def run(
     """Run a study, or finish one that was interrupted.
 
     Every answer is written to disk at once. The same command, given again, measures the rows that
-    are missing or do not count. With --target, it also deletes the resources that an interrupted
-    run left behind.
+    are missing or do not count. With --target, the repeated command also deletes the resources that
+    an interrupted run left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards

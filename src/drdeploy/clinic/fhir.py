@@ -1,12 +1,12 @@
 """Write the grades of a study as FHIR R4 resources (hl7.org/fhir/R4).
 
-A bundle holds the patient, the imaging study, and the grader as a device. It also holds an
+A bundle holds the patient, the imaging study, and the grader as a device. A bundle also holds an
 observation for each photographed eye, and a diagnostic report. Everything is ``preliminary``. The
 codes in a bundle cover only diseases that the grader assesses. Macular oedema, for example, has no
 code. No code says that an autonomous system decided.
 
 Identifiers are derived from the study, the grader and the answers. If a bundle is sent twice, the
-server therefore creates nothing twice. If the answers change, the server creates new resources.
+server creates nothing twice. If the answers change, the server creates new resources.
 """
 
 from __future__ import annotations

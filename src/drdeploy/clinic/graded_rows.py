@@ -1,7 +1,7 @@
 """Rows of results: one for each photograph, with its grade or the reason why there is none.
 
-``drdeploy grade``, Batch Transform and the grading of archives all make their rows here. Their
-tables therefore have the same columns and the same words.
+``drdeploy grade``, Batch Transform and the grading of archives all make their rows here. The tables
+of all three have the same columns and the same words.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class GradedPhotograph:
         eye: The eye that the photograph shows.
         prediction: The grade, or None for an ungradable photograph.
         ungradable: Why there is no grade, as a sentence.
-        is_unlike_training: Whether it is unlike the photographs that the grader was trained on.
+        is_unlike_training: Whether the photograph is unlike the photographs that the grader was
+            trained on.
     """
 
     dataset: pydicom.Dataset = field(repr=False)
@@ -70,7 +71,7 @@ class GradedEye:
 
     Attributes:
         eye: The left or the right eye.
-        photographs: All of its photographs; empty if there is none.
+        photographs: All photographs of the eye; empty without photographs.
         outcome: The outcome of the eye by the rules.
         marks: Reasons to look at the eye again.
     """

@@ -1,8 +1,9 @@
 """Find the photographs in a folder, by one rule for all commands.
 
-A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. It also counts if its
-name has the suffix of one of these formats.  All other files are counted, with the reason why they
-are left out.  Subfolders and linked folders are searched, too, each folder once.
+A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. A file also counts as
+a photograph if its name has the suffix of one of these formats.  All other files are counted, with
+the reason why they are left out.  Subfolders and linked folders are searched, too, each folder
+once.
 """
 
 from __future__ import annotations
@@ -65,13 +66,13 @@ Cause = Literal[
 
 - ``hidden``: The name begins with a full stop.
 - ``system``: The operating system created it.
-- ``picture``: It is a picture in another format.
-- ``archive``: It is an archive, such as a ZIP file, which may hold photographs.
-- ``other``: It is not a picture.
-- ``closed``: It cannot be opened, or is not on this machine.
-- ``linked``: It is a link to a folder that is searched anyway.
-- ``special``: It is a pipe, a socket or a device.
-- ``broken``: It is a link whose target does not exist.
+- ``picture``: a picture in another format.
+- ``archive``: an archive, such as a ZIP file, which may hold photographs.
+- ``other``: a file that is not a picture.
+- ``closed``: a file that cannot be opened, or is not on this machine.
+- ``linked``: a link to a folder that is searched anyway.
+- ``special``: a pipe, a socket or a device.
+- ``broken``: a link whose target does not exist.
 """
 
 
@@ -84,9 +85,9 @@ class LeftOut:
 
     Attributes:
         path: Path of the file or folder.
-        cause: Why it is left out.
-        detail: Its format, its suffix, its name if the operating system created it, or the error
-            message of the operating system.
+        cause: Why the file is left out.
+        detail: The format of the file, its suffix, its name if the operating system created it, or
+            the error message of the operating system.
     """
 
     path: Path
@@ -121,7 +122,7 @@ def search_folder_for_photographs(
 
     Args:
         folder: The folder to list. A folder that is missing is listed as one that cannot be opened.
-        is_deep: Whether to search its subfolders, too.
+        is_deep: Whether to search the subfolders, too.
         with_dicom: Whether DICOM files count as photographs.
     """
     search = _PhotographSearch(folder, is_deep, with_dicom)
@@ -283,7 +284,7 @@ class _PhotographSearch:
 
     Attributes:
         root: The folder that the user named.
-        is_deep: Whether its subfolders are searched.
+        is_deep: Whether the subfolders are searched.
         with_dicom: Whether DICOM files count as photographs.
         linked_folders: Links to folders that have not been searched yet.
     """

@@ -70,8 +70,8 @@ SEED = 2023
 BOOTSTRAP_ROWS = 10
 """Fewest rows for the studentised bootstrap.  With fewer rows, the bootstrap is erratic. Some
 resamples hardly vary, and dividing by their error gave limits of 10^11 at n = 5.  Fewer rows get
-Student's t of the log. Its intervals contain the true mean in 93-95 % of samples at n = 3 to 8 (for
-ratios, by Welch: 94-97 %)."""
+Student's t of the log. The intervals of Student's t contain the true mean in 93-95 % of samples at
+n = 3 to 8 (for ratios, by Welch: 94-97 %)."""
 MEDIAN_BOOTSTRAP_ROWS = 5
 FEWEST_ROWS = 3
 STUDENTISED = "calibrated studentised bootstrap of the log"

@@ -50,7 +50,8 @@ def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
 
     Returns:
         The sample percentile (linear interpolation). The smallest and the largest row may contain
-        the true percentile in less than 95 % of samples. The percentile then has no interval.
+        the true percentile in less than 95 % of samples. A percentile outside the range of the rows
+        has no interval.
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     value = float(np.quantile(values, share)) if values.size else None

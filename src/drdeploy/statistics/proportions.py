@@ -310,7 +310,7 @@ def estimate_by_group_bootstrap(
 
     For example, kappa is a function of 25 counts, each of which is a sum over photographs.  The
     counts of a resample of groups are a weighted sum of the groups' counts. Thousands of resamples
-    are therefore one matrix product.
+    are one matrix product.
 
     Args:
         summands: What each photograph adds to the k sums, shape ``(n, k)``.

@@ -59,7 +59,7 @@ class Tails:
 
 OF_A_MEAN = Tails(above=0.005, below=TAIL)
 """Tails for a mean.  A sample that lacks its slow row has too small a mean and too small a spread
-at once. The upper limit is therefore moved further out."""
+at once. The upper limit is moved further out."""
 OF_A_COMPARISON = Tails(above=0.015, below=0.015)
 """Tails for a comparison, where either of the two samples may lack its slow row."""
 

@@ -85,8 +85,7 @@ class EndpointService(InferenceService):
     """Grades photographs by an endpoint that serves a known model.
 
     The rules need the model's operating points, and the results name the model. The artifact of the
-    model is therefore on this machine too, and each answer must come from the model of this
-    artifact.
+    model must be on this machine too, and each answer must come from the model of this artifact.
 
     Attributes:
         hosting: The client of SageMaker, or of the local service.

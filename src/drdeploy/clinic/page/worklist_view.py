@@ -21,8 +21,8 @@ _WORDS = (
     (0.00, "very unlikely"),
 )
 """The smallest probability for which each word is used. The scale is that of the Intergovernmental
-Panel on Climate Change (guidance note on uncertainties, 2010). Its word "exceptionally unlikely" is
-left out."""
+Panel on Climate Change (guidance note on uncertainties, 2010). The scale's word "exceptionally
+unlikely" is left out."""
 
 
 @dataclass(frozen=True)

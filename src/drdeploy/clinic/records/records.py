@@ -48,8 +48,8 @@ MAX_GRADING_ATTEMPTS = 5
 
 An attempt counts if it ended the program or failed with an unexpected error.
 
-A limit of three was too low. A test killed the program 672 times at random steps. It gave up 8 of
-168 studies, although nothing was wrong with them.
+A limit of three was too low. A test killed the program 672 times at random steps. The program gave
+up 8 of 168 studies, although nothing was wrong with them.
 """
 
 
@@ -60,7 +60,7 @@ class WaitingStudy:
     Attributes:
         number: The study's number in the records.
         name: A keyed hash of patient and study.
-        last_received_s: When its last photograph arrived.
+        last_received_s: When the last photograph of the study arrived.
         photographs: SHA-256 of its photographs, by the photographs' numbers in the records.
     """
 
@@ -76,7 +76,8 @@ class RecordedStudy:
 
     Attributes:
         number: The study's number in the records.
-        patient: The text that distinguishes the patient from others. It identifies the patient.
+        patient: The text that distinguishes the patient from others. This text identifies the
+            patient.
         study_uid: The Study Instance UID.
         outcome: The patient's outcome; empty without a grading.
         eyes: The findings in each eye, by eye; empty without a grading.

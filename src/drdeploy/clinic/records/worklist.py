@@ -195,8 +195,8 @@ class Worklist:
     ) -> ExportedStudy | None:
         """Return a graded study for an export, and write into the audit log who exports it.
 
-        Everything is read in one transaction. The grading and the decision therefore belong
-        together, even if the study is graded again or erased meanwhile.
+        Everything is read in one transaction. The grading and the decision belong together, even if
+        the study is graded again or erased meanwhile.
 
         Args:
             number: The study's number.

@@ -11,8 +11,8 @@ A TensorFlow SavedModel without a manifest is used as in the original study's co
 SavedModel gets the study's preprocessing, and gives raw probabilities without class names.
 
 A server never extracts an archive: it opens a folder that already holds the extracted files. The
-modules that handle archives are imported only when they are first used. Importing them earlier
-would slow down a cold start.
+modules that handle archives are imported only when they are first used. Importing archive modules
+earlier would slow down a cold start.
 """
 
 from __future__ import annotations

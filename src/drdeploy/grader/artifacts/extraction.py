@@ -54,7 +54,7 @@ def extract_archive(
     """Extract an archive and verify every file while it is written.
 
     The archive is extracted to a temporary folder, which is renamed to the target at the end. A
-    refused archive therefore leaves nothing behind.
+    refused archive leaves nothing behind in the target.
 
     Args:
         archive: A ``model.tar.gz``.

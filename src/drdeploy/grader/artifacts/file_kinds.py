@@ -45,7 +45,7 @@ class FileKind:
 
     @property
     def may_hold_model(self) -> bool:
-        """Whether it is an archive of arbitrary files, which may include a model."""
+        """Whether the file is an archive of arbitrary files, which may include a model."""
         return self.remedy == _REPACK
 
 

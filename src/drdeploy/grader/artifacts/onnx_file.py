@@ -2,8 +2,8 @@
 
 An ONNX file may keep its weights in files beside it, with any names (ONNX: external data). An ONNX
 file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. Only the fields that lead to
-the weights are read. Packing therefore needs no package for ONNX, and skips gigabytes of weights
-inside the file. The file is not trusted: every length is checked.
+the weights are read. Packing needs no package for ONNX, and skips gigabytes of weights inside the
+file. The file is not trusted: every length is checked.
 """
 
 from __future__ import annotations

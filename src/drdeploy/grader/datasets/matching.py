@@ -49,15 +49,15 @@ class _Match:
 class PhotographIndex:
     """Finds the photographs of a folder by the names in a table.
 
-    A name in the table may be the path of a file. Otherwise, it matches a photograph of the same
-    file name anywhere in the folder. Suffix and capital letters may differ. If both the name in the
-    table and the path of the photograph contain folders, the folders must match. They are compared
-    from the last one upwards, as far as both go.
+    A name in the table may be the path of a file. A name that is not a path matches a photograph of
+    the same file name anywhere in the folder. Suffix and capital letters may differ. If both the
+    name in the table and the path of the photograph contain folders, the folders must match.
+    Folders are compared from the last one upwards, as far as both go.
 
     Attributes:
         folder: The folder that the names are relative to.
-        split: The split of the table. It decides between photographs in ``train/`` and ``test/``
-            that have the same name.
+        split: The split of the table. The split decides between photographs in ``train/`` and
+            ``test/`` that have the same name.
     """
 
     def __init__(self, folder: Path, *, split: str = "", has_suffixes: bool = True) -> None:
@@ -172,7 +172,7 @@ class _PhotographName:
         path: The folders and the file name, as they are written.
         name: The file name, as it is written.
         stem: The file name without its suffix, in lower case.
-        suffix: The suffix, as it is written. Empty if it is not that of an image.
+        suffix: The suffix, as it is written. Empty if the suffix is not that of an image.
         folders: The folders, in lower case.
     """
 

@@ -12,13 +12,13 @@ Each step has its own file:
 
 The result of each frame is a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference`
 grades like any other photograph. The JPEG is the one in the DICOM file, only without its comments
-and profiles. The JPEG and the DICOM file therefore get the same grade.
+and profiles. A JPEG gets the same grade alone as in its DICOM file.
 
 Pillow reads JPEG baseline, JPEG extended with 8 bits, JPEG lossless with 8 bits, and RLE. OpenJPEG
 (BSD-2-Clause) reads JPEG 2000 and HTJ2K. CharLS (BSD-3-Clause) reads JPEG-LS. GDCM (BSD-3-Clause)
 reads JPEG extended and lossless beyond 8 bits. GDCM runs in a separate process, because it is the
-only one of these decoders that is not continuously fuzzed. The package pylibjpeg-libjpeg is under
-the GPL and therefore not used.
+only one of these decoders that is not continuously fuzzed. The package pylibjpeg-libjpeg is not
+used, because it is under the GPL.
 
 This package needs the extra ``clinic``. No message quotes a value from the file, because values may
 identify the patient.

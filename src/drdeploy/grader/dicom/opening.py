@@ -86,9 +86,9 @@ them."""
 def refuse_damaged_file() -> Iterator[None]:
     """Turn any unexpected error inside the ``with`` block into a refusal.
 
-    pydicom reads most values only when they are used. Wrong bytes may then cause any exception, in
-    pydicom or in a decoder. The messages of these exceptions may quote a value. They are therefore
-    not passed on.
+    pydicom reads most values only when they are used. Wrong bytes may cause any exception, in
+    pydicom or in a decoder. The messages of these exceptions may quote a value. Messages that may
+    quote a value are not passed on.
 
     Raises:
         UnreadableImage: The file is damaged.

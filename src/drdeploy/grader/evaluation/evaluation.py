@@ -66,8 +66,8 @@ class Detection:
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
         sensitivity: Share of the diseased eyes that the grader grades at or above the grade.
         specificity: Share of the other eyes that the grader grades below the grade.
-        prevalence: Share of diseased photographs for which the predictive values are computed. It
-            is None if there is no photograph.
+        prevalence: Share of diseased photographs for which the predictive values are computed.
+            Without a photograph, the share is None.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, counting each ungradable photograph
@@ -334,7 +334,7 @@ def estimate_predictive_values(
     The lower limits of both predictive values are computed from the lower limits of sensitivity and
     specificity, and the upper limits from the upper limits.  Sensitivity and specificity are
     unlikely to be at their limits at the same time. The intervals of the predictive values are
-    therefore wider than 95 % intervals.
+    wider than 95 % intervals.
 
     Raises:
         InvalidInput: ``prevalence`` is not from 0 to 1.

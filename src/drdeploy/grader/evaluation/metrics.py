@@ -97,7 +97,7 @@ def estimate_calibration_error(
     Confidence is the probability of the most probable grade (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017).
 
-    Noise can only add to the calibration error. The error is therefore larger in a sample than in
+    Noise can only add to the calibration error. The calibration error is larger in a sample than in
     the population, and larger still in a resample. The percentiles of the bootstrap are then too
     high. The upper percentile is kept as the upper limit. The lower limit is as far below the value
     as the upper limit is above the value.

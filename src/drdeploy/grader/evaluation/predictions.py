@@ -216,9 +216,9 @@ def predict_dataset(
 
     If a photograph cannot be read or graded, the result has a reason instead of probabilities. If
     the manifest has a rule for photographs unlike the training photographs, there is a column
-    ``unlike_training``. It is ``yes`` or ``no``, or empty without a grade. ``columns`` are further
-    columns of the table of labels to keep, each with the option that names it.  ``track`` wraps the
-    iteration over the files, to show progress.
+    ``unlike_training``. The column ``unlike_training`` is ``yes`` or ``no``, or empty without a
+    grade. ``columns`` are further columns of the table of labels to keep, each with the option that
+    names it.  ``track`` wraps the iteration over the files, to show progress.
 
     Raises:
         InvalidInput: The model is not an ICDR grader, or the table lacks a column.

@@ -26,8 +26,8 @@ def find_training_photographs(
     """Return the positions of photographs that are copies of the grader's training photographs.
 
     If the manifest lists the training photographs, each of them is recognised. An older manifest
-    contains a single digest of all training photographs. They are recognised only if the data set
-    contains all of them.
+    contains a single digest of all training photographs. The photographs of an older manifest are
+    recognised only if the data set contains all of them.
 
     Args:
         manifest: The grader's manifest.

@@ -1,8 +1,9 @@
 """Turn a model that was made elsewhere into an artifact that can be served.
 
 :func:`pack_model` finds out what a file or folder is, and converts a Keras file (``keras_files``).
-It loads the model with the runtime that will serve it, and predicts with it (``trial_prediction``).
-A model is packed only if it grades photographs; any other model is refused with a reason.
+:func:`pack_model` then loads the model with the runtime that will serve it, and predicts with it
+(``trial_prediction``). A model is packed only if it grades photographs; any other model is refused
+with a reason.
 """
 
 from drdeploy.grader.importing.packing import PackedModel, pack_model

@@ -2,8 +2,8 @@
 
 A study needs a large model, but the trained weights of a large model may not be distributed. Random
 weights suffice to measure size, latency and cost.  Two builds must give the same file, and
-different photographs must get different answers.  The weights are drawn with NumPy. They therefore
-do not depend on the library that builds the network.
+different photographs must get different answers.  The weights are drawn with NumPy. Weights drawn
+with NumPy do not depend on the library that builds the network.
 
 With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
 grade of an exported model. The batch normalization of every layer gets the statistics of a few

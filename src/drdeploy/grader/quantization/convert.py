@@ -3,10 +3,10 @@
 Quantization to int8 is static: the smallest and largest value of every activation are measured once
 on calibration photographs. Percentile and entropy calibration changed as many grades of the
 packaged MobileNet, and took three times as long. Weights are symmetric with one scale for each
-output channel. One scale for all channels would ruin a MobileNet. The ranges of its depthwise
-kernels differ by orders of magnitude. Activations have one scale for each tensor. They are
-unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights in one
-instruction.
+output channel. One scale for all channels would ruin a MobileNet. The ranges of a MobileNet's
+depthwise kernels differ by orders of magnitude. Activations have one scale for each tensor.
+Activations are unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights
+in one instruction.
 
 The first convolution, and all layers after the last convolution, stay in fp32. In int8, ONNX
 Runtime and OpenVINO round differently in the first and last layers, so 3 % of the photographs got

@@ -1,8 +1,7 @@
 """Estimate how much worse a quantized grader's probabilities are than those of its original.
 
 Every change is the quantized grader's value minus the original's, with the sign reversed if a
-larger value is worse. A negative change is therefore always a loss. The limits are one-sided 95 %
-bounds.
+larger value is worse. A negative change is always a loss. The limits are one-sided 95 % bounds.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ are quadratic weighted kappa and the Brier score. A model that finds every disea
 flags all eyes fails on specificity.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. All tests
-must pass, so the risk of accepting a worse grader stays at 5 %. The level of a single test
-therefore needs no correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one
-observed loss exceeds its margin. In all other cases the verdict is undecided, and names the number
-of photographs that would be enough.
+must pass, so the risk of accepting a worse grader stays at 5 %. The level of a single test needs no
+correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one observed loss
+exceeds its margin. In all other cases the verdict is undecided, and names the number of photographs
+that would be enough.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ Outcome = Literal["accepted", "refused", "undecided"]
 DEFAULT_MARGIN = 0.02
 """Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
 weights; this one is the project's choice. Rounding makes a grader faster but not better, so its
-cost is bounded. It may cost at most two of a hundred diseased eyes, two of a hundred healthy eyes,
-and two of a hundred correctly ordered pairs (AUROC). Kappa, the mean probability and the Brier
-score may each lose at most 0.02."""
+cost is bounded. Rounding may cost at most two of a hundred diseased eyes, two of a hundred healthy
+eyes, and two of a hundred correctly ordered pairs (AUROC). Kappa, the mean probability and the
+Brier score may each lose at most 0.02."""
 
 MOST_NEEDED = 10_000_000
 """The largest number of needed photographs that a verdict states; above it, none is stated."""

@@ -30,8 +30,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on. On such photographs, it would seem
-    better than it is.
+    A network hardly errs on photographs that it was trained on. On photographs that it was trained
+    on, a network would seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 PRIOR_WEIGHT = 1.0
 """Weight of the squared logarithms of temperature and grade weights in the prior. With a weight of
-1, a temperature or grade weight of 2 is rather unlikely. It is about as unlikely as a normal
-variable one standard deviation from its mean."""
+1, a temperature or grade weight of 2 is rather unlikely. Such a weight is about as unlikely as a
+normal variable one standard deviation from its mean."""
 DIGITS = 4
 MOST_WEIGHT = 1000.0
 """Largest factor by which a weight may differ from 1.

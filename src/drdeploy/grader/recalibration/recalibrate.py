@@ -137,7 +137,7 @@ def recalibrate(
 
     Raises:
         InvalidInput: The model does not grade retinopathy, or the grader was trained on one of the
-            photographs. Or there are too few photographs, patients, or eyes on one side of a grade.
+            photographs. There are too few photographs, patients, or eyes on one side of a grade.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """

@@ -6,8 +6,8 @@ in ``cpu.max``. The formats are in the Linux kernel documentation (admin-guide/c
 scheduler/sched-bwc).
 
 ``os.cpu_count`` would return the number of the host's cores.  A model with one thread per core, in
-a container of half a CPU, wastes its quota. It spends most of the quota on threads that wait for
-each other.
+a container of half a CPU, wastes its quota. The model spends most of its quota on threads that wait
+for each other.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def choose_thread_count(root: Path = Path("/"), affinity: int | None = None) -> 
     """Return the best number of threads, which is the CPU limit rounded up and at least one.
 
     The limit is rounded up because a quota is granted for each period, usually of 100 ms. With a
-    limit of 1.16 CPUs, two threads end a short prediction sooner than one thread. They end a long
-    prediction at the same time.
+    limit of 1.16 CPUs, two threads end a short prediction sooner than one thread. Two threads end a
+    long prediction at the same time as one thread.
     """
     return max(1, math.ceil(round(count_available_cpus(root, affinity), 2)))
 

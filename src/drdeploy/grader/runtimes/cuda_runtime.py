@@ -1,9 +1,9 @@
 """Run models on a GPU with the CUDA provider of ONNX Runtime, from the package onnxruntime-gpu.
 
 If the provider cannot be loaded, for example because the driver is too old, ONNX Runtime prints a
-warning and predicts on the CPU. An endpoint would then still answer, but ten times as slowly and at
-the price of a GPU. Therefore the driver is checked first, then the providers that the session uses.
-A model with a node that CUDA cannot compute is refused.
+warning and predicts on the CPU. An endpoint that predicts on the CPU would still answer, but ten
+times as slowly and at the price of a GPU. Therefore the driver is checked first, then the providers
+that the session uses. A model with a node that CUDA cannot compute is refused.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ CUDA_INSTALLATION = (
 )
 """How to install the runtime ``cuda``.
 
-It is defined here, so that other modules need not be imported.
+The advice is defined here, so that other modules need not be imported.
 """
 
 

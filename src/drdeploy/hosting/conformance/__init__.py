@@ -8,8 +8,8 @@
 ``check`` lists the clauses in the order in which they are checked (:data:`CLAUSES`). A clause is a
 function from an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` to a verdict with
 evidence. The inspection starts containers and sends requests when a clause first needs to know how
-the image behaves. It keeps what it saw for the other clauses. The clauses therefore share
-containers, and ``--only`` starts only the containers that the chosen clauses need.
+the image behaves. The inspection keeps what it saw for the other clauses. Clauses share containers,
+and ``--only`` starts only the containers that the chosen clauses need.
 
 Ten modules define the clauses, each on one subject, with the observations for its clauses:
 

@@ -38,7 +38,7 @@ class BrokenModelStart:
 
     Attributes:
         ready_s: Seconds until the container reported ready although its model is unusable. None if
-            it never reported ready.
+            the container never reported ready.
         ended: How the container ended; None if it still ran after ``waited_s``.
         waited_s: Seconds that the container was watched.
         log: The container's log.

@@ -69,7 +69,7 @@ class ProbeAnswer:
 class ProbeExchange:
     """A request that is sent in parts, and its answer.
 
-    Use it in a ``with`` statement, which closes the connection.
+    Use the client in a ``with`` statement, which closes the connection.
 
     Args:
         server: A loopback port, or a function that takes a timeout in seconds and connects.

@@ -3,9 +3,9 @@
 An observation is a function that takes the inspection and returns what it saw, for example the
 answers to bad bodies. An observation is defined in the module of the clauses that use it, and may
 use other observations. Most observations are made on one container, called the ordinary container.
-It gets photographs, then load, then bad bodies. Then this container is stopped, started again and
-stopped again. Further containers run under other conditions, on fewer cores, or without a usable
-model.
+The ordinary container gets photographs, then load, then bad bodies. Then this container is stopped,
+started again and stopped again. Further containers run under other conditions, on fewer cores, or
+without a usable model.
 """
 
 from __future__ import annotations

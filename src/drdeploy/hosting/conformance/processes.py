@@ -1,9 +1,9 @@
 """Count the processes and threads of a container, and see what happens when a process is killed.
 
 The number of threads shows whether a server follows its CPU limit. A second container has an equal
-CPU limit, but is bound to only as many cores as the limit needs. It sees only those cores in its
-list of cores. A server that follows its CPU limit has as many threads in the first container as in
-the second.
+CPU limit, but is bound to only as many cores as the limit needs. The second container sees only
+those cores in its list of cores. A server that follows its CPU limit has as many threads in the
+first container as in the second.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ COUNTS = 3
 SPARE_BYTES = 1024
 """A host counts more than the body of a request.
 
-The largest photograph that is sent is therefore this many bytes below a size limit.
+The largest photograph that is sent is this many bytes below a size limit.
 """
 # What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
 UNKNOWN_HEADERS = {

@@ -1,8 +1,8 @@
 """Check that after SIGTERM the server finishes its requests, accepts no new ones, and ends.
 
 A container is stopped twice.  At the first stop the server is working on photographs.  The
-container is then started again. It is stopped while the server receives a photograph, whose last
-byte is sent after the signal.
+container is then started again. The second stop comes while the server receives a photograph, whose
+last byte is sent after the signal.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
     """Send several photographs at once, and SIGTERM a moment later.
 
     On a busy machine, the server may have answered all photographs before the signal, or not yet
-    have received all of them. The container is then started and stopped again. If a stop loses a
+    have received all of them. The container is started and stopped again. If a stop loses a
     photograph, two stops without a loss are needed to pass.
     """
     inspection.require_answered_photograph()
@@ -181,7 +181,7 @@ def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
     """Send a photograph without its last byte, then SIGTERM, then further requests.
 
     On a busy machine the server may not have received the upload at the signal, or may hear of the
-    signal late. If a server loses the upload or accepts the last request, it is therefore stopped
+    signal late. If a server loses the upload or accepts the last request, the server is stopped
     once more. A clause fails only if both stops fail it.
     """
     start = inspection.observe_once(observe_container_restart)

@@ -138,7 +138,7 @@ class ContainerEngine:
 
         A remote engine runs containers elsewhere.  Docker Desktop, Colima and others run containers
         in a virtual machine, and an engine may itself run in a container. The engine behind a local
-        socket may therefore have another kernel or another host name than this machine.
+        socket may have another kernel or another host name than this machine.
         """
         return self.location.unix_socket_path is not None and self._shares_kernel_with_this_machine
 

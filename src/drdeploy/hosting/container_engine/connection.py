@@ -113,8 +113,8 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
         """The SDK's client, which reads only the settings for builds from ``config.json``.
 
         A file with a member of an unexpected type would make the SDK fail in many ways, although
-        Docker's command line accepts the file. :mod:`drdeploy.hosting.container_engine.credentials`
-        therefore reads the file.
+        Docker's command line accepts the file. The file is read by
+        :mod:`drdeploy.hosting.container_engine.credentials`.
         """
 
         @property

@@ -1,8 +1,8 @@
 """Collect the user's credentials for registries, which a build sends to the engine.
 
 The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
-program ``docker-credential-NAME``.  A public base image needs no credentials. A build therefore
-continues if a helper fails.  The failure is reported only if a registry refuses the build later.
+program ``docker-credential-NAME``.  A public base image needs no credentials. A build continues if
+a helper fails.  The failure is reported only if a registry refuses the build later.
 """
 
 from __future__ import annotations

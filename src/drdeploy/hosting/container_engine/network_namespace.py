@@ -3,9 +3,9 @@
 A container without a network still has a loopback interface of its own, on which its server
 listens. A process must enter the container's network namespace to reach the container's server. A
 socket always belongs to the namespace in which it was made. With a socket in its own namespace, a
-container needs neither a bridge nor the host's network, and starts faster. On Podman 4.3, a
-container started in 211 ms without a network. A container started in 234 ms on the host's network,
-and in 392 ms on a bridge (medians of five starts).
+container needs neither a bridge nor the host's network. The container also starts faster. On Podman
+4.3, a container started in 211 ms without a network. A container started in 234 ms on the host's
+network, and in 392 ms on a bridge (medians of five starts).
 
 Linux lets only root enter a namespace (setns(2): CAP_SYS_ADMIN), one thread at a time.
 """

@@ -20,8 +20,8 @@ class EndpointCost:
 
     Attributes:
         name: The endpoint's key.
-        hourly_usd: The price of an hour, with or without requests. It is 0 for a serverless
-            endpoint without provisioned concurrency.
+        hourly_usd: The price of an hour, with or without requests. A serverless endpoint without
+            provisioned concurrency costs 0 an hour.
         busy_second_usd: The price of a second of answering; None if the endpoint is paid by the
             hour.
         source: The publisher and the date of the price.

@@ -148,7 +148,7 @@ def _copy_provider_lock_file(
     """Copy the lock file that names the checksums of the environment's provider.
 
     Without a lock file, Terraform trusts the first provider that it installs for a deployment.
-    Later it accepts only this provider.
+    Later, Terraform accepts only this provider.
     """
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK

@@ -1,7 +1,7 @@
 """Read the Terraform variables of an endpoint from a file, for example from ``recommend --tfvars``.
 
 The file is JSON and holds the variable ``endpoint`` of the Terraform environment
-``single-endpoint``. It may also hold ``allow_always_on``, and the network of ``model``.
+``single-endpoint``. The file may also hold ``allow_always_on``, and the network of ``model``.
 """
 
 from __future__ import annotations

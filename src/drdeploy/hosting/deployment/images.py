@@ -1,9 +1,9 @@
 """Push an image to ECR, unless the repository already holds it.
 
-Without a container engine, a local service runs the server in a process. There is then no image to
-push. A model must nevertheless name an image by its digest, and the service must know which server
-profile to run. A placeholder image is therefore pushed to the service's own registry. The
-placeholder has no layers, and contains only the name of the server's profile.
+Without a container engine, a local service runs the server in a process. A local service without an
+engine has no image to push. A model must nevertheless name an image by its digest, and the service
+must know which server profile to run. A placeholder image is pushed to the service's own registry.
+The placeholder has no layers, and contains only the name of the server's profile.
 """
 
 from __future__ import annotations

@@ -6,10 +6,9 @@ The orphan's name is taken, so Terraform cannot create the resource again. Delet
 would not find the orphan either, so an endpoint could go on costing money unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
-exist.  Before any other step, each resource in the plan is looked up in AWS. If it exists and has
-the deployment's tags, but is not in the state, it is an orphan and is deleted.  The next plan
-creates the resource again.  No data is lost, because S3 and ECR delete only empty buckets and
-repositories.
+exist.  Before any other step, each resource in the plan is looked up in AWS. An orphan exists and
+has the deployment's tags, but is not in the state. Orphans are deleted.  The next plan creates the
+resource again.  No data is lost, because S3 and ECR delete only empty buckets and repositories.
 """
 
 from __future__ import annotations

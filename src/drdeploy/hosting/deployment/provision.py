@@ -3,7 +3,7 @@
 A model names its image and archive by digest, so both must be in AWS before Terraform plans the
 model. The image and the archive need a repository and a bucket, which Terraform creates. The first
 deployment has two plans: one plan for the foundation (bucket, repository, role), and one for models
-and endpoints. Each plan is shown with its cost. It is applied only after it was approved.
+and endpoints. Each plan is shown with its cost. A plan is applied only after it was approved.
 
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
 Terraform's state records what exists. If the interrupted command is repeated, it continues the
@@ -362,7 +362,8 @@ class Provisioner:
         """Add the names of existing resources to every error that leaves the block.
 
         An error of this package gets the names in its remedy. Any other exception, such as Ctrl-C,
-        keeps its message. It gets a note with the names (:meth:`BaseException.add_note`).
+        keeps its message. Such an exception gets a note with the names
+        (:meth:`BaseException.add_note`).
         """
         try:
             yield

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
 """The images of the project.
 
-They range from the first image of the 2023 study to the smallest image that fulfils the hosting
-contract. There is also an image for GPUs.
+The images range from the first image of the 2023 study to the smallest image that fulfils the
+hosting contract. One more image is for GPUs.
 """
 ALL_IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 IMAGE_NAMES: tuple[ImageName, ...] = tuple(name for name in ALL_IMAGE_NAMES if name != "cuda")

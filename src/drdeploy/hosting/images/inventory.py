@@ -55,9 +55,10 @@ class DebianPackage:
         version: The version, for example ``2.36-9+deb12u10``.
         architecture: The processor architecture, for example ``amd64``, or ``all``.
         source: Name of the source package, under which Debian reports vulnerabilities.
-        maintainer: Who maintains it in Debian.
+        maintainer: Who maintains the package in Debian.
         licences: Short names of licences, if its copyright file is machine-readable.
-        files: Paths of its files, if only some were copied to the image; empty if all are there.
+        files: Paths of the package's files, if only some were copied to the image. Empty if all are
+            there.
     """
 
     name: str

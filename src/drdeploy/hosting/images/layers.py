@@ -58,8 +58,8 @@ class LayerFile(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         path: The path from the root, without the leading slash.
-        size_bytes: Bytes that it takes in the tar file, with header and padding.
-        compressed_bytes: Bytes that it takes in the compressed tar file.
+        size_bytes: Bytes that the file takes in the tar file, with header and padding.
+        compressed_bytes: Bytes that the file takes in the compressed tar file.
     """
 
     path: str

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BUILD_TYPE = "urn:drdeploy:image-build:1"
 """The build type that provenance statements name.
 
-Its parameters are those of ``drdeploy image build``.
+The parameters of this build type are those of ``drdeploy image build``.
 """
 LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "cuda": "cuda"}
 """The lock file in ``requirements/`` that each image is built from; all other images use
@@ -40,7 +40,7 @@ def write_sbom_and_provenance(
     The files are ``TAG.cdx.json`` and ``TAG.provenance.json``, for example ``lean.cdx.json``.
 
     Raises:
-        EngineError: There is no such image, or its files cannot be read.
+        EngineError: The image does not exist, or its files cannot be read.
     """
     stem = image.tag.rpartition(":")[2]
     sbom, statement = folder / f"{stem}.cdx.json", folder / f"{stem}.provenance.json"

@@ -61,8 +61,8 @@ def read_saved_image(
             be read.
 
     Raises:
-        EngineError: A file of the saved image is neither a document nor a layer. Or reading it
-            would take far more time or memory than its size suggests.
+        EngineError: A file of the saved image is neither a document nor a layer. Reading a file of
+            the saved image would take far more time or memory than its size suggests.
     """
     image = SavedImage()
     try:

@@ -1,8 +1,8 @@
 """Refuse variants whose image needs a GPU or a driver that is missing on the host.
 
 SageMaker accepts such variants, and the endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU. The local service therefore refuses all instances with a GPU. The check for
-a GPU comes last, so that the user first learns whether a configuration could start on AWS.
+this machine get no GPU. The local service refuses all instances with a GPU. The check for a GPU
+comes last, so that the user first learns whether a configuration could start on AWS.
 """
 
 from __future__ import annotations

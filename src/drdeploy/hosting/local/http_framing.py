@@ -27,7 +27,7 @@ _HEADER_DEFECTS = (
 )
 """The notes that the standard library makes about malformed header lines.  The library continues
 and drops the rest of the headers. With a space before the colon of Content-Length, the body would
-therefore be read as the next request."""
+be read as the next request."""
 
 
 class MalformedHttp(ValueError):

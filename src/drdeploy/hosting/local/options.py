@@ -22,9 +22,9 @@ class ServiceOptions:
             and within its memory, and stops it again.  If the container cannot start, the creation
             of the endpoint fails, as on AWS. Without this option, the first request fails.
         invocation_timeout_s: Seconds within which a container must answer a request.
-        strict_containers: Whether containers are restricted more than on AWS.  Every container then
-            has the user of its image, no capabilities, and a read-only root file system with a
-            writable ``/tmp``.
+        strict_containers: Whether containers are restricted more than on AWS.  A restricted
+            container has the user of its image, no capabilities, and a read-only root file system
+            with a writable ``/tmp``.
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
             wait there when the service stops. A later service with the same folder processes them
             as soon as it has their endpoints. The default, None, is a folder for the port below

@@ -65,8 +65,8 @@ class LocalService:
 
     Args:
         port: The port to listen on; 0 takes a free port.
-        isolation: Whether instances run in containers or in processes.  With ``auto``, they run in
-            containers if a container engine answers, and in processes otherwise.
+        isolation: Whether instances run in containers or in processes.  With ``auto``, instances
+            run in containers if a container engine answers, and in processes otherwise.
         options: The options of the service, for example how long idle instances stay.
         shared: Whether other users share this machine. On a shared machine, every request must be
             signed with :attr:`access_key`, and only the service can reach the instances.

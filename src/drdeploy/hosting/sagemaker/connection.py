@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
 """The read timeout of the client, which is longer than SageMaker's limit. With a slow model, the
-caller therefore sees SageMaker's error instead of a timeout of the client. The error explains what
-happened."""
+caller sees SageMaker's error, which explains what happened, and not a timeout of the client."""
 
 LOCAL_KEY_PREFIX = "LKIA"
 """The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin

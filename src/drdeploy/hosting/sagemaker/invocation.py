@@ -1,7 +1,7 @@
 """The result of one invocation, which is an answer or a kind of failure.
 
-A failed invocation is a measurement too. The request is therefore not sent again, and no exception
-is raised.
+A failed invocation is a measurement too. A failed request is not sent again, and no exception is
+raised.
 """
 
 from __future__ import annotations

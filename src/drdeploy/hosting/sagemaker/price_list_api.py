@@ -1,7 +1,7 @@
 """Read today's prices from the AWS Price List API, and write them as a price sheet.
 
-The API lists thousands of products.  A product that hosting needs has a certain ``usagetype``. It
-begins with a prefix for the region (``USE1-``) and ends with one of these suffixes:
+The API lists thousands of products.  A product that hosting needs has a certain ``usagetype``. The
+``usagetype`` begins with a prefix for the region (``USE1-``) and ends with one of these suffixes:
 
 - ``Host:ml.m5.xlarge`` stands for an hour of an instance of a real-time endpoint.
 - ``AsyncInf:ml.m5.xlarge`` stands for an hour of an instance of an asynchronous endpoint.

@@ -2,8 +2,8 @@
 
 Requests other than invocations are answered on the event loop, so that ``/ping`` is answered while
 models compute. The body of an invocation is read within limits. Once the body has been read, the
-invocation waits in a lane for a thread. The more memory its images need, the more of the lane's
-places it takes.
+invocation waits in a lane for a thread. The more memory an invocation needs for its images, the
+more of the lane's places it takes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 ``GET /metrics``             the container's counters for Prometheus
 ===========================  ======================================================
 
-Handlers exist only after the model is loaded. A server that answers ``/ping`` is therefore ready.
+Handlers exist only after the model is loaded. A server that answers ``/ping`` is ready.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ SINGLE = frozenset({
 
 NGINX too refuses most of them when repeated.
 
-If such a field is repeated, one server may use the first value and the next server the second. The
-two servers then see different requests.  All other header fields are lists, which may be split over
-several fields (RFC 9110, section 5.3).
+If such a field is repeated, one server may use the first value and the next server the second. Two
+servers could see different requests in one.  All other header fields are lists, which may be split
+over several fields (RFC 9110, section 5.3).
 """
 
 

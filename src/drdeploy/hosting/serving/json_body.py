@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 NAMES: Final[tuple[str, ...]] = ("instances", "inputs", "images", "image", "data", "b64")
 """The members of objects that hold images.
 
-They are for TensorFlow Serving and Vertex AI, for Hugging Face and the Open Inference Protocol, and
-for servers written by hand.
+The members are those of TensorFlow Serving and Vertex AI, of Hugging Face and the Open Inference
+Protocol, and of servers written by hand.
 """
 
 _DEEPEST: Final = 6

@@ -37,7 +37,7 @@ def count_workers_that_fit_in_memory(settings: Settings, memory_bytes: float | N
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
     Adding workers must not lower the size of the largest image that the server accepts. Memory for
-    that image is therefore set aside first.
+    the largest image is set aside first.
 
     Args:
         settings: The settings of the server.

@@ -153,8 +153,8 @@ class Trial:
     def hourly_cost_without_requests_usd(self, sheet: PriceSheet, region: str) -> float:
         """Return the hourly cost of the endpoint while no requests are sent.
 
-        It is assumed that an asynchronous endpoint never scales to zero, which gives the highest
-        cost.
+        The cost is the highest possible: an asynchronous endpoint is assumed never to scale to
+        zero.
 
         Raises:
             UnknownPrice: The sheet has no price for the endpoint.

@@ -50,7 +50,7 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
 }
 """The statistics by name.
 
-Each has the text of its departure (empty for the definition) and its function.
+Each statistic has the text of its departure (empty for the definition) and its function.
 """
 
 SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {

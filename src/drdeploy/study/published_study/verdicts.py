@@ -48,7 +48,7 @@ class RecomputedFigure:
     """A printed number that is recomputed from the rows.
 
     Attributes:
-        estimate: The recomputed number with its interval. None if it cannot be recomputed.
+        estimate: The recomputed number with its interval. None if the number cannot be recomputed.
         search: The search for another reading; None if the number is reproduced.
         check: A computation from printed numbers, for a number whose rows were not published.
         near: Readings with other rows within 1 % of the printed value, if the number differs.

@@ -6,8 +6,8 @@ The second is the pull of the image, which depends on the compressed size. The t
 the container with its first prediction, multiplied by another CPU ratio.
 :mod:`drdeploy.study.aws_latency` fits the coefficients.
 
-The interval of an expected latency accounts for the uncertainty of the coefficients. It also
-accounts for the errors that the model makes on series that were left out of the fit.
+The interval of an expected latency accounts for the uncertainty of the coefficients. The interval
+also accounts for the errors that the model makes on series that were left out of the fit.
 """
 
 from __future__ import annotations

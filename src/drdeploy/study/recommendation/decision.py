@@ -137,8 +137,8 @@ class Decision:
             that cost about the same as the cheapest, the simplest to run wins, then the fastest.
         runners_up: The other options that meet every requirement, the cheapest first.
         equivalent: The names of the runners-up that cost about the same as the cheapest option.
-        excluded: The options that miss a requirement. They are sorted by the number of missed
-            requirements, and then by cost.
+        excluded: The options that miss a requirement. The options are sorted by the number of
+            missed requirements, and then by cost.
         research: The options that exist only in the simulation, the cheapest first. This project
             cannot deploy them.
         unusable: The configurations without the rows that a simulation needs, and the instances

@@ -76,7 +76,7 @@ class HostingWay:
     def is_serverless(self) -> bool:
         """Whether the way has no instances.
 
-        It then has no network, volume or GPU of its own.
+        A way without instances has no network, volume or GPU of its own.
         """
         return self.name == "serverless"
 

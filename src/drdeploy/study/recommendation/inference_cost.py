@@ -4,9 +4,9 @@ By default, the cost is the price per second times the total latency at the clie
 defines it in this way (sections 6.1.2.1 and 6.2.2). AWS bills a serverless endpoint only for the
 time that its container works. :attr:`CostBasis.CONTAINER_TIME` prices only this time. AWS bills an
 instance by the hour, with or without requests. For an instance, the cost of an inference assumes
-that the instance is always busy, and is therefore the lowest possible cost. The latency of an
-asynchronous request includes the time in the queue, which costs nothing. Only the time of the
-container is therefore priced. A transform job costs the time that its instances work.
+that the instance is always busy. This is the lowest possible cost. The latency of an asynchronous
+request includes the time in the queue, which costs nothing. Only the time of the container is
+priced. A transform job costs the time that its instances work.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 - Autoscaled: the number of instances follows the load, up to the number of the busiest hour.
 - Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time.
-  While it exists, the endpoint has the number of instances that the busiest hour of the week needs.
+  While the endpoint exists, it has the number of instances that the busiest hour of the week needs.
 - Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
 - Components: a sleeping inference component starts an instance when it is called. Calls fail until
   the instance answers.

@@ -1,7 +1,7 @@
 """Compute how far each price can move before another option is chosen.
 
-A bill is a linear function of each price.  The bills at another price are therefore computed
-directly, without a second simulation, and the choice is made again from them.
+A bill is a linear function of each price.  The bills at another price are computed directly,
+without a second simulation. The choice is made again from these bills.
 """
 
 from __future__ import annotations

@@ -260,9 +260,9 @@ def choose_weeks_to_simulate(requests_per_week: float) -> int:
 def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
     """Return the arrivals of an archive's photographs, which are graded once, in one month.
 
-    An endpoint refuses requests that all come at once. A client therefore spreads the photographs
-    evenly over the time in which the results may arrive. A queue and a batch transform job take all
-    photographs at once.
+    An endpoint refuses requests that all come at once. A client spreads the photographs evenly over
+    the time in which the results may arrive. A queue and a batch transform job take all photographs
+    at once.
 
     Args:
         photographs: The number of photographs, at least 2.

@@ -75,7 +75,7 @@ def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Qua
     """Return the ratio of the mean times of two scenarios.
 
     If both scenarios sent each photograph equally often, their rows are paired by photograph.
-    Differences between photographs then do not widen the interval.
+    Differences between photographs do not widen the interval of pairs.
     """
     pairs = pair_rows_by_photograph(before, after, quantity)
     if pairs:

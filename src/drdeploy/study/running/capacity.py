@@ -249,9 +249,9 @@ class CapacityFinder:
     def _estimate_highest_rate(self, low: float | None, high: float | None) -> float | None:
         """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
 
-        More requests are late at a higher rate.  The shares are therefore smoothed until none is
-        below that of a lower rate (isotonic regression), and the rate is interpolated.  The highest
-        rate that runs met by chance would be too high on average.
+        More requests are late at a higher rate.  The shares of late requests are smoothed until
+        none is below that of a lower rate (isotonic regression). The rate is then interpolated.
+        The highest rate that runs met by chance would be too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]

@@ -1,7 +1,7 @@
 """Run the Batch Transform jobs of a trial, one after another, and observe their times.
 
 SageMaker reports when a job was created, when its instances began to work, and when it ended. The
-times therefore do not depend on how often the client asks.
+times do not depend on how often the client asks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ObservedJob:
         total_latency_s: The time from the creation of the job to its end.
         startup_s: The time from the creation of the job until its instances and containers were
             ready to work (``CreationTime`` to ``TransformStartTime``). SageMaker does not charge
-            this time. None if they were never ready.
+            this time. None if the instances were never ready.
         photograph_count: The number of photographs of the job.
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.

@@ -56,8 +56,8 @@ def list_missing_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
     """Return the sequence numbers for which no further request is needed.
 
-    A sequence number is settled if the endpoint answered the request or let it time out. It is also
-    settled if every allowed attempt reached the wrong kind of start.
+    A sequence number is settled if the endpoint answered the request or let it time out. A sequence
+    number is also settled if every allowed attempt reached the wrong kind of start.
     """
     settled: set[int] = set()
     wrong_starts: dict[int, int] = defaultdict(int)

@@ -2,7 +2,7 @@
 
 The photographs are stored in S3 before the first request, so that a request is one call. The client
 lists the folders of results and failures repeatedly, and a latency ends when the client sees the
-object. The latency is therefore up to :attr:`TrialQueue.look_s` too long.
+object. The latency is up to :attr:`TrialQueue.look_s` too long.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ ACCEPTED = 202
 class TrialQueue:
     """The S3 folders that a trial uses, and the endpoint that its requests go to.
 
-    Use the queue as a context manager. At the end it deletes the inputs, and the results and
-    failures that it has seen.
+    Use the queue as a context manager. At the end, the queue deletes the inputs, and the results
+    and failures that it has seen.
 
     Attributes:
         endpoint: The name of the endpoint.

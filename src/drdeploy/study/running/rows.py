@@ -187,9 +187,8 @@ def add_metrics_to_rows(
 ) -> list[Measurement]:
     """Return the rows, with each metric that certainly belongs to a row added to the row.
 
-    A datapoint belongs to a row under three conditions. It counts one sample, only the row's
-    invocation overlaps the datapoint's period, and only this datapoint's period overlaps the
-    invocation.
+    A datapoint belongs to a row under three conditions. The datapoint counts one sample, only the
+    row's invocation overlaps its period, and only this datapoint's period overlaps the invocation.
 
     Args:
         rows: The rows of all invocations of the endpoint, from every trial, in the time of the

@@ -131,8 +131,8 @@ class AsynchronousInvocations:
         """Return the content of the input in S3, or None if it is missing or too large.
 
         The input is copied because the local S3 is empty after a restart of the service. A missing
-        or too large input is no error here. Like SageMaker, the service accepts the request, and
-        the request fails later.
+        or too large input is no error of this call. Like SageMaker, the service accepts the
+        request, and the request fails later.
         """
         try:
             if self._store.measure_object(location) > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:

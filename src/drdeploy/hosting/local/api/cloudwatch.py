@@ -1,6 +1,6 @@
 """CloudWatch's operations: moto handles requests and responses, ``monitoring`` computes results.
 
-moto knows no percentile and no metric math, and never evaluates an alarm. It mixes metrics whose
+moto knows no percentile and no metric math, and never evaluates an alarm. moto mixes metrics whose
 dimensions differ. The operations of this module replace moto's; moto still keeps alarms, dashboards
 and tags.
 """

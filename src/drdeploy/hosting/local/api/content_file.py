@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 4096
-"""The content of each object begins at a multiple of this number of bytes. Two objects therefore
-never share a block of the file system. File systems free only whole blocks, so the blocks of an
-object can be freed."""
+"""The content of each object begins at a multiple of this number of bytes. Two objects never share
+a block of the file system. File systems free only whole blocks, so the blocks of an object can be
+freed."""
 LENGTH_BITS = 48
 LENGTH_MAX = (1 << LENGTH_BITS) - 1
 """The most bytes of a content, far more than the 5 TB of S3's largest object."""

@@ -45,7 +45,7 @@ JAVA_CLASSES = {
 }
 """The Python character class for each Java character class in the patterns of AWS, because Python's
 ``re`` has no ``\\p``. Every Python class covers at least its Java class. All values that AWS
-accepts are therefore accepted here."""
+accepts are accepted here."""
 
 
 @cache

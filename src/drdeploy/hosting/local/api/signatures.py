@@ -6,10 +6,10 @@ the signature again from the request that arrived, and both signatures are compa
 time.
 
 A request is checked in two steps.  The first step (:meth:`SignatureVerifier.check_head`) checks the
-headers before a byte of the body is read. A stranger therefore cannot fill the disk with bodies.
-Clients of S3 put the body's SHA-256 into a header, so their signature is checked in the first step.
-The second step (:meth:`SignatureVerifier.check_body`) checks the body, and the signatures of all
-clients of other services.
+headers before a byte of the body is read. A stranger cannot fill the disk with bodies. Clients of
+S3 put the body's SHA-256 into a header, so their signature is checked in the first step. The second
+step (:meth:`SignatureVerifier.check_body`) checks the body, and the signatures of all clients of
+other services.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Keep the contents of the objects of moto's S3 in a file, and only their metadata in memory.
 
 moto keeps the content of every small object in memory, and of every large object in an open file.
-moto also keeps a list of all objects it ever made. An object that is overwritten or deleted is
-therefore never freed. The answers of a Batch Transform job with 50,000 photographs would need 280
-MB of memory.
+moto also keeps a list of all objects it ever made. An object in moto that is overwritten or deleted
+is never freed. The answers of a Batch Transform job with 50,000 photographs would need 280 MB of
+memory.
 """
 
 from __future__ import annotations

@@ -262,9 +262,9 @@ class RequestDispatcher:
 def _find_concurrency_of_instance(variant: Variant, settings: AsynchronousSettings) -> int:
     """Return how many requests an instance processes at a time.
 
-    If the endpoint configuration states no number, SageMaker chooses one. How it chooses is not
-    published. The local service takes one request for each vCPU, which keeps an instance busy and
-    lets no request wait inside it.
+    If the endpoint configuration states no number, SageMaker chooses one. How SageMaker chooses
+    this number is not published. The local service takes one request for each vCPU, which keeps an
+    instance busy and lets no request wait inside it.
     """
     if settings.concurrency_per_instance is not None:
         return settings.concurrency_per_instance

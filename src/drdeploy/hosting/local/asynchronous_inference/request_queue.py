@@ -1,10 +1,9 @@
 """Keep the requests of one asynchronous endpoint on disk, in the order of their arrival.
 
 Each request is a file. The file is written before the client gets its answer, and removed when the
-result of the request is stored. A service that is stopped or killed therefore loses no request. A
-request that was being processed is processed again, because its result may not have been stored. An
-input in S3 is copied to a file beside the request. The local S3 is empty when the service starts
-again.
+result of the request is stored. A service that is stopped or killed loses no request. A request
+that was being processed is processed again, because its result may not have been stored. An input
+in S3 is copied to a file beside the request. The local S3 is empty when the service starts again.
 """
 
 from __future__ import annotations
@@ -123,8 +122,8 @@ class RequestQueue:
                 input is missing in S3.
 
         Raises:
-            OSError: The request cannot be written, or would leave too little space on the disk. The
-                request is then not in the queue.
+            OSError: The request cannot be written, or would leave too little space on the disk. A
+                request that cannot be written is not in the queue.
         """
         path = self._folder / request.file_name
         free = shutil.disk_usage(self._folder).free

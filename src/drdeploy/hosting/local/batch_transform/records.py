@@ -26,7 +26,7 @@ HELD_BYTES_MAX = 1024 * MIB
 RECORDS_MAX = 1_000_000
 """The most records of all payloads that one instance has in progress. Each record takes about 50
 bytes in addition to its content. A gigabyte of empty lines, which gzip packs into a megabyte, would
-therefore take 20 GB."""
+take 20 GB."""
 _WHOLE, _BEGIN, _MIDDLE, _END = range(4)
 _RECORDIO_LENGTH_BITS = 29
 

@@ -52,8 +52,8 @@ class TransformSettings:
     Attributes:
         concurrency: How many requests each instance receives at once.
         has_many_records: Whether a request holds as many records as fit.
-        max_payload_bytes: The size of the largest request. If it is None, the limit is what the
-            local service can hold (``records.HELD_BYTES_MAX``), and the body is sent in chunks.
+        max_payload_bytes: The size of the largest request. If the size is None, the limit is what
+            the local service can hold (``records.HELD_BYTES_MAX``), and the body is sent in chunks.
         timeout_s: Seconds within which a container must answer a request.
         retries: How often a request that fails is sent again.
     """

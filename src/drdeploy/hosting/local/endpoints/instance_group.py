@@ -1,9 +1,9 @@
 """The instances of a variant without a model, which hosts copies of inference components.
 
-An instance of the group is not a container. An instance only counts resources. It has those of the
-variant's instance type, and each copy of an inference component reserves some of them (API
-reference, ``InferenceComponentComputeResourceRequirements``). Each copy is a container of its own.
-An instance therefore takes no time to start.
+An instance of the group is not a container. An instance only counts resources. An instance has the
+resources of the variant's instance type. Each copy of an inference component reserves some of them
+(API reference, ``InferenceComponentComputeResourceRequirements``). Each copy is a container of its
+own. An instance takes no time to start, because each copy is a container of its own.
 
 With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on none, up to
 ``MaxInstanceCount``. The group releases instances without copies, down to ``MinInstanceCount`` (API

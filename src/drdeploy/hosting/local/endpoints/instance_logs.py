@@ -2,9 +2,9 @@
 
 The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
 SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon
-CloudWatch Logs"). An engine keeps the lines of a container and their times. The lines are therefore
-read only when a client asks for them, and an idle service costs nothing. The lines of a process
-have no times, so they are fetched every second.
+CloudWatch Logs"). An engine keeps the lines of a container and their times. The lines of a
+container are read only when a client asks for them, and an idle service costs nothing. The lines of
+a process have no times, so they are fetched every second.
 """
 
 from __future__ import annotations

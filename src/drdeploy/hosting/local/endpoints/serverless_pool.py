@@ -11,10 +11,10 @@ Serverless Inference" and "Provisioned Concurrency"):
 * ``ProvisionedConcurrency`` workers are started before the first request and not stopped while
   idle.  Requests beyond the provisioned workers start workers on demand.
 
-Each start of a worker runs in its own thread. The start may therefore outlast the request that
-caused it. If a request gives up, its start becomes *unclaimed*, and the next request waits for this
-start instead of beginning another.  A request never waits for a start that another request has
-claimed. The claimed worker will be busy as soon as it is ready.
+Each start of a worker runs in its own thread. A start may outlast the request that caused it. If a
+request gives up, its start becomes *unclaimed*, and the next request waits for this start instead
+of beginning another.  A request never waits for a start that another request has claimed. The
+claimed worker will be busy as soon as it is ready.
 """
 
 from __future__ import annotations

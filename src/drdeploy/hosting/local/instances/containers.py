@@ -9,15 +9,16 @@ usual capabilities of the engine.  The developer guide even says that SageMaker 
 containers to run with root users".  A container of a serverless endpoint has no capabilities, and a
 user that no image knows.  The root file system of a serverless container is writable where the
 modes of the files allow it. The developer guide ("Troubleshooting", of Serverless Inference)
-therefore advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions
-that are the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
+advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions that are
+the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
 No container uses the host's network, and containers of two endpoints never share a network. In
-three cases, a container has no network. First, its model asks for isolation. Second, the label
-``NETWORK_LABEL`` of its image says that the image needs no network, as the images of this project
-do. Third, the machine is shared, and other users could reach a port. To reach a container without a
-network, the service enters the container's network namespace, which only root may do. All other
-containers are on a network that belongs to their endpoint and leads to the outside, as on AWS.
+three cases, a container has no network. The first case is a model that asks for isolation. Second,
+the label ``NETWORK_LABEL`` of its image says that the image needs no network, as the images of this
+project do. Third, the machine is shared, and other users could reach a port. To reach a container
+without a network, the service enters the container's network namespace, which only root may do. All
+other containers are on a network that belongs to their endpoint and leads to the outside, as on
+AWS.
 """
 
 from __future__ import annotations
@@ -165,8 +166,7 @@ class ContainerBackend:
         """Return the image's id and a network for its instances, and pull a missing image.
 
         An image that is missing in the local registry is looked up in the engine, by the full name
-        and by the name without its registry. A model written for AWS therefore finds
-        ``drdeploy:lean``.
+        and by the name without its registry. A model written for AWS finds ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}

@@ -2,7 +2,7 @@
 
 A server starts other processes: NGINX, Gunicorn and Gunicorn's workers. When a server is killed,
 the processes that it started continue with another parent, and some have their own process groups.
-Neither their parent nor their process group leads to the processes of a killed server. All
+The processes of a killed server cannot be found by their parent or by their process group. All
 processes of a server inherit the server's session, which a process leaves only by calling
 ``setsid``.
 """

@@ -97,10 +97,10 @@ exec "$@"
 server. The arguments of the script are a number of control group files, these files, and the
 command of the server.
 
-The process id is on disk before the server runs. If the service is killed, the next service
-therefore finds all servers.  Python's ``preexec_fn`` could do the work of the script, but can
-deadlock in a process with threads.  A Python interpreter instead of the shell would add 20 ms to
-every start; the shell adds 1 ms."""
+The process id is on disk before the server runs. If the service is killed, the next service finds
+all servers.  Python's ``preexec_fn`` could do the work of the script, but can deadlock in a process
+with threads.  A Python interpreter instead of the shell would add 20 ms to every start; the shell
+adds 1 ms."""
 
 
 @cache

@@ -1,11 +1,11 @@
 """Find metrics by the text of ``SEARCH``.
 
 Source: CloudWatch user guide, "CloudWatch search expression syntax". The text may begin with a
-schema in braces, ``{AWS/SageMaker,EndpointName,VariantName}``. A search then finds only metrics
-with exactly this namespace and these dimensions. After the schema come terms, connected by ``AND``,
-``OR``, ``NOT`` and parentheses. Two terms side by side must both match. A term in quotation marks
-must equal a whole name or value. A term without quotation marks matches by its words, regardless of
-case.
+schema in braces, ``{AWS/SageMaker,EndpointName,VariantName}``. A search with a schema finds only
+metrics with exactly this namespace and these dimensions. After the schema come terms, connected by
+``AND``, ``OR``, ``NOT`` and parentheses. Two terms side by side must both match. A term in
+quotation marks must equal a whole name or value. A term without quotation marks matches by its
+words, regardless of case.
 """
 
 from __future__ import annotations

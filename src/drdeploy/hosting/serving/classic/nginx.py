@@ -45,7 +45,7 @@ The worker's 504 then comes first.
 OWN_CONNECTIONS = 16
 """Connections that an NGINX worker needs beside those of clients.
 
-They are its listening sockets, its channel, and reserve connections to Gunicorn.
+These connections are its listening sockets, its channel, and reserve connections to Gunicorn.
 """
 SBIN = "/usr/sbin:/usr/local/sbin"
 """The folders in which Debian installs NGINX.

@@ -39,9 +39,9 @@ KILL_GRACE_S = 1.0
 GUNICORN_CONFIGURATION = "python:drdeploy.hosting.serving.classic.gunicorn_conf"
 DEATH_SIGNALS = {"gunicorn": signal.SIGKILL, "nginx": signal.SIGTERM}
 """The signal that the kernel sends each child process when the supervisor is killed.  SIGTERM ends
-NGINX's workers at once. Gunicorn gets SIGKILL. On SIGTERM, it would first finish its requests,
-although their clients are gone with NGINX. The module ``gunicorn_conf`` ties Gunicorn's workers to
-Gunicorn with SIGKILL too."""
+NGINX's workers at once. Gunicorn gets SIGKILL. On SIGTERM, Gunicorn would first finish its
+requests, although their clients are gone with NGINX. The module ``gunicorn_conf`` ties Gunicorn's
+workers to Gunicorn with SIGKILL too."""
 
 
 class ClassicSupervision:

@@ -3,10 +3,10 @@
 The profile has its own HTTP server for two reasons. First, every import slows down a cold start.
 Second, the needed features are found together in no tested server: limits on headers, timeouts for
 slow requests, and a refusal that a client can read while it still sends. The parser llhttp of Node,
-called through httptools, accepts headers, chunks and pipelined requests without limit. The parser
-also loses the body of a request that offers an upgrade, and does not report the end of a request.
-``head`` and ``body`` parse the part of HTTP/1.1 that is needed. The parsers of the head and of the
-body are fuzzed, and compared with NGINX request by request (``tests/hosting/contract``).
+called through httptools, accepts headers, chunks and pipelined requests without limit. The llhttp
+parser also loses the body of a request that offers an upgrade, and does not report the end of a
+request. ``head`` and ``body`` parse the part of HTTP/1.1 that is needed. The parsers of the head
+and of the body are fuzzed, and compared with NGINX request by request (``tests/hosting/contract``).
 ``benchmarks/servers.py`` compares the lean profile with other model servers, and with Uvicorn in
 front of the gateway.
 

@@ -1,9 +1,10 @@
 """Accept connections so that every worker gets its share.
 
 The kernel wakes all workers that wait on the shared socket, and the fastest worker takes the
-connection. If a client opens several connections at once, one worker could take all of them. It
-would keep them as long as they are open. A worker that already has connections waits a moment
-before it takes a new one. A worker with fewer connections can then take the new one first.
+connection. If a client opens several connections at once, one worker could take all of them. This
+worker would keep all the connections as long as they are open. A worker that already has
+connections waits a moment before it takes a new one. A worker with fewer connections can then take
+the new one first.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Read the request line and the header fields of a request (RFC 9112, sections 2 to 6).
 
-The parser is strict where two servers could read equal bytes as different requests. It refuses
-invalid lines, white space before a colon, folded lines, repeated fields, and two declarations of
-the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX accepts: a line
-may end with LF alone, and several spaces may separate the parts of the request line. Because of
-these deviations, both profiles answer alike.
+The parser is strict where two servers could read equal bytes as different requests. The parser
+refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
+declarations of the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX
+accepts: a line may end with LF alone, and several spaces may separate the parts of the request
+line. Because of these deviations, both profiles answer alike.
 """
 
 from __future__ import annotations

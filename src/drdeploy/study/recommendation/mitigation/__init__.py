@@ -1,6 +1,6 @@
 """Compare policies against cold starts in the same simulation.
 
-- ``policies`` holds the five policies. They are no action, keep-warm requests, provisioned
+- ``policies`` holds the five policies. The policies are no action, keep-warm requests, provisioned
   concurrency by schedule, the hybrid histogram of idle times, and a forecast of demand.
 - ``histogram`` computes the hybrid histogram (Shahrad et al. 2020).
 - ``comparison`` computes the number of cold starts that each policy avoids, and the cost.

@@ -194,7 +194,7 @@ def simulate_changing_instances(
         counts: The number of instances over time.
         requests_at_once: The number of requests that an instance handles at once.
         seed: The seed of the draws; the same seed always gives the same outcome.
-        has_queue: Whether requests wait while there is no instance. If not, they fail.
+        has_queue: Whether requests wait while there is no instance. Requests that do not wait fail.
         answered_within_s: The time after which AWS gives a request up, waiting included.
     """
     rows = np.random.default_rng((seed, 0)).integers(

@@ -33,8 +33,8 @@ class SimulationOutcome:
 
     Attributes:
         times_s: The time of arrival of each request.
-        latency_s: The latency at the client, including waiting. It is infinite for a refused
-            request, which is never answered.
+        latency_s: The latency at the client, including waiting. The latency of a refused request,
+            which is never answered, is infinite.
         waiting_s: The time that each request waits for a free worker; zero on a serverless
             endpoint, which has no queue.
         busy_s: The time that each request occupies a container; zero for a refused request.
