@@ -40,7 +40,7 @@ variable "repository_arns" {
 }
 
 variable "endpoint_name_prefix" {
-  description = "Which endpoints' logs the role may write: those of the endpoint with this name, and of all endpoints whose names begin with it and a hyphen."
+  description = "Which endpoints' logs the role may write: those of this name, and those whose names begin with this name and a hyphen."
   type        = string
 
   validation {

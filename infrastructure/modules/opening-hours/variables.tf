@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "endpoints" {
-  description = "The endpoints with opening hours, by key. Each has the names and ARNs of endpoint and configuration, the tags that the endpoint gets, the key of its volumes (volume_key_arn), and schedules. A schedule has opens and closes (cron(...) of EventBridge Scheduler)."
+  description = "The endpoints with opening hours, by key. Each has the names and ARNs of endpoint and configuration, the tags of the endpoint, the key of its volumes (volume_key_arn), and schedules. A schedule has opens and closes (cron(...) of EventBridge Scheduler)."
   type = map(object({
     endpoint_name      = string
     endpoint_arn       = string

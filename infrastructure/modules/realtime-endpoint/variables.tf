@@ -24,7 +24,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, which decides their driver (inference_amis.json), for example al2023-ami-sagemaker-inference-gpu-4-1. null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. It decides their driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -104,7 +104,7 @@ variable "autoscaling" {
 }
 
 variable "guardrails" {
-  description = "How traffic moves to a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share of the instances that moves first, and wait_s is the time between steps. Old instances are kept for termination_wait_s.  A share of 5XX above max_error_percent or a mean latency above max_latency_ms rolls the deployment back."
+  description = "How traffic moves to a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share of the instances that moves first. wait_s is the time between steps. Old instances are kept for termination_wait_s.  A share of 5XX above max_error_percent or a mean latency above max_latency_ms rolls the deployment back."
   type = object({
     traffic            = optional(string, "all-at-once")
     step_percent       = optional(number, 10)

@@ -20,7 +20,7 @@ variable "model_supports_serverless" {
 
   validation {
     condition     = var.model_supports_serverless
-    error_message = "model_supports_serverless must be true: serverless endpoints have no VPC (vpc_config) and no network isolation (network_isolation); use a model without them, or a realtime endpoint."
+    error_message = "model_supports_serverless must be true, because serverless endpoints have no VPC (vpc_config) and no network isolation (network_isolation). Use a model without them, or a realtime endpoint."
   }
 }
 

@@ -69,8 +69,8 @@ def up(
         typer.Option(
             "--shared",
             help=(
-                "For a machine that other people use too: print an access key, and require "
-                "every request to be signed with this key."
+                "For a machine that other people use too: print an access key, and require every "
+                "request to carry its signature."
             ),
         ),
     ] = False,

@@ -98,10 +98,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help=(
-                "`patient`: also evaluate each patient's worst eye. The name of a "
-                "column in the table of labels, such as camera, site, field or quality: also "
-                "evaluate the photographs of each value in this column. You may give the option "
-                "several times."
+                "`patient`: also evaluate each patient's worst eye. With the name of a column in "
+                "the table of labels, such as camera, site, field or quality: evaluate the "
+                "photographs of each value too. You may give the option several times."
             )
         ),
     ] = None,

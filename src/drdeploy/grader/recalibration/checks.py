@@ -90,8 +90,8 @@ def refuse_too_few_photographs(
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE}",
                     where=where,
                     remedy=(
-                        "Add graded photographs of these grades. If the grades of all "
-                        "photographs are then no longer distributed as among your patients, "
-                        "state the share of grade 2 or worse with --prevalence"
+                        "Add graded photographs of these grades. If the grades are then no longer "
+                        "as frequent as among your patients, state the share of grade 2 or worse "
+                        "with --prevalence"
                     ),
                 )

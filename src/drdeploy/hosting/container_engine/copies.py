@@ -36,8 +36,8 @@ def copy_folder_to_volume(
     """
     if not folder.is_dir():
         raise EngineError(
-            "Here, a container can be given a folder but not a single file, because the engine "
-            "does not see the files of this machine",
+            "The engine does not see the files of this machine, so a container can be given a "
+            "folder but not a single file",
             where=str(folder),
             remedy="Use an engine that runs on this machine: unset DOCKER_HOST and DOCKER_CONTEXT",
         )

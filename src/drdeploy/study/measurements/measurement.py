@@ -89,13 +89,13 @@ class Measurement:
     is_warmup: Annotated[bool, "Whether the row is a warm-up, which is left out of all results."]
     start: Annotated[
         Start,
-        "`warm` if the container had answered before; `cold` if it had not; "
-        "empty if the state of the container is not known.",
+        "`warm` if the container had answered before, and `cold` if it had not. Empty if the "
+        "state of the container is not known.",
     ] = ""
     outcome: Annotated[
         Outcome,
         "`ok` for a row that counts, otherwise the kind of failure. `wrong_start` means a warm "
-        "start where the scenario needs a cold one, or the reverse; `ungradable` means an answer "
+        "start where the scenario needs a cold one, or the reverse. `ungradable` means an answer "
         "without a prediction.",
     ]
     status: Annotated[

@@ -200,7 +200,7 @@ def explain_printed_number(figure: RecomputedFigure) -> str:
     if search.has_match_beyond_chance:
         return f"The printed digits are given by {given}{more}.{near}"
     return (
-        f"The printed digits are also given by {given}{more}, but {tried}, and about "
+        f"The printed digits are also given by {given}{more}. However, {tried}, and about "
         f"{search.by_chance:.1f} would give them by chance, so the match is weak evidence.{near}"
     )
 

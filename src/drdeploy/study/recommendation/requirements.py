@@ -210,7 +210,7 @@ class Assumptions:
             ),
             (
                 "A cold start is billed from the start of the container. If the time in the "
-                "container was not measured, the whole latency at the client is billed, which is "
+                "container was not measured, the whole latency at the client is billed. This is "
                 "an upper bound."
             ),
             (

@@ -160,10 +160,10 @@ class _Ranking:
         best = self.priced[0]
         always_on = best.scenario.configuration.endpoint_kind == "realtime"
         return (
-            f"Cheapest when warm is {self.label(best)}: "
+            f"Cheapest when warm is {self.label(best)}, with "
             f"{notation.format_estimate_value(_estimate_usd_per_million(best))} USD per million "
-            f"inferences{', if the endpoint is never idle' if always_on else ''}, "
-            f"each answered in {notation.format_time_and_interval(best.total.mean)[0]} on average."
+            f"inferences{', if the endpoint is never idle' if always_on else ''}. Each is "
+            f"answered in {notation.format_time_and_interval(best.total.mean)[0]} on average."
         )
 
     def write_sentence_on_fastest(self) -> str:

@@ -84,8 +84,8 @@ class JsonPath:
         )
         if repeats > REPEATS_MAX:
             raise JsonPathRefused(
-                f"The JSONPath {text[:60]!r} can select the same part of the data {repeats} times, "
-                f"but the local service allows at most {REPEATS_MAX} times"
+                f"The JSONPath {text[:60]!r} can select the same part of the data {repeats} "
+                f"times. The local service allows at most {REPEATS_MAX} times"
             )
         return cls(text, tuple(steps))
 

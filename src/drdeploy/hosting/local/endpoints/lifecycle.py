@@ -398,7 +398,7 @@ def _check_capacity_change(
         check_serverless_size(_merge_serverless_config(variant, change), "serverlessUpdateConfig")
     elif change.get("DesiredInstanceCount") == 0 and not may_run_without_instances(config):
         raise make_validation_error(
-            f"DesiredInstanceCount of variant {variant.name} must be at least 1: only an endpoint "
+            f"DesiredInstanceCount of variant {variant.name} must be at least 1. Only an endpoint "
             "with inference components or an asynchronous endpoint runs without instances."
         )
 
