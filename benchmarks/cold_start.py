@@ -2,9 +2,9 @@
 
 Run ``python benchmarks/cold_start.py`` with a container engine. The images are built first
 (``drdeploy image build ladder``), which takes a quarter of an hour once.  The model is MobileNet,
-at the CPU of 1024, 2048 and 3072 MB; the study's images load the SavedModel, ours the int8 ONNX.  A
-container that does nothing is timed beside the images. In the same engine, no image can start
-faster than the empty container.
+at the CPU of 1024, 2048 and 3072 MB. The study's images load the SavedModel, and ours the int8
+ONNX.  A container that does nothing is timed beside the images. In the same engine, no image can
+start faster than the empty container.
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
 - A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.

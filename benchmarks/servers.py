@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them).  The
 peers are installed from the package index into ``build/benchmarks/peers``, at the versions in
-``benchmarks/peers/*.txt``; each adaptor there is about thirty lines.
+``benchmarks/peers/*.txt``. Each adaptor there has about thirty lines.
 
 In each round each server is started, loaded by 1, 2, 8 and 32 clients on kept connections, and
 stopped.  Measured are the time to the first grade, latency, throughput and resident memory.

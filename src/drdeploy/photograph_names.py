@@ -10,11 +10,11 @@ the name of a capture session or patient is ``group-`` and twelve hexadecimal di
 Among 100,000 photographs, two share a name with a probability of one in 56,000. Among a million
 photographs, the probability is one in 560.
 
-The key is created on first use and kept in the user's state folder, readable only by the user.
-To give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path
-of the copy.  If the key is lost, results stay valid, but their photographs can no longer be found,
-because ``drdeploy names`` gives new names.  A person with the key and the photographs can tell
-which photograph each result belongs to.
+The key is created on first use and kept in the user's state folder, readable only by the user. To
+give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path of
+the copy.  If the key is lost, results stay valid, but their photographs can no longer be found.
+``drdeploy names`` then gives new names.  A person with the key and the photographs can tell which
+photograph each result belongs to.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The number of rows below the true percentile follows a binomial distribution, whatever the
 distribution of the rows is. The chance that the percentile lies between two of the sorted rows is
-known exactly, and a pair of sorted rows serves as the interval.
+known exactly. A pair of sorted rows therefore serves as the interval.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def find_outliers(values: Floats) -> tuple[Outlier, ...]:
 def estimate_ratio_of_odd_to_even_rows(values: Floats) -> Estimate:
     """Compare the odd rows of a scenario with its even rows.
 
-    The odd and the even rows have the same configuration, so about one in twenty intervals of the
-    ratio should exclude 1. If more intervals exclude 1, the intervals of the study are too short to
-    compare configurations.
+    The odd and the even rows have the same configuration. About one in twenty intervals of the
+    ratio should therefore exclude 1. If more intervals exclude 1, the intervals of the study are
+    too short to compare configurations.
     """
     return estimate_ratio_of_means(values[::2], values[1::2])

@@ -9,7 +9,7 @@ applied to the logarithm of the mean, because the error of the logarithm depends
 
 The pivot of a resample is the difference of its log mean from the sample's log mean, divided by the
 standard error of the resample.  To find the limits, the quantiles of the pivots are multiplied by
-the sample's standard error and subtracted from the sample's log mean.
+the sample's standard error. The products are subtracted from the sample's log mean.
 
 An interval that cuts off 2.5 % of the pivots on each side still misses the true value too often. A
 small sample often has no slow rows. The tails are calibrated: smaller shares are cut off, so that

@@ -123,8 +123,8 @@ class PlanDocument:
     ) -> PlannedResource | None:
         """Return the resource of a type that an argument refers to, if there is exactly one.
 
-        The reference must stay within a module, because a plan does not say what the outputs and
-        the locals of a module refer to.
+        The reference must stay within a module. A plan does not say what the outputs and the locals
+        of a module refer to.
         """
         names = {
             parts[1]

@@ -1,8 +1,8 @@
 """SageMaker's limits on endpoints.
 
-If botocore's service model states a limit, the limit is read from the service model, so that a
-newer botocore brings newer limits. A limit that the service model does not state is a constant,
-with the name of its documentation.
+If botocore's service model states a limit, the limit is read from the service model. A newer
+botocore then brings newer limits. A limit that the service model does not state is a constant, with
+the name of its documentation.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ BATCH_PAYLOAD_BYTES = 6 * MIB
 ``CreateTransformJob``)."""
 
 BATCH_TRANSFORMS_AT_ONCE = 100 * MIB // BATCH_PAYLOAD_BYTES
-"""Most records that an instance receives at once if a transform job states no ``MaxPayloadInMB``:
+"""Most records that an instance receives at once if a transform job states no ``MaxPayloadInMB``.
+
 ``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` is at most 100 (API reference,
-``CreateTransformJob``)."""
+``CreateTransformJob``).
+"""
 
 ASYNCHRONOUS_TIMEOUT_S = 900.0
 """Seconds within which a container must answer an asynchronous request that states no

@@ -63,7 +63,7 @@ class ServerlessConfig(_Config):
     """The configuration of a serverless endpoint, which is paid per use.
 
     Attributes:
-        memory_mb: The memory of a container in MB, 1024 to 6144 in steps of 1024; a container with
+        memory_mb: The memory of a container in MB, 1024 to 6144 in steps of 1024. A container with
             more memory also has more CPU.
         max_concurrency: The most invocations at once; SageMaker throttles further invocations.
         provisioned_concurrency: How many containers are kept warm, at most ``max_concurrency``.

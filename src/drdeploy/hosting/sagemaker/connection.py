@@ -86,8 +86,8 @@ def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[st
 
     If the environment holds the key that a shared service has printed, that key is returned. If the
     environment holds no such key, made-up credentials are returned. A service that is open accepts
-    any credentials. The user's AWS credentials are never sent to a local service, because any
-    program that listens on the port would learn the user's key id.
+    any credentials. The user's AWS credentials are never sent to a local service. Any program that
+    listens on the port would learn the user's key id.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):
@@ -133,9 +133,9 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
 def _refuse_answer_not_from_aws(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
     """Refuse a successful answer that does not come from AWS.
 
-    A network with a login page answers every request with the login page and status 200, and a
-    broken connection may cut off an answer. To botocore, a login page and a cut-off answer look
-    like empty answers.
+    A network with a login page answers every request with the login page and status 200. A broken
+    connection may cut off an answer. To botocore, a login page and a cut-off answer look like empty
+    answers.
 
     Raises:
         ResponseParserError: The answer lacks a field that AWS always sends.

@@ -1,7 +1,7 @@
 """Say whether an image's CUDA can start on the GPU host that SageMaker would give it.
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
-CUDA 13 needs driver 580, and by default a real-time endpoint on ``ml.g5`` has driver 470. SageMaker
+CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. SageMaker
 creates such an endpoint all the same, and reports a failed health check a quarter of an hour later.
 :func:`check_gpu_host` needs no hardware. The function compares the variables of the image with the
 tables here.

@@ -23,8 +23,9 @@ def choose_worker_and_thread_counts(
     """Choose the values that the settings leave open, from the container's CPU and memory limits.
 
     ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Workers
-    share no global lock of Python, so two workers on two vCPUs grade a fifth more photographs a
-    second than one. A second worker on a fraction of a vCPU would only slow down the first.
+    share no global lock of Python. Two workers on two vCPUs therefore grade a fifth more
+    photographs a second than one. A second worker on a fraction of a vCPU would only slow down the
+    first.
 
     In the lean profile, the workers share the vCPUs: each uses its share for a prediction and for
     decoding. In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.

@@ -67,7 +67,7 @@ def fit_transfer_model(
         image_gb: The compressed size of their image in GB.
         account: Rows of the same software in the user's account, which ``study run --target aws``
             measured.
-        stack: Rows of the study ``study-stack`` on the machine of the measurements; None for the
+        stack: Rows of the study ``study-stack`` on the machine of the measurements. None takes the
             packaged rows, which another machine may have measured.
         seed: The seed of the bootstrap.
 

@@ -21,8 +21,8 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,30}[a-z
 ATTEMPTS = 3
 """The largest number of requests for one measurement until the right kind of container answers.
 
-A warm trial needs a container that has answered before, and a cold trial needs a container that
-has not.  If an endpoint does not scale to zero during the pause, every start is wrong, and more
+A warm trial needs a container that has answered before, and a cold trial needs a container that has
+not.  An endpoint that does not scale to zero during the pause makes every start wrong. More
 attempts would only cost time and money."""
 
 MAX_ASYNCHRONOUS = 10_000

@@ -100,8 +100,8 @@ class EnvironmentFile:
     ) -> None:
         """Refuse to add rows to a trial that was measured under other conditions.
 
-        Rows of two runs may be mixed only under four conditions: the machine, the seed, the trial's
-        definition and the trial's artifact are equal.
+        Rows of two runs may be mixed only if four things are equal: the machine, the seed, the
+        trial's definition and the trial's artifact.
 
         Args:
             facts: The known facts of the run that is about to begin.

@@ -1,6 +1,6 @@
 """Write rows to ``measurements.csv``, where they survive a crash of the process or the machine.
 
-Each row is one ``write`` to a file that is open for appending, with an ``fsync`` before the next
+Each row is one ``write`` to a file that is open for appending. An ``fsync`` follows before the next
 request is sent.  A killed process loses at most the row that it was about to write. A killed
 process leaves at most one incomplete line at the end of the file.  The next run removes the
 incomplete line, and every reader of the file ignores it.

@@ -9,8 +9,8 @@ The pricing pages of SageMaker AI, ECR and S3 say what AWS bills:
 - For an instance, AWS bills each hour, and each GB of data in and out.
 - For a registry or a bucket, AWS bills each GB in each month.
 
-SageMaker lists no price per request.  If a price sheet has a price per request, for example of a
-gateway in front of the endpoint, each request is billed.
+SageMaker lists no price per request.  If a price sheet has a price per request, each request is
+billed. An example is the price of a gateway in front of the endpoint.
 
 A quantity of zero needs no price. A quantity above zero without a known price is an error.
 """

@@ -5,15 +5,15 @@ and the p95 of every option.  The resamples give 95 % intervals of cost and p95,
 resamples in which the winner is still chosen.
 
 The simulation is not repeated for each resample.  The share of cold starts and the waiting times
-hardly depend on the drawn rows, and 400 simulations of every option would take minutes.  The p95 of
+hardly depend on the drawn rows. To simulate every option 400 times would take minutes.  The p95 of
 a serverless option is computed from a mixture of resampled warm and cold rows. The simulation gives
 the shares of the mixture.  The p95 of a real-time option is computed from simulated waiting times
 plus the latencies of resampled rows.
 
 All options of one configuration share the same resampled rows. Chance affects all options of one
 configuration alike. The confidence does not cover another day, another machine or other prices.
-With a few dozen rows, the interval of a p95 is too narrow, because no resample holds a slower
-request than the slowest measured request.
+With a few dozen rows, the interval of a p95 is too narrow. No resample holds a slower request than
+the slowest measured request.
 """
 
 from __future__ import annotations

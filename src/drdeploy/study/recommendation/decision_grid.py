@@ -2,8 +2,8 @@
 
 The page applies the requirements on latency and budget itself, because they need no new simulation.
 An option is possible if it can be deployed, and meets these two and all other requirements. Each
-volume needs a simulation of its own, so the grid holds a few volumes, and always the volume of the
-decision.
+volume needs a simulation of its own. The grid therefore holds a few volumes, and always the volume
+of the decision.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class Requirements:
         min_specificity: The share that the lower 95 % limit of the specificity must reach, at the
             operating point that reaches ``min_sensitivity``. None means
             :data:`DEFAULT_MIN_SPECIFICITY` if a sensitivity is required.
-        at_grade: The ICDR grade at and above which the grader must find eyes: 2 for moderate
-            NPDR or worse, 3 for severe NPDR or worse.
+        at_grade: The ICDR grade from which the grader must find eyes: 2 for moderate NPDR or worse,
+            3 for severe NPDR or worse.
         budget_usd: The highest allowed cost of a month in USD.
         throttled_at_most: The highest allowed share of requests that the endpoint refuses.
         same_cost_share: Costs that differ by at most this share of the lower one count as equal.

@@ -1,6 +1,6 @@
 """Make a row of ``measurements.csv`` from each invocation, and add CloudWatch's metrics.
 
-CloudWatch reports an average and the number of samples for each period, which is a minute on AWS
+CloudWatch reports an average and the number of samples for each period. A period is a minute on AWS
 and a second on the local service.  CloudWatch does not say which invocation a sample belongs to, so
 rows and metrics are matched by time.  A row gets a metric only if its own request alone can have
 caused the sample.  If several requests fall into one period, the metrics stay empty in their rows.

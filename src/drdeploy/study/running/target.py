@@ -60,7 +60,7 @@ class Target:
     Attributes:
         isolation: What enforces the memory and CPU limits of an endpoint.
         bucket: The bucket for artifacts of endpoints that are created for a single trial, and for
-            transform jobs; empty on AWS without transform jobs.
+            transform jobs. Empty on AWS without transform jobs.
         role_arn: The role of these endpoints and jobs.
         metrics_period_s: The period of the CloudWatch metrics, in seconds.
         metrics_delay_s: The longest time until a metric appears, in seconds.

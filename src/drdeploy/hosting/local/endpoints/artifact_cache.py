@@ -51,8 +51,9 @@ class ArtifactCache:
     Args:
         folder: The folder to which archives are extracted.
         fetch: Returns the object at an ``s3://`` URI; raises KeyError if it does not exist.
-        fetch_files: Returns objects by file name: all objects below an ``s3://`` URI that ends with
-            a slash, or the one object at any other URI. Raises KeyError if no object is found.
+        fetch_files: Returns objects by file name. A URI that ends with a slash stands for all
+            objects below it, and any other URI for one object. Raises KeyError if no object is
+            found.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointSta
 plane only changes the status and returns. A thread for each change starts and stops workers.  When
 the thread is done, it reads the status again. If the endpoint was deleted meanwhile, the thread
 closes the deployment that it prepared.  While an update is in progress, the arriving deployment
-gets a share of the invocations, which grows in the steps that ``guardrails`` lists.  An update that
-fails is undone (RollingBack), and the endpoint is InService with its previous deployment.
+gets a share of the invocations. The share grows in the steps that ``guardrails`` lists.  An update
+that fails is undone (RollingBack), and the endpoint is InService with its previous deployment.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pool of a real-time endpoint, with a fixed number of workers that always run.
 
-Unlike a serverless worker, a real-time worker takes any number of concurrent requests: only the
+Unlike a serverless worker, a real-time worker takes any number of concurrent requests. Only the
 server in the container sets a limit.  Each request goes to the worker with the fewest requests in
 progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``. If the variant asks for ``RANDOM``, the
 request goes to any worker (API reference, ``ProductionVariantRoutingConfig``).

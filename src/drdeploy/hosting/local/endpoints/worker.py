@@ -2,7 +2,7 @@
 
 SageMaker pings a container until it answers with 200, and then sends requests (developer guide,
 "Custom Inference Code with Hosting Services").  The interval between pings adds to every measured
-cold start, so a port that refuses connections is tried again every 4 ms.
+cold start. A port that refuses connections is therefore tried again every 4 ms.
 """
 
 from __future__ import annotations

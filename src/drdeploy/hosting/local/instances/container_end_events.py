@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S = 10.0
-"""Seconds between two requests for a container's state while the stream of events is broken, and
-between two attempts to open the stream."""
+"""Seconds between two requests for a container's state while the stream of events is broken.
+
+Attempts to open the stream have the same interval.
+"""
 REMEMBERED_ENDS = 1000
 
 

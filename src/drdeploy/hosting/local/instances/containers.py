@@ -165,8 +165,9 @@ class ContainerBackend:
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
         """Return the image's id and a network for its instances, and pull a missing image.
 
-        An image that is missing in the local registry is looked up in the engine, by the full name
-        and by the name without its registry. A model written for AWS finds ``drdeploy:lean``.
+        An image that is missing in the local registry is looked up in the engine. The names are the
+        full name and the name without its registry. A model written for AWS finds
+        ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}

@@ -2,8 +2,8 @@
 
 Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". In an operation on
 two series, a value that only one series has is combined with 0. A point is left out if it would
-need a division by 0. The standard deviation is computed for a population, because the guide does
-not say whether it is meant for a population or a sample.
+need a division by 0. The standard deviation is computed for a population. The guide does not say
+whether a population or a sample is meant.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The parser is strict where two servers could read equal bytes as different requests. The parser
 refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
 declarations of the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX
-accepts: a line may end with LF alone, and several spaces may separate the parts of the request
+accepts. A line may end with LF alone, and several spaces may separate the parts of the request
 line. Because of these deviations, both profiles answer alike.
 """
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 HEAD_END = re.compile(rb"\n\r*\n")
 NEVER_ALLOWED = frozenset({"CONNECT", "TRACE"})
-"""Methods that the server never allows: CONNECT is for proxies, and the answer to TRACE could show
-a client's headers to an attacker."""
+"""Methods that the server never allows.
+
+CONNECT is for proxies, and the answer to TRACE could show a client's headers to an attacker.
+"""
 
 _REQUEST_LINE = re.compile(rb"([A-Z_-]+) +([\x21-\x7e]+) +HTTP/([0-9][0-9.]*) *\r?\n")
 _REQUEST_LINE_START = re.compile(rb"[A-Z_-]*(?: +[\x21-\x7e]*(?: [\x20-\x7e]*\r?)?)?")

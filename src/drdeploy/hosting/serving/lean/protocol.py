@@ -272,8 +272,8 @@ class HttpConnection(asyncio.Protocol):
     def _close_in_stages(self) -> None:
         """Close the connection in stages (RFC 9112, section 9.6).
 
-        If the connection were closed with unread bytes of the client, the kernel would reset it,
-        and the client might never see the response.
+        If the connection were closed with unread bytes of the client, the kernel would reset it.
+        The client might then never see the response.
         """
         self._unread = b""
         self._server.idle.pop(self, None)

@@ -1,7 +1,7 @@
 """Compare policies against cold starts in the same simulation.
 
 - ``policies`` holds the five policies. The policies are no action, keep-warm requests, provisioned
-  concurrency by schedule, the hybrid histogram of idle times, and a forecast of demand.
+  concurrency by schedule, the hybrid histogram of idle times, and a forecast.
 - ``histogram`` computes the hybrid histogram (Shahrad et al. 2020).
 - ``comparison`` computes the number of cold starts that each policy avoids, and the cost.
 - ``settings`` writes a policy as variables for the Terraform modules.

@@ -63,8 +63,8 @@ class MitigationComparison:
 
     Attributes:
         lines: The result of each policy; the first policy is ``nothing``.
-        best: The cheapest deployable policy that meets the required p95. If no p95 is required, or
-            every policy misses it, ``best`` is the deployable policy with the lowest cost per
+        best: The cheapest deployable policy that meets the required p95. Without a required p95, or
+            if every policy misses it, ``best`` is the deployable policy with the lowest cost per
             avoided cold start.
         why: Why ``best`` is the best policy, as a clause.
     """

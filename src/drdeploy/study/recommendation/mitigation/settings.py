@@ -171,8 +171,8 @@ def make_scheduled_terraform_variables(
 def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
     """Return a pair of schedules for each pair of opening and closing times.
 
-    Each schedule has days of its own, because the endpoint for a Monday may have to be created on
-    the Sunday evening before.
+    Each schedule has days of its own. The endpoint for a Monday may have to be created on the
+    Sunday evening before.
     """
     week = len(is_open)
     lead = ceil(start_s / SECONDS_PER_MINUTE)

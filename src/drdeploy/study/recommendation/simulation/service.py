@@ -81,10 +81,10 @@ class ServiceTimes:
 def read_times_from_rows(rows: pd.DataFrame) -> RowTimes:
     """Return the latency and the occupied time of each measured row.
 
-    A request occupies a container for the latency measured in the container, and for the set-up
-    if the container had to start.  On AWS only CloudWatch measures the set-up time.  If a row lacks
-    the set-up time, the total latency at the client is used, which also includes the time in the
-    network.
+    A request occupies a container for the latency measured in the container. If the container had
+    to start, the set-up is added.  On AWS only CloudWatch measures the set-up time.  If a row lacks
+    the set-up time, the total latency at the client is used. This latency also includes the time in
+    the network.
 
     Raises:
         AnalysisError: There is no row.
