@@ -218,5 +218,7 @@ def test_another_kind_of_file_is_called_what_it_is(tmp_path, packed, make, what)
 
 
 def test_a_model_file_in_place_of_an_archive_is_to_be_packed(tmp_path, onnx_file):
-    with pytest.raises(ArtifactError, match=r"an ONNX file, not a model\.tar\.gz\. Pack it first"):
+    with pytest.raises(
+        ArtifactError, match=r"an ONNX file, not a model\.tar\.gz\. Pack the model first"
+    ):
         open_artifact(onnx_file)

@@ -90,12 +90,9 @@ def test_photographs_that_no_table_names_are_noted(tmp_path):
         write_photograph(tmp_path / "eyes" / name, 1)
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("eyes/a.jpg", 0))
     (note,) = load_dataset(tmp_path, names=OWN_NAMES).notes
-    assert note == "Photographs in eyes that were skipped, because they have no label: 2."
+    assert note == "Photographs without a label were skipped in eyes: 2."
     (note,) = load_dataset(tmp_path).notes
-    assert (
-        note == "Photographs in a folder of the data set that were skipped, because they have no "
-        "label: 2."
-    )
+    assert note == "Photographs without a label were skipped in a folder of the data set: 2."
 
 
 def test_aptos_is_read_and_its_unlabelled_part_is_noted(aptos):
@@ -228,7 +225,7 @@ def test_pictures_beside_labelled_photographs_that_are_not_read_are_noted(tmp_pa
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("eyes/a.jpg", 0))
     heic = "1 file is left out, in the format HEIC: convert it to JPEG, PNG or TIFF"
     assert load_dataset(tmp_path, names=OWN_NAMES).notes == (
-        "Photographs in eyes/more that were skipped, because they have no label: 1.",
+        "Photographs without a label were skipped in eyes/more: 1.",
         f"{heic} ({tmp_path}/eyes/c.heic).",
     )
 

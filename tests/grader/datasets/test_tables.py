@@ -144,8 +144,8 @@ def test_every_row_and_photograph_that_is_not_used_is_counted(tmp_path):
         "gone.jpg": "the file is missing",
     }
     assert dataset.notes == (
-        "labels.csv: rows that were skipped, because they name no photograph: 1.",
-        "Photographs in . that were skipped, because they have no label: 1.",
+        "labels.csv: rows that name no photograph were skipped: 1.",
+        "Photographs without a label were skipped in .: 1.",
         "1 hidden file or folder is left out: names that begin with a full stop.",
     )
 
@@ -299,14 +299,13 @@ def test_folders_are_grades_by_number_or_in_words(tmp_path, names):
     assert (dataset.layout, dataset.splits) == ("grade-folders", ("test", "train"))
     assert list(dataset.count_per_grade().values()) == [2] * 5
     assert dataset.notes == tuple(
-        f"Photographs in {split}/DR that were skipped, because they have no label: 1."
-        for split in ("test", "train")
+        f"Photographs without a label were skipped in {split}/DR: 1." for split in ("test", "train")
     )
 
 
 def test_a_folder_beside_the_grades_is_counted(tmp_path):
     write(tmp_path, ["No_DR/a.jpg", "DR/b.jpg", "DR/c.jpg"])
-    why = "Photographs that were skipped, because their folder is not named after a grade: 2."
+    why = "Photographs in folders that are not named after a grade were skipped: 2."
     assert why in load(tmp_path).notes
 
 

@@ -127,8 +127,8 @@ def test_an_endpoint_with_opening_hours_is_not_paid_day_and_night():
     cost = estimate({"r": LARGE, "o": LARGE}, with_opening_hours=frozenset({"o"}))
     assert cost.hourly_usd == pytest.approx(0.46)
     assert cost.endpoints[1].price_sentence == (
-        "0.46 USD an hour from now until the endpoint closes, and again while it is open; nothing "
-        "while it is closed"
+        "0.46 USD an hour while the endpoint is open, which begins now; nothing while the endpoint "
+        "is closed"
     )
 
 

@@ -290,7 +290,7 @@ def test_guardrails_need_the_variants_of_the_old_configuration(aws, real_time):
     name = aws.name()
     variant = {"VariantName": "other", "ModelName": real_time, **REAL_TIME}
     aws.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    with pytest.raises(ClientError, match=r"\(AllTraffic\), and it has other"):
+    with pytest.raises(ClientError, match=r"The old one has AllTraffic, and the new one has other"):
         aws.sagemaker.update_endpoint(
             EndpointName=real_time, EndpointConfigName=name, DeploymentConfig=guardrails()
         )

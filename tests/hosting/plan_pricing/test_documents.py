@@ -62,7 +62,10 @@ def test_a_plan_that_is_too_large_is_refused(monkeypatch):
 def test_a_plan_without_an_endpoint_says_so():
     result = run(plan(resource("aws_instance.web"), resource("aws_kms_key.own")))
     assert "The plan has no SageMaker endpoint." in result.stdout
-    assert "costs 1.00 USD a month, without the unknown costs of 1 resource." in result.stdout
+    assert (
+        "costs 1.00 USD a month; the costs of 1 resource are not known, and not included."
+        in result.stdout
+    )
     assert "aws_instance.web: no price is known for the type aws_instance" in result.stdout
     assert "us-east-1 is assumed" in result.stderr
 
@@ -79,7 +82,7 @@ def test_what_a_plan_removes_forgets_or_puts_off_is_told():
     deferred = [{"reason": "unknown", "resource_change": {"address": "aws_sns_topic.later"}}]
     text = run(plan(resource_changes=changes, deferred_changes=deferred, complete=False))
     assert "aws_sagemaker_endpoint.delete: the plan deletes it" in text.stdout
-    assert "aws_sagemaker_endpoint.forget: Terraform stops managing it" in text.stdout
+    assert "aws_sagemaker_endpoint.forget: Terraform stops managing the resource" in text.stdout
     assert "aws_sns_topic.later: Terraform put its plan off" in text.stdout
     assert "the plan is not complete" in text.stderr
 

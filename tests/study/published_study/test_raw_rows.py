@@ -36,7 +36,7 @@ def test_row_numbers_out_of_order_are_reported_and_the_rows_kept(made_up):
     path = folder / "Net-m5.csv"
     path.write_text(path.read_text().replace("\n16,", "\n17,"))
     study = load_raw_rows_of_study(folder)
-    assert "missing numbers: 16; repeated numbers: 17" in study.notes[0]
+    assert "Missing numbers: 16. Repeated numbers: 17." in study.notes[0]
     assert (study.counted["trial"] == "Net-m5").sum() == 25
 
 

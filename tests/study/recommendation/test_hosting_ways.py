@@ -187,7 +187,7 @@ def test_a_vpc_excludes_serverless_with_the_source(ours, traffic):
     failures = {o.name: o.failures[0] for o in decision.excluded if o.kind == "serverless"}
     assert failures
     assert all(
-        "a VPC is required" in text and "developer guide" in text for text in failures.values()
+        "does not offer a VPC" in text and "developer guide" in text for text in failures.values()
     )
 
 
