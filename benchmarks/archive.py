@@ -184,8 +184,8 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
     )
     first_line_s = ", ".join(f"{run.times_s[0]:.0f}" for run in runs)
     page.text(
-        f"Each run graded {RATE_PHOTOGRAPHS[size]:,} photographs.  Its first line of progress, "
-        f"after a twentieth of them, came after {first_line_s} seconds, by round."
+        f"Each run graded {RATE_PHOTOGRAPHS[size]:,} photographs.  The first line of progress, "
+        f"after a twentieth of the photographs, came after {first_line_s} seconds, by round."
     )
     page.text("## CPU time for 1,000 photographs")
     page.table(

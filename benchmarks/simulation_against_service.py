@@ -1,9 +1,9 @@
 """The simulation of a serverless endpoint against the local service, on the same arrivals.
 
 The simulation is given the warm and cold rows of a results folder and the arrivals of each of its
-open-loop trials.  The simulation's share of cold starts is compared with the measured one. So is
-its p95 of the requests that were answered.  The simulation draws its times at random, so the median
-over seeds is compared, and the range over seeds is printed.
+open-loop trials.  The simulation's share of cold starts is compared with the measured one. The p95
+of the requests that were answered is compared, too.  The simulation draws its times at random, so
+the median over seeds is compared, and the range over seeds is printed.
 
     drdeploy study run studies/open-loop.toml
     python benchmarks/simulation_against_service.py results/open-loop [--smoke]

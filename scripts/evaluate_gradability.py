@@ -9,9 +9,9 @@ The script writes one row for each photograph, flaw and strength to ``evidence/g
 the page ``docs/gradability.md``.
 
 A learnt score is judged beside the limits. The learnt score is a logistic regression on the same
-measurements. It says how probably a flaw has changed the decision.  The score of a flaw is fitted
-on photographs of the training part with the other seven flaws.  For research use; not a medical
-device.
+measurements. The learnt score says how probably a flaw has changed the decision.  The score of a
+flaw is fitted on photographs of the training part with the other seven flaws.  For research use;
+not a medical device.
 """
 
 from __future__ import annotations

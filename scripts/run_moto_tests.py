@@ -154,8 +154,8 @@ _NO_IMAGE = (
     "a model"
 )
 _NO_ARTIFACT = (
-    "the model's archive does not exist. SageMaker and the local service refuse such a model, and "
-    "moto accepts it"
+    "the model's archive does not exist. SageMaker and the local service refuse a model without "
+    "its archive, and moto accepts it"
 )
 _NO_TARGET = (
     "moto stores a scheduled action without a schedule, or of a target that is not registered. "

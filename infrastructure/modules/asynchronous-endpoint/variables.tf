@@ -29,7 +29,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. It decides their driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. The AMI version decides the instances' driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -160,7 +160,7 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Raises an alarm if the oldest request has waited longer than max_age_s. It also raises one if more than max_failures requests failed within five minutes. topic_arns are notified."
+  description = "Raises an alarm if the oldest request has waited longer than max_age_s. More than max_failures failed requests within five minutes raise an alarm, too. topic_arns are notified."
   type = object({
     max_age_s    = optional(number, 3600)
     max_failures = optional(number, 0)

@@ -24,7 +24,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. It decides their driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. The AMI version decides the instances' driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 

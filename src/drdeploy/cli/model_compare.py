@@ -186,9 +186,9 @@ def _write_notes_on_comparison(
     )
     what = (
         f"Times are of single predictions by ONNX Runtime with {rows[0]['threads']} threads on "
-        f"this machine. The cost is such a time at the price of {price.source.item}, "
-        f"{price.source.usd:g} USD per {price.source.unit} ({price.source.region}, "
-        f"{price.source.date})."
+        "this machine. Each cost is the time of a prediction at the price of "
+        f"{price.source.item}, {price.source.usd:g} USD per {price.source.unit} "
+        f"({price.source.region}, {price.source.date})."
     )
     without = [row["architecture"] for row in rows if row["weights"] == "random"]
     return [whose, what] + ([f"{', '.join(without)}: {RANDOM}"] if without else [])

@@ -134,8 +134,10 @@ def recommend(
     data_stays_in: Annotated[
         str | None,
         typer.Option(
-            help="Regions that photographs must not leave, separated by commas. The beginning of a "
-            "name, for example eu, stands for all such regions."
+            help=(
+                "Regions that photographs must not leave, separated by commas. The beginning "
+                "of a name, for example eu, stands for all regions with this beginning."
+            )
         ),
     ] = None,
     photographs_per_patient: Annotated[

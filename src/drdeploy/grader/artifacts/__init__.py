@@ -7,8 +7,9 @@ archive and checks everything in it. The functions :func:`read_manifest_in_archi
 :func:`verify_archive` read an archive without writing anything. For a container of another project,
 :func:`unpack_archive` extracts an archive whatever files it contains.
 
-A TensorFlow SavedModel without a manifest is used as in the original study's container. Such a
-SavedModel gets the study's preprocessing, and gives raw probabilities without class names.
+A TensorFlow SavedModel without a manifest is used as in the original study's container. A
+SavedModel without a manifest gets the study's preprocessing, and gives raw probabilities without
+class names.
 
 A server never extracts an archive: it opens a folder that already holds the extracted files. The
 modules that handle archives are imported only when they are first used. Importing archive modules

@@ -21,8 +21,8 @@ sigmoid."""
 
 _SCORES = (
     (
-        "The model's outputs are separate scores between 0 and 1 that do not sum to 1. Several "
-        "sigmoids, or the cumulative outputs of an ordinal model, give such scores"
+        "The model's outputs are separate scores between 0 and 1 that do not sum to 1. Separate "
+        "scores come from several sigmoids, or from the cumulative outputs of an ordinal model"
     ),
     (
         "Export a model that ends in a softmax over the classes. Or turn the scores into one "

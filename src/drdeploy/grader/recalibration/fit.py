@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PRIOR_WEIGHT = 1.0
 """Weight of the squared logarithms of temperature and grade weights in the prior. With a weight of
-1, a temperature or grade weight of 2 is rather unlikely. Such a weight is about as unlikely as a
+1, a temperature or grade weight of 2 is rather unlikely. A weight of 2 is about as unlikely as a
 normal variable one standard deviation from its mean."""
 DIGITS = 4
 MOST_WEIGHT = 1000.0

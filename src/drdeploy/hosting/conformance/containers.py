@@ -39,7 +39,8 @@ is long enough even if the machine has become busy in the meantime, and shorter 
 three minutes."""
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
 """Folders that Podman keeps writable when the root file system is read-only. SageMaker does not
-promise that these folders are writable. Such folders are made read-only too."""
+promise that these folders are writable. Folders that SageMaker may make read-only are made
+read-only too."""
 LOG_LINE_CHARS = 120
 
 

@@ -271,7 +271,7 @@ class Provisioner:
             self.approver.show_progress(
                 "the execution role gets no permissions boundary, because this account has no "
                 f"boundary for {variables.prefix}. The Terraform module "
-                "infrastructure/modules/deployer-policy creates such a boundary"
+                "infrastructure/modules/deployer-policy creates a boundary for the prefix"
             )
         return replace(variables, safeguards=known)
 
@@ -362,7 +362,7 @@ class Provisioner:
         """Add the names of existing resources to every error that leaves the block.
 
         An error of this package gets the names in its remedy. Any other exception, such as Ctrl-C,
-        keeps its message. Such an exception gets a note with the names
+        keeps its message. An exception of another package gets a note with the names
         (:meth:`BaseException.add_note`).
         """
         try:

@@ -235,8 +235,9 @@ def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
     """Describe an operating point, with its sensitivity and specificity where it was chosen."""
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
-        f"Where this point was chosen, the sensitivity was {point.sensitivity.value:.2f} and the "
-        f"specificity {point.specificity.value:.2f}; expect less on other cameras"
+        "On the photographs where the point was chosen, the sensitivity was "
+        f"{point.sensitivity.value:.2f} and the specificity {point.specificity.value:.2f}; expect "
+        "less on other cameras"
     )
 
 

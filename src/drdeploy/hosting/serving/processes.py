@@ -2,8 +2,8 @@
 
 Linux treats the first process of a container in two special ways (pid_namespaces(7)). A signal
 without a handler is ignored. Without a handler for SIGTERM, the container would be killed after the
-grace period. A process whose parent has ended becomes a child of the first process. Such a process
-stays a zombie until the first process reaps it.
+grace period. A process whose parent has ended becomes a child of the first process. An orphaned
+process stays a zombie until the first process reaps it.
 """
 
 from __future__ import annotations

@@ -108,10 +108,10 @@ def compute_confidence_of_winner(
 
     Args:
         winner: The name of the winner with the measured rows, or None.
-        contenders: The options that a resample may choose. Such options meet the requirements on
-            sensitivity and refused requests, have known prices and can be deployed. Resampling does
-            not change these properties. Each option comes with the number of components that
-            someone must operate for it.
+        contenders: The options that a resample may choose. All options in a resample meet the
+            requirements on sensitivity and refused requests, have known prices and can be deployed.
+            Resampling does not change these properties. Each option comes with the number of
+            components that someone must operate for it.
         required: The requirements.
     """
     if not contenders:

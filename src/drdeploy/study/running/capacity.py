@@ -7,9 +7,8 @@
    throughput. The search narrows down the rate between two limits. At the lower limit, every run
    met the requirement; at the upper limit, every run missed it.
 
-The search stops when the two limits differ by less than the
-precision, or when the time is up. It also stops when only chance decides whether a run between the
-limits meets the requirement.
+The search stops when the two limits differ by less than the precision, or when the time is up. The
+search also stops when only chance decides whether a run between the limits meets the requirement.
 """
 
 from __future__ import annotations

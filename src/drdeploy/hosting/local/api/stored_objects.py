@@ -37,7 +37,7 @@ OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 class SharedAttributes:
     """Attributes that many objects have in common.
 
-    Most objects have the same storage class, owner, encryption and so on.  Such objects refer to
+    Most objects have the same storage class, owner, encryption and so on.  Equal objects refer to
     one instance of this class, instead of having twenty attributes of their own.
 
     Attributes:

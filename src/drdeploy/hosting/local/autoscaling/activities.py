@@ -76,7 +76,7 @@ class ActivityLog:
         """Add an activity, and end an older one of the same resource that is in progress.
 
         An activity that changes nothing repeats the newest activity of the resource if the reason
-        is the same. Such a repetition is left out.
+        is the same. A repetition of the newest activity is left out.
         """
         before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
         if activity.not_scaled and before is not None:
