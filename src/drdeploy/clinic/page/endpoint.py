@@ -202,7 +202,7 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
         raise PredictionFailed(
             f"The photograph has {len(body)} bytes as a JPEG, and an endpoint takes at most "
             f"{BODY_BYTES_MAX}",
-            remedy="Grade it on this machine, without --endpoint",
+            remedy="Grade the photograph on this machine, without --endpoint",
         )
     return body, "image/jpeg"
 

@@ -252,8 +252,8 @@ _PORTUGUESE_REASONS = {
     "The endpoint gives neither a grade nor a reason.": (
         "O endpoint não diz por que não dá um grau."
     ),
-    "The photograph has {} bytes as a JPEG, and an endpoint takes at most {}; grade it on this "
-    "machine, without --endpoint.": (
+    "The photograph has {} bytes as a JPEG, and an endpoint takes at most {}; grade the "
+    "photograph on this machine, without --endpoint.": (
         "A fotografia tem {} bytes como JPEG, e um endpoint aceita no máximo {}; classifique-a "
         "nesta máquina, sem --endpoint."
     ),

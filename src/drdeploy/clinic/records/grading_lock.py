@@ -152,7 +152,7 @@ class _AdvisoryLock:
                     self._connection.execute(text("SELECT 1"))
                 except (DBAPIError, OSError):  # pg8000 wraps only some errors of the socket
                     self._close_connection()
-                    _log.warning("the connection broke that let this program grade")
+                    _log.warning("the connection that held the grading lock broke")
                 else:
                     return True
             if not (self._is_wanted and self._try_to_take_lock()):

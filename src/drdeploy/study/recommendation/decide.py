@@ -94,8 +94,8 @@ def choose_cheapest_hosting(
     unusable = tuple(Unusable(one.name, one.unusable) for one in configurations if one.unusable)
     if not configurations:
         raise AnalysisError(
-            "A decision needs latencies without a queue, and all rows are of open loops, "
-            "asynchronous requests or transform jobs",
+            "Every row is of an open loop, asynchronous requests or transform jobs, but a "
+            "decision needs latencies without a queue",
             where=str(measurements.source),
             remedy="Measure a warm scenario of each configuration, and a cold scenario of each "
             "serverless configuration",

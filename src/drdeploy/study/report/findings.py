@@ -162,7 +162,7 @@ class _Ranking:
         return (
             f"Cheapest when warm is {self.label(best)}, with "
             f"{notation.format_estimate_value(_estimate_usd_per_million(best))} USD per million "
-            f"inferences{', if the endpoint is never idle' if always_on else ''}. Each is "
+            f"inferences{', if the endpoint is never idle' if always_on else ''}. An inference is "
             f"answered in {notation.format_time_and_interval(best.total.mean)[0]} on average."
         )
 

@@ -322,7 +322,7 @@ class CapacityFinder:
             )
         if any(step.failed for step in self._steps):
             notes.append(
-                "Requests failed while more clients were tried: a serverless endpoint refuses "
+                "Requests failed while more clients were tried. A serverless endpoint refuses "
                 "requests beyond its largest number of containers"
             )
         return notes

@@ -55,7 +55,7 @@ PREFIX_MAX = 20
 
 UPLOADS_STAY = (
     "the endpoints are deleted. The images and archives are kept for the next run; `drdeploy "
-    "study delete` deletes them"
+    "study delete` deletes images and archives"
 )
 
 

@@ -158,8 +158,8 @@ class Runner:
         if not uncounted:
             return
         self.progress.note(
-            f"{trial.id}: {len(uncounted)} measurements that do not count are measured again; "
-            "their rows are kept as warm-up"
+            f"{trial.id}: {len(uncounted)} measurements do not count, and are repeated; their "
+            "rows are kept as warm-up"
         )
         self.journal.replace_all_rows(
             replace(row, is_warmup=True)
