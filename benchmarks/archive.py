@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import psutil
 import pyarrow.parquet as pq
@@ -40,10 +40,12 @@ from harness.rounds import interleaved, ratio, written
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+K = TypeVar("K")
+
 CORES = os.cpu_count() or 1
 PROCESSORS = sorted(os.sched_getaffinity(0))
 ROUNDS = {"full": 6, "quick": 3, "smoke": 1}
-RATE_PHOTOGRAPHS = {"full": 3000, "quick": 600, "smoke": 64}
+RATE_PHOTOGRAPHS = {"full": 3000, "quick": 1500, "smoke": 64}
 PLAIN_PHOTOGRAPHS = {"full": 750, "quick": 300, "smoke": 32}
 """How many photographs a process without Ray grades."""
 NODES_PHOTOGRAPHS = {"full": 1200, "quick": 600, "smoke": 64}
@@ -51,6 +53,8 @@ MEMORY_PHOTOGRAPHS = {"full": 100_000, "quick": 5000, "smoke": 64}
 KILLED_PHOTOGRAPHS = {"full": 1000, "quick": 300, "smoke": 64}
 KILLED_RUNS = {"full": 20, "quick": 6, "smoke": 1}
 EFFICIENCY, GROWTH, TWO_NODES = 0.9, 0.10, 0.6
+MOST_FOR_OTHERS = 0.03
+"""The share of the processors that other programs may use in a quiet round."""
 SEED = 18
 KILLED_AFTER_S = (0.5, 15.0)
 MOST_ATTEMPTS = 4
@@ -65,18 +69,19 @@ everything, from the start of the command to its end.
 """
 
 ONE_THREAD = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
 folder, artifact, number = sys.argv[1:]
 places = sorted(map(str, Path(folder).iterdir()))[: int(number)]
 settings = WorkerSettings(artifact, None, folder, None, None)
+os.nice(15)  # as Ray's workers
 grade_photographs_at_places(places[:20], settings)
 print("ready", flush=True)
 sys.stdin.readline()
-began = time.perf_counter()
+began, cpu_began = time.perf_counter(), time.process_time()
 grade_photographs_at_places(places, settings)
-print(len(places) / (time.perf_counter() - began))
+print(len(places) / (time.perf_counter() - began), time.process_time() - cpu_began)
 """
 
 
@@ -90,7 +95,8 @@ class GradingRun:
         photographs: How many photographs were graded then.
         whole_s: How long the command took.
         memory: Seconds, MB of the command, and MB of all its processes, again and again.
-        cpu_s: Seconds, and the CPU seconds of each process by its number, again and again.
+        cpu_s: Seconds, the CPU seconds of each process of the benchmark by its number, and the
+            CPU seconds of all programs of the machine, again and again.
         workers: The numbers of the processes that graded.
         errors: What was last on stderr.
         was_killed: Whether the command or a worker was killed.
@@ -101,7 +107,7 @@ class GradingRun:
     photographs: list[int] = field(default_factory=list)
     whole_s: float = 0.0
     memory: list[tuple[float, float, float]] = field(default_factory=list)
-    cpu_s: list[tuple[float, dict[int, float]]] = field(default_factory=list)
+    cpu_s: list[tuple[float, dict[int, float], float]] = field(default_factory=list)
     workers: set[int] = field(default_factory=set)
     errors: str = ""
     was_killed: bool = False
@@ -118,14 +124,29 @@ class GradingRun:
 
     def count_cpu_s_per_thousand(self, *, is_worker: bool) -> float:
         """Return the CPU seconds for 1,000 photographs between the first and the last line."""
-        first, last = (
-            min(self.cpu_s, key=lambda sample: abs(sample[0] - at))[1]
-            for at in (self.times_s[0], self.times_s[-1])
-        )
+        first, last = self._find_samples_of_first_and_last_line()
         seconds = sum(
-            last[pid] - first.get(pid, 0.0) for pid in last if (pid in self.workers) == is_worker
+            last[1][pid] - first[1].get(pid, 0.0)
+            for pid in last[1]
+            if (pid in self.workers) == is_worker
         )
         return 1000 * seconds / (self.photographs[-1] - self.photographs[0])
+
+    @property
+    def share_of_others(self) -> float:
+        """The share of the processors that other programs used between the two lines."""
+        first, last = self._find_samples_of_first_and_last_line()
+        own_s = sum(last[1][pid] - first[1].get(pid, 0.0) for pid in last[1])
+        return (last[2] - first[2] - own_s) / (last[0] - first[0]) / CORES
+
+    def _find_samples_of_first_and_last_line(
+        self,
+    ) -> tuple[tuple[float, dict[int, float], float], tuple[float, dict[int, float], float]]:
+        first, last = (
+            min(self.cpu_s, key=lambda sample: abs(sample[0] - at))
+            for at in (self.times_s[0], self.times_s[-1])
+        )
+        return first, last
 
 
 def main() -> int:
@@ -154,16 +175,17 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
     number = PLAIN_PHOTOGRAPHS[size]
     runs: list[GradingRun] = []
 
-    def grade_with_command() -> float:
+    def grade_with_command() -> tuple[float, float]:
         runs.append(grade_archive(eyes, folder / "rate.parquet"))
-        return runs[-1].per_s
+        return runs[-1].per_s, runs[-1].share_of_others
 
-    ways: Mapping[str, Callable[[], float]] = {
+    ways: Mapping[str, Callable[[], tuple[float, float]]] = {
         "one thread": lambda: grade_in_plain_processes(eyes, number, 1),
         "plain processes": lambda: grade_in_plain_processes(eyes, number, CORES),
         "archive grade": grade_with_command,
     }
-    rates = interleaved(ways, options.budget.rounds)
+    quiet = measure_quiet_rounds(ways, options.budget.rounds)
+    rates, runs = quiet.values, [runs[round_] for round_ in quiet.chosen]
     rates["archive grade, whole run"] = [run.whole_per_s for run in runs]
     for name, values in rates.items():
         page.rows += [
@@ -182,6 +204,7 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
         ]
         + [["one thread", ", ".join(f"{value:.0f}" for value in rates["one thread"]), "—"]],
     )
+    page.text(quiet.description)
     first_line_s = ", ".join(f"{run.times_s[0]:.0f}" for run in runs)
     page.text(
         f"Each run graded {RATE_PHOTOGRAPHS[size]:,} photographs.  The first line of progress, "
@@ -286,16 +309,18 @@ def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None
 def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None:
     """Compare two Ray nodes of one processor each with one."""
     eyes = link_photographs(folder / "nodes", NODES_PHOTOGRAPHS[size])
-    whole_s: dict[int, list[float]] = {1: [], 2: []}
+    runs: dict[int, list[GradingRun]] = {1: [], 2: []}
 
-    def grade_on(nodes: int) -> float:
+    def grade_on(nodes: int) -> tuple[float, float]:
         with ray_nodes(nodes) as address:
             run = grade_archive(eyes, folder / "nodes.parquet", cluster=address)
-        whole_s[nodes].append(run.whole_s)
-        return 1 / run.per_s
+        runs[nodes].append(run)
+        return 1 / run.per_s, run.share_of_others
 
     ways = {nodes: partial(grade_on, nodes) for nodes in (1, 2)}
-    times = interleaved(ways, options.budget.rounds)
+    quiet = measure_quiet_rounds(ways, options.budget.rounds)
+    times = quiet.values
+    whole_s = {nodes: [runs[nodes][round_].whole_s for round_ in quiet.chosen] for nodes in ways}
     found = ratio(times[2], times[1])
     page.rows += [
         {"part": "nodes", "way": f"{nodes}", "round": round_, "value": rounded(value)}
@@ -316,6 +341,7 @@ def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None
         f"{written(found)} of the time of one between the first and the last line of progress, and "
         f"{written(ratio(whole_s[2], whole_s[1]))} of it for the whole run."
     )
+    page.text(quiet.description)
     page.targets.append(
         at_most(f"two nodes take at most {TWO_NODES} of the time of one", found, TWO_NODES,
                 written(found))
@@ -348,6 +374,53 @@ bound to the processor of the first node.
 }
 
 
+@dataclass(frozen=True)
+class QuietRounds(Generic[K]):
+    """The rounds in which other programs used the least of the processors.
+
+    Attributes:
+        values: What was measured in each of these rounds.
+        chosen: Which rounds these are.
+        shares: The share that other programs used in every round.
+    """
+
+    values: dict[K, list[float]]
+    chosen: list[int]
+    shares: list[float]
+
+    @property
+    def description(self) -> str:
+        """Sentences on how quiet the machine was."""
+        used = ", ".join(f"{self.shares[round_]:.1%}" for round_ in self.chosen)
+        left_out = len(self.shares) - len(self.chosen)
+        return (
+            f"During a measurement, other programs used at most {used} of the processors, by "
+            f"round.  The page leaves out {left_out} rounds that were less quiet."
+        )
+
+
+def measure_quiet_rounds(
+    ways: Mapping[K, Callable[[], tuple[float, float]]], rounds: int
+) -> QuietRounds[K]:
+    """Measure until enough rounds are quiet, at most twice as often; keep the quietest rounds.
+
+    Args:
+        ways: Each returns what it measured, and the share that other programs used meanwhile.
+        rounds: How many rounds are kept.
+    """
+    measured: dict[K, list[float]] = {name: [] for name in ways}
+    shares: list[float] = []
+    while sum(share <= MOST_FOR_OTHERS for share in shares) < rounds and len(shares) < 2 * rounds:
+        found = interleaved(ways, 1, seed=len(shares))
+        shares.append(max(share for ((_, share),) in found.values()))
+        for name, ((value, _),) in found.items():
+            measured[name].append(value)
+        print(f"round {len(shares)}: other programs used {shares[-1]:.1%}", flush=True)
+    chosen = sorted(sorted(range(len(shares)), key=shares.__getitem__)[:rounds])
+    values = {name: [series[round_] for round_ in chosen] for name, series in measured.items()}
+    return QuietRounds(values, chosen, shares)
+
+
 def link_photographs(folder: Path, number: int) -> Path:
     """Make a folder with links to a few photographs."""
     originals = folder.with_name("originals")
@@ -362,8 +435,12 @@ def link_photographs(folder: Path, number: int) -> Path:
     return folder
 
 
-def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> float:
-    """Grade with the code of a worker, without Ray; return the photographs a second."""
+def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[float, float]:
+    """Grade with the code of a worker, without Ray.
+
+    Returns:
+        The photographs a second, and the share of the processors that other programs used.
+    """
     command = [sys.executable, "-c", ONE_THREAD, str(eyes), str(box_artifact()), str(number)]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -374,7 +451,10 @@ def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> float:
     for one in started:
         one.stdin.write("\n")
         one.stdin.flush()
-    return sum(float(one.communicate()[0]) for one in started)
+    began, machine_s = time.monotonic(), read_cpu_s_of_machine()
+    found = [[float(word) for word in one.communicate()[0].split()] for one in started]
+    others_s = read_cpu_s_of_machine() - machine_s - sum(cpu_s for _, cpu_s in found)
+    return sum(rate for rate, _ in found), others_s / (time.monotonic() - began) / CORES
 
 
 def grade_archive(
@@ -433,15 +513,25 @@ def watch_processes(pid: int, began: float, seen: GradingRun, over: threading.Ev
         process = psutil.Process(pid)
         while not over.wait(0.5):
             own = process.memory_info().rss / MB
-            below, cpu_s = 0.0, {pid: sum(process.cpu_times()[:2])}
-            seen.workers.update(one.pid for one in find_grading_workers(process))
+            below = 0.0
             for child in process.children(recursive=True):
                 with suppress(psutil.Error):
                     below += child.memory_info().rss / MB
-                    cpu_s[child.pid] = sum(child.cpu_times()[:2])
             at = time.monotonic() - began
             seen.memory.append((at, own, own + below))
-            seen.cpu_s.append((at, cpu_s))
+            benchmark = psutil.Process()
+            seen.workers.update(one.pid for one in find_grading_workers(benchmark))
+            cpu_s = {}
+            for one in (benchmark, *benchmark.children(recursive=True)):
+                with suppress(psutil.Error):
+                    cpu_s[one.pid] = sum(one.cpu_times()[:2])
+            seen.cpu_s.append((time.monotonic() - began, cpu_s, read_cpu_s_of_machine()))
+
+
+def read_cpu_s_of_machine() -> float:
+    """Return the CPU seconds that all programs of this machine have used."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq
 
 
 def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: threading.Event) -> None:
