@@ -528,7 +528,7 @@ def subscriber() -> Iterator[Subscriber]:
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds, or fail after a time."""
     deadline = time.monotonic() + TIMEOUT_S
     while not is_so():
         if time.monotonic() > deadline:

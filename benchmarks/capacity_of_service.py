@@ -1,9 +1,10 @@
 """The rate that `drdeploy capacity` finds for a queue, against open-loop rows of the same endpoint.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-it.  The command searches the highest rate whose p95 meets the requirement.  Open loops, as studies
-have them, then send requests at a grid of rates, with other arrivals. The rate at which the p95 of
-their rows leaves the requirement is interpolated.  The two must agree.
+it.  The command searches the highest rate whose p95 meets the requirement.  Next, open loops, as
+studies have them, send requests at a grid of rates, with other arrivals. The rate at which the p95
+of their rows leaves the requirement is interpolated.  The rate of the command and the interpolated
+rate must agree.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 

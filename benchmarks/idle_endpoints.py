@@ -5,10 +5,10 @@ Run ``python benchmarks/idle_endpoints.py`` (four minutes; needs a container eng
 
 Real-time endpoints of one instance each are started on a local service of their own, in containers.
 Nobody calls them. After the endpoints have settled, CPU time is read at the beginning and at the
-end of a minute. One CPU time is that of the service's process. The second is that of the engine's
-process with the programs that it has run. The third is that of the containers' monitors (the
-parents of the containers' first processes). An engine that other programs use meanwhile counts
-their work too.
+end of a minute. One CPU time is that of the service's process. The second CPU time is that of the
+engine's process with the programs that it has run. The third CPU time is that of the containers'
+monitors (the parents of the containers' first processes). An engine that other programs use
+meanwhile counts their work too.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The exported network was trained on all photographs, and hardly errs on them any more. Rounding the
 weights of the exported network changes few answers on these photographs, so it proves nothing.  For
 the comparison, the network of every fold is quantized, and calibrated on the photographs that it
-was trained on. The quantized network then predicts its validation photographs.
+was trained on. The quantized network of a fold predicts the fold's validation photographs.
 """
 
 from __future__ import annotations

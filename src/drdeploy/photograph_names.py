@@ -13,8 +13,8 @@ photographs, the probability is one in 560.
 The key is created on first use and kept in the user's state folder, readable only by the user. To
 give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path of
 the copy.  If the key is lost, results stay valid, but their photographs can no longer be found.
-``drdeploy names`` then gives new names.  A person with the key and the photographs can tell which
-photograph each result belongs to.
+Without the old key, ``drdeploy names`` gives new names.  A person with the key and the photographs
+can tell which photograph each result belongs to.
 """
 
 from __future__ import annotations

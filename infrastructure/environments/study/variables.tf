@@ -75,7 +75,7 @@ variable "endpoints" {
 }
 
 variable "allow_always_on" {
-  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times with real-time instances, with provisioned concurrency, or with requests that keep a container warm. The same holds for asynchronous instances that never scale to zero."
+  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times with real-time instances, with provisioned concurrency, or with requests that keep a container warm. Asynchronous instances that never scale to zero cost money at all times, too."
   type        = bool
   default     = false
 }

@@ -132,7 +132,7 @@ variable "force_destroy" {
 }
 
 variable "autoscaling" {
-  description = "Scales between min_capacity, which may be 0, and max_capacity instances. On average, target_backlog_per_instance requests then wait for each instance.  An endpoint without instances wakes about two minutes after its first request."
+  description = "Scales between min_capacity, which may be 0, and max_capacity instances. The aim is that target_backlog_per_instance requests wait for each instance.  An endpoint without instances wakes about two minutes after its first request."
   type = object({
     min_capacity                = optional(number, 0)
     max_capacity                = optional(number, 1)

@@ -9,7 +9,7 @@ variable "name_prefix" {
 }
 
 variable "deletion_window_days" {
-  description = "How long AWS waits before it deletes the key, in days: 7 to 30.  Everything that the key encrypted is lost then."
+  description = "How long AWS waits before it deletes the key, in days: 7 to 30.  When the key is deleted, everything that it encrypted is lost."
   type        = number
   default     = 30
 

@@ -138,7 +138,8 @@ def deploy(
     """Deploy a grader to an endpoint, on AWS or on this machine.
 
     The image is built and pushed, the artifact is uploaded, and the plan is shown with its cost.
-    After you approve the plan, it is applied, and a photograph is sent to the endpoint as a test.
+    After you approve the plan, Terraform applies it, and a photograph is sent to the endpoint as a
+    test.
 
     If you deploy again with another image, archive or size, the endpoint gets a new configuration,
     and answers requests during the change. The folder deployments/NAME keeps Terraform's state.

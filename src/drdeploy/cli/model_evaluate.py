@@ -98,9 +98,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help=(
-                "`patient`: also evaluate each patient's worst eye. With the name of a column in "
-                "the table of labels, such as camera, site, field or quality: evaluate the "
-                "photographs of each value too. You may give the option several times."
+                "`patient`: also evaluate each patient's worst eye. The name of a column in the "
+                "table of labels, such as camera, site, field or quality: the photographs of each "
+                "value in the column are evaluated, too. You may give the option several times."
             )
         ),
     ] = None,

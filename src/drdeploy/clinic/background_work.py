@@ -399,8 +399,8 @@ class BackgroundWork:
         """End the threads, and wait at most ``timeout_s`` for the work in progress.
 
         Work that takes longer, for example because an archive does not answer, is given up. Every
-        step is in the records, so that the next program grades or sends the rest. An archive may
-        get a file twice, and then keeps one. Both files have the same SOP Instance UID.
+        step is in the records, so that the next program grades or sends the rest. An archive that
+        gets a file twice keeps one. Both files have the same SOP Instance UID.
 
         Returns:
             Whether all threads have ended.

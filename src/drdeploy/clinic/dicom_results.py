@@ -2,7 +2,7 @@
 
 Both results, the structured report and the PDF, keep the patient and the study of the photographs.
 The identifiers of the results are derived from the photographs, the grader and the answers. The
-same study always gives the same two objects, and an archive keeps one of each.
+same study gives the same two objects each time, and an archive keeps one of each.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ OFFSETS_PT: tuple[Point, ...] = (
 FAR = 8.0
 """A label moves one point farther from its mark to avoid covering this many square pixels."""
 HEAVY = 8.0
-"""The weight of a covered square pixel of a mark or of a text, in pixels of a bar."""
+"""How much a covered square pixel of a mark or of a text counts, if a pixel of a bar counts 1."""
 TOO_MUCH = 500.0
 """A label that would cover more than this is left out.
 

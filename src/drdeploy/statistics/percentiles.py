@@ -78,7 +78,8 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
 
     Returns:
         The depth of the outer pair, which is its distance from both ends of the sorted rows. The
-        second value is the weight of the next inner pair, which is used to interpolate the limits.
+        second value of the pair is the weight of the next inner pair, which is used to interpolate
+        the limits.
 
     The pair at depth 1 is the smallest and the largest row.  A depth of 0 means that even the
     smallest and the largest row enclose the median in less than 95 % of samples.

@@ -59,7 +59,7 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
             write_file_atomically(file, f"{own}\n")
             connection.execute(insert(PHOTOGRAPH_FOLDERS).values(id=1, identifier=own))
         elif known is None or own != known:
-            remedy = "Give the folder that has them"
+            remedy = "Give the folder that has the photographs"
             if known is not None:
                 remedy += f"; if they were moved here, write {known} into {file}"
             raise ClinicError(

@@ -1,9 +1,9 @@
 """Find the other files in which an ONNX file keeps its weights.
 
 An ONNX file may keep its weights in files beside it, with any names (ONNX: external data). An ONNX
-file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. Only the fields that lead to
-the weights are read. Packing needs no package for ONNX, and skips gigabytes of weights inside the
-file. The file is not trusted: every length is checked.
+file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. Only the fields of an ONNX
+file that lead to the weights are read. Packing needs no package for ONNX, and skips gigabytes of
+weights inside the file. The file is not trusted: every length is checked.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class ArchiveLimits:
 def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
     """Write files or bytes to an archive under the given names, in the given order.
 
-    Owner, times and modes are fixed. The same contents therefore give the same archive.
+    Owner, times and modes are fixed. If the contents are the same, the archive is the same.
     """
     with (
         open_for_atomic_write(archive) as raw,

@@ -63,8 +63,8 @@ class LabelledPhotograph:
 Cause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
 """Why a photograph is not used.
 
-The file may be missing, undecodable, without a grade, or a copy. Another reason is that photographs
-of the same group are in a split that training must not see.
+The file may be missing, undecodable, without a grade, or a copy. Or photographs of the same group
+are in a split that training must not see.
 """
 
 

@@ -59,8 +59,8 @@ def find_copied_photographs(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
 def set_copies_aside(dataset: Dataset) -> Dataset:
     """Keep one of several copies of a photograph, or none if the copies have different grades.
 
-    :attr:`CopiedPhotograph.position_to_keep` chooses the copy that is kept.  The other copies are
-    set aside, with the reason.
+    :attr:`CopiedPhotograph.position_to_keep` chooses the copy that is kept.  Copies that are not
+    kept are set aside, with the reason.
     """
     reasons: dict[int, str] = {}
     for copies in find_copied_photographs(dataset):

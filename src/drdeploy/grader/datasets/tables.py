@@ -30,8 +30,8 @@ SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 TABLE_BYTES_MAX: Final = 256 * MIB
 TABLE_COLUMNS_MAX: Final = 1000
-"""The largest number of columns. Every row gets a cell for each column. Without this limit, a small
-file with a long header and many short rows could fill the memory."""
+"""The largest number of columns. Every row gets a cell for each column. Without a limit on columns,
+a small file with a long header and many short rows could fill the memory."""
 
 _SEPARATORS: Final = (",", ";", "\t", "|", " ")
 _SEPARATORS_IN_CELL: Final = re.compile(r"[,;\t|]")

@@ -175,7 +175,7 @@ def read_patient_number(data: bytes, limits: ImageLimits) -> str:
 def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that later reads cannot fail.
 
-    pydicom reads a value when it is first asked for.  A damaged value would then fail later: in the
+    pydicom reads a value when it is first asked for.  A damaged value would fail late: in the
     worklist, a report or an export.
 
     Raises:

@@ -131,8 +131,8 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "reported",
         (
             f"{len(evaluated.graded) - found.n} without a grade, {len(test_set.set_aside)} set "
-            "aside. Each photograph is listed with its reason. Results are also given with "
-            "ungradable eyes counted as referred."
+            "aside. Each photograph without a grade is listed with the reason. Results are also "
+            "given with ungradable eyes counted as referred."
         ),
     )
     yield (

@@ -2,8 +2,8 @@
 
 A threshold probability says how many needless referrals are acceptable for each diseased eye that
 is found. A threshold of 20 % accepts four. The net benefit is a difference of two shares of all
-eyes. From the share of diseased eyes that are referred, it subtracts the share of needless
-referrals, multiplied by the odds of the threshold (Vickers and Elkin, Medical Decision Making 2006,
+eyes. The share of needless referrals, multiplied by the odds of the threshold, is subtracted from
+the share of diseased eyes that are referred (Vickers and Elkin, Medical Decision Making 2006,
 26:565-574).
 """
 

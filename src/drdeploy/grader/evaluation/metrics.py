@@ -98,9 +98,9 @@ def estimate_calibration_error(
     Neural Networks, ICML 2017).
 
     Noise can only add to the calibration error. The calibration error is larger in a sample than in
-    the population, and larger still in a resample. The percentiles of the bootstrap are then too
-    high. The upper percentile is kept as the upper limit. The lower limit is as far below the value
-    as the upper limit is above the value.
+    the population, and larger still in a resample. The percentiles of a bootstrap of the
+    calibration error are too high. The upper percentile is kept as the upper limit. The lower limit
+    is as far below the value as the upper limit is above the value.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)

@@ -68,8 +68,8 @@ The identity to which the branch is added has a gain of 1.  Goyal et al. start w
 
 OFFSET = 1.0
 """Shift of normalized values, in standard deviations.  Without the shift, ReLU cuts off all values
-below the mean. Small differences between photographs then grow by a third with every pair of layers
-(Yang et al., A Mean Field Theory of Batch Normalization, 2019)."""
+below the mean. Without the shift, small differences between photographs grow by a third with every
+pair of layers (Yang et al., A Mean Field Theory of Batch Normalization, 2019)."""
 
 
 def draw_random_kernels(network: Any, seed: int) -> None:

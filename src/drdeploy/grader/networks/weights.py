@@ -61,9 +61,9 @@ def set_network_weights(
     """Set the weights of a network.
 
     Random weights are drawn from ``seed``, layer by layer. The batch normalization of a random base
-    then gets the statistics of ``sample``. The last layer is scaled so that each logit has mean 0
-    and deviation 1 over ``sample``. Without the statistics of ``sample``, a deep random network
-    gives every photograph the same answer, or rounding errors change its answers.
+    gets the statistics of ``sample``. The last layer is scaled so that each logit has mean 0 and
+    deviation 1 over ``sample``. Without the statistics of ``sample``, a deep random network gives
+    every photograph the same answer, or rounding errors change its answers.
 
     Args:
         network: A network that :func:`drdeploy.grader.networks.network.build_network` made.

@@ -2,10 +2,10 @@
 
 The verdict rests on tests of non-inferiority. A test of non-inferiority tests whether a measure of
 quality may have dropped by more than a margin. A test of whether the graders differ would prove
-nothing, because with few photographs it finds no difference. Ten measures are tested. At grade 2
-and at grade 3, these are sensitivity, specificity, AUROC and calibration. The other two measures
-are quadratic weighted kappa and the Brier score. A model that finds every diseased eye because it
-flags all eyes fails on specificity.
+nothing, because with few photographs it finds no difference. Ten measures are tested. Sensitivity,
+specificity, AUROC and calibration are tested at grade 2 and at grade 3. The other two measures are
+quadratic weighted kappa and the Brier score. A model that finds every diseased eye because it flags
+all eyes fails on specificity.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. All tests
 must pass, so the risk of accepting a worse grader stays at 5 %. The level of a single test needs no

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROBE_BYTES = 30
 """How many bytes of the photograph are searched for in the log. The number is a multiple of three.
-The base64 text of these bytes is then a part of the base64 text of the whole photograph."""
+The base64 text of the searched bytes is a part of the base64 text of the whole photograph."""
 REPLACEMENT = "\ufffd"
 MAX_REPLACEMENTS = 16
 """How many undecodable bytes a log may hold; a server that logs binary data logs thousands."""

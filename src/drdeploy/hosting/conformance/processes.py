@@ -100,7 +100,7 @@ def observe_container_on_fewer_cores(inspection: ImageInspection) -> SmallMachin
 
 def _kill_largest_process(inspection: ImageInspection, container: ContainerUnderTest) -> Kill:
     if not inspection.host.engine.is_local:
-        return Kill(trouble="its processes are not on this machine")
+        return Kill(trouble="the processes of the container are not on this machine")
     # A process without a child that has the most memory is most likely a worker.
     leaves = [
         pid

@@ -217,8 +217,8 @@ class ContainerEngine:
         """Create and start a container, in two calls to the engine.
 
         Raises:
-            EngineError: The image does not exist, or the engine refuses the container. In both
-                cases, no container is left.
+            EngineError: The image does not exist, or the engine refuses the container. No container
+                is left after the error.
         """
         volumes: dict[str, str] = {}
         try:
@@ -276,9 +276,9 @@ class ContainerEngine:
         """The address of the engine's machine on which ports are published.
 
         An engine that is reached through ssh publishes ports at the loopback address of its
-        machine.  All other engines publish ports only at the address by which the engine is
-        reached. The server has no password, so it must not be reachable at every address of the
-        machine.
+        machine.  An engine that is not reached through ssh publishes ports only at the address by
+        which it is reached. The server has no password, so it must not be reachable at every
+        address of the machine.
         """
         host = self.location.url_parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:

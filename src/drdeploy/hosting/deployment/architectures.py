@@ -39,7 +39,8 @@ def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
     """Return the tag of an image that an endpoint can run.
 
     If the tag names an image of this project and the endpoint runs on Graviton, the function
-    returns the tag of the image's arm64 build. All other tags are returned unchanged.
+    returns the tag of the image's arm64 build. A tag of another image or for another processor is
+    returned unchanged.
     """
     own = find_own_image_by_tag(tag)
     if own is None or find_architecture_of_endpoint(config) != "arm64":

@@ -1,9 +1,10 @@
 """Delete orphans, which are resources that Terraform created but could not record in its state.
 
 Terraform records each resource in its state after the resource is created. Terraform may die before
-it records a resource, or AWS's answer may be lost. AWS then holds a resource that the state lacks.
-The orphan's name is taken, so Terraform cannot create the resource again. Deleting the deployment
-would not find the orphan either, so an endpoint could go on costing money unnoticed.
+it records a resource, or AWS's answer may be lost. If AWS's answer is lost, AWS holds a resource
+that the state lacks. The orphan's name is taken, so Terraform cannot create the resource again.
+Deleting the deployment would not find the orphan either, so an endpoint could go on costing money
+unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
 exist.  Before any other step, each resource in the plan is looked up in AWS. An orphan exists and
@@ -93,7 +94,7 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
             where=account.endpoint_url or "AWS",
             remedy=(
                 "Delete the earlier deployment from its folder, or delete the resource by hand. "
-                "After that, repeat the command"
+                "After the deletion, repeat the command"
             ),
         ) from err
 

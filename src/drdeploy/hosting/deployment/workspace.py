@@ -233,9 +233,9 @@ class TerraformWorkspace:
         """Restore the state from before the last apply, if Terraform died while writing the state.
 
         Terraform empties the file of the state before it writes the file again, so a full disk
-        leaves half of the state. If the first apply breaks, there is no earlier state. The broken
-        file is then moved aside, because Terraform refuses every command as long as it cannot read
-        the file.
+        leaves half of the state. If the first apply breaks, there is no earlier state. Without an
+        earlier state, the broken file is moved aside, because Terraform refuses every command as
+        long as it cannot read the file.
         """
         if is_complete_state_file(self.state):
             return

@@ -38,7 +38,7 @@ class HeaderLines:
     """Reads lines that end a header or a chunk, and refuses a carriage return within a line.
 
     The standard library takes a carriage return for the end of the line. The value of one header
-    could then smuggle in a second header with another length.
+    could smuggle in a second header with another length.
 
     Args:
         file: What the client sends.

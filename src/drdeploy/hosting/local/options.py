@@ -20,7 +20,8 @@ class ServiceOptions:
             this number; the default is the number of AWS Lambda.
         trial_start: Whether creating a serverless endpoint starts its container once, at full CPU
             and within its memory, and stops it again.  If the container cannot start, the creation
-            of the endpoint fails, as on AWS. Without this option, the first request fails.
+            of the endpoint fails, as on AWS. Without the start at creation, the first request
+            fails.
         invocation_timeout_s: Seconds within which a container must answer a request.
         strict_containers: Whether containers are restricted more than on AWS.  A restricted
             container has the user of its image, no capabilities, and a read-only root file system

@@ -197,7 +197,7 @@ class LocalService:
         """Start answering requests.
 
         Raises:
-            OSError: The disk is full, for example.  The service has then been stopped.
+            OSError: The disk is full, for example.  The service has been stopped after the error.
         """
         try:
             self._aws.import_moto()

@@ -2,7 +2,7 @@
 
 Source: "JSON Output Format" of Terraform's documentation, format versions 0.x and 1.x. A value that
 is known only after the plan is applied is missing from ``planned_values``. In ``after_unknown`` of
-the resource's change, it is true.
+the resource's change, such a value is true.
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ SETTINGS_ARE_FREE = "AWS charges nothing for it"
 _FREE_OF_TERRAFORM = "it exists only in Terraform"
 
 FREE: dict[str, str] = {
-    "aws_sagemaker_model": "AWS charges for its archive and its image where they are stored",
+    "aws_sagemaker_model": (
+        "AWS charges for the archive and the image of the model where they are stored"
+    ),
     "aws_sagemaker_model_package_group": SETTINGS_ARE_FREE,
     "aws_kms_alias": SETTINGS_ARE_FREE,
     "aws_kms_grant": SETTINGS_ARE_FREE,

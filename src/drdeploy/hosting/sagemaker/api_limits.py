@@ -1,8 +1,8 @@
 """SageMaker's limits on endpoints.
 
 If botocore's service model states a limit, the limit is read from the service model. A newer
-botocore then brings newer limits. A limit that the service model does not state is a constant, with
-the name of its documentation.
+botocore brings newer limits. A limit that the service model does not state is a constant, with the
+name of its documentation.
 """
 
 from __future__ import annotations

@@ -129,8 +129,8 @@ class Hosting:
         """Create a model, an endpoint configuration and an endpoint, without waiting.
 
         Raises:
-            EndpointError: The API refuses the request. The resources that were already created are
-                then deleted again.
+            EndpointError: The API refuses the request. If a request is refused, the resources that
+                were already created are deleted again.
         """
         name = definition.name
         sagemaker = self._clients.sagemaker

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
 """The key of each decision in ``screening``, by the lowest grade that should be flagged.  Macular
-oedema is not graded. Neither key covers all that a clinic means by its name."""
+oedema is not graded. Neither of the two keys covers all that a clinic means by its name."""
 
 
 class Timing(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ SINGLE = frozenset({
 NGINX too refuses most of them when repeated.
 
 If such a field is repeated, one server may use the first value and the next server the second. Two
-servers could see different requests in one.  All other header fields are lists, which may be split
+servers could see different requests in one.  Header fields that are not in this list may be split
 over several fields (RFC 9110, section 5.3).
 """
 

@@ -24,7 +24,7 @@ MODEL_DIR = "/opt/ml/model"
 CONTAINER_PORT = 8080
 """The folder in which SageMaker puts a model, and the port to which SageMaker sends requests.
 
-An environment variable can name another port.
+An environment variable can name another port for requests.
 """
 
 ONLINE_PAYLOAD_MB = 6

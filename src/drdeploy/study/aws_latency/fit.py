@@ -2,8 +2,7 @@
 
 Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel. For a
 cold start, the time of the pull is subtracted first. The time of the placement and the CPU ratio
-are then fitted together. The fit uses least squares of relative errors, with both values at least
-zero.
+are fitted together. The fit uses least squares of relative errors, with both values at least zero.
 """
 
 from __future__ import annotations

@@ -187,8 +187,8 @@ class Batch(_Scenario):
     """``n`` Batch Transform jobs, one after another, each with the same photographs.
 
     Attributes:
-        photographs: The number of photographs of a job. If the study has fewer photographs, they
-            are repeated.
+        photographs: The number of photographs of a job. If the study has fewer photographs,
+            photographs are repeated.
     """
 
     kind: Literal["batch"] = "batch"

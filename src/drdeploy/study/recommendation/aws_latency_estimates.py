@@ -1,10 +1,10 @@
 """Estimate the latency on AWS from latency that was measured on this machine.
 
 A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
-overhead.  The expected time of a cold start has three parts. The first is the platform's placement.
-The second is the pull of the image, which depends on the compressed size. The third is the start of
-the container with its first prediction, multiplied by another CPU ratio.
-:mod:`drdeploy.study.aws_latency` fits the coefficients.
+overhead.  The expected time of a cold start has three parts. The first part of a cold start is the
+platform's placement. The second part is the pull of the image, which depends on the compressed
+size. The third is the start of the container with its first prediction, multiplied by another CPU
+ratio. :mod:`drdeploy.study.aws_latency` fits the coefficients.
 
 The interval of an expected latency accounts for the uncertainty of the coefficients. The interval
 also accounts for the errors that the model makes on series that were left out of the fit.

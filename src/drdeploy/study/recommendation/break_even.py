@@ -46,8 +46,8 @@ factor of ten."""
 MOST_SIMULATED = 100_000.0
 """The largest volume, in requests a month, at which serverless costs are simulated.
 
-At higher volumes, hardly any request meets a cold start. All costs but those of storage are then
-proportional to the number of requests."""
+At higher volumes, hardly any request meets a cold start. At such volumes, all costs but those of
+storage are proportional to the number of requests."""
 ENOUGH_REQUESTS = 5_000
 """The number of requests that a simulation needs for a stable share of cold starts."""
 MOST_WEEKS = 52

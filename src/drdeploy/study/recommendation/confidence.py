@@ -47,8 +47,8 @@ class Confidence:
     Attributes:
         share: The share of the resamples in which the winner is chosen, or None without a winner.
         others: Each other option that is chosen in a resample, with its share of the resamples. The
-            largest share comes first.  An empty name stands for the resamples in which no option
-            meets the requirements.
+            option with the largest share comes first.  An empty name stands for the resamples in
+            which no option meets the requirements.
     """
 
     share: float | None

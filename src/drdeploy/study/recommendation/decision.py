@@ -141,7 +141,7 @@ class Decision:
             missed requirements, and then by cost.
         research: The options that exist only in the simulation, the cheapest first. This project
             cannot deploy them.
-        unusable: The configurations without the rows that a simulation needs, and the instances
+        unusable: Two groups: configurations without the rows that a simulation needs, and instances
             with a GPU on which nothing was measured.
         confidence: The share of bootstrap resamples in which the winner is chosen.
         break_even: The volumes at which two kinds of hosting cost the same; latency is ignored.

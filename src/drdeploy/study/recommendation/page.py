@@ -42,8 +42,8 @@ def render_decision_page(
     Args:
         decision: The decision.
         written_at: The time on the page.
-        grid: All options at several volumes. Without these options, the page cannot decide again in
-            the browser.
+        grid: All options at several volumes. A page without the grid cannot decide again in the
+            browser.
     """
     opening = make_decision_opening(decision)
     return (

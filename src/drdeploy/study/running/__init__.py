@@ -16,8 +16,9 @@ What an interrupted run leaves behind
 
 Every row is written to disk before the next request is sent.  Each row has a trial and a sequence
 number, and each sequence number is measured only once.  The next run of the same command keeps the
-rows and measures only the missing sequence numbers. If the scenario has a warm-up, it comes first.
-New rows get a new ``run_id``.  An open-loop trial is a single arrival process, and cannot be
-continued. The trial starts again, and its earlier rows are kept and marked as warm-up.  If the
-study or the machine has changed, the run is refused. Rows of different conditions are never mixed.
+rows and measures only the missing sequence numbers. If the scenario has a warm-up, the warm-up
+comes first. New rows get a new ``run_id``.  An open-loop trial is a single arrival process, and
+cannot be continued. The trial starts again, and its earlier rows are kept and marked as warm-up.
+If the study or the machine has changed, the run is refused. Rows of different conditions are never
+mixed.
 """

@@ -250,8 +250,8 @@ class CapacityFinder:
         """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
 
         More requests are late at a higher rate.  The shares of late requests are smoothed until
-        none is below that of a lower rate (isotonic regression). The rate is then interpolated.
-        The highest rate that runs met by chance would be too high on average.
+        none is below that of a lower rate (isotonic regression). From the smoothed shares, the rate
+        is interpolated. The highest rate that runs met by chance would be too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]

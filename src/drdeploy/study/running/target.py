@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
-"""The time for the service to stop. SageMaker gives a container 30 s, and the service needs a
-little longer."""
+"""The time for the service to stop. SageMaker gives a container 30 s to stop, and the service needs
+a little longer."""
 
 STATUS_TIMEOUT_S = 60.0
 """The time for the service to report its status. The service asks the container engine, which may

@@ -194,8 +194,8 @@ class AlarmBook:
 
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
         This happens once a minute, or once a period if the period is shorter. On the local service,
-        new data also causes an evaluation, so the state that was set is kept for some time. Without
-        this time, the state could end before a scaling policy sees it.
+        new data also causes an evaluation, so the state that was set is kept for some time. If the
+        state were not kept for some time, it could end before a scaling policy sees it.
 
         Raises:
             MonitoringError: The request is refused.

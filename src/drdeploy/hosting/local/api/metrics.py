@@ -79,7 +79,8 @@ class InvocationMetrics:
     def make_metric_data(self) -> list[dict[str, Any]]:
         """Return the metrics of the invocation in the format of ``PutMetricData``.
 
-        Error counts of 0 are included too. The average of the counts is then an error rate.
+        Error counts of 0 are included too. With these zeros, the average of the counts is an error
+        rate.
         """
         if self.is_without_capacity:
             dimensions = make_component_dimensions(self.component)

@@ -1,7 +1,7 @@
 """Refuse an object whose content differs from the digest that its sender states, as S3 does.
 
-moto stores the object and reports success. An upload that was damaged on its way would then count
-as complete.
+moto stores the object and reports success. In moto alone, an upload that was damaged on its way
+would count as complete.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def refuse_wrong_digest(request: ServiceRequest) -> None:
     """Refuse a request to S3 if the digest of its body differs from the one in its headers.
 
     Two checksums are left to moto. One is that of a multipart upload, which is computed from its
-    parts. The other is that of a body in pieces (``aws-chunked``), which is at the end of the body.
+    parts. The other checksum is that of a body in pieces (``aws-chunked``), which is at the end of
+    the body.
 
     Raises:
         ApiError: The stated digest is wrong (``BadDigest``) or malformed (``InvalidDigest``).

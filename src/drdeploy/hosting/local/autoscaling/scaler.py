@@ -306,8 +306,8 @@ class RegionScaler:
     def _find_capacity_to_add_to(self, call: _PolicyCall, current: int) -> int:
         """Return the capacity to which a step scaling policy adds instances.
 
-        During the cooldown after scaling out, this is the capacity before the policy last scaled
-        out. Instances that the policy has already added are thus not added twice.
+        During the cooldown after scaling out, the value is the capacity before the policy last
+        scaled out. Instances that the policy has already added are thus not added twice.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")

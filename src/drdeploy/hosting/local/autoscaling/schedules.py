@@ -103,7 +103,7 @@ class Schedule:
             after_s: When schedules were last checked, in seconds since 1970.
             now_s: The present time.
             created_s: When the scheduled action was created.
-            start_s: The ``StartTime``. A recurring action also runs at this time.
+            start_s: The ``StartTime``, at which a recurring action also runs.
             end_s: The ``EndTime``, after which the action no longer runs.
         """
         if end_s is not None:

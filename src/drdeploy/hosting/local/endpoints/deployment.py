@@ -1,7 +1,7 @@
 """The deployment of an endpoint: its configuration, pinned images and archives, and workers.
 
 An update makes a second deployment beside the one in service. When the new deployment is ready, it
-replaces the old one, as on SageMaker (developer guide, "Blue/Green Deployments").  The old
+replaces the old one, as on SageMaker (developer guide, "Blue/Green Deployments"). The old
 deployment is closed after its last invocation has finished;
 :meth:`EndpointDeployment.keep_open_for_invocation` counts the invocations.
 """

@@ -72,7 +72,7 @@ The value of the label is ``none``.  Containers of any image with this label hav
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
 MEMORY_KNOWN_S = 1.0
-"""Seconds for which a measurement of memory is used again. Without this, the metrics would fall
+"""Seconds for which a measurement of memory is used again. Without reuse, the metrics would fall
 behind the requests, because an engine takes up to a second to measure."""
 LOG_TAIL_LINES = 20
 LOG_LINES = 5000

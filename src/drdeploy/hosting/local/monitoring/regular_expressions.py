@@ -3,8 +3,8 @@
 Source: CloudWatch Logs user guide, "Supported regular expressions (regex) syntax". The syntax has
 no parentheses. An expression is a list of alternatives, and each alternative is a list of
 characters with quantifiers. Python's ``re`` tries one way after another to match such a list. For
-``.*a.*a.*a.*b`` and a line of a few thousand characters, this takes hours. This module follows all
-ways at once (Thompson, 1968), and remembers the transitions that it has computed.
+``.*a.*a.*a.*b`` and a line of a few thousand characters, ``re`` takes hours. This module follows
+all ways at once (Thompson, 1968), and remembers the transitions that it has computed.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class ConnectionCounts:
     """The number of connections of each worker, in memory that all workers share.
 
     The object must be made before the workers are forked. The counts need no lock. Only the worker
-    writes its number, or the supervisor while the worker does not run. An aligned write of eight
+    writes its count, or the supervisor while the worker does not run. An aligned write of eight
     bytes is atomic.
     """
 

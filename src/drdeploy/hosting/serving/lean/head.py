@@ -4,7 +4,7 @@ The parser is strict where two servers could read equal bytes as different reque
 refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
 declarations of the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX
 accepts. A line may end with LF alone, and several spaces may separate the parts of the request
-line. Because of these deviations, both profiles answer alike.
+line. Both profiles accept the same deviations, and so answer alike.
 """
 
 from __future__ import annotations

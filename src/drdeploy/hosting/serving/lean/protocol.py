@@ -273,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
         """Close the connection in stages (RFC 9112, section 9.6).
 
         If the connection were closed with unread bytes of the client, the kernel would reset it.
-        The client might then never see the response.
+        After a reset, the client might never see the response.
         """
         self._unread = b""
         self._server.idle.pop(self, None)

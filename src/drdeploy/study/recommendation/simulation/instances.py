@@ -57,8 +57,8 @@ class InstanceScaling:
         most: The largest number of instances.
         target_per_minute: The number of requests that each instance should answer in a minute.
         start_s: The time until a started instance answers.
-        has_queue: Whether requests wait in a queue. Autoscaling then follows the length of the
-            queue instead of the number of requests.
+        has_queue: Whether requests wait in a queue. With a queue, autoscaling follows the length of
+            the queue instead of the number of requests.
         headroom: The share of an instance's time that the target leaves free.
     """
 
