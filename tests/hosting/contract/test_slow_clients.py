@@ -5,6 +5,7 @@ import resource
 import socket
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from bad_clients import KINDS, honest, slow_clients
@@ -16,9 +17,8 @@ from drdeploy.hosting.serving.budgets import make_worker_budgets
 from drdeploy.hosting.serving.capacity import Capacity
 from drdeploy.hosting.serving.settings import Settings
 
-CONNECTIONS = make_worker_budgets(
-    Settings(), Capacity(workers=1, concurrency=1, threads=1)
-).connections
+BOUNDS = make_worker_budgets(Settings(), Capacity(workers=1, concurrency=1, threads=1))
+CONNECTIONS = BOUNDS.connections
 HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\n"
 ESTABLISHED = "01"  # a state of a connection in /proc/net/tcp
 
@@ -120,6 +120,25 @@ def is_cut_off(connection: socket.socket, *, within_s: float) -> bool:
     return False
 
 
+def test_answers_that_nobody_reads_are_few_and_soon_forgotten(serve_profile):
+    """The kernel kept megabytes of them for each client, and some after the server had closed."""
+    server = serve_profile()
+    seen: list[ServerSocket] = []
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(connect(server.url).getpeername())
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * BOUNDS.ahead_requests)
+
+        def is_forgotten() -> bool:
+            found = sockets_of(server.url, connection)
+            seen.extend(found)
+            return not found
+
+        until(is_forgotten)
+    # The kernel doubles the size that a program asks for, to have room for its own notes.
+    assert 0 < max(each.unsent_bytes for each in seen) <= 2 * BOUNDS.unread_bytes
+
+
 @pytest.fixture
 def many_files():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -175,10 +194,26 @@ def test_when_every_connection_has_a_request_a_new_one_is_refused(serve_lean):
 
 def has_read_the_input_of(url: str, count: int) -> bool:
     """Whether a server has so many connections, and has read whatever they have sent."""
+    found = [each for each in sockets_of(url) if each.state == ESTABLISHED]
+    return len(found) >= count and not any(each.unread_bytes for each in found)
+
+
+class ServerSocket(NamedTuple):
+    """The server's end of a connection, which the kernel may keep for longer than the server."""
+
+    state: str
+    unsent_bytes: int
+    unread_bytes: int
+
+
+def sockets_of(url: str, client: socket.socket | None = None) -> list[ServerSocket]:
+    """The server's ends of all connections, or of one client's."""
     port = int(url.rpartition(":")[2])
-    unread_bytes = []
+    found = []
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, state, queues, *_ = line.split()
-        if int(local.rpartition(":")[2], 16) == port and state == ESTABLISHED:
-            unread_bytes.append(int(queues.rpartition(":")[2], 16))
-    return len(unread_bytes) >= count and not any(unread_bytes)
+        _, local, remote, state, queues, *_ = line.split()
+        ports = [int(address.rpartition(":")[2], 16) for address in (local, remote)]
+        if ports[0] == port and (client is None or ports[1] == client.getsockname()[1]):
+            unsent, unread = queues.split(":")
+            found.append(ServerSocket(state, int(unsent, 16), int(unread, 16)))
+    return found

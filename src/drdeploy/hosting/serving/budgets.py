@@ -254,6 +254,16 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
             "profile, the limit applies to the time between two reads.",
         ),
     ] = 10.0
+    unread_bytes: Annotated[
+        int,
+        _describe_budget_field(
+            "bytes",
+            "the next request waits",
+            "Send buffer of a connection, in which the kernel keeps answers until the client reads "
+            "them. By default, the kernel would let a client leave four megabytes of answers "
+            "unread, and the server would work for all of them.",
+        ),
+    ] = 16 * KIB
     linger_s: Annotated[
         float,
         _describe_budget_field(

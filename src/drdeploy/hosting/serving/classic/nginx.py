@@ -96,6 +96,7 @@ def write_nginx_configuration(
         idle_s=math.ceil(budgets.idle_s),
         head_s=math.ceil(budgets.head_s),
         answer_s=math.ceil(budgets.answer_s),
+        unread_bytes=budgets.unread_bytes,
         linger_s=math.ceil(budgets.linger_s),
         body_s=math.ceil(budgets.body_s),
         head_kb=budgets.head_bytes // KIB,

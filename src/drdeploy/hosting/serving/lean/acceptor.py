@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.serving.lean.connection_counts import CLOSED
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine
 
+    from drdeploy.hosting.serving.budgets import Budgets
     from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
     from drdeploy.hosting.serving.log import ServerLog
 
@@ -38,6 +39,7 @@ class Acceptor:
         listener: The non-blocking socket that all workers share.
         connect: Returns the protocol object for a new connection.
         log: The log of failures to accept.
+        budgets: The limits on answers that a client does not read.
         counts: The number of connections of each worker.
         slot: The place of this worker in ``counts``.
     """
@@ -48,6 +50,7 @@ class Acceptor:
         connect: Callable[[], asyncio.Protocol],
         log: ServerLog,
         *,
+        budgets: Budgets,
         counts: ConnectionCounts,
         slot: int,
     ) -> None:
@@ -55,6 +58,7 @@ class Acceptor:
         self._listener = listener
         self._connect = connect
         self._log = log
+        self._budgets = budgets
         self._counts = counts
         self._slot = slot
         self._open = 0
@@ -123,10 +127,23 @@ class Acceptor:
             self._timer = self._loop.call_later(PAUSE_S, self._watch_listener)
             return False
         client.setblocking(False)
+        self._limit_unread_answers(client)
         self._open += 1
         self._counts.set_count_of_worker(self._slot, self._open)
         self._hold_connection_task(self._loop.connect_accepted_socket(self._connect, client))
         return True
+
+    def _limit_unread_answers(self, client: socket.socket) -> None:
+        """Limit what the kernel keeps for a client that does not read, and for how long.
+
+        Without the second limit, the kernel would keep the answers after the server has closed the
+        connection, for as long as the client answers the kernel's questions.
+        """
+        budgets = self._budgets
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, budgets.unread_bytes)
+        if client.family != socket.AF_UNIX:
+            timeout_ms = int(1000 * budgets.answer_s)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
     def _hold_connection_task(self, connecting: Coroutine[Any, Any, Any]) -> None:
         """Hold the task that sets up a connection, to keep it from garbage collection."""

@@ -79,7 +79,12 @@ class LeanServer:
             slot: This worker's place in ``counts``.
         """
         self._acceptor = Acceptor(
-            listener, lambda: connect(self), self.log, counts=counts, slot=slot
+            listener,
+            lambda: connect(self),
+            self.log,
+            budgets=self.budgets,
+            counts=counts,
+            slot=slot,
         )
 
     def add_connection(self, connection: OpenConnection) -> bool:
