@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 from collections import defaultdict
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib._bootstrap_external import _code_to_timestamp_pyc  # type: ignore[attr-defined]
@@ -42,6 +43,36 @@ that only has to accept ``[...]``."""
 ADDS_DOCSTRINGS = ("_add_newdocs.py", "_add_newdocs_scalars.py")
 """NumPy's modules that add docstrings to compiled functions; they take 5 ms of every start."""
 
+NUMPY_EDITS = (
+    # NumPy compares the arguments of 300 of its own functions with those of their dispatchers.
+    ("_core/overrides.py", "if verify:", "if False:"),
+    # `inspect` imports six modules, to tidy docstrings, which are empty here, and for signatures in
+    # the help.
+    ("_core/overrides.py", "dispatcher.__doc__ is not None:", "dispatcher.__doc__:"),
+    ("_core/overrides.py", "if not verify and not getattr(", "if False and getattr("),
+    # A power of a matrix is the only use of `linalg`.
+    (
+        "matrixlib/defmatrix.py",
+        "from numpy.linalg import matrix_power\n",
+        "def matrix_power(a, n): from numpy import linalg; return linalg.matrix_power(a, n)\n",
+    ),
+)
+"""Of each changed file of NumPy, what is replaced by what."""
+
+NUMPY_LATER = (
+    *("_arraypad_impl", "_arraysetops_impl", "_nanfunctions_impl", "_npyio_impl"),
+    *("_polynomial_impl", "_type_check_impl", "_ufunclike_impl", "_utils_impl"),
+)
+"""Modules of ``numpy.lib`` that are imported when one of their functions is asked for."""
+
+GETS_LATER = """
+def __getattr__(attr):
+    found = _modules_later.get(attr)
+    if found is None:
+        return _getattr_of_numpy(attr)
+    value = globals()[attr] = getattr(getattr(lib, found), attr)
+    return value
+"""
 
 PACKAGE_LISTS = Path("/var/lib/dpkg/info")
 """Debian's lists of the files of each package."""
@@ -76,10 +107,7 @@ def main(site: Path, root: Path) -> None:
     _copy_standard_library(library)
     metadata = shutil.ignore_patterns("*.dist-info")
     shutil.copytree(site, library, dirs_exist_ok=True, symlinks=True, ignore=metadata)
-    shutil.rmtree(library / "numpy/_typing")
-    (library / "numpy/_typing.py").write_text(ARRAYS_ARE_LISTS_HERE)
-    for name in ADDS_DOCSTRINGS:
-        (library / "numpy/_core" / name).write_text("")
+    _shorten_import_of_numpy(library / "numpy")
     _compile(library, root)
     (root / "usr/bin").mkdir(parents=True)
     shutil.copy2(INTERPRETER, root / "usr/bin/python3.11")
@@ -122,6 +150,60 @@ def _standard_library() -> list[Path]:
         if not entry.name.startswith((*LEFT_OUT_EXTENSIONS, "readline"))
     ]
     return modules + extensions
+
+
+def _shorten_import_of_numpy(numpy: Path) -> None:
+    """Change the source of NumPy so that a start imports less; all functions stay."""
+    shutil.rmtree(numpy / "_typing")
+    (numpy / "_typing.py").write_text(ARRAYS_ARE_LISTS_HERE)
+    for name in ADDS_DOCSTRINGS:
+        (numpy / "_core" / name).write_text("")
+    for name, old, new in NUMPY_EDITS:
+        text = (numpy / name).read_text("utf-8")
+        if text.count(old) != 1:
+            sys.exit(f"{numpy / name} does not have {old!r} once, so it is another NumPy")
+        (numpy / name).write_text(text.replace(old, new), "utf-8")
+    package = numpy / "__init__.py"
+    package.write_text(import_later(package.read_text("utf-8"), NUMPY_LATER), "utf-8")
+
+
+def import_later(package: str, modules: Collection[str]) -> str:
+    """Return the source of NumPy's package so that it imports some modules of ``lib`` when asked.
+
+    Instead of ``from .lib.MODULE import NAME``, ``__getattr__`` imports the name; a term
+    ``lib.MODULE.__all__`` becomes a list of the names.
+    """
+    tree = ast.parse(package)
+    later: dict[str, str] = {}
+
+    class Changer(ast.NodeTransformer):
+        def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+            within, _, module = (node.module or "").partition(".")
+            if within != "lib" or module not in modules:
+                return node
+            later.update((alias.name, module) for alias in node.names)
+            return None
+
+        def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+            of = node.value
+            if (
+                node.attr != "__all__"
+                or not isinstance(of, ast.Attribute)
+                or of.attr not in modules
+            ):
+                return node
+            names = [name for name, module in later.items() if module == of.attr]
+            return ast.List([ast.Constant(name) for name in names], ast.Load())
+
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+            if node.name == "__getattr__":
+                node.name = "_getattr_of_numpy"
+            return node
+
+    Changer().visit(tree)
+    return (
+        f"{ast.unparse(ast.fix_missing_locations(tree))}\n_modules_later = {later!r}\n{GETS_LATER}"
+    )
 
 
 def _compile(library: Path, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write ``start.marshal``, from which prepared_start.py starts the server of ``drdeploy:minimal``.
+"""Write the files from which prepared_start.py starts the server of ``drdeploy:minimal``.
 
     prepare_start.py LIBRARY       LIBRARY: the folder with all modules as byte code
 
@@ -17,6 +17,7 @@ PRESENT = frozenset(sys.modules)
 LIBRARY = sys.argv[1]
 sys.path[:] = [LIBRARY]
 
+import _imp
 import _sre
 import importlib
 import marshal
@@ -26,23 +27,35 @@ from typing import Any
 
 import drdeploy_serve as prepared_start
 
-IMPORTED = (
+SUPERVISOR = (
     "drdeploy.hosting.serving.supervisor",
     "drdeploy.hosting.serving.lean.supervision",
+)
+"""What the supervisor imports before it forks the first worker."""
+WORKER = (
     "drdeploy.hosting.serving.lean.worker",
     "drdeploy.grader.runtimes.onnxruntime_runtime",
     "PIL.JpegImagePlugin",
 )
-"""What the server imports before its first answer."""
+"""What the worker imports before its first answer."""
 
 ENTRY_POINT = "drdeploy_entry_point"
 """It would serve if it were imported here."""
 
 FOR_LATER = (
-    *("PIL.ExifTags", "PIL.TiffTags", "inspect", "locale", "msgspec.inspect", "pickle"),
-    "textwrap",
+    *("PIL.ExifTags", "PIL.TiffTags", "ast", "asyncio.format_helpers", "asyncio.sslproto"),
+    *("asyncio.staggered", "asyncio.trsock", "copy", "inspect", "ipaddress", "linecache", "locale"),
+    *("msgspec.inspect", "msgspec.toml", "msgspec.yaml", "ntpath", "numpy._core._dtype_ctypes"),
+    *("numpy._core._internal", "numpy.lib._arraypad_impl", "numpy.lib._arraysetops_impl"),
+    *("numpy.lib._nanfunctions_impl", "numpy.lib._npyio_impl", "numpy.lib._polynomial_impl"),
+    *("numpy.lib._type_check_impl", "numpy.lib._ufunclike_impl", "numpy.lib._utils_impl"),
+    *("numpy.lib.format", "numpy.lib.mixins", "numpy.lib.npyio", "numpy.lib.scimath", "pickle"),
+    *("queue", "textwrap"),
 )
 """Modules that others import, but that hardly any start uses."""
+
+NEVER = ("drdeploy_serve", "importlib._bootstrap", "importlib._bootstrap_external")
+"""Modules that are there when the start begins, under another name."""
 
 
 class RecordingSre:
@@ -63,37 +76,74 @@ class RecordingSre:
         return _sre.compile(pattern, flags, code, groups, *names)
 
 
+class Recorder:
+    """Keeps the code that ``dataclasses`` and ``re`` compile."""
+
+    def __init__(self) -> None:
+        self.functions: dict[str, Any] = {}
+        self.expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
+
+    def start(self) -> None:
+        """Begin to keep what is compiled."""
+        sre = RecordingSre()
+        compile_now = compiler.compile
+
+        def compile_and_record(pattern: Any, flags: int = 0) -> Any:
+            made = compile_now(pattern, flags)
+            if isinstance(pattern, str | bytes):
+                self.expressions[pattern, int(flags)] = sre.last
+            return made
+
+        def execute(text: str, variables: dict[str, Any], found: dict[str, Any]) -> None:
+            self.functions[text] = compile(text, "<string>", "exec", dont_inherit=True)
+            exec(self.functions[text], variables, found)
+
+        compiler._sre = sre
+        compiler.compile = compile_and_record
+        import dataclasses  # not above: it imports `inspect`, which is for later
+
+        dataclasses.exec = execute  # type: ignore[attr-defined]
+
+    def take(self) -> tuple[dict[str, Any], dict[tuple[str | bytes, int], tuple[Any, ...]]]:
+        """Return what has been compiled since the last call."""
+        taken = self.functions, self.expressions
+        self.functions, self.expressions = {}, {}
+        return taken
+
+
 def main() -> None:
     """Import all of it, and write what was imported and compiled."""
-    functions: dict[str, Any] = {}
-    expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
-
-    def execute(text: str, variables: dict[str, Any], found: dict[str, Any]) -> None:
-        functions[text] = compile(text, "<string>", "exec", dont_inherit=True)
-        exec(functions[text], variables, found)
-
-    sre = RecordingSre()
-    compile_now = compiler.compile
-
-    def compile_and_record(pattern: Any, flags: int = 0) -> Any:
-        made = compile_now(pattern, flags)
-        if isinstance(pattern, str | bytes):
-            expressions[pattern, int(flags)] = sre.last
-        return made
-
-    compiler._sre = sre
-    compiler.compile = compile_and_record
     later = {name: (is_package(name), marshal.dumps(read_code(name))) for name in FOR_LATER}
-    sys.meta_path.insert(0, prepared_start.PreparedModules(LIBRARY, later))
-    import dataclasses  # not above: it imports `inspect`, which is for later
+    finder = prepared_start.PreparedModules(LIBRARY)
+    finder.modules = later
+    sys.meta_path.insert(0, finder)
+    recorder = Recorder()
+    recorder.start()
+    supervisor = {ENTRY_POINT: (False, read_code(ENTRY_POINT)), **import_modules(SUPERVISOR, later)}
+    compiled = recorder.take()
+    worker = import_modules(WORKER, later)
+    worker = {name: found for name, found in worker.items() if name not in supervisor}
+    write(prepared_start.WORKER, worker, recorder.take(), frozenset())
+    write(prepared_start.START, supervisor, compiled, frozenset(worker))
 
-    dataclasses.exec = execute  # type: ignore[attr-defined]
-    for name in IMPORTED:
+
+def import_modules(names: tuple[str, ...], later: dict[str, Any]) -> dict[str, Any]:
+    """Import modules, and return all that are there then, as prepared_start.py loads them."""
+    for name in names:
         importlib.import_module(name)
-    names = {name for name in sys.modules if path_of(name).is_file()} - PRESENT - later.keys()
-    modules = {name: (is_package(name), read_code(name)) for name in sorted({*names, ENTRY_POINT})}
-    content = marshal.dumps((modules | later, functions, expressions))
-    Path(LIBRARY, prepared_start.NAME).write_bytes(content)
+    found = {name for name in sys.modules if path_of(name).is_file()} - PRESENT - {*NEVER}
+    return {
+        name: later[name] if name in later else (is_package(name), read_code(name))
+        for name in sorted(found)
+        if name in later or not _imp.is_frozen(name)  # it is in the interpreter, and read faster
+    }
+
+
+def write(
+    name: str, modules: dict[str, Any], compiled: tuple[Any, Any], in_other_file: frozenset[str]
+) -> None:
+    """Write one of the two files."""
+    Path(LIBRARY, name).write_bytes(marshal.dumps((modules, *compiled, in_other_file)))
 
 
 def is_package(name: str) -> bool:

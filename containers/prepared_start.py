@@ -1,12 +1,16 @@
-"""Start the server from ``start.marshal``, which prepare_start.py has written beside this file.
+"""Start the server from two files, which prepare_start.py has written beside this file.
 
-``start.marshal`` holds what every start would read and compute again with the same result:
+The files hold what every start would read and compute again with the same result:
 
-- the byte code of all modules that a start imports, so that one file is opened and not 285;
+- the byte code of all modules that a start imports, so that two files are opened and not 285;
 - the methods that ``dataclasses`` compiles from text for each class;
 - the regular expressions, as ``re`` compiles them.
 
-Whatever it lacks is imported and compiled as ever.
+``start.marshal`` is for the supervisor.  A worker is forked from the supervisor, and reads
+``worker.marshal`` when it first imports a module of that file.  If the supervisor had read it, the
+kernel would copy those pages as soon as the worker used them.
+
+Whatever the files lack is imported and compiled as ever.
 """
 
 # ruff: noqa: INP001, S102, S302  a script beside the Dockerfiles, no package; it runs its own code
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 else:
     ModuleType = type(sys)
 
-NAME = "start.marshal"
+START, WORKER = "start.marshal", "worker.marshal"
 
 _RUNNING = RLock()
 
@@ -44,21 +48,39 @@ class LaterModule(ModuleType):
 
 
 class PreparedModules:
-    """Finds and loads modules of ``start.marshal``, as an entry of ``sys.meta_path``.
+    """Finds and loads the prepared modules, as an entry of ``sys.meta_path``.
 
     Args:
         library: The folder that the modules were in.
+
+    Attributes:
         modules: Of each module, by its name, whether it is a package, and its code. Code that is
             still bytes belongs to a module that hardly any start needs.
+        later: The names of the modules in ``worker.marshal``, until it is read.
+        functions: The code that ``dataclasses`` compiles, by its text.
+        expressions: The regular expressions, by pattern and flags, as arguments of ``_sre``.
     """
 
-    def __init__(self, library: str, modules: dict[str, tuple[bool, CodeType | bytes]]) -> None:
+    def __init__(self, library: str) -> None:
         self._library = library
-        self._modules = modules
+        self.modules: dict[str, tuple[bool, CodeType | bytes]] = {}
+        self.later: frozenset[str] = frozenset()
+        self.functions: dict[str, CodeType] = {}
+        self.expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
+
+    def read(self, name: str) -> None:
+        """Add what a file holds."""
+        with open(f"{self._library}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  no pathlib
+            modules, functions, expressions, self.later = marshal.loads(file.readall())
+        self.modules.update(modules)
+        self.functions.update(functions)
+        self.expressions.update(expressions)
 
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         """See ``importlib.abc.MetaPathFinder.find_spec``."""
-        found = self._modules.get(name)
+        if name in self.later:
+            self.read(WORKER)
+        found = self.modules.get(name)
         if found is None:
             return None
         place = f"{self._library}/{name.replace('.', '/')}"
@@ -75,7 +97,7 @@ class PreparedModules:
 
     def exec_module(self, module: ModuleType) -> None:
         """See ``importlib.abc.Loader.exec_module``."""
-        code = self._modules[module.__name__][1]
+        code = self.modules[module.__name__][1]
         if isinstance(code, bytes):
             module.__dict__["_code_for_later"] = code
             module.__class__ = LaterModule
@@ -84,25 +106,25 @@ class PreparedModules:
 
 
 def use_prepared_code(library: str) -> None:
-    """Let this process import and compile from ``start.marshal`` in a folder."""
-    with open(f"{library}/{NAME}", "rb", buffering=0) as file:  # noqa: PTH123  pathlib is not there
-        modules, functions, expressions = marshal.loads(file.readall())
-    sys.meta_path.insert(0, PreparedModules(library, modules))
+    """Let this process import and compile from the prepared files in a folder."""
+    prepared = PreparedModules(library)
+    prepared.read(START)
+    sys.meta_path.insert(0, prepared)
     import _sre
     import dataclasses
     import re._compiler as compiler
 
     def execute(text: str, variables: dict[str, Any], found: dict[str, Any]) -> None:
-        exec(functions.get(text, text), variables, found)
+        exec(prepared.functions.get(text, text), variables, found)
 
     compile_now = compiler.compile
 
     def find_or_compile(pattern: Any, flags: int = 0) -> Any:
         is_text = isinstance(pattern, str | bytes)
-        prepared = expressions.get((pattern, int(flags))) if is_text else None
-        if prepared is None:
+        found = prepared.expressions.get((pattern, int(flags))) if is_text else None
+        if found is None:
             return compile_now(pattern, flags)
-        return _sre.compile(pattern, *prepared)
+        return _sre.compile(pattern, *found)
 
     dataclasses.exec = execute  # type: ignore[attr-defined]
     compiler.compile = find_or_compile

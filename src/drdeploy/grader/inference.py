@@ -44,8 +44,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
-"""A small picture of an orange disc (789 bytes), with which every step runs once before a
-request."""
+"""A small picture of an orange disc (789 bytes), which is graded once before the first request."""
 DEFAULT_LIMITS = ImageLimits()
 
 
@@ -175,12 +174,11 @@ class InferenceService:
         """Classify a small photograph once, whether or not it can be graded.
 
         After this call, all modules that a request needs are imported, and the runtime is
-        initialised.
+        initialised. The checks of the photograph are left out, because they take hardly longer the
+        first time: 1 ms, and running them here would take 6 ms of every cold start.
         """
         header = read_and_check_header(WARM_UP_PHOTOGRAPH.read_bytes(), limits=self.limits)
         photograph = self._decode_image(header)
-        self._find_ungradable_reason(photograph)
-        self._is_unlike_training(photograph)
         self.classifier.predict(apply_transform(self.manifest.transform, photograph)[None])
 
     def model_input(self, photograph: bytes) -> NDArray[np.float32]:

@@ -28,9 +28,13 @@ def library(tmp_path):
     return tmp_path
 
 
-def prepare(library, modules=None, functions=None, expressions=None):
-    content = marshal.dumps((modules or {}, functions or {}, expressions or {}))
+def prepare(library, modules=None, functions=None, expressions=None, *, worker=None):
+    """Write the files for the supervisor and for the worker."""
+    names = frozenset(worker or {})
+    content = marshal.dumps((modules or {}, functions or {}, expressions or {}, names))
     (library / "start.marshal").write_bytes(content)
+    content = marshal.dumps((worker or {}, {}, {}, frozenset()))
+    (library / "worker.marshal").write_bytes(content)
 
 
 def code_of(text):
@@ -62,6 +66,22 @@ def test_modules_come_from_the_prepared_code_and_others_from_their_files(library
         [f"{library}/eye"],
         f"{library}/eye/__init__.pyc",
     ]
+
+
+def test_the_modules_of_the_worker_are_read_when_one_of_them_is_imported(library):
+    prepare(
+        library,
+        {"eye": (False, code_of("GRADE = 4"))},
+        worker={"runtime": (False, code_of("from eye import GRADE"))},
+    )
+    code = """
+import eye
+prepared = sys.meta_path[0]
+names = [sorted(prepared.modules)]
+import runtime
+print(json.dumps([*names, sorted(prepared.modules), runtime.GRADE, len(prepared.later)]))
+"""
+    assert run(library, code) == [["eye"], ["eye", "runtime"], 4, 0]
 
 
 def test_a_module_for_later_runs_once_and_only_when_it_is_used(library):
