@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import gc
 import marshal
+import mmap
 import sys
 from _frozen_importlib import ModuleSpec
 from _thread import RLock
@@ -71,7 +72,10 @@ class PreparedModules:
     def read(self, name: str) -> None:
         """Add what a file holds."""
         with open(f"{self._library}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  no pathlib
-            modules, functions, expressions, self.later = marshal.loads(file.readall())
+            # Not a copy of 2 MB, which would be made page by page.
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        modules, functions, expressions, self.later = marshal.loads(content)
+        content.close()
         self.modules.update(modules)
         self.functions.update(functions)
         self.expressions.update(expressions)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from drdeploy.hosting.serving.model_loading import load_model_and_make_handlers
 from drdeploy.hosting.serving.processes import EXIT_LOAD_REFUSED
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from drdeploy.hosting.serving.capacity import Capacity
@@ -89,7 +89,13 @@ async def _serve_until_stopped(
 ) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    terminated = _open_socket_for_sigterm()
+
+    def stop_after_sigterm() -> None:
+        loop.remove_reader(terminated)
+        stopping.set()
+
+    loop.add_reader(terminated, stop_after_sigterm)
 
     def stop_without_supervisor() -> None:
         loop.remove_reader(lifeline_fd)
@@ -110,3 +116,17 @@ async def _serve_until_stopped(
     log.write_due_summary(is_last=True)
     log.write_event("worker stopped", "info" if is_drained else "warning", drained=is_drained)
     return 0 if is_drained else 1
+
+
+def _open_socket_for_sigterm() -> socket.socket:
+    """Return a socket that can be read as soon as SIGTERM arrives.
+
+    ``loop.add_signal_handler`` does the same, but imports :mod:`inspect`, which takes 3 ms of a
+    cold start.
+    """
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    # The number of a signal is written even if it arrives just before the loop begins to wait.
+    signal.set_wakeup_fd(sender.detach())
+    return receiver
