@@ -32,15 +32,14 @@ else:
 
 START, WORKER = "start.marshal", "worker.marshal"
 
-_RUNNING = RLock()
-
 
 class LaterModule(ModuleType):
     """A module whose code runs as soon as it is asked for an attribute that it does not have."""
 
     def __getattr__(self, name: str) -> Any:
         """Run the code of the module once, and return its attribute."""
-        with _RUNNING:
+        # One lock for all would wait for the import lock of a thread that waits for this one.
+        with self.__dict__["_lock_for_later"]:
             code = self.__dict__.pop("_code_for_later", None)
             if code is not None:
                 exec(marshal.loads(code), self.__dict__)
@@ -103,7 +102,7 @@ class PreparedModules:
         """See ``importlib.abc.Loader.exec_module``."""
         code = self.modules[module.__name__][1]
         if isinstance(code, bytes):
-            module.__dict__["_code_for_later"] = code
+            module.__dict__.update(_code_for_later=code, _lock_for_later=RLock())
             module.__class__ = LaterModule
         else:
             exec(code, module.__dict__)

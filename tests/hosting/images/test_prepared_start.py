@@ -112,6 +112,37 @@ print(json.dumps(found))
     assert run(library, code) == [2] * 8
 
 
+def test_threads_that_use_two_modules_for_later_do_not_wait_for_each_other(library):
+    """One imports a module while the module for later, which imports it too, already runs."""
+    body = "import sys, time\nsys.is_running = True\ntime.sleep(0.1)\nimport middle\nGRADE = 4"
+    (library / "middle.py").write_text(
+        "import sys, time, second\n"
+        "while not sys.is_running:\n time.sleep(0.01)\n"
+        "GRADE = second.GRADE"
+    )
+    prepare(
+        library,
+        {
+            "first": (False, marshal.dumps(code_of(body))),
+            "second": (False, marshal.dumps(code_of("GRADE = 3"))),
+        },
+    )
+    code = """
+import sys, first
+from threading import Thread
+sys.is_running, found = False, []
+def use():
+    import middle
+    found.append(middle.GRADE)
+threads = [Thread(target=use, daemon=True)]
+threads += [Thread(target=lambda: found.append(first.GRADE), daemon=True)]
+[thread.start() for thread in threads]
+[thread.join(10) for thread in threads]
+print(json.dumps(sorted(found)), flush=True)
+"""
+    assert run(library, code) == [3, 4]
+
+
 def test_methods_of_dataclasses_that_are_not_prepared_are_compiled(library):
     prepare(library)
     code = """
