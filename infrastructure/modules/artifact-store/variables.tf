@@ -37,7 +37,7 @@ variable "capture_prefix" {
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests are kept.  S3 deletes them at most two days later.  With null, captured requests are kept forever."
+  description = "How many days captured requests are kept.  S3 deletes captured requests at most two days later.  With null, captured requests are kept forever."
   type        = number
   default     = 30
 

@@ -26,7 +26,7 @@ variable "repositories" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change it later."
+  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change the key of a repository later."
   type        = string
   default     = null
 }

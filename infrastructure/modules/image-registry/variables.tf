@@ -26,7 +26,7 @@ variable "keep_images" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the images. With null, ECR uses its own keys, which cost nothing.  ECR cannot change it: another key makes a new repository."
+  description = "Key that encrypts the images. With null, ECR uses its own keys, which cost nothing.  ECR cannot change the key of a repository, so another key makes a new repository."
   type        = string
   default     = null
 

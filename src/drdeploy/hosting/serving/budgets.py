@@ -148,7 +148,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
             "requests",
             "closed after the answer",
             "Requests that are sent before an earlier request is answered. The event loop answers "
-            "such requests, and one for `/metrics` takes a millisecond. In the classic profile, "
+            "early requests, and one for `/metrics` takes a millisecond. In the classic profile, "
             "NGINX reads one request after the other.",
         ),
     ] = 16
