@@ -131,7 +131,7 @@ def _make_candidates(names: Sequence[str], specifications: Sequence[str]) -> lis
     for name in own:
         if name not in chosen:
             raise InvalidInput(
-                f"Weights are given for '{name}', but this network is left out of the comparison",
+                f"Weights are given for '{name}', but this network is not in the comparison",
                 where="--weights",
                 remedy="Add the network to the command, or omit its weights",
             )

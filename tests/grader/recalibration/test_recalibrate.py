@@ -154,7 +154,7 @@ def test_a_second_recalibration_replaces_the_first(recalibrated, clinic, tmp_pat
         ),
         (
             lambda rows: [(file, grade, str(at % 4)) for at, (file, grade, _) in enumerate(rows)],
-            "The photographs are of 4 patients, and recalibration needs at least 20",
+            "The photographs are of 4 patients, but recalibration needs at least 20",
         ),
     ],
 )
