@@ -427,7 +427,7 @@ def test_a_stuck_store_holds_up_nobody_and_a_full_queue_loses_and_says_so(caplog
     writer.join(60)
     captures.write_queued_captures()
     assert (captures.capture_counts.written, captures.capture_counts.lost) == (3, 2)
-    assert "2 requests were not captured: too many waited to be written" in caplog.messages
+    assert "2 requests were not captured: too many waited to be written to S3" in caplog.messages
 
 
 def test_files_stay_small_and_are_of_one_endpoint_each():

@@ -3,13 +3,13 @@
 >>> with LocalService(port=0) as service:
 ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
-``http_server`` reads each request, and ``api.router`` finds the AWS service that it is for.
-Operations of SageMaker go to ``api.control_plane`` (models, endpoint configurations, endpoints).
-``api.request_validation`` checks requests against botocore's service model, and
+``http_server`` reads each request, and ``api.router`` finds out which AWS service the request is
+for. Operations of SageMaker go to ``api.control_plane`` (models, endpoint configurations,
+endpoints). ``api.request_validation`` checks requests against botocore's service model, and
 ``request_constraints`` checks rules that the service model cannot express. ``InvokeEndpoint`` goes
 to ``api.invocations``, and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and from
-there to ``asynchronous_inference``. Images are pushed to and pulled from ``registry``. In the same
-process, moto simulates S3, ECR, IAM, KMS, STS and CloudWatch behind ``api.simulated_aws``.
+there to ``asynchronous_inference``. Container images are pushed to and pulled from ``registry``. In
+the same process, moto simulates S3, ECR, IAM, KMS, STS and CloudWatch behind ``api.simulated_aws``.
 
 The life cycle of an endpoint is in ``endpoints.lifecycle``: Creating, InService, Updating, Failed
 and Deleting.  ``endpoints.deployment`` holds what an endpoint serves: a pinned image, a pinned

@@ -27,7 +27,7 @@ class ApiError(Exception):
         code: The code of the error, for example ``ValidationException``.
         message: The message for the client.
         status: The HTTP status.
-        details: Further members of the error's shape, by name.
+        details: Further members of the error response, by name.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Refuse variants whose image needs a GPU or a driver that is missing on the host.
+"""Refuse variants whose container image needs a GPU or a driver that the host does not have.
 
 SageMaker accepts such variants, and the endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU. The local service refuses all instances with a GPU. The check for a GPU
+this machine get no GPU, so the local service refuses all instance types with a GPU. This refusal
 comes last, so that the user first learns whether a configuration could start on AWS.
 """
 

@@ -1,7 +1,7 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
-``http.server`` reads headers like those of an e-mail. The standard library joins folded lines,
-drops all lines after a malformed line, and does not check for repeated headers.
+``http.server`` reads headers like those of an e-mail. It joins folded lines, drops all lines after
+a malformed line, and does not check for repeated headers. Such a request could be read in two ways.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _HEADER_DEFECTS = (
     MisplacedEnvelopeHeaderDefect,
     MissingHeaderBodySeparatorDefect,
 )
-"""The notes that the standard library makes about malformed header lines.  The library continues
-and drops the rest of the headers. With a space before the colon of Content-Length, the body would
-be read as the next request."""
+"""The defects that the standard library records for malformed header lines. By itself, the library
+only drops the rest of the headers. If Content-Length had a space before its colon, the body would
+then be read as the next request.
+"""
 
 
 class MalformedHttp(ValueError):
@@ -35,7 +36,7 @@ class MalformedHttp(ValueError):
 
 
 class HeaderLines:
-    """Reads lines that end a header or a chunk, and refuses a carriage return within a line.
+    """Reads the lines of headers and chunks, and refuses a carriage return within a line.
 
     The standard library takes a carriage return for the end of the line. The value of one header
     could smuggle in a second header with another length.
@@ -66,7 +67,7 @@ class HeaderLines:
 
 
 def read_body_length(headers: Message, version: str) -> int | None:
-    """Return the length of the body that the headers state; None if the body is chunked.
+    """Return the length that the headers state for the body; None if the body is chunked.
 
     As in the model server, a request must say clearly where its body ends and for which host it is
     (RFC 9112, sections 3.2, 5 and 6). Any other request is refused.
@@ -97,7 +98,7 @@ def parse_body_length(text: str, base: int = 10) -> int:
     """Read a length that consists only of digits; ``int`` would also accept "-5".
 
     Raises:
-        MalformedHttp: The text is not a number that consists only of digits.
+        MalformedHttp: The text has a character that is not a digit.
     """
     digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
     if not re.fullmatch(digits, text):

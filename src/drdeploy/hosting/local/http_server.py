@@ -1,9 +1,9 @@
 """An HTTP/1.1 server on a loopback port, with one thread for each kept-alive connection.
 
 There are two reasons for threads instead of an event loop. First, threads are faster. A thread that
-blocks on its socket answered a body of 150 KB in 0.33 ms. On the same machine, waitress, an event
-loop with a thread pool, took 0.59 ms. Second, an invocation may take a minute, so a thread pool
-would have to be large or would limit concurrency.
+blocks on its socket answered a request with a body of 150 KB in 0.33 ms. On the same machine,
+waitress, which has an event loop and a thread pool, took 0.59 ms. Second, an invocation may take a
+minute, so a thread pool would have to be large or would limit concurrency.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 64 * MIB
-"""Larger bodies, such as model archives that are uploaded to S3, are written to disk."""
+"""The largest body that is kept in memory. Larger bodies, such as model archives that are uploaded
+to S3, are written to disk.
+"""
 DISCARDED_BYTES = MIB
 """How many bytes of a refused body are read and discarded.  If the connection were closed at once,
 a client that is still sending would lose the answer. A client that sends more than this number of
@@ -51,10 +53,13 @@ CONNECTIONS_MAX = 1024
 FIRST_REQUEST_S = 30.0
 """Seconds that a connection may be silent before its first request, and during a request."""
 IDLE_S = 900.0
-"""Seconds that a connection may be idle after an answered request. A study pauses until a worker
-goes cold, and its client keeps the connection meanwhile."""
+"""Seconds that a connection may be idle after an answered request. A study of cold starts pauses
+until a worker goes cold, and its client keeps the connection meanwhile.
+"""
 LINE_BYTES_MAX = 64 * KIB
-"""Bytes of the longest line of a chunked body: the size of a chunk, or a trailer field."""
+"""The most bytes of a line of a chunked body that states the size of a chunk, or a trailer
+field.
+"""
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
 """A body with at most this many chunks may have chunks of any size.  A body with more chunks must
@@ -189,7 +194,7 @@ class HttpServer(ThreadingHTTPServer):
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Return whether there is room for one more connection; a full server closes it."""
+        """Return whether there is room for one more connection; otherwise, it is closed."""
         del client_address
         with self._lock:
             has_place = len(self._open) < CONNECTIONS_MAX
@@ -218,7 +223,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     admit: ClassVar[Callable[[ServiceRequest], AdmittedHead | ServiceResponse]]
 
     def parse_request(self) -> bool:
-        """Read the headers, and refuse them if the standard library would misread a line."""
+        """Read the headers, and refuse a request of which the standard library misreads a line."""
         received = self.rfile
         self.rfile = HeaderLines(received)  # type: ignore[assignment]  # only these two are called
         try:
@@ -330,7 +335,9 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
             if size > left:
                 return body
             if self._read_framing_line() not in {b"\r\n", b"\n"}:
-                raise MalformedHttp("A chunk of the body is longer than its size")
+                raise MalformedHttp(
+                    "A chunk of the body is longer than the size that the chunk states"
+                )
         for _ in range(TRAILERS_MAX):
             if not self._read_framing_line().strip():
                 return body

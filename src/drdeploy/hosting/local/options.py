@@ -13,9 +13,9 @@ class ServiceOptions:
     """The options for starting the local service.
 
     Attributes:
-        idle_s: Seconds without a request after which a serverless worker is stopped. After the same
-            time without a copy of an inference component, managed scaling releases an instance.
-            AWS does not publish how long it waits; a few minutes have been observed.
+        idle_s: Seconds without a request after which a serverless worker is stopped. Managed
+            scaling releases an instance after the same time without a copy of an inference
+            component. AWS does not publish its own times; a few minutes have been observed.
         mb_per_vcpu: MB of serverless memory that come with one vCPU.  SageMaker does not publish
             this number; the default is the number of AWS Lambda.
         trial_start: Whether creating a serverless endpoint starts its container once, at full CPU
@@ -29,8 +29,8 @@ class ServiceOptions:
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
             wait there when the service stops. A later service with the same folder processes them
             as soon as it has their endpoints. The default, None, is a folder for the port below
-            ``DRDEPLOY_LOCAL_HOME``. If the service chooses the port, the requests are deleted with
-            the service.
+            ``DRDEPLOY_LOCAL_HOME``. If the service chooses its own port, the requests are deleted
+            when the service ends.
     """
 
     idle_s: float = 300.0

@@ -31,8 +31,9 @@ SERVERLESS_CONCURRENCY_MAX = 1000
 (developer guide)."""
 
 INSTANCES_MAX = 100
-"""The largest number of instances of a variant, or of copies of an inference component, that the
-local service runs. Each instance or copy is a container with its own thread on this machine."""
+"""The most instances of a variant, or copies of an inference component, that the local service
+runs. Each instance or copy is a container with its own thread on this machine.
+"""
 
 TAGS_MAX = 50
 """The most tags of a resource (AWS General Reference, "Tagging AWS resources")."""
@@ -146,7 +147,7 @@ def check_names_are_unique(variants: Iterable[Json]) -> None:
 
 
 def check_update_request(request: Json) -> None:
-    """Refuse an update of an endpoint that sets a member which would have no effect."""
+    """Refuse an ``UpdateEndpoint`` request that sets a member without effect."""
     if request.get("RetainDeploymentConfig") and request.get("DeploymentConfig"):
         raise make_validation_error(
             "RetainDeploymentConfig=true and DeploymentConfig are mutually exclusive."
@@ -161,7 +162,7 @@ def check_update_request(request: Json) -> None:
 
 
 def check_variant_names(old_config: Json, new_config: Json) -> None:
-    """Refuse guardrails for an update that replaces, adds or removes a variant, as SageMaker does.
+    """Refuse deployment guardrails for an update that renames, adds or removes a variant.
 
     Source: developer guide, "Deployment guardrails", "Exclusions".
     """
@@ -329,7 +330,7 @@ def _check_model_data(container: Json) -> None:
         return
     if source["CompressionType"] == "Gzip":
         raise make_validation_error(
-            "ModelDataSource.S3DataSource: CompressionType Gzip needs S3DataType S3Object."
+            "ModelDataSource.S3DataSource: S3DataType must be S3Object if CompressionType is Gzip."
         )
     if not source["S3Uri"].endswith("/"):
         raise make_validation_error(
@@ -421,7 +422,7 @@ def _refuse_web_address_of_bucket(capture: Json) -> None:
 def _refuse_text_without_encoding(name: str, text: str) -> None:
     """Refuse text that UTF-8 cannot encode.
 
-    JSON can spell such text, but S3 keys cannot contain it.
+    JSON can express such text, but S3 keys cannot contain it.
     """
     if not is_encodable_as_utf8(text):
         raise make_validation_error(f"{name} must be UTF-8 text.")

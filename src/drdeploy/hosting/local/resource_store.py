@@ -17,7 +17,7 @@ ACCOUNT = "123456789012"
 
 @dataclass(frozen=True)
 class AccountRegion:
-    """An account and a region, which together are the namespace of resource names."""
+    """An account and a region. Names of resources are unique within this pair."""
 
     region: str
     account: str = ACCOUNT
@@ -74,8 +74,8 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique regardless of case, because ARNs on AWS are in lower case.  If a name is taken
-    or unknown, a method raises an :class:`ApiError` with the message of AWS.
+    Names are unique regardless of case, because ARNs on AWS are in lower case.  A method that gets
+    a name that is taken or unknown raises an :class:`ApiError` with AWS's message.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.

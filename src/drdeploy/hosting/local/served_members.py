@@ -1,4 +1,4 @@
-"""List the members of requests that have an effect in the local service; others are refused.
+"""List the request members that have an effect in the local service, and refuse all others.
 
 A request must not succeed if one of its members has no effect. A user could otherwise believe that
 an endpoint is isolated from networks, or that its disk is encrypted. Each operation has a table of
@@ -255,8 +255,9 @@ SERVED_MEMBERS: Mapping[str, Members] = {
     "SimulateCustomPolicy": _SIMULATION,
     "SimulatePrincipalPolicy": {**_SIMULATION, "PolicySourceArn": ANY},
 }
-"""The table of served members for each operation that sets up features. The tables of all other
-operations are in ``served_operations``."""
+"""The table of served members for each operation that sets up a model or an endpoint. The tables of
+all other operations are in ``served_operations``.
+"""
 
 
 _MULTI_MODEL = (
@@ -273,8 +274,9 @@ REMEDIES: Mapping[str, str] = {
         "model has one container"
     ),
 }
-"""For members of ``CreateModel`` that ask for another kind of endpoint: the name of this kind, and
-what to do instead."""
+"""Members of ``CreateModel`` that ask for a kind of endpoint that is not served, each with the name
+of that kind, and what to do instead.
+"""
 
 
 def refuse_unserved_members(operation: str, request: Members) -> None:
@@ -288,7 +290,7 @@ def refuse_unserved_members(operation: str, request: Members) -> None:
 
 
 def describe_unserved_member(operation: str, refused: str) -> str:
-    """Return an unserved member and what to do instead, without the full stop at the end.
+    """Return a text that names an unserved member and what to do instead, without a full stop.
 
     Args:
         operation: The name of the operation.

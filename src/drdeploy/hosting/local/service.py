@@ -326,15 +326,15 @@ class LocalService:
                 self._scaling.scale_due_targets(time.time())
             except Exception:
                 # One endpoint's trouble must not end the thread that looks after all of them.
-                log.exception("a round of upkeep failed")
+                log.exception("a round of maintenance failed")
 
 
 def remove_stale_services(engine: ContainerEngine | None = None) -> None:
     """Remove the processes, groups, containers and files of killed services.
 
     Args:
-        engine: The container engine; if it is None and there is a service to remove, an engine is
-            looked for.
+        engine: The container engine. With None, an engine is looked for if there is a service to
+            remove.
     """
 
     def remove_leftovers_of_service(name: str) -> None:
@@ -354,10 +354,10 @@ def remove_stale_services(engine: ContainerEngine | None = None) -> None:
         removed = service_folders.remove_stale_services(remove_leftovers_of_service)
     except EngineMisconfigured as err:
         # Their folders stay too, and a later start with a usable engine finds their containers.
-        log.warning("what killed services left behind is not removed: %s", err)
+        log.warning("the remains of killed services are not removed: %s", err)
         return
     for name in removed:
-        log.warning("removed what the killed service %s had left behind", name)
+        log.warning("the remains of the killed service %s are removed", name)
 
 
 def _find_engine_for_isolation(isolation: IsolationChoice) -> ContainerEngine | None:

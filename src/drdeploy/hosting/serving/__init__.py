@@ -11,13 +11,13 @@ A request passes through modules in this order:
 - ``uploads`` receives the bodies of requests.
 - ``thread_pools`` runs invocations in threads, and limits how many may wait.
 - ``handlers`` answers the requests to each path, in the same way for both profiles.
-- ``payload`` extracts the images from a body.
+- ``payload`` extracts the images from the body of a request.
 - ``negotiation`` chooses JSON or CSV by the Accept header.
 - ``answer`` turns inferences into the answer to a client.
 - ``counters`` counts invocations in memory that all processes of a container share.
 - ``metrics`` renders the counters for Prometheus.
 
-The module :mod:`drdeploy.grader.inference` turns the payload into the content of the answer.
+The module :mod:`drdeploy.grader.inference` turns the images into the content of the answer.
 ``settings`` holds every setting with its default, unit and meaning.
 
 Modules are imported only when they are needed. Because of late imports, a cold start imports

@@ -68,16 +68,17 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
         unlike_training_message: What ``unlike_training`` means, as one sentence for people; set if
             it is true.
         grade: The ICDR grade, 0 to 4; set by an ICDR grader for a gradable photograph.
-        label: The name of the grade or class; set if the manifest names the classes.
+        label: The name of the predicted grade or class; set if the manifest names the classes.
         referable: Whether the eye should be referred; set by an ICDR grader.  See
             :func:`decide_referral`.
-        referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
+        referable_rule: The rule that decided ``referable``, with the rule's sensitivity and
+            specificity.
         screening: Whether each operating point of the manifest flags the eye. The keys are the
             disease (``referable``, ``vision_threatening``) and then the name of the operating
             point.
         probabilities: The probability of each class, by name; set if the manifest names the
             classes.
-        note: A sentence about the file for the reader of the answer.
+        note: A sentence about the image file, for the people who read the answer.
     """
 
     gradable: bool | UnsetType = UNSET
@@ -97,8 +98,8 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON answer to a request.
 
-    For one image, the answer has the fields of :class:`Classification` at the top; for several
-    images it has ``results``.
+    For one image, the answer itself has the fields of :class:`Classification`. For several images,
+    it has a list of them in ``results``.
 
     Attributes:
         predictions: The probabilities for each image; null for an image that cannot be graded.
@@ -205,7 +206,7 @@ def make_classification(inference: Inference, manifest: ModelManifest) -> Classi
 
 
 class Referral(NamedTuple):
-    """Whether an eye should be referred, and the rule that decides it in one sentence."""
+    """Whether an eye should be referred, and one sentence with the rule that decided."""
 
     referable: bool
     rule: str
@@ -228,7 +229,7 @@ def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral
     return Referral(grade.is_referable, GRADE_RULE)
 
 
-GRADE_RULE = "grade >= 2, because the model has no high-sensitivity point"
+GRADE_RULE = "grade >= 2, because the model has no high-sensitivity operating point"
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
@@ -258,7 +259,7 @@ def find_screening_flags(
 def make_csv_answer(
     inferences: Sequence[Inference], manifest: ModelManifest, *, has_header: bool
 ) -> bytes:
-    """Return one CSV row per image: the grade or class index, the label, and the probabilities.
+    """Return a CSV row for each image: the grade or class index, the label, and the probabilities.
 
     If the manifest has a rule for photographs unlike the training photographs, the last column says
     whether the photograph is one of them.

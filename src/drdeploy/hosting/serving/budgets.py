@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 PLACE_BYTES = 68_000_000
-"""The memory that one place stands for. The more memory a request needs to decode its images, the
-more places it takes. One place is enough for a PNG or TIFF of 4 million pixels. One place is also
-enough for a JPEG of 17 million pixels, or a progressive JPEG of 8.5 million pixels. An image that
-needs more is a large image (see ``large_images``)."""
+"""The server counts memory for decoding images in places, and this is the memory of one place. The
+more memory a request needs to decode its images, the more places it takes. One place is enough for
+a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG of 8.5 million
+pixels. An image that needs more is a large image (see ``large_images``).
+"""
 
 IMAGE_PLACES = 10
-"""How many places the largest image takes: it has 40 million pixels, and each takes 17 bytes."""
+"""How many places the largest image takes, which has 40 million pixels of 17 bytes each."""
 
 BODIES_BYTES = 64 * MIB
 """Memory for the request bodies of all workers in a container: enough for a hundred usual

@@ -12,7 +12,7 @@ class Capacity:
     Attributes:
         workers: How many worker processes run.
         concurrency: How many invocations each worker handles at once; further invocations wait.
-        threads: How many threads the runtime uses for one prediction.
+        threads: How many threads the model's runtime uses for one prediction.
     """
 
     workers: int

@@ -1,10 +1,10 @@
-"""Count invocations, statuses and durations in numbers that all processes of a container share.
+"""Count invocations, statuses and durations in counters that all processes of a container share.
 
 The counters are in a small file that every process maps into memory. A worker may be killed at any
-time, and its replacement must continue counting.  Each change takes a file lock. The kernel
-releases this lock when its holder dies; a lock in shared memory would stay locked.  A change takes
-a few microseconds.  The mode of ``prometheus_client`` for several processes is not used. Importing
-``prometheus_client`` slows down a cold start, and each started worker would make a new file.
+time, and its replacement must continue from the same counts.  Each change takes a file lock. The
+kernel releases this lock when its holder dies; a lock in shared memory would stay locked.  A change
+takes a few microseconds.  The mode of ``prometheus_client`` for several processes is not used. Its
+import slows down a cold start, and each started worker would make a new file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class RequestCounters:
         self._threads = threading.Lock()
 
     def count_invocation(self) -> int:
-        """Count an invocation, and return its number in the container, counted from 1."""
+        """Count an invocation, and return its sequence number in the container, from 1."""
         with self._hold_file_lock():
             self._cells[_INVOCATIONS] += 1
             return int(self._cells[_INVOCATIONS])
@@ -91,7 +91,7 @@ class RequestCounters:
             self._count_duration("request", duration_s)
 
     def count_images(self, stages: Sequence[tuple[float, float, float]]) -> None:
-        """Count graded images, with the seconds of decoding, transforming and predicting each."""
+        """Count graded images, each with its seconds of decoding, transforming and predicting."""
         with self._hold_file_lock():
             self._cells[_IMAGES] += len(stages)
             for durations in stages:

@@ -11,7 +11,7 @@ from drdeploy.grader.fundus.decode import SIGNATURES
 
 _DATA_URL: Final = b"data:"
 _HEAD_BYTES: Final = 256
-"""The longest part of a ``data:`` URL before its comma, which usually has some thirty bytes."""
+"""The most bytes of a ``data:`` URL before its comma; usually there are some thirty."""
 _BEGINNINGS: Final = tuple(
     encode(signature[:3]) for signature in SIGNATURES for encode in (b64encode, urlsafe_b64encode)
 )
@@ -19,14 +19,17 @@ _BEGINNINGS: Final = tuple(
 file."""
 _IMAGE_URLS: Final = (b"data:image/", b"data:application/octet-stream;", b"data:;base64,")
 _BASE64_CHARACTERS: Final = bytes.maketrans(b"-_", b"+/")
-"""The alphabet for URLs and file names (RFC 4648, section 5) differs in two characters."""
+"""Translates the base64 alphabet for URLs and file names into the usual one, which differs in two
+characters (RFC 4648, section 5).
+"""
 _ESCAPES: Final = tuple(
     (escape, character)
     for character in (b"+", b"/", b"=")
     for escape in (b"%%%02X" % ord(character), b"%%%02x" % ord(character))
 )
-"""The escapes of the three special characters of base64. No other escape is decoded, because
-decoding every ``%`` would create many small objects."""
+"""The escapes of the three special characters of base64. No other percent escape is decoded,
+because decoding all of them would create many small objects.
+"""
 
 
 def begins_like_encoded_image(text: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The request and the response that handlers work with, independent of any web framework.
+"""The requests and responses that handlers work with, independent of any web framework.
 
 The lean server and Starlette are the HTTP servers of the two profiles. Both servers turn what they
 receive into a :class:`Request`.
@@ -48,8 +48,8 @@ class Request:
         headers: The values of the headers, by lower-case name.
         received_at: When the headers were complete, in seconds of the gateway's clock.
         body: The whole body; empty until the body has been read.
-        invocation: The number of the invocation in the container, counted from 1; 0 for a
-            request that is not an invocation.
+        invocation: Which invocation of the container this is, counted from 1; 0 for a request that
+            is not an invocation.
     """
 
     method: str

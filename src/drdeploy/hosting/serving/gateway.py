@@ -1,9 +1,9 @@
-"""Answer requests: routes, admission, deadlines, threads, and the log line.
+"""Answer requests: find the handler, admit or refuse, keep the deadline, and write the log line.
 
-Requests other than invocations are answered on the event loop, so that ``/ping`` is answered while
-models compute. The body of an invocation is read within limits. Once the body has been read, the
-invocation waits in a lane for a thread. The more memory an invocation needs for its images, the
-more of the lane's places it takes.
+Requests other than invocations are answered on the event loop, so that ``/ping`` is answered even
+while the model computes. The body of an invocation is read within limits. The invocation then waits
+in a lane, which is a queue with threads of its own (see ``thread_pools``). The more memory an
+invocation needs for its images, the more of the lane's places it takes.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class Gateway:
             )
 
     def _schedule_log_summary(self) -> None:
-        """Make sure that the log reports withheld lines, even if no other request arrives."""
+        """Schedule the log line that reports withheld lines, in case no other request arrives."""
         due_in_s = self._log.seconds_until_summary
         if due_in_s is not None and self._summary is None:
             loop = asyncio.get_running_loop()

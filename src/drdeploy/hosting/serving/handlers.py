@@ -8,7 +8,7 @@
 ``GET /metrics``             the container's counters for Prometheus
 ===========================  ======================================================
 
-Handlers exist only after the model is loaded. A server that answers ``/ping`` is ready.
+Handlers exist only after the model is loaded, so a server that answers ``/ping`` is ready.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 TRANSFORM_PAYLOADS_MB_MAX = 100
-"""The largest ``MaxPayloadInMB``, and the largest product of it and ``MaxConcurrentTransforms``
-(API reference, ``CreateTransformJob``)."""
+"""The largest value of ``MaxPayloadInMB``, and of its product with ``MaxConcurrentTransforms`` (API
+reference, ``CreateTransformJob``).
+"""
 
 
 @dataclass(frozen=True)
 class PreparedInvocation:
-    """An invocation that is read but not yet handled, with its cost.
+    """An invocation whose body has been read, with what its images cost to decode.
 
     Attributes:
         request: The request.
@@ -79,7 +80,7 @@ class RequestHandlers:
         large_images: Lets one request with large images run at a time.
         workers: How many worker processes the container has.
         concurrency: How many invocations each worker handles at once.
-        clock: The clock of the times in requests, in seconds.
+        clock: The clock, in seconds, that gives ``Request.received_at``.
     """
 
     service: InferenceService

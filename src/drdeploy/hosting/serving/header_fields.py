@@ -16,7 +16,8 @@ ECHOED = {
 }
 """The header fields that a response repeats, by lower-case name.
 
-Each has the name as it is written in the response, and InvokeEndpoint's limit in ASCII characters.
+Each field has its spelling in the response, and InvokeEndpoint's limit on the value in ASCII
+characters.
 """
 
 SINGLE = frozenset({
@@ -27,11 +28,11 @@ SINGLE = frozenset({
 })  # fmt: skip
 """The header fields that may occur only once.
 
-NGINX too refuses most of them when repeated.
+NGINX also refuses most of these fields if they are repeated.
 
-If such a field is repeated, one server may use the first value and the next server the second. Two
-servers could see different requests in one.  Header fields that are not in this list may be split
-over several fields (RFC 9110, section 5.3).
+If such a field is repeated, a proxy may use the first value and the server behind it the second, so
+that they act on different requests.  Header fields that are not in this list may be split over
+several fields (RFC 9110, section 5.3).
 """
 
 

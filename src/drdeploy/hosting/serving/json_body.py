@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.budgets import Budgets
 
 NAMES: Final[tuple[str, ...]] = ("instances", "inputs", "images", "image", "data", "b64")
-"""The members of objects that hold images.
+"""The names of the JSON members that may hold images.
 
-The members are those of TensorFlow Serving and Vertex AI, of Hugging Face and the Open Inference
-Protocol, and of servers written by hand.
+The names are those of TensorFlow Serving, Vertex AI, Hugging Face, the Open Inference Protocol, and
+servers written by hand.
 """
 
 _DEEPEST: Final = 6
-"""The most lists and objects around an image: ``{"images": [{"image": {"b64": …}}]}`` has four."""
+"""How many lists and objects may enclose an image; in ``{"images": [{"image": {"b64": …}}]}``, four
+do.
+"""
 _REMEDY: Final = 'Send ["BASE64"] or {"instances": [{"b64": "BASE64"}]}'
 _BYTE_ORDER_MARKS: Final = {
     codecs.BOM_UTF8: "utf-8-sig",

@@ -1,4 +1,4 @@
-"""Handle one request with large images at a time in the whole container.
+"""Let the whole container handle only one request with large images at a time.
 
 Decoding takes up to 17 bytes per pixel (see :class:`ImageLimits`), which is 680 MB for 40 million
 pixels. A container of 1 GB has room for one image of 40 million pixels beside its model. Large
@@ -31,7 +31,7 @@ class LargeImages:
 
     @contextmanager
     def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
-        """If the request has large images, wait for the turn to decode them, and hold the turn."""
+        """Wait for the turn of a request with large images, and hold it while the block runs."""
         if not is_large:
             yield
             return

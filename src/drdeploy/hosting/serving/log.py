@@ -75,12 +75,12 @@ class ServerLog:
     def write_event_within_limit(
         self, name: str, level: Level = "warning", /, *, kind: str = "", **fields: object
     ) -> None:
-        """Write an event, as long as its kind has lines left in the current window.
+        """Write an event, unless too many events of its kind were written in the current window.
 
         Args:
             name: The name of the event.
             level: The severity of the event.
-            kind: The kind under which the event is counted; the name if empty.
+            kind: The kind under which the event is counted; if empty, the event's name.
             **fields: The fields of the event.
         """
         kind = kind or name
@@ -102,7 +102,7 @@ class ServerLog:
         )
 
     def count_turned_away_request(self, code: str) -> None:
-        """Count a request that was refused unprocessed, for :meth:`write_due_summary`."""
+        """Count a request that was refused, not processed, for :meth:`write_due_summary`."""
         self.write_due_summary()
         with self._lock:
             self._begin_log_window()

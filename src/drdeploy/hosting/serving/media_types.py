@@ -1,4 +1,4 @@
-"""Content types that clients give to the bytes of an image."""
+"""The content types under which clients send an image as plain bytes."""
 
 BINARY_TYPES = frozenset({
     "application/octet-stream",

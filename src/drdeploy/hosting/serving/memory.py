@@ -27,21 +27,21 @@ LEAN_WORKER_BYTES = 96 * MIB
 FRAMEWORK_WORKER_BYTES = 768 * MIB
 """Memory of a worker that imports TensorFlow or OpenVINO, without its model."""
 COPIES_OF_MODEL = 3
-"""Memory of a loaded model, as a multiple of the size of its files.
-
-The weights are read, packed for the processor, and accompanied by buffers.
+"""Memory of a loaded model, as a multiple of the size of its files. The weights are in memory as
+read and as packed for the processor, and there are buffers.
 """
 
 
 def count_workers_that_fit_in_memory(settings: Settings, memory_bytes: float | None = None) -> int:
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
-    Adding workers must not lower the size of the largest image that the server accepts. Memory for
-    the largest image is set aside first.
+    Memory for the largest image is set aside first, so that more workers never mean a smaller limit
+    on the size of an image.
 
     Args:
         settings: The settings of the server.
-        memory_bytes: The memory of the container; None reads the limit, or else the machine's.
+        memory_bytes: The memory of the container. None means the container's limit or, without a
+            limit, the memory of the machine.
     """
     if memory_bytes is None:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -64,8 +64,8 @@ def _measure_folder_bytes(folder: Path) -> int:
 def count_memory_places_for_one_image(capacity: Capacity, root: Path = Path("/")) -> int:
     """Return the number of places that one image may take without exhausting memory.
 
-    The memory for an image is the rest of the container's memory. The workers, an ordinary
-    photograph in each thread, and the bodies of requests come first.
+    The memory for an image is what remains of the container's memory after the workers, an ordinary
+    photograph in each thread, and the bodies of requests.
 
     Args:
         capacity: The capacity of the server.

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 UNUSED_LOGGED = 5
-"""The largest number of files outside the model that the log names."""
+"""The most files in the model's folder that do not belong to the model, and are named in the
+log.
+"""
 
 GPU_BATCH_WAIT_MS = 2.0
 """How long a photograph waits on a GPU for others to join its batch. Decoding a photograph takes
-ten times as long, so a longer wait would add latency, but few photographs to a batch."""
+ten times as long, so a longer wait would add latency, but hardly any photographs to the batch.
+"""
 
 
 def load_model_and_make_handlers(

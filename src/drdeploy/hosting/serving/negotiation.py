@@ -12,7 +12,7 @@ _MATCHES = {
     "json": ("*/*", "application/*", "application/json"),
     "csv": ("*/*", "text/*", "text/csv"),
 }
-"""The media ranges that include each form of an answer, the least specific first."""
+"""The media ranges that include each format of an answer, the least specific first."""
 
 
 class _Range(NamedTuple):
@@ -53,7 +53,7 @@ def choose_answer_form(accept: str) -> AnswerForm:
 
 
 def _find_best_media_range(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
-    """Return the weight of a format's most specific media range, and facts to rank it by."""
+    """Return the weight of a format's most specific media range, and facts about this range."""
     specificity = _MATCHES[form].index
     matching = [
         (specificity(each.name), -each.place, each.weight, each.has_header)

@@ -1,7 +1,7 @@
-"""Extract the images from a request's body.
+"""Extract the images from the body of a request.
 
-The kind of a body is read from its bytes, because clients send the same bytes with many content
-types. The ``Content-Type`` decides only if the bytes leave a doubt:
+The format of a body is recognised by its bytes, because clients send the same bytes with many
+content types. The ``Content-Type`` decides only if the bytes leave a doubt:
 
 =======================================  ======================================================
 body                                     read as
@@ -44,7 +44,7 @@ def extract_images_from_body(content_type: str, body: bytes, budgets: Budgets) -
         EmptyBody: There is no body, or the body contains no image.
         MalformedRequest: The body does not have the format that its content type names.
         PayloadTooLarge: The body holds more images, fields or values than the budgets allow.
-        UnsupportedImage: The table of this module has neither the body nor the content type.
+        UnsupportedImage: The table of this module lists neither such a body nor the content type.
     """
     if not body:
         raise EmptyBody("The request has no body", remedy="Send an image as the body")

@@ -55,7 +55,7 @@ def _describe_setting_field(meaning: str, unit: str = "", **bounds: Any) -> msgs
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_variable):
-    """The settings of the server; in many, 0 or an empty text leaves the choice to the server."""
+    """The settings of the server; for many, 0 or an empty text leaves the choice to the server."""
 
     profile: Annotated[
         ProfileName,
@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     runtime: Annotated[
         RuntimeName | Literal[""],
         _describe_setting_field(
-            "The library that predicts; if empty, the library that fits the model's format."
+            "The library that runs the model; if empty, the library that fits the model's format."
         ),
     ] = ""
     model_dir: Annotated[

@@ -1,4 +1,4 @@
-"""The state folder, which the container's processes share for counters and sockets."""
+"""The state folder, in which the container's processes share counters and sockets."""
 
 from __future__ import annotations
 

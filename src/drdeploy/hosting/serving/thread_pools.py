@@ -1,4 +1,4 @@
-"""Lanes, each of which runs admitted invocations in threads, and limits how many may wait.
+"""Lanes: queues with threads of their own, which run invocations and limit how many may wait.
 
 There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
 large image is decoded in a container at a time, which takes a second or more. With only one lane,
@@ -26,7 +26,7 @@ class PoolJob:
     """The state of one piece of work, which the event loop and a thread share.
 
     Attributes:
-        is_abandoned: Whether the client has been answered with 504, so that the work is no longer
+        is_abandoned: Whether the client has got the answer 504, so that the work is no longer
             needed.
         began_at: When the thread began to work, by the monotonic clock; None while it waits for its
             turn.
@@ -50,7 +50,7 @@ class PoolJob:
 
 
 class BoundedThreadPool:
-    """A part of a worker's threads, with places for the requests that run or wait.
+    """One lane: some of a worker's threads, and places for the requests that run or wait.
 
     If no place is free, a request is refused at once. A growing queue would add latency to every
     request, and the client may retry elsewhere.  A request takes more places the more its images
@@ -63,7 +63,8 @@ class BoundedThreadPool:
         threads: How many requests are handled at once.
         places: How many places may be taken.
         stuck_s: How long a thread may work on a request before it counts as stuck.
-        stop_worker: Called if a thread is stuck, because only the end of its process stops it.
+        stop_worker: Called if a thread is stuck, because only the end of the process stops a
+            thread.
     """
 
     def __init__(

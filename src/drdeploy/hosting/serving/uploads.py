@@ -1,7 +1,7 @@
 """Receive the bodies of requests, with limits on size, time and total memory.
 
-An upload takes no place in the queue of requests. A slow client keeps nobody waiting.  An upload
-takes memory. When the memory is full, the slowest upload is refused.
+An upload takes no place in the queue of requests, so a slow client keeps nobody waiting. But an
+upload takes memory; when the memory for bodies is full, the slowest upload is refused.
 """
 
 from __future__ import annotations

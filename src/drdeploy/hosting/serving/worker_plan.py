@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 GPU_CONCURRENCY = 8
 """The least number of requests that a worker handles at once if a GPU predicts. A thread that waits
-for the GPU uses no CPU. A batch has at most as many photographs as requests are handled at once."""
+for the GPU uses no CPU. A batch cannot have more photographs than the worker handles requests at
+once."""
 
 
 def choose_worker_and_thread_counts(
@@ -22,10 +23,10 @@ def choose_worker_and_thread_counts(
 ) -> Capacity:
     """Choose the values that the settings leave open, from the container's CPU and memory limits.
 
-    ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Workers
-    share no global lock of Python. Two workers on two vCPUs therefore grade a fifth more
-    photographs a second than one. A second worker on a fraction of a vCPU would only slow down the
-    first.
+    ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Each
+    worker has its own global lock of Python, so two workers on two vCPUs grade a fifth more
+    photographs per second than one worker. A second worker on a fraction of a vCPU would only slow
+    down the first.
 
     In the lean profile, the workers share the vCPUs: each uses its share for a prediction and for
     decoding. In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.

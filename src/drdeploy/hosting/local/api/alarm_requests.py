@@ -24,10 +24,10 @@ POLICY_ARN = re.compile(
 
 
 def check_new_alarm_and_list_queries(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Refuse a ``PutMetricAlarm`` that contradicts itself or is not served, and return its queries.
+    """Check a ``PutMetricAlarm`` request, and return the metric queries of the alarm.
 
     Raises:
-        MonitoringError: The request is refused.
+        MonitoringError: The request contradicts itself, or asks for something that is not served.
     """
     _check_alarm_comparison(request)
     _check_alarm_actions(request)

@@ -110,7 +110,7 @@ class AlarmBook:
         self._compute_series_of_queries(queries, span)
 
     def complete_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
-        """Complete an alarm that moto has stored; ``before`` is the alarm that it replaces."""
+        """Complete an alarm that moto has stored; ``before`` is the alarm that was replaced."""
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
             alarm.extended_statistic = request.get("ExtendedStatistic")
@@ -190,7 +190,7 @@ class AlarmBook:
         return _cut_page_of_alarms("AlarmHistoryItems", found, request)
 
     def set_alarm_state(self, request: Mapping[str, Any], now_s: float) -> None:
-        """Carry out ``SetAlarmState``; the state lasts for a period of the alarm, at most a minute.
+        """Carry out ``SetAlarmState``, and keep the new state for at most a minute.
 
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
         This happens once a minute, or once a period if the period is shorter. On the local service,

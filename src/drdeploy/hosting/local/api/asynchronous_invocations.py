@@ -155,7 +155,7 @@ def find_inline_bytes_max() -> int:
 
 
 def _read_members_in_headers(request: ServiceRequest) -> dict[str, Any]:
-    """Return the members that the headers of a request state, after checking each value."""
+    """Return the request members that are sent as headers, after checking each value."""
     members: dict[str, Any] = {}
     for member, shape in load_members_of_asynchronous_request().items():
         if shape.serialization.get("location") != "header":

@@ -1,9 +1,9 @@
 """Write the metrics of inference components that are measured at regular times.
 
 - ``ConcurrentRequestsPerCopy`` is written every ten seconds, like SageMaker's high-resolution
-  metric. ``InvocationsPerCopy`` is written as 0 every minute. A component that gets no requests
-  publishes ``InvocationsPerCopy`` with the value zero. Target tracking needs these zeros to remove
-  its copies (developer guide, "Scale an endpoint to zero instances").
+  metric. ``InvocationsPerCopy`` is written as 0 once a minute, so that a component that gets no
+  requests has data too. Target tracking needs these zeros to remove the component's copies
+  (developer guide, "Scale an endpoint to zero instances").
 - The CPU and memory that each copy uses are written once a minute, as a share of what the copy
   reserves. The source is the developer guide ("Amazon SageMaker AI metrics in Amazon CloudWatch",
   inference component metrics).

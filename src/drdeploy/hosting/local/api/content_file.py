@@ -1,4 +1,4 @@
-"""Keep the contents of many objects in one file instead of in memory."""
+"""Keep the contents of many S3 objects in one file instead of in memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 4096
-"""The content of each object begins at a multiple of this number of bytes. Two objects never share
-a block of the file system. File systems free only whole blocks, so the blocks of an object can be
-freed."""
+"""The content of each object begins at a multiple of this number of bytes. File systems free only
+whole blocks. Two objects never share a block, so the blocks of a deleted object can be freed.
+"""
 LENGTH_BITS = 48
 LENGTH_MAX = (1 << LENGTH_BITS) - 1
-"""The most bytes of a content, far more than the 5 TB of S3's largest object."""
+"""The largest size of one object's content in bytes, far more than the 5 TB that S3 allows."""
 PUNCH_HOLE = 0x03
 """``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
 
@@ -89,7 +89,7 @@ class StoredContent:
 
     @property
     def length(self) -> int:
-        """The number of the content's bytes."""
+        """The length of the content in bytes."""
         return self._place & LENGTH_MAX
 
     def read(self) -> bytes:
@@ -107,7 +107,7 @@ class StoredContent:
             size = min(most_bytes, self.length - position)
             chunk = os.pread(self._file.fileno(), size, self.offset + position)
             if not chunk:
-                raise OSError("the file of the contents has become shorter")
+                raise OSError("the file that holds the contents of objects has become shorter")
             position += len(chunk)
             yield chunk
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACEBACKS = 10
-"""The number of failures in a window that are logged with a traceback; a traceback takes some
-kilobytes."""
+"""How many failures in each time window are logged with a traceback, which takes some kilobytes."""
 WINDOW_S = 10.0
 WHAT_CHARACTERS = 200
 
@@ -22,7 +21,7 @@ WHAT_CHARACTERS = 200
 class FailureLog:
     """Logs the first failures of each time window, and counts the others.
 
-    A client can repeat a failing request as often as it likes.
+    The limit is needed because a client can repeat a failing request as often as it likes.
 
     Args:
         clock: Returns the time in seconds.

@@ -43,7 +43,8 @@ class ComponentOperations:
         account_region: The account and the region of the components.
         endpoints: The endpoints of the region.
         models: The models of the region.
-        check_model: Refuses a request of ``CreateModel`` that cannot be served.
+        check_model: Takes a ``CreateModel`` request, and raises an error if the model cannot be
+            served.
         fleet: The fleet that runs the copies.
     """
 

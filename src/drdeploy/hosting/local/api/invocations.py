@@ -72,8 +72,9 @@ HEADERS_OF_OTHER_ENDPOINTS = {
         "container hostname",
     ),
 }
-"""The headers for kinds of endpoints that the local service does not offer. Each header has its
-member of the request, and two parts of the message with which SageMaker refuses it."""
+"""Headers for kinds of endpoints that the local service does not offer. Each header has the name of
+its request member, and two parts of the message with which SageMaker refuses the header.
+"""
 
 COMPONENT_IS_MISSING = (
     "Inference Component Name header is required for endpoints to which you plan to deploy "
@@ -97,7 +98,7 @@ TIMED_OUT = (
     "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
 ORIGINAL_MESSAGE_BYTES_MAX = 4096
-"""How many bytes of a failing container's answer the error repeats."""
+"""The most bytes of a failing container's answer that the error message quotes."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
 
 
 def replace_log_operations_in_moto() -> None:
-    """Make moto accept the ARN of a key besides its id, in requests that change its state."""
+    """Make moto accept a key's ARN as well as its id, in requests that change the key's state."""
     from moto.kms.models import KmsBackend
 
     def accept_arn(change: Callable[..., Any]) -> Callable[..., Any]:

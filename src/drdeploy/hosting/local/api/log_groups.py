@@ -1,7 +1,7 @@
 """CloudWatch Logs: moto keeps groups and streams, and this module reads them as AWS does.
 
-moto returns every line if it does not know a filter pattern, ignores prefixes of stream names, and
-keeps lines longer than the group's retention.
+By itself, moto returns every line if it does not know a filter pattern, ignores prefixes of stream
+names, and keeps lines longer than the group's retention.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ MS_PER_DAY = 86_400_000
 EVENTS_MAX = 10_000
 """The most events in one answer of ``FilterLogEvents``."""
 LINES_KEPT = 100_000
-"""How many lines of an instance are kept, the newest ones, so that a long run does not fill the
-memory. Up to a thousand more may be kept, because lines are dropped in blocks."""
+"""How many of an instance's newest lines are kept, so that a long run does not fill the memory. Up
+to a thousand more may be kept, because lines are dropped in blocks.
+"""
 
 
 def replace_log_operations_in_moto() -> None:
@@ -67,7 +68,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
 
 
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
-    """Return a function that tells whether a request names a log group of instances."""
+    """Return a function that tells whether a request to read logs may concern a given log group."""
     text = body.decode(errors="replace")
     if GROUP_PREFIX not in text and LOG_GROUP not in text:
         return lambda _: False
@@ -89,7 +90,7 @@ def drop_expired_events(region: str) -> None:
 
 
 class _PatternOfMoto:
-    """The matcher of lines, with the interface that moto expects."""
+    """Matches lines with a filter pattern, and has the interface that moto expects."""
 
     def __init__(self, pattern: str | None) -> None:
         self.matches = _make_matcher_for_moto(pattern)
@@ -105,7 +106,7 @@ def _make_matcher_for_moto(pattern: str | None) -> Callable[[str], bool]:
 
 
 def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = None) -> Any:
-    """Return the log group with a name or ARN; for an ARN, moto may return another group."""
+    """Return the log group with a name or ARN; moto may find another group for an ARN."""
     from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
 
     if bool(log_group_id) == bool(log_group_name):
@@ -123,7 +124,7 @@ def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = No
 def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a method of a log group, so that its error names the missing stream.
 
-    moto reports the group as missing.
+    By itself, moto reports the group as missing.
     """
 
     def refuse_absent_stream_or_call_method(

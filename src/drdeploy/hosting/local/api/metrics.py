@@ -4,8 +4,8 @@ The source is the SageMaker AI developer guide, "Amazon SageMaker AI metrics in 
 and "Alarms and logs for tracking metrics from serverless endpoints".
 
 AWS publishes the metrics of an invocation after about a minute. An invocation only appends to a
-queue, which takes almost no time. The queue is written to CloudWatch before every read, so that a
-reader finds all earlier invocations.
+queue, which takes almost no time. The queue is written to CloudWatch before CloudWatch is read, so
+that a reader finds all earlier invocations.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class InvocationMetrics:
         load: How busy the variant was while the model was asked, or None if no worker was free.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
         component: The name of the inference component that was invoked; empty without one.
-        first_part_s: Seconds until the first part of a streamed answer came from the container, and
-            the seconds that the service itself took. An answer that is not streamed has None.
+        first_part_s: For a streamed answer, the seconds until its first part came from the
+            container, and the seconds that the service itself added. None for an answer that is not
+            streamed.
         mid_stream_errors: The errors after the first part of a streamed answer, or None for other
             answers.
         is_without_capacity: Whether the inference component had no copy for the request.

@@ -1,7 +1,7 @@
-"""List what the local service answers to every operation and member that botocore knows.
+"""List what the local service answers to every operation and request member that botocore knows.
 
-For each member, a request that sets only this member is passed to the checks for clients' requests.
-The reference page of the local service shows the answers.
+For each member, a request that sets only this member goes through the same checks as a client's
+request. The reference page of the local service shows the answers.
 """
 
 from __future__ import annotations

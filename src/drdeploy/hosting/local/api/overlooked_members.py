@@ -1,10 +1,10 @@
-"""Refuse members that moto overlooks, in the services whose requests only moto answers.
+"""Refuse request members that moto ignores, in the services for which only moto answers.
 
 Other tables list the members that the local service accepts for SageMaker, CloudWatch, CloudWatch
 Logs and Application Auto Scaling. In the other services, moto reads most members, and ignores the
-rest without an error. For example, a dry run would be carried out, an object would lack the
-caller's encryption, and a user would lack a permissions boundary. A test compares these tables with
-moto's code and botocore's models.
+rest without an error. For example, a request for a dry run would really be carried out, an object
+would be stored without the caller's encryption, and a user would be created without a permissions
+boundary. A test compares these tables with moto's code and botocore's models.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ REMEDIES: Mapping[str, str] = {
 """What to do instead of setting the member, for services where leaving it out is not enough, by the
 signing name of the service."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
-"""Members that name an account, and have no effect if it is the service's only account."""
+"""Members that name an account. They have no effect if they name the service's only account."""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
 
 
@@ -121,7 +121,7 @@ def refuse_overlooked_members(service: str, request: ServiceRequest) -> None:
         request: The request.
 
     Raises:
-        ApiError: The message names the member.
+        ApiError: The request sets such a member; the message names the member.
     """
     if service == "s3":
         _refuse_overlooked_headers(request)

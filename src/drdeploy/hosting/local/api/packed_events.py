@@ -23,7 +23,8 @@ class LogLineEvent(msgspec.Struct, array_like=True, frozen=True):
     """A line of a log stream, with the methods that moto expects of an event.
 
     Attributes:
-        event_id: The number of the line, which grows over all streams.
+        event_id: A number that identifies the line among the lines of all streams, and grows with
+            time.
         timestamp: When the line was written, in milliseconds since 1970.
         ingestion_time: When the line was read, in milliseconds since 1970.
         message: The line.
@@ -103,7 +104,7 @@ class PackedEvents:
             return self._count()
 
     def keep_newest(self, count: int) -> None:
-        """Drop the oldest lines, in whole blocks, until at most ``count`` and a block are left."""
+        """Drop the oldest lines in whole blocks; keep at most ``count`` lines and one block."""
         with self._lock:
             while self._blocks and self._count() - self._blocks[0].count >= count:
                 del self._blocks[0]

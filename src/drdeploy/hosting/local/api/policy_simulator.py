@@ -2,9 +2,9 @@
 
 moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
 ``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. The actions
-decide with ``endpoints.iam_policies``. The execution roles of endpoints are checked with the same
-module. Both therefore give the same result. Source: IAM API reference, ``SimulatePrincipalPolicy``,
-``SimulateCustomPolicy`` and ``EvaluationResult``.
+decide with ``endpoints.iam_policies``. The same module checks the execution roles of endpoints, so
+a simulation and an endpoint give the same result. Source: IAM API reference,
+``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and ``EvaluationResult``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Write errors in the form of each AWS protocol.
 
-The protocols have different error codes for one problem, and a client knows only the codes of its
-protocol. SageMaker and ECR use JSON, and SageMaker's runtime uses REST-JSON. IAM and STS use the
-query protocol with XML, CloudFront uses REST-XML, and S3 uses an XML format of its own.
+The protocols have different error codes for the same problem, and a client knows only the codes of
+its protocol. SageMaker and ECR use JSON, and SageMaker's runtime uses REST-JSON. IAM and STS use
+the query protocol with XML, CloudFront uses REST-XML, and S3 uses an XML format of its own.
 CloudWatch's clients choose CBOR, JSON or the query protocol.  Sources: "Common Errors" in the API
 references of SageMaker and IAM; "Error responses" in the API reference of Amazon S3; the Smithy
 specifications of the protocols; and the answers of AWS.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Protocol = Literal["json", "cbor", "rest-json", "query", "rest-xml", "s3"]
 FAMILIES: dict[Protocol, Protocol] = {"cbor": "json", "rest-xml": "query"}
-"""Each protocol in this table uses the error codes of another one."""
+"""Protocols that use the error codes of another protocol, each with that other protocol."""
 REST_XML_SERVICES = frozenset({"cloudfront", "route53"})
 """The signing names of the services, apart from S3, that use REST-XML."""
 CBOR_PROTOCOL = "rpc-v2-cbor"
@@ -85,8 +85,9 @@ _CODES: dict[str, dict[Protocol, tuple[int, str]]] = {
     },
     "RequestEntityTooLargeException": {"s3": (413, "EntityTooLarge")},
 }
-"""The status and the code of an error in the protocols that do not use the code of the JSON
-protocols."""
+"""The HTTP status and the code of each error, in the protocols whose code for the error differs
+from the code in the JSON protocols.
+"""
 
 
 def make_signature_refusal_response(

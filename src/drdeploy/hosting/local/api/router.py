@@ -96,10 +96,10 @@ OBJECT_BYTES_MAX = 5 * GIB
 """The most bytes of an object that is uploaded in one request (Amazon S3 API, ``PutObject``)."""
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
 LAYER_BYTES_MAX = 10 * GIB
-"""The most bytes of an image layer.
+"""The most bytes of one layer of a container image.
 
-This is SageMaker's limit for a whole image (developer guide, "Deploy models with Amazon SageMaker
-Serverless Inference").
+This is SageMaker's limit for a whole container image (developer guide, "Deploy models with Amazon
+SageMaker Serverless Inference").
 """
 
 _failures = FailureLog()
@@ -114,10 +114,10 @@ class _Addressed:
         service: The signing name of the service; empty if the request is not signed.
         endpoint: The name of the endpoint to invoke, percent-encoded; empty if the request is
             not an invocation.
-        kind: The last part of the path of an invocation, which says how it is answered.
+        kind: The last part of the path of an invocation, which says how the invocation is answered.
         is_registry: Whether the request is for the image registry.
-        claim: The signature of a request to a shared service. A request to the registry has no
-            signature, and neither has a request to an open service.
+        claim: The signature of a request to a shared service; None for a request to the image
+            registry, and for every request if the service is not shared.
     """
 
     region: str
@@ -139,7 +139,8 @@ class ApiRouter:
         registry: The image registry, in place of ECR's registry.
         status: Returns the answer to ``GET /_drdeploy/status``.
         queues: The queues of all asynchronous endpoints.
-        backlogs: Writes the backlogs to CloudWatch before CloudWatch is read.
+        backlogs: Writes the backlogs of asynchronous endpoints to CloudWatch before CloudWatch is
+            read.
         key: The key with which every request to a shared service must be signed; None if every
             program of this machine may send requests.
     """
@@ -170,7 +171,7 @@ class ApiRouter:
         self._lock = threading.Lock()
 
     def admit_request(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
-        """Admit or refuse a request by its headers; an error becomes a response."""
+        """Admit or refuse a request by its headers; a refusal is returned as a response."""
         return _answer_errors_like_aws(request, lambda: self._admit_head(request))
 
     def list_control_planes(self) -> tuple[ControlPlane, ...]:
@@ -401,9 +402,9 @@ def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
     Any web page that the user visits can make the browser send requests to 127.0.0.1.  With a form
     or a script that posts, the browser sends ``Origin``.  A page can also name an API call as the
     address of an image, because IAM accepts ``GET``. For an image's address, the browser sends
-    ``Sec-Fetch-Site``, or ``Referer`` if it is old (Fetch Metadata Request Headers, W3C). The value
-    ``none`` of ``Sec-Fetch-Site`` stands for an address that the user typed.  With DNS rebinding, a
-    page makes its own host name resolve to 127.0.0.1. With DNS rebinding, the browser sends none of
+    ``Sec-Fetch-Site``, or ``Referer`` if the browser is old (Fetch Metadata Request Headers, W3C).
+    The value ``none`` of ``Sec-Fetch-Site`` stands for an address that the user typed.  With DNS
+    rebinding, a page makes its own host name resolve to 127.0.0.1. The browser then sends none of
     the three headers, but ``Host`` names the host of the page.
     """
     host = PORT.sub("", request.headers.get("Host") or LOOPBACK)

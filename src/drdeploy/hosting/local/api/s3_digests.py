@@ -29,8 +29,9 @@ HASHES = {
 DECODED_LENGTH_HEADER = "x-amz-decoded-content-length"
 """The header by which a body that is sent in pieces is recognised."""
 CRC32_HEADER = "x-amz-checksum-crc32"
-"""Python's library computes CRC-32 and the digests above. CRC-32C, CRC-64 and XXHash are stored and
-not verified."""
+"""Python's standard library computes CRC-32 and the digests above. CRC-32C, CRC-64 and XXHash are
+stored and not verified.
+"""
 
 
 def refuse_wrong_digest(request: ServiceRequest) -> None:

@@ -82,8 +82,8 @@ def refuse_scaling_without_effect(
         operation: The name of the operation.
         request: The request.
         control_plane: The control plane of the region, which knows the endpoints.
-        has_target: Takes a resource id and a scalable dimension, and returns whether they are
-            registered.
+        has_target: Takes a resource id and a scalable dimension, and returns whether a scalable
+            target is registered for them.
 
     Raises:
         ApiError: The endpoint, the variant or the target does not exist; or the members of the
@@ -284,8 +284,8 @@ def replace_log_operations_in_moto() -> None:
     """Replace the operations of moto that overlook members of a request.
 
     moto reads the tags of scalable targets, but does not store them. moto also overlooks
-    ``PolicyNames``, compares only parts of resource ids, and loses its place in lists of several
-    pages.
+    ``PolicyNames``, compares only parts of resource ids, and does not continue a list of several
+    pages where the page before ended.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse

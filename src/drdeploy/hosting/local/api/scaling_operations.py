@@ -2,7 +2,7 @@
 
 A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales out after three
 minutes above the target, and scales in after fifteen minutes below 90 % of the target. The package
-``local.scaling`` carries out policies and scheduled actions.
+``local.autoscaling`` carries out policies and scheduled actions.
 """
 
 from __future__ import annotations

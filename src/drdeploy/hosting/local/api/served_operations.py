@@ -1,4 +1,4 @@
-"""List the operations of five services that the local service answers, with their members.
+"""List which operations of five services the local service answers, and which request members.
 
 The tables list all operations and members that are served. Any other operation or member is
 refused, and the error names it. moto alone would report success for all members and operations,

@@ -6,10 +6,10 @@ the signature again from the request that arrived, and both signatures are compa
 time.
 
 A request is checked in two steps.  The first step (:meth:`SignatureVerifier.check_head`) checks the
-headers before a byte of the body is read. A stranger cannot fill the disk with bodies. Clients of
-S3 put the body's SHA-256 into a header, so their signature is checked in the first step. The second
-step (:meth:`SignatureVerifier.check_body`) checks the body, and the signatures of all clients of
-other services.
+headers before a byte of the body is read, so that a stranger cannot fill the disk with request
+bodies. Clients of S3 put the body's SHA-256 into a header, so their signature is checked in the
+first step. The second step (:meth:`SignatureVerifier.check_body`) checks the body and, for all
+services except S3, the signature.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ class SignatureVerifier:
 
         Raises:
             SignatureRefused: The request has no signature, or the signature is malformed, too old
-                or made with another key. The signature is also compared if the headers state the
-                body's hash.
+                or made with another key. A wrong signature is found here only if the headers state
+                the body's hash.
         """
         claim = _read_signed_claim(request)
         if not self._key.has_id(claim.key_id) or "x-amz-security-token" in _list_header_names(

@@ -110,7 +110,7 @@ class SimulatedAws:
         return bytes(found.value)
 
     def measure_object(self, uri: str) -> int:
-        """Return the bytes of the object that an ``s3://bucket/key`` URI names.
+        """Return the size in bytes of the object that an ``s3://bucket/key`` URI names.
 
         Raises:
             KeyError: The object or the bucket does not exist.
@@ -450,7 +450,7 @@ def _fill_gaps_in_moto() -> None:
 
 
 def _limit_wait_for_subscribers() -> None:
-    """Limit how long moto waits for the web server of an SNS subscriber; its default is forever.
+    """Limit how long moto waits for the web server of an SNS subscriber; moto would wait forever.
 
     The subscriber's answer is not read, and a redirect is not followed.
     """

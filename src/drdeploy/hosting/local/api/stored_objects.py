@@ -1,9 +1,9 @@
 """Keep the contents of the objects of moto's S3 in a file, and only their metadata in memory.
 
 moto keeps the content of every small object in memory, and of every large object in an open file.
-moto also keeps a list of all objects it ever made. An object in moto that is overwritten or deleted
-is never freed. The answers of a Batch Transform job with 50,000 photographs would need 280 MB of
-memory.
+moto also keeps a list of all objects it ever made, so an object that is overwritten or deleted is
+never freed. In moto, the answers of a Batch Transform job with 50,000 photographs would need 280 MB
+of memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
 """The states through which an object passes when it is restored from an archive. moto makes a new
 list of these states for each object, although the states are always the same."""
 SHARED_MAX = 4096
-"""The number of results that are kept to be shared by objects."""
+"""How many attribute sets, and how many sets of metadata, are kept for objects to share."""
 OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 """The attributes of moto's objects that differ from object to object."""
 
@@ -54,7 +54,7 @@ NO_ATTRIBUTES = SharedAttributes({})
 
 
 def _change_shared(shared: SharedAttributes, name: str, value: Any) -> SharedAttributes:
-    """Return attributes with another value, the same instance as for an equal earlier call."""
+    """Return attributes of which one has another value; equal calls return the same instance."""
     return SharedAttributes(shared.values | {name: value})
 
 
@@ -280,7 +280,7 @@ def make_object_class(base: Any) -> Any:
 
 
 def make_store_class(base: Any) -> Any:
-    """Return a class for the objects of a bucket that keeps a list only for several versions.
+    """Return a class for a bucket's objects that keeps a list only for a key with several versions.
 
     Args:
         base: moto's own class, which keeps a list for each key.

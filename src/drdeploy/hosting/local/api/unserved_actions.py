@@ -1,8 +1,8 @@
 """Refuse the services and actions of AWS that the local service does not offer.
 
 moto answers for more services than this project supports, for some of them with invented values.
-For an action that moto does not know, moto raises an error or answers with a web page. For a
-refused action, a client gets an error of its own protocol, which names the action.
+For an action that moto does not know, moto raises an error or answers with a web page. This module
+refuses such an action with an error that names it, in the client's own protocol.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ S3_SUBRESOURCES_SERVED = frozenset(
 )
 """The subresources of S3, such as ``?tagging``, that moto knows.
 
-If a request has another subresource, moto ignores it: it lists the bucket, or creates an object,
-and reports success.
+moto ignores any other subresource: the request lists the bucket or creates an object, and succeeds.
 """
 
 RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
@@ -97,7 +96,7 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
 def refuse_unserved_action(
     service: str, request: ServiceRequest, answer: Callable[[], ServiceResponse]
 ) -> ServiceResponse:
-    """Return moto's answer to a request.
+    """Return moto's answer to a request, or refuse an action that moto cannot carry out.
 
     Raises:
         ApiError: moto does not serve the action, or cannot carry it out with the values of the
@@ -214,7 +213,7 @@ def find_name_of_runtime_operation(request: ServiceRequest) -> str:
 
 @cache
 def _list_subresources_of_s3() -> frozenset[str]:
-    """Return the names in the queries of S3's paths, such as ``tagging`` in ``?tagging``."""
+    """Return the names of S3's subresources, such as ``tagging`` in ``?tagging``."""
     model = load_service_model("s3")
     uris = [model.operation_model(name).http["requestUri"] for name in model.operation_names]
     return frozenset(

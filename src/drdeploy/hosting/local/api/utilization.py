@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "/aws/sagemaker/Endpoints"
 JOB_NAMESPACE = "/aws/sagemaker/TransformJobs"
-"""The namespace of the instances of transform jobs, whose dimension is ``Host``."""
+"""The namespace of the metrics of transform jobs' instances, which have the dimension ``Host``."""
 EVERY_S = 60.0
 """Seconds between two measurements of an instance, as on AWS. A container engine takes about 35 ms
 to measure one instance."""
@@ -56,7 +56,7 @@ class UtilizationSampler:
         self._readings: WeakKeyDictionary[InstanceWorker, _Reading] = WeakKeyDictionary()
 
     def write_due_samples(self, region: str, endpoints: Iterable[LocalEndpoint]) -> None:
-        """Measure every instance whose last measurement is a minute ago."""
+        """Measure every instance whose last measurement is at least a minute old."""
         for endpoint in endpoints:
             for variant in endpoint.list_variants_in_service():
                 if isinstance(variant.pool, RealTimePool):
@@ -65,7 +65,7 @@ class UtilizationSampler:
                         self._measure_if_due(region, NAMESPACE, dimensions, worker)
 
     def write_due_samples_of_jobs(self, jobs: Iterable[TransformJob]) -> None:
-        """Measure every instance of transform jobs whose last measurement is a minute ago."""
+        """Measure the instances of jobs whose last measurement is at least a minute old."""
         for job in jobs:
             for worker in job.list_workers():
                 host = f"{job.name}/{make_ec2_instance_id(worker.instance)}"

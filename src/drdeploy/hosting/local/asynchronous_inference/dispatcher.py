@@ -50,7 +50,7 @@ class BacklogSample:
     """The backlog of an endpoint's queue, and the number of instances, at one time.
 
     Attributes:
-        backlog: The requests that wait or are being processed.
+        backlog: The number of requests that wait or are being processed.
         instances: The number of instances in service.
     """
 
@@ -94,7 +94,7 @@ class RequestDispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more requests; requests that are being processed stay in the queue."""
+        """Take no more requests from the queue; requests without a result stay in its folder."""
         with self.queue.changed:
             self._is_over = True
             self.queue.changed.notify_all()
@@ -201,7 +201,7 @@ class RequestDispatcher:
             self._put_back_request_for_retry(request)
 
     def _put_back_request_for_retry(self, request: QueuedRequest) -> None:
-        """Put a request back after an unexpected error, but not at once."""
+        """Put a request back into the queue some time after an unexpected error."""
         if not self._is_over:
             self._clock.sleep(RETRY_AFTER_S)
         self.queue.put_request_back(request)

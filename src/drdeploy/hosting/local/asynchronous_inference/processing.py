@@ -58,7 +58,7 @@ class ResultStore(Protocol):
         """Return an object; raises KeyError if it does not exist."""
 
     def measure_object(self, uri: str) -> int:
-        """Return the bytes of an object; raises KeyError if it does not exist."""
+        """Return the size of an object in bytes; raises KeyError if it does not exist."""
 
     def put_object(
         self,
@@ -100,7 +100,7 @@ class RequestOutcome:
         download_s: Seconds to read the input from S3, or None for an input from elsewhere.
         model_s: Seconds until the model answered, or None without an answer.
         upload_s: Seconds to write the result, or None if nothing was written.
-        total_s: Seconds from the arrival of the request until everything was done.
+        total_s: Seconds from the arrival of the request until its result was stored and announced.
     """
 
     region: str
@@ -123,7 +123,7 @@ class RequestOutcome:
 
 @dataclass(frozen=True)
 class _ModelResponse:
-    """What is stored as the result: the model's answer, or the explanation of a failure."""
+    """What is stored as a request's result: the model's answer, or the reason for a failure."""
 
     content_type: str
     body: bytes

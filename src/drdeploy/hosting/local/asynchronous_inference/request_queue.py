@@ -3,7 +3,8 @@
 Each request is a file. The file is written before the client gets its answer, and removed when the
 result of the request is stored. A service that is stopped or killed loses no request. A request
 that was being processed is processed again, because its result may not have been stored. An input
-in S3 is copied to a file beside the request. The local S3 is empty when the service starts again.
+in S3 is copied to a file beside the request, because the local S3 is empty when the service starts
+again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class QueuedRequest:
     """A request that waits for an instance, or is being processed.
 
     Attributes:
-        number: The number of the request, which grows with the time of arrival.
+        number: A number that identifies the request; a later request has a larger number.
         run: The name of the run of the service that received the request; each restart has a new
             name.
         inference_id: The id of the request.
@@ -50,7 +51,8 @@ class QueuedRequest:
         input_location: The ``s3://`` URI of the input; None if the request contained its input.
         headers: The headers that the container receives.
         output_location: The ``s3://`` URI of the result.
-        failure_location: The ``s3://`` URI of a failure, or None if failures are not written.
+        failure_location: The ``s3://`` URI to which the reason for a failure is written, or None if
+            failures are not written.
         time_to_live_s: The seconds after which a request that still waits expires.
         timeout_s: The seconds within which the container must answer.
     """
@@ -110,7 +112,7 @@ class RequestQueue:
         self._numbers = itertools.count(max(first, time.time_ns()))
 
     def make_request_number(self) -> int:
-        """Return the number of the next request, which is larger than all earlier numbers."""
+        """Return an identifying number for the next request, larger than all earlier numbers."""
         return next(self._numbers)
 
     def add_request(self, request: QueuedRequest, content: bytes | None) -> None:
@@ -225,7 +227,7 @@ def _read_queued_requests_in_folder(folder: Path) -> list[QueuedRequest]:
 
 
 def _remove_inputs_without_record(folder: Path) -> None:
-    """Remove photographs that a killed service left behind, and that no request names."""
+    """Remove photographs that a killed service left behind without a request."""
     for path in folder.glob(f"*{INPUT}"):
         if not path.with_suffix(RECORD).exists():
             with contextlib.suppress(OSError):

@@ -75,8 +75,8 @@ class ActivityLog:
     def add(self, activity: ScalingActivity) -> None:
         """Add an activity, and end an older one of the same resource that is in progress.
 
-        An activity that changes nothing repeats the newest activity of the resource if the reason
-        is the same. A repetition of the newest activity is left out.
+        An activity that changes nothing is left out if the newest activity of the resource changed
+        nothing for the same reason.
         """
         before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
         if activity.not_scaled and before is not None:

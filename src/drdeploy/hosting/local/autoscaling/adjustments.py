@@ -2,8 +2,8 @@
 
 Source: Application Auto Scaling user guide, "Target tracking scaling policies" and "Step scaling
 policies"; API reference, ``StepScalingPolicyConfiguration``. AWS does not publish the formula of
-target tracking. In the local service, the capacity changes in proportion to the metric, so that the
-metric meets its target.
+target tracking. In the local service, the capacity is multiplied by the ratio of the metric to its
+target, and rounded up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCALE_IN_SHARE = 0.9
 
 
 def compute_target_tracking_capacity(current: int, metric: float, target: float) -> int:
-    """Return the smallest number of instances with which a metric per instance meets its target.
+    """Return the smallest number of instances that brings a metric per instance down to its target.
 
     If there are no instances now, the metric counts as the metric of one instance.
     """
@@ -85,7 +85,7 @@ def _read_bound_or_default(bound: float | None, default: float) -> float:
 
 
 def _round_capacity_change(change: float) -> int:
-    """Round a change of less than one instance to a whole one, and any other towards zero."""
+    """Round a change of less than one instance to one instance, any other change towards zero."""
     if abs(change) < 1:
         return int(math.copysign(math.ceil(abs(change)), change))
     return math.trunc(change)

@@ -48,7 +48,7 @@ class ScaledVariant(Protocol):
 
     @property
     def capacity(self) -> int:
-        """The desired instances, or the desired provisioned concurrency."""
+        """The desired number of instances, or the desired provisioned concurrency."""
 
     @property
     def name_of_capacity_unit(self) -> str:
@@ -58,7 +58,7 @@ class ScaledVariant(Protocol):
         """Set the capacity; raises :class:`ApiError` if the endpoint refuses it."""
 
     def has_capacity(self) -> bool:
-        """Return whether the capacity that was set runs."""
+        """Return whether the capacity that was set is running."""
 
 
 class AlarmReader(Protocol):
@@ -81,10 +81,11 @@ class _PolicyMemory:
     """The latest actions of a policy.
 
     Attributes:
-        called: When each alarm last triggered the policy, by the alarm's name.
-        scaled_out_s: When the policy last scaled out, or None without a cooldown in progress.
+        called: The time at which each alarm last triggered the policy, by the alarm's name.
+        scaled_out_s: When the policy last scaled out, or None if no cooldown after it is in
+            progress.
         scaled_out_from: The capacity before the policy last scaled out.
-        scaled_in_s: When the policy last scaled in, or None without a cooldown in progress.
+        scaled_in_s: When the policy last scaled in, or None if no cooldown after it is in progress.
     """
 
     called: dict[str, float] = field(default_factory=dict)

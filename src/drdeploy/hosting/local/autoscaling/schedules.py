@@ -38,9 +38,9 @@ NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")
 LAST_WEEKDAY = re.compile(r"(\w{1,3})L")
 CATCH_UP_S_MAX = 3600
-"""A computer may be asleep at the time of a recurring action.
+"""How late a recurring action still runs, because a computer may be asleep at the action's time.
 
-The action still runs if it is late by at most this many seconds.
+A recurring action that is later than this many seconds is left out.
 """
 
 
@@ -55,7 +55,8 @@ class Schedule:
     Attributes:
         once_s: The one time of ``at(...)``, in seconds since 1970; None for other schedules.
         every_s: The seconds between two runs of ``rate(...)``; None for other schedules.
-        matches: Returns whether a minute matches ``cron(...)``; None for other schedules.
+        matches: Takes a minute, and returns whether it matches ``cron(...)``; None for other
+            schedules.
         zone: The time zone of ``cron(...)``.
     """
 

@@ -33,7 +33,7 @@ class EndpointVariant:
 
     @property
     def capacity(self) -> int:
-        """The desired instances, or the desired provisioned concurrency."""
+        """The desired number of instances, or the desired provisioned concurrency."""
         if self._is_serverless:
             return int(self.variant.request["ServerlessConfig"].get("ProvisionedConcurrency", 0))
         return int(self.variant.request["InitialInstanceCount"])
@@ -57,5 +57,5 @@ class EndpointVariant:
         self.endpoint.change_capacity([{"VariantName": self.variant.name, **change}])
 
     def has_capacity(self) -> bool:
-        """Return whether the capacity that was set runs."""
+        """Return whether the capacity that was set is running."""
         return self.variant.pool.has_enough_workers()

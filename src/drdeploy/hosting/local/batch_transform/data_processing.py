@@ -1,7 +1,8 @@
 """Filter what the model receives, and join the input with the answers.
 
 Source: developer guide, "Associate Prediction Results with Input Records"; API reference,
-``DataProcessing``. An answer is joined with the input as it was before ``InputFilter``.
+``DataProcessing``. An answer is joined with the whole input record, not with the part that
+``InputFilter`` selects.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CSV = "text/csv"
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 FORMATS = (CSV, JSON, JSON_LINES)
-"""The content types that can be filtered and joined (developer guide)."""
+"""The content types whose records can be filtered and joined (developer guide)."""
 INPUT_KEY, OUTPUT_KEY = "SageMakerInput", "SageMakerOutput"
 
 
@@ -93,8 +94,8 @@ class DataProcessing:
         """Return the output of each record of a payload.
 
         Raises:
-            RecordFailure: The answer is not valid in the content type or does not fit the filter,
-                or its values are not as many as the records.
+            RecordFailure: The answer is not valid in the content type, does not fit the filter, or
+                has another number of values than the payload has records.
         """
         originals = self._list_records(records)
         values = self._read_answers(answer, len(originals))

@@ -1,12 +1,12 @@
 """Send the payloads of objects to one instance, and write the answers to S3.
 
-An output is written when every payload of its object was answered with success. If one payload
-fails, its object has no output. The job continues with the other objects, and fails at its end
-(developer guide, "Troubleshooting", "Job shows as failed").
+The output of an object is written when the model has answered every payload of the object. If one
+payload fails, its object has no output. The job continues with the other objects, and fails at its
+end (developer guide, "Troubleshooting", "Job shows as failed").
 
-At any time, a window of payloads is in progress. The window has as many payloads as the instance
-may process at once, and one more that waits. The answers are taken in the order of the payloads, so
-the output has the order of the input. Only the window and one output are in memory.
+At any time, a window of payloads is in progress. The window has one payload more than the instance
+may process at once, so that one always waits. The answers are taken in the order of the payloads,
+so the output has the order of the input. Only the window and one output are in memory.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class InstanceWork:
         }
 
     def transform_objects(self, objects: Iterable[InputObject]) -> None:
-        """Transform objects, until there are no more or the job is stopping.
+        """Transform objects until there are no more objects, or the job is stopping.
 
         Raises:
             InstanceLost: The container ended.

@@ -75,12 +75,13 @@ LOG_GROUP = "/aws/sagemaker/TransformJobs"
 START_S = 1800.0
 """Seconds that a container of a job may take to answer ``GET /ping``.
 
-The guide names no limit; half an hour is what an engineer of SageMaker has said
+The developer guide names no limit; half an hour is what an engineer of SageMaker has said
 (aws/amazon-sagemaker-examples, issue 815).
 """
 END_S = 40.0
-"""Seconds that the end of a job waits for each instance: the 30 s from SIGTERM to SIGKILL, and a
-margin."""
+"""Seconds that a job, at its end, waits for each instance to stop: the 30 s from SIGTERM to
+SIGKILL, and a margin.
+"""
 CLIENT_ERROR = "ClientError: See job logs for more information"
 ALGORITHM_ERROR = "AlgorithmError: See job logs for more information"
 
@@ -433,7 +434,7 @@ class TransformJob:
         self._retirements.clear()
 
     def _begin_to_retire_instances(self) -> list[Future[None]]:
-        """Begin to stop the running instances, each of them only once."""
+        """Begin to stop the running instances that are not stopping yet."""
         with self._lock:
             for worker in self._workers:
                 if worker not in self._retirements:

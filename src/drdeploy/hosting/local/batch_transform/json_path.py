@@ -20,7 +20,7 @@ _QUOTED = re.compile(r"'([^']*)'")
 _INDEX = re.compile(r"-?\d{1,9}")
 _SLICE = re.compile(r"(-?\d{1,9})?\s*:\s*(-?\d{1,9})?")
 REPEATS_MAX = 16
-"""How often a path may select the same part of the data: each repeat takes memory and time."""
+"""How often a path may select the same part of the data; each repetition takes memory and time."""
 _UNSERVED = {
     "..": "the recursive descent '..'",
     "?": "a filter expression '?()'",
@@ -215,8 +215,8 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 def _count_repeated_brackets(step: _Items) -> int:
     """Return how many times brackets select the same element in the worst case.
 
-    The length of the list decides where negative indices and open slices lie; the worst length
-    counts.
+    Where negative indices and open slices lie depends on the length of the list. The result is for
+    the worst length.
     """
     moving = 0
     edges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}

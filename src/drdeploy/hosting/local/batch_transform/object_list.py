@@ -1,8 +1,8 @@
 """Find the input objects of a transform job, and the keys of the output.
 
 The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
-prefix, and ``.out`` (API reference, ``TransformOutput``). The prefix is stated by the request, or
-by the manifest if the request names one.
+prefix, and ``.out`` (API reference, ``TransformOutput``). The prefix is in the request or, if the
+request names a manifest, in the manifest.
 """
 
 from __future__ import annotations

@@ -24,9 +24,10 @@ RECORDIO_MAGIC = 0xCED7230A
 HELD_BYTES_MAX = 1024 * MIB
 """The most bytes of one request, and of the output of one object, that the local service holds."""
 RECORDS_MAX = 1_000_000
-"""The most records of all payloads that one instance has in progress. Each record takes about 50
-bytes in addition to its content. A gigabyte of empty lines, which gzip packs into a megabyte, would
-take 20 GB."""
+"""The most records in progress for one instance, in all its payloads together. Each record takes
+about 50 bytes of memory in addition to its content. Without this limit, a gigabyte of empty lines,
+which gzip packs into a megabyte, would take 20 GB.
+"""
 _WHOLE, _BEGIN, _MIDDLE, _END = range(4)
 _RECORDIO_LENGTH_BITS = 29
 
@@ -83,7 +84,7 @@ def pack_payloads(
         chunks: The content of the object.
         split_type: ``None``, ``Line``, ``RecordIO`` or ``TFRecord``.
         has_many: Whether a payload holds as many records as fit (``MultiRecord``).
-        max_bytes: The size of the largest payload; None is ``HELD_BYTES_MAX``.
+        max_bytes: The largest allowed size of a payload; None means ``HELD_BYTES_MAX``.
         max_records: The most records of a payload.
 
     Raises:

@@ -1,8 +1,8 @@
 """Choose the settings of a transform job from its request, its container and SageMaker's defaults.
 
 A value in the request takes precedence over the container's answer to ``GET
-/execution-parameters``. The answer takes precedence over SageMaker's default (developer guide,
-"Custom Inference Code with Batch Transform").
+/execution-parameters``. The container's answer takes precedence over SageMaker's default (developer
+guide, "Custom Inference Code with Batch Transform").
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class TransformSettings:
     Attributes:
         concurrency: How many requests each instance receives at once.
         has_many_records: Whether a request holds as many records as fit.
-        max_payload_bytes: The size of the largest request. If the size is None, the limit is what
-            the local service can hold (``records.HELD_BYTES_MAX``), and the body is sent in chunks.
+        max_payload_bytes: The largest allowed size of a request's body. None means as much as the
+            local service can hold (``records.HELD_BYTES_MAX``); the body is then sent in chunks.
         timeout_s: Seconds within which a container must answer a request.
         retries: How often a request that fails is sent again.
     """

@@ -1,10 +1,10 @@
-"""The parts of an endpoint: its life cycle, pinned image and archive, and workers.
+"""The parts of an endpoint: its life cycle, pinned container image, model archive and workers.
 
 - ``lifecycle`` holds the states of an endpoint, and the threads that change them.
 - ``guardrails`` says how long an update is watched, and which alarms undo it.
 - ``data_capture`` stores a share of the requests and answers as JSON lines in S3.
 - ``asynchronous_settings`` says where the results of an asynchronous endpoint go.
-- ``deployment`` holds a pinned image, a pinned archive, and a pool for each variant.
+- ``deployment`` holds, for each variant, a pinned image, a pinned archive and a pool of workers.
 - ``serverless_pool`` starts workers on demand, from zero to MaxConcurrency.
 - ``real_time_pool`` keeps a fixed number of workers.
 - ``instance_group`` accounts for the instances that host inference components.

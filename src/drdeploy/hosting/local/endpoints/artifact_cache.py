@@ -2,10 +2,10 @@
 
 An endpoint always serves the archive as it was when the endpoint was created or updated. Workers
 start at different times. Without pinning, two workers of one endpoint could load different models
-after the archive was overwritten. A cold start would fail after the archive was deleted.  For an
-image, SageMaker resolves the tag to a digest and keeps the digest (API reference,
-``DeployedImage``).  Archives are stored by digest, so endpoints with equal archives share one
-folder.
+after the archive was overwritten. A cold start would fail after the archive was deleted.  SageMaker
+pins a container image in the same way: it resolves the image's tag to a digest and keeps the digest
+(API reference, ``DeployedImage``).  Archives are stored by digest, so endpoints with equal archives
+share one folder.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ class PinnedArtifact:
     Attributes:
         key: The digest of the archive, and whether its files were checked for this project's
             server. Empty for a model without an archive.
-        folder: The folder that the container reads as ``/opt/ml/model``. The folder is None for a
-            model without an archive. Without an archive, the container keeps the files that its
-            image has at this path.
+        folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
+            an archive, whose container keeps the files that its image has at this path.
     """
 
     key: str
@@ -73,7 +72,7 @@ class ArtifactCache:
     def extract_and_pin_archive(
         self, model_data_url: str | None, *, is_judged: bool = True, is_archive: bool = True
     ) -> PinnedArtifact:
-        """Download and extract the current archive at a URL, or return an empty artifact for None.
+        """Download and extract the archive at a URL; for None, return an empty artifact.
 
         Args:
             model_data_url: The ``s3://`` URI of the archive, or None for a model without an

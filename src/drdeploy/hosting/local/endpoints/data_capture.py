@@ -43,7 +43,7 @@ PERCENT = 100.0
 
 @dataclass(frozen=True)
 class CaptureSettings:
-    """What an endpoint configuration captures, and where it is stored.
+    """What data capture records for an endpoint configuration, and where it stores the records.
 
     Attributes:
         region: AWS region of the endpoint and of the KMS key.
@@ -96,8 +96,8 @@ class CaptureSettings:
     def make_record_of_body(self, mode: str, content_type: str, body: bytes) -> dict[str, str]:
         """Return the part of a record that holds a request or an answer.
 
-        Text of the configured types is stored as it is. Photographs and all other bodies are stored
-        in base64, also text that is not UTF-8.
+        Text of the configured types is stored as it is. All other bodies are stored in base64, for
+        example photographs, or text that is not UTF-8.
         """
         essence = content_type.partition(";")[0].strip().lower()
         encoding = "CSV" if essence in self.csv_types else "JSON"
@@ -169,8 +169,8 @@ class CaptureCounts:
     """How many requests were captured since the service started.
 
     Attributes:
-        written: Records in S3.
-        lost: Sampled requests whose record is not in S3.
+        written: The number of requests whose record is in S3.
+        lost: The number of sampled requests whose record is not in S3.
     """
 
     written: int = 0
@@ -234,7 +234,9 @@ class CaptureLog:
         with self._lock:
             unreported, self._unreported = self._unreported, 0
         if unreported:
-            log.warning("%d requests were not captured: too many waited to be written", unreported)
+            log.warning(
+                "%d requests were not captured: too many waited to be written to S3", unreported
+            )
 
     def _take_queued_captures(self) -> list[CapturedInvocation]:
         batch: list[CapturedInvocation] = []

@@ -1,4 +1,4 @@
-"""The deployment of an endpoint: its configuration, pinned images and archives, and workers.
+"""A deployment of an endpoint: its configuration, pinned container images, archives, and workers.
 
 An update makes a second deployment beside the one in service. When the new deployment is ready, it
 replaces the old one, as on SageMaker (developer guide, "Blue/Green Deployments"). The old
@@ -56,7 +56,7 @@ class Variant:
         name: The variant's name.
         weight: The variant's share of the traffic, relative to the weights of other variants.
         request: The description of the variant in the endpoint configuration.
-        image: The image as the model names it; empty for a variant without a model.
+        image: The container image as the model names it; empty for a variant without a model.
         resolved_image: The pinned image, by digest or id, with the network of its instances.
         resolved_at: When the image was pinned, UTC.
         artifact: The pinned model archive.
@@ -77,8 +77,8 @@ class Variant:
     def set_capacity(self, capacity: float) -> None:
         """Set how many instances run, as a share of the instances that the variant asks for.
 
-        One instance always stays, for requests that have already chosen the variant. A serverless
-        variant has no instances to count.
+        At least one instance always runs, for requests that have already chosen the variant. A
+        serverless variant has no instances to count.
         """
         if isinstance(self.pool, RealTimePool):
             # The tolerance keeps a sum of shares, such as 3 * 0.1, from costing an instance.
@@ -221,7 +221,7 @@ class EndpointDeployment:
         return self.variants + self.shadows
 
     def set_capacity(self, capacity: float) -> None:
-        """Start or stop instances in the background, until a share of all instances runs."""
+        """Start or stop instances in the background, until ``capacity`` of all instances run."""
         for variant in self.list_all_variants():
             variant.set_capacity(capacity)
         self.maintain_workers()
@@ -246,7 +246,7 @@ class EndpointDeployment:
             self._stop_all_pools()
 
     def wait_until_workers_stopped(self, timeout_s: float) -> None:
-        """Wait at most ``timeout_s`` for the end of each worker that is stopping."""
+        """Wait at most ``timeout_s`` for each stopping worker to end."""
         for stop in tuple(self._stops):
             with contextlib.suppress(TimeoutError):
                 stop.result(timeout_s)
@@ -277,7 +277,7 @@ class EndpointDeployment:
         self._stops.append(self._fleet.retire_instance(worker))
 
     def _pin_image_and_archive(self, request: dict[str, Any]) -> Variant:
-        """Resolve a variant to the image and archive that its model names now."""
+        """Return a variant with the image and the archive that its model names now, both pinned."""
         if "ModelName" not in request:
             return self._make_variant_without_model(request)
         model = self._models[request["ModelName"]].request

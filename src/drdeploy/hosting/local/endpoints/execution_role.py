@@ -2,8 +2,8 @@
 
 SageMaker assumes the execution role to pull the image and read the archive. If the role lacks a
 permission, the endpoint fails (developer guide, "How to use SageMaker AI execution roles").  A role
-that is missing in the local IAM is accepted without a check. Most users of the local service name a
-role that does not exist.
+that is missing in the local IAM is accepted without a check, because most users of the local
+service name a role that does not exist.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RequiredPermission(NamedTuple):
     Attributes:
         action: The name of the action, for example ``s3:ListBucket``.
         resource: The ARN of the resource on which the action acts.
-        what: The name of the resource in messages.
+        what: What error messages call the resource.
         prefix: The prefix of the keys that ``s3:ListBucket`` lists; None for other actions.
     """
 

@@ -2,12 +2,12 @@
 
 An update moves the traffic of an endpoint to new instances in steps (developer guide, "Blue/Green
 Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` is one step, ``CANARY`` is two, and
-``LINEAR`` has as many steps as its step size requires. ``ALL_AT_ONCE``, ``CANARY`` and ``LINEAR``
-start all new instances first. A rolling update starts the instances of one step at a time, and
-stops an equal number of old instances. After each step, the alarms are watched for
-``WaitIntervalInSeconds``. An alarm in the state ``ALARM`` brings the old instances back
-("Auto-Rollback Configuration and Monitoring"). At the end of an update, the old instances are kept
-for ``TerminationWaitInSeconds``. CloudWatch gives the state of an alarm.
+``LINEAR`` has as many steps as its step size requires. All three start all new instances before the
+first step. A rolling update starts the instances of one step at a time, and stops an equal number
+of old instances. After each step, the alarms are watched for ``WaitIntervalInSeconds``. An alarm in
+the state ``ALARM`` brings the old instances back ("Auto-Rollback Configuration and Monitoring"). At
+the end of an update, the old instances are kept for ``TerminationWaitInSeconds``. The states of the
+alarms come from CloudWatch.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from drdeploy.hosting.local.request_constraints import is_serverless
 Json = dict[str, Any]
 
 DEFAULT_MAXIMUM_S = 14_400.0
-"""The most seconds of an update without ``MaximumExecutionTimeoutInSeconds`` (API reference,
-``BlueGreenUpdatePolicy``)."""
+"""The most seconds that an update may take if ``MaximumExecutionTimeoutInSeconds`` is not set (API
+reference, ``BlueGreenUpdatePolicy``).
+"""
 ROUTING = "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration"
 ROLLING = "DeploymentConfig.RollingUpdatePolicy"
 SIZE_OF_TYPE = {"CANARY": ("CanarySize", 0.0), "LINEAR": ("LinearStepSize", 0.1)}
-"""The member that sets the size of a step, and the smallest share that it may set, by type of
-traffic routing (API reference, ``TrafficRoutingConfig``)."""
+"""For each type of traffic routing, the member that sets the size of a step, and the smallest size
+allowed, as a share of the instances (API reference, ``TrafficRoutingConfig``).
+"""
 LARGEST_STEP = 0.5
 INSTANCES_MIN = 2
 SMALLEST_BATCH = 0.05

@@ -105,7 +105,7 @@ def decide_action(
 
 
 def list_condition_keys(document: str, action: str | None = None) -> list[str]:
-    """Return the condition keys in a policy, or in its statements on one action."""
+    """Return the condition keys that a policy uses, or that its statements on one action use."""
     statements = [
         statement
         for statement in _parse_statements(document)
@@ -131,7 +131,7 @@ def _combine_effects(effects: set[str]) -> Decision:
 def is_principal_allowed(
     document: str, principal: tuple[str, str], action: str, context: Context | None = None
 ) -> bool:
-    """Return whether the policy of a resource, such as a role's trust, allows an action.
+    """Return whether a resource's policy, such as a role's trust policy, allows an action.
 
     Args:
         document: The policy as JSON.
@@ -157,7 +157,8 @@ def _find_effects_of_statements(
 ) -> set[str]:
     """Return the effects of all statements that apply to an action on a resource.
 
-    Without an effect the action is denied; the effect ``Deny`` overrides the effect ``Allow``.
+    If no statement applies, the action is denied. The effect ``Deny`` overrides the effect
+    ``Allow``.
     """
     known = _make_context_values(context)
 

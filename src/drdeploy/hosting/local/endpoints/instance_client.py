@@ -60,8 +60,8 @@ class InstanceStream:
         connection: The connection to the instance.
         response: The response, whose body has not been read.
         timeout_s: Seconds that every read from the socket may take.
-        deadline: The monotonic time until which the whole body must have arrived, if it is read at
-            once.
+        deadline: The time on the monotonic clock by which the whole body must have arrived, if the
+            body is read at once.
         keep: Takes the connection back for another request.
 
     Attributes:
@@ -175,8 +175,8 @@ class InstanceClient:
             path: The path, for example ``/invocations``.
             body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
             headers: The request's headers.
-            timeout_s: Seconds that connecting, every read from the socket, and the whole answer may
-                take.
+            timeout_s: Seconds that each of these may take: connecting, one read from the socket,
+                and the whole answer.
             max_bytes: The most bytes that the answer's body may have.
 
         Raises:
@@ -208,7 +208,7 @@ class InstanceClient:
             path: The path, for example ``/invocations``.
             body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
             headers: The request's headers.
-            timeout_s: Seconds that connecting and every read from the socket may take.
+            timeout_s: Seconds that connecting may take, and also each read from the socket.
 
         Raises:
             InstanceTimeout: A read took longer than ``timeout_s``.

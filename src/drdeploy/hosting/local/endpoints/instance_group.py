@@ -1,9 +1,9 @@
 """The instances of a variant without a model, which hosts copies of inference components.
 
-An instance of the group is not a container. An instance only counts resources. An instance has the
-resources of the variant's instance type. Each copy of an inference component reserves some of them
-(API reference, ``InferenceComponentComputeResourceRequirements``). Each copy is a container of its
-own. An instance takes no time to start, because each copy is a container of its own.
+An instance of the group is not a container, but an account of resources: those of the variant's
+instance type. Each copy of an inference component is a container of its own, and reserves some of
+the resources (API reference, ``InferenceComponentComputeResourceRequirements``). An instance of the
+group therefore takes no time to start.
 
 With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on none, up to
 ``MaxInstanceCount``. The group releases instances without copies, down to ``MinInstanceCount`` (API
@@ -39,11 +39,11 @@ class CopyRequirements:
 
     Attributes:
         memory_mb: The memory that the copy reserves, MiB.
-        memory_limit_mb: The memory that the copy's container may use, MiB. None means as much as
-            the instance has.
+        memory_limit_mb: The memory that the copy's container may use, MiB. None means all memory of
+            the instance.
         cpus: The CPUs that the copy reserves and may use. With None, the copy reserves nothing, and
             may use all CPUs of the instance.
-        is_packed: Whether a copy goes to the fullest instance on which it fits, instead of the
+        is_packed: Whether a copy goes to the fullest instance that has room for it, and not to the
             emptiest.
     """
 
@@ -155,7 +155,7 @@ class InstanceGroup:
             self._add_missing_instances()
 
     def reserve_room_for_copy(self, needed: CopyRequirements) -> Reservation:
-        """Reserve room for one copy, on a new instance if none has room and scaling allows one.
+        """Reserve room for one copy, on a new instance if necessary and allowed.
 
         Raises:
             StartFailed: The copy fits on no instance.

@@ -3,7 +3,7 @@
 The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
 SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon
 CloudWatch Logs"). An engine keeps the lines of a container and their times. The lines of a
-container are read only when a client asks for them, and an idle service costs nothing. The lines of
+container are read only when a client asks for them, so an idle service costs nothing. The lines of
 a process have no times, so they are fetched every second.
 """
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
 COMPONENT_GROUP_PREFIX = "/aws/sagemaker/InferenceComponents/"
 PROCESS_EVERY_S = 1.0
-"""Seconds between two looks at the log files of processes."""
+"""Seconds between two readings of the log files of processes."""
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ class LocalEndpoint:
             yield deployment
 
     def list_variants_in_service(self) -> tuple[Variant, ...]:
-        """Return the variants that serve now, and the shadow variants."""
+        """Return the variants that serve requests now, and the shadow variants."""
         if self.status not in SERVING:
             return ()
         arriving = self._arriving if self._arrived_share else None
@@ -283,7 +283,7 @@ class LocalEndpoint:
     def _move_share_and_watch_alarms(
         self, deployment: EndpointDeployment, guardrails: Guardrails, share: float, deadline: float
     ) -> str:
-        """Move a share of the traffic and watch the alarms; return a reason to roll back, or ""."""
+        """Move a share of the traffic, watch alarms, and return a reason to roll back, or ""."""
         if guardrails.is_rolling:
             deployment.set_capacity(share)
             if not self._wait_for_capacity(deployment, deadline):
@@ -314,7 +314,7 @@ class LocalEndpoint:
                 self._arrived_share = min(1 - share, self._arrived_share)
 
     def _wait_for_capacity(self, deployment: EndpointDeployment, deadline: float) -> bool:
-        """Wait until all instances of a deployment run; return False if that takes too long."""
+        """Wait until a deployment's instances are running; return False if that takes too long."""
         while not deployment.has_capacity():
             if self._clock.monotonic() > deadline:
                 return False
@@ -324,7 +324,7 @@ class LocalEndpoint:
         return True
 
     def _watch_alarms(self, seconds: float, alarms: Sequence[str]) -> str:
-        """Watch the alarms for some seconds; return why to roll back, or an empty text.
+        """Watch alarms for some seconds; return why to roll the update back, or an empty text.
 
         The wait ends early if an alarm is raised or the endpoint is deleted.
         """

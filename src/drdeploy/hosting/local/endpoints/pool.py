@@ -22,10 +22,10 @@ class PoolLoad:
     """How busy a pool is.
 
     Attributes:
-        requests: The requests in progress.
-        workers: The workers that are ready.
+        requests: The number of requests in progress.
+        workers: The number of workers that are ready.
         max_concurrency: The most requests at once; None for a real-time variant.
-        provisioned: The workers of a serverless variant that are always kept ready.
+        provisioned: The number of workers of a serverless variant that are always kept ready.
     """
 
     requests: int

@@ -3,13 +3,13 @@
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
 others. If a worker of such a server may not write a file that it needs, the server starts the
 worker again and again. Every ping is answered, but every request waits until it times out. AWS does
-not publish which user a serverless container runs as, and the local service chose a user without
-rights. If a server fails for this reason, the service must therefore say so, instead of letting
-requests time out.
+not publish which user a serverless container runs as; the local service runs it as a user without
+rights. If a server fails for lack of rights, the service must say so instead of letting requests
+time out.
 
 Most servers that may not write a file log one line about it and continue. A refusal counts only if
-the server repeats it. After the ping was answered, and while no request arrives, the server must
-write the same line again and again.
+the server logs the same line again and again after it has answered the ping, although no request
+arrives.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ LOOKS_AT_LEAST = 4
 """The log is read at least this many times, even if a slow engine takes longer than the time to
 watch."""
 RETURNS = 2
-"""How often a line must be logged again before it counts as a restart loop."""
+"""How often a refusal must be logged again before it counts as a restart loop."""
 _REFUSAL = re.compile(
     r"permission ?denied|PermissionError|read-only file system|operation not permitted"
     r"|AccessDeniedException|\bEACCES\b|\bEROFS\b|\bEPERM\b",
     re.IGNORECASE,
 )
 _CHANGING = re.compile(r"[0-9a-f]+", re.IGNORECASE)
-"""The characters of times, process ids and random names; lines about the same problem differ only
-in them. The words that remain are enough to tell problems apart."""
+"""Matches the characters of times, process ids and random names, the only difference between lines
+about the same problem. The words that remain are enough to tell problems apart.
+"""
 _LINE_CHARACTERS = 300
 
 
@@ -56,7 +57,7 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
         clock: The clock that measures how long the instance is watched.
 
     Raises:
-        StartFailed: The message quotes the line of the log that returns.
+        StartFailed: The server fails again and again; the message quotes the line that it repeats.
     """
     clock.sleep(SETTLE_S)
     deadline = clock.monotonic() + WATCH_S

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5.0
-"""Seconds of pause for provisioned workers after a failed start. Without a pause, a container that
-cannot start would be started four times a second."""
+"""Seconds after a failed start before a provisioned worker is started again. Without a pause, a
+container that cannot start would be started four times a second.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class ServerlessPool:
     Args:
         scaling: The limits between which the pool scales.
         launch: Starts a worker, and returns it when it is ready; raises :class:`StartFailed`.
-        trial: Starts a worker and stops it again, to find out whether a worker can start. With
-            None, there is no trial.
+        trial: Starts a worker and stops it again, to find out whether a worker can start. None
+            means that no worker is tried.
         retire: Stops a worker in the background.
         clock: The clock that measures idle times.
     """
@@ -171,7 +172,7 @@ class ServerlessPool:
             self._retire(worker)
 
     def maintain_workers(self) -> None:
-        """Stop workers that died or were idle for long, and start missing provisioned workers."""
+        """Stop dead workers and workers idle for too long; start missing provisioned workers."""
         with self._lock:
             if self._is_closed:
                 return

@@ -3,7 +3,7 @@
 A share of the requests is copied. The share is the weight of the shadow variant divided by the
 weight of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent
 in a thread of its own. A failure or a delay of the shadow variant does not reach the caller. The
-number of copies in progress is limited; a copy beyond the limit is not sent, and the log says so.
+number of copies in progress is limited. A copy beyond the limit is not sent, which is logged.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 SageMaker pings a container until it answers with 200, and then sends requests (developer guide,
 "Custom Inference Code with Hosting Services").  The interval between pings adds to every measured
-cold start. A port that refuses connections is therefore tried again every 4 ms.
+cold start, so a port that refuses connections is tried again every 4 ms.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ CONNECT_AGAIN_S = 0.004
 PING_AGAIN_S = 0.03
 """Seconds between pings that are not answered with 200; each ping takes CPU of the container."""
 PING_SLICE_S = 0.25
-"""Seconds that a ping waits for its answer before it is checked whether the instance has ended."""
+"""Seconds that a ping waits for its answer before the service checks whether the instance has
+ended.
+"""
 DEATH_REPORT_S = 1.0
 """Seconds that a container engine may take to notice that a container has ended."""
 _WORD = re.compile(r"\w\w")
@@ -42,9 +44,9 @@ _TROUBLE = re.compile(
 _SECOND_HAND = re.compile(
     r"CalledProcessError|non-zero exit status|Worker failed to boot|HaltServer"
 )
-"""Matches a line that only reports the failure of another program.
+"""Matches a line in which a program only reports the failure of another program.
 
-That program's own line is earlier in the log.
+The failed program's own line is earlier in the log.
 """
 _OF_TRACEBACK = re.compile(r"\s|Traceback \(most recent call last\)")
 _PING_IN_LOG = re.compile(r"GET /ping\b")
@@ -58,7 +60,7 @@ class InstanceWorker:
     Attributes:
         instance: The running instance.
         setup_s: Seconds from starting the instance until it answered ``GET /ping``.
-        idle_since: The monotonic time at which the worker last finished a request.
+        idle_since: The time on the monotonic clock at which the worker last finished a request.
         client: The client that sends requests to the instance.
     """
 
@@ -77,8 +79,8 @@ class InstanceWorker:
     def watch_and_tell_if_unusable(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
         """Watch an instance for a moment, and return whether it turns out to be unusable.
 
-        A connection breaks as soon as the process dies. The engine and the kernel report the end of
-        the process later.
+        Watching is needed because a connection breaks as soon as the process dies, but the engine
+        and the kernel report the end of the process later.
         """
         deadline = clock.monotonic() + within_s
         while True:
@@ -157,8 +159,8 @@ def find_line_that_explains_failure(log: str) -> str:
     The last line may only be a bracket that closes a quoted traceback, or say that the server has
     shut down.  If there is a line with a word like "error", the last such line is chosen instead. A
     line about a ping says only that the server was not ready yet.  A line may only report the
-    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples. In this case, that
-    program's own line is returned.
+    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples. In this case, the
+    line of that other program is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)

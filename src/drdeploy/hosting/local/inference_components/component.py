@@ -97,7 +97,7 @@ class InferenceComponent:
         self._run_in_background(self._start_copies_and_report)
 
     def change_copy_count(self, count: int) -> None:
-        """Begin to start or stop copies, until ``count`` of them run.
+        """Begin to start or stop copies, until ``count`` copies are running.
 
         Raises:
             ApiError: Another change is in progress, or there are more copies than can run.

@@ -1,4 +1,4 @@
-"""The deployment of an inference component: its pinned image and archive, and its copies.
+"""A deployment of an inference component: its pinned image, its archive, and its copies.
 
 A copy is a container that is placed on one of the instances of the endpoint's variant. The copies
 form a real-time pool, so dead copies are replaced like the instances of a model.
@@ -109,7 +109,7 @@ class ComponentDeployment(EndpointDeployment):
         return len(self.copies.pool.workers()) if self.copies else 0
 
     def set_copy_count(self, count: int) -> None:
-        """Begin to start or stop copies, until ``count`` of them run."""
+        """Begin to start or stop copies, until ``count`` copies are running."""
         self._failure = ""
         for variant in self.variants:
             variant.request = {**variant.request, "InitialInstanceCount": count}
@@ -118,7 +118,7 @@ class ComponentDeployment(EndpointDeployment):
         self.maintain_workers()
 
     def wait_until_copies_hold_room(self, most: int, timeout_s: float) -> None:
-        """Wait at most ``timeout_s`` until at most ``most`` copies take resources of an instance.
+        """Wait until at most ``most`` copies take resources of an instance, or ``timeout_s`` pass.
 
         A copy that is being stopped takes resources until its last request and its container have
         ended.

@@ -35,6 +35,6 @@ class ScaledComponent:
         self.component.change_copy_count(capacity)
 
     def has_capacity(self) -> bool:
-        """Return whether the desired number of copies runs."""
+        """Return whether as many copies are running as desired."""
         deployment = self.component.find_deployment_in_service()
         return deployment is not None and deployment.count_copies() == self.capacity

@@ -1,9 +1,9 @@
 """Tell instances that their containers have ended, as soon as the engine reports it.
 
-Each request costs the engine milliseconds. The engine is asked for a container's state only after
-it has reported a change. To ask for twenty idle containers every second would take a tenth of a
-core. If the stream of events breaks, the state of every container is asked at a slow pace until the
-stream is back.
+The engine is asked for a container's state only after it has reported a change, because each
+request costs the engine milliseconds. Asking for the state of twenty idle containers every second
+would take a tenth of a core. If the stream of events breaks, the service asks for the state of
+every container at a slow pace until the stream is back.
 """
 
 from __future__ import annotations

@@ -1,24 +1,23 @@
-"""Start instances as containers, with the restrictions of SageMaker or with more.
+"""Start instances as containers, with SageMaker's restrictions or stricter ones.
 
 The contract is in the developer guide ("Custom Inference Code with Hosting Services"). The argument
-is ``serve``, and the port is 8080. The model is in ``/opt/ml/model`` and read-only. SIGKILL follows
-30 s after SIGTERM.
+is ``serve``, and the port is 8080. The model is in ``/opt/ml/model``, which is read-only. SIGKILL
+follows 30 s after SIGTERM.
 
 A container of a real-time endpoint has the user of its image, a writable root file system, and the
 usual capabilities of the engine.  The developer guide even says that SageMaker "expects all
 containers to run with root users".  A container of a serverless endpoint has no capabilities, and a
 user that no image knows.  The root file system of a serverless container is writable where the
 modes of the files allow it. The developer guide ("Troubleshooting", of Serverless Inference)
-advises ``chmod o+rwX``.  If the service is strict, every container has the restrictions that are
-the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
+advises ``chmod o+rwX``.  If the service was started as strict, every container has the restrictions
+that are the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
-No container uses the host's network, and containers of two endpoints never share a network. In
-three cases, a container has no network. The first case is a model that asks for isolation. Second,
-the label ``NETWORK_LABEL`` of its image says that the image needs no network, as the images of this
-project do. Third, the machine is shared, and other users could reach a port. To reach a container
-without a network, the service enters the container's network namespace, which only root may do. All
-other containers are on a network that belongs to their endpoint and leads to the outside, as on
-AWS.
+No container uses the host's network, and containers of two endpoints never share a network. A
+container has no network in three cases: the model asks for isolation; the label ``NETWORK_LABEL``
+of the image says that the image needs no network, as in the images of this project; or the machine
+is shared, so that other users could reach a port. To reach a container without a network, the
+service enters the container's network namespace, which only root may do. All other containers are
+on a network that belongs to their endpoint and leads to the outside, as on AWS.
 """
 
 from __future__ import annotations
@@ -155,7 +154,7 @@ class ContainerBackend:
         self._find_image_id(image)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:
-        """Return the variables of an image in the engine; empty for one that is not pulled yet."""
+        """Return the environment variables of an image; empty if the image is not pulled yet."""
         try:
             config = self._engine.image_config(self._find_image_id(image)).get("Config") or {}
         except (EngineError, ImageUnavailable):
@@ -165,9 +164,9 @@ class ContainerBackend:
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
         """Return the image's id and a network for its instances, and pull a missing image.
 
-        An image that is missing in the local registry is looked up in the engine. The names are the
-        full name and the name without its registry. A model written for AWS finds
-        ``drdeploy:lean``.
+        An image that is missing in the local registry is looked up in the engine. The engine is
+        asked for the full name, and for the name without its registry. A model written for AWS thus
+        finds ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}

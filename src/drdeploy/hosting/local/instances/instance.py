@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Isolation = Literal["container", "process+cgroup-v1", "process+cgroup-v2", "process"]
-"""How instances are isolated and limited; an instance in a plain ``process`` has no limits."""
+"""How instances are isolated and limited. An instance that is a plain ``process`` has no limits."""
 
 STOP_GRACE_S = 30.0
 """Seconds between SIGTERM and SIGKILL (developer guide, "Custom Inference Code with Hosting
@@ -24,7 +24,7 @@ Services")."""
 class StartFailed(EndpointError):
     """An instance did not start.
 
-    The message completes the endpoint's ``FailureReason``.
+    The message becomes part of the endpoint's ``FailureReason``.
     """
 
 

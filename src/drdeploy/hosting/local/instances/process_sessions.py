@@ -2,9 +2,8 @@
 
 A server starts other processes: NGINX, Gunicorn and Gunicorn's workers. When a server is killed,
 the processes that it started continue with another parent, and some have their own process groups.
-The processes of a killed server cannot be found by their parent or by their process group. All
-processes of a server inherit the server's session, which a process leaves only by calling
-``setsid``.
+They can therefore not be found by their parent or by their process group. But all processes of a
+server inherit the server's session, which a process leaves only by calling ``setsid``.
 """
 
 from __future__ import annotations

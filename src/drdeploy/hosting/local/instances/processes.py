@@ -1,9 +1,10 @@
 """Start instances as processes, for machines without a container engine.
 
-Every process runs the model server of this installation; of an image, only the profile matters.  A
-control group limits the memory and CPU of each process, if the kernel lets the user create groups.
-Without a control group the process has no limits. Latencies of a process without limits say nothing
-about a memory size. :attr:`ProcessBackend.isolation` says whether there are limits.
+Every process runs the model server of this installation; the container image of a model only
+determines the server's profile.  A control group limits the memory and CPU of each process, if the
+kernel lets the user create groups. A process without a control group has no limits, so its
+latencies say nothing about a memory size. :attr:`ProcessBackend.isolation` says whether there are
+limits.
 
 A process has the rights of the service's user, so a process must not run a stranger's code. The API
 allows a model to set only known environment variables. The server needs no network: it listens on a
@@ -123,7 +124,7 @@ class ProcessBackend:
     """Starts instances as processes.
 
     Args:
-        folder: The folder for the logs and temporary files of instances.
+        folder: The folder for the instances' logs and temporary files.
         groups: The place where control groups are made. With None, the processes have no limits.
         command: The command of the server, whose settings are environment variables.
         profile_of: Takes the name and the reference of an image in the local registry, and returns
@@ -157,7 +158,7 @@ class ProcessBackend:
             )
 
     def check_image(self, image: str) -> None:
-        """Check that an image is an image of this project, whose server can run as a process."""
+        """Check that an image is one of this project's, whose server can run as a process."""
         self.pin_image_and_network(image, isolated=False)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol

@@ -38,7 +38,9 @@ LABEL = "drdeploy.local.service"
 KEY_FILE = "access-key.json"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-"""The rights of files; only the user may read them, because they hold keys, models and logs."""
+"""The access rights of files: only the user may read them, because they hold keys, models and
+logs.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class ServiceRecord:
         port: The port on which the service answers.
         pid: The id of the service's process.
         began: When the process began, as the id of the boot and the clock ticks since the boot. A
-            time of day would change if the machine's clock is set.
+            time of day would not do, because it changes when the machine's clock is set.
     """
 
     name: str
@@ -102,7 +104,7 @@ def _describe_owner_problem(folder: Path) -> str:
 
 
 def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[ServiceRecord, Path]:
-    """Make the folder of this process's service, with its record and any key."""
+    """Make the folder of this process's service, with the service's record and its key if any."""
     pid = os.getpid()
     record = ServiceRecord(
         f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _read_process_start_time(pid) or ""
@@ -150,7 +152,7 @@ def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
     """Remove the processes, other resources, and files of ended services.
 
     Args:
-        clear: Takes the name of an ended service, and removes its other resources.
+        clear: Takes the name of an ended service, and removes its containers and networks.
 
     Returns:
         The names of the ended services.

@@ -1,8 +1,8 @@
 """Decide the state of an alarm from the datapoints of its last periods.
 
 Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch alarms treat
-missing data".  To evaluate an alarm, two periods more than ``EvaluationPeriods`` are looked at, as
-in the tables of the guide. AWS does not publish how many periods it looks at in general.
+missing data". An alarm is evaluated on two periods more than ``EvaluationPeriods``, as in the
+tables of the guide. AWS does not publish whether it always evaluates that many.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
-"""The comparisons with a number; those with an anomaly detection band are not served."""
+"""The comparisons with a number. Comparisons with an anomaly detection band are not served."""
 MISSING_DATA = ("missing", "notBreaching", "breaching", "ignore")
 
 
@@ -47,7 +47,7 @@ class AlarmRule:
 
     @property
     def range_periods(self) -> int:
-        """The number of periods whose datapoints are looked at."""
+        """The number of periods whose datapoints can affect the alarm's state."""
         return self.evaluation_periods + EXTRA_PERIODS
 
     def is_breaching(self, value: float) -> bool:

@@ -1,9 +1,9 @@
 """Compute expressions of metric math.
 
 Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". In an operation on
-two series, a value that only one series has is combined with 0. A point is left out if it would
-need a division by 0. The standard deviation is computed for a population. The guide does not say
-whether a population or a sample is meant.
+two series, a value that only one series has is combined with 0. A point of the result is left out
+if it would need a division by 0. The standard deviation is that of a population; the guide does not
+say whether it means a population or a sample.
 """
 
 from __future__ import annotations
@@ -475,7 +475,7 @@ def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
 def _make_change_function(
     compute: Callable[[float, int], float],
 ) -> Callable[[dict[int, float]], dict[int, float]]:
-    """Return a function that applies ``compute`` to each change of the value and its duration."""
+    """Return a function that applies ``compute`` to each change of a series and its duration."""
     return lambda points: {
         at: compute(value - before, at - at_before)
         for (at_before, before), (at, value) in pairwise(points.items())

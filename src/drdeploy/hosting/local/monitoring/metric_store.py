@@ -104,7 +104,7 @@ class MetricStore:
         self.version = 0
 
     def put_metric_data(self, namespace: str, data: list[dict[str, Any]], now_s: float) -> None:
-        """Store the data of a ``PutMetricData`` request, all or none.
+        """Store all data of a ``PutMetricData`` request, or nothing if the request is refused.
 
         Raises:
             MonitoringError: A datum has no value, several kinds of values, or a value that is not

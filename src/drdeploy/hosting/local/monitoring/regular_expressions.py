@@ -1,4 +1,4 @@
-"""Search text with the regular expressions of CloudWatch Logs, in a time linear in the text.
+"""Search text with CloudWatch Logs' regular expressions, in time proportional to the text.
 
 Source: CloudWatch Logs user guide, "Supported regular expressions (regex) syntax". The syntax has
 no parentheses. An expression is a list of alternatives, and each alternative is a list of
@@ -25,7 +25,7 @@ _PIECE = re.compile(
 _END = -1
 
 _State = tuple[int, int]
-"""A state: the number of an alternative, and the number of its character that must match next."""
+"""A state: the index of an alternative, and the index of its character that must match next."""
 
 
 class ExpressionRefused(ValueError):

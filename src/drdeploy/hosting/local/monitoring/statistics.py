@@ -1,11 +1,11 @@
 """Compute CloudWatch's statistics of the samples of one period.
 
-Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage always stands for
-whole samples. Of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the mean of
-the samples up to this rank. The guide suggests whole samples, because it calls p99 the largest
-value that is left when the highest 1 % are ignored. CloudWatch itself keeps many samples in rounded
-form. The percentiles of CloudWatch for large periods are close to the values of this module, but
-not always equal.
+Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage always stands for a
+whole number of samples. Of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the
+mean of the samples up to this rank. This follows from the guide, which calls p99 the largest value
+that is left when the highest 1 % are ignored. CloudWatch itself keeps many samples in rounded form.
+The percentiles of CloudWatch for large periods are close to the values of this module, but not
+always equal.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Statistic:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """The samples in order of their values, and how much of each lies within the bounds.
+    """The samples in order of their values, and the share of each that lies within the bounds.
 
-    For a winsorized mean, a sample outside of the bounds counts as the value of the nearest edge.
+    For a winsorized mean, a sample outside of the bounds counts with the value of the nearer bound.
     """
 
     values: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""An image registry on the service's own port, in place of ECR's registry.
+"""A registry of container images on the service's own port, in place of ECR's registry.
 
 ``routes`` answers requests below ``/v2/``, as in the OCI distribution specification 1.1.  ``blobs``
 stores layers and image configurations as files that are named by digest.  ``manifests`` keeps
@@ -7,7 +7,7 @@ manifests in the ECR repositories of moto, so that the registry and the API of E
 tags cannot be moved.
 
 Images have the same names as on AWS, ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:…``
-(``ecr_uri``), so models do not depend on the service's port.  ``GetAuthorizationToken`` gives the
-address for a push in ``proxyEndpoint``, as on AWS (``ecr_login``). ``server_profiles`` finds the
-server profile of this project's images.
+(``ecr_uri``), so models do not depend on the service's port.  As on AWS, the member
+``proxyEndpoint`` of the answer to ``GetAuthorizationToken`` is the address to push to
+(``ecr_login``). ``server_profiles`` finds the server profile of this project's images.
 """

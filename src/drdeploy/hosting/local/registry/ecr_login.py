@@ -1,4 +1,4 @@
-"""Change the answer of ECR's ``GetAuthorizationToken`` to name this service as the registry."""
+"""Change ECR's answer to ``GetAuthorizationToken`` so that it names this service's registry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ USER = "AWS"
 def replace_registry_in_login(
     response: ServiceResponse, host: str, key: AccessKey | None, now_s: float
 ) -> ServiceResponse:
-    """Return the response of moto to ``GetAuthorizationToken`` with this service as the registry.
+    """Return moto's response to ``GetAuthorizationToken``, changed to name this service.
 
     Args:
         response: The response of moto.

@@ -1,4 +1,4 @@
-"""The name of an image in a private ECR registry."""
+"""The name of a container image in a private ECR registry."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class NoSuchRepository(LookupError):
-    """No region's ECR has a repository with the requested name."""
+    """ECR has a repository with the requested name in no region."""
 
 
 class ManifestRefused(ValueError):
@@ -46,7 +46,7 @@ class ImageManifest:
 
     @property
     def digests_of_blobs(self) -> tuple[str, ...]:
-        """The digests of the image's configuration and layers; an index of images has none."""
+        """The digests of the image's configuration and layers; empty for an index of images."""
         document = self.document
         parts = [document.get("config", {}), *document.get("layers", [])]
         return tuple(part["digest"] for part in parts if "digest" in part)
@@ -56,7 +56,7 @@ class ManifestStore:
     """The manifests of all repositories; safe to use from several threads.
 
     On AWS each region has a registry with its own address.  All local regions share one address, so
-    a repository is searched in every region.  Every method raises :class:`NoSuchRepository` if no
+    a repository is looked for in every region.  Every method raises :class:`NoSuchRepository` if no
     region has the repository.
     """
 
@@ -74,7 +74,7 @@ class ManifestStore:
         return None
 
     def store_manifest(self, name: str, reference: str, manifest: ImageManifest) -> None:
-        """Store a manifest under its digest, and also under ``reference`` if this is a tag.
+        """Store a manifest under its digest, and also under ``reference`` if that is a tag.
 
         Raises:
             ManifestRefused: The tag is immutable and names another image, or the content is not

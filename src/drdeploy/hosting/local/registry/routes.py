@@ -1,4 +1,4 @@
-"""The HTTP routes of the registry, with which container engines push and pull images.
+"""The registry's HTTP routes, through which container engines push and pull images.
 
 The routes and their numbers are those of the OCI distribution specification 1.1::
 
@@ -13,7 +13,7 @@ The routes and their numbers are those of the OCI distribution specification 1.1
     GET         /v2/NAME/tags/list                    end-8   list the tags
     GET         /v2/NAME/blobs/uploads/UPLOAD         end-13  how much has arrived?
 
-Deletion and referrers are not served, because images are deleted through ECR's API.
+Deletion is not served, because images are deleted through ECR's API; nor are referrers.
 """
 
 from __future__ import annotations

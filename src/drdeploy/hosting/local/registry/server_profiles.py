@@ -1,4 +1,4 @@
-"""Find the server profile of this project's images: lean, or classic as in the 2023 study."""
+"""Find the server profile of an image of this project: lean, or classic as in the 2023 study."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def find_profile_of_tag(image: str) -> ProfileName | None:
 def find_profile_in_image_config(config: Mapping[str, Any]) -> ProfileName | None:
     """Return the server profile in an image's configuration; None for other projects' images.
 
-    An image of this project sets the profile as a variable and starts the project's server.
-    Somebody else's image that is built on an image of this project inherits the variable, but
-    starts another server.
+    An image of this project names its profile in an environment variable and starts the project's
+    server. Another project's image that is built on it inherits the variable, but starts another
+    server.
 
     Args:
         config: The ``Config`` of the image, with ``Env`` and ``Entrypoint``.

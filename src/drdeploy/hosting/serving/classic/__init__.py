@@ -1,6 +1,6 @@
 """The classic profile, which is the server of the 2023 study: NGINX, Gunicorn, Uvicorn and FastAPI.
 
 NGINX listens on the port and passes requests over a Unix socket to Gunicorn's Uvicorn workers, one
-per vCPU.  Each worker runs a FastAPI application, which passes requests to the gateway that the
-lean profile uses too.
+per vCPU.  Each worker runs a FastAPI application, which passes requests to the gateway. The lean
+profile uses the same gateway.
 """

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CLIENT_CLOSED_REQUEST = 499
-"""NGINX's status code for a request whose client is gone.
+"""NGINX's status code for a request whose client has closed the connection.
 
-Nobody reads it.
+No client receives this status.
 """
 
 

@@ -40,7 +40,7 @@ TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 PROXY_GRACE_S = 5
 """Seconds by which NGINX's timeout exceeds the worker's.
 
-The worker's 504 then comes first.
+The client thus gets the worker's answer 504, not that of NGINX.
 """
 OWN_CONNECTIONS = 16
 """Connections that an NGINX worker needs beside those of clients.
@@ -125,7 +125,7 @@ def _quote_nginx_parameter(path: Path | str) -> str:
 
 
 def _generate_error_locations(budgets: Budgets) -> Iterator[str]:
-    """Yield an NGINX location for each error that NGINX answers itself, as the gateway would."""
+    """Yield an NGINX location for each error that NGINX itself answers, in the gateway's words."""
     for error in _list_nginx_refusals(budgets):
         response = make_refusal_response(error)
         headers = "".join(

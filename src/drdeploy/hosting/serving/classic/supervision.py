@@ -40,8 +40,8 @@ GUNICORN_CONFIGURATION = "python:drdeploy.hosting.serving.classic.gunicorn_conf"
 DEATH_SIGNALS = {"gunicorn": signal.SIGKILL, "nginx": signal.SIGTERM}
 """The signal that the kernel sends each child process when the supervisor is killed.  SIGTERM ends
 NGINX's workers at once. Gunicorn gets SIGKILL. On SIGTERM, Gunicorn would first finish its
-requests, although their clients are gone with NGINX. The module ``gunicorn_conf`` ties Gunicorn's
-workers to Gunicorn with SIGKILL too."""
+requests, although NGINX, their only client, is gone. The module ``gunicorn_conf`` makes Gunicorn's
+workers end with Gunicorn, also by SIGKILL."""
 
 
 class ClassicSupervision:
@@ -182,6 +182,6 @@ def _kill_process_group(pid: int) -> None:
 
 
 def _tie_child_to_supervisor(supervisor: int, death_signal: int) -> None:
-    """Make the child process end with the supervisor; runs before NGINX or Gunicorn."""
+    """Make a child process end with the supervisor; runs in the child, before its program."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     die_with_parent(supervisor, death_signal)

@@ -1,14 +1,13 @@
 """The lean profile, which runs one asyncio process per worker with an HTTP protocol of its own.
 
 The profile has its own HTTP server for two reasons. First, every import slows down a cold start.
-Second, no tested server offers limits on headers together with timeouts for slow requests. None
-lets a client that still sends read a refusal. The parser llhttp of Node, called through httptools,
-accepts headers, chunks and pipelined requests without limit. The llhttp parser also loses the body
-of a request that offers an upgrade. The llhttp parser does not report the end of a request.
-``head`` and ``body`` parse the part of HTTP/1.1 that is needed. The parsers of the head and of the
-body are fuzzed, and compared with NGINX request by request (``tests/hosting/contract``).
-``benchmarks/servers.py`` compares the lean profile with other model servers, and with Uvicorn in
-front of the gateway.
+Second, no tested server has both limits on headers and timeouts for slow requests, and none lets a
+client that is still sending read a refusal. Node's parser llhttp, called through httptools, accepts
+headers, chunks and pipelined requests without limit. It also loses the body of a request that
+offers an upgrade, and does not report the end of a request. ``head`` and ``body`` parse the part of
+HTTP/1.1 that is needed. The parsers of the head and of the body are fuzzed, and compared with NGINX
+request by request (``tests/hosting/contract``). ``benchmarks/servers.py`` compares the lean profile
+with other model servers, and with Uvicorn in front of the gateway.
 
 - ``supervision`` forks the workers, replaces workers that die, and drains the workers at the end.
 - ``worker`` is the worker process, which loads the model, serves and drains.

@@ -1,10 +1,9 @@
 """Accept connections so that every worker gets its share.
 
 The kernel wakes all workers that wait on the shared socket, and the fastest worker takes the
-connection. If a client opens several connections at once, one worker could take all of them. This
-worker would keep all the connections as long as they are open. A worker that already has
-connections waits a moment before it takes a new one. A worker with fewer connections can then take
-the new one first.
+connection. If a client opens several connections at once, one worker could take all of them, and
+would keep them as long as they are open. A worker that already has connections therefore waits a
+moment before it takes a new one, so that a worker with fewer connections can take it first.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Acceptor:
         log: The log of failures to accept.
         budgets: The limits on answers that a client does not read.
         counts: The number of connections of each worker.
-        slot: The place of this worker in ``counts``.
+        slot: The index of this worker in ``counts``.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Read the request line and the header fields of a request (RFC 9112, sections 2 to 6).
 
-The parser is strict where two servers could read equal bytes as different requests. The parser
+The parser is strict where two servers could read the same bytes as different requests. The parser
 refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
 declarations of the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX
 accepts. A line may end with LF alone, and several spaces may separate the parts of the request

@@ -44,7 +44,7 @@ class HttpConnection(asyncio.Protocol):
     The state of the connection is in four attributes. ``_unread`` holds the beginning of a
     request's headers, or bytes that the client sent before the answer to an earlier request.
     ``_current`` is the request being answered. ``_body`` reads the rest of the current request's
-    body. ``_linger_bytes`` is a number as soon as the connection only waits for the client to close
+    body. ``_linger_bytes`` is not None as soon as the connection only waits for the client to close
     it.
     """
 

@@ -76,7 +76,7 @@ class LeanServer:
             listener: The non-blocking socket that all workers share.
             connect: Returns the protocol object for a new connection.
             counts: The number of connections of each worker.
-            slot: This worker's place in ``counts``.
+            slot: This worker's index in ``counts``.
         """
         self._acceptor = Acceptor(
             listener,

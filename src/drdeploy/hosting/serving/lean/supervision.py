@@ -1,9 +1,9 @@
 """Fork the lean workers, replace workers that die, and drain the workers at the end.
 
-A worker is forked. A worker that starts as a new program would import every module again, and a
-cold start would take longer. The supervisor must stay single-threaded and load no model. A fork
-copies only the calling thread, so a lock that another thread held would stay locked in the worker
-forever.
+Workers are forked, because a worker that started as a new program would import every module again,
+and a cold start would take longer. The supervisor must therefore stay single-threaded and load no
+model. A fork copies only the calling thread, so a lock that another thread held would stay locked
+in the worker forever.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 MAX_FAILED_STARTS = 3
-"""How many workers in a row may die before they are ready; then the container gives up.  The host
-replaces a container that has ended. A container that tried forever would seem to be starting."""
+"""How many workers in a row may die before they are ready. After that many, the container ends.
+The host replaces a container that has ended. A container that tried forever would seem to be
+starting.
+"""
 FIRST_BACKOFF_S = 0.2
 KILL_GRACE_S = 1.0
 """Seconds that a worker gets to end by itself after its drain has timed out."""
@@ -52,7 +54,8 @@ class LeanWorker:
 
     Attributes:
         ready_fd: A pipe that becomes readable when the worker is ready, or has ended.
-        slot: The worker's place among the workers, counted from 0; a replacement gets its place.
+        slot: The worker's index among the workers, counted from 0; a replacement gets the index of
+            the dead worker.
         is_ready: Whether the worker has loaded the model and accepts requests.
     """
 

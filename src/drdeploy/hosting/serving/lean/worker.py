@@ -47,7 +47,7 @@ def run_lean_worker(
         capacity: The number of workers, and how many invocations each handles at once.
         listener: The socket that the supervisor has bound; clients may already wait on it.
         counts: The number of connections of each worker.
-        slot: This worker's place in ``counts``.
+        slot: This worker's index in ``counts``.
         ready_fd: The pipe that is written to as soon as requests are accepted.
         lifeline_fd: A pipe whose other end the supervisor holds open.
 

@@ -35,8 +35,7 @@ def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | No
     """Return a place in which this process may create control groups, or None.
 
     Permission to create groups depends on the user, the container, and systemd's delegation. No
-    file states the permission to create groups reliably, so a group is created and removed to find
-    out.
+    file states this permission reliably, so a group is created and removed to find out.
 
     Args:
         name: The name of the folder that holds the groups, which is unique to this service.

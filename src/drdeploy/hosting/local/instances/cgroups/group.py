@@ -21,10 +21,11 @@ class ControlGroup:
 
     Attributes:
         folders: The folder of the group; in version 1, its folder in the tree of each controller.
-        kills_file: The file whose field ``oom_kill`` counts processes killed for lack of memory.
+        kills_file: The file whose field ``oom_kill`` counts the processes killed for lack of
+            memory.
         usage_file: The file with the memory in use, in bytes.
-        cache_field: The field of ``memory.stat`` with the page cache that the kernel could free, in
-            bytes.
+        cache_field: The field of ``memory.stat`` with the bytes of page cache that the kernel could
+            free.
     """
 
     folders: tuple[Path, ...]

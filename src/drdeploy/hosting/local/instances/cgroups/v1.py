@@ -63,7 +63,7 @@ class GroupsV1:
 
 
 def find_group_folders_of_version_1(name: str, root: Path) -> Iterator[GroupsV1]:
-    """Yield the place below this process's own groups, if both controllers are mounted."""
+    """Yield a place for groups below this process's own groups, if both controllers are mounted."""
     own = find_own_control_groups(root)
     folders = {}
     for controller in ("cpu", "memory"):
