@@ -359,7 +359,7 @@ def test_a_plan_that_is_not_approved_creates_nothing(tmp_path, aws_provider, unc
     approver.answer = False
     workspace = TerraformWorkspace(tmp_path / "work")
     made, _ = provisioner_for(uncontained, workspace, approver)
-    with pytest.raises(PlanDeclined, match="Nothing was left behind"):
+    with pytest.raises(PlanDeclined, match="No resource of this deployment exists now"):
         made.provision_endpoints(
             desired_endpoints("declined", archive_in(tmp_path / "tiny"), one=SMALL)
         )

@@ -80,8 +80,8 @@ def test_a_gradable_photograph_says_which_operating_points_flag_it(grader_dir, s
     assert said["gradable"] is True
     assert said["screening"] == {"referable": {"high_sensitivity": True, "balanced": False}}
     assert said["referable"] is True  # the high-sensitivity point decides, whatever the grade
-    assert said["referable_rule"].startswith("P(grade >= 2) >= 0, the high-sensitivity point")
-    assert "sensitivity 0.90, specificity 0.90" in said["referable_rule"]
+    assert said["referable_rule"].startswith("P(grade >= 2) >= 0 at the high-sensitivity point")
+    assert "the sensitivity was 0.90 and the specificity 0.90" in said["referable_rule"]
 
 
 def test_each_of_several_photographs_has_its_own_answer(grader_dir, serve, eye, photo):

@@ -6,12 +6,13 @@
     report.conforms_for(HostingKind.SERVERLESS); report.summary
 
 ``check`` lists the clauses in the order in which they are checked (:data:`CLAUSES`). A clause is a
-function from an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` to a verdict with
-evidence. The inspection starts containers and sends requests when a clause first needs to know how
-the image behaves. The inspection keeps what it saw for the other clauses. Clauses share containers,
-and ``--only`` starts only the containers that the chosen clauses need.
+function that takes an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` and returns
+a verdict with evidence. The inspection starts containers and sends requests when a clause first
+needs to know how the image behaves, and keeps its observations for the other clauses. Clauses share
+containers, and ``--only`` starts only the containers that the chosen clauses need.
 
-Ten modules define the clauses, each on one subject, with the observations for its clauses:
+Ten modules define the clauses. Each module is about one subject, and makes the observations for its
+clauses:
 
 - ``image_configuration`` is about the image's configuration.
 - ``starting`` is about the time from `docker run IMAGE serve` to the first answer.

@@ -34,7 +34,7 @@ TOO_LONG = "too long"
 
 @dataclass(frozen=True)
 class BadBodies:
-    """The answers to bad bodies, and to a photograph afterwards.
+    """The answers to bad request bodies, and to a photograph that was sent afterwards.
 
     Attributes:
         answers: The answer to each bad body, by the name of its fault.

@@ -1,4 +1,4 @@
-"""Start a container with a missing model, and one with a damaged model."""
+"""Check how a container behaves if its model is missing or damaged."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def observe_starts_with_broken_models(
 ) -> Mapping[str, BrokenModelStart]:
     """Start a container without a model and one with a damaged model, and watch both.
 
-    A container is watched until it ends, becomes ready, or has had enough time.
+    A container is watched until it ends or becomes ready, or until a time limit.
     """
     host = inspection.host
     empty = host.folder / "no-model"

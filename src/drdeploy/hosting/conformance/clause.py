@@ -85,10 +85,11 @@ class Clause:
     Attributes:
         id: The name of the clause for programs and ``--only``; never changed.
         title: The requirement of the clause, in one sentence.
-        severities: The severity of the clause for each kind of hosting. For a missing kind, the
-            clause does not apply.
-        source: The document with the requirement, from which the severities of the clause follow.
-        check: Gives the verdict on an image.  ``check`` raises
+        severities: The severity of the clause for each kind of hosting. The clause does not apply
+            to a kind that is missing here.
+        source: The document that states the requirement. The severities of the clause follow from
+            it.
+        check: Takes the inspection of an image, and returns the verdict. ``check`` raises
             :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if the observations of
             the image do not suffice for a verdict.
     """
@@ -108,7 +109,7 @@ class Clause:
 def define_clause(
     clause_id: str, severity: Severity | Mapping[HostingKind, Severity], source: str
 ) -> Callable[[Callable[[ImageInspection], ConformanceVerdict]], Clause]:
-    """Return a decorator that makes a function a clause; its docstring becomes the title.
+    """Return a decorator that turns a function into a clause, and its docstring into the title.
 
     A single severity applies to every kind of hosting.
     """

@@ -1,7 +1,7 @@
 """Send each request over a connection of its own, and record the answer.
 
-A failed request becomes a :class:`ProbeAnswer` too. A check must report a server that closes the
-connection, and must then continue.
+A request without an answer results in a :class:`ProbeAnswer` too, because the check must report a
+server that closes the connection, and must then continue.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class ProbeAnswer:
         status: HTTP status; 0 if there was no answer.
         headers: The answer's headers; their names are in lower case.
         body: The answer's whole body.
-        connect_s: Seconds until the connection was accepted; infinite if it was not.
+        connect_s: Seconds until the connection was accepted; infinite if it was not accepted.
         total_s: Seconds from the attempt to connect until the answer's body was read.
-        sent_at: Monotonic time at which the last byte of the request was sent; infinite if it was
-            not.
-        ended_at: Monotonic time when the answer's body was read, or the request failed.
+        sent_at: When the last byte of the request was sent, on the monotonic clock; infinite if it
+            was not sent.
+        ended_at: When the answer's body was read or the request failed, on the monotonic clock.
         failure: Why there was no answer; empty after an answer.
     """
 

@@ -3,8 +3,8 @@
 The image is first started under all conditions together. If the image does not start under all
 conditions, the other port is dropped, and the start is repeated. The other port is dropped first,
 because most images that fail cannot change their port. If the second start fails too, the image is
-started under each condition alone, so that every failing condition is found. Only an image with a
-certain label is started on another port; the label says that the port can be chosen.
+started under each condition alone, so that every failing condition is found. An image is started on
+another port only if its label says that the port can be chosen.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 OTHER_PORT = 8765
 PORT_RANGE = "8766-8865"
-"""SageMaker also names a range of additional ports, for servers that need more than one."""
+"""The additional ports that SageMaker offers to servers that need more than one."""
 BATCH_ENV = {"SAGEMAKER_BATCH": "true"}
 PORT_ENV = {"SAGEMAKER_SAFE_PORT_RANGE": PORT_RANGE}
 ALONE = {

@@ -34,13 +34,14 @@ SETTLED_WITHIN_S = 1.0
 """Seconds within which an engine notices that a container has ended."""
 LATER_START_EXTRA_S = 10.0
 LATER_START_RATIO = 3.0
-"""A later start is given up after 10 s plus three times the duration of the first start. This limit
-is long enough even if the machine has become busy in the meantime, and shorter than SageMaker's
-three minutes."""
+"""A later start may take 10 s plus this many times the duration of the first start. This limit is
+long enough even if the machine has become busy in the meantime, and shorter than SageMaker's three
+minutes.
+"""
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
-"""Folders that Podman keeps writable when the root file system is read-only. SageMaker does not
-promise that these folders are writable. Folders that SageMaker may make read-only are made
-read-only too."""
+"""Folders that Podman keeps writable when the root file system is read-only. The check makes them
+read-only too, because SageMaker does not promise that they are writable.
+"""
 LOG_LINE_CHARS = 120
 
 
@@ -105,8 +106,8 @@ class ContainerUnderTest:
     def read_exit_state_after_answer(self, answer: ProbeAnswer) -> ExitState | None:
         """Return the exit state of the container after an answer; None if the container runs.
 
-        If the request was not answered, the method waits a second for the container's end. The
-        engine may not know yet that the container has ended.
+        If the request was not answered, the method waits a second for the container's end, because
+        the engine may not know yet that the container has ended.
         """
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while (state := self.exit_state()) is None and not answer.status:
@@ -242,8 +243,9 @@ class ModelHost:
     ) -> ContainerStart:
         """Ping a container until it answers 200, then send the photograph at once.
 
-        The engine was asked to start the container at ``began`` on the monotonic clock. The wait of
-        ``timeout_s`` begins now, so that a slow engine does not count against the image.
+        The engine was asked to start the container at ``began`` on the monotonic clock. The
+        ``timeout_s`` seconds begin with this call, so that a slow engine does not count against the
+        image.
         """
         deadline = time.monotonic() + timeout_s
         while True:

@@ -25,7 +25,7 @@ INVOKE = "API reference, InvokeEndpoint"
 PRACTICE = "practice"
 """The source of clauses that are in no document of AWS.
 
-These clauses come from experience with containers that failed.
+Such clauses come from experience with containers that failed.
 """
 
 
@@ -44,9 +44,8 @@ class Contract:
         real_time_bytes: Bytes of the largest request body that a real-time endpoint accepts.
         attributes_chars: Most characters of ``X-Amzn-SageMaker-Custom-Attributes``.
         inference_id_chars: Most characters of ``X-Amzn-SageMaker-Inference-Id``.
-        image_bytes: Bytes of the largest image that a serverless endpoint runs.
-        load_s: Seconds for which a check loads the container. SageMaker's contract does not state
-            them.
+        image_bytes: Bytes of the largest container image that a serverless endpoint runs.
+        load_s: Seconds for which a check keeps the container under load; not a limit of SageMaker.
     """
 
     start_s: float = 180.0

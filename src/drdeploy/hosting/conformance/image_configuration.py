@@ -1,4 +1,4 @@
-"""Check the configuration of an image without starting a container."""
+"""Check the configuration of a container image without starting a container."""
 
 from __future__ import annotations
 

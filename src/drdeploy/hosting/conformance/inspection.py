@@ -40,9 +40,9 @@ class FirstStart:
     """The start of the ordinary container, which most clauses are about.
 
     Attributes:
-        start: The start that the other observations use.
-        read_only: The start with a read-only model folder. This start differs from ``start`` only
-            if the container ended, and the image was started again with a writable model folder.
+        start: The start of the container on which the other observations are made.
+        read_only: The start with a read-only model folder. It is another start than ``start`` only
+            if this container ended, and the image was started again with a writable model folder.
     """
 
     start: ContainerStart

@@ -25,7 +25,9 @@ PROBE_BYTES = 30
 The base64 text of the searched bytes is a part of the base64 text of the whole photograph."""
 REPLACEMENT = "\ufffd"
 MAX_REPLACEMENTS = 16
-"""How many undecodable bytes a log may hold; a server that logs binary data logs thousands."""
+"""How many bytes of a log may be invalid text; a server that logs binary data logs thousands of
+them.
+"""
 
 
 def observe_container_log(inspection: ImageInspection) -> str:

@@ -1,9 +1,8 @@
 """Count the processes and threads of a container, and see what happens when a process is killed.
 
-The number of threads shows whether a server follows its CPU limit. A second container has an equal
-CPU limit, but is bound to only as many cores as the limit needs. The second container sees only
-those cores in its list of cores. A server that follows its CPU limit has as many threads in the
-first container as in the second.
+The number of threads shows whether a server follows its CPU limit. A second container has the same
+CPU limit, but is bound to only as many cores as the limit needs, and sees only these cores. A
+server that follows its CPU limit has the same number of threads in both containers.
 """
 
 from __future__ import annotations
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
 CORES_ONLINE = "/sys/devices/system/cpu/online"
 """The file that tells the C library, and so most runtimes, how many cores the machine has."""
 REPLACED_WITHIN_S = 30.0
-"""A new worker has to import its runtime and load the model, which takes about ten seconds with
-TensorFlow."""
+"""Seconds within which a killed worker must be replaced. A new worker has to import its runtime and
+load the model, which takes about ten seconds with TensorFlow.
+"""
 ASK_EVERY_S = 0.1
 PROC = Path("/proc")
 
@@ -51,7 +51,7 @@ class Kill:
 
     Attributes:
         killed: The name of the killed process; None if the container has only one process.
-        recovered_s: Seconds until a photograph was answered again, or None.
+        recovered_s: Seconds until a photograph was answered again; None if none was.
         trouble: Why no process could be killed; empty if one was killed.
     """
 

@@ -31,9 +31,9 @@ WARM_REQUESTS = 5
 SETTLE_S = 0.1
 COUNTS = 3
 SPARE_BYTES = 1024
-"""A host counts more than the body of a request.
+"""How many bytes the largest photograph is below a size limit.
 
-The largest photograph that is sent is this many bytes below a size limit.
+The difference is needed because a host counts more than the body of a request.
 """
 # What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
 UNKNOWN_HEADERS = {
@@ -62,7 +62,7 @@ class Requests:
 
 
 def observe_single_requests(inspection: ImageInspection) -> Requests:
-    """Send photographs one at a time, at first as they are and then in unusual requests."""
+    """Send photographs one at a time, first in ordinary and then in unusual requests."""
     container = inspection.ensure_running_container()
     photograph, contract = inspection.photograph, inspection.contract
     warm, tasks = warm_up_and_count_tasks(inspection, container)
@@ -94,8 +94,8 @@ def warm_up_and_count_tasks(
 ) -> tuple[tuple[ProbeAnswer, ...], int]:
     """Send a few photographs, then count the container's processes and threads.
 
-    Processes and threads are counted three times, and the lowest count is returned. A thread that
-    is about to end must not count.
+    Processes and threads are counted three times, and the lowest count is returned, so that a
+    thread that is about to end does not count.
     """
     warm = tuple(container.post_photograph(inspection.photograph) for _ in range(WARM_REQUESTS))
     counts = []

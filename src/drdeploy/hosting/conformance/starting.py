@@ -1,4 +1,4 @@
-"""Clauses about a container's start, from ``docker run IMAGE serve`` to the first answer."""
+"""Check a container's start, from ``docker run IMAGE serve`` to the first answer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 LISTED_NAMES = 5
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
-"""A first answer counts as a prediction without warm-up only if it is much slower than the later
-answers: by both ``COLD_EXCESS_S`` and ``COLD_RATIO``.  The ratio alone would fail a
-fast server over a few milliseconds.  The difference alone would fail a slow server over noise."""
+"""The first answer shows a lack of warm-up only if it is slower than the later answers by both
+``COLD_EXCESS_S`` and ``COLD_RATIO``. With the ratio alone, a fast server would fail because of a
+few milliseconds; with the difference alone, a slow server would fail because of noise.
+"""
 
 
 @define_clause("serves-on-8080", Severity.MUST, f"{HOSTING}; {SERVERLESS}")

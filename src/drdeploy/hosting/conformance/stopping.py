@@ -37,13 +37,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.container_engine import ExitState
 
 WORK_S = 0.4
-"""How many seconds of work the server gets before the signal. With so much work, some requests are
-unfinished when the signal arrives. An engine may take a tenth of a second to deliver the signal."""
+"""How many seconds of work the server gets before the signal: enough that some requests are
+unfinished when the signal arrives, because an engine may take a tenth of a second to deliver it.
+"""
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
 STOPS_AT_MOST = 3
 """How often a container is stopped during work at most. A stop is repeated if no photograph was in
-progress, or if photographs were lost. On a busy machine, the server may not have them yet."""
+progress, or if photographs were lost, which the server may not yet have received on a busy
+machine.
+"""
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""
 CLOSED_WITHIN_S = 2.0
@@ -52,8 +55,9 @@ CLOSED_WITHIN_S = 2.0
 A supervisor receives the signal first, and passes it on to the workers.
 """
 LATE_TIMEOUT_S = 1.0
-"""Timeout for a photograph that is sent after the signal. A server that accepts nothing more may
-still have an open backlog, in which a connection waits forever."""
+"""Timeout for a photograph that is sent after the signal. Even if a server accepts nothing more, a
+connection may be put into its open backlog, and wait there forever.
+"""
 ASK_EVERY_S = 0.1
 CLEAN_EXITS = frozenset({0, 128 + signal.SIGTERM})
 """Exit statuses of a clean stop. Engines report a process that SIGTERM itself ended as 128 + 15."""
@@ -65,7 +69,7 @@ class Stop:
 
     Attributes:
         ended: The container's exit state, or None if it was killed because it did not end in time.
-        took_s: Seconds from the signal to the container's end.
+        took_s: Seconds from SIGTERM to the container's end.
     """
 
     ended: ExitState | None
@@ -116,8 +120,8 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
     """Send several photographs at once, and SIGTERM a moment later.
 
     On a busy machine, the server may have answered all photographs before the signal, or not yet
-    have received all of them. The container is started and stopped again. If a stop loses a
-    photograph, two stops without a loss are needed to pass.
+    have received all of them. In both cases, the container is started and stopped again. If a stop
+    loses a photograph, two stops without a loss are needed to pass.
     """
     inspection.require_answered_photograph()
     lossy: StopDuringWork | None = None
@@ -236,7 +240,7 @@ def _stop_container_during_upload(
 
 
 def _send_sigterm_to_container(container: ContainerUnderTest) -> float:
-    """Send SIGTERM to the container, and return the monotonic time of sending."""
+    """Send SIGTERM to the container, and return when it was sent, on the monotonic clock."""
     container.running.kill("SIGTERM")
     return time.monotonic()
 

@@ -33,7 +33,9 @@ CLIENTS = 8
 PING_EVERY_S = 0.1
 SAMPLE_EVERY_S = 0.2
 STRAY_CONNECTIONS = 1
-"""How many slow connections are tolerated: this machine is under load too, and may cause one."""
+"""How many slow connections are tolerated, because this machine is under load too, and may cause
+one.
+"""
 FULL_SHARE = 0.95
 """The share of the memory limit from which the memory counts as full. The share is below 1 because
 memory is sampled only every 0.2 s, which may miss the peak."""
@@ -47,8 +49,8 @@ class Load:
         duration_s: Seconds from the first request to the last answer.
         answers: The answers to the photographs.
         pings: The answers to pings that were sent beside the photographs.
-        peak: The sample of the container's resources with the most memory, or None without a
-            sample.
+        peak: The sample of the container's resources in which the most memory was used; None
+            without a sample.
         ended: How the container ended; None if it still runs.
     """
 
@@ -60,7 +62,7 @@ class Load:
 
 
 def observe_container_under_load(inspection: ImageInspection) -> Load:
-    """Send photographs from several clients at once, with pings and memory samples beside them."""
+    """Send photographs from several clients at once; meanwhile, ping and sample the memory."""
     container = inspection.ensure_running_container()
     began = time.monotonic()
     over = threading.Event()

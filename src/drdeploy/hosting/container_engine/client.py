@@ -70,9 +70,9 @@ class ContainerEngine:
     """A running container engine; safe to use from several threads.
 
     Args:
-        connection: The connection to the engine. The connection uses the low-level client of the
-            SDK. The high-level client inspects a container after every call, which would slow down
-            a cold start.
+        connection: The connection to the engine. It uses the low-level client of the Docker SDK,
+            because the high-level client inspects a container after every call, which would slow
+            down a cold start.
     """
 
     def __init__(self, connection: EngineConnection) -> None:
@@ -137,8 +137,9 @@ class ContainerEngine:
         """Whether the engine's containers are processes of this system.
 
         A remote engine runs containers elsewhere.  Docker Desktop, Colima and others run containers
-        in a virtual machine, and an engine may itself run in a container. The engine behind a local
-        socket may have another kernel or another host name than this machine.
+        in a virtual machine, and an engine may itself run in a container. An engine behind a local
+        socket therefore counts as local only if it reports the kernel and the host name of this
+        machine.
         """
         return self.location.unix_socket_path is not None and self._shares_kernel_with_this_machine
 
@@ -172,7 +173,8 @@ class ContainerEngine:
             dockerfile: The path of the Dockerfile, relative to ``context``.
             tag: The name and tag of the image.
             build_args: The values for each ``ARG`` of the Dockerfile.
-            network: The network of the build's steps; ``host`` is the network of this machine.
+            network: The network that the steps of the build may use; ``host`` is the network of
+                this machine.
             platform: The image's platform, for example ``linux/arm64``; None is the platform of
                 the engine.
             log: Called with each line of the build's output.
@@ -337,7 +339,7 @@ class ContainerEngine:
         )
 
     def save_image(self, image: str) -> Iterator[bytes]:
-        """Yield an image as ``docker image save`` writes it: a tar file in chunks.
+        """Yield the tar file that ``docker image save`` would write for an image, in chunks.
 
         Raises:
             EngineError: There is no such image.
@@ -364,7 +366,7 @@ class ContainerEngine:
     def push_image(
         self, image: str, repository: str, tag: str, *, credentials: Mapping[str, str] | None = None
     ) -> None:
-        """Push an image to ``REPOSITORY:TAG``, and remove that name from the local image.
+        """Push an image to ``REPOSITORY:TAG``, and remove this name from the engine's image again.
 
         ``REPOSITORY`` begins with the registry's host. The credentials are ``username`` and
         ``password``.
@@ -493,8 +495,8 @@ class ContainerEngine:
     def _send_credentials_with_builds(self) -> RegistryCredentials:
         """Let the SDK send the user's credentials with builds, and return them.
 
-        The SDK would call the credential helpers itself. A missing or failing helper would then end
-        every build, even if the base image is public.
+        If the SDK called the credential helpers itself, a missing or failing helper would end every
+        build, even if the base image is public.
         """
         from docker.auth import AuthConfig
 
@@ -585,7 +587,7 @@ class ContainerEngine:
 def _find_mount_that_engine_misses(
     spec: ContainerSpec, volumes: Mapping[str, str], message: str
 ) -> Mount | None:
-    """Return the mount whose source exists on this machine, but not on the engine's machine."""
+    """Return the mount that the engine refused because its machine does not have the source."""
     if not any(sign in message for sign in MISSING_SOURCE_SIGNS):
         return None
     return next(

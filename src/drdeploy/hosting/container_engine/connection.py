@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PROBE_TIMEOUT_S = 15.0
 VERSION_TIMEOUT_S = 60.0
-"""An engine may accept a connection and then be slow: Podman took 18 s on a busy machine."""
+"""How long an engine may take to report its version. Podman took 18 s on a busy machine."""
 CALL_TIMEOUT_S = 120
 TLS_REMEDY = (
     "If the engine speaks TLS, set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with "
@@ -50,8 +50,8 @@ class EngineConnection:
     Attributes:
         api: The low-level client of the SDK.
         location: The address of the engine, and where the address comes from.
-        tunnel: The way to ports of the engine's machine if the engine is reached by SSH; otherwise
-            None.
+        tunnel: The SSH connection to the engine's machine, which also reaches its ports; None if
+            the engine is reached without SSH.
     """
 
     api: APIClient
@@ -112,9 +112,9 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
     class Client(APIClient):
         """The SDK's client, which reads only the settings for builds from ``config.json``.
 
-        A file with a member of an unexpected type would make the SDK fail in many ways, although
-        Docker's command line accepts the file. The file is read by
-        :mod:`drdeploy.hosting.container_engine.credentials`.
+        If this file has a member of an unexpected type, the SDK fails in many ways, although
+        Docker's command line accepts the file. :mod:`drdeploy.hosting.container_engine.credentials`
+        reads the credentials in the file instead.
         """
 
         @property
@@ -230,16 +230,19 @@ def _make_error_of_failed_connection(
         used = _describe_ca_certificate(location)
         remedy = f"Use the ca.pem that signed the engine's certificate, now {used}"
     elif is_plain and "HTTP request to an HTTPS server" in text:
-        reason = "the engine speaks TLS, and TLS is not switched on here"
+        reason = "the engine speaks TLS, but this client was not told to use TLS"
         remedy = TLS_REMEDY
     elif is_plain and any(sign in text for sign in HANG_UP_SIGNS):
-        reason = "the server hung up, as one that speaks TLS does"
+        reason = "the server closed the connection, as a server that speaks TLS does"
         remedy = TLS_REMEDY
     elif "alert" in text and ("certificate" in text or "handshake" in text):
         reason = "the engine refuses this client's certificate"
         remedy = "Use a cert.pem and key.pem that the engine's certificate authority signed"
     elif "SSLEOFError" in text:
-        reason = "the server ended the TLS handshake, as one that asks for a client's certificate"
+        reason = (
+            "the server ended the TLS handshake, as a server that asks for a client's "
+            "certificate does"
+        )
         remedy = "Give a cert.pem and key.pem that the engine's certificate authority signed"
     else:
         reason = _find_reason_in_exception_causes(err, text)
@@ -253,7 +256,7 @@ def _describe_ca_certificate(location: EngineLocation) -> str:
 
 
 def _find_reason_in_exception_causes(err: BaseException, text: str) -> str:
-    """Return the operating system's reason in the chain of causes; otherwise the whole text."""
+    """Return the operating system's reason among the causes of an error, or else the whole text."""
     cause: BaseException | None = err
     while cause is not None:
         if isinstance(cause, TimeoutError):

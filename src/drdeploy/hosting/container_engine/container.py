@@ -1,8 +1,8 @@
 """A started container, with its state, its memory, its log and its end.
 
-Podman before version 5 misses most out-of-memory kills on cgroup v1. The monitor of older Podman
-versions reads the kernel's counter before the kernel increments it.  The log of the kernel always
-names the killed container, but not every user may read the log.
+Podman before version 5 misses most out-of-memory kills on cgroup v1, because its monitor reads the
+kernel's counter before the kernel increments it. The kernel's log always names the container of a
+killed process, but not every user may read the log.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NANOSECONDS_PER_S = 1_000_000_000
 _TAIL_BYTES_MAX = 1 << 20
 """The most bytes that the last lines of a log may have."""
 _WHOLE_LOG_BYTES_MAX = 16 << 20
-"""If a log is longer than this, it is not read from the start to find its last lines."""
+"""The longest log, in bytes, that is read from the start to find its last lines."""
 STOP_TIMEOUT_S = 30
 """The seconds between SIGTERM and SIGKILL on SageMaker."""
 
@@ -50,8 +50,8 @@ class ExitState:
     """Whether a container runs, or how it ended.
 
     Attributes:
-        is_running: Whether the container still runs; if it does, the other fields have no meaning.
-        exit_code: The exit status of the main process; 128 + n after signal n.
+        is_running: Whether the container still runs. If so, the other fields have no meaning.
+        exit_code: The exit status of the main process; 128 + n if signal n ended the process.
         oom_killed: Whether the kernel killed a process of the container for lack of memory.
     """
 
@@ -92,7 +92,8 @@ class RunningContainer:
         host_port: The port on which the container answers, or None without a published port.
         api: The low-level client of the SDK.
         address: The address of the engine's machine on which the port is published.
-        tunnel: The way to ports of the engine's machine; None unless the engine is reached by SSH.
+        tunnel: The SSH connection that reaches the ports of the engine's machine; None if the
+            engine is reached without SSH.
         volumes: The volumes that hold copies of the mounted folders.
         is_podman: Whether the engine is Podman.
     """
@@ -179,7 +180,8 @@ class RunningContainer:
     ) -> ExitState:
         """Wait until the container ends, and return its exit state.
 
-        The method polls, because the wait of Docker's API cannot be interrupted.
+        The method asks for the state again and again, because the wait operation of Docker's API
+        cannot be interrupted.
 
         Raises:
             EngineError: The container still runs after ``timeout_s`` seconds.
@@ -243,7 +245,7 @@ class RunningContainer:
             parts.close()
 
     def read_timed_lines(self, since_s: int = 0) -> list[tuple[float, str]]:
-        """Return the log lines since a given second, with times; one earlier line may be included.
+        """Return the log lines since a given second, with their times; one line may be earlier.
 
         The times are in seconds since 1970.
         """
@@ -277,10 +279,10 @@ def _read_last_bytes_of_log(parts: Iterable[bytes], limit_bytes: int) -> bytes |
 
     Args:
         parts: The log, part by part.
-        limit_bytes: The longest log that is read.
+        limit_bytes: The length of the longest log that is read to its end.
 
     Returns:
-        None if the log is longer.
+        The last bytes, or None if the log is longer than ``limit_bytes``.
     """
     kept, read_bytes = bytearray(), 0
     for part in parts:

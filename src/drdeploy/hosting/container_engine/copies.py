@@ -1,7 +1,8 @@
 """Copy a folder of this machine to an engine that cannot mount the folder.
 
-An engine on another machine, or in a virtual machine, sees other files.  The folder is copied to a
-volume of the engine, and the container mounts the volume in the folder's place.
+An engine on another machine, or in a virtual machine, does not see the files of this machine.  The
+folder is copied to a volume of the engine, and the container mounts the volume in the folder's
+place.
 """
 
 from __future__ import annotations
@@ -67,6 +68,6 @@ def copy_folder_to_volume(
 
 
 def remove_volumes_with_label(api: APIClient, label: str) -> None:
-    """Remove the volumes with a label, given as ``name`` or ``name=value``, that no one uses."""
+    """Remove the unused volumes with a label, given as ``name`` or ``name=value``."""
     found = api.volumes(filters={"label": label}).get("Volumes") or []
     remove_volumes(api, [str(volume["Name"]) for volume in found])

@@ -1,8 +1,8 @@
 """Collect the user's credentials for registries, which a build sends to the engine.
 
 The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
-program ``docker-credential-NAME``.  A public base image needs no credentials. A build continues if
-a helper fails.  The failure is reported only if a registry refuses the build later.
+program ``docker-credential-NAME``.  A build continues if a helper fails, because a public base
+image needs no credentials. The failure is reported only if a registry refuses the build later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class RegistryCredentials:
     Attributes:
         by_registry: For each registry, the credentials as the engine's API takes them
             (``AuthConfig``).
-        failures: A sentence for each helper or entry that failed, without its full stop.
+        failures: A sentence, without a full stop, for each helper that failed and each unreadable
+            entry.
     """
 
     by_registry: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,9 +1,9 @@
 """Push images to a registry and pull them, with Docker or Podman.
 
 A registry on this machine speaks plain HTTP. Docker assumes plain HTTP for addresses in 127.0.0.0/8
-(documentation of ``insecure-registries``). Podman needs a parameter for plain HTTP in each call.
-Podman's Docker-compatible pull lacks the parameter for plain HTTP, so the pull uses Podman's own
-API.
+(documentation of ``insecure-registries``). Podman must be told in each call to use plain HTTP.
+Podman's Docker-compatible API has no such parameter for a pull, so images are pulled through
+Podman's own API.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def find_manifest_type(api: Any, described: Mapping[str, Any], *, is_podman: boo
 
 
 def is_on_loopback(repository: str) -> bool:
-    """Return whether a repository's registry has an address of the engine's machine itself."""
+    """Return whether a repository's registry has a loopback address, such as 127.0.0.1."""
     host = repository.partition("/")[0].rpartition(":")[0] or repository.partition("/")[0]
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDS = {"die", "died", "oom"}
-"""The events that say that a container may have ended; some versions of Podman say ``died``."""
+"""The names of the events after which a container may have ended; ``died`` is from some versions of
+Podman.
+"""
 
 
 class ContainerEndEvents:
@@ -21,7 +23,7 @@ class ContainerEndEvents:
 
     Args:
         stream: The stream of events of the SDK.
-        where: The engine, for messages.
+        where: The engine's version and address, for error messages.
     """
 
     def __init__(self, stream: Any, where: str) -> None:

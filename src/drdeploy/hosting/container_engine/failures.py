@@ -1,4 +1,4 @@
-"""Turn the exceptions of the Docker SDK into errors of this package."""
+"""Turn exceptions of the Docker SDK into errors that say what failed, and what to do."""
 
 from __future__ import annotations
 

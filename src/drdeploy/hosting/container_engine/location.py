@@ -13,8 +13,8 @@ nothing, or the context            the default socket ``/var/run/docker.sock``; 
 =================================  ================================================================
 
 The first row of this table that applies decides. ``config.json`` and the contexts are in
-``DOCKER_CONFIG``, or in ``~/.docker``. A context that is named and cannot be read is an error.
-Containers would otherwise run in an engine that the user does not expect.
+``DOCKER_CONFIG``, or in ``~/.docker``. A named context that cannot be read is an error, because
+containers would otherwise run in an engine that the user does not expect.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ class TlsFiles:
     """The certificates for an engine that speaks TLS.
 
     Attributes:
-        ca: The certificate authority that the engine's certificate is checked with. None means the
-            authorities that this machine trusts.
-        cert: The certificate of this client; None if the engine asks for none.
-        key: The key of the client's certificate.
+        ca: The file of the certificate authority that must have signed the engine's certificate.
+            None means the authorities that this machine trusts.
+        cert: The file of this client's certificate; None if the engine asks for no certificate.
+        key: The file of the private key that belongs to the client's certificate.
         verify: Whether the engine's certificate is checked.
     """
 
@@ -127,10 +127,10 @@ class EngineLocation:
 
 
 def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[EngineLocation, ...]:
-    """Return the engines to try; the first engine that answers is to be used.
+    """Return the engines to try, in this order; the first that answers is to be used.
 
-    If the user configured no engine and the default socket does not exist, several engines are
-    tried. The sockets that are tried are :data:`WELL_KNOWN_SOCKETS`.
+    If the user configured no engine and the default socket does not exist, the engines are those of
+    :data:`WELL_KNOWN_SOCKETS`. Otherwise, there is only one engine to try.
 
     Raises:
         EngineMisconfigured: The address is invalid, or the context or a certificate cannot be read.
@@ -282,7 +282,7 @@ def _parse_engine_address(text: str, where: str, *, has_tls: bool) -> str:
     """Return an address in full, because ``DOCKER_HOST`` may abbreviate it.
 
     Raises:
-        EngineMisconfigured: The address is not the address of an engine.
+        EngineMisconfigured: The text is not the address of an engine.
     """
     text = text.strip()
     scheme, separator, rest = text.partition("://")

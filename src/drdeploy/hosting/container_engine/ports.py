@@ -1,7 +1,7 @@
 """Find loopback ports for containers, server processes and the local service.
 
-The port of a container is chosen before the container starts. Asking the engine for the port would
-add a round trip to every cold start.
+The port of a container is chosen before the container starts, because asking the engine for the
+port would add a round trip to every cold start.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
-"""The ports among which a free one is searched. Linux gives ports from 32768 up to outgoing
-connections, so a higher port could be taken between the search and the start of the server."""
+"""The ports among which a free port is searched for. Linux gives ports from 32768 up to outgoing
+connections, so a higher port could be taken between the search and the start of the server.
+"""
 
 
 def find_free_port(rng: random.Random | None = None) -> int:

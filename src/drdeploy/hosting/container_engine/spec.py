@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BRIDGE = "bridge"
 """The default network of the engine, on which containers reach one another and other hosts."""
 NO_NETWORK = "none"
-"""The only network of the container is a loopback interface of its own."""
+"""No network: the container has only a loopback interface of its own."""
 
 OWN_NETWORK = re.compile(r"drdeploy-[\w.-]+")
 NANO = 1_000_000_000
@@ -27,14 +27,14 @@ SMALLEST_MEMORY_MB = 6
 
 @dataclass(frozen=True)
 class Mount:
-    """A file or folder of this machine (``source``) at a path in the container (``target``)."""
+    """A file or folder of this machine (``source``) that appears in the container at ``target``."""
 
     source: Path
     target: str
     read_only: bool = True
 
     def make_bind(self) -> dict[str, Any]:
-        """Return the mount as a member of ``Mounts`` in Docker's API."""
+        """Return the mount as an entry of ``Mounts`` in Docker's API."""
         return {
             "Type": "bind",
             "Source": str(self.source.resolve()),
@@ -43,7 +43,7 @@ class Mount:
         }
 
     def make_labelled_bind(self) -> str:
-        """Return the mount as a member of ``Binds``, with a label that all containers share."""
+        """Return the mount as an entry of ``Binds``, with a SELinux label that containers share."""
         return f"{self.source.resolve()}:{self.target}:{'ro' if self.read_only else 'rw'},z"
 
 
@@ -72,9 +72,9 @@ class ContainerSpec:
             allowed, because on it a container reaches every service of this machine.
         read_only: Whether the root file system is read-only; if it is not, ``/tmp`` is a part of
             it.
-        drop_capabilities: Whether the container has no capabilities. If the container has
-            capabilities, they are the engine's defaults. An image needs them if it starts as root
-            and then changes to another user.
+        drop_capabilities: Whether the container has no capabilities. If not, the container has the
+            engine's default capabilities, which an image needs if it starts as root and then
+            changes to another user.
         may_gain_privileges: Whether a program of the container may gain privileges, for example
             with ``sudo``.
         labels: The labels by which the container can be found again.
@@ -140,8 +140,8 @@ class ContainerSpec:
             host_port: The port on which :attr:`port` is published.
             address: The address of the engine's machine on which the port is published.
             volumes: For each target whose folder was copied, the name of the volume with the copy.
-            relabels: Whether SELinux confines containers. If SELinux confines containers, a mounted
-                folder needs the label ``z``. Reads are refused without the label.
+            relabels: Whether SELinux confines containers. If so, the container can read a mounted
+                folder only if the mount has the option ``z``.
         """
         is_published = self.network != NO_NETWORK and self.port is not None
         tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"

@@ -61,8 +61,8 @@ class SshTunnel:
     def open_port(self, port: int, timeout_s: float) -> socket.socket:
         """Return a connection to a loopback port of the machine.
 
-        The connection is made before it is known whether a server listens on the port. Without a
-        server, the connection ends.
+        The method returns before it is known whether a server listens on the port. If no server
+        listens, the connection ends.
         """
         return self._start_ssh_process(["-W", f"127.0.0.1:{port}", "--", self._host], timeout_s)
 

@@ -13,9 +13,9 @@ A deployment takes the following steps, each in its own module:
 4. ``configuration`` copies the ``.tf`` files to the workspace and initialises Terraform, which
    ``terraform`` runs.
 
-5. ``images`` pushes the images that AWS lacks, and ``archive_upload`` uploads the archives.
-   ``safeguards`` finds the encryption key and the permissions boundary that an administrator
-   prescribes.
+5. ``images`` pushes the container images that AWS lacks, and ``archive_upload`` uploads the model
+   archives. ``safeguards`` finds the encryption key and the permissions boundary that an
+   administrator prescribes.
 
 6. ``changes`` reads Terraform's plan. ``approval`` asks the user to approve the plan and its cost
    before the plan is applied.
@@ -27,6 +27,6 @@ A deployment takes the following steps, each in its own module:
 8. ``teardown`` deletes the deployment, and lists resources that AWS still holds. Before a
    deployment is deleted, ``storage`` empties the bucket and the image repository.
 
-An interrupted deployment keeps its folder and its state. If the interrupted command is repeated, it
-continues the deployment; a deletion finds all created resources.
+An interrupted deployment keeps its folder and its state. Repeating the interrupted command
+continues the deployment, and a deletion finds all created resources.
 """

@@ -1,4 +1,4 @@
-"""The target of a deployment: an AWS account, or the local service on this machine."""
+"""Where a deployment is made: in an AWS account, or in the local service on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Platform = Literal["aws", "local"]
 
 
 def call_aws_or_return_none_if_absent(ask: Callable[[], Any], *absent: str) -> Any:
-    """Return the answer of a boto3 call; None if the error code is one of ``absent``."""
+    """Return the answer of a boto3 call; None if it fails with an error code in ``absent``."""
     from botocore.exceptions import ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""A plan with its cost, and the interface to approve it."""
+"""A Terraform plan with its cost, and the interface that asks for its approval."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class EndpointCost:
         name: The endpoint's key.
         hourly_usd: The price of an hour, with or without requests. A serverless endpoint without
             provisioned concurrency costs 0 an hour.
-        busy_second_usd: The price of a second of answering; None if the endpoint is paid by the
-            hour.
+        busy_second_usd: The price of a second in which the endpoint answers a request; None if the
+            endpoint is paid by the hour.
         source: The publisher and the date of the price.
         scales_to_zero: Whether the endpoint may have no instances, and costs nothing then.
         has_opening_hours: Whether schedules create and delete the endpoint, which costs nothing
@@ -69,8 +69,8 @@ class CostEstimate:
 
     Attributes:
         endpoints: The costs of the endpoints whose price is known.
-        unknown: One sentence for each endpoint whose price is unknown. The sentence says what price
-            is missing.
+        unknown: For each endpoint whose price is unknown, a sentence that says which price is
+            missing.
     """
 
     endpoints: tuple[EndpointCost, ...]

@@ -1,7 +1,7 @@
-"""Check that each image is built for the processor of its instance, Graviton or x86-64.
+"""Check that each container image is built for its instance's processor, Graviton or x86-64.
 
 SageMaker accepts an image for another processor, but then the endpoint fails a quarter of an hour
-later. The processors of image and instance are compared before an image is pushed.
+later. This module therefore compares the two processors before an image is pushed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
 
 
 def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
-    """Return the tag of an image that an endpoint can run.
+    """Return the given image tag, or the tag of the arm64 build for an endpoint on Graviton.
 
     If the tag names an image of this project and the endpoint runs on Graviton, the function
     returns the tag of the image's arm64 build. A tag of another image or for another processor is

@@ -1,7 +1,7 @@
 """Upload a ``model.tar.gz`` to S3, unless the bucket already holds it.
 
-The key of the S3 object contains the archive's SHA-256. A new archive never replaces an archive
-that an endpoint serves. An archive that the bucket already holds is not sent again.
+The key of the S3 object contains the archive's SHA-256. A new archive therefore never replaces an
+archive that an endpoint serves, and an archive that the bucket already holds is not sent again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import AwsAccount
 
 ARCHIVES_FOLDER = "artifacts/"
-"""The folder of the archives in a bucket; the execution role may read no other folder."""
+"""The folder of the model archives in a bucket; the execution role may read no other folder."""
 DIGEST_METADATA = "sha256"
-"""The name of the S3 object's metadata that holds the archive's digest.
+"""The name of the metadata entry, of the S3 object, that holds the archive's whole digest.
 
 The key of the S3 object contains only the first 16 digits of the digest.
 """

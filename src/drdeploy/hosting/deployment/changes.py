@@ -24,7 +24,9 @@ SCALING_TARGET = "aws_appautoscaling_target"
 ENDPOINT = "aws_sagemaker_endpoint"
 SCHEDULE = "aws_scheduler_schedule"
 DELETES_ENDPOINT = ":aws-sdk:sagemaker:deleteEndpoint"
-"""A schedule whose target ARN ends in this deletes an endpoint (see ``modules/opening-hours``)."""
+"""The end of the target ARN of a schedule that deletes an endpoint (see
+``modules/opening-hours``).
+"""
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,14 @@ class ResourceChange:
 class PlannedChanges:
     """All changes of a Terraform plan.
 
-    Used as a condition, a plan without changes is false.
+    A plan without changes is false in a boolean context.
 
     Attributes:
-        changes: The changes in Terraform's order; resources that stay as they are are left out.
+        changes: The changes in Terraform's order, without the resources that do not change.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
             key of the endpoint in the variables. The key of a single endpoint is ``endpoint``.
-        fewest_instances: The fewest instances, or the lowest provisioned concurrency, of each
-            endpoint that scales, by the key of the endpoint.
+        fewest_instances: For each endpoint that scales, by its key, the lowest number of instances
+            or the lowest provisioned concurrency.
         with_opening_hours: The keys of the endpoints that a schedule deletes when they close.
     """
 

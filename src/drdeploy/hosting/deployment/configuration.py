@@ -1,11 +1,11 @@
 """Prepare Terraform for a deployment: ``.tf`` files, provider and credentials.
 
-A Terraform environment is a folder below ``infrastructure/environments``.  The provider is
-HashiCorp's, on AWS and on the local service, in the version that the Terraform environment names.
-On AWS the provider must match the checksums in the lock file of the Terraform environment, if there
-is a lock file. On the local service, where there are no real credentials to protect, Terraform
-writes its own lock file.  Terraform gets the user's environment variables, so
-``TF_CLI_CONFIG_FILE``, ``TF_PLUGIN_CACHE_DIR`` and others work as usual.
+A Terraform environment is a folder below ``infrastructure/environments``.  On AWS and on the local
+service, Terraform uses HashiCorp's AWS provider, in the version that the environment names. On AWS
+the provider must match the checksums in the lock file of the Terraform environment, if there is a
+lock file. On the local service, where there are no real credentials to protect, Terraform writes
+its own lock file.  Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``,
+``TF_PLUGIN_CACHE_DIR`` and others work as usual.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def _copy_provider_lock_file(
 ) -> None:
     """Copy the lock file that names the checksums of the environment's provider.
 
-    Without a lock file, Terraform trusts the first provider that it installs for a deployment.
-    Later, Terraform accepts only this provider.
+    Without a lock file, Terraform trusts the first provider that it installs for a deployment, and
+    later accepts only this one.
     """
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK

@@ -1,7 +1,8 @@
 """Read the Terraform variables of an endpoint from a file, for example from ``recommend --tfvars``.
 
 The file is JSON and holds the variable ``endpoint`` of the Terraform environment
-``single-endpoint``. The file may also hold ``allow_always_on``, and the network of ``model``.
+``single-endpoint``. The file may also hold the variable ``allow_always_on``, and the network
+settings of the variable ``model``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _SETTINGS = {
     "realtime": {"autoscaling", "guardrails", "opening_hours", "data_capture", "kms_key_arn"},
     "asynchronous": {"autoscaling", "kms_key_arn"},
 }
-"""Which settings the Terraform variable ``endpoint`` may have besides the configuration, by kind of
-endpoint. Terraform silently drops all other settings."""
+"""For each kind of endpoint, the settings that the Terraform variable ``endpoint`` may have besides
+the configuration. Terraform would silently drop any other setting, so it is refused.
+"""
 
 
 class VpcConfig(BaseModel):

@@ -1,4 +1,4 @@
-"""Check before a push that the host of each endpoint can run the CUDA version of its image."""
+"""Check before a push that each endpoint's host can run the CUDA version of its container image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_gpu_hosts_of_endpoints(engine: ContainerEngine, desired: DesiredEndpoi
 
 
 def find_required_cuda_of_image(engine: ContainerEngine | None, tag: str) -> str | None:
-    """Return the version of CUDA that an image needs, or None."""
+    """Return the version of CUDA that an image needs; None if it needs no CUDA or is not known."""
     return None if engine is None else find_required_cuda(read_image_variables(engine, tag))
 
 

@@ -1,9 +1,9 @@
-"""Push an image to ECR, unless the repository already holds it.
+"""Push a container image to ECR, unless the repository already holds it.
 
-Without a container engine, a local service runs the server in a process. A local service without an
-engine has no image to push. A model must nevertheless name an image by its digest, and the service
-must know which server profile to run. A placeholder image is pushed to the service's own registry.
-The placeholder has no layers, and contains only the name of the server's profile.
+Without a container engine, the local service runs the server in a process, and there is no image to
+push. A model must nevertheless name an image by its digest, and the service must know which server
+profile to run. A placeholder image is therefore pushed to the service's own registry: it has no
+layers, and contains only the name of the server's profile.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def push_image_to_ecr(
 ) -> PushedImage:
     """Push an image from the container engine, unless the repository holds it.
 
-    The tag in ECR consists of the image's tag in the engine and the image's id. A repository with
-    immutable tags accepts every new build, and the tag shows whether ECR already holds the image.
+    The tag in ECR consists of the image's tag in the engine and the image's id. Even a repository
+    with immutable tags therefore accepts every new build, and the tag shows whether ECR already
+    holds the image.
 
     Raises:
         EngineError: The engine does not have the image.
@@ -145,8 +146,8 @@ def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository
     """Push the placeholder of one of this project's images to the local registry.
 
     Raises:
-        InvalidInput: The tag does not name an image of this project. Only images of this project
-            have a profile.
+        InvalidInput: The tag does not name an image of this project, so the server profile is
+            unknown.
         PushFailed: The registry refuses the placeholder.
     """
     profile = find_profile_of_tag(tag)

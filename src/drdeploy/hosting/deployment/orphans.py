@@ -7,9 +7,10 @@ Deleting the deployment would not find the orphan either, so an endpoint could g
 unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
-exist.  Before any other step, each resource in the plan is looked up in AWS. An orphan exists and
-has the deployment's tags, but is not in the state. Orphans are deleted.  The next plan creates the
-resource again.  No data is lost, because S3 and ECR delete only empty buckets and repositories.
+exist.  Before any other step, each resource in the plan is looked up in AWS. A resource that exists
+and has the deployment's tags, but is not in the state, is an orphan. Orphans are deleted, and the
+next plan creates them again.  No data is lost, because S3 and ECR delete only empty buckets and
+repositories.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
         if err.response.get("Error", {}).get("Code") not in NOT_EMPTY:
             raise
         raise LeftBehind(
-            f"The {orphan} is not empty. The {orphan} belongs to an earlier deployment of the "
-            "same name, of which this folder has no record",
+            f"The {orphan} is not empty. It belongs to an earlier deployment of the same name, of "
+            "which this folder has no record",
             where=account.endpoint_url or "AWS",
             remedy=(
                 "Delete the earlier deployment from its folder, or delete the resource by hand. "
@@ -100,7 +101,7 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
 
 
 def _list_resources_to_create(document: Mapping[str, Any]) -> Iterator[tuple[Resource, Tags]]:
-    """Yield the resources that a plan would create, with their tags, in reverse order."""
+    """Yield the resources that a plan would create, with their tags, the last one first."""
     changes = document.get("resource_changes", ())
     order = list(KINDS)
     created = [
@@ -121,9 +122,11 @@ class _Kind:
     """The functions that find and delete resources of one type.
 
     Attributes:
-        tags: Takes a name, and returns the tags of the resource, or None without a resource.
+        tags: Takes a name, and returns the tags of the resource with this name, or None if there is
+            none.
         delete: Takes a name, and deletes the resource.
-        is_tagged_later: Whether a resource exists before it has tags, or never has tags.
+        is_tagged_later: Whether a resource may exist without tags, because it gets them later or
+            never.
     """
 
     tags: Callable[[AwsAccount, str], Tags | None]

@@ -1,13 +1,14 @@
 """Bring the desired endpoints into service: push, upload, plan, approve, apply and wait.
 
-A model names its image and archive by digest, so both must be in AWS before Terraform plans the
-model. The image and the archive need a repository and a bucket, which Terraform creates. The first
-deployment has two plans: one plan for the foundation (bucket, repository, role), and one for models
-and endpoints. Each plan is shown with its cost. A plan is applied only after it was approved.
+A model names its image and its archive by digest, so both must be in AWS before Terraform plans the
+model. But first Terraform must create the repository for the image and the bucket for the archive.
+The first deployment therefore has two plans: one plan for the foundation (bucket, repository,
+role), and one for models and endpoints. Each plan is shown with its cost. A plan is applied only
+after it was approved.
 
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
-Terraform's state records what exists. If the interrupted command is repeated, it continues the
-deployment and sends no file twice; a deletion finds all resources. Every error names the existing
+Terraform's state records what exists. Repeating the interrupted command continues the deployment
+and sends no file twice, and a deletion finds all resources. Every error names the existing
 resources, because they may cost money.
 """
 
@@ -62,18 +63,22 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Invocation, PriceSheet
 
 NOT_READY = "ModelNotReadyException"
-"""The error of an endpoint whose cold start takes longer than SageMaker lets a request wait."""
+"""The error code for a request that waits too long, because the endpoint's cold start has not
+ended.
+"""
 TRIES = 3
 
 WAIT_S = 1800.0
-"""Seconds that an endpoint may take until it is in service; with large images AWS needs many
-minutes."""
+"""Seconds that an endpoint may take until it is in service; AWS needs many minutes for a large
+image.
+"""
 
 HOSTED_TYPES = frozenset({
     *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
 })  # fmt: skip
-"""The types of resources that :meth:`Provisioner.delete_models_and_endpoints` deletes. Resources
-of other types stay for the next run."""
+"""The types of resources that :meth:`Provisioner.delete_models_and_endpoints` deletes. All other
+resources stay for the next run.
+"""
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,10 @@ class Provisioner:
     """The variables of the last plan; None before the first plan."""
 
     def provision_endpoints(self, desired: DesiredEndpoints) -> Provisioned:
-        """Create or change resources as desired, and wait until every endpoint is in service.
+        """Create or change the resources, and wait until every desired endpoint is in service.
 
         Raises:
-            InvalidInput: An image does not run on the processor of its instance.
+            InvalidInput: A container image is not built for the processor of its instance.
             PlanDeclined: A plan was not approved; the plan changed nothing.
             TerraformFailed: A resource could not be created; the message names what exists.
             PushFailed: The registry refuses an image.
@@ -201,7 +206,7 @@ class Provisioner:
 
         Raises:
             EndpointError: The endpoint does not grade the photograph.  The endpoint is not deleted,
-                and the message says so.
+                may go on costing money, and is named in the message.
         """
         for _ in range(TRIES):
             answer = self.account.hosting_client.invoke(name, photograph, content_type=content_type)
@@ -226,7 +231,7 @@ class Provisioner:
 
         Raises:
             EndpointError: The endpoint does not grade the photograph.  The endpoint is not deleted,
-                and the message says so.
+                may go on costing money, and is named in the message.
         """
         name = str(outputs["endpoint_name"])
         client = AsynchronousClient.connect(self.account.endpoint_url, region=self.account.region)
@@ -245,9 +250,9 @@ class Provisioner:
     ) -> DeploymentVariables:
         """Return the variables with the encryption key and the permissions boundary.
 
-        If the user names no key or boundary, the last plan's are taken. A forgotten option must not
-        change the safeguards of a deployment. If neither the user nor the last plan names a
-        boundary, the boundary is looked up in the account.
+        If the user names no key or boundary, those of the last plan are taken, so that a forgotten
+        option does not change the safeguards of a deployment. If neither the user nor the last plan
+        names a boundary, the boundary is looked up in the account.
 
         Raises:
             InvalidInput: The key differs from the key of the existing repository, which ECR cannot
@@ -306,7 +311,8 @@ class Provisioner:
         for name in _read_endpoint_names(outputs).values():
             if self.account.hosting_client.exists(name):
                 raise DeploymentError(
-                    "The bucket or the image repository of a running endpoint no longer exists",
+                    "An endpoint is in service, but the deployment's bucket or image repository "
+                    "no longer exists",
                     where=name,
                     remedy="Delete the deployment and deploy again",
                 )
@@ -381,7 +387,7 @@ class Provisioner:
     def _describe_existing_resources(self) -> str:
         resources = self.workspace.read_resources()
         if not resources:
-            return "Nothing was left behind"
+            return "No resource of this deployment exists now"
         names = ", ".join(str(one) for one in resources if one.type in NAMED_IN_MESSAGES)
         return (
             f"These resources exist now and may cost money: {names}. Run the same command again to "

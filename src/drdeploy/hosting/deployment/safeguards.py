@@ -32,7 +32,7 @@ class Safeguards:
     permissions_boundary_arn: str | None = None
 
     def fill_missing_from(self, other: Safeguards) -> Safeguards:
-        """Return these safeguards, with missing safeguards taken from ``other``."""
+        """Return these safeguards; those that are missing are taken from ``other``."""
         return Safeguards(
             self.kms_key_arn or other.kms_key_arn,
             self.permissions_boundary_arn or other.permissions_boundary_arn,

@@ -1,9 +1,9 @@
 """List and empty the buckets and image repositories of a deployment.
 
-Terraform keeps a bucket or repository with contents (``force_destroy`` is false). Terraform cannot
-tell an archive, which can be uploaded again, from a captured photograph. This module can tell
-archives from other objects, because drdeploy uploads archives only below ``artifacts/`` and has
-pushed all images in a repository.
+Terraform does not delete a bucket or repository that holds something (``force_destroy`` is false),
+because it cannot tell an archive, which can be uploaded again, from a captured photograph. This
+module can: drdeploy uploads archives only below ``artifacts/``, and has itself pushed all images in
+a repository.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DeploymentStorage:
 
     Attributes:
         archives: The number of versions of archives, by bucket.
-        others: The number of versions of other objects, by bucket and folder.
+        others: The number of versions of all other objects, by bucket and folder.
         images: The number of images, by repository.
     """
 
@@ -93,7 +93,7 @@ def empty_buckets_and_repositories(
     Args:
         account: The account that holds the buckets and repositories.
         stored: The contents to delete, by bucket and repository.
-        others: Whether to delete the other objects too.
+        others: Whether to delete the objects that are not archives too.
 
     Raises:
         DeploymentError: An object or an image was not deleted.

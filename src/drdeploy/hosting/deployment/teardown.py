@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TeardownReport:
-    """The resources that were deleted, and the checks in AWS afterwards.
+    """The resources that were deleted, and the kinds of resources that were looked for afterwards.
 
     Attributes:
         deleted: Every resource that the state held before the deletion.
@@ -73,8 +73,8 @@ def tear_down_deployment(
 
     Raises:
         TerraformFailed: A resource cannot be deleted.  The workspace stays for another try.
-        LeftBehind: AWS still lists a resource after the deletion, or the bucket holds objects
-            outside ``others``, which drdeploy must not delete. The message names them.
+        LeftBehind: AWS still lists a resource after the deletion; or ``others`` is false, and the
+            bucket holds objects that drdeploy did not upload. The message names them.
     """
     delete_orphaned_resources(account, workspace, terraform, approver)
     before = workspace.read_resources()
@@ -103,7 +103,7 @@ def delete_workspace_folder_if_service_ended(
 ) -> bool:
     """Delete the folder and the resources of a deployment whose local service has ended.
 
-    Nobody is asked, because nothing is left that could be deleted by mistake.
+    The user is not asked, because nothing is left that could be deleted by mistake.
 
     Returns:
         Whether the folder was deleted.
@@ -169,7 +169,7 @@ Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
 def _make_existence_check_by_listing(
     service: str, operation: str, member: str, name: str, **request: str
 ) -> Finder:
-    """Return a function that lists all resources of a kind, and picks the given names."""
+    """Return a finder that lists all resources of a kind, and keeps those with the given names."""
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
@@ -181,11 +181,10 @@ def _make_existence_check_by_listing(
 def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Return a function that asks AWS for one name at a time.
+    """Return a finder that asks AWS for one name at a time.
 
-    If ``many`` is true, the API takes a list of names instead of one, and gets a list of length
-    one.  Listing all buckets or roles would need a permission for the whole account, which a
-    deployer lacks.
+    If ``many`` is true, the API takes a list of names, and gets a list with one name.  Listing all
+    buckets or roles would need a permission for the whole account, which a deployer lacks.
     """
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:

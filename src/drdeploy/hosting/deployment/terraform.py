@@ -1,4 +1,4 @@
-"""Run Terraform on one configuration and state, and translate its errors."""
+"""Run Terraform for one deployment, and turn its output into plans, values and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "terraform"
 OLDEST = (1, 9)
-"""The oldest version of Terraform in which the condition of a variable may use other variables."""
+"""The oldest version of Terraform that works: in older ones, the condition of a variable may not
+use other variables.
+"""
 INSTALL = "Install Terraform 1.9 or newer (developer.hashicorp.com/terraform/install)"
 LOCK_WAIT = "-lock-timeout=30m"
 """How long to wait for the lock of the state. If drdeploy was killed while Terraform ran, Terraform
@@ -35,7 +37,7 @@ _LOG_VARIABLES = ("TF_LOG", "TF_LOG_CORE", "TF_LOG_PROVIDER")
 
 _ERROR = re.compile(r"^Error: ", re.MULTILINE)
 _FRAME = re.compile(r"^[╷╵│]\s?", re.MULTILINE)
-"""Matches the frame that Terraform draws on the left of an error."""
+"""Matches the line that Terraform draws on the left of an error."""
 _PROGRESS = re.compile(r"[^\s:]+: (?:Creat|Modif|Destr|Still)")
 """Matches lines of progress, such as ``aws_s3_bucket.this: Still creating...``."""
 

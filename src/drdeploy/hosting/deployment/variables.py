@@ -1,4 +1,4 @@
-"""The desired content of a deployment, as files on this machine and as Terraform variables.
+"""The models and endpoints of a deployment, as files on this machine and as Terraform variables.
 
 The Terraform variables are written to ``terraform.tfvars.json``, in the types that
 ``infrastructure/environments/*/variables.tf`` declares.
@@ -44,9 +44,9 @@ class ModelVariables:
         image: The image in ECR.
         archive: The archive in S3.
         environment: The environment variables of the container.
-        cuda_version: The version of CUDA that the image needs; None for an image for CPUs.
-        network: The attributes ``vpc_config`` and ``network_isolation`` of the Terraform variable,
-            where they are set.
+        cuda_version: The version of CUDA that the image needs; None if the image is for CPUs.
+        network: Those of the attributes ``vpc_config`` and ``network_isolation`` of the Terraform
+            variable that are set.
     """
 
     image: PushedImage
@@ -88,7 +88,7 @@ class EndpointVariables:
 
     @property
     def is_always_on(self) -> bool:
-        """Whether the endpoint costs money even without requests of clients."""
+        """Whether the endpoint costs money even if no client sends requests."""
         fewest = (self.settings.get("autoscaling") or {}).get("min_capacity")
         is_kept_warm = bool(self.settings.get("keep_warm"))
         return is_always_on(self.config) or is_kept_warm or bool(fewest)
@@ -192,7 +192,7 @@ def is_always_on(config: DeployableConfig) -> bool:
 
 
 def check_name_prefix(name: str) -> str:
-    """Return a deployment's name if it can be the prefix of its resources' names.
+    """Return the name of a deployment, after checking that resources' names can begin with it.
 
     Raises:
         InvalidInput: The name is too short or too long, or has characters that are not allowed.

@@ -1,6 +1,6 @@
-"""The folder of one deployment.
+"""The folder of one deployment, from which Terraform can continue or delete the deployment.
 
-The folder holds the variables, the plan, Terraform's state, and the target.
+The folder holds the variables, the plan, Terraform's state, and where the deployment is made.
 
 ::
 
@@ -49,8 +49,9 @@ NAMED_IN_MESSAGES = frozenset({
     *("aws_cloudwatch_dashboard", "aws_cloudwatch_metric_alarm", "aws_sns_topic"),
     *("aws_appautoscaling_target", "aws_budgets_budget"),
 })  # fmt: skip
-"""The types of resources that error messages name; resources of other types are settings of these
-resources."""
+"""The types of resources that error messages name. All other resources are only settings of
+these.
+"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ BROKEN_SUFFIX = ".tfstate.broken"
 
 @dataclass(frozen=True)
 class DeploymentRecord:
-    """The target of a deployment, as stored in ``deployment.json``.
+    """Where a deployment is made, as stored in ``deployment.json``.
 
     Attributes:
         environment: The Terraform environment of the deployment.
@@ -141,7 +142,7 @@ class DeploymentRecord:
         return AwsAccount(self.endpoint_url, self.region)
 
     def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Return whether the deployment is at the given target; None matches every target."""
+        """Return whether the deployment is at a URL and in a region; None stands for any."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
@@ -230,7 +231,7 @@ class TerraformWorkspace:
         return read_resources_from_state(self.state)
 
     def restore_broken_state(self) -> None:
-        """Restore the state from before the last apply, if Terraform died while writing the state.
+        """Restore Terraform's state before the last apply, if Terraform died while writing it.
 
         Terraform empties the file of the state before it writes the file again, so a full disk
         leaves half of the state. If the first apply breaks, there is no earlier state. Without an

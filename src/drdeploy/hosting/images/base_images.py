@@ -1,7 +1,8 @@
 """Choose the base image of a build, by the digest that ``bases.toml`` locks.
 
-On a machine that reaches no registry, ``scripts/start-engine.sh`` makes a placeholder that has the
-usual tag.  The lock does not apply to a placeholder, and the build says so.
+On a machine that reaches no registry, ``scripts/start-engine.sh`` makes a placeholder: an image of
+its own with the tag of the base image.  The lock does not apply to a placeholder, and the build
+says so.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class LockedBase:
         debian: The release of Debian.
         image: The repository and the tag of the image.
 
-        digest: ``sha256:…`` of the index of all platforms; empty if it is not locked.
-        arm64_digest: ``sha256:…`` of its image for arm64; empty if it is not locked.
-        locked_on: The day on which the tag had these digests.
-        source: Where the digests come from: the registry itself, or a web page.
+        digest: ``sha256:…`` of the index of all platforms; empty if it is not locked. arm64_digest:
+        ``sha256:…`` of its image for arm64; empty if it is not locked. locked_on: The day on which
+        the tag had these digests. source: Where the digests were read: the registry itself, or a
+        web page.
     """
 
     debian: int

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from drdeploy.hosting.images.base_images import LockedBase
 
 ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
-"""The images of the project.
+"""The names of the project's container images.
 
-The images range from the first image of the 2023 study to the smallest image that fulfils the
-hosting contract. One more image is for GPUs.
+``baseline`` is built like the first image of the 2023 study, and ``minimal`` is the smallest image
+that fulfils SageMaker's hosting contract. ``cuda`` is for GPUs.
 """
 ALL_IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 IMAGE_NAMES: tuple[ImageName, ...] = tuple(name for name in ALL_IMAGE_NAMES if name != "cuda")
-"""The images that run on a CPU, which `image build ladder` builds and studies compare."""
+"""The images for CPUs, which `image build ladder` builds, and which studies compare."""
 
 CUDA_REQUIREMENT = "cuda>=13.0"
-"""The CUDA that onnxruntime-gpu of PyPI was built for, as ``cuda.Dockerfile`` states it."""
+"""The version of CUDA that PyPI's onnxruntime-gpu was built for, as ``cuda.Dockerfile`` states
+it.
+"""
 
 DOCKERFILES = Path("containers")
 
@@ -71,7 +73,7 @@ class OwnImage:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables of the image that say which GPU it needs; empty for an image for CPUs."""
+        """The environment variables that say which GPU the image needs; empty if it needs none."""
         return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
 
     def for_platform(self, platform: Platform) -> OwnImage:
@@ -92,7 +94,8 @@ class ImageRef:
 
     Attributes:
         tag: The image's tag, for example ``drdeploy:lean``.
-        id: The digest of the image's configuration, ``sha256:…``; images with equal ids are equal.
+        id: The digest of the image's configuration, ``sha256:…``; two images with the same id are
+            the same.
         base: What the image was built from: ``NAME@sha256:…``, or a tag.
         note: Why the locked base image was not used; empty if it was.
     """
@@ -127,10 +130,11 @@ def build_image(
         platform: The platform to build for; None is the engine's platform. A platform other than
             the engine's is emulated.
         root: The folder that the Dockerfiles build from; None is the folder of this package.
-        network: The network of the build's steps; ``host`` is the network of this machine.
+        network: The network that the steps of the build may use; ``host`` is the network of this
+            machine.
         log: Called with each line of the build's output.
-        bases: The base images to build on; by default, the base images in ``bases.toml``.
-        require_locked_base: Whether a placeholder and an unlocked base are refused.
+        bases: The locked base images to choose from; by default, those in ``bases.toml``.
+        require_locked_base: Whether to refuse a base image that is a placeholder or is not locked.
 
     Raises:
         ImageBuildFailed: The build failed; the message ends with the last lines of its output. The

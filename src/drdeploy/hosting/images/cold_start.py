@@ -40,11 +40,10 @@ MEANING: Mapping[Stage, str] = {
 }
 
 POLL_S = 0.002
-"""Seconds between two attempts to connect, which bound the error of the measured time."""
+"""Seconds between two attempts to connect; the measured time is too long by at most this much."""
 PATIENCE_S = 120.0
 CHECK_EVERY_S = 2.0
-"""Seconds between two checks whether the container still runs; each check disturbs the
-measurement."""
+"""Seconds between two checks that the container still runs; each check disturbs the measurement."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def measure_cold_start_stages(
     memory_mb: int,
     cpus: float,
 ) -> ColdStart:
-    """Start a container, and time each stage until it has graded a photograph (JPEG).
+    """Start a container, and time each stage until the container has graded a photograph (JPEG).
 
     Raises:
         EngineError: The container ends, or does not answer within two minutes; the message quotes

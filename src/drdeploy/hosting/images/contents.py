@@ -1,4 +1,4 @@
-"""Find the packages and shared libraries that take the most space in an image.
+"""Find the packages and shared libraries that take the most space in a container image.
 
 Layers are combined as an engine combines them.  A file that a higher layer replaces or removes is
 still stored and pulled, and is counted as ``hidden``.  A file belongs to the Debian package or the

@@ -1,8 +1,8 @@
-"""Compare the packages of Debian in an image with the lock ``containers/debian-packages.txt``.
+"""Compare a container image's Debian packages with the lock ``containers/debian-packages.txt``.
 
 Debian removes a version from its archive when it publishes a newer version. A build that asked for
-the versions in the lock would fail after the next security fix. The lock says which versions the
-project was tested with, and a build reports the packages that differ.
+exactly the locked versions would fail after the next security fix. The lock therefore only says
+which versions the project was tested with, and a build reports the packages that differ.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 LOCK = "containers/debian-packages.txt"
 ARCHITECTURE = "amd64"
-"""The architecture of the lock; on another one, some packages have other version numbers."""
+"""The architecture of the lock. On other architectures, some packages have other version
+numbers.
+"""
 NO_LOCK_REMEDY = (
     "Build without `--locked`: the base image and the packages of Python are locked for arm64 too"
 )
 NAMED_MAX = 3
-"""The largest number of packages that a message names."""
+"""The most packages that one message names."""
 
 
 def describe_difference_from_debian_lock(
@@ -69,9 +71,9 @@ def refuse_platform_without_lock(platform: str | None) -> None:
 
 
 def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, difference: str) -> None:
-    """Refuse an image if its packages differ from the lock.
+    """Refuse an image whose packages differ from the lock, and remove its tag.
 
-    The image loses its tag, so that nothing starts it by mistake.
+    Without its tag, nothing starts the image by mistake.
 
     Raises:
         ImageBuildFailed: A package differs from the lock.

@@ -1,9 +1,9 @@
-"""List the packages of Debian and Python in an image, and the libraries that were replaced.
+"""List the Debian and Python packages in a container image, and the libraries that were replaced.
 
-The list is made from the files in the image, not from the files that it was built from.  ``dpkg``
-lists the packages of Debian in one file, ``status``.  An image without a package manager has one
-file per package below ``status.d``. This is a convention of Google's distroless images, which
-scanners know.  Each Python package has a ``dist-info`` folder.
+The list is made from the files in the image, and not from the lock files that it was built from.
+``dpkg`` lists the packages of Debian in one file, ``status``.  An image without a package manager
+has one file per package below ``status.d``, as in Google's distroless images; vulnerability
+scanners know this convention.  Each Python package has a ``dist-info`` folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STATUS = re.compile(r"var/lib/dpkg/status(?:\.d/[^/]+)?$")
 _COPYRIGHT = re.compile(r"usr/share/(?:doc|licenses)/([^/]+)/copyright$")
 _PYTHON = re.compile(r"(?:.*/)?[^/]+\.dist-info/(?:METADATA|RECORD)$")
 _SHARED_LIBRARY = re.compile(r"(.*/)?([^/]+)\.libs/[^/]+\.so[^/]*$")
-"""Where auditwheel puts the libraries that a wheel contains."""
+"""Matches the path at which auditwheel puts a shared library that a wheel contains."""
 _LICENCE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 _WHEEL = re.compile(r"([0-9a-f]{64})  (([^-\s]+)-([^-\s]+)-\S+\.whl)")
 _NAME_IN_LISTS = re.compile(r"[-_.]+")
@@ -55,7 +55,7 @@ class DebianPackage:
         version: The version, for example ``2.36-9+deb12u10``.
         architecture: The processor architecture, for example ``amd64``, or ``all``.
         source: Name of the source package, under which Debian reports vulnerabilities.
-        maintainer: Who maintains the package in Debian.
+        maintainer: The people or the team that maintains the package in Debian.
         licences: Short names of licences, if its copyright file is machine-readable.
         files: Paths of the package's files, if only some were copied to the image. Empty if all are
             there.
@@ -77,7 +77,8 @@ class BundledLibrary:
     Attributes:
         path: Path from the root, without the leading slash.
         sha256: SHA-256 of the file in the image.
-        is_replaced: Whether the wheel's own list of files has another SHA-256.
+        is_replaced: Whether the file was replaced after its wheel was installed: the wheel's list
+            of files states another SHA-256.
     """
 
     path: str
@@ -97,7 +98,7 @@ class PythonPackage:
         wheel: File name of the wheel that the package was installed from; empty if no name is
             recorded.
         wheel_sha256: SHA-256 of that wheel; empty if that is not recorded.
-        libraries: The shared libraries that the wheel brought along.
+        libraries: The shared libraries that the wheel contained.
     """
 
     name: str
@@ -114,8 +115,10 @@ class Inventory:
     """The packages and libraries in an image.
 
     Attributes:
-        distribution: For example ``debian``; empty if the image does not say.
-        release: For example ``12``; empty if the image does not say.
+        distribution: The Linux distribution, for example ``debian``; empty if the image does not
+            say.
+        release: The release of the distribution, for example ``12``; empty if the image does not
+            say.
         debian: The packages of Debian, by name.
         python: The Python packages, by name.
     """
@@ -166,7 +169,7 @@ class _PackageFiles:
 
     Attributes:
         texts: The texts of the files, by path.
-        links: For each package whose folder with the copyright file is a link, the target of the
+        links: The targets of links, for the packages whose folder with the copyright file is a
             link.
         libraries: SHA-256 of libraries that came in wheels, by path.
     """

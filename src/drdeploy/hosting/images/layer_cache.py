@@ -1,4 +1,4 @@
-"""Cache the facts about a layer under the layer's digest, because a layer never changes."""
+"""Cache the facts about a container image's layer under its digest, because it never changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Read one layer of an image: its size, its compressed size, and its files.
+"""Read one layer of a container image: its size, its compressed size, and its files.
 
 A registry stores each layer as a gzip-compressed tar file (OCI image specification). Engines
-compress with zlib's default level. A host without the image pulls all its compressed layers.
+compress with zlib's default level. A host that does not have the image pulls all its compressed
+layers.
 
 The compressed size of a file is the number of bytes that the compressor wrote while it read the
 file.  The compressed sizes of all files add up to the compressed size of the layer. The compressed
@@ -38,15 +39,15 @@ BLOCK_BYTES = 16 * KIB
 """Bytes that are compressed at once; smaller blocks make the compressed size of a file more
 accurate."""
 LIST_BYTES_MAX = 16 * MIB
-"""Bytes of the longest list of a package's files that is read; TensorFlow's list is 2 MB long."""
+"""The longest list of a package's files that is read, in bytes; TensorFlow's list is 2 MB long."""
 FILES_MAX = 2_000_000
 """The most files that a layer or an image may have; the largest machine-learning images have a
 tenth as
 many."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-"""File names by which a layer deletes (OCI image specification, "Whiteouts").
-
-One is the prefix that removes a file of a lower layer; the other empties a folder.
+"""The names with which a layer deletes files of lower layers (OCI image specification,
+"Whiteouts"). The first is a prefix: it deletes the file whose name follows. The second deletes the
+whole content of its folder.
 """
 
 _DEBIAN_LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list$")
@@ -140,7 +141,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
 def _read_package_file_list(
     name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
 ) -> Iterator[PackageFiles]:
-    """If a file of the layer lists the files of a package, yield these files."""
+    """Yield the list of a package's files, if ``member`` is such a list."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
     content = archive.extractfile(member) if is_list else None

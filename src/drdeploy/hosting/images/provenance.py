@@ -1,7 +1,8 @@
-"""Write down what an image was built from, as an in-toto Statement v1 with SLSA Provenance v1.
+"""State what a container image was built from: an in-toto Statement v1 with SLSA Provenance v1.
 
-https://slsa.dev/spec/v1.0/provenance. The statement is not signed. You can trust it only as much as
-the machine that built the image. To sign the file with the statement, use ``ssh-keygen -Y sign``.
+https://slsa.dev/spec/v1.0/provenance. The statement is not signed, so you can trust it only as much
+as the machine that built the image. To sign the file with the statement, use ``ssh-keygen -Y
+sign``.
 """
 
 from __future__ import annotations

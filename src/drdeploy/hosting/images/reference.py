@@ -1,4 +1,4 @@
-"""Published sizes of other images, for comparison."""
+"""Published sizes of other container images, for comparison."""
 
 from __future__ import annotations
 

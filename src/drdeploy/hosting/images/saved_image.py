@@ -1,4 +1,4 @@
-"""Read an image in the format of ``docker image save``: documents and layers in a tar file."""
+"""Read a container image as ``docker image save`` writes it: a tar of JSON documents and layers."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def read_saved_image(
             be read.
 
     Raises:
-        EngineError: A file of the saved image is neither a document nor a layer. Reading a file of
-            the saved image would take far more time or memory than its size suggests.
+        EngineError: A file of the saved image is neither a document nor a layer, or reading it
+            would take far more time or memory than its size suggests.
     """
     image = SavedImage()
     try:

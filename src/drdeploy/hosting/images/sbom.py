@@ -1,6 +1,6 @@
 """Write a bill of materials (SBOM) in CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/.
 
-The document of an image is always the same, byte for byte. The document has the creation time of
+An image always has the same bill of materials, byte for byte: the document has the creation time of
 the image, and a serial number that is computed from the image's id.
 """
 
@@ -42,7 +42,7 @@ def make_sbom_of_image(engine: ContainerEngine, image: str) -> dict[str, Any]:
 def make_sbom_from_inventory(
     image: str, config: Mapping[str, Any], inventory: Inventory
 ) -> dict[str, Any]:
-    """Return the bill of materials of an image.
+    """Return the bill of materials that lists the given packages and libraries of an image.
 
     Args:
         image: The name and the tag of the image.
@@ -203,7 +203,7 @@ def _make_property_list(values: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _add_sha256_prefix(image_id: str) -> str:
-    """Return an image's id with its algorithm, which Podman leaves out."""
+    """Return an image's id with the prefix ``sha256:``, which Podman leaves out."""
     return image_id if image_id.startswith("sha256:") else f"sha256:{image_id}"
 
 

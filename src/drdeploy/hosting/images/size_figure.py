@@ -1,4 +1,4 @@
-"""Draw the sizes of images as stacked bars, beside the sizes of published images."""
+"""Draw the sizes of container images as stacked bars, beside the sizes of published images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SEGMENTS = (
     ("the rest", GREEN, "..."),
 )
 ZOOMED_BELOW = 0.25
-"""Images below this share of the largest image are drawn once more, in an enlarged panel."""
+"""Images smaller than this share of the largest image are drawn once more, in an enlarged panel."""
 _WIDTH_IN, _BAR_IN, _MARGIN_IN = 7.2, 0.32, 0.62
 
 

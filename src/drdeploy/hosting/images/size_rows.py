@@ -1,4 +1,4 @@
-"""Write the sizes of images as a CSV file, or return them as a JSON document."""
+"""Write the sizes of container images as a CSV file, or return them as a JSON document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
 )
 """The columns of the CSV file. ``level`` is ``image``, ``layer``, ``part``, ``library`` or
 ``published``.  The sizes of an image's layers add up to the size of the image, and so do the sizes
-of its parts. A library is a file of a part."""
+of its parts. A library is one of the files of a part, so its bytes are counted there."""
 
 
 def write_image_sizes_csv(

@@ -1,4 +1,4 @@
-"""Measure an image: its size on disk, its size in a registry, and the sizes of its parts."""
+"""Measure a container image: its size on disk and in a registry, and the sizes of its parts."""
 
 from __future__ import annotations
 

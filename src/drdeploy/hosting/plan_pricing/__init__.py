@@ -1,7 +1,7 @@
-"""Price a Terraform plan: its cost while idle, the cost of a request, and unknown costs.
+"""Price a Terraform plan: the cost without requests, the cost of a request, and what is unknown.
 
 1. ``document`` reads a :class:`PlanDocument` from the output of ``terraform show -json`` or ``tofu
-   show -json``. ``document`` refuses any other file with a reason.
+   show -json``. It refuses any other file, and says why.
 
 2. ``cost`` defines the results: :class:`ResourceCost`, :class:`MonthlyCost` and :class:`UsageCost`.
 

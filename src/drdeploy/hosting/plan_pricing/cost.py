@@ -21,8 +21,10 @@ class MonthlyCost:
     Attributes:
         what: The item that is paid for, for example ``2 to 4 x ml.m5.xlarge (variant a)``.
         price: The price of a unit.
-        lowest_quantity: The units that are paid for in a month at the lower bound of scaling.
-        highest_quantity: The units that are paid for in a month at the upper bound of scaling.
+        lowest_quantity: The number of units that are paid for in a month at the lower bound of
+            scaling.
+        highest_quantity: The number of units that are paid for in a month at the upper bound of
+            scaling.
     """
 
     what: str
@@ -48,8 +50,8 @@ class UsageCost:
     Attributes:
         what: The item that is paid for, for example ``work of a container with 2048 MB``.
         price: The price of a unit.
-        quantity_per_request: The units that one request to the endpoint uses. None if the cost
-            depends on more than the requests to the endpoint.
+        quantity_per_request: The number of units that one request to the endpoint uses. None if the
+            cost depends on more than the requests to the endpoint.
     """
 
     what: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PLAN_BYTES_MAX = 64 * MIB
 """The largest plan that is read; a plan of a thousand resources is a few MB long."""
 VALUES_MAX = 4_000_000
-"""The most values in a plan, counted by commas: each takes 64 bytes of memory or more."""
+"""The most values in a plan, counted by its commas. Each value takes 64 bytes of memory or more."""
 RESOURCES_MAX = 20_000
 REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}")
 """Matches the name of a region, for example ``us-gov-west-1``."""
@@ -46,8 +46,9 @@ class PlannedResource:
         type: The resource's type, for example ``aws_sagemaker_endpoint``.
         module: The address of the resource's module; empty for the root module.
         name: The resource's name in its module.
-        index: The key of ``for_each`` or the number of ``count``, or None.
-        is_data_source: Whether the resource is only read.
+        index: The key of the resource in ``for_each``, or its index in ``count``; None without
+            either.
+        is_data_source: Whether Terraform only reads the resource (a data source).
         region: The region that the resource or its provider names, or None.
         values: The values that are known before the plan is applied.
         unknown: Which values are known only after the plan is applied, in the form of
@@ -81,7 +82,7 @@ class PlannedResource:
         return at is True
 
     def list_blocks(self, name: str) -> list[Mapping[str, Any]]:
-        """Return the blocks with a name; blocks are lists, even those that occur at most once."""
+        """Return the list of the blocks with a name, even of blocks that occur at most once."""
         return list_blocks_in(self.values, name)
 
 
@@ -108,7 +109,7 @@ class PlanDocument:
         made_by: The version of Terraform or OpenTofu that made the plan.
         resources: The resources that exist after the plan is applied.
         removed: The resources that the plan removes.
-        deferred: The addresses of the resources whose plan Terraform put off to a later run.
+        deferred: The addresses of the resources that Terraform will only plan in a later run.
         warnings: Sentences about missing parts of the plan.
     """
 
@@ -123,8 +124,8 @@ class PlanDocument:
     ) -> PlannedResource | None:
         """Return the resource of a type that an argument refers to, if there is exactly one.
 
-        The reference must stay within a module. A plan does not say what the outputs and the locals
-        of a module refer to.
+        The reference must stay within a module, because a plan does not say what the outputs and
+        the locals of a module refer to.
         """
         names = {
             parts[1]

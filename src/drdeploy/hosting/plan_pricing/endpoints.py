@@ -1,4 +1,4 @@
-"""The cost of an endpoint: the configuration that it uses, and the scaling of each variant.
+"""Price an endpoint, from the configuration that it uses and the scaling of each variant.
 
 Source: the pricing page of SageMaker AI. An instance is paid by the hour, and a serverless
 container by the second of work. A provisioned container is paid for every second that it is
@@ -40,7 +40,7 @@ class RequestAssumptions:
 
     Attributes:
         work_s: Seconds that a container works on a request.
-        sent_bytes: The size of the photograph and of the answer together.
+        sent_bytes: The size of the photograph plus the size of the answer.
     """
 
     work_s: float = 1.0

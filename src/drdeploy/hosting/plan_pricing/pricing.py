@@ -1,4 +1,4 @@
-"""Price a whole plan: no resource is left out."""
+"""Price a whole plan, without leaving out any resource."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def price_plan(
         for one in plan.resources
     ]
     costs += [
-        ResourceCost(address, "", not_known=("Terraform put its plan off to a later run",))
+        ResourceCost(address, "", not_known=("Terraform will only plan it in a later run",))
         for address in plan.deferred
     ]
     warnings = list(plan.warnings)

@@ -1,6 +1,6 @@
 """Price every resource except an endpoint, by the resource's type.
 
-The cost of a resource is unknown if its type is missing in this list.
+The cost of a resource is unknown if this module does not list its type.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 HIGH_RESOLUTION_S = 60
-"""An alarm whose period is shorter than this is an alarm of high resolution."""
+"""The period in seconds below which an alarm counts, and is priced, as a high-resolution alarm."""
 
 SETTINGS_ARE_FREE = "AWS charges nothing for it"
 _FREE_OF_TERRAFORM = "it exists only in Terraform"

@@ -41,7 +41,7 @@ def read_count(value: object) -> int | None:
 
 
 def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) -> str:
-    """Return why scaling cannot be matched with an endpoint of the plan; empty if it can be."""
+    """Return why scaling cannot be matched with an endpoint of the plan; empty if it can."""
     endpoint = _find_scaled_endpoint(plan, scaling)
     if endpoint is not None:
         return ""
@@ -56,10 +56,10 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds of a variant, None without scaling, or why they are unknown.
+    """Return the bounds of a variant, None if it does not scale, or why the bounds are unknown.
 
-    A scheduled action replaces the bounds of a target for a time, so the bounds of scheduled
-    actions count too.
+    The bounds of scheduled actions count too, because a scheduled action replaces the bounds of its
+    target for a time.
     """
     targets = list(_list_scaling_of_variant(plan, endpoint, variant, dimension))
     if not targets:

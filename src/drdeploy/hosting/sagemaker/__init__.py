@@ -10,8 +10,8 @@ A study uses the modules in this order:
 4. ``price_sheet``: the dated prices of a region; ``price_offer_files`` and ``price_list_api``
    download today's prices from AWS. A price that is not known is an error and never gets a default.
 5. ``client``: :class:`Hosting` creates an endpoint, waits for it, invokes it, reads its metrics and
-   deletes it.  The class works with AWS and with :mod:`drdeploy.hosting.local`, which differ only
-   in ``endpoint_url``.
+   deletes it.  The class works with AWS and with the local service (:mod:`drdeploy.hosting.local`);
+   only ``endpoint_url`` differs.
 6. ``asynchronous``: :class:`AsynchronousClient` sends a request to an asynchronous endpoint, and
    waits for its result in S3.
 7. ``batch``: :class:`BatchTransform` runs a Batch Transform job, on AWS or locally.

@@ -17,14 +17,19 @@ DEFAULT_REGION = "us-east-1"
 """The region that is used if none is named; the packaged price sheet covers it."""
 
 SERVERLESS_MEMORY_STEP_MB = 1024
-"""MB between one memory size and the next (service model, documentation of ``MemorySizeInMB``)."""
+"""The difference in MB between one memory size and the next (service model, documentation of
+``MemorySizeInMB``).
+"""
 
 SERVERLESS_PAYLOAD_BYTES = 4 * MIB
-"""Bytes of the largest body of a request or of a response (developer guide, "Invoke a serverless
-endpoint")."""
+"""The largest body of a request or a response of a serverless endpoint, in bytes (developer guide,
+"Invoke a serverless endpoint").
+"""
 
 REALTIME_PAYLOAD_BYTES = 6 * MIB
-"""Bytes of the largest body of a request or of a response (API reference, ``InvokeEndpoint``)."""
+"""The largest body of a request or a response of a real-time endpoint, in bytes (API reference,
+``InvokeEndpoint``).
+"""
 
 ASYNCHRONOUS_PAYLOAD_BYTES = GIB
 """Bytes of the largest input or result of an asynchronous request (developer guide, "Asynchronous
@@ -60,9 +65,9 @@ function memory").  SageMaker publishes no such number for serverless endpoints.
 
 @dataclass(frozen=True)
 class IntegerRange:
-    """A smallest and a largest permitted value.
+    """The smallest and the largest permitted value of a parameter.
 
-    The maximum is None if none is documented.
+    The largest value is None if no largest value is documented.
     """
 
     minimum: int
@@ -105,7 +110,7 @@ def read_provisioned_concurrency_range() -> IntegerRange:
 
 
 def read_initial_instance_count_range() -> IntegerRange:
-    """Return the permitted range of ``InitialInstanceCount``, the number of instances at first."""
+    """Return the permitted range of ``InitialInstanceCount``, the first number of instances."""
     return _read_integer_range_of_shape("InitialTaskCount")
 
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 OWN_FOLDER = "drdeploy"
-"""The folder, inside the folders of inputs and results, for requests that drdeploy itself sends."""
+"""The folder for requests that drdeploy itself sends, inside the folders of inputs and of
+results.
+"""
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0
 
@@ -89,7 +91,7 @@ class AsynchronousClient:
         runtime: The boto3 client that sends requests.
         s3: The boto3 client that stores inputs and reads results.
         clock: The clock with which the client waits.
-        poll_s: The seconds between two looks for a result.
+        poll_s: The seconds after which the client looks for a result again.
     """
 
     sagemaker: SageMakerClient
@@ -140,7 +142,8 @@ class AsynchronousClient:
     ) -> AsynchronousResult:
         """Send one request, wait for its result, and delete its objects in S3.
 
-        An object that drdeploy left behind would keep the bucket from being deleted.
+        The objects are deleted because an object that drdeploy left behind would keep the bucket
+        from being deleted.
 
         Args:
             endpoint: The name of the endpoint.
@@ -151,7 +154,7 @@ class AsynchronousClient:
 
         Raises:
             EndpointError: S3 or SageMaker refuses the request.
-            EndpointTimeout: There is no result in time.
+            EndpointTimeout: Neither a result nor a failure is in S3 after ``timeout_s`` seconds.
         """
         input_uri = f"{inputs_uri}{OWN_FOLDER}/{uuid.uuid4().hex}"
         stored = [input_uri]

@@ -1,4 +1,4 @@
-"""Run a Batch Transform job on AWS or the local service: upload, start, follow, read the answers.
+"""Run a Batch Transform job on AWS or the local service, from the upload to the answers.
 
 >>> batch = BatchTransform.connect("http://127.0.0.1:8765")
 >>> job = BatchJob("nightly", "drdeploy:lean", archive, "s3://eyes/in/", "s3://eyes/out")
@@ -115,7 +115,7 @@ class EndedTransformJob:
 
     @property
     def work_after_startup_s(self) -> float | None:
-        """Seconds that the instances worked, or None if they were never ready."""
+        """Seconds from ready instances to the end of the job; None if they were never ready."""
         if self.started_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
@@ -150,7 +150,7 @@ class BatchTransform:
         )
 
     def upload_files(self, uri: str, body: bytes, content_type: str) -> None:
-        """Write an object; the local service creates a missing bucket."""
+        """Write an object to S3; on the local service, a missing bucket is created first."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         with translate_aws_errors("upload a photograph", uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
@@ -162,7 +162,7 @@ class BatchTransform:
                 self._s3.create_bucket(Bucket=bucket)
 
     def list_keys(self, uri: str) -> Iterator[str]:
-        """Yield the keys of the objects below a prefix, a page at a time."""
+        """Yield the keys of the objects below a prefix, which are fetched page by page."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         with translate_aws_errors("list the photographs", uri):
@@ -225,7 +225,7 @@ class BatchTransform:
     def wait_for_job(
         self, name: str, report: Callable[[str], None] = lambda _: None
     ) -> EndedTransformJob:
-        """Wait until a job has ended, and call ``report`` with each new state.
+        """Wait until a job has ended, and call ``report`` with each new status.
 
         Raises:
             EndpointError: The API does not describe the job.
@@ -287,7 +287,7 @@ class BatchTransform:
                 return None
 
     def read_failures(self, name: str) -> dict[str, str]:
-        """Return why objects failed, by ``BUCKET/KEY``, as the log of the job says."""
+        """Return why objects failed according to the job's log, by their ``BUCKET/KEY``."""
         lines: dict[str, list[str]] = {}
         for line in self._read_error_log_of_job(name):
             found = _LOG_LINE.fullmatch(line)

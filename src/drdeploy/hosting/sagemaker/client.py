@@ -55,7 +55,7 @@ class Datapoint:
     Attributes:
         start: When the period begins, UTC.
         average: The average over the period, in the unit of the metric; times are in microseconds.
-        samples: How many values the period has.
+        samples: How many values were measured in the period.
     """
 
     start: datetime
@@ -67,7 +67,7 @@ class Hosting:
     """A SageMaker client with the calls that this project needs, for AWS and the local service.
 
     A call that the API refuses or does not answer raises :class:`EndpointError`. Only
-    :meth:`invoke` returns a failure instead of raising :class:`EndpointError`.
+    :meth:`invoke` returns a failure instead of raising this error.
 
     Args:
         clients: The boto3 clients to use.

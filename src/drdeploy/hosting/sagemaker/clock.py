@@ -13,7 +13,7 @@ class Clock:
     """The real clock, unless a test passes other functions.
 
     Attributes:
-        monotonic: Returns the seconds of a clock that is never set, for durations.
+        monotonic: Returns the seconds of a clock that never jumps, for measuring durations.
         now: Returns the wall-clock time, UTC.
         sleep: Waits for a number of seconds.
     """

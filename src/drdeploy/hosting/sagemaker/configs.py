@@ -1,4 +1,4 @@
-"""The configuration of an endpoint within SageMaker's limits.
+"""The configuration of an endpoint or of a transform job, within SageMaker's limits.
 
 >>> ServerlessConfig(memory_mb=2048, max_concurrency=5)
 >>> RealTimeConfig(instance_type="ml.m5.xlarge")
@@ -7,8 +7,8 @@
 
 In TOML and JSON, ``kind`` is ``serverless``, ``realtime``, ``asynchronous`` or ``batch``.  A
 configuration that SageMaker would refuse raises pydantic's ``ValidationError``.  An
-:class:`EndpointDefinition` describes a model, a configuration and an endpoint, which ``Hosting``
-creates under one name.
+:class:`EndpointDefinition` describes a model, an endpoint configuration and an endpoint, which
+``Hosting`` creates with the same name.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class ServerlessConfig(_Config):
 
     @property
     def label(self) -> str:
-        """A short, stable name for trial ids, for example ``1024mb`` or ``1024mb-c5-p2``."""
+        """A short, stable name of the configuration for trial ids, for example ``1024mb-c5-p2``."""
         concurrency = f"-c{self.max_concurrency}" if self.max_concurrency > 1 else ""
         provisioned = f"-p{self.provisioned_concurrency}" if self.provisioned_concurrency else ""
         return f"{self.memory_mb}mb{concurrency}{provisioned}"
@@ -213,7 +213,7 @@ class BatchConfig(_Config):
 
     @property
     def payload_limit_bytes(self) -> int:
-        """The largest record, in bytes."""
+        """The largest record that an instance receives, in bytes."""
         return api_limits.BATCH_PAYLOAD_BYTES
 
 
@@ -221,13 +221,13 @@ DeployableConfig = ServerlessConfig | RealTimeConfig | AsynchronousConfig
 """The configuration of any kind of endpoint that Terraform deploys."""
 
 HostingConfig = DeployableConfig | BatchConfig
-"""The configuration of any way of hosting: an endpoint, or the instances of a transform job."""
+"""The configuration of any kind of hosting: an endpoint, or the instances of a transform job."""
 
 AnyHostingConfig = Annotated[HostingConfig, Field(discriminator="kind")]
-"""The type of a pydantic field that holds any configuration."""
+"""The type of a pydantic field that holds the configuration of any kind of hosting."""
 
 hosting_config: TypeAdapter[HostingConfig] = TypeAdapter(AnyHostingConfig)
-"""Parses any configuration::
+"""Parses the configuration of any kind of hosting::
 
     hosting_config.validate_python({"kind": "serverless", "memory_mb": 1024})
 """

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
-"""The read timeout of the client, which is longer than SageMaker's limit. With a slow model, the
-caller sees SageMaker's error, which explains what happened, and not a timeout of the client."""
+"""The read timeout of the client. It is longer than SageMaker's limit, so that the caller of a slow
+model sees SageMaker's error, which explains what happened, and not a timeout of the client.
+"""
 
 LOCAL_KEY_PREFIX = "LKIA"
 """The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin
@@ -84,10 +85,10 @@ def is_loopback_url(endpoint_url: str | None) -> bool:
 def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the credentials for a local service, by the names of AWS's environment variables.
 
-    If the environment holds the key that a shared service has printed, that key is returned. If the
-    environment holds no such key, made-up credentials are returned. A service that is open accepts
-    any credentials. The user's AWS credentials are never sent to a local service. Any program that
-    listens on the port would learn the user's key id.
+    If the environment holds a key that a shared service has printed, this key is returned.
+    Otherwise, made-up credentials are returned, because a service that is not shared accepts any.
+    The user's AWS credentials are never sent to a local service, because any program that listens
+    on the port would learn the user's key id.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):

@@ -1,4 +1,4 @@
-"""Labels that SageMaker reads from an image, and the user of a serverless container."""
+"""A label that SageMaker reads from a container image, and the user of a serverless container."""
 
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 """The label with which an image says that its server listens on the port that
@@ -6,6 +6,7 @@ BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 
 UNPRIVILEGED_USER = "12345:12345"
 """A user and a group that do not exist in any image.  AWS does not publish which user a serverless
-container has. AWS advises to make files writable with ``chmod o+rwX`` (developer guide,
-"Troubleshooting" of Serverless Inference). The advice suggests a user who owns no file and is in no
-group."""
+container has, but advises to make files writable with ``chmod o+rwX`` (developer guide,
+"Troubleshooting" of Serverless Inference). This suggests a user who owns no file and is in no
+group.
+"""

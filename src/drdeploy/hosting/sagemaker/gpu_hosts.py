@@ -1,10 +1,10 @@
-"""Say whether an image's CUDA can start on the GPU host that SageMaker would give it.
+"""Check that a container image's CUDA can start on the GPU host that SageMaker would choose.
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
 CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. SageMaker
 creates such an endpoint all the same, and reports a failed health check a quarter of an hour later.
-:func:`check_gpu_host` needs no hardware. The function compares the variables of the image with the
-tables here.
+:func:`check_gpu_host` needs no hardware, because it compares the environment variables of the image
+with the tables here.
 
 Sources, read in November 2026:
 
@@ -37,11 +37,12 @@ OLDEST_DRIVERS = {13: 580, 12: 525, 11: 450}
 """The oldest driver on which programs of a major version of CUDA run."""
 
 LAST_CUDA_MAJORS = {"p2": 11, "p3": 12}
-"""The last major version of CUDA that supports an old family of instances; these have K80 and V100
-GPUs."""
+"""The last major version of CUDA that supports an old instance family: ``p2`` has K80 GPUs, and
+``p3`` has V100 GPUs.
+"""
 
 GPU_FAMILY = re.compile(r"ml\.(?P<family>(?:g[0-9]|p[0-9])[a-z0-9-]*)\.")
-"""An instance type with NVIDIA GPUs (Amazon EC2, "Accelerated computing")."""
+"""Matches an instance type with NVIDIA GPUs (Amazon EC2, "Accelerated computing")."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ DEFAULT_DRIVERS: dict[str, GpuDriver] = {
     **dict.fromkeys(("p5", "g6"), GpuDriver(535, (12, 2))),
     **dict.fromkeys(("p5e", "p5en"), GpuDriver(550, (12, 4))),
 }
-"""The driver of an endpoint's host without an AMI version, by family.
+"""The driver of an endpoint's host if no AMI version is chosen, by instance family.
 
-AWS documents only these.
+AWS documents only the drivers of these families.
 """
 
 
@@ -110,7 +111,7 @@ def check_gpu_host(
         instance_type: The type of the instances; None for a serverless endpoint.
         ami: The AMI version of the instances; None for SageMaker's default.
         amis: All AMI versions, with their drivers.
-        ami_member: The name of the parameter that holds the AMI version.
+        ami_member: The name of the request member with the AMI version, for messages.
 
     Raises:
         InvalidInput: The image cannot start, or the AMI version does not fit the instances. The
@@ -191,7 +192,7 @@ def _refuse_ami_without_driver(
 
 
 def _check_architecture(required: str, instance_type: str, family: str) -> None:
-    """Refuse a version of CUDA that supports the GPU no longer, whatever the driver."""
+    """Refuse a version of CUDA that no longer supports the GPU, whatever the driver is."""
     last = LAST_CUDA_MAJORS.get(family)
     needed = re.search(r"cuda>=([0-9]+)", required)
     if last is not None and needed is not None and int(needed[1]) > last:

@@ -1,4 +1,4 @@
-"""The vCPUs, memory and architecture of ``ml.*`` instance types, for families without accelerators.
+"""The vCPUs, memory and architecture of the ``ml.*`` instance types without accelerators.
 
 The sources are the page "Amazon EC2 instance types" of AWS and the SageMaker AI pricing page, which
 agree. Both AWS pages were read in June 2025. Within a family, the memory per vCPU is constant. The
@@ -67,8 +67,8 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
     """Return the vCPUs, memory and architecture of an instance type.
 
     Raises:
-        InvalidInput: SageMaker does not host on the instance type. Or the type belongs to a family
-            with accelerators, whose resources are not listed here.
+        InvalidInput: SageMaker does not host on the instance type, or the type has accelerators, so
+            that its resources are not listed here.
     """
     if instance_type not in api_limits.read_instance_types():
         close = get_close_matches(instance_type, sorted(api_limits.read_instance_types()), n=3)

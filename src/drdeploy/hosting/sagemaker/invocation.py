@@ -1,6 +1,6 @@
 """The result of one invocation, which is an answer or a kind of failure.
 
-A failed invocation is a measurement too. A failed request is not sent again, and no exception is
+A failed invocation is a measurement too, so a failed request is not sent again, and no exception is
 raised.
 """
 

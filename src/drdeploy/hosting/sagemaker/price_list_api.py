@@ -1,7 +1,8 @@
 """Read today's prices from the AWS Price List API, and write them as a price sheet.
 
-The API lists thousands of products.  A product that hosting needs has a certain ``usagetype``. The
-``usagetype`` begins with a prefix for the region (``USE1-``) and ends with one of these suffixes:
+The API lists thousands of products.  The products that hosting needs are recognised by their
+``usagetype``. It begins with a prefix for the region (``USE1-``) and ends with one of these
+suffixes:
 
 - ``Host:ml.m5.xlarge`` stands for an hour of an instance of a real-time endpoint.
 - ``AsyncInf:ml.m5.xlarge`` stands for an hour of an instance of an asynchronous endpoint.
@@ -9,14 +10,14 @@ The API lists thousands of products.  A product that hosting needs has a certain
 - ``ServerlessInf:Mem-2GB`` stands for a second of a serverless container.
 - ``ProvisionedConcurrency:...-2GB`` stands for a second of a provisioned container. The product's
   ``group`` says whether the price is for keeping the container or for processing requests.
-- ``Data-Bytes-In`` and ``Data-Bytes-Out`` of hosting stand for a GB into or out of an endpoint. A
-  price sheet has one price for both directions, which is the higher of the two.
+- ``Data-Bytes-In`` and ``Data-Bytes-Out`` of hosting stand for a GB that is sent into or out of an
+  endpoint. A price sheet has one price for both directions, which is the higher of the two prices.
 - ``TimedStorage-ByteHrs`` of ECR and S3 stands for a GB stored for a month.
 
 If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
-hosting does not need are left out. A price that is missing in the list stays unknown, and is an
-error when it is needed. A price in another currency than US dollars raises an error, and is never
-skipped in silence.
+hosting does not need are left out. A price that the list lacks stays unknown, and an error is
+raised when it is needed. A price in another currency than US dollars is an error, and is never left
+out without a word.
 """
 
 from __future__ import annotations
@@ -85,12 +86,12 @@ def fetch_price_list_products(client: Any, region: str) -> Iterator[dict[str, An
 
 
 def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -> CollectedPrices:
-    """Find the prices of hosting among a region's products.
+    """Find the prices that hosting needs among a region's products.
 
     Raises:
         EndpointError: A product does not have the format of AWS's products.
-        InvalidInput: A price is not in US dollars, or no product has a price of hosting. The
-            region's name may be wrong, or AWS may have changed its price list.
+        InvalidInput: A price is not in US dollars, or no product has a price that hosting needs,
+            because the region's name is wrong or AWS has changed its price list.
     """
     collected: CollectedPrices = {
         (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns
@@ -102,7 +103,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
             currencies = _list_currencies(product)
         except (ValueError, TypeError, AttributeError, KeyError) as err:
             raise EndpointError(
-                f"A product has another format than AWS uses ({type(err).__name__})",
+                "The price list has a product in a format that AWS does not use "
+                f"({type(err).__name__})",
                 where="AWS price list",
                 remedy="Give the address of a copy of AWS's offer files, or use --from api",
             ) from err
@@ -147,7 +149,7 @@ def format_prices_as_toml(
 
 
 def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, int | str] | None:
-    """Return the table, column and key of a product in a price sheet; None for other products."""
+    """Return the table, column and key of a product in a price sheet; None if it has none there."""
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")

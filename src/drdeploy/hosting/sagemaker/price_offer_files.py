@@ -1,10 +1,10 @@
 """Read today's prices from the public offer files of AWS, which need no credentials.
 
 AWS publishes one file per service and region ("Getting price list files manually" in the AWS
-Billing user guide).  A file has the products by SKU, and the terms of each SKU below the kind of
-the term.  The products are those of the Price List API
-(:mod:`~drdeploy.hosting.sagemaker.price_list_api`), which has each product and its terms as one
-document.
+Billing user guide).  A file lists the products by SKU, and separately the terms (prices) of each
+SKU, grouped by the kind of term.  The Price List API
+(:mod:`~drdeploy.hosting.sagemaker.price_list_api`) has the same products, but each product and its
+terms are one document.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE_BYTES_MAX = 512 * MIB
 NO_SUCH_FILE = {403, 404}
 """The statuses of a missing file.
 
-A bucket that cannot be listed answers 403.
+S3 answers 403 for a missing file if the bucket's files may not be listed.
 """
 
 

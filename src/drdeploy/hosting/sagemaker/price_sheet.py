@@ -4,9 +4,9 @@
 >>> sheet.serverless_second(2048).usd
 4e-05
 
-A price is looked up by item and region; if a sheet has several prices of an item, the newest
+A price is looked up by item and region. If a sheet has several prices of an item, the newest price
 counts.  A missing price is an error and never gets a default, because a wrong price could change a
-decision.  A user's price sheets are joined to the packaged price sheet.
+decision.  A user's own price sheets are combined with the packaged price sheet.
 """
 
 from __future__ import annotations
@@ -146,11 +146,11 @@ class PriceSheet:
         return self._find_newest_price(_DURATION_ITEM.format(memory_mb), region)
 
     def registry_gb_month(self, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of storing a GB of images for a month."""
+        """Return the price of storing a GB of container images for a month."""
         return self._find_newest_price(_REGISTRY_ITEM, region)
 
     def bucket_gb_month(self, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of storing a GB of artifacts for a month."""
+        """Return the price of storing a GB of model archives for a month."""
         return self._find_newest_price(_BUCKET_ITEM, region)
 
     def other_service(self, item: str, region: str = DEFAULT_REGION) -> Price:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def delete_all_versions(s3: S3Client, bucket: str, prefix: str) -> None:
     """Delete all versions of all objects whose keys begin with a prefix.
 
-    In a bucket with versions, deleting an object alone hides it, and the hidden versions keep the
+    In a bucket with versions, deleting an object only hides it, and its hidden versions keep the
     bucket from being deleted.
 
     Args:
