@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from drdeploy.errors import RequestRefused
 from drdeploy.grader.artifacts import open_artifact
-from drdeploy.grader.fundus.appearance import measure_distance_from_training
+from drdeploy.grader.fundus.appearance import is_unlike_training
 from drdeploy.grader.fundus.apply import apply_transform, make_model_input
 from drdeploy.grader.fundus.decode import ImageLimits, read_and_check_header
 from drdeploy.grader.fundus.eye_copies import DETAIL_PX
@@ -25,7 +26,9 @@ from drdeploy.grader.fundus.gradability import find_ungradable_reason, measure_p
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.runtimes.classifier import Classifier
+from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
 from drdeploy.grader.runtimes.model_loading import import_runtime_module, load_model_in_runtime
+from drdeploy.grader.runtimes.second_thread import SecondThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +49,7 @@ R = TypeVar("R")
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
 """A small picture of an orange disc (789 bytes), which is graded once before the first request."""
 DEFAULT_LIMITS = ImageLimits()
+NO_SECOND_THREAD = SecondThread(is_used=False)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Inference:
             the photograph is ungradable.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
-        transform_s: Seconds for checking gradability and making the model's input.
+        transform_s: Seconds for checking gradability, making the model's input, and comparing with
+            the training photographs, as far as this is not done meanwhile by the second thread.
         predict_s: Seconds for running the model.
         note: A sentence about the file for the reader of the result; usually empty.
     """
@@ -124,12 +129,14 @@ class InferenceService:
         limits: How large an image may be.
         clock: Returns seconds, for the times of the steps.
         load_times: How long loading took; None if the classifier was loaded elsewhere.
+        second_thread: Does a part of a photograph's work on a second CPU, if there is one.
     """
 
     classifier: Classifier
     limits: ImageLimits = DEFAULT_LIMITS
     clock: Callable[[], float] = time.perf_counter
     load_times: LoadTimes | None = None
+    second_thread: SecondThread = NO_SECOND_THREAD
 
     @classmethod
     def load(
@@ -147,7 +154,7 @@ class InferenceService:
         Args:
             model: A ``model.tar.gz``, or the folder that it was extracted to.
             runtime: The library that runs the model; None takes the default of the model's format.
-            threads: Threads for one prediction. None takes as many as the CPU limit allows.
+            threads: Threads for one photograph. None takes as many as the CPU limit allows.
             limits: How large an image may be; the default suits files on your own disk.
 
         Raises:
@@ -159,7 +166,12 @@ class InferenceService:
         import_runtime_module(artifact, runtime=runtime)
         imported = time.perf_counter()
         loaded = load_model_in_runtime(artifact, runtime=runtime, threads=threads)
-        service = cls(Classifier(artifact, loaded), limits)
+        may_use_two = threads is None or threads > 1
+        service = cls(
+            Classifier(artifact, loaded),
+            limits,
+            second_thread=SecondThread(is_used=may_use_two and count_available_cpus() >= 2),
+        )
         loaded_at = time.perf_counter()
         service.warm_up()
         times = LoadTimes(imported - started, loaded_at - imported, time.perf_counter() - loaded_at)
@@ -221,7 +233,8 @@ class InferenceService:
             RequestRefused: An image cannot be used; the message says which image.
             PredictionFailed: The model's output is not a valid prediction.
         """
-        return _apply_to_each_image(self._infer_opened_image, images)
+        with self.second_thread.count_caller():
+            return _apply_to_each_image(self._infer_opened_image, images)
 
     def _read_image_header(self, image: bytes) -> OpenedImage:
         started = self.clock()
@@ -232,22 +245,38 @@ class InferenceService:
         started = self.clock() - image.open_s  # waiting between the two is not decoding
         photograph = self._decode_image(image.header)
         decoded = self.clock()
+        compare = self._start_comparing_with_training(photograph)
         ungradable = self._find_ungradable_reason(photograph)
-        is_unlike_training = None if ungradable else self._is_unlike_training(photograph)
         batch = None if ungradable else apply_transform(self.manifest.transform, photograph)[None]
         del photograph  # whatever is decoded meanwhile must find this memory free
-        transformed = self.clock()
-        prediction = None if batch is None else self.classifier.predict(batch)[0]
+        transformed = predicted = compared = self.clock()
+        prediction = is_unlike = None
+        if batch is not None:
+            prediction = self.classifier.predict(batch)[0]
+            predicted = compared = self.clock()
+            if compare is not None:
+                is_unlike = compare()
+                compared = self.clock()
         return Inference(
             prediction=prediction,
             ungradable=ungradable,
             is_assessed=self.manifest.gradability is not None,
             decode_s=decoded - started,
-            transform_s=transformed - decoded,
-            predict_s=self.clock() - transformed,
+            transform_s=transformed - decoded + compared - predicted,
+            predict_s=predicted - transformed,
             note=image.header.note_on_missing_end_marker,
-            is_unlike_training=is_unlike_training,
+            is_unlike_training=is_unlike,
         )
+
+    def _start_comparing_with_training(
+        self, photograph: DecodedPhotograph
+    ) -> Callable[[], bool] | None:
+        """Compare with the training photographs in the second thread; None without a rule."""
+        rule = self.manifest.familiarity
+        if rule is None:
+            return None
+        # The work keeps the small copies in memory, not the photograph.
+        return self.second_thread.start(partial(is_unlike_training, photograph.eye_copies, rule))
 
     @property
     def _least_eye_px_to_decode(self) -> int:
@@ -266,12 +295,6 @@ class InferenceService:
             if limits is None
             else find_ungradable_reason(measure_photograph_quality(photograph), limits)
         )
-
-    def _is_unlike_training(self, photograph: DecodedPhotograph) -> bool | None:
-        rule = self.manifest.familiarity
-        if rule is None:
-            return None
-        return measure_distance_from_training(photograph, rule) > rule.limit
 
 
 def _apply_to_each_image(step: Callable[[T], R], images: Sequence[T]) -> list[R]:

@@ -14,7 +14,7 @@ from drdeploy.grader.fundus.appearance import measure_appearance
 from drdeploy.grader.fundus.apply import apply_transform, make_model_input
 from drdeploy.grader.fundus.decode import ImageLimits, read_and_check_header
 from drdeploy.grader.fundus.eye_copies import DETAIL_PX
-from drdeploy.grader.fundus.familiarity import BLURS_PX
+from drdeploy.grader.fundus.familiarity import BLURS_PX, MEASUREMENTS
 from drdeploy.grader.fundus.field_of_view import FieldOfView, find_field_of_view
 from drdeploy.grader.fundus.gradability import measure_photograph_quality
 from drdeploy.grader.fundus.photograph import decode_photograph
@@ -150,7 +150,7 @@ def test_each_copy_of_the_eye_is_scaled_and_blurred_once(monkeypatch):
     count_calls("filter")
     count_calls("resize")
     measure_photograph_quality(found)
-    measure_appearance(found)
+    measure_appearance(found.eye_copies)
     assert sorted(done) == ["filter"] * len(BLURS_PX) + ["resize"] * 2
 
 
@@ -185,10 +185,31 @@ def test_real_photographs_give_the_same_input_and_measurements_as_on_arrays(monk
     assert np.array_equal(found.image, np.asarray(drafted))
     expected = cut_out_and_scale_in_arrays(found.image, found.view, transform)
     assert np.array_equal(apply_transform(transform, found), expected)
-    measured = measure_appearance(found)
+    measured = measure_appearance(found.eye_copies)
     monkeypatch.setattr(
         appearance,
         "_blur_green",
         lambda copies, blur_px: copies.green.filter(ImageFilter.GaussianBlur(blur_px)),
     )
-    assert np.array_equal(measure_appearance(found), measured)
+    assert np.array_equal(measure_appearance(found.eye_copies), measured)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_counted_differences_give_the_same_details_as_sorted_pixels(path):
+    copies = decoded(FundusTransform(), path.read_bytes(), eye_px=DETAIL_PX).eye_copies
+    levels = [
+        np.asarray(copies.green, np.float64),
+        *(np.asarray(copies.green.filter(ImageFilter.GaussianBlur(px)), float) for px in BLURS_PX),
+    ]
+    is_inside = appearance._mask_of_disc(DETAIL_PX, appearance.DETAIL_RIM_SHARE) & (levels[0] > 0)
+    brightness = levels[0][is_inside].mean() + 1
+    expected = {}
+    for blur_px, finer, coarser in zip(BLURS_PX, levels, levels[1:], strict=False):
+        difference = np.sort((finer - coarser)[is_inside]) / brightness
+        at = int(appearance.SPOT_SHARE * difference.size)
+        expected[f"detail_{int(blur_px)}px"] = np.abs(difference).mean() + appearance.SMALLEST
+        expected[f"bright_spots_{int(blur_px)}px"] = difference[-1 - at]
+        expected[f"dark_spots_{int(blur_px)}px"] = -difference[at]
+    measured = dict(zip(MEASUREMENTS, measure_appearance(copies), strict=True))
+    for name, value in expected.items():
+        assert measured[name] == pytest.approx(np.log(max(value, appearance.SMALLEST)), abs=1e-12)

@@ -4,7 +4,8 @@
 only the library of that runtime.  ``classifier`` turns raw outputs into predictions, with the
 classes and the kind of output that the manifest names.  ``signature`` compares a model's input and
 output with the manifest.  ``cpu_limit`` finds how many threads the container may keep busy, which
-may be fewer than the host's cores.
+may be fewer than the host's cores.  ``second_thread`` does a part of a photograph's work on a
+second CPU.
 
 Importing the package imports none of the three libraries, so a cold start imports only the library
 that it uses.

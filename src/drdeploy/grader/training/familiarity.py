@@ -62,7 +62,7 @@ def choose_familiarity_rule(
                 read_and_check_header(one.read_file_bytes(), limits=LOCAL_FILE_LIMITS),
                 transform,
                 eye_px=DETAIL_PX,
-            )
+            ).eye_copies
         )
         for one in dataset.photographs
     ])  # fmt: skip

@@ -1,0 +1,81 @@
+"""Do one part of a photograph's work in a second thread, while the caller does another part.
+
+Pillow and NumPy let other threads of Python run while they compute. On two CPUs, a photograph is
+therefore compared with the training photographs while its gradability is checked and the model's
+input is made. A photograph takes less time, and about as much CPU time as before. If several
+photographs are graded at once, no CPU is idle, and each caller does all work itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+
+T = TypeVar("T")
+
+
+class SecondThread:
+    """A thread that helps a single caller, or none if there is only one CPU.
+
+    The thread begins with the first work. Several threads may call the methods at once.
+
+    Args:
+        is_used: Whether there is a second CPU; otherwise the caller does all work itself.
+    """
+
+    def __init__(self, *, is_used: bool) -> None:
+        self.is_used = is_used
+        self._lock = threading.Lock()
+        self._callers = 0
+        self._is_busy = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    @contextmanager
+    def count_caller(self) -> Iterator[None]:
+        """Count the caller as working; the thread helps as long as there is only one."""
+        with self._lock:
+            self._callers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callers -= 1
+
+    def start(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Start work, and return a function that waits for its result.
+
+        If the thread is not used, is busy, or there are several callers, the returned function does
+        the work itself. The work then costs nothing if a check in between makes it needless.
+        """
+        if not self.is_used:
+            return work
+        with self._lock:
+            if self._is_busy or self._callers > 1:
+                return work
+            self._is_busy = True
+        try:
+            return self._open_pool().submit(self._do_and_become_free, work).result
+        except BaseException:
+            self._is_busy = False
+            raise
+
+    def _do_and_become_free(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._is_busy = False
+
+    def _open_pool(self) -> ThreadPoolExecutor:
+        # A process that was forked has a copy of the pool, but not its thread.
+        if self._pool is None or self._process != os.getpid():
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool, self._process = ThreadPoolExecutor(1, "second"), os.getpid()
+        return self._pool
