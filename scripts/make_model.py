@@ -105,7 +105,7 @@ def main() -> None:
     )
     drafts = _quantized_drafts(trained, options.run, temperature)
     clinical = {"fp32": trained.clinical, "int8": int8_clinical}
-    unseen = _test_part(dataset, plan)
+    unseen = select_test_part(dataset, plan)
     _say(f"IDRiD test, {len(unseen)} photographs, once")
     tested = {
         precision: predict_dataset(InferenceService.load(drafts[precision]), unseen)
@@ -146,7 +146,7 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
     return {"fp32": fp32, "int8": draft}
 
 
-def _test_part(dataset: Any, plan: TrainingPlan) -> Any:
+def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
     """The test split, without copies and without the sessions of training photographs."""
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)

@@ -78,8 +78,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             of the best epoch; 0 trains to the end.  Training to the end is the default, because
             choosing the best epoch would flatter the out-of-fold results.
         precision: ``bfloat16`` multiplies numbers of 16 bits where the processor has instructions
-            for them (AMX or AVX-512 BF16), which is several times faster for a large network;
-            elsewhere it is ``float32``.  Weights, losses and predictions keep 32 bits.  A GPU
+            for them (AMX or AVX-512 BF16), which takes less time for a large network; elsewhere it
+            is ``float32``.  Weights, losses and predictions keep 32 bits.  A GPU
             multiplies numbers of 16 bits with either.
         augmentation: Ranges of the random changes; None changes no photograph.
     """
