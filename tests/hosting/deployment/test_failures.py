@@ -270,7 +270,7 @@ def test_a_bucket_that_somebody_deleted_is_no_reason_to_delete_a_running_endpoin
     described(account, "InService")
     described(account, "InService")
     terraform = ScriptedTerraform(workspace)
-    with pytest.raises(DeploymentError, match="of a running endpoint no longer exists"):
+    with pytest.raises(DeploymentError, match="bucket or image repository no longer exists"):
         provisioner(terraform).provision_endpoints(desired)
     assert terraform.done == []
 
