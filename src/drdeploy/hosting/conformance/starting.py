@@ -84,7 +84,9 @@ def judge_first_answer_after_ping(inspection: ImageInspection) -> ConformanceVer
     if start.first.is_success:
         return make_passed_verdict(evidence)
     inspection.require_answered_photograph()
-    return make_failed_verdict(f"{evidence}; the first was answered after {start.served_s:.2f} s")
+    return make_failed_verdict(
+        f"{evidence}; a photograph was first answered after {start.served_s:.2f} s"
+    )
 
 
 @define_clause("warmed-up", Severity.SHOULD, PRACTICE)

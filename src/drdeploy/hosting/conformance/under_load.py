@@ -37,8 +37,9 @@ STRAY_CONNECTIONS = 1
 one.
 """
 FULL_SHARE = 0.95
-"""The share of the memory limit from which the memory counts as full. The share is below 1 because
-memory is sampled only every 0.2 s, which may miss the peak."""
+"""If a container used at least this share of its memory limit, its memory counts as full. The share
+is below 1 because memory is sampled only every 0.2 s, so the peak may be missed.
+"""
 
 
 @dataclass(frozen=True)

@@ -469,7 +469,7 @@ class ContainerEngine:
         return ids
 
     def open_container_end_events(self, label: str, since: datetime) -> ContainerEndEvents:
-        """Report the containers with a label that have ended since a moment, or end later.
+        """Report which containers with a label have ended since a given time, or end from now on.
 
         Raises:
             EngineError: The engine refuses the request, or does not answer.

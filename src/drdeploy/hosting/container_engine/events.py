@@ -22,7 +22,7 @@ class ContainerEndEvents:
     be reported twice.
 
     Args:
-        stream: The stream of events of the SDK.
+        stream: The stream of events that the Docker SDK returned.
         where: The engine's version and address, for error messages.
     """
 

@@ -29,4 +29,4 @@ def find_free_port(rng: random.Random | None = None) -> int:
             except OSError:
                 continue
             return port
-    raise OSError(f"no free port between {PORTS.start} and {PORTS.stop}")
+    raise OSError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")

@@ -83,7 +83,7 @@ resources stay for the next run.
 
 @dataclass(frozen=True)
 class Provisioned:
-    """The endpoints in service, and the steps that were taken.
+    """The endpoints that are in service, and what was pushed, uploaded and changed for them.
 
     Attributes:
         endpoints: The names of the endpoints, by key.

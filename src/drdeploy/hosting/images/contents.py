@@ -38,7 +38,7 @@ class ImagePart:
     """A part of an image: a package, a folder, or all hidden files.
 
     Attributes:
-        kind: What kind of package owns the files.
+        kind: What the part is, for example a Debian package or a folder.
         name: The name of the package or folder; for a Python distribution, with its version.
         size_bytes: The bytes that the files take in the tar files of the layers.
         compressed_bytes: The bytes that the files take in the compressed tar files of the layers.

@@ -64,7 +64,7 @@ def refuse_platform_without_lock(platform: str | None) -> None:
     if platform is not None and platform.rpartition("/")[2] != ARCHITECTURE:
         raise InvalidInput(
             f"The packages of Debian cannot be checked for {platform}: {LOCK} is for "
-            f"{ARCHITECTURE}, and the versions of some packages differ",
+            f"{ARCHITECTURE}, where some packages have other versions",
             where="--platform",
             remedy=NO_LOCK_REMEDY,
         )

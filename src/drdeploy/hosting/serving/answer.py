@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
 """The key of each decision in ``screening``, by the lowest grade that should be flagged.  Macular
-oedema is not graded. Neither of the two keys covers all that a clinic means by its name."""
+oedema is not graded. Neither of the two keys therefore covers all that a clinic means by the key's
+name."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ class ContainerFacts(msgspec.Struct, frozen=True):
 
     Attributes:
         id: The container's name.
-        invocation: The number of this invocation in the container, counted from 1.
+        invocation: Which invocation of the container this was, counted from 1.
     """
 
     id: str

@@ -61,9 +61,9 @@ def extract_images_from_json(body: bytes, budgets: Budgets) -> list[bytes]:
 
 
 def _convert_json_to_utf8(body: bytes) -> bytes:
-    """Return a body in UTF-8 without a byte order mark, as JSON must be (RFC 8259, section 8.1).
+    """Convert a body to UTF-8 without a byte order mark, as JSON must be (RFC 8259, section 8.1).
 
-    PowerShell 5 on Windows, for example, writes redirected output in UTF-16.
+    Some programs write JSON otherwise: PowerShell 5 on Windows writes redirected output in UTF-16.
     """
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if body.startswith(mark):

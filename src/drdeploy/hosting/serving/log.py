@@ -4,9 +4,9 @@ The server's events do not use :mod:`logging`, because importing :mod:`logging` 
 start. Each line is one :func:`os.write`, so that the lines of several processes never mix.
 ``log_bridge`` turns the log records of libraries into JSON lines too.
 
-Log lines that clients can cause are limited. A flood of bad requests must not fill the disk, or
-make stored logs expensive.  In each window of ten seconds, the first 50 lines of each kind are
-written. One more line gives the number of withheld lines.
+Log lines that clients can cause are limited. Otherwise, a flood of bad requests could fill the
+disk, or make the storage of logs expensive.  In each window of ten seconds, the first 50 lines of
+each kind are written. One more line gives the number of withheld lines.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class AlarmBook:
         """Refuse a ``PutMetricAlarm`` that CloudWatch or the local service does not allow.
 
         Raises:
-            MonitoringError: The request is refused.
+            MonitoringError: The message says what is not allowed.
         """
         queries = check_new_alarm_and_list_queries(request)
         period_s = find_shortest_period(queries)
@@ -133,7 +133,7 @@ class AlarmBook:
         """Answer ``DescribeAlarms``.
 
         Raises:
-            MonitoringError: The request is refused.
+            MonitoringError: The request sets both ``AlarmNames`` and ``AlarmNamePrefix``.
         """
         names = request.get("AlarmNames")
         prefix = request.get("AlarmNamePrefix")
@@ -198,7 +198,7 @@ class AlarmBook:
         state were not kept for some time, it could end before a scaling policy sees it.
 
         Raises:
-            MonitoringError: The request is refused.
+            MonitoringError: The alarm does not exist, or a value of the request is not valid.
         """
         data = request.get("StateReasonData")
         if data is not None:

@@ -61,7 +61,7 @@ class AsynchronousInvocations:
         """Answer ``POST /endpoints/NAME/async-invocations``.
 
         Raises:
-            ApiError: The request is refused, or cannot be stored.
+            ApiError: The endpoint does not exist, or the request is not valid or cannot be stored.
         """
         try:
             return self._answer_checked_invocation(unquote(name), request)

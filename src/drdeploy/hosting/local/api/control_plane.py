@@ -105,7 +105,7 @@ class ControlPlane:
         """Validate a request, carry out the operation, and return the response.
 
         Raises:
-            ApiError: The request is refused, or the local service does not offer the operation.
+            ApiError: The request is not valid, or the local service does not offer the operation.
         """
         refuse_unserved_operation("sagemaker", operation)
         refuse_invalid_request(load_service_model("sagemaker").operation_model(operation), request)

@@ -168,7 +168,7 @@ class Invocations:
                 ``InvokeEndpointWithResponseStream``.
 
         Raises:
-            ApiError: The request is refused, or the model failed.
+            ApiError: The request is not valid, no instance can take it, or the model failed.
         """
         try:
             return self._answer_checked_invocation(name, request, is_streamed=is_streamed)

@@ -41,15 +41,16 @@ class InvocationMetrics:
         endpoint: The name of the endpoint.
         variant: The name of the variant that was invoked.
         at: When the request arrived, UTC.
-        outcome: The kind of the model's answer. ``refused`` means that the model was not asked.
+        outcome: How the model answered; ``refused`` means that the model was not asked.
         setup_s: Seconds that a worker took to start for this request (``ModelSetupTime``); None
             for a warm start.
         model_s: Seconds from sending the request to the container until its answer was read
             (``ModelLatency``).
         overhead_s: Seconds that the service took in addition to ``model_s``, including ``setup_s``
             (``OverheadLatency``).
-        memory_share: Returns the memory in use as a share of the limit, or None.  The function is
-            called when the metrics are written, because an engine takes up to a second to answer.
+        memory_share: A function that returns the memory in use as a share of the limit, or None. It
+            is called only when the metrics are written, because an engine takes up to a second to
+            answer.
         load: How busy the variant was while the model was asked, or None if no worker was free.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
         component: The name of the inference component that was invoked; empty without one.

@@ -77,7 +77,7 @@ def answer_iam_policy_simulation(
             for an unknown ARN.
 
     Raises:
-        ApiError: The request is refused, or the principal does not exist.
+        ApiError: A member of the request is not valid, or the principal does not exist.
     """
     _refuse_invalid_simulation(operation, request)
     given = request.get("PolicyInputList", [])

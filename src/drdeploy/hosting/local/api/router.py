@@ -400,12 +400,12 @@ def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
     """Return whether a browser may have sent a request on behalf of a web page.
 
     Any web page that the user visits can make the browser send requests to 127.0.0.1.  With a form
-    or a script that posts, the browser sends ``Origin``.  A page can also name an API call as the
-    address of an image, because IAM accepts ``GET``. For an image's address, the browser sends
-    ``Sec-Fetch-Site``, or ``Referer`` if the browser is old (Fetch Metadata Request Headers, W3C).
-    The value ``none`` of ``Sec-Fetch-Site`` stands for an address that the user typed.  With DNS
-    rebinding, a page makes its own host name resolve to 127.0.0.1. The browser then sends none of
-    the three headers, but ``Host`` names the host of the page.
+    or a script that posts, the browser sends ``Origin``.  A page can also use the URL of an API
+    call as the address of a picture, because IAM accepts ``GET``. With a request for a picture, the
+    browser sends ``Sec-Fetch-Site``, or ``Referer`` if the browser is old (Fetch Metadata Request
+    Headers, W3C). The value ``none`` of ``Sec-Fetch-Site`` stands for an address that the user
+    typed.  With DNS rebinding, a page makes its own host name resolve to 127.0.0.1. The browser
+    then sends none of the three headers, but ``Host`` names the host of the page.
     """
     host = PORT.sub("", request.headers.get("Host") or LOOPBACK)
     is_this_machine = host in {LOOPBACK, "localhost"} or host.endswith(".localhost")

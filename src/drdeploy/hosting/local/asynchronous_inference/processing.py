@@ -52,7 +52,7 @@ ModelOutcome = Literal["ok", "4xx", "5xx", "none"]
 
 
 class ResultStore(Protocol):
-    """The AWS services that processing a request uses: S3, SNS and CloudWatch Logs."""
+    """The AWS services that are needed to process a request: S3, SNS and CloudWatch Logs."""
 
     def read_object(self, uri: str) -> bytes:
         """Return an object; raises KeyError if it does not exist."""

@@ -35,7 +35,7 @@ def compute_step_scaling_capacity(
     Args:
         policy: The ``StepScalingPolicyConfiguration``.
         current: The capacity that is adjusted.
-        metric: The metric of the alarm.
+        metric: The value of the alarm's metric.
         threshold: The threshold of the alarm.
     """
     adjustment = _find_step_adjustment(policy["StepAdjustments"], metric - threshold)

@@ -316,7 +316,7 @@ class RegionScaler:
         return call.memory.scaled_out_from if is_cooling else current
 
     def _scale_if_allowed(self, call: _PolicyCall, wanted: int) -> str:
-        """Scale unless bounds, a cooldown or a suspension forbids it.
+        """Scale, unless the capacity bounds, a cooldown or a suspension of scaling forbids it.
 
         Return why scaling failed, or an empty text for a success.
         """

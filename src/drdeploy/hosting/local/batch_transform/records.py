@@ -85,7 +85,7 @@ def pack_payloads(
         split_type: ``None``, ``Line``, ``RecordIO`` or ``TFRecord``.
         has_many: Whether a payload holds as many records as fit (``MultiRecord``).
         max_bytes: The largest allowed size of a payload; None means ``HELD_BYTES_MAX``.
-        max_records: The most records of a payload.
+        max_records: The most records that a payload may have.
 
     Raises:
         RecordFailure: A record is larger than a payload may be, or the object is malformed.

@@ -2,10 +2,10 @@
 
 An endpoint always serves the archive as it was when the endpoint was created or updated. Workers
 start at different times. Without pinning, two workers of one endpoint could load different models
-after the archive was overwritten. A cold start would fail after the archive was deleted.  SageMaker
-pins a container image in the same way: it resolves the image's tag to a digest and keeps the digest
-(API reference, ``DeployedImage``).  Archives are stored by digest, so endpoints with equal archives
-share one folder.
+after the archive in S3 was overwritten, and a cold start would fail after the archive was deleted.
+SageMaker pins a container image in the same way: it resolves the image's tag to a digest and keeps
+the digest (API reference, ``DeployedImage``).  Archives are stored by digest, so endpoints with
+equal archives share one folder.
 """
 
 from __future__ import annotations

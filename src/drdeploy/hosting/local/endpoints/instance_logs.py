@@ -107,7 +107,7 @@ class InstanceLogs:
                 self._fetch_lines_of_instance(instance)
 
     def fetch_lines_without_times(self) -> None:
-        """Copy the lines of instances whose lines have no times of their own."""
+        """Copy the log lines of processes, which have no times of their own."""
         now_s = time.monotonic()
         if now_s >= self._processes_due_s:
             self._processes_due_s = now_s + PROCESS_EVERY_S

@@ -134,10 +134,10 @@ class ComponentDeployment(EndpointDeployment):
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
     ) -> dict[str, float | None]:
-        """Return a copy's use of CPU and memory, as shares of what it reserves, by metric name.
+        """Return how much of its reserved CPU and memory a copy uses, as shares by metric name.
 
         Args:
-            cpus: The CPUs that the copy has used on average.
+            cpus: How many CPUs the copy has used on average.
             memory_share: The memory that the copy uses, as a share of its limit, or None if it is
                 not known.
         """

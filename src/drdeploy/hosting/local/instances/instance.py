@@ -122,7 +122,7 @@ class Instance(Protocol):
     """A started instance; safe to use from several threads.
 
     Attributes:
-        name: The name in its specification.
+        name: The name that the specification gives to the instance.
         has_line_times: Whether the time of each line in the instance's log is recorded.
     """
 

@@ -32,11 +32,11 @@ class AlarmRule:
     """The rule by which an alarm is raised.
 
     Attributes:
-        comparison: A key of ``COMPARISONS``.
+        comparison: How datapoints are compared with the threshold: a key of ``COMPARISONS``.
         threshold: The number that datapoints are compared with.
         evaluation_periods: The number of datapoints that are evaluated (N).
         datapoints_to_alarm: The number of breaching datapoints that raise the alarm (M).
-        treat_missing_data: One of ``MISSING_DATA``.
+        treat_missing_data: What a period without data counts as: one of ``MISSING_DATA``.
     """
 
     comparison: str

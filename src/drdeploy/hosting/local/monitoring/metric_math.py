@@ -50,8 +50,9 @@ DEFAULT_PERIOD_S = 60
 
 
 POINTS_MAX = 100_800
-"""The most values of a series that an expression makes, which is also CloudWatch's limit for an
-answer."""
+"""The most values of a series that is made by an expression. CloudWatch has the same limit for an
+answer.
+"""
 
 
 @dataclass(frozen=True)

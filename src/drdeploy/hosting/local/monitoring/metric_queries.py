@@ -48,7 +48,7 @@ class MetricReader:
         """Answer ``GetMetricStatistics``.
 
         Raises:
-            MonitoringError: The request is refused.
+            MonitoringError: A parameter is not valid, or the answer would have too many datapoints.
         """
         basic = [statistics.parse_basic_statistic(one) for one in request.get("Statistics") or ()]
         extended = [
@@ -80,7 +80,7 @@ class MetricReader:
         """Answer ``GetMetricData``.
 
         Raises:
-            MonitoringError: The request is refused.
+            MonitoringError: A parameter or a query is not valid, or is not served.
         """
         queries = request.get("MetricDataQueries") or ()
         span = read_time_range(request, find_shortest_period(queries))
@@ -163,7 +163,7 @@ class MetricReader:
         """Answer ``ListMetrics``.
 
         Raises:
-            MonitoringError: The request is refused.
+            MonitoringError: ``RecentlyActive`` or ``NextToken`` is not valid.
         """
         recently = request.get("RecentlyActive")
         if recently not in {None, "PT3H"}:
