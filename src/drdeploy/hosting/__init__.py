@@ -1,4 +1,4 @@
-"""Serve a grader: the server, its images, SageMaker, and deployment.
+"""Serve a grader: the model server, its container images, SageMaker, and deployment.
 
 - ``serving`` answers GET /ping and POST /invocations, as the hosting contract demands.
 - ``container_engine`` is the client of the Docker API.
@@ -6,5 +6,6 @@
 - ``conformance`` checks any image against the whole hosting contract.
 - ``sagemaker`` describes valid endpoints, prices and quotas, and wraps the boto3 client.
 - ``local`` simulates SageMaker on this machine, for unmodified boto3 clients.
+- ``plan_pricing`` computes what the resources of a Terraform plan cost.
 - ``deployment`` pushes, uploads, plans, prices, applies and deletes with Terraform.
 """

@@ -1,10 +1,10 @@
 """Start the image under other conditions: another port, a batch, a locked-down container.
 
-The image is first started under all conditions together. If the image does not start under all
-conditions, the other port is dropped, and the start is repeated. The other port is dropped first,
-because most images that fail cannot change their port. If the second start fails too, the image is
-started under each condition alone, so that every failing condition is found. An image is started on
-another port only if its label says that the port can be chosen.
+The image is first started under all conditions together. If this start fails, the image is started
+under all conditions except the other port, because most images that fail cannot change their port.
+If the second start fails too, the image is started under each condition alone, so that every
+failing condition is found. An image is started on another port only if its label says that the port
+can be chosen.
 """
 
 from __future__ import annotations

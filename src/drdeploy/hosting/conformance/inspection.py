@@ -41,8 +41,8 @@ class FirstStart:
 
     Attributes:
         start: The start of the container on which the other observations are made.
-        read_only: The start with a read-only model folder. It is another start than ``start`` only
-            if this container ended, and the image was started again with a writable model folder.
+        read_only: The start with a read-only model folder. It is the same as ``start``, unless this
+            container ended and the image was started again with a writable model folder.
     """
 
     start: ContainerStart

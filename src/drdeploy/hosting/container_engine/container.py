@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.container_engine.ssh import SshTunnel
 
 _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
-"""Matches the times that engines report with nanoseconds, because Python can parse only
-microseconds."""
+"""Matches the digits of a time down to nanoseconds, as engines report it, to cut it to the
+microseconds that Python can parse.
+"""
 
 NANOSECONDS_PER_S = 1_000_000_000
 _TAIL_BYTES_MAX = 1 << 20

@@ -77,7 +77,9 @@ def delete_orphaned_resources(
             if not is_tagged_later and not tags.items() <= found.items():
                 continue
             _delete_orphan_from_aws(account, orphan)
-        approver.show_progress(f"deleted {orphan}, which an interrupted run had created halfway")
+        approver.show_progress(
+            f"deleted {orphan}, which an interrupted run had created but not recorded"
+        )
     workspace.applying.unlink()
 
 

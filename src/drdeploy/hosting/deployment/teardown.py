@@ -35,7 +35,7 @@ class TeardownReport:
     """The resources that were deleted, and the kinds of resources that were looked for afterwards.
 
     Attributes:
-        deleted: Every resource that the state held before the deletion.
+        deleted: Every resource that Terraform's state held before the deletion.
         verified: One sentence for each kind of resource that was looked for in AWS.
         unverified: One sentence for each kind of resource that could not be looked for, with the
             reason.

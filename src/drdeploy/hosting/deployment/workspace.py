@@ -150,8 +150,8 @@ class TerraformWorkspace:
     """The folder of a deployment, with methods to read and write its files.
 
     Attributes:
-        record_file: The file that records the target of the deployment.
-        variables: The file of the variables for Terraform.
+        record_file: The file that records where the deployment is made (``deployment.json``).
+        variables: The file with the values of Terraform's variables.
         state: The file of Terraform's state, which is the only complete list of the resources.
         plan: The file of the last plan, until the plan is applied.
         applying: The file of the plan that is being applied; it stays if the plan fails halfway.

@@ -1,6 +1,6 @@
 """Build container images, measure their size, and time their cold starts.
 
-``build`` makes five images from the Dockerfiles in ``containers/``. ``drdeploy:baseline``,
+``build`` makes the project's images from the Dockerfiles in ``containers/``. ``drdeploy:baseline``,
 ``drdeploy:two-step`` and ``drdeploy:reduced`` hold TensorFlow and the classic server profile, like
 the three images of the 2023 study. ``drdeploy:lean`` and ``drdeploy:minimal`` hold ONNX Runtime and
 the lean server profile.  ``drdeploy:cuda`` holds the lean server profile and ONNX Runtime for GPUs;

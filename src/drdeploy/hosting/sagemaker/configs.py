@@ -250,7 +250,7 @@ class EndpointDefinition:
         image: The URI of the container image.
         model_data_url: The ``s3://`` URI of the ``model.tar.gz``.
         config: The configuration of the endpoint.
-        role_arn: The role with which SageMaker reads the image and the artifact.
+        role_arn: The role with which SageMaker reads the container image and the model archive.
         environment: The environment variables of the container.
         asynchronous_uri: The ``s3://`` folder in which an asynchronous endpoint keeps the folders
             of inputs, results and failures. Empty for other endpoints.

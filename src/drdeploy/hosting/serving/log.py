@@ -123,7 +123,8 @@ class ServerLog:
         """If the window is over, write the number of withheld lines and refused requests.
 
         Args:
-            is_last: Whether the process ends, so that the end of the window is not awaited.
+            is_last: Whether to write the numbers now, even within a window, because the process
+                ends.
         """
         with self._lock:
             if not self._window_began or (self.seconds_until_summary and not is_last):

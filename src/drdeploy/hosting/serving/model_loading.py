@@ -80,7 +80,9 @@ def load_model_and_make_handlers(
 def _form_batches_if_configured(
     service: InferenceService, settings: Settings, capacity: Capacity
 ) -> InferenceService:
-    """Return a service that predicts in batches, if the settings ask for it or a GPU predicts."""
+    """Return a service that predicts in batches if a setting or a GPU asks for it, else
+    ``service``.
+    """
     classifier = service.classifier
     wait_ms = settings.batch_wait_ms
     if not wait_ms:

@@ -1,8 +1,8 @@
 """Lanes: queues with threads of their own, which run invocations and limit how many may wait.
 
 There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
-large image is decoded in a container at a time, which takes a second or more. With only one lane,
-ordinary photographs would wait behind the large image.
+large image at a time is decoded in a container, and decoding it takes a second or more. With only
+one lane, ordinary photographs would wait behind the large image.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class BoundedThreadPool:
     """One lane: some of a worker's threads, and places for the requests that run or wait.
 
     If no place is free, a request is refused at once. A growing queue would add latency to every
-    request, and the client may retry elsewhere.  A request takes more places the more its images
-    cost to decode.
+    request, and the client may retry elsewhere.  The more memory a request needs to decode its
+    images, the more places it takes.
 
     The class needs no lock, because only the worker's event loop calls it.
 
     Args:
-        name: The name of the lane, which its threads bear.
+        name: The name of the lane, with which the names of its threads begin.
         threads: How many requests are handled at once.
         places: How many places may be taken.
         stuck_s: How long a thread may work on a request before it counts as stuck.

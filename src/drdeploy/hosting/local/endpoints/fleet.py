@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVERLESS_START_S = 180.0
-"""A serverless container must load its model and answer a ping within this time (developer guide,
-"Invoke a serverless endpoint")."""
+"""Seconds within which a serverless container must load its model and answer a ping (developer
+guide, "Invoke a serverless endpoint").
+"""
 REAL_TIME_START_S = 240.0
 """Seconds that a real-time container may take to start, unless the variant sets
 ``ContainerStartupHealthCheckTimeoutInSeconds``."""

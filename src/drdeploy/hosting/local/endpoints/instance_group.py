@@ -1,15 +1,15 @@
 """The instances of a variant without a model, which hosts copies of inference components.
 
-An instance of the group is not a container, but an account of resources: those of the variant's
-instance type. Each copy of an inference component is a container of its own, and reserves some of
-the resources (API reference, ``InferenceComponentComputeResourceRequirements``). An instance of the
-group therefore takes no time to start.
+An instance of the group is not a container. It only counts which resources of the variant's
+instance type are free. Each copy of an inference component is a container of its own, and reserves
+some of the resources (API reference, ``InferenceComponentComputeResourceRequirements``). An
+instance of the group therefore takes no time to start.
 
-With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on none, up to
-``MaxInstanceCount``. The group releases instances without copies, down to ``MinInstanceCount`` (API
-reference, ``ProductionVariantManagedInstanceScaling``). SageMaker was seen to release an instance
-about ten minutes after its last copy had left. The local service waits ``idle_s``, the same time
-after which it stops an idle serverless worker.
+With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on no instance, up
+to ``MaxInstanceCount``. The group releases instances without copies, down to ``MinInstanceCount``
+(API reference, ``ProductionVariantManagedInstanceScaling``). SageMaker was seen to release an
+instance about ten minutes after its last copy had left. The local service waits ``idle_s``, the
+same time after which it stops an idle serverless worker.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Reservation:
 
 
 class InstanceGroup:
-    """The instances of a variant that hosts inference components; safe to use from threads.
+    """The instances of a variant that hosts components; safe to use from several threads.
 
     Args:
         resources: The resources of the variant's instance type.

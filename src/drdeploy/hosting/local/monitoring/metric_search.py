@@ -31,7 +31,7 @@ WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def make_search_condition(text: str) -> Callable[[MetricName], bool]:
-    """Return a function that tells whether a metric is found.
+    """Return a function that takes a metric, and tells whether the search finds it.
 
     Raises:
         MonitoringError: The text cannot be read.
