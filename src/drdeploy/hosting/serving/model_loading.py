@@ -80,9 +80,7 @@ def load_model_and_make_handlers(
 def _form_batches_if_configured(
     service: InferenceService, settings: Settings, capacity: Capacity
 ) -> InferenceService:
-    """Return a service that predicts in batches if a setting or a GPU asks for it, else
-    ``service``.
-    """
+    """Return a service that predicts in batches, or ``service`` if no batches are formed."""
     classifier = service.classifier
     wait_ms = settings.batch_wait_ms
     if not wait_ms:
