@@ -74,8 +74,8 @@ def grade(
     on: Annotated[
         Literal["ray", "batch-transform"],
         typer.Option(
-            help="`ray` grades on this machine or on a Ray cluster, `batch-transform` with jobs of "
-            "SageMaker Batch Transform."
+            help="Where to grade: `ray` means this machine or a Ray cluster, and "
+            "`batch-transform` means SageMaker Batch Transform."
         ),
     ] = "ray",
     cluster: Annotated[
@@ -97,8 +97,8 @@ def grade(
         str | None,
         typer.Option(
             help=(
-                "The image of drdeploy that runs the job. For the local service, name the "
-                "image (default: lean); on AWS, give the URI of an image in ECR."
+                "The drdeploy container image that runs the job. For the local service, give its "
+                "name (default: lean); on AWS, give the URI of an image in ECR."
             )
         ),
     ] = None,
@@ -122,10 +122,10 @@ def grade(
 ) -> None:
     """Grade an archive on all processors, with one row per photograph.
 
-    A photograph that cannot be graded has a row with the reason. The columns and the answers are
-    the same as in `drdeploy grade --csv`. The command may be killed at any time. If you run the
-    same command again, it grades only the photographs that have no row yet. The exit status is 1 if
-    a file is not a photograph, or if the folder holds pictures in other formats.
+    A photograph that cannot be graded has a row with the reason. The table has the same columns and
+    values as the file of `drdeploy grade --csv`. The command may be killed at any time. If you run
+    the same command again, it grades only the photographs that have no row yet. The exit status is
+    1 if a file is not a photograph, or if the folder holds pictures in other formats.
 
     For research use. Not a medical device.
     """
@@ -142,9 +142,9 @@ def grade(
         )
     if plan and fresh:
         raise InvalidInput(
-            "A plan deletes nothing, and --fresh deletes the table and stops its jobs",
+            "A plan deletes nothing, but --fresh deletes the table and stops its jobs",
             where="--plan --fresh",
-            remedy="Leave one of the two out",
+            remedy="Leave out --plan or --fresh",
         )
     if not out_file.parent.is_dir():
         raise InvalidInput("The folder does not exist", where=str(out_file.parent))
@@ -201,7 +201,8 @@ def _refuse_options_without_effect(
     for option, value in (("--cluster", cluster), ("--runtime", runtime)):
         if value:
             raise InvalidInput(
-                f"With --on batch-transform, {option} would have no effect: the image sets it",
+                f"With --on batch-transform, {option} would have no effect: the container image "
+                "sets it",
                 where=option,
                 remedy=f"Leave {option} out, or grade with --on ray",
             )
@@ -209,7 +210,7 @@ def _refuse_options_without_effect(
 
 @dataclass(frozen=True)
 class _ArchiveGrader:
-    """The model, and the columns that its rows have in the table."""
+    """The model that grades the archive, and the columns of the table with its results."""
 
     artifact: ModelArtifact
     path: Path
@@ -266,10 +267,10 @@ class _RayRun:
         """Refuse to start if an earlier run left a Batch Transform job, which AWS may bill."""
         if checkpoint.pending_transform_file.exists():
             raise InvalidInput(
-                "An unfinished run has a Batch Transform job",
+                "An earlier run is unfinished, and has a Batch Transform job",
                 where=str(checkpoint.folder),
-                remedy="Add --on batch-transform, which waits for the job, or stops it with "
-                "--fresh",
+                remedy="Add --on batch-transform to wait for the job, or --on batch-transform "
+                "--fresh to stop it",
             )
 
     def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:

@@ -32,9 +32,9 @@ class ArchivePlan:
     """The estimates that are made before an archive is graded.
 
     Attributes:
-        job: The photographs.
+        job: The list of the photographs to grade.
         finished: The number of photographs that have rows.
-        measured: The measured time of some of the photographs on this machine.
+        measured: The time for one photograph, measured on a sample on this machine.
     """
 
     job: ArchiveJob
@@ -45,7 +45,7 @@ class ArchivePlan:
     def measure(
         cls, checkpoint: ArchiveCheckpoint, job: ArchiveJob, settings: WorkerSettings
     ) -> ArchivePlan:
-        """Grade a sample on this machine.
+        """Grade a sample of the photographs on this machine, and measure the time.
 
         Raises:
             ClinicError: The archive cannot be read, or the model cannot be loaded.
@@ -194,8 +194,8 @@ def print_transform_plan(
     # Billed is the time from TransformStartTime (API reference, ``DescribeTransformJob``).
     start = "" if is_local else ", after some minutes of start, which cost nothing"
     print_line(
-        f"plan: {plan.time_per_photograph_sentence}, so about {format_duration(work_s)} of work on "
-        f"vCPUs that are as fast{start}; {cost}",
+        f"plan: {plan.time_per_photograph_sentence}, so about {format_duration(work_s)} of work "
+        f"on vCPUs as fast as the processors here{start}; {cost}",
         to=err,
     )
     for note in plan.job.notes:

@@ -18,7 +18,7 @@ LINES_EVERY = 20
 
 @contextmanager
 def grading_progress(total: int, finished: int) -> Iterator[Callable[[int], None]]:
-    """Show how many photographs have rows; yield a function to call with the number of new ones."""
+    """Show how many photographs have rows; yield a function that adds new rows."""
     progress = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=err, transient=True, disable=not err.is_terminal,

@@ -40,7 +40,7 @@ class TransformOptions:
         """Refuse options that have an effect only with Batch Transform.
 
         Raises:
-            InvalidInput: Such an option is given.
+            InvalidInput: An option that needs Batch Transform is given.
         """
         given = [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
         if given:
@@ -58,7 +58,7 @@ class TransformRun:
     Attributes:
         batch: The transform jobs of AWS or of the local service.
         place: The bucket, the role and the image.
-        archive: The ``model.tar.gz``.
+        archive: The path of the ``model.tar.gz``.
         endpoint_url: The address of the local service; None for AWS.
         prices: The instance type, and its price.
         options: The options that the user gave.
@@ -112,7 +112,10 @@ class TransformRun:
 
     @property
     def description_of_photograph_names(self) -> str:
-        """How photographs are named; in S3 by a hash of the address, as no file is read here."""
+        """How photographs are named; a photograph in S3 gets a hash of its address.
+
+        A hash of the content would require reading each object.
+        """
         by_address = not (self.is_folder or self.naming.are_file_names)
         return self.naming.description_of_photograph_names + (
             ", of addresses" if by_address else ""

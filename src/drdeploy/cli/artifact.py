@@ -164,7 +164,7 @@ def pack(
         typer.Option(
             parser=_parse_three_numbers,
             metavar="A,B,C",
-            help="The value by which each channel is divided at the end.",
+            help="The value by which each channel is divided after the subtraction.",
         ),
     ] = None,
     no_gradability: Annotated[
@@ -181,10 +181,9 @@ def pack(
 ) -> None:
     """Pack a model for SageMaker: a model.tar.gz with a manifest.
 
-    Any image classifier can be packed. With --icdr the model is a grader of diabetic retinopathy. A
-    grader of diabetic retinopathy gives no grade to a photograph that is too dark, too blurred or
-    too small to be graded. The model is loaded and predicts a few images first. A model that cannot
-    be served is refused.
+    Any image classifier can be packed. With --icdr, the model is a grader of diabetic retinopathy,
+    and gives no grade to a photograph that is too dark, too blurred or too small. Before the model
+    is packed, it is loaded and predicts a few images. A model that cannot be served is refused.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits

@@ -76,8 +76,8 @@ def run(
     image: Annotated[
         str,
         typer.Option(
-            help="An image of drdeploy, for example lean, for the local service; on AWS, the URI "
-            "of an image in ECR."
+            help="Container image: for the local service, a drdeploy image such as lean; on AWS, "
+            "the URI of an image in ECR."
         ),
     ] = DEFAULT_IMAGE,
     instance_type: Annotated[
@@ -96,7 +96,8 @@ def run(
     transform_ami_version: Annotated[
         str | None,
         typer.Option(
-            help="AMI version of instances with a GPU, which decides the driver, for example "
+            help="For instances with a GPU: the AMI version, which decides the GPU driver, for "
+            "example "
             "al2-ami-sagemaker-batch-gpu-535."
         ),
     ] = None,
@@ -174,7 +175,7 @@ def run(
 
 @dataclass(frozen=True)
 class _UploadedPhotograph:
-    """A photograph of the job: its name in the results, and its key below the input."""
+    """A photograph of the job: its name in the results, and its key below the job's S3 prefix."""
 
     name: str
     relative_key: str

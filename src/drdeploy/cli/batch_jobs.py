@@ -21,7 +21,8 @@ ConcurrencyOption = Annotated[
     typer.Option(
         min=1,
         max=100,
-        help="Photographs that an instance receives at once; by default, the container chooses.",
+        help="Number of photographs that an instance receives at once; by default, "
+        "the container chooses.",
     ),
 ]
 BucketOption = Annotated[
@@ -42,7 +43,7 @@ RoleOption = Annotated[
 
 @dataclass(frozen=True)
 class ChosenJobPlace:
-    """Where a job runs: its bucket, its role, and its image."""
+    """What a transform job uses: its bucket, its role, and its container image."""
 
     bucket: str
     role: str
@@ -68,8 +69,9 @@ def choose_bucket_role_and_image(
             raise InvalidInput(
                 f"On AWS, {option} must be given",
                 where=option,
-                remedy="infrastructure/modules/batch-transform creates both, or give "
-                "--endpoint-url for the local service",
+                remedy="Create the bucket and the role with "
+                "infrastructure/modules/batch-transform, or give --endpoint-url for the local "
+                "service",
             )
     if ".dkr.ecr." not in image:
         raise InvalidInput(
@@ -81,7 +83,7 @@ def choose_bucket_role_and_image(
 
 
 def find_model_archive(artifact: Path | None) -> Path:
-    """Return the archive of the model, which is checked before anything is uploaded.
+    """Return the path of the model's archive, after checking that it is one.
 
     Raises:
         InvalidInput: The file is missing, or is not an archive of a model.
@@ -92,7 +94,7 @@ def find_model_archive(artifact: Path | None) -> Path:
     archive = artifact or box_artifact()
     if archive.is_dir():
         raise InvalidInput(
-            "Batch Transform takes the archive of a model, and this is a folder",
+            "Batch Transform needs a model.tar.gz, but this is a folder",
             where=str(archive),
             remedy="Give the model.tar.gz of the model; `drdeploy artifact pack` makes one",
         )

@@ -40,7 +40,8 @@ def capacity(
         str,
         typer.Argument(
             metavar="ENDPOINT|IMAGE",
-            help="The name of an endpoint, or the tag of an image, which a local service then "
+            help="The name of an endpoint, or the tag of a container image, which a local "
+            "service then "
             "hosts for the search.",
         ),
     ],
@@ -105,7 +106,7 @@ def capacity(
     "In time" means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
     not earlier requests are answered. The latency of a request counts from the time at which the
     request should have been sent. `drdeploy recommend --capacity` takes the result in place of
-    --requests-at-once. On AWS, the requests are paid for.
+    --requests-at-once. On AWS, the requests cost money.
     """
     from drdeploy.study.running.capacity import CapacitySearch
 
@@ -330,7 +331,7 @@ class _MeasuredEndpoint:
             )
         if config.get("AsyncInferenceConfig"):
             raise InvalidInput(
-                "The endpoint is asynchronous, and answers no request at once",
+                "The endpoint is asynchronous, and answers requests only later",
                 where=self.name,
                 remedy="Measure the same image on a real-time endpoint",
             )

@@ -53,7 +53,7 @@ def triage(
     runtime: RuntimeOption = None,
     eye: Annotated[
         Literal["left", "right"] | None,
-        typer.Option(help="The eye in the files, for files that do not name the eye."),
+        typer.Option(help="Which eye the photographs show, for files that do not say."),
     ] = None,
     rules: Annotated[
         Path | None,
@@ -84,8 +84,8 @@ def triage(
     pdf: Annotated[
         Path | None,
         typer.Option(
-            help="Write a page about each study into this folder, as a PDF in a DICOM file. Pages "
-            "name the patients.",
+            help="Write a one-page PDF about each study into this folder, inside a DICOM file. "
+            "The PDFs name the patients.",
             file_okay=False,
         ),
     ] = None,
@@ -94,7 +94,7 @@ def triage(
         typer.Option(
             metavar="URL",
             help=(
-                "Send the photographs of each study, a structured report and a page to an "
+                "Send the photographs of each study, a structured report and a PDF to an "
                 "archive. The value is the base address of the archive's DICOMweb service."
             ),
         ),

@@ -35,7 +35,7 @@ STOP_S = 5.0
 def listen(
     records: RecordsArgument,
     *,
-    host: Annotated[str, typer.Option(help="Address of this machine.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address of this machine to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 11112,
     title: Annotated[str, typer.Option(help="AE title of this program.")] = "DRDEPLOY",
     caller: Annotated[

@@ -36,7 +36,7 @@ class ResultOutputs:
         fhir: Folder of FHIR bundles.
         post: Base address of a FHIR server.
         sr: Folder of structured reports.
-        pdf: Folder of pages.
+        pdf: Folder of PDFs inside DICOM files.
         stow: Base address of an archive's DICOMweb service.
     """
 

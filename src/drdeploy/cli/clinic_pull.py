@@ -63,7 +63,8 @@ def pull(
         str, typer.Option(help="Modality of the series: OP is ophthalmic photography.")
     ] = "OP",
     limit: Annotated[
-        int, typer.Option(min=1, help="The most files of this query that the folder may hold.")
+        int,
+        typer.Option(min=1, help="Largest number of this query's files that the folder may hold."),
     ] = 10_000,
     records: Annotated[
         Path | None,

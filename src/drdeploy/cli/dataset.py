@@ -45,7 +45,8 @@ def inspect(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for two pictures: photographs of each grade, and the number per grade.",
+            help="Folder for two pictures: one shows photographs of each grade, the other counts "
+            "them.",
             file_okay=False,
         ),
     ] = None,

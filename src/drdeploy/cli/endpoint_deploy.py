@@ -70,7 +70,7 @@ def deploy(
     ] = 5,
     provisioned_concurrency: Annotated[
         int | None,
-        typer.Option(help="Number of containers kept warm, which cost money day and night."),
+        typer.Option(help="Number of containers to keep warm. They cost money day and night."),
     ] = None,
     instance_type: Annotated[
         str | None,
@@ -87,7 +87,8 @@ def deploy(
     inference_ami_version: Annotated[
         str | None,
         typer.Option(
-            help="AMI version of instances with a GPU, which decides the driver, for example "
+            help="For instances with a GPU: the AMI version, which decides the GPU driver, for "
+            "example "
             "al2023-ami-sagemaker-inference-gpu-4-1 for the image cuda."
         ),
     ] = None,
@@ -106,7 +107,8 @@ def deploy(
         int | None,
         typer.Option(
             min=1,
-            help="The most instances of an asynchronous endpoint; --instance-count by default.",
+            help="Largest number of instances of an asynchronous endpoint; "
+            "--instance-count by default.",
         ),
     ] = None,
     variables: Annotated[

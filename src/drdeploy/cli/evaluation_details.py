@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_evaluation_details(details: EvaluationDetails) -> None:
-    """Print the calibration after adjustment, and the results that the options requested."""
+    """Print the calibration adjusted to a prevalence, and the results that options requested."""
     from drdeploy.grader.evaluation.document import name_group_unit
 
     for one in details.adjustments:

@@ -1,8 +1,8 @@
 """The extras that each command needs beyond the plain install.
 
-The plain install can grade photographs.  Most other commands need the packages of an extra.  A
-command whose extra is missing is refused at once. A study, for example, then does not fail only
-after hours of measuring.
+The plain install can grade photographs. Most other commands need the packages of an extra. A
+command whose extra is missing is refused at once, so that a study, for example, does not fail after
+hours of measuring.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ Platform = Literal["linux/amd64", "linux/arm64"]
 def build(  # noqa: PLR0917 - typer passes by name
     which: Annotated[
         WhichImage,
-        typer.Argument(help="The name of an image, or `ladder` for the five images for CPUs."),
+        typer.Argument(
+            help="The name of a container image, or `ladder` for the five images for CPUs."
+        ),
     ],
     platform: Annotated[
         Platform | None,
@@ -48,7 +50,9 @@ def build(  # noqa: PLR0917 - typer passes by name
     locked: Annotated[
         bool,
         typer.Option(
-            "--locked", help="Refuse a base image or packages of Debian that differ from the locks."
+            "--locked",
+            help="Refuse to build if the base image or a Debian package differs from "
+            "its locked version.",
         ),
     ] = False,
     attestations: Annotated[

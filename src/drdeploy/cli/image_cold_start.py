@@ -49,7 +49,7 @@ class _ColdStartRow:
 
 
 def cold_start(  # noqa: PLR0917 - typer passes by name
-    images: Annotated[list[str], typer.Argument(help="Tags of images of this project.")],
+    images: Annotated[list[str], typer.Argument(help="Tags of drdeploy container images.")],
     artifacts: Annotated[
         list[Path] | None,
         typer.Option(

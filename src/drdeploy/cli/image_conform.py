@@ -41,7 +41,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
         typer.Option(
             "--image",
             help=(
-                "A photograph that the image must be able to grade; by default, a synthetic "
+                "A photograph that the container must be able to grade; by default, a synthetic "
                 "photograph."
             ),
         ),

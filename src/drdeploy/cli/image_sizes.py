@@ -24,13 +24,14 @@ TITLE_LENGTH = 45
 def sizes(
     images: Annotated[
         list[str] | None,
-        typer.Argument(help="Tags of images; by default, all images of drdeploy."),
+        typer.Argument(help="Tags of container images; by default, all images of drdeploy."),
     ] = None,
     top: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Number of packages to list, the largest first, and half as many libraries.",
+            help="Number of packages to list, the largest first. Half as many libraries are "
+            "listed.",
         ),
     ] = 8,
     csv: CsvOption = None,

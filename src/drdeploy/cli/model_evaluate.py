@@ -98,9 +98,10 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help=(
-                "`patient`: also evaluate each patient's worst eye. The name of a column in the "
-                "table of labels, such as camera, site, field or quality: the photographs of each "
-                "value in the column are evaluated, too. You may give the option several times."
+                "How to divide the evaluation further. `patient` also evaluates each patient's "
+                "worst eye. The name of a column in the table of labels, such as camera, site, "
+                "field or quality, also evaluates each group of photographs with the same value. "
+                "You may give the option several times."
             )
         ),
     ] = None,
@@ -138,7 +139,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for the predictions, and for the evaluation as a page and as JSON.",
+            help="Folder for the predictions, and for the evaluation as HTML and as JSON.",
         ),
     ] = None,
     names: NamesOption = False,

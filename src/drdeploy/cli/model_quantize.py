@@ -57,7 +57,7 @@ def quantize(
         typer.Option(
             "--force",
             help=(
-                "Write the model even if its accuracy is refused. The manifest of a refused model "
+                "Write the model even if the verdict is `refused`. The manifest of a refused model "
                 "records the refusal."
             ),
         ),

@@ -57,8 +57,8 @@ def recalibrate(
     patient: Annotated[
         str | None,
         typer.Option(
-            help="Column of the table of labels with the patients; without it, the column of "
-            "patients or sessions that `drdeploy dataset inspect` recognises."
+            help="Column with the patients in the table of labels. By default, the column that "
+            "`drdeploy dataset inspect` recognises as patients or sessions."
         ),
     ] = None,
     prevalence: Annotated[
@@ -88,8 +88,8 @@ def recalibrate(
 
     New values are chosen for the temperature, the shares of the grades, and the thresholds of the
     operating points. The network stays as it is. The results after the adaptation are cross-fitted:
-    the numbers that are applied to a patient's photographs were chosen on other patients. Nobody
-    should use a grader on a new camera before it is recalibrated.
+    the numbers that are applied to a patient's photographs were chosen on other patients.
+    Recalibrate a grader before you use it with a new camera.
 
     For research use. Not a medical device.
     """

@@ -161,9 +161,10 @@ MinSpecificityOption = Annotated[
     typer.Option(
         "--min-specificity",
         help=(
-            "Share of eyes without the disease that the same operating point must clear; the lower "
-            "95 % limit counts. The default is 0.5 with --min-sensitivity, because a grader that "
-            "flags every eye finds every diseased eye."
+            "Share of eyes without the disease that must not be flagged, for example 0.5. The "
+            "lower 95 % limit of the specificity must reach this share, at the same operating "
+            "point as --min-sensitivity. The default is 0.5 with --min-sensitivity, because a "
+            "grader that flags every eye finds every diseased eye."
         ),
     ),
 ]
@@ -259,8 +260,8 @@ StowOption = Annotated[
     typer.Option(
         "--stow",
         metavar="URL",
-        help="Send photographs, report and page to the archive whose DICOMweb service has this "
-        "base address.",
+        help="Send photographs, structured report and PDF to the archive whose DICOMweb service "
+        "has this base address.",
     ),
 ]
 SendOption = Annotated[
@@ -268,7 +269,7 @@ SendOption = Annotated[
     typer.Option(
         "--send",
         metavar="TITLE@HOST:PORT",
-        help="Send photographs, report and page to this archive by C-STORE.",
+        help="Send photographs, structured report and PDF to this archive by C-STORE.",
     ),
 ]
 PostOption = Annotated[
@@ -282,7 +283,7 @@ PostOption = Annotated[
 
 
 def check_quiet_seconds_are_finite(quiet_s: float) -> float:
-    """Return a number of seconds after which a study is graded.
+    """Return the number of seconds after which a study is graded, if it is finite.
 
     Raises:
         InvalidInput: The number is not finite, so the study would never be graded.
@@ -341,7 +342,7 @@ def refuse_options_without_effect(
         parameters: The names of the parameters that have no effect.
         why: The reason why the options have no effect, which the message puts after "would have no
             effect".
-        remedy: The alternative to omitting the options.
+        remedy: What the user can do instead of omitting the options.
     """
     given = list_given_options(context, parameters)
     if given:

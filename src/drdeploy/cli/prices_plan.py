@@ -57,7 +57,7 @@ def plan(
     """Show what a Terraform plan with SageMaker hosting costs.
 
     Every resource of the plan is priced, named as free, or named as not known. A cost that depends
-    on scaling is given from the lower to the upper bound. Free tiers are not deducted.
+    on scaling is given as a lower and an upper bound. Free tiers are not deducted.
     """
     from drdeploy.hosting.plan_pricing import RequestAssumptions, price_plan
     from drdeploy.hosting.sagemaker import PriceSheet

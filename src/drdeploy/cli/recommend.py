@@ -127,8 +127,8 @@ def recommend(
     may_wait_hours: Annotated[
         float | None,
         typer.Option(
-            help="Hours that every result may take. Without this option, asynchronous inference "
-            "and batch transform are excluded."
+            help="Hours within which every result must be there. Without this option, "
+            "asynchronous inference and batch transform are excluded."
         ),
     ] = None,
     data_stays_in: Annotated[
@@ -191,7 +191,7 @@ def recommend(
         ),
     ] = None,
     request_kb: Annotated[
-        float, typer.Option(help="Size of a photograph in kB, if the rows do not give it.")
+        float, typer.Option(help="Size of a photograph in kB, if the measurements do not give it.")
     ] = 310.0,
     image_gb: Annotated[
         float, typer.Option(help="Size of the images in the registry, in GB.")
@@ -244,7 +244,7 @@ def recommend(
     jobs. An option that breaks a constraint is excluded. Of the options that cost about the same,
     the simplest to run is chosen, then the fastest.
 
-    If the rows were measured on this machine, the latency on AWS is estimated from them. The
+    If the latencies were measured on this machine, the latency on AWS is estimated from them. The
     decision gives both the estimated latency, with its interval, and the measured one.
     """
     from drdeploy.hosting.sagemaker import PriceSheet

@@ -52,7 +52,7 @@ class LiveProgress(Progress):
         self.reset(self._task, total=missing, description=f"{position} {trial.id}")
 
     def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
-        """Advance the progress bar, unless the row is a warm-up or has the wrong kind of start."""
+        """Advance the bar, except after a warm-up or a start of the wrong kind (cold or warm)."""
         del trial
         if measurement.is_warmup or measurement.outcome == "wrong_start":
             return
@@ -70,4 +70,4 @@ class LiveProgress(Progress):
                 f"(n = {len(self._latencies_s)})"
             )
         else:
-            self.note(f"{trial.id}: no row counts")
+            self.note(f"{trial.id}: no measurement counts")
