@@ -78,9 +78,9 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, a thread that starts a child or makes or deletes a folder waits for ever. A
-    thread that waits in this way does not record that a photograph is damaged only because the
-    process ends.
+    After the call, a thread that starts or awaits a child, or makes or deletes a folder, waits for
+    ever. If it went on, it could take a photograph for damaged because the decoding child was
+    killed.
     """
     _changing.acquire()
     for child in list(_children):

@@ -21,7 +21,7 @@
     │   └── EngineMisconfigured  EngineUnavailable  ImageBuildFailed
     ├── EndpointError        an endpoint of SageMaker, or of the local service
     │   └── EndpointFailed  EndpointTimeout
-    ├── DeploymentError      what Terraform, a registry or a bucket is asked to do
+    ├── DeploymentError      a request to Terraform, a registry or a bucket
     │   ├── TerraformUnavailable  TerraformFailed  PlanDeclined
     │   └── PushFailed  UploadFailed  LeftBehind
     ├── StudyError           a study and its measurements, before they are analysed
@@ -85,11 +85,11 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
 class DrdeployError(Exception):
     """Base class of all errors.
 
-    A subclass inherits its parent's statuses unless it sets its own.
+    A subclass that sets no HTTP status or exit status has that of its parent.
 
     Args:
         what: What happened, as one sentence without its full stop.
-        where: File, field, variable or resource that it happened in.
+        where: The file, field, variable or resource in which the error happened.
         remedy: What the user can do about the error, as one sentence.
 
     Attributes:
@@ -141,7 +141,7 @@ class InvalidInput(DrdeployError, http_status=400, exit_status=2):
 
 
 class StudyChanged(InvalidInput, http_status=409):
-    """A person decides about a study that has changed since the person saw it."""
+    """A person decides about a clinical study that has changed since the person opened it."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -167,7 +167,7 @@ class EmptyBody(RequestRefused):
 
 
 class MalformedRequest(RequestRefused):
-    """The body or a header does not follow the contract."""
+    """The body or a header of the request is not as the server's contract requires."""
 
 
 class UnknownPath(RequestRefused, http_status=404):
@@ -227,7 +227,7 @@ class ArtifactError(DrdeployError):
 
 
 class UnsafeArchive(ArtifactError):
-    """The archive would write outside its folder, holds links or devices, or is too large."""
+    """The archive has files outside its folder, holds links or devices, or is too large."""
 
 
 class TruncatedArchive(ArtifactError):
@@ -263,7 +263,7 @@ class EngineError(DrdeployError):
 
 
 class EngineMisconfigured(EngineError, exit_status=2):
-    """The user names a container engine, and its address, context or certificate is unusable."""
+    """The address, context or certificate of the user's container engine is unusable."""
 
 
 class EngineUnavailable(EngineError):
@@ -271,7 +271,7 @@ class EngineUnavailable(EngineError):
 
 
 class ImageBuildFailed(EngineError):
-    """An image cannot be built from its Dockerfile."""
+    """A container image cannot be built from its Dockerfile."""
 
 
 class EndpointError(DrdeployError):
@@ -303,11 +303,11 @@ class PlanDeclined(DeploymentError):
 
 
 class PushFailed(DeploymentError):
-    """A registry refuses an image."""
+    """A container registry refuses a container image."""
 
 
 class UploadFailed(DeploymentError):
-    """A bucket refuses an archive."""
+    """A bucket of S3 refuses a model's archive."""
 
 
 class LeftBehind(DeploymentError):
@@ -315,7 +315,7 @@ class LeftBehind(DeploymentError):
 
 
 class StudyError(DrdeployError):
-    """A study cannot be planned, run or resumed."""
+    """A study of ways of hosting cannot be planned, run or resumed."""
 
 
 class AnalysisError(DrdeployError):
@@ -323,7 +323,7 @@ class AnalysisError(DrdeployError):
 
 
 class ClinicError(DrdeployError):
-    """An archive or a record server of a clinic cannot be reached, or refuses the data."""
+    """A clinic's image archive or record server cannot be reached, or refuses the data."""
 
 
 class MissingExtra(DrdeployError, ImportError):

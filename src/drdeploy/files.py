@@ -99,7 +99,7 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Add a path to the disk errors of the block, because an error of ``write`` names no file."""
+    """Add a path to disk errors inside the block, because an error of ``write`` names no file."""
     try:
         yield
     except OSError as err:
@@ -238,8 +238,8 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is larger than this limit, is not TOML in UTF-8, is nested too deeply,
-            or has a whole number of too many digits.
+        ValueError: The file is larger than 4 MiB, is not TOML in UTF-8, is nested too deeply, or
+            has a whole number of too many digits.
     """
     import tomllib
 
@@ -286,9 +286,10 @@ def path_of_shipped_file(name: str) -> Path:
 
 
 def choose_output_folder(beside: Path) -> Path:
-    """Return the folder of a file; the current folder if the file belongs to this package.
+    """Return where to write what is made from a file: its folder, or the current folder.
 
-    Files that a user makes from the packaged grader must not change the installed files.
+    The current folder is returned if the file belongs to this package, because no command may
+    change the installed files.
     """
     folder = beside.resolve().parent
     return Path.cwd() if folder.is_relative_to(_PACKAGE.resolve()) else folder

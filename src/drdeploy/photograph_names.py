@@ -5,8 +5,8 @@ The digits come from the HMAC-SHA256 (RFC 2104) of the file's content under a ra
 same key, a photograph has the same name in all results, whatever its file is called. Without the
 key nobody can find out which photograph or patient a name belongs to.
 
-If a file cannot be read, its absolute path is hashed instead of its content.  In a table of labels,
-the name of a capture session or patient is ``group-`` and twelve hexadecimal digits (48 bits).
+If a file cannot be read, its absolute path is hashed instead of its content. A capture session or a
+patient in a table of labels is called ``group-`` followed by twelve hexadecimal digits (48 bits).
 Among 100,000 photographs, two share a name with a probability of one in 56,000. Among a million
 photographs, the probability is one in 560.
 
@@ -64,7 +64,7 @@ class PhotographNames:
         """Return names that are hashed with the user's key; the key is created if there is none.
 
         Raises:
-            InvalidInput: The key cannot be read or stored, or the key file contains something else.
+            InvalidInput: The key cannot be read or stored, or the key file does not contain a key.
         """
         named = environ.get(KEY_VARIABLE)
         return cls(_read_key_file(Path(named)) if named else _read_or_create_user_key(environ))
@@ -76,12 +76,12 @@ class PhotographNames:
 
     @property
     def are_file_names(self) -> bool:
-        """Whether photographs are called what their files are called."""
+        """Whether photographs are named by their file names."""
         return self.key is None
 
     @property
     def description_of_photograph_names(self) -> str:
-        """An identifier of the key, for the facts of a run."""
+        """How photographs are named, and by which key, in words for the record of a run."""
         if self.key is None:
             return "file names"
         return f"keyed hash, key {self._hex_hmac_of_message(b'key')[:8]}"

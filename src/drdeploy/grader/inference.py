@@ -54,7 +54,7 @@ NO_SECOND_THREAD = SecondThread(is_used=False)
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image with a checked header and known cost, whose pixels are not yet decoded.
+    """An image whose header has been checked, and whose pixels are not yet decoded.
 
     Attributes:
         header: The header of the file.
@@ -77,8 +77,8 @@ class Inference:
             the photograph is ungradable.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
-        transform_s: Seconds for checking gradability, making the model's input, and comparing with
-            the training photographs, as far as this is not done meanwhile by the second thread.
+        transform_s: Seconds for checking gradability, making the model's input, and waiting for the
+            second thread, which compares the photograph with the training photographs.
         predict_s: Seconds for running the model.
         note: A sentence about the file for the reader of the result; usually empty.
     """
@@ -128,7 +128,7 @@ class InferenceService:
         classifier: The artifact and the runtime that loaded it.
         limits: How large an image may be.
         clock: Returns seconds, for the times of the steps.
-        load_times: How long loading took; None if the classifier was loaded elsewhere.
+        load_times: How long loading took; None if :meth:`load` did not load the classifier.
         second_thread: Does a part of a photograph's work on a second CPU, if there is one.
     """
 
@@ -186,8 +186,8 @@ class InferenceService:
         """Classify a small photograph once, whether or not it can be graded.
 
         After this call, all modules that a request needs are imported, and the runtime is
-        initialised. The checks of the photograph are left out, because they take hardly longer the
-        first time: 1 ms, and running them here would take 6 ms of every cold start.
+        initialised. The checks of the photograph are left out. Their first run takes only 1 ms
+        longer than later runs, but running them here would add 6 ms to every cold start.
         """
         header = read_and_check_header(WARM_UP_PHOTOGRAPH.read_bytes(), limits=self.limits)
         photograph = self._decode_image(header)
@@ -271,7 +271,7 @@ class InferenceService:
     def _start_comparing_with_training(
         self, photograph: DecodedPhotograph
     ) -> Callable[[], bool] | None:
-        """Compare with the training photographs in the second thread; None without a rule."""
+        """Start the comparison with the training photographs; return None if there is no rule."""
         rule = self.manifest.familiarity
         if rule is None:
             return None

@@ -121,7 +121,8 @@ def search_folder_for_photographs(
     The folder is searched even if its own name begins with a full stop.
 
     Args:
-        folder: The folder to list. A folder that is missing is listed as one that cannot be opened.
+        folder: The folder to search. A folder that is missing is listed as one that cannot be
+            opened.
         is_deep: Whether to search the subfolders, too.
         with_dicom: Whether DICOM files count as photographs.
     """
@@ -187,7 +188,7 @@ def find_content_type_of_photograph(data: bytes) -> str:
 def write_sentences_on_left_out_files(
     left_out: Iterable[LeftOut], *, show_paths: bool = False
 ) -> list[str]:
-    """Return one sentence for each reason, with the number of files and folders.
+    """Return a sentence for each reason why files are left out, with the number of files.
 
     Args:
         left_out: The files and folders that were left out.
@@ -213,7 +214,7 @@ class LeftOutSummary:
     """Counts of files that were left out; a million files need no more memory than one.
 
     Attributes:
-        may_miss_photographs: Whether a path that was added may be a photograph of an eye.
+        may_miss_photographs: Whether any file that was left out may be a photograph of an eye.
     """
 
     def __init__(self) -> None:

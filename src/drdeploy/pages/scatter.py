@@ -1,4 +1,4 @@
-"""Draw marks with intervals in both directions on logarithmic axes, for cost against time.
+"""Draw costs against times on logarithmic axes, as marks with intervals in both directions.
 
 Each picture is drawn twice, because one size of letters does not fit all screens. There is a wide
 layout for computers and paper, and a narrow one for phones.  ``page.css`` shows the layout that

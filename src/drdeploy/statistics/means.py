@@ -217,7 +217,8 @@ def _estimate_with_log_interval(
         value: The estimated statistic or ratio.
         samples: One sample, or two samples of which the first is the numerator.
         reason: Why there is no interval; empty if an interval is given.
-        log_statistic: The logarithm of the statistic, for samples stacked along the first axis.
+        log_statistic: Function that computes the logarithm of the statistic for each of several
+            samples, which are stacked along the first axis.
         tails: Shares of the pivots that the bootstrap cuts off on each side.
         seed: Seed for drawing the resamples.
     """

@@ -49,9 +49,8 @@ def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
         share: 0.95 for p95.
 
     Returns:
-        The sample percentile (linear interpolation). The smallest and the largest row may contain
-        the true percentile in less than 95 % of samples. A percentile outside the range of the rows
-        has no interval.
+        The sample percentile (linear interpolation). With too few rows there is no interval: even
+        the smallest and the largest row enclose the true percentile in less than 95 % of samples.
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     value = float(np.quantile(values, share)) if values.size else None

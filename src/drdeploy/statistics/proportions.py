@@ -145,11 +145,11 @@ def estimate_auroc(
     """Estimate the area under the ROC curve: the chance that a positive scores above a negative.
 
     The variance is that of DeLong and others (Biometrics 1988, 44:837-845), computed from mid-ranks
-    (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393). Obuchowski extended it to
-    grouped photographs (Biometrics 1997, 53:567-578). The interval is computed on the logit scale,
-    so that its limits stay between 0 and 1. If every positive scores above every negative, the
-    variance is zero. If the variance is zero, :func:`newcombe_limits_of_auroc` computes the
-    interval from the number of groups.
+    (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393). Obuchowski extended this
+    variance to grouped photographs (Biometrics 1997, 53:567-578). The interval is computed on the
+    logit scale, so that its limits stay between 0 and 1. If every positive scores above every
+    negative, the variance is zero, and :func:`newcombe_limits_of_auroc` computes the interval from
+    the number of groups.
 
     Args:
         is_positive: Shape ``(n,)``, boolean.

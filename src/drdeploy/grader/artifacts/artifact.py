@@ -65,7 +65,7 @@ def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], t
 
     Returns:
         The path of ``saved_model.pb``, the paths of all files of its SavedModel, and the paths of
-        all other files. All files outside the SavedModel are not used.
+        all other files. No file outside the SavedModel is used.
 
     Raises:
         ManifestError: There is no SavedModel, there are several, or the artifact contains code.

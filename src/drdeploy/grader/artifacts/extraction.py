@@ -62,7 +62,7 @@ def extract_archive(
         limits: The largest extracted size.
 
     Raises:
-        UnsafeArchive: The archive would write outside its folder, holds links, or is too large.
+        UnsafeArchive: The archive has files outside its folder, holds links, or is too large.
         TruncatedArchive: The archive ends too early.
         ManifestError: The manifest is wrong, or does not list exactly the files of the archive.
         DigestMismatch: A file's content differs from the digest in the manifest.
@@ -122,7 +122,8 @@ class ArchiveContents:
         manifest: The manifest of the artifact; for a SavedModel without one, the manifest of the
             2023 study.
         digest: The same digest as in :class:`drdeploy.grader.artifacts.ModelArtifact`.
-        root: The folder that contains all files, as ``NAME/``; empty if there is none.
+        root: The folder that contains all files of the archive, as ``NAME/``; empty if no folder
+            does.
         unused: Paths of the files that are not used.
     """
 

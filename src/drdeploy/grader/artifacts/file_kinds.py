@@ -158,7 +158,7 @@ def find_file_kind(name: str, head: bytes) -> FileKind | None:
 
 
 def _find_kind_of_zip(suffix: str, head: bytes) -> FileKind:
-    """PyTorch, Keras and NumPy write zip archives, often with suffixes of their own."""
+    """Return what a zip archive is; PyTorch, Keras and NumPy write models as zip archives."""
     if suffix in _ZIPPED:
         return _BY_SUFFIX[suffix]
     return next((kind for name, kind in _FIRST_NAMES_IN_ZIP if name in head[:128]), ZIP)

@@ -93,8 +93,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A threshold from which an eye is flagged, chosen once on validation photographs.
 
     Attributes:
-        name: ``high_sensitivity`` misses few diseased eyes and flags more healthy eyes;
-            ``balanced`` gives both errors the same weight.
+        name: What the threshold aims at: ``high_sensitivity`` misses few diseased eyes and flags
+            more healthy eyes; ``balanced`` gives both errors the same weight.
         at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
         threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
         sensitivity: Share of flagged photographs among the validation photographs at or above the
@@ -349,7 +349,7 @@ def _check_transform(transform: FundusTransform) -> None:
         _require_valid_field(f"transform.{field}", finite, "A value is not a finite number")
     low, high = transform.value_range
     _require_valid_field(
-        "transform.value_range", low != high, f"Black and white both become {low:g}"
+        "transform.value_range", low != high, f"Black and white pixels would both become {low:g}"
     )
     _require_valid_field("transform.std", all(transform.std), "A standard deviation is zero")
 
@@ -358,7 +358,7 @@ def _check_familiarity(familiarity: Familiarity | None) -> None:
     if familiarity is None:
         return
     known = familiarity.measurements == MEASUREMENTS
-    what = "The measurements are not of this version of drdeploy"
+    what = "The rule uses other measurements of a photograph than this version of drdeploy"
     _require_valid_field("familiarity.measurements", known, what)
     rows = {"means": (familiarity.means,), "directions": familiarity.directions}
     for field, values in rows.items():
@@ -376,7 +376,9 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
     if clinical is None:
         return
     _require_valid_field(
-        "clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades"
+        "clinical",
+        manifest.is_icdr,
+        "Only a model with the five ICDR grades as classes can have thresholds for grades",
     )
     for threshold in clinical.grade_thresholds or ():
         _require_valid_field(
@@ -386,7 +388,7 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
     _require_valid_field(
         "clinical.operating_points",
         len(set(points)) == len(points),
-        "A point is named twice",
+        "Two operating points have the same name and grade",
     )
     for index, point in enumerate(clinical.operating_points):
         place = f"clinical.operating_points[{index}].threshold"
@@ -400,7 +402,9 @@ def _check_recalibration(manifest: ModelManifest) -> None:
     if recalibration is None:
         return
     _require_valid_field(
-        "recalibration", manifest.is_icdr, "Only an ICDR grader has weights of its grades"
+        "recalibration",
+        manifest.is_icdr,
+        "Only a model with the five ICDR grades as classes can have weights of grades",
     )
     for field, values in (
         ("temperature", (recalibration.temperature,)),
@@ -427,7 +431,9 @@ def _check_list_of_files(manifest: ModelManifest) -> None:
             f"'{file.path}' leads out of the artifact",
         )
         is_digest = re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None
-        _require_valid_field(f"{place}.sha256", is_digest, "It is not a SHA-256 in hexadecimal")
+        _require_valid_field(
+            f"{place}.sha256", is_digest, "The value is not a SHA-256 in hexadecimal"
+        )
     _require_valid_field("files", len(set(paths)) == len(paths), "A file is named twice")
     entry = PurePosixPath(manifest.entry)
     holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)

@@ -5,7 +5,7 @@ thousand times its compressed size, or have an extended header of gigabytes. Mem
 stream and not kept in memory, and every name and type is checked before the content is read. The
 limit on bytes is checked twice: for the decompressed archive and for the members. The limit is
 needed twice because of sparse files, whose holes take no space in the archive. An archive of 162
-bytes wrote 200 MB.
+bytes with a sparse file wrote 200 MB.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class ArchiveLimits:
     """Limits on the extracted size of an archive.
 
     Attributes:
-        max_files: Number of files and folders.
-        max_bytes: Total size of the files; by default the disk of SageMaker Serverless Inference (5
-            GB).
+        max_files: The largest number of files and folders.
+        max_bytes: The largest total size of the files; by default the disk of SageMaker Serverless
+            Inference (5 GB).
     """
 
     max_files: int = 10_000

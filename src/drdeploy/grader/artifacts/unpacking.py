@@ -39,7 +39,7 @@ def unpack_archive(
         The paths of the files, in the order of the archive.
 
     Raises:
-        UnsafeArchive: The archive would write outside its folder, holds links, or is too large.
+        UnsafeArchive: The archive has files outside its folder, holds links, or is too large.
         TruncatedArchive: The archive ends too early, or is not a gzip-compressed tar file.
         ArtifactError: The folder is not empty, or cannot be written.
     """

@@ -1,8 +1,8 @@
 """The packaged grader: a MobileNet trained on IDRiD, as ONNX in fp32 and int8.
 
 ``make model`` trains the packaged grader. The file ``MODEL_CARD.md`` describes the grader's
-training data, quality and permitted use. The grader is for research use. The grader is not a
-medical device.
+training data, quality and permitted use. The grader is for research use, and is not a medical
+device.
 """
 
 from __future__ import annotations

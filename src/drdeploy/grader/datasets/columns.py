@@ -25,8 +25,8 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
     Args:
         wanted: The name, which may differ from the table's in capital letters and spaces.
         columns: The names of the table's columns.
-        option: The option that names the column, for the error.
-        where: The table or its folder, for the error.
+        option: The command-line option that named the column; the error quotes it.
+        where: The path of the table or its folder, which the error shows.
 
     Raises:
         InvalidInput: The table does not have the column; the remedy lists the table's columns.
@@ -48,7 +48,7 @@ def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArra
     Args:
         dataset: Photographs that a table of labels lists.
         column: The name of the column.
-        option: The option that names the column, for the error.
+        option: The command-line option that named the column; the error quotes it.
 
     Raises:
         InvalidInput: No table of the data set has the column.

@@ -33,7 +33,8 @@ class LabelledPhotograph:
         sha256: SHA-256 of the file, or of the original that it was made from.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
-        cells: The name and the content of each cell in the table's row, for subgroups.
+        cells: The column name and the content of each cell in the photograph's row of the table of
+            labels, by which subgroups are formed.
     """
 
     file: Path
@@ -90,7 +91,7 @@ class Dataset:
     """Labelled photographs in a fixed order.
 
     Attributes:
-        name: The folder's name.
+        name: The name of the data set's folder.
         folder: Folder that the data set was read from.
         layout: Name of the folder's layout.
         photographs: The photographs that are used.

@@ -67,7 +67,8 @@ class ListedPhotograph:
         group: Capture session or patient.
         sha256: SHA-256 of the original file that this file was made from.
         ungradable: Why the data set gives no grade.
-        cells: The name and the content of each cell in the table's row, for subgroups.
+        cells: The column name and the content of each cell in the photograph's row of the table, by
+            which subgroups are formed.
     """
 
     file: Path
@@ -85,7 +86,7 @@ class Listing:
     """All photographs that a layout's tables or folders list, in a fixed order.
 
     Attributes:
-        entries: The splits, one entry for each photograph.
+        entries: The photographs, split by split.
         notes: Sentences about assumptions and about columns that were not read.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
             say; empty if no groups are known.
@@ -106,7 +107,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """The columns of a table of labels, before their values are read.
+    """What is known about a table of labels before the table is read.
 
     Attributes:
         folder: The folder that the photographs' names are relative to; None is the table's folder.

@@ -81,7 +81,7 @@ def load_dataset(
 
 
 def _list_photographs(folder: Path) -> tuple[str, Listing]:
-    """Return the name of the layout, and the photographs that it lists."""
+    """Recognise a folder's layout; return its name and the photographs that the folder lists."""
     if folder.is_file():
         with folder.open("rb") as file:
             if find_content_type_of_photograph(file.read(HEAD_BYTES)):

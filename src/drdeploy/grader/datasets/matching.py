@@ -52,7 +52,7 @@ class PhotographIndex:
     A name in the table may be the path of a file. A name that is not a path matches a photograph of
     the same file name anywhere in the folder. Suffix and capital letters may differ. If both the
     name in the table and the path of the photograph contain folders, the folders must match.
-    Folders are compared from the last one upwards, as far as both go.
+    Folders are compared from the last one upwards, until one of the two paths has no more folders.
 
     Attributes:
         folder: The folder that the names are relative to.
@@ -196,7 +196,7 @@ class _PhotographName:
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
     def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
-        """Return two distances to another name: one of the file names, and one of the folders."""
+        """Return the distances to another name: between the file names, and between the folders."""
         if self.name == other.name:
             in_name = 0
         else:

@@ -49,7 +49,7 @@ def read_jpeg_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     """Read the frame header of a JPEG or JPEG-LS.
 
     Raises:
-        UnreadableImage: The bytes are neither, or end before the end marker.
+        UnreadableImage: The bytes are neither a JPEG nor a JPEG-LS, or end before the end marker.
     """
     if not frame.startswith(b"\xff\xd8\xff"):
         raise scrambled_pixels_error(syntax_name)

@@ -57,7 +57,7 @@ _LOSSLESS_FRAME = 0xC3
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """The attributes of the Image Pixel Module (PS3.3, C.7.6.3), checked.
+    """The checked attributes of the Image Pixel Module (PS3.3, C.7.6.3).
 
     Attributes:
         width_px: Columns.
@@ -66,7 +66,7 @@ class PixelFormat:
         photometric: Photometric interpretation.
         bits_allocated: 8 or 16.
         bits_stored: How many of the bits hold the sample.
-        high_bit: The highest of these bits.
+        high_bit: The position of the highest of the stored bits.
         is_signed: Whether samples are two's complement.
         is_planar: Whether all samples of one colour come before all samples of the next.
         frames: Number of frames.
@@ -195,12 +195,14 @@ def cut_out_frames(dataset: pydicom.Dataset, pixels: PixelFormat) -> list[bytes]
     except Exception as err:  # damaged items and offset tables: pydicom raises what Python raises
         raise scrambled_pixels_error(pixels.syntax.name) from err
     if len(frames) != pixels.frames:
-        raise UnreadableImage("The DICOM file does not have the number of frames in its header")
+        raise UnreadableImage(
+            "The header of the DICOM file states another number of frames than the file has"
+        )
     return frames
 
 
 def check_codestream(frame: bytes, pixels: PixelFormat) -> CodestreamSize:
-    """Check that a compressed frame has the size that the file's header says.
+    """Check that a compressed frame has the size that the DICOM file's header gives.
 
     Raises:
         UnreadableImage: The frame is in another format, is cut off, or has another size.
@@ -208,9 +210,13 @@ def check_codestream(frame: bytes, pixels: PixelFormat) -> CodestreamSize:
     read = read_jpeg_2000_size if pixels.syntax in opening.JPEG_2000 else read_jpeg_size
     size = read(frame, pixels.syntax.name)
     if size[:3] != (pixels.width_px, pixels.height_px, pixels.samples):
-        raise UnreadableImage("The DICOM file gives two different sizes")
+        raise UnreadableImage(
+            "The header and the pixels of the DICOM file give different image sizes"
+        )
     if not 2 <= size.bits <= pixels.bits_allocated or (size.bits > 8) != (pixels.bits_stored > 8):
-        raise UnreadableImage("The DICOM file gives two different numbers of bits per sample")
+        raise UnreadableImage(
+            "The header and the pixels of the DICOM file give different numbers of bits per sample"
+        )
     return size
 
 
@@ -239,7 +245,9 @@ def decode_frame(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
             remedy="Send the file again",
         ) from err
     if decoded.shape != _expected_shape(pixels):
-        raise UnreadableImage("The DICOM file gives two different sizes")
+        raise UnreadableImage(
+            "The header and the pixels of the DICOM file give different image sizes"
+        )
     return decoded
 
 
@@ -355,7 +363,9 @@ def _read_samples_of_process(file: Path, count: int) -> NDArray[np.generic]:
     """Read the samples that another process wrote, which may be too many for the memory."""
     kind = np.dtype("<u2")
     if file.stat().st_size != count * kind.itemsize:
-        raise UnreadableImage("The DICOM file gives two different sizes")
+        raise UnreadableImage(
+            "The header and the pixels of the DICOM file give different image sizes"
+        )
     return np.fromfile(file, kind)
 
 

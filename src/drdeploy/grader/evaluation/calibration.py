@@ -1,4 +1,4 @@
-"""Measure whether the probabilities of a grade or worse are right on average and in their spread.
+"""Measure whether P(grade >= g) is right on average, and neither too extreme nor too timid.
 
 The calibration intercept, and the ratio of observed to expected diseased photographs, say whether
 the probabilities are right on average. The calibration slope says whether the probabilities are too

@@ -77,7 +77,7 @@ class GradeChange:
 
     @property
     def is_new_miss(self) -> bool:
-        """Whether the eye is severe or worse, and only the second grader misses that."""
+        """Whether the eye is severe or worse, and only the second grader misses the disease."""
         return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
 
 

@@ -54,7 +54,8 @@ class EvaluationOptions:
     """The options of an evaluation.
 
     Attributes:
-        by: ``patient``, and columns of the table of labels for subgroups.
+        by: How the results are grouped: ``patient``, or columns of the table of labels, each of
+            which divides the photographs into subgroups.
         second_label: The column with a second reader's grades.
         prevalence: Share of grade 2 or worse where the grader will be used. ``estimate`` estimates
             the share from the probabilities. None takes the share among the photographs.
@@ -73,14 +74,14 @@ class EvaluationOptions:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns of the table of labels that the evaluation needs, with their options."""
+        """The columns of the table of labels that the options name, each with its option."""
         asked = dict.fromkeys(self.subgroup_columns, "--by")
         return asked | ({self.second_label: "--second-label"} if self.second_label else {})
 
 
 @dataclass(frozen=True)
 class AdjustedCalibration:
-    """The calibration at each grade after an adjustment of the prevalence."""
+    """The calibration at each grade after the probabilities were adjusted to another prevalence."""
 
     adjusted: AdjustedProbabilities
     calibration: dict[Grade, BinaryCalibration]
@@ -91,9 +92,9 @@ class EvaluationDetails:
     """The results that a report on a grader contains in addition to the main results.
 
     Attributes:
-        flow: The photographs at each step.
-        adjustments: Calibration after each adjustment of the prevalence; empty if the manifest does
-            not state the shares of grades during calibration.
+        flow: How many photographs were left at each step of the evaluation.
+        adjustments: Calibration after each adjustment to another prevalence; empty if the manifest
+            does not state the shares of grades during calibration.
         net_benefits: The decision curve at each grade.
         risks: How often the most confident decisions are wrong, at several coverages.
         flag: Quality of the flag for photographs unlike the training photographs, or None if the

@@ -88,7 +88,7 @@ def build_comparison_document(comparison: GraderComparison, graded: GradedSet) -
 
 
 def build_json_document(cells: Sequence[MatrixCell]) -> dict[str, Any]:
-    """Return the document for ``--json``, with a matrix if there are several evaluations."""
+    """Return the document for ``--json``; several evaluations are also shown as a matrix."""
     documents = []
     for cell in cells:
         document = _build_grader_evaluation_document(cell.evaluated)
@@ -124,7 +124,7 @@ def _build_grader_evaluation_document(evaluated: GraderEvaluation) -> dict[str, 
 
 
 def _build_matrix_document(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return all evaluations, and a matrix of the main numbers."""
+    """Return all evaluations, and their main results by grader and by set of photographs."""
     rows = list(dict.fromkeys(cell["grader"]["name"] for cell in cells))
     columns = list(dict.fromkeys(cell["data"]["name"] for cell in cells))
     at = {(cell["grader"]["name"], cell["data"]["name"]): cell for cell in cells}
@@ -230,7 +230,7 @@ def describe_photograph_and_group_counts(n: int, groups: int, unit: str) -> str:
 
 
 def name_group_unit(unit: str, count: int) -> str:
-    """Return the name of groups in the singular or plural, for example ``patients``."""
+    """Return what the groups are, in the singular or plural, for example ``patients``."""
     names = {
         "patient": ("patient", "patients"),
         "session": ("capture session", "capture sessions"),

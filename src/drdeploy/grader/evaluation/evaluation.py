@@ -42,7 +42,8 @@ class OperatingPointQuality:
     """The quality of an operating point on photographs that were not used to choose it.
 
     Attributes:
-        point: The operating point, with its rates on the photographs on which it was chosen.
+        point: The operating point, with its sensitivity and specificity on the photographs that it
+            was chosen on.
         sensitivity: Share of the diseased eyes that are flagged.
         specificity: Share of the other eyes that are not flagged.
         ppv: Positive predictive value at the detection's prevalence.
@@ -76,7 +77,7 @@ class Detection:
             as referred.
         operating_points: Sensitivity, specificity and predictive values at each operating point of
             the manifest.
-        calibration: How right P(grade >= ``at_or_above``) is.
+        calibration: How well P(grade >= ``at_or_above``) agrees with the labels.
     """
 
     at_or_above: Grade
@@ -100,7 +101,8 @@ class Evaluation:
     Attributes:
         n: How many photographs were graded; the results refer to these photographs.
         groups: How many capture sessions or patients these photographs come from.
-        confusion: Counts in shape ``(5, 5)``; a row is a label, a column is an answer.
+        confusion: Counts of photographs in shape ``(5, 5)``, by label (row) and grade that the
+            grader answered (column).
         kappa: Quadratic weighted kappa.
         accuracy: Share of photographs whose answer equals the label.
         grade_sensitivity: For each grade, share of its photographs that are graded correctly.
@@ -302,7 +304,7 @@ def _evaluate_detection(
 def _find_share_of_diseased(
     at_or_above: Grade, truth: NDArray[np.intp], prevalence: float | None
 ) -> float | None:
-    """Return the prevalence of a grade or worse, given the prevalence of grade 2 or worse."""
+    """Return the share of eyes at or above a grade, given the share of grade 2 or worse."""
     if not truth.size:
         return None
     if prevalence is None:

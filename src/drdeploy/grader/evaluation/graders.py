@@ -103,8 +103,8 @@ class GraderEvaluation:
     """The evaluation of one grader on one set of photographs.
 
     Attributes:
-        grader: The grader of the cell.
-        test_set: The set of photographs of the cell.
+        grader: The grader.
+        test_set: The set of photographs.
         graded: The predictions.
         evaluation: The results.
         details: The results in addition to ``evaluation``, for example by patient and by subgroup.
@@ -319,6 +319,6 @@ Named = TypeVar("Named", Grader, TestSet)
 
 
 def make_names_distinct(named: Sequence[Named]) -> list[Named]:
-    """Replace a name that occurs several times by the path of the source."""
+    """Replace each name that several graders or sets share by the path it was read from."""
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

@@ -1,4 +1,4 @@
-"""Compute measures of a grader's quality, each with an interval, and curves.
+"""Compute curves and measures of a grader's quality, with an interval for each measure.
 
 The only library that this module needs is NumPy.
 """

@@ -100,8 +100,8 @@ def compute_weights_to_match_shares(
 ) -> Floats | None:
     """Return a weight for each photograph, so that the weighted labels have the given shares.
 
-    The weights have a mean of 1. Return None if one of the three groups is empty: below grade 2,
-    grade 2, and grade 3 or 4.
+    The weights have a mean of 1. Return None if no photograph is below grade 2, none is of grade 2,
+    or none is of grade 3 or 4.
     """
     of_class = (labels >= Grade.MODERATE).astype(np.intp) + (labels >= Grade.SEVERE)
     counts = np.bincount(of_class, minlength=3)

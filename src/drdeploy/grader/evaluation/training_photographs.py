@@ -32,7 +32,7 @@ def find_training_photographs(
     Args:
         manifest: The grader's manifest.
         photographs: The photographs in question.
-        whole: The whole data set to which the photographs belong.
+        whole: The whole data set that ``photographs`` are taken from.
     """
     listed = frozenset(manifest.provenance.trained_on)
     digests = _find_digests_of_whole_training_set(manifest, whole)

@@ -1,4 +1,4 @@
-"""Explain a model's outputs if they differ from the manifest's description."""
+"""Explain why a model's outputs are not what the manifest describes."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A Keras file describes its layers in JSON. The JSON of a Keras file is read before Keras is
 imported. A layer with code of its own (``Lambda``) is refused by name and never run. A setting that
-only Keras 2 accepts is removed if it has no effect.
+only Keras 2 accepts is removed if it does not change the predictions.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _check_and_repair_layers(file: Path, copy: Path, *, is_hdf5: bool) -> None:
 
 
 def _iterate_layer_descriptions(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield the description of every layer or other object of a named class, at any depth."""
+    """Yield the description of every object with a class name, such as a layer, at any depth."""
     pending = [config]
     while pending:
         value = pending.pop()

@@ -1,4 +1,4 @@
-"""Pack a model of any kind that can be served, with notes on the changes to the model."""
+"""Pack a model of any kind that can be served, and note what was changed in the model."""
 
 from __future__ import annotations
 
