@@ -31,6 +31,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from drdeploy.grader.box import box_artifact
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine.ports import find_free_port
 from harness.models import photographs
 from harness.options import Options, parser_for, read_options
@@ -443,7 +444,13 @@ def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[f
     """
     command = [sys.executable, "-c", ONE_THREAD, str(eyes), str(box_artifact()), str(number)]
     started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **HUGE_PAGES},  # as Ray's workers have
+        )
         for _ in range(processes)
     ]
     for one in started:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.statistics.percentiles import estimate_median, estimate_percentile
 from harness.load import closed_loop, request_of
 from harness.models import forms_of, photographs
@@ -45,7 +46,9 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 `lean` and `classic` are the two server profiles of drdeploy. Their queue has 64 places, so that all
 32 clients are answered. `lean` has its default settings: one worker per vCPU with one thread each.
 `lean x 1` is one worker, whose threads share each prediction (`MODEL_SERVER_WORKERS=1`). `uvicorn`
-is drdeploy's gateway on Uvicorn instead of drdeploy's own HTTP protocol. Peers with worker
+is drdeploy's gateway on Uvicorn instead of drdeploy's own HTTP protocol. These three have their
+heap on huge pages (`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec, huge
+pages` is mosec with this variable, which its users do not set by default. Peers with worker
 processes have two workers with one thread each, which is their best setting on two cores. KServe
 has one process and two threads. `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
 workers, FastAPI, Pillow, and `model.predict` of Keras in fp32. All clients run in one process on
@@ -80,11 +83,18 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
         "classic": lambda: ours("classic", forms.int8, **queue),
         "uvicorn": lambda: uvicorn(forms),
         "mosec": lambda: peer("mosec", forms, workers=2, threads=1),
+        "mosec, huge pages": lambda: with_huge_pages(peer("mosec", forms, workers=2, threads=1)),
         "litserve": lambda: peer("litserve", forms, workers=2, threads=1),
         "bentoml": lambda: peer("bentoml", forms, workers=2, threads=1),
         "kserve": lambda: peer("kserve", forms, workers=1, threads=2),
         "study": lambda: study(forms),
     }
+
+
+def with_huge_pages(server: Server) -> Server:
+    """Return a server with its heap on huge pages, as our images have theirs."""
+    environment = {**server.environment, **HUGE_PAGES}
+    return replace(server, name=f"{server.name}, huge pages", environment=environment)
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine import find_free_port
 from drdeploy.hosting.serving.classic.nginx import SBIN
 from harness.options import BUILD, ROOT
@@ -153,6 +154,7 @@ def ours(profile: str, model: Path, **settings: str) -> Server:
             "SAGEMAKER_BIND_TO_PORT": "$port",
             "MALLOC_TOP_PAD_": "16777216",
             "MALLOC_TRIM_THRESHOLD_": "134217728",
+            **(HUGE_PAGES if profile == "lean" else {}),  # as in our images
             **settings,
         },
     )

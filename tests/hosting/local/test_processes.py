@@ -18,6 +18,7 @@ from required import require
 from tiny_models import onnx_artifact
 
 from drdeploy.errors import InvalidInput
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.local.instances import processes
 from drdeploy.hosting.local.instances.instance import InstanceSpec, PinnedImage
@@ -44,10 +45,10 @@ time.sleep(60)
 
 @pytest.fixture
 def start(tmp_path):
-    def start_script(script, **environment):
+    def start_script(script, tag="drdeploy:lean", **environment):
         backend = ProcessBackend(tmp_path / "service", None, (sys.executable, "-c", script))
         spec = InstanceSpec(
-            "one-1", PinnedImage("drdeploy:lean"), tmp_path, environment, memory_mb=64, cpus=None
+            "one-1", PinnedImage(tag), tmp_path, environment, memory_mb=64, cpus=None
         )
         return backend.start_instance(spec)
 
@@ -83,8 +84,16 @@ def test_a_process_in_another_folder_is_not_killed(start):
 @pytest.mark.parametrize("name", ["reduced", "lean", "minimal"])
 def test_a_process_gets_the_memory_and_thread_settings_of_its_image(name):
     text = (CONTAINERS / f"{name}.Dockerfile").read_text()
-    of_image = dict(re.findall(r"((?:MALLOC|OPENBLAS)\w+)=(\S+)", text))
-    assert of_image == IMAGE_VARIABLES
+    of_image = dict(re.findall(r"((?:MALLOC|OPENBLAS|GLIBC)\w+)=(\S+)", text))
+    assert of_image == {**IMAGE_VARIABLES, **({} if name == "reduced" else HUGE_PAGES)}
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"), [("drdeploy:lean", "glibc.malloc.hugetlb=1"), ("drdeploy:reduced", "")]
+)
+def test_only_a_process_of_the_lean_profile_has_its_heap_on_huge_pages(start, tag, value):
+    script = "import os; print(os.environ.get('GLIBC_TUNABLES', '') + '.', flush=True)"
+    assert first_word(start(script, tag=tag)) == f"{value}."
 
 
 def test_a_models_own_settings_win_and_credentials_are_not_passed_on(start, monkeypatch):

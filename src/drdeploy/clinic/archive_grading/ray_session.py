@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine.ports import find_free_port
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def start_or_join_ray(cluster: str | None, workers: int) -> Iterator[Any]:
     """
     os.environ.update(_QUIET)
     if cluster is None:
+        for name, value in HUGE_PAGES.items():
+            os.environ.setdefault(name, value)  # for the workers, which Ray starts
         os.environ.update(_LOOPBACK)
         for name, value in _PATIENT.items():
             os.environ.setdefault(name, value)

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
@@ -85,7 +86,8 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that ``containers/*.Dockerfile`` set for speed. Processes get these variables too,
+"""The variables that ``containers/*.Dockerfile`` set for speed.  The images of the lean profile set
+:data:`~drdeploy.grader.runtimes.heap.HUGE_PAGES` too. Processes get these variables too,
 so that the latencies of processes and containers can be compared."""
 
 ENTER = f"""
@@ -213,6 +215,7 @@ class ProcessBackend:
         files = [str(path) for path in group.entry_files] if group else []
         enter = ("/bin/sh", "-c", ENTER, "enter", str(len(files)), *files)
         command = (*enter, *isolation, *self._command)
+        profile = find_profile_of_tag(spec.image.name) or "lean"
         inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         with (scratch / "log").open("wb") as log_file:
             return subprocess.Popen(
@@ -220,7 +223,8 @@ class ProcessBackend:
                 env={
                     **inherited,
                     **IMAGE_VARIABLES,
-                    PROFILE_VARIABLE: find_profile_of_tag(spec.image.name) or "lean",
+                    **(HUGE_PAGES if profile == "lean" else {}),
+                    PROFILE_VARIABLE: profile,
                     "DRDEPLOY_CONTAINER_ID": spec.name,
                     **spec.environment,
                     "TMPDIR": str(scratch),
