@@ -1,5 +1,5 @@
 output "region" {
-  description = "AWS region in which everything is."
+  description = "AWS region of all resources."
   value       = var.region
 }
 
@@ -14,7 +14,7 @@ output "repository_url" {
 }
 
 output "execution_role_arn" {
-  description = "ARN of the role that SageMaker assumes to read image and archive."
+  description = "ARN of the role that SageMaker assumes to read the container image and the archive."
   value       = module.deployment.execution_role_arn
 }
 

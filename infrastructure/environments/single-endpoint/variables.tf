@@ -13,7 +13,7 @@ variable "region" {
 }
 
 variable "name_prefix" {
-  description = "What every name begins with: 2 to 20 lower-case letters, digits and hyphens, a letter first."
+  description = "Prefix of all resource names: 2 to 20 lower-case letters, digits and hyphens, a letter first."
   type        = string
 }
 
@@ -30,32 +30,32 @@ variable "bucket_name" {
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes everything in bucket and repositories: archives, images and captured requests.  false refuses where there is anything."
+  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, it stops if there are any."
   type        = bool
   default     = false
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change the key of a repository later."
+  description = "ARN of the key that encrypts the bucket, the repositories, logs, alarm messages, the instances' volumes and captured requests (modules/encryption-key makes such a key). With null, AWS's services use their own keys. The key of a repository cannot be changed later."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the execution role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing."
+  description = "ARN of the permissions boundary, a policy that limits what the execution role can ever do (output boundary_arn of modules/deployer-policy); null sets no limit."
   type        = string
   default     = null
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, captured requests are kept forever."
+  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, they are kept forever."
   type        = number
   default     = 30
 }
 
 # Types and limits of model and endpoint are those of modules/deployment, which both are passed on to.
 variable "model" {
-  description = "The model: image_uri (by digest), model_data_url and model_data_sha256.  Where needed, also model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  With null, only bucket, repository and role are created, so that image and archive can be uploaded first."
+  description = "The model: image_uri (by digest), model_data_url and model_data_sha256.  Where needed, also model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  With null, only the bucket, the repository and the role are created, so that the container image and the archive can be uploaded first."
   type        = any
   default     = null
 }
@@ -72,7 +72,7 @@ variable "endpoint" {
 }
 
 variable "allow_always_on" {
-  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times with real-time instances, with provisioned concurrency, or with requests that keep a container warm. Asynchronous instances that never scale to zero cost money at all times, too."
+  description = "Must be true if an endpoint costs money even while no client sends requests: because of real-time instances, provisioned concurrency, keep-warm requests, or asynchronous instances that never scale to zero."
   type        = bool
   default     = false
 }
@@ -84,19 +84,19 @@ variable "log_retention_days" {
 }
 
 variable "create_alarms" {
-  description = "Whether the endpoint gets alarms for latency, errors and setup time; each costs about 0.10 USD a month."
+  description = "Whether the endpoint gets alarms for latency, errors and setup time; an alarm costs about 0.10 USD a month."
   type        = bool
   default     = false
 }
 
 variable "alarm_email" {
-  description = "Address that alarms and the budget are mailed to; null sends no mail."
+  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
   type        = string
   default     = null
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly budget of everything that carries the endpoint's tag; null makes no budget."
+  description = "Monthly budget in US dollars for everything that carries the endpoint's tag; null makes no budget."
   type        = number
   default     = null
 }

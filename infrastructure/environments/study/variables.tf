@@ -13,7 +13,7 @@ variable "region" {
 }
 
 variable "name_prefix" {
-  description = "What every name begins with: 2 to 20 lower-case letters, digits and hyphens, a letter first."
+  description = "Prefix of all resource names: 2 to 20 lower-case letters, digits and hyphens, a letter first."
   type        = string
 }
 
@@ -30,52 +30,52 @@ variable "bucket_name" {
 }
 
 variable "repositories" {
-  description = "Image repositories to create, named NAME_PREFIX/REPOSITORY."
+  description = "Repositories for container images. Each is created with the name NAME_PREFIX/REPOSITORY."
   type        = set(string)
   default     = ["drdeploy"]
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes everything in bucket and repositories: archives, images and captured requests.  false refuses where there is anything."
+  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, it stops if there are any."
   type        = bool
   default     = false
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change the key of a repository later."
+  description = "ARN of the key that encrypts the bucket, the repositories, logs, alarm messages, the instances' volumes and captured requests (modules/encryption-key makes such a key). With null, AWS's services use their own keys. The key of a repository cannot be changed later."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the execution role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing."
+  description = "ARN of the permissions boundary, a policy that limits what the execution role can ever do (output boundary_arn of modules/deployer-policy); null sets no limit."
   type        = string
   default     = null
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, captured requests are kept forever."
+  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, they are kept forever."
   type        = number
   default     = 30
 }
 
 # Types and limits of models and endpoints are those of modules/deployment, which both are passed on to.
 variable "models" {
-  description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version."
+  description = "The models, by key. Each has image_uri (by digest), model_data_url and model_data_sha256, and, where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version."
   type        = any
   default     = {}
   nullable    = false
 }
 
 variable "endpoints" {
-  description = "Endpoints by key, each named NAME_PREFIX-KEY, with a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
+  description = "The endpoints, by key. Each is named NAME_PREFIX-KEY, and has a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
   type        = any
   default     = {}
   nullable    = false
 }
 
 variable "allow_always_on" {
-  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times with real-time instances, with provisioned concurrency, or with requests that keep a container warm. Asynchronous instances that never scale to zero cost money at all times, too."
+  description = "Must be true if an endpoint costs money even while no client sends requests: because of real-time instances, provisioned concurrency, keep-warm requests, or asynchronous instances that never scale to zero."
   type        = bool
   default     = false
 }
@@ -87,19 +87,19 @@ variable "log_retention_days" {
 }
 
 variable "create_alarms" {
-  description = "Whether every endpoint gets alarms for latency, errors and setup time; each costs about 0.10 USD a month."
+  description = "Whether every endpoint gets alarms for latency, errors and setup time; an alarm costs about 0.10 USD a month."
   type        = bool
   default     = false
 }
 
 variable "alarm_email" {
-  description = "Address that alarms and the budget are mailed to; null sends no mail."
+  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
   type        = string
   default     = null
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly budget of everything that carries the study's tag; null makes no budget."
+  description = "Monthly budget in US dollars for everything that carries the study's tag; null makes no budget."
   type        = number
   default     = null
 }

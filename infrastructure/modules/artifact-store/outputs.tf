@@ -1,5 +1,5 @@
 output "bucket_name" {
-  description = "Name of the bucket, available once encryption, versioning and access are set."
+  description = "Name of the bucket. It is available once encryption, versioning and access are set."
   value       = aws_s3_bucket_policy.this.bucket
 }
 

@@ -9,7 +9,7 @@ variable "bucket_name" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the bucket also deletes the archives in it."
+  description = "Whether `terraform destroy` also deletes the archives in the bucket."
   type        = bool
   default     = false
 }
@@ -26,7 +26,7 @@ variable "noncurrent_days" {
 }
 
 variable "capture_prefix" {
-  description = "Folder of the bucket that captured requests are written to."
+  description = "Folder of the bucket to which captured requests are written."
   type        = string
   default     = "captured/"
 
@@ -37,7 +37,7 @@ variable "capture_prefix" {
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests are kept.  S3 deletes captured requests at most two days later.  With null, captured requests are kept forever."
+  description = "How many days captured requests are kept. S3 deletes them at most two days later. With null, they are kept forever."
   type        = number
   default     = 30
 
@@ -48,7 +48,7 @@ variable "capture_retention_days" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts archives and captured requests. With null, S3 uses its own keys, which cost nothing."
+  description = "ARN of the key that encrypts archives and captured requests. With null, S3 uses its own keys, which cost nothing."
   type        = string
   default     = null
 

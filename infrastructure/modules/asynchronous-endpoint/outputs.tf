@@ -9,7 +9,7 @@ output "endpoint_arn" {
 }
 
 output "configuration_name" {
-  description = "Name of the endpoint configuration in service; changes with the model and the instances."
+  description = "Name of the endpoint configuration that is in service. It changes with the model and the instances."
   value       = aws_sagemaker_endpoint_configuration.this.name
 }
 
@@ -29,7 +29,7 @@ output "failures_uri" {
 }
 
 output "topic_arns" {
-  description = "ARNs of the topics that are notified, by what they say: completed, failed."
+  description = "ARNs of the two SNS topics, by the key completed or failed. Each gets a message for each request that ends in this way."
   value       = { for name, topic in aws_sns_topic.this : name => topic.arn }
 }
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the endpoint, at most 43 letters, digits and hyphens; configurations add a digest and a time to it."
+  description = "Name of the endpoint, at most 43 letters, digits and hyphens. The names of its configurations add a digest and a time."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "execution_role_name" {
 }
 
 variable "instance_type" {
-  description = "Instance type, for example ml.m5.xlarge; paid by the hour while there is an instance."
+  description = "Instance type, for example ml.m5.xlarge. Each instance is paid by the hour for as long as it exists."
   type        = string
 
   validation {
@@ -29,7 +29,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. The AMI version decides the instances' driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1, which determines the NVIDIA driver of the instances (inference_amis.json). null takes SageMaker's default, which has driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -45,7 +45,7 @@ variable "inference_ami_version" {
 }
 
 variable "cuda_version" {
-  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA). null for an image for CPUs.  A host on which the image cannot start is refused."
+  description = "Version of CUDA that the model's container image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA); null for an image for CPUs. Instances on which the image cannot start are refused."
   type        = string
   default     = null
 
@@ -71,7 +71,7 @@ variable "cuda_version" {
 }
 
 variable "initial_instance_count" {
-  description = "Number of instances that a deployment starts with, at least 1. Scaling continues from the initial number of instances."
+  description = "Number of instances that a deployment starts with, at least 1. Autoscaling then changes it."
   type        = number
   default     = 1
 
@@ -82,7 +82,7 @@ variable "initial_instance_count" {
 }
 
 variable "max_concurrent_invocations_per_instance" {
-  description = "Requests that an instance processes at a time, 1 to 1000; null leaves the choice to SageMaker."
+  description = "How many requests an instance processes at the same time, 1 to 1000; null leaves the choice to SageMaker."
   type        = number
   default     = null
 
@@ -93,12 +93,12 @@ variable "max_concurrent_invocations_per_instance" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket that is made for results (asynchronous/results/) and failures (asynchronous/failed/). Unless input_arns names other buckets, it is also for inputs (asynchronous/inputs/)."
+  description = "Name of the bucket that the module makes for results (asynchronous/results/), failures (asynchronous/failed/) and, unless input_arns names other folders, inputs (asynchronous/inputs/)."
   type        = string
 }
 
 variable "input_arns" {
-  description = "Objects of this account that inputs are read from, each a folder: arn:aws:s3:::BUCKET/FOLDER/*.  Empty means asynchronous/inputs/ in the bucket that is made."
+  description = "Folders of this account's buckets from which inputs are read, each as arn:aws:s3:::BUCKET/FOLDER/*. Empty means asynchronous/inputs/ in the bucket that the module makes."
   type        = set(string)
   default     = []
 
@@ -109,7 +109,7 @@ variable "input_arns" {
 }
 
 variable "include_responses" {
-  description = "Whether notifications contain the answer of the model.  An answer names grades of patients: consider who subscribes."
+  description = "Whether the messages of the SNS topics contain the model's answer. It holds patients' grades, so consider who subscribes."
   type        = bool
   default     = false
 }
@@ -126,13 +126,13 @@ variable "retention_days" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying deletes a bucket that is not empty."
+  description = "Whether `terraform destroy` deletes the bucket even if it is not empty."
   type        = bool
   default     = false
 }
 
 variable "autoscaling" {
-  description = "Scales between min_capacity, which may be 0, and max_capacity instances. The aim is that target_backlog_per_instance requests wait for each instance.  An endpoint without instances wakes about two minutes after its first request."
+  description = "Changes the number of instances between min_capacity, which may be 0, and max_capacity, so that about target_backlog_per_instance requests wait for each instance. An endpoint without instances starts one about two minutes after a request."
   type = object({
     min_capacity                = optional(number, 0)
     max_capacity                = optional(number, 1)
@@ -160,7 +160,7 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Raises an alarm if the oldest request has waited longer than max_age_s. More than max_failures failed requests within five minutes raise an alarm, too. topic_arns are notified."
+  description = "When alarms are raised: if the oldest request has waited longer than max_age_s, and if more than max_failures requests fail within five minutes. The SNS topics in topic_arns are notified."
   type = object({
     max_age_s    = optional(number, 3600)
     max_failures = optional(number, 0)
@@ -176,7 +176,7 @@ variable "alarms" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the bucket, the topics and the log. The key also encrypts the instances' volumes, unless the type has disks of its own.  The key's policy must let CloudWatch Logs use the key (modules/encryption-key).  With null, the services use their own keys."
+  description = "ARN of the key that encrypts the bucket, the topics, the log, and the instances' volumes (unless the instance type has disks of its own). The key's policy must let CloudWatch Logs use it (modules/encryption-key). With null, AWS's services use their own keys."
   type        = string
   default     = null
 

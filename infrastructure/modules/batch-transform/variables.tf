@@ -9,12 +9,12 @@ variable "name" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket that is made for archives (artifacts/), uploaded photographs and answers (batch/)."
+  description = "Name of the bucket that the module makes for archives (artifacts/), and for uploaded photographs and answers (batch/)."
   type        = string
 }
 
 variable "repository_arns" {
-  description = "ARNs of the repositories that images are pulled from."
+  description = "ARNs of the repositories from which container images are pulled."
   type        = set(string)
 
   validation {
@@ -24,7 +24,7 @@ variable "repository_arns" {
 }
 
 variable "input_arns" {
-  description = "Further objects of this account that jobs read, each a folder: arn:aws:s3:::BUCKET/FOLDER/*."
+  description = "Further folders of this account's buckets that jobs read, each as arn:aws:s3:::BUCKET/FOLDER/*."
   type        = set(string)
   default     = []
 
@@ -41,13 +41,13 @@ variable "retention_days" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying deletes a bucket that is not empty."
+  description = "Whether `terraform destroy` deletes the bucket even if it is not empty."
   type        = bool
   default     = false
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts archives, photographs and answers. With null, S3 uses its own keys."
+  description = "ARN of the key that encrypts archives, photographs and answers. With null, S3 uses its own keys."
   type        = string
   default     = null
 
@@ -58,7 +58,7 @@ variable "kms_key_arn" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the role can ever do; null bounds nothing."
+  description = "ARN of the permissions boundary, a policy that limits what the role can ever do; null sets no limit."
   type        = string
   default     = null
 

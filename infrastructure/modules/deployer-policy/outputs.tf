@@ -4,12 +4,12 @@ output "policy_json" {
 }
 
 output "policy_arns" {
-  description = "ARNs of the policies to attach to whoever deploys; empty where create is false."
+  description = "ARNs of the policies to attach to each deployer; empty if create is false."
   value       = [for policy in aws_iam_policy.this : policy.arn]
 }
 
 output "boundary_json" {
-  description = "The permissions boundary of the deployer's roles, as JSON; null where permissions_boundary_arn names another."
+  description = "The permissions boundary of the deployer's roles, as JSON; null if permissions_boundary_arn names another one."
   value       = var.permissions_boundary_arn == null ? local.boundary : null
 }
 

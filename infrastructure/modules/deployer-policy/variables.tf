@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "Prefix of the names of all resources that the policies let their user create, change and delete.  The prefix of another team must not begin with this prefix and a hyphen: dr-* is dr-eyes-* too."
+  description = "Prefix of the names of the resources that the policies let a deployer create, change and delete. The prefix of another team must not begin with this prefix and a hyphen, because the pattern dr-* also covers dr-eyes-*."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "name_prefix" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the permissions boundary that every role of the deployer must have. With null, the module makes one that allows only what an endpoint needs."
+  description = "ARN of the permissions boundary that every role created by the deployer must have. With null, the module makes one that allows only what an endpoint needs."
   type        = string
   default     = null
 
@@ -20,7 +20,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "kms_key_arns" {
-  description = "ARNs of the keys that the deployer may encrypt with and lend to endpoints (modules/encryption-key makes one)."
+  description = "ARNs of the KMS keys that the deployer and the deployed endpoints may use (modules/encryption-key makes such a key)."
   type        = set(string)
   default     = []
 

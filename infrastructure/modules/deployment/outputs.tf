@@ -1,5 +1,5 @@
 output "region" {
-  description = "AWS region in which everything is."
+  description = "AWS region of all resources."
   value       = local.region
 }
 
@@ -14,7 +14,7 @@ output "repository_urls" {
 }
 
 output "execution_role_arn" {
-  description = "ARN of the role that SageMaker assumes to read images and archives."
+  description = "ARN of the role that SageMaker assumes to read container images and archives."
   value       = module.execution_role.role_arn
 }
 

@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "What every name begins with: 2 to 20 lower-case letters, digits and hyphens, a letter first."
+  description = "Prefix of all resource names: 2 to 20 lower-case letters, digits and hyphens, a letter first."
   type        = string
 
   validation {
@@ -20,37 +20,37 @@ variable "bucket_name" {
 }
 
 variable "repositories" {
-  description = "Image repositories to create, named NAME_PREFIX/REPOSITORY."
+  description = "Repositories for container images. Each is created with the name NAME_PREFIX/REPOSITORY."
   type        = set(string)
   default     = ["drdeploy"]
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one). With null, the services use their own keys.  ECR cannot change the key of a repository later."
+  description = "ARN of the key that encrypts the bucket, the repositories, logs, alarm messages, the instances' volumes and captured requests (modules/encryption-key makes such a key). With null, AWS's services use their own keys. The key of a repository cannot be changed later."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the execution role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing.  A deployer with the policies of modules/deployer-policy can create roles only with this boundary."
+  description = "ARN of the permissions boundary, a policy that limits what the execution role can ever do (output boundary_arn of modules/deployer-policy); null sets no limit.  A deployer with the policies of modules/deployer-policy can create roles only with this boundary."
   type        = string
   default     = null
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, captured requests are kept forever."
+  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, they are kept forever."
   type        = number
   default     = 30
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the deployment also deletes everything in bucket and repositories: archives, images and captured requests."
+  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests."
   type        = bool
   default     = false
 }
 
 variable "models" {
-  description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  A model is named NAME_PREFIX-KEY unless it has a name."
+  description = "The models, by key. Each has image_uri (by digest), model_data_url and model_data_sha256, and, where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  A model is named NAME_PREFIX-KEY unless it has a name."
   type = map(object({
     name                  = optional(string)
     image_uri             = string
@@ -85,7 +85,7 @@ variable "models" {
 }
 
 variable "endpoints" {
-  description = "Endpoints by key, with a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn.  An endpoint is named NAME_PREFIX-KEY unless it has a name.  Captured requests go to the folder captured/ of the deployment's bucket, where they expire. destination_s3_uri can name another place."
+  description = "The endpoints, by key. Each has a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn.  An endpoint is named NAME_PREFIX-KEY unless it has a name.  Captured requests go to the folder captured/ of the deployment's bucket, where they expire, unless destination_s3_uri names another folder."
   type = map(object({
     name  = optional(string)
     model = string
@@ -231,7 +231,7 @@ variable "endpoints" {
 }
 
 variable "allow_always_on" {
-  description = "Must be true for an endpoint that costs money while no client sends requests. An endpoint costs money at all times with real-time instances, with provisioned concurrency, or with requests that keep a container warm. Asynchronous instances that never scale to zero cost money at all times, too."
+  description = "Must be true if an endpoint costs money even while no client sends requests: because of real-time instances, provisioned concurrency, keep-warm requests, or asynchronous instances that never scale to zero."
   type        = bool
   default     = false
 
@@ -248,25 +248,25 @@ variable "log_retention_days" {
 }
 
 variable "create_alarms" {
-  description = "Whether every endpoint gets alarms for latency, errors and setup time; each costs about 0.10 USD a month."
+  description = "Whether every endpoint gets alarms for latency, errors and setup time; an alarm costs about 0.10 USD a month."
   type        = bool
   default     = false
 }
 
 variable "alarm_email" {
-  description = "Address that alarms and the budget are mailed to; null sends no mail."
+  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
   type        = string
   default     = null
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly budget of everything that carries budget_tag; null makes no budget."
+  description = "Monthly budget in US dollars for everything that carries budget_tag; null makes no budget."
   type        = number
   default     = null
 }
 
 variable "budget_tag" {
-  description = "Key and value of the cost-allocation tag that the budget counts."
+  description = "Key and value of the cost-allocation tag. The budget counts the resources that carry it."
   type = object({
     key   = string
     value = string

@@ -1,5 +1,5 @@
 output "key_arn" {
-  description = "ARN of the key: kms_key_arn of the environments, and one of kms_key_arns of modules/deployer-policy."
+  description = "ARN of the key. Pass it to the environments as kms_key_arn, and to modules/deployer-policy as one of kms_key_arns."
   value       = aws_kms_key.this.arn
 }
 

@@ -4,7 +4,7 @@ output "role_name" {
 }
 
 output "role_arn" {
-  description = "ARN of the role, available once its policy is attached."
+  description = "ARN of the role. It is available once the role's policy is attached."
   value       = aws_iam_role.this.arn
   depends_on  = [aws_iam_role_policy.this]
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "bucket_arns" {
-  description = "ARNs of the buckets of this account that archives are read from."
+  description = "ARNs of the buckets from which archives are read. They must belong to this account."
   type        = set(string)
 
   validation {
@@ -19,7 +19,7 @@ variable "bucket_arns" {
 }
 
 variable "artifact_prefix" {
-  description = "Folder in the buckets that archives are read from."
+  description = "Folder in these buckets from which archives are read."
   type        = string
   default     = "artifacts/"
 
@@ -30,7 +30,7 @@ variable "artifact_prefix" {
 }
 
 variable "repository_arns" {
-  description = "ARNs of the repositories that images are pulled from."
+  description = "ARNs of the repositories from which container images are pulled."
   type        = set(string)
 
   validation {
@@ -40,7 +40,7 @@ variable "repository_arns" {
 }
 
 variable "endpoint_name_prefix" {
-  description = "Which endpoints' logs the role may write: those of this name, and those whose names begin with this name and a hyphen."
+  description = "Name of the endpoints whose logs the role may write: the endpoint with this name, and all endpoints whose names begin with this name and a hyphen."
   type        = string
 
   validation {
@@ -72,7 +72,7 @@ variable "capture_arns" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing."
+  description = "ARN of the permissions boundary, a policy that limits what the role can ever do (output boundary_arn of modules/deployer-policy); null sets no limit."
   type        = string
   default     = null
 

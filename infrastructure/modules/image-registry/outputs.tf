@@ -9,6 +9,6 @@ output "repository_arn" {
 }
 
 output "repository_url" {
-  description = "URL to which images are pushed. With @sha256:… behind it, the URL names an image."
+  description = "URL to which container images are pushed. URL@sha256:DIGEST names one image."
   value       = aws_ecr_repository.this.repository_url
 }

@@ -9,13 +9,13 @@ variable "name" {
 }
 
 variable "force_delete" {
-  description = "Whether destroying the repository also deletes the images in it."
+  description = "Whether `terraform destroy` also deletes the container images in the repository."
   type        = bool
   default     = false
 }
 
 variable "keep_images" {
-  description = "How many images are kept; older ones expire.  For every instance that an endpoint starts, the endpoint pulls its image, so keep more images than there are models."
+  description = "How many container images are kept; older ones expire. An endpoint pulls its image again for every instance that it starts, so keep more images than there are models."
   type        = number
   default     = 50
 
@@ -26,7 +26,7 @@ variable "keep_images" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the images. With null, ECR uses its own keys, which cost nothing.  ECR cannot change the key of a repository, so another key makes a new repository."
+  description = "ARN of the key that encrypts the container images. With null, ECR uses its own keys, which cost nothing. The key of a repository cannot be changed, so another key makes a new repository."
   type        = string
   default     = null
 

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "endpoints" {
-  description = "The endpoints to keep warm, by key, each with name, ARN and schedules.  A schedule is cron(...) or rate(...) of EventBridge Scheduler.  body and content_type say what is sent.  null sends a small made-up photograph, in base64."
+  description = "The endpoints to keep warm, by key, each with its name, ARN and schedules. A schedule is cron(...) or rate(...) of EventBridge Scheduler. body and content_type say what is sent; with null, a small made-up photograph is sent in base64."
   type = map(object({
     endpoint_name = string
     endpoint_arn  = string
@@ -38,7 +38,7 @@ variable "endpoints" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the role can ever do; null bounds nothing."
+  description = "ARN of the permissions boundary, a policy that limits what the role can ever do; null sets no limit."
   type        = string
   default     = null
 }

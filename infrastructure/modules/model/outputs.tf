@@ -9,6 +9,6 @@ output "model_arn" {
 }
 
 output "supports_serverless" {
-  description = "Whether a serverless endpoint can serve the model. A model for a serverless endpoint needs neither a VPC nor network isolation."
+  description = "Whether a serverless endpoint can serve the model. It can, if the model has neither a VPC nor network isolation."
   value       = var.vpc_config == null && !var.network_isolation
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What the model's name begins with, at most 43 letters, digits and hyphens; a digest and a time follow."
+  description = "Prefix of the model's name, at most 43 letters, digits and hyphens. A digest and a time are added to it."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "image_uri" {
-  description = "Image by digest: REPOSITORY@sha256:DIGEST."
+  description = "Container image, named by digest: REPOSITORY@sha256:DIGEST."
   type        = string
 
   validation {
@@ -44,7 +44,7 @@ variable "model_data_url" {
 }
 
 variable "model_data_version_id" {
-  description = "S3's version of the archive, where it is known. The version is only kept as a tag, because the digest in model_data_url identifies what is served."
+  description = "Version of the archive in S3, or null. It is only written to a tag, because the digest in model_data_url already identifies what is served."
   type        = string
   default     = null
 }
@@ -72,7 +72,7 @@ variable "environment" {
 }
 
 variable "execution_role_arn" {
-  description = "ARN of the role that SageMaker assumes to read image and archive."
+  description = "ARN of the role that SageMaker assumes to read the container image and the archive."
   type        = string
 
   validation {

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What the names of dashboard, alarms, topic and budget begin with."
+  description = "Prefix of the names of the dashboard, the alarms, the topic and the budget."
   type        = string
 
   validation {
@@ -22,13 +22,13 @@ variable "endpoints" {
 }
 
 variable "create_alarms" {
-  description = "Whether every endpoint gets alarms; each costs about 0.10 USD a month."
+  description = "Whether every endpoint gets alarms; an alarm costs about 0.10 USD a month."
   type        = bool
   default     = false
 }
 
 variable "max_latency_ms" {
-  description = "A 95th percentile of ModelLatency above this raises an alarm, in milliseconds."
+  description = "Limit of the 95th percentile of ModelLatency, in milliseconds. Above it, an alarm is raised."
   type        = number
   default     = 5000
 
@@ -39,7 +39,7 @@ variable "max_latency_ms" {
 }
 
 variable "max_errors" {
-  description = "The number of requests with a 5XX within five minutes above which an alarm is raised."
+  description = "Limit of the number of requests that end in a 5XX within five minutes. Above it, an alarm is raised."
   type        = number
   default     = 0
 
@@ -50,7 +50,7 @@ variable "max_errors" {
 }
 
 variable "max_setup_ms" {
-  description = "A serverless container that takes longer to start (ModelSetupTime) raises an alarm, in milliseconds."
+  description = "Limit of the time that a serverless container takes to start (ModelSetupTime), in milliseconds. Above it, an alarm is raised."
   type        = number
   default     = 30000
 
@@ -61,7 +61,7 @@ variable "max_setup_ms" {
 }
 
 variable "alarm_email" {
-  description = "Address that alarms and the budget are mailed to; null sends no mail."
+  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
   type        = string
   default     = null
 
@@ -72,7 +72,7 @@ variable "alarm_email" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the messages of alarms.  The key's policy must let cloudwatch.amazonaws.com use the key.  With null, the messages are not encrypted; the mails never are."
+  description = "ARN of the key that encrypts alarm messages. The key's policy must let cloudwatch.amazonaws.com use it. With null, the messages are not encrypted; e-mails never are."
   type        = string
   default     = null
 
@@ -83,7 +83,7 @@ variable "kms_key_arn" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly budget of everything that carries budget_tag.  A mail is sent at 80 %, and when AWS forecasts more than 100 %.  With null, there is no budget."
+  description = "Monthly budget in US dollars for everything that carries budget_tag. An e-mail is sent when 80 % are spent, and when AWS forecasts more than 100 %. With null, there is no budget."
   type        = number
   default     = null
 
@@ -99,7 +99,7 @@ variable "monthly_budget_usd" {
 }
 
 variable "budget_tag" {
-  description = "Key and value of the cost-allocation tag that the budget counts."
+  description = "Key and value of the cost-allocation tag. The budget counts the resources that carry it."
   type = object({
     key   = string
     value = string

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "endpoints" {
-  description = "The endpoints with opening hours, by key. Each has the names and ARNs of endpoint and configuration, the tags of the endpoint, the key of its volumes (volume_key_arn), and schedules. A schedule has opens and closes (cron(...) of EventBridge Scheduler)."
+  description = "The endpoints with opening hours, by key. Each has the names and ARNs of the endpoint and its configuration, the endpoint's tags, the key that encrypts its volumes (volume_key_arn), and schedules. A schedule has opens and closes, each a cron(...) of EventBridge Scheduler."
   type = map(object({
     endpoint_name      = string
     endpoint_arn       = string
@@ -48,7 +48,7 @@ variable "endpoints" {
 variable "retry_s" {
   # A call is tried again also if there is nothing to do, for example to create an endpoint that
   # exists.  If it were tried for hours, it could create an endpoint that has closed meanwhile.
-  description = "How long a call that fails is tried again, in seconds: 60 to 3600."
+  description = "For how many seconds a failed call to SageMaker is tried again: 60 to 3600."
   type        = number
   default     = 1800
 
@@ -59,13 +59,13 @@ variable "retry_s" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds what the role can ever do; null bounds nothing."
+  description = "ARN of the permissions boundary, a policy that limits what the role can ever do; null sets no limit."
   type        = string
   default     = null
 }
 
 variable "tags" {
-  description = "Tags of the role; schedules have none, and endpoints have those of endpoints."
+  description = "Tags of the role. Schedules have no tags; the tags of the endpoints are in endpoints."
   type        = map(string)
   default     = {}
 }

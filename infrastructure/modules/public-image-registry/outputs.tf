@@ -4,6 +4,6 @@ output "repository_name" {
 }
 
 output "repository_uri" {
-  description = "URL that anybody can pull images from."
+  description = "URL from which anybody can pull container images."
   value       = aws_ecrpublic_repository.this.repository_uri
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "description" {
-  description = "Description for the gallery, in one line of at most 1024 characters."
+  description = "Description that the public gallery shows, one line of at most 1024 characters."
   type        = string
   default     = "Grades diabetic retinopathy from fundus photographs. Research use, not a medical device."
 
@@ -20,7 +20,7 @@ variable "description" {
 }
 
 variable "architectures" {
-  description = "Architectures that the images are built for: ARM, ARM 64, x86 or x86-64."
+  description = "Processor architectures that the container images are built for: ARM, ARM 64, x86 or x86-64."
   type        = set(string)
   default     = ["x86-64"]
 
@@ -31,7 +31,7 @@ variable "architectures" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the repository also deletes the images in it."
+  description = "Whether `terraform destroy` also deletes the container images in the repository."
   type        = bool
   default     = false
 }

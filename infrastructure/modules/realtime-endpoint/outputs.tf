@@ -9,7 +9,7 @@ output "endpoint_arn" {
 }
 
 output "configuration_name" {
-  description = "Name of the endpoint configuration in service; changes with the model and the instances."
+  description = "Name of the endpoint configuration that is in service. It changes with the model and the instances."
   value       = aws_sagemaker_endpoint_configuration.this.name
 }
 
@@ -24,12 +24,12 @@ output "endpoint_tags" {
 }
 
 output "volume_key_arn" {
-  description = "Key that encrypts the instances' volumes. With null, SageMaker uses its own key."
+  description = "ARN of the key that encrypts the instances' volumes. null if SageMaker uses its own key."
   value       = local.volume_key_arn
 }
 
 output "log_group_name" {
-  description = "Name of the log group that the containers' output goes to."
+  description = "Name of the CloudWatch log group with the containers' output."
   value       = aws_cloudwatch_log_group.this.name
 }
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the endpoint, at most 43 letters, digits and hyphens; configurations add a digest and a time to it."
+  description = "Name of the endpoint, at most 43 letters, digits and hyphens. The names of its configurations add a digest and a time."
   type        = string
 
   validation {
@@ -14,7 +14,7 @@ variable "model_name" {
 }
 
 variable "instance_type" {
-  description = "Instance type, for example ml.m5.xlarge; paid by the hour, around the clock."
+  description = "Instance type, for example ml.m5.xlarge. Each instance is paid by the hour, around the clock."
   type        = string
 
   validation {
@@ -24,7 +24,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1. The AMI version decides the instances' driver (inference_amis.json). null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1, which determines the NVIDIA driver of the instances (inference_amis.json). null takes SageMaker's default, which has driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -40,7 +40,7 @@ variable "inference_ami_version" {
 }
 
 variable "cuda_version" {
-  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA). null for an image for CPUs.  A host on which the image cannot start is refused."
+  description = "Version of CUDA that the model's container image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA); null for an image for CPUs. Instances on which the image cannot start are refused."
   type        = string
   default     = null
 
@@ -77,7 +77,7 @@ variable "initial_instance_count" {
 }
 
 variable "autoscaling" {
-  description = "Scales between min_capacity and max_capacity instances so that each gets about target_invocations_per_minute.  initial_instance_count must lie between the two."
+  description = "Changes the number of instances between min_capacity and max_capacity, so that each instance gets about target_invocations_per_minute. initial_instance_count must lie between min_capacity and max_capacity."
   type = object({
     min_capacity                  = number
     max_capacity                  = number
@@ -104,7 +104,7 @@ variable "autoscaling" {
 }
 
 variable "guardrails" {
-  description = "How traffic moves to a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share of the instances that moves first. wait_s is the time between steps. Old instances are kept for termination_wait_s.  A share of 5XX above max_error_percent or a mean latency above max_latency_ms rolls the deployment back."
+  description = "How traffic moves to the instances of a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share that a step moves, and wait_s the time between steps. Old instances are kept for termination_wait_s. If more than max_error_percent of the requests end in a 5XX, or if the mean latency exceeds max_latency_ms, the old instances get the traffic back."
   type = object({
     traffic            = optional(string, "all-at-once")
     step_percent       = optional(number, 10)
@@ -143,7 +143,7 @@ variable "guardrails" {
 }
 
 variable "has_guardrails" {
-  description = "Whether updates are guarded (guardrails).  Set false for an endpoint that a schedule creates (modules/opening-hours).  The schedule creates the endpoint without guardrails, and Terraform would otherwise find a change in every plan."
+  description = "Whether guardrails apply to updates. Set false for an endpoint that a schedule creates (modules/opening-hours): the schedule creates it without guardrails, and Terraform would otherwise find a change in every plan."
   type        = bool
   default     = true
 }
@@ -174,7 +174,7 @@ variable "data_capture" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the log, and captured requests unless data_capture names another key. The key also encrypts the instances' volumes, unless the type has disks of its own, which hardware encrypts.  The key's policy must let CloudWatch Logs use the key (modules/encryption-key).  With null, the services use their own keys."
+  description = "ARN of the key that encrypts the log, the captured requests (unless data_capture names another key), and the instances' volumes (unless the instance type has disks of its own, which the hardware encrypts). The key's policy must let CloudWatch Logs use it (modules/encryption-key). With null, AWS's services use their own keys."
   type        = string
   default     = null
 

@@ -9,11 +9,11 @@ output "endpoint_arn" {
 }
 
 output "configuration_name" {
-  description = "Name of the endpoint configuration in service; changes with the model and the size."
+  description = "Name of the endpoint configuration that is in service. It changes with the model and the memory size."
   value       = aws_sagemaker_endpoint_configuration.this.name
 }
 
 output "log_group_name" {
-  description = "Name of the log group that the containers' output goes to."
+  description = "Name of the CloudWatch log group with the containers' output."
   value       = aws_cloudwatch_log_group.this.name
 }

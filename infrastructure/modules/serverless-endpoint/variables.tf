@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the endpoint, at most 43 letters, digits and hyphens; configurations add a digest and a time to it."
+  description = "Name of the endpoint, at most 43 letters, digits and hyphens. The names of its configurations add a digest and a time."
   type        = string
 
   validation {
@@ -14,7 +14,7 @@ variable "model_name" {
 }
 
 variable "model_supports_serverless" {
-  description = "Output supports_serverless of the module model. Serverless endpoints have no VPC and no network isolation."
+  description = "Whether the model can be served by a serverless endpoint, which has no VPC and no network isolation: pass the output supports_serverless of the module model."
   type        = bool
   default     = true
 
@@ -25,7 +25,7 @@ variable "model_supports_serverless" {
 }
 
 variable "cuda_version" {
-  description = "Version of CUDA that the model's image was built for; must be null, because serverless endpoints have no GPU."
+  description = "Version of CUDA that the model's container image was built for; must be null, because serverless endpoints have no GPU."
   type        = string
   default     = null
 
@@ -36,7 +36,7 @@ variable "cuda_version" {
 }
 
 variable "memory_mb" {
-  description = "Memory in MB: 1024 to 6144 in steps of 1024; CPU comes in proportion."
+  description = "Memory in MB: 1024 to 6144 in steps of 1024. The CPU share grows with the memory."
   type        = number
 
   validation {
@@ -46,7 +46,7 @@ variable "memory_mb" {
 }
 
 variable "max_concurrency" {
-  description = "How many requests the endpoint takes at once before SageMaker throttles: 1 to 200."
+  description = "How many requests the endpoint answers at the same time: 1 to 200. Further requests are refused (throttled)."
   type        = number
   default     = 1
 
@@ -57,7 +57,7 @@ variable "max_concurrency" {
 }
 
 variable "provisioned_concurrency" {
-  description = "Containers kept warm, paid around the clock: 1 to 200 and at most max_concurrency; null keeps none."
+  description = "How many containers are kept warm and paid around the clock: 1 to 200, and at most max_concurrency; null keeps none."
   type        = number
   default     = null
 
@@ -73,7 +73,7 @@ variable "provisioned_concurrency" {
 }
 
 variable "provisioned_scaling" {
-  description = "Scales provisioned_concurrency between min_capacity and max_capacity. Scaling follows use (target_utilization, 0 to 1) or the clock (schedules).  A deployment starts with the configuration's own number."
+  description = "Changes the provisioned concurrency between min_capacity and max_capacity, by load (target_utilization, 0 to 1) or at set times (schedules). A deployment starts with provisioned_concurrency."
   type = object({
     min_capacity       = number
     max_capacity       = number
@@ -135,7 +135,7 @@ variable "log_retention_days" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the log.  The key's policy must let CloudWatch Logs use the key (modules/encryption-key).  With null, CloudWatch uses its own keys."
+  description = "ARN of the key that encrypts the log. The key's policy must let CloudWatch Logs use it (modules/encryption-key). With null, CloudWatch uses its own key."
   type        = string
   default     = null
 
