@@ -6,8 +6,8 @@
 MODEL is a model.tar.gz, for example src/drdeploy/grader/box/mobilenet-idrid-fp32.tar.gz, and
 PHOTOGRAPH a file of examples/photographs.
 
-The same calls work on AWS, if you leave out ``endpoint_url`` and the dummy credentials, and name a role
-and a container image in ECR.  For research use.  Not a medical device.
+The same calls work on AWS, if you leave out ``endpoint_url`` and the dummy credentials, and name a
+role and a container image in ECR.  For research use.  Not a medical device.
 """
 
 from __future__ import annotations

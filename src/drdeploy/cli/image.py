@@ -32,7 +32,7 @@ def build(  # noqa: PLR0917 - typer passes by name
     which: Annotated[
         WhichImage,
         typer.Argument(
-            help="The name of a container image, or `ladder` for the five images for CPUs."
+            help="The name of a container image, or `ladder` for all five that run on CPUs."
         ),
     ],
     platform: Annotated[
@@ -64,9 +64,9 @@ def build(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build one image, or all five images for CPUs, in the engine.
+    """Build one of drdeploy's container images, or all five that run on CPUs.
 
-    The image cuda, for GPUs, downloads 1.8 GB of packages, and is never part of `ladder`.
+    The image `cuda`, for GPUs, downloads 1.8 GB of packages, and is never part of `ladder`.
 
     The base image is locked by digest. The newest packages of Debian are installed; a note lists
     the packages that differ from the lock.
@@ -110,7 +110,7 @@ def build(  # noqa: PLR0917 - typer passes by name
 
 @app.command("list")
 def list_images(as_json: JsonOption = False) -> None:
-    """List the images of drdeploy that the container engine holds."""
+    """List drdeploy's container images that exist in the container engine, with their sizes."""
     images = [
         image
         for image in find_container_engine_and_print_name().list_images()

@@ -32,7 +32,9 @@ SHORT = {"not_applicable": "n/a"}
 
 
 def conform(  # noqa: PLR0917 - typer passes by name
-    image: Annotated[str, typer.Argument(help="Name and tag of an image in the container engine.")],
+    image: Annotated[
+        str, typer.Argument(help="Name and tag of a container image in the container engine.")
+    ],
     artifact: Annotated[
         Path, typer.Option("--artifact", "-a", help="A model.tar.gz that the image can load.")
     ],
@@ -63,12 +65,12 @@ def conform(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check any image against SageMaker's hosting contract.
+    """Check any container image against SageMaker's hosting contract.
 
-    Each clause is checked on containers of the image, and the last lines give a verdict for each
-    kind of hosting. The exit status is 1 if the image fails a clause that is mandatory for one of
-    these kinds of hosting. The exit status is 2 if the check cannot run. The page
-    docs/reference/conformance.md lists the clauses.
+    For each clause of the contract, the output says whether the image meets the clause. The last
+    lines say for which kinds of hosting the image is fit. The exit status is 1 if the image fails a
+    clause that is mandatory for one of the checked kinds of hosting, and 2 if the check cannot run.
+    The page docs/reference/conformance.md lists the clauses.
     """
     with _exit_2_on_error(), _exit_through_cleanup_on_sigterm(), err.status("starting") as status:
         from drdeploy.hosting.conformance import ProbePhotograph, check_conformance

@@ -75,11 +75,11 @@ def quantize(
 ) -> None:
     """Quantize a grader and compare it with the original.
 
-    The quantized and the original grader grade the same photographs. The verdict on the new model
-    is `accepted` if every measure of quality stays within the margin, and `refused` if one drops by
-    more. The verdict is `undecided` if there are too few photographs. The new model gets its own
-    temperature and operating points. A refused model is written only with --force. The exit status
-    is 1 if the model is not written.
+    The quantized and the original grader grade the same photographs, and each measure of quality is
+    compared. The quantized grader is `accepted` if every measure is worse by less than the margin
+    (--margin), `refused` if one is worse by more, and `undecided` if the photographs are too few to
+    tell. It gets a temperature and operating points of its own. A refused grader is written only
+    with --force; if it is not written, the exit status is 1.
 
     For research use. Not a medical device.
     """

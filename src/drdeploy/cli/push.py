@@ -21,7 +21,10 @@ from drdeploy.cli.options import JsonOption, RegionOption
 def push_image_to_ecr(
     image: Annotated[
         str,
-        typer.Argument(help="An image of drdeploy, for example lean; or a tag in the engine."),
+        typer.Argument(
+            help="One of drdeploy's container images, for example lean, or any tag in the "
+            "container engine."
+        ),
     ],
     repository: Annotated[str, typer.Option(help="Name of an existing private ECR repository.")],
     *,

@@ -145,9 +145,10 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The result of comparing a quantized model with its fp32 original.
 
     Attributes:
-        verdict: Whether the quantized model is as good in every measure that was compared.
-            ``undecided`` if there were too few photographs to tell.
-        reason: The reason for the verdict, in one sentence.
+        verdict: ``accepted`` if the comparison shows that the quantized model is worse by less than
+            ``margin`` in every measure, ``refused`` if it is worse by more in one, and
+            ``undecided`` if the photographs were too few to tell.
+        reason: Why the model was accepted, refused or left undecided, in one sentence.
         reference_digest: Digest of the fp32 artifact.
         images: How many photographs both models graded.
         margin: Largest acceptable loss in each measure.
