@@ -111,7 +111,7 @@ def test_the_model_card_quotes_the_figures_and_the_limits(metrics):
         text = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
         assert text in card
     assert card.index("**Test.**") < card.index("**Out of fold.**")
-    for promise in ("For research use. Not a medical device.", "CC BY 4.0", "IDRiD", "Drusen"):
+    for promise in ("For research use. Not a medical device.", "CC BY 4.0", "IDRiD", "drusen"):
         assert promise in card
 
 
