@@ -4,11 +4,12 @@ Each step has one file:
 
 1. ``limits`` says how large a photograph may be.
 2. ``formats/`` reads the headers of JPEG, PNG and TIFF files, which may be hostile. The readers
-   decode no pixels, and drop comments, colour profiles and thumbnails. 3. ``decode`` checks the
-   header against the limits, and then decodes to upright 8-bit RGB. 4. ``photograph`` decodes at
-   the scale that a model needs, and finds the eye with ``field_of_view``. 5. ``gradability`` says
-   whether the photograph is good enough to be graded, and ``appearance`` says how unlike the
-   training photographs it looks; both measure the copies in ``eye_copies``. 6. ``apply`` follows a
+   decode no pixels, and drop comments, colour profiles and thumbnails.
+3. ``decode`` checks the header against the limits, and then decodes to upright 8-bit RGB.
+4. ``photograph`` decodes at the scale that a model needs, and finds the eye with ``field_of_view``.
+5. ``gradability`` says whether the photograph is good enough to be graded, and ``appearance`` says
+   how unlike the training photographs it looks; both measure the copies in ``eye_copies``.
+6. ``apply`` follows a
    :class:`~drdeploy.grader.fundus.transform.FundusTransform` to make the model's input: it crops,
    resizes, filters (``graham``) and scales the values.
 

@@ -103,8 +103,8 @@ class FieldOfView:
         right: Right edge of the box.
         bottom: Lower edge of the box.
         aspect: Width of the eye divided by its height, if the photograph was squashed; otherwise 1.
-        surround: Red, green and blue of the surround, 0 to 255, if it is too bright to pass for
-            black; None if it is black, or if there is no surround.
+        surround: Red, green and blue of a surround that is too bright to pass for black, 0 to 255;
+            None if the surround is black, or if there is none.
     """
 
     left: float

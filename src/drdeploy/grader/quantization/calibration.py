@@ -102,7 +102,7 @@ def calibrate_quantized_grader(
 def _remove_ungradable_from_folds(
     folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
 ) -> tuple[Fold, ...]:
-    """Return the folds of the gradable photographs, with positions that count only these."""
+    """Return the folds without ungradable photographs, which the positions no longer count."""
     position = np.cumsum(gradable) - 1
     return tuple(
         Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))

@@ -55,10 +55,10 @@ def write_quantized_onnx(
     """Write a quantized copy of an ONNX file in fp32; the file must contain its weights.
 
     Only int8 uses ``batches``, which are the calibration input in shape ``(1, h, w, 3)``. If the
-    graph ends in a softmax, the logits of the int8 model are shifted. The means of the shifted
-    logits on the calibration input equal the means of the original's logits. Without the shift of
-    the logits, the rounding errors of all layers would add up and move every grade in one direction
-    (bias correction: Nagel et al., ICCV 2019).
+    graph ends in a softmax, the logits of the int8 model are shifted until their means on the
+    calibration input equal those of the original. Without the shift, the rounding errors of all
+    layers would add up and move every grade in one direction (bias correction: Nagel et al., ICCV
+    2019).
 
     Raises:
         InvalidInput: The precision is not int8, bf16 or fp16.

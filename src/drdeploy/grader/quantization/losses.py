@@ -34,7 +34,7 @@ def estimate_calibration_gap_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate how much further from the share of diseased eyes the mean probability has moved.
+    """Estimate how far the mean probability has moved away from the share of diseased eyes.
 
     Calibration in the large is the distance between the mean predicted probability and the observed
     share (Van Calster et al., BMC Medicine 2019, 17:230).

@@ -202,7 +202,7 @@ def build_tests_document(verdict: NonInferiorityVerdict) -> list[dict[str, Any]]
 
 
 def path_of_quantized_archive(archive: Path, precision: SmallPrecision) -> Path:
-    """Return a path: ``grader-int8.tar.gz`` for ``grader-fp32.tar.gz``."""
+    """Return the path of the new archive: ``grader-int8.tar.gz`` for ``grader-fp32.tar.gz``."""
     name = archive.name.removesuffix(".tar.gz")
     renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
     return choose_output_folder(archive) / f"{renamed}.tar.gz"

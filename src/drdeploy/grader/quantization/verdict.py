@@ -72,7 +72,7 @@ class NonInferiorityTest:
         margin: Largest acceptable loss.
         images_needed: How many photographs like these would show that the loss is within the
             margin. None if the test has passed, or if the loss is too large for any number.
-        detail: The observed loss in a few words, for the reason of a refusal.
+        detail: The observed loss in a few words, which the reason of a refusal quotes.
     """
 
     measure: str

@@ -30,8 +30,7 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on. On photographs that it was trained
-    on, a network would seem better than it is.
+    A network hardly errs on photographs that it was trained on, so it would seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -58,7 +57,7 @@ def refuse_too_few_photographs(
         labels: Shape ``(n,)``, 0 to 4.
         groups: The patient of each photograph, shape ``(n,)``.
         knows_groups: Whether patients or sessions are known.
-        where: The folder, for the error.
+        where: The path of the folder, which the error shows.
 
     Raises:
         InvalidInput: There are too few photographs or patients, or too few on one side of a grade.

@@ -88,7 +88,8 @@ def measure_gain(
         before_flags: Whether each of the grader's operating points flags each photograph, in shape
             ``(n,)`` for each point.
         after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
-        after_flags: The gain with the new operating points, whose thresholds are cross-fitted.
+        after_flags: Whether each of the new operating points flags each photograph, by a threshold
+            that was chosen on photographs of other patients; in shape ``(n,)`` for each point.
     """
     change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
     return RecalibrationGain(

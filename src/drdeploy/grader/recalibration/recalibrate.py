@@ -67,7 +67,8 @@ class RecalibrationOutcome:
         archive: The recalibrated artifact.
         recalibration: The description of the adaptation in the new manifest.
         clinical: The new operating points, with cross-fitted rates.
-        gain: The grader before and after, on photographs that were not used for the choices.
+        gain: How good the grader is before and after the recalibration, on photographs that were
+            not used for its choices.
         left_out: The names of the clinic's photographs without a grade, with the reasons.
         notes: Sentences about what limits the results.
     """
@@ -112,7 +113,7 @@ def recalibrate(
     own_names: bool = False,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
 ) -> RecalibrationOutcome:
-    """Adapt a grader's temperature, shares of the grades and thresholds to a clinic's photographs.
+    """Adapt a grader's temperature, grade weights and thresholds to a clinic's photographs.
 
     ::
 
@@ -207,7 +208,7 @@ def recalibrate(
 
 
 def make_path_of_recalibrated_archive(artifact: Path) -> Path:
-    """Return a path: ``grader-recalibrated.tar.gz`` for ``grader.tar.gz``."""
+    """Return the path of the new archive: ``grader-recalibrated.tar.gz`` for ``grader.tar.gz``."""
     name = artifact.resolve().name.removesuffix(".tar.gz").removesuffix("-recalibrated")
     return choose_output_folder(artifact) / f"{name}-recalibrated.tar.gz"
 

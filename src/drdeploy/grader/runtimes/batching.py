@@ -1,8 +1,8 @@
 """Combine the predictions that several threads request at the same time into batches.
 
-A GPU predicts sixteen photographs in little more time than one. The threads of a server each ask
-for one photograph. The first thread waits for the others up to a time limit, and predicts all
-photographs in one batch. While a batch is predicted, the next one forms.
+A GPU predicts sixteen photographs in little more time than one. Each thread of a server asks for
+the prediction of one photograph. The first thread waits for the others up to a time limit, and
+predicts all photographs in one batch. While a batch is predicted, the next one forms.
 
 A single request is predicted at once. A thread waits for others only if several threads shared the
 previous batch.
@@ -44,7 +44,7 @@ class BatchFormer:
     """Combines photographs of several threads into batches, and predicts them.
 
     Args:
-        run: Predicts one batch.
+        run: Function that predicts one batch.
         largest: The largest number of photographs in a batch; a single thread's photographs are
             never divided.
         wait_s: The longest time that a photograph waits for others.
@@ -85,7 +85,7 @@ class BatchFormer:
         if mine.error is not None:
             # Each thread needs an exception of its own: a raised one grows a traceback.
             raise PredictionFailed(
-                "The batch that the photograph was predicted in failed"
+                "The model failed on the batch that contains the photograph"
             ) from mine.error
         return mine.outputs
 

@@ -66,7 +66,7 @@ class CudaDriver:
 
 
 def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
-    """Ask the NVIDIA driver for its version of CUDA and its GPUs; None without a driver.
+    """Ask the NVIDIA driver for its CUDA version and its GPUs; return None without a driver.
 
     The functions are those of the CUDA driver API (sections "Version Management" and "Device
     Management" of NVIDIA's reference).

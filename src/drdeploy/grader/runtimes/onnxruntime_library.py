@@ -288,7 +288,7 @@ def _read_shape_and_type(
 
 
 def _make_function_with_c_signature(name: str, address: int) -> Any:
-    """Return a function at an address, with the C signature of the function of the given name."""
+    """Return the function at an address, with the C signature that belongs to its name."""
     if name.startswith("Release"):
         return ctypes.CFUNCTYPE(None, c_void_p)(address)
     returns = c_char_p if name == "GetErrorMessage" else c_void_p

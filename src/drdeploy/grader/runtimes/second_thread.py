@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class SecondThread:
-    """A thread that helps a single caller, or none if there is only one CPU.
+    """A thread that does a part of the work of a caller, if it is the only caller.
 
     The thread begins with the first work. Several threads may call the methods at once.
 
@@ -39,7 +39,7 @@ class SecondThread:
 
     @contextmanager
     def count_caller(self) -> Iterator[None]:
-        """Count the caller as working; the thread helps as long as there is only one."""
+        """Count the caller as working in the block; only a single caller gets help."""
         with self._lock:
             self._callers += 1
         try:
@@ -51,8 +51,8 @@ class SecondThread:
     def start(self, work: Callable[[], T]) -> Callable[[], T]:
         """Start work, and return a function that waits for its result.
 
-        If the thread is not used, is busy, or there are several callers, the returned function does
-        the work itself. The work then costs nothing if a check in between makes it needless.
+        The returned function does the work itself if the thread is not used or is busy, or if there
+        are several callers. The work is then not done at all if the function is never called.
         """
         if not self.is_used:
             return work

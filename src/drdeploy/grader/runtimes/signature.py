@@ -37,7 +37,7 @@ class Tensor:
 
     Attributes:
         name: Name of the input or output in the model.
-        shape: The lengths of the output's axes, as far as the model declares them.
+        shape: The lengths of the axes of the input or output, as far as the model declares them.
         dtype: Name of the element type.
     """
 
@@ -58,7 +58,7 @@ class ModelSignature:
         image_shape: Height, width and channels, as the manifest's transform makes them.
         is_channels_first: Whether the model takes ``(n, 3, height, width)``.
         batch_size: The only batch size that the model takes; None for any.
-        dtype: Element type of its input.
+        dtype: Element type of the model's input.
         output: Position of the output with one value per class.
     """
 
@@ -155,7 +155,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
 
 
 def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
-    """Return the layouts that fit a shape of four axes; an open shape fits both layouts."""
+    """Return the layouts that fit a shape of four axes; axes of any length fit both layouts."""
     _, first, _, last = shape
     if last == RGB_CHANNELS:
         return ("nhwc",)

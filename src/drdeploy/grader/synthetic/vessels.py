@@ -32,9 +32,9 @@ class Segment:
     """A short straight piece of a vessel.
 
     Attributes:
-        start: One end of the vessel, in pixels of the painting, before it is enlarged by
+        start: One end of the piece, in pixels of the painting, before it is enlarged by
             ``OVERDRAWN``.
-        end: The other end of the vessel, in the same pixels.
+        end: The other end of the piece, in the same pixels.
         width: Width of the vessel in the same pixels.
         strength: 0 to 255; a vein is darker than an artery.
     """

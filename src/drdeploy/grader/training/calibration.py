@@ -5,7 +5,7 @@ corrects overconfidence on average and does not change the order of the grades (
 2017).
 
 Thresholds look too good if they are evaluated on the photographs on which they were chosen. Only
-this module chooses the temperature and the thresholds. The manifest stores them, and no evaluation
+this module chooses the temperature and the thresholds. The manifest stores both, and no evaluation
 changes them. Results that are computed from the predictions on which the thresholds were chosen are
 a little too good. For each fold, :func:`evaluate_cross_fitted_choices` evaluates the predictions
 with the temperature and thresholds that were chosen on the other folds. The grade itself is the

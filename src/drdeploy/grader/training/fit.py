@@ -65,8 +65,8 @@ def fit_network(
             every epoch, which may be none.
         recipe: Every choice of the training.
         seed: Seed of the order of the photographs and of the augmentation.
-        frozen: The output of the frozen layers, if the recipe names the last frozen layer; its
-            augmentation has a seed of its own.
+        frozen: The output of the frozen layers, if the recipe names the last frozen layer. The
+            photographs behind this output are augmented with another seed.
         checkpoint: File that is written after every epoch; if it exists, the training continues
             from it.
         on_epoch: Function that is called with the history after every epoch.

@@ -50,7 +50,7 @@ def split_network_at_layer(network: Any, name: str) -> tuple[Any, Any]:
     """Return the network up to a layer, and the network after this layer, with shared weights.
 
     Raises:
-        InvalidInput: There is no such layer, or a connection passes it by.
+        InvalidInput: The network has no such layer, or has a connection that bypasses the layer.
     """
     keras = import_tensorflow_and_keras().keras
     try:

@@ -52,9 +52,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The settings with which a network is trained.
 
     Attributes:
-        trainable: ``head`` trains only the last layers; ``all`` also trains the base after the
-            first ``head_epochs``.  Batch normalisation always stays in inference mode, because a
-            few hundred photographs would make its statistics worse.
+        trainable: Which layers are trained: ``head`` trains only the last layers; ``all`` also
+            trains the base after the first ``head_epochs``. Batch normalisation always stays in
+            inference mode, because a few hundred photographs would make its statistics worse.
         frozen_up_to: Name of the layer of the base up to which all layers stay frozen, such as
             ``block3_pool`` of VGG16 and VGG19; empty freezes no layer.  The output of the frozen
             layers is computed only once for each photograph and epoch, and all folds use it.
@@ -78,9 +78,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             of the best epoch; 0 trains to the end.  Training to the end is the default, because
             choosing the best epoch would flatter the out-of-fold results.
         precision: ``bfloat16`` multiplies numbers of 16 bits where the processor has instructions
-            for them (AMX or AVX-512 BF16), which takes less time for a large network; elsewhere it
-            is ``float32``.  Weights, losses and predictions keep 32 bits.  A GPU
-            multiplies numbers of 16 bits with either.
+            for them (AMX or AVX-512 BF16), which takes less time for a large network; on other
+            processors it means ``float32``. Weights, losses and predictions keep 32 bits. A GPU
+            multiplies numbers of 16 bits with either setting.
         augmentation: Ranges of the random changes; None changes no photograph.
     """
 

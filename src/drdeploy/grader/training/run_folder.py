@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder with a run's settings, predictions of each fold, checkpoints and history."""
+    """The folder with a run's settings, checkpoints and history, and each fold's predictions."""
 
     path: Path
 

@@ -285,7 +285,7 @@ class _TrainingRun:
         )
 
     def _recipe_without_early_stopping(self) -> Recipe:
-        """Return the recipe for the final network, which cannot be stopped early.
+        """Return the recipe of the final network, whose training is never stopped early.
 
         The number of epochs is the median of the folds' best epochs.
         """

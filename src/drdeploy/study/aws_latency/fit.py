@@ -1,8 +1,9 @@
 """Fit the coefficients by which latency on AWS is estimated from latency on this machine.
 
 Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel. For a
-cold start, the time of the pull is subtracted first. The time of the placement and the CPU ratio
-are fitted together. The fit uses least squares of relative errors, with both values at least zero.
+cold start, the time to pull the container image is subtracted first. The time to place the
+container and the CPU ratio are fitted together. The fit uses least squares of relative errors, with
+both values at least zero.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ ENOUGH_OWN_SERIES = 3
 
 
 def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -> dict[str, float]:
-    """Fit every coefficient except the time of the pull, which is passed as an argument.
+    """Fit every coefficient except ``pull_s_per_gb``, which the caller passes.
 
     Args:
-        summaries: At least one series each of warm serverless rows, of instances and of cold
-            starts.
-        pull_s_per_gb: The seconds to pull a compressed GB, from :func:`fit_image_pull_s_per_gb`.
+        summaries: The series to fit: at least one of warm serverless rows, one of instances and one
+            of cold starts.
+        pull_s_per_gb: The seconds to pull a compressed GB of the container image, from
+            :func:`fit_image_pull_s_per_gb`.
     """
     by_kind: dict[str, list[SeriesSummary]] = defaultdict(list)
     for one in summaries:
@@ -90,10 +92,11 @@ def predict_aws_median_latency_s(one: SeriesSummary, values: Mapping[str, float]
 
 
 def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
-    """Return the seconds to pull a compressed GB, from :func:`list_cold_starts_with_larger_images`.
+    """Return the seconds to pull a compressed GB of a container image.
 
-    For the largest image, the study printed only the mean cold start; for the smallest image, it
-    published all rows.
+    They are fitted to the cold starts of the 2023 study with its largest and its smallest container
+    image. For the largest, the study printed only the mean; for the smallest, it published all
+    rows.
     """
     printed = _read_cold_starts_with_largest_image()
     slopes = [
@@ -104,7 +107,7 @@ def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
 
 
 def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[PairedSeries]:
-    """Return the study's cold starts at the memory size at which it measured larger images."""
+    """Return the 2023 study's cold starts with the memory of its larger container images."""
     return [
         one
         for one in series

@@ -64,7 +64,7 @@ def fit_transfer_model(
 
     Args:
         measurements: The rows of the decision.
-        image_gb: The compressed size of their image in GB.
+        image_gb: The compressed size of the container image of ``measurements`` in GB.
         account: Rows of the same software in the user's account, which ``study run --target aws``
             measured.
         stack: Rows of the study ``study-stack`` on the machine of the measurements. None takes the
@@ -143,7 +143,7 @@ def _predict_each_left_out_series(series: Sequence[PairedSeries]) -> Iterator[Le
 def _draw_random_model_errors(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw random factors as far from 1 as the model's errors, equally often above and below 1."""
+    """Draw random factors that are as far from 1 as the model errs, in both directions."""
     sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
     factors: NDArray[np.float64] = np.exp(
         rng.choice([-1.0, 1.0], RESAMPLES) * rng.choice(sizes, RESAMPLES)

@@ -55,7 +55,7 @@ class PairedSeries:
             the container.
         aws_container_s: The times in the container on AWS; for a cold start, not used.
         aws_total_s: The latencies on AWS.
-        image_gb: The compressed size of the image.
+        image_gb: The compressed size of the container image.
         source: Where the rows on AWS come from.
         date: When the rows on AWS were measured.
     """
@@ -79,7 +79,7 @@ class PairedSeries:
 
     @property
     def cold_warm_or_instance(self) -> str:
-        """The kind of the series."""
+        """The kind of the series: a cold start, a warm serverless request, or an instance."""
         if self.start == "cold":
             return COLD
         return INSTANCE if self.instance_type else WARM
@@ -135,7 +135,7 @@ def _summarise_rows(
 
 
 def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSeries, ...]:
-    """Return the study's twenty series, each paired with local rows of the study's software.
+    """Return the 2023 study's twenty series, each paired with local rows of its software.
 
     Args:
         stack: Local rows of the study ``study-stack``; None for the packaged rows.
@@ -174,7 +174,7 @@ def pair_series_of_account(
     Args:
         local: Rows of this machine.
         account: Rows that ``study run --target aws`` measured.
-        image_gb: The compressed size of the image.
+        image_gb: The compressed size of the container image.
 
     Raises:
         AnalysisError: The rows of the account were not measured on AWS, or no configuration was

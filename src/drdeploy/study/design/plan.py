@@ -52,7 +52,7 @@ DEPLOYMENT_ALLOWANCE_S = 1800.0
 
 @dataclass(frozen=True)
 class Trial:
-    """One model in one image on one endpoint, in one scenario.
+    """One model in one container image on one endpoint, in one scenario.
 
     Attributes:
         id: A name that is the same in every run, for example ``mobilenet-fp32-lean-1024mb-cold``.
@@ -123,7 +123,7 @@ class Trial:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the model, image, endpoint and scenario of the trial.
+        """A digest of the model, container image, endpoint and scenario of the trial.
 
         A run refuses to add rows to a trial whose existing rows have another fingerprint.
         """
@@ -256,9 +256,9 @@ class Plan:
 
     @property
     def notes_on_foreign_images(self) -> tuple[str, ...]:
-        """One note for each image that must exist already.
+        """One note for each container image that drdeploy does not build.
 
-        The images that drdeploy does not build must exist already.
+        Such an image must exist before the study is run.
         """
         images = {trial.image_name: trial.image for trial in self.trials}
         trials = Counter(trial.image_name for trial in self.trials)

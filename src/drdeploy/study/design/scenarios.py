@@ -66,7 +66,7 @@ class _Scenario(BaseModel):
 class _ClosedLoop(_Scenario):
     """One warm-up request, then ``n`` requests.
 
-    Each is sent ``interval_s`` after the last answer.
+    Each request is sent ``interval_s`` after the previous answer.
     """
 
     interval_s: Seconds
@@ -154,7 +154,7 @@ class OnSchedule(_Scenario):
 
 
 class OpenLoop(OnSchedule):
-    """Requests on a schedule to an endpoint that answers at once.
+    """Requests on a schedule to an endpoint that answers over the same connection.
 
     The latency includes the time that the request waits for a free connection, which avoids
     coordinated omission.

@@ -94,7 +94,7 @@ class ImageSpec(_Table):
 
 
 class Block(_Table):
-    """Lists of models, images, endpoints and scenarios; every combination of them is a trial.
+    """Lists of models, container images, endpoints and scenarios; each combination is a trial.
 
     Attributes:
         endpoints: Endpoints, and the instances of transform jobs (``kind = "batch"``).

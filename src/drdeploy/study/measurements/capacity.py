@@ -83,7 +83,7 @@ class CapacityResult(_Part):
     """The highest rate at which an endpoint meets a latency requirement.
 
     Attributes:
-        endpoint: The name of the endpoint, or the tag of the image.
+        endpoint: The name of the endpoint, or the tag of the container image.
         platform: ``local`` or ``aws``.
         hosting: The instance type, or the memory of a serverless endpoint.
         instances: The number of instances; 0 for a serverless endpoint.

@@ -24,7 +24,7 @@ UNLIMITED_ISOLATION = "process"
 
 @dataclass(frozen=True, order=True)
 class Configuration:
-    """A configuration, which is a model in an image on an endpoint.
+    """A model in a container image on an endpoint.
 
     Attributes:
         memory_mb: Memory of a serverless endpoint; 0 for instances.
@@ -162,13 +162,13 @@ def _find_only_known_value(rows: pd.DataFrame, name: str) -> str:
 
 
 def image_sort_key(image: str) -> tuple[int, str]:
-    """Return a sort key that puts the project's images first, and sorts other images by name."""
+    """Return a key that sorts the project's container images first, and others by name."""
     ladder = [str(name) for name in IMAGE_NAMES]
     return ladder.index(image) if image in ladder else len(ladder), image
 
 
 def label_configuration(configuration: Configuration, *, among: Iterable[Configuration]) -> str:
-    """Return the size, and the image and precision if they differ between the configurations.
+    """Return the size, and the container image and precision if configurations differ in them.
 
     An example is ``2048 MB, lean``.
     """

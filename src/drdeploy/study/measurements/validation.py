@@ -21,8 +21,8 @@ FIRST_LINE = 2
 def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
     """Return the rows with all columns and types of the schema.
 
-    Numbers become floats, with NaN for an empty cell.  Texts are always there, and columns outside
-    the schema stay strings.
+    Numbers become floats, with NaN for an empty cell. Every other missing value becomes an empty
+    string.
 
     Args:
         frame: The rows in the order of the file, as text or as numbers.

@@ -204,7 +204,7 @@ def _formula_of_cold_start_in_small_image(figure: PrintedFigure, _: PublishedStu
 def _formula_of_cold_start_in_large_image(
     figure: PrintedFigure, study: PublishedStudy
 ) -> Definition:
-    """Return the cold start of the larger image: that of the smaller image times the speed-up."""
+    """Return the cold start in the larger container image: that in the smaller one x speed-up."""
     gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
     return Definition(

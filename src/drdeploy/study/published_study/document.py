@@ -99,7 +99,7 @@ def _convert_reading_to_json(reading: FigureReading, value: float) -> dict[str, 
 
 @dataclass(frozen=True)
 class PrintedPlace:
-    """The numbers in one printed table or section."""
+    """The printed numbers in one table or section of the study."""
 
     where: str
     caption: str

@@ -144,7 +144,7 @@ def _parse_printed_figure(row: Mapping[Any, Any], where: str) -> PrintedFigure:
 
 
 def list_published_image_sizes() -> tuple[ReferenceImage, ...]:
-    """Return the printed sizes of the study's images, by the name of drdeploy's similar image."""
+    """Return the printed sizes of the study's container images, by drdeploy's similar image."""
     sizes = {(one.configuration, one.unit): one.value for one in read_printed_figures(STUDY_FOLDER)}
     return tuple(
         ReferenceImage(ours, round(sizes[theirs, "MB"]), sizes[theirs, "GB"], IMAGES_SOURCE)

@@ -1,10 +1,10 @@
 """Estimate the latency on AWS from latency that was measured on this machine.
 
 A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
-overhead.  The expected time of a cold start has three parts. The first part of a cold start is the
-platform's placement. The second part is the pull of the image, which depends on the compressed
-size. The third is the start of the container with its first prediction, multiplied by another CPU
-ratio. :mod:`drdeploy.study.aws_latency` fits the coefficients.
+overhead. The expected time of a cold start has three parts. The first part of a cold start is the
+platform's placement. The second part is the pull of the container image, which depends on its
+compressed size. The third part is the start of the container with its first prediction, multiplied
+by another CPU ratio. :mod:`drdeploy.study.aws_latency` fits the coefficients.
 
 The interval of an expected latency accounts for the uncertainty of the coefficients. The interval
 also accounts for the errors that the model makes on series that were left out of the fit.
@@ -123,7 +123,7 @@ class TransferModel:
         Args:
             local: The times measured on this machine.
             instance_type: The instance type; empty for a serverless endpoint.
-            image_gb: The compressed size of the image in GB.
+            image_gb: The compressed size of the container image in GB.
         """
         steps = [
             _LatencyCoefficients.from_coefficients(
@@ -232,7 +232,7 @@ class AppliedTransfer:
     """How latencies on AWS were estimated from this machine for a decision, as plain values.
 
     Attributes:
-        image_gb: The compressed size of the image that is pulled.
+        image_gb: The compressed size of the container image that is pulled.
         latencies: The latency of each configuration, as measured here and as expected on AWS.
         coefficients: The coefficients that were used.
         left_out: Every series, with the estimate of a model without it.
@@ -257,8 +257,8 @@ def expect_configurations_on_aws(
 ) -> tuple[MeasuredConfiguration, ...]:
     """Return the configurations with times that are expected on AWS.
 
-    Configurations that were measured on AWS, and all configurations without a model, stay as they
-    were measured.
+    Configurations that were measured on AWS stay as they were measured. Without a model, all
+    configurations stay so.
     """
     if model is None:
         return tuple(configurations)

@@ -41,7 +41,7 @@ class MonthlyUsage:
         provisioned_held_s: Seconds that containers were held ready, summed over containers.
         instance_hours: Hours that instances ran, summed over instances.
         data_gb: Data into and out of the endpoint, in GB.
-        image_gb: Size of the image in the registry, in GB.
+        image_gb: Size of the container image in the registry, in GB.
         artifact_gb: Size of the model's artifact in the bucket, in GB.
     """
 
@@ -60,7 +60,7 @@ class DataVolumes:
     """The data that an endpoint stores, and the data of one request.
 
     Attributes:
-        image_gb: Compressed size of the image in the registry, in GB.
+        image_gb: Compressed size of the container image in the registry, in GB.
         artifact_gb: Size of the model's artifact in the bucket, in GB.
         request_bytes: Size of one photograph.
         response_bytes: Size of one answer.

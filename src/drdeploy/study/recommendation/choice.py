@@ -30,7 +30,7 @@ class SameCost:
 
     Attributes:
         share: The difference as a share of the lower cost.
-        usd: The difference in USD a month; the larger of the two counts.
+        usd: The difference in USD a month. Of ``share`` and ``usd``, the larger difference counts.
     """
 
     share: float
@@ -38,7 +38,7 @@ class SameCost:
 
     @classmethod
     def from_requirements(cls, required: Requirements) -> SameCost:
-        """Return the largest difference that counts as the same cost, from the requirements."""
+        """Return the difference up to which costs count as the same, from the requirements."""
         return cls(required.same_cost_share, required.same_cost_usd)
 
     def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:

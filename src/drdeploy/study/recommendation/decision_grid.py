@@ -33,7 +33,7 @@ MOST_REQUESTS = 3_000_000.0
 
 @dataclass(frozen=True)
 class GridOption:
-    """One option at one volume, before latency and budget are required.
+    """One option at one volume, not yet checked against the limits on latency and budget.
 
     Attributes:
         name: The name of the option, as in the decision.

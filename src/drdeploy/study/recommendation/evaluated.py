@@ -114,7 +114,7 @@ def refuses_too_many_requests(option: Option, required: Requirements) -> bool:
 
 
 def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requirements) -> str:
-    """Return why no operating point has the required rates; empty if one has them.
+    """Return why no operating point has the required sensitivity and specificity, or nothing.
 
     The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
     operating point. A configuration without operating points fails every requirement on rates,

@@ -214,9 +214,8 @@ def keep_endpoint_open_during_short_breaks(
 ) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice the time of its start. If this
-    rule were missing, the deletion of the endpoint might not have ended when the endpoint must be
-    created again.
+    The endpoint stays open in a break that is shorter than twice the time of its start. Without
+    this rule, the endpoint might have to be created again before its deletion has ended.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.

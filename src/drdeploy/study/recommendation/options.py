@@ -58,8 +58,8 @@ class Option:
         no_cost: A sentence that names the unknown price; empty if the bill is known.
         way_name: The way of hosting.
         description: What runs, and when.
-        variables: The Terraform variables of another way to run instances than around the clock;
-            otherwise empty.
+        variables: The Terraform variables of instances that do not run around the clock; empty for
+            every other option.
     """
 
     name: str

@@ -138,7 +138,7 @@ class Assumptions:
         photographs_per_patient: The number of photographs of one patient, for the cost per patient.
         request_bytes: The size of a photograph if the rows do not give it.
         response_bytes: The size of an answer.
-        image_gb: The compressed size of the image in the registry, in GB.
+        image_gb: The compressed size of the container image in the registry, in GB.
         artifact_gb: The size of the model's artifact in the bucket, in GB.
         region: The AWS region whose prices are used.
     """

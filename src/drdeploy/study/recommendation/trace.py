@@ -63,7 +63,7 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
 
 def _make_arrivals_from_rows(path: Path, rows: Iterator[list[str]], seed: int) -> Arrivals:
-    """Read row by row, because the text of a long trace would not fit into memory."""
+    """Make the arrivals row by row, because the text of a long trace would not fit into memory."""
     columns = next(rows, [])
     if MOMENT in columns:
         return _make_arrivals_from_times(path, *_read_times_of_rows(rows, columns, MOMENT, path))

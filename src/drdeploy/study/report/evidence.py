@@ -36,7 +36,7 @@ class Evidence:
     Attributes:
         memory: Ratios of times between memory sizes: total latency, prediction and set-up.
         cold_over_warm: Ratios of the latency of a cold start to the latency of a warm request.
-        images: Ratios of times between images: total latency, prediction and set-up.
+        images: Ratios of times between container images: total latency, prediction and set-up.
         others: Ratios of times between instance types and between precisions.
         queues: The queues of asynchronous scenarios.
         jobs: The transform jobs of batch scenarios, which are not among the summaries.

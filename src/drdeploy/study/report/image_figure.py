@@ -1,4 +1,4 @@
-"""Draw cold starts by image, and the speed-up of each image over the first image."""
+"""Draw cold starts by container image, and how many times as fast each is as the first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDTH_IN, _BAR_IN, _MARGIN_IN = 4.6, 0.36, 0.8
 
 
 def draw_cold_starts_by_image(summaries: Iterable[ScenarioSummary]) -> tuple[Picture, ...]:
-    """Draw the cold starts of images: one picture for each model and endpoint size."""
+    """Draw the cold starts by container image: one picture for each model and endpoint size."""
 
     def get_model_precision_and_size(summary: ScenarioSummary) -> tuple[str, str, str]:
         configuration = summary.scenario.configuration

@@ -54,8 +54,8 @@ class ScenarioPanel:
 def group_scenarios_into_panels(summaries: Iterable[ScenarioSummary]) -> tuple[ScenarioPanel, ...]:
     """Group all scenarios that have rows into panels.
 
-    The scenarios of a panel differ in the memory size, in the instance type, or in the image at
-    one memory size.
+    The scenarios of a panel differ in the memory size, in the instance type, or, at one memory
+    size, in the container image.
     """
     measured = sorted(
         (s for s in summaries if s.scenario.counted_row_count), key=_scenario_sort_key
@@ -100,7 +100,7 @@ def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
 
 
 def _find_sizes_with_several_images(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
-    """Return the scenarios at memory sizes with several images, sorted by memory size."""
+    """Return the scenarios at memory sizes with several container images, by memory size."""
     counted = Counter(_list_facts_except_image(s) for s in group)
     several = [s for s in group if counted[_list_facts_except_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)
@@ -114,7 +114,7 @@ def _list_facts_except_image(summary: ScenarioSummary) -> tuple[object, ...]:
 def _was_image_measured_at_other_size(
     summary: ScenarioSummary, group: Sequence[ScenarioSummary]
 ) -> bool:
-    """Whether the same image was measured at another memory size."""
+    """Whether the same container image was measured at another memory size."""
     mine = summary.scenario.configuration
     others = (s.scenario.configuration for s in group)
     return any(

@@ -1,10 +1,11 @@
 """Find the highest rate at which an endpoint answers in time.
 
 1. First, 1 client sends requests, then 2 clients, then 4 and so on. Each client sends one request
-   after another. The closed loop shows the latency of a single request, and the highest throughput.
-2. Then requests arrive at random (Poisson), whether or not earlier requests are answered. The open
-   loop shows how many requests are late at a rate. The search begins at half of the highest
-   throughput. The search narrows down the rate between two limits. At the lower limit, every run
+   after another (a closed loop). The answers show the latency of a single request, and the highest
+   throughput.
+2. Then requests arrive at random (Poisson), whether or not earlier requests are answered (an open
+   loop). The answers show how many requests are late at a rate. The search begins at half of the
+   highest throughput, and narrows down the rate between two limits. At the lower limit, every run
    met the requirement; at the upper limit, every run missed it.
 
 The search stops when the two limits differ by less than the precision, or when the time is up. The
@@ -249,9 +250,10 @@ class CapacityFinder:
     def _estimate_highest_rate(self, low: float | None, high: float | None) -> float | None:
         """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
 
-        More requests are late at a higher rate.  The shares of late requests are smoothed until
-        none is below that of a lower rate (isotonic regression). From the smoothed shares, the rate
-        is interpolated. The highest rate that runs met by chance would be too high on average.
+        More requests are late at a higher rate. The shares of late requests are smoothed until none
+        is below that of a lower rate (isotonic regression). From the smoothed shares, the rate is
+        interpolated. The highest rate at which runs met the requirement may be due to chance, and
+        would be too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]

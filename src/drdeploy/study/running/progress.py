@@ -82,7 +82,7 @@ Failures on a schedule show that the endpoint does not keep up.
 
 
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
-    """Return the last row of each measurement of a trial that does not count.
+    """Return the last row of each of a trial's measurements that do not count.
 
     A measurement with a refused photograph or a failed request does not count. If requests are sent
     on a schedule, failed requests count, because the scenario measures how many fail.

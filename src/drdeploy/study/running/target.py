@@ -195,13 +195,14 @@ def start_and_stop_local_service(
 def build_images_and_choose_isolation(
     tags: Collection[str], note: Callable[[str], None]
 ) -> Isolation:
-    """Build the images of a study if there is a container engine, and return the isolation to use.
+    """Build the container images of a study if possible, and return the isolation to use.
 
     Returns:
         ``container``, or ``process`` if no container engine answers or an image cannot be built.
 
     Raises:
-        EngineMisconfigured: The user names a container engine in a way that cannot be used.
+        EngineMisconfigured: The address, context or certificate of the user's container engine is
+            unusable.
     """
     try:
         engine = ContainerEngine.find_or_raise()
@@ -220,7 +221,7 @@ def build_images_and_choose_isolation(
 def build_own_images(
     engine: ContainerEngine, tags: Collection[str], note: Callable[[str], None]
 ) -> None:
-    """Build the images of this project among the given tags.
+    """Build those container images among the given tags that belong to this project.
 
     An existing image is built again, so that the current checkout is measured; unchanged layers
     come from the engine's cache.

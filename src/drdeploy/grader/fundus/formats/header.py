@@ -24,11 +24,11 @@ class ImageHeader:
         data: The file, reduced to the parts that are needed to decode the pixels.
         part_px: Pixels of one strip or tile of a TIFF, which the decoder holds as a whole; 0 for
             the other formats, which are decoded row by row.
-        is_progressive: Whether it is a JPEG whose decoder must hold all coefficients until its last
-            scan.
+        is_progressive: Whether the file is a JPEG whose decoder must hold all coefficients until
+            its last scan.
         scan_count: How many scans a JPEG has; 0 for the other formats.
-        lacks_end: Whether it is a JPEG without its end marker, the last two bytes.  Only decoding
-            shows whether the picture is complete.
+        lacks_end: Whether the file is a JPEG without its end marker, the last two bytes. Only
+            decoding shows whether the picture is complete.
     """
 
     format: Literal["JPEG", "PNG", "TIFF"]

@@ -2,9 +2,9 @@
 
 The policy counts the idle times between requests in bins of a minute, up to four hours. After a
 request, the next request is expected between the 5th and the 99th percentile of the idle times. A
-margin of 10 % is added on both sides. The container is kept warm for all four hours in two cases.
-Either the coefficient of variation of the bins is below 2, or more than half of the idle times are
-longer than four hours. If many idle times exceed four hours, the authors fit a time series. In this
+margin of 10 % is added on both sides. The container is kept warm for all four hours if the
+coefficient of variation of the bins is below 2, or if more than half of the idle times are longer
+than four hours. If many idle times exceed four hours, the authors fit a time series. In this
 project, the seasonal forecast is a separate policy.
 
 The system of Shahrad et al. starts and stops containers itself. On SageMaker the platform decides
