@@ -699,7 +699,7 @@ def test_an_answer_of_another_form_is_refused_in_one_sentence(service, answer):
     )
     asked = EndpointService(service.classifier, hosting=hosting, endpoint="eyes")
     with pytest.raises(
-        PredictionFailed, match=r"not come from a drdeploy image|neither a grade nor a reason"
+        PredictionFailed, match=r"not come from a drdeploy container|neither a grade nor a reason"
     ):
         asked.infer([WORST.read_bytes()])
 
@@ -727,7 +727,7 @@ def fail_to_send():
             call()
         yield refused.value.sentence
     for what in (
-        "cannot be reached", "does not know the AE title of this program, or its own",
+        "cannot be reached", "does not accept the AE title of this program or of the archive",
         "ends the association without an answer", "has no space at the moment",
     ):  # fmt: skip
         assert f'"{what}"' in (PAGE.parent / "dicom_sender.py").read_text("utf-8")

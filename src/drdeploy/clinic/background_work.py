@@ -44,9 +44,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0
 
 Without the pause, a disk that is full for five seconds would use up all attempts of every study."""
 GIVEN_BACK_S = 60.0
-"""When the program ends, an attempt in progress that is younger than this is not counted.
+"""If the program ends during a grading attempt, an attempt younger than this is not counted.
 
-An older attempt counts, because its study may hang, and must be given up in the end."""
+An older attempt counts, because the study may hang the grader, and is then given up after some
+attempts."""
 _GIVING_BACK_S = 1.0
 
 _log = logging.getLogger("drdeploy.clinic")
@@ -86,7 +87,7 @@ class Destinations:
 
 
 class StudyGrader:
-    """Grades each study once no new photograph of the study has arrived for a while.
+    """Grades each study after no new photograph of the study has arrived for a while.
 
     Attributes:
         quiet_s: Seconds after a study's last photograph until the study is graded.
@@ -182,7 +183,7 @@ class StudyGrader:
             self._next_pause_s = min(2 * self._next_pause_s, LONGEST_PAUSE_S)
 
     def stop_grading(self) -> None:
-        """From now on, begin no study's grading."""
+        """From now on, begin to grade no further study."""
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
@@ -400,7 +401,7 @@ class BackgroundWork:
 
         Work that takes longer, for example because an archive does not answer, is given up. Every
         step is in the records, so that the next program grades or sends the rest. An archive that
-        gets a file twice keeps one. Both files have the same SOP Instance UID.
+        gets a file twice keeps one copy, because both have the same SOP Instance UID.
 
         Returns:
             Whether all threads have ended.

@@ -1,8 +1,9 @@
 """Remove from photographs and studies the data that identify a patient (PS3.15, annex E).
 
 A new file is written with a short list of data elements, instead of cleaning the old file. Only
-elements in the list can stay, so a private element of a vendor is left out. The list is within the
-basic application level confidentiality profile, with the option of modified dates. The pixels stay.
+elements in the list can stay, so a private element of a vendor is left out. The list keeps to the
+basic application level confidentiality profile, with the option of modified dates. The pixels stay
+as they are.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class DeidentifiedPhotograph:
                 "PatientName": name, "PatientID": name, "StudyInstanceUID": study,
                 "SeriesInstanceUID": series, "SOPInstanceUID": instance,
                 "SynchronizationFrameOfReferenceUID": to.make_uid(f"{patient} time"),
-                # Whoever does not say that nothing is written in the pixels is not made to say so.
+                # A file that does not declare its pixels free of text must not declare it now.
                 "BurnedInAnnotation": "NO" if source.get("BurnedInAnnotation") == "NO" else None,
                 "PatientIdentityRemoved": "YES",
                 "LongitudinalTemporalInformationModified": "MODIFIED",

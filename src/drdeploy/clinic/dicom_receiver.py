@@ -224,7 +224,7 @@ class PhotographListener:
                 where=f"{self._address.host}:{self._address.port}",
                 remedy="Choose another --port, or stop the program that uses it",
             ) from error
-        # The library counts associations alone: who only connects would cost a thread each time.
+        # The library counts only associations: each peer that only connects would cost a thread.
         self._server.verify_request = lambda *_: (
             len(self._server.active_associations) <= 2 * ASSOCIATIONS_MAX
         )

@@ -1,8 +1,9 @@
 """Fill in the elements that all DICOM results of a study share, such as patient and device.
 
 Both results, the structured report and the PDF, keep the patient and the study of the photographs.
-The identifiers of the results are derived from the photographs, the grader and the answers. The
-same study gives the same two objects each time, and an archive keeps one of each.
+The identifiers of the results are derived from the photographs, the grader and the grader's
+answers. If the same answers are written twice, both times give the same two objects, and an archive
+keeps one copy of each.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def encode_result(result: pydicom.Dataset) -> bytes:
 
 
 def make_dicom_file_meta(result: pydicom.Dataset) -> pydicom.dataset.FileMetaDataset:
-    """Return the head of a result's file."""
+    """Return the file meta information of a result."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = result.SOPClassUID

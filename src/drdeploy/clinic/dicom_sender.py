@@ -78,7 +78,9 @@ class ArchivePeer:
             if association.rejected_contexts:  # the library then aborts the association by itself
                 return f"The archive does not accept {dataset.SOPClassUID.name} in {syntax.name}."
             if association.is_rejected:
-                raise self._make_error("does not know the AE title of this program, or its own")
+                raise self._make_error(
+                    "does not accept the AE title of this program or of the archive"
+                )
             raise self._make_error("cannot be reached")
         try:
             status = association.send_c_store(dataset).get("Status")

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 ENTRIES_PER_PAGE = 100
 ENTRIES_MAX = 100_000
-"""The most entries that are read of an archive's list. A camera makes some thousand series in a
+"""The largest number of entries that are read from an archive's
+list. A camera makes some thousand series in a
 year; a broken archive may never end its list."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PATIENT_CHARACTERS_MAX = 64
 _ENVELOPE_BYTES = 64 * 1024
-"""The most bytes that an answer may have around the file: headers and separators of the parts."""
+"""The largest number of bytes around the file in an answer: headers and separators of the parts."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ArchivedFile:
         study: The Study Instance UID.
         series: The Series Instance UID.
         instance: The SOP Instance UID.
-        patient: The patient's number that was asked for; empty if all patients were.
+        patient: The patient's number in the query; empty if the query was for all patients.
     """
 
     study: str

@@ -5,8 +5,8 @@ observation for each photographed eye, and a diagnostic report. Everything is ``
 codes in a bundle cover only diseases that the grader assesses. Macular oedema, for example, has no
 code. No code says that an autonomous system decided.
 
-Identifiers are derived from the study, the grader and the answers. If a bundle is sent twice, the
-server creates nothing twice. If the answers change, the server creates new resources.
+Identifiers are derived from the study, the grader and the grader's answers. If a bundle is sent
+twice, the server creates nothing twice. If the answers change, the server creates new resources.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOINC = "http://loinc.org"
 CODES_OF_EYES = {"left": "71490-7", "right": "71491-5"}
 """LOINC's codes of the severity of diabetic retinopathy in each eye."""
 ANSWERS = ("LA18643-9", "LA18644-7", "LA18645-4", "LA18646-2", "LA18648-8")
-"""LOINC's answers for the grades 0 to 4."""
+"""LOINC's answer codes for the grades 0 to 4."""
 
 _NAMESPACE = uuid.UUID("b0a4f7d0-1c5e-5b7e-9d53-6f0f6f1f5a10")
 _URI = "urn:ietf:rfc:3986"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 CLASSES_MAX = 1000
-"""A table has a column for each probability, whatever the container answers."""
+"""An answer with more classes is refused, because a table has a column for each probability."""
 NO_PHOTOGRAPH = "The folder holds no JPEG, PNG, TIFF or DICOM file"
 
 
@@ -178,7 +178,7 @@ def _make_row_of_inference(service: InferenceService, name: str, inference: Infe
 
 
 def make_row_of_answer(name: str, body: bytes) -> GradedRow:
-    """Make a row of the answer of drdeploy's server to one photograph.
+    """Make a row from the answer that drdeploy's server gave for one photograph.
 
     Any other answer, for example of a container that is not from drdeploy, makes a row with an
     error.

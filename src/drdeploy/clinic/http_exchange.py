@@ -81,8 +81,8 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
 class _HttpTimeLimit:
     """Ends a connection whose exchange takes too long.
 
-    A server could send a byte now and then, and so never be silent for :data:`TIMEOUT_S`. Without a
-    limit, a server that is never silent long enough could make the caller wait for ever.
+    A server could send a byte now and then, and so never be silent for :data:`TIMEOUT_S`. Without
+    this limit, the caller could wait for ever.
     """
 
     def __init__(self, limit_s: float) -> None:

@@ -71,7 +71,7 @@ class GradedEye:
 
     Attributes:
         eye: The left or the right eye.
-        photographs: All photographs of the eye; empty without photographs.
+        photographs: All photographs of the eye; may be empty.
         outcome: The outcome of the eye by the rules.
         marks: Reasons to look at the eye again.
     """
@@ -105,7 +105,7 @@ class GradedStudy:
     Attributes:
         dataset: The data elements of one of its files, which name the patient.
         eyes: The right and the left eye.
-        outcome: The most pressing outcome of both.
+        outcome: The more pressing of the outcomes of both eyes.
     """
 
     dataset: pydicom.Dataset = field(repr=False)
@@ -167,7 +167,7 @@ def grade_dicom_file(
             is_unlike = bool(found.is_unlike_training)
             yield GradedPhotograph(header, number, shown, found.prediction, why, is_unlike)
     except RequestRefused as error:
-        # It may show the worst lesion: whose pixels cannot be decoded is not without photographs.
+        # The frame may show the worst lesion: the eye must not count as one without photographs.
         yield GradedPhotograph(header, number + 1, shown, None, error.sentence)
 
 
@@ -175,8 +175,8 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
     """Check that results can refer to the photograph.
 
     Raises:
-        UnsupportedImage: The photograph must say what it is, and to which series and study it
-            belongs; it does not.
+        UnsupportedImage: The photograph does not say what it is, or to which series and study it
+            belongs.
     """
     for name in ("PatientID", "IssuerOfPatientID"):
         value = str(dataset.get(name) or "")
@@ -196,7 +196,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
 def group_by_study(
     photographs: Iterable[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
 ) -> list[GradedStudy]:
-    """Group photographs by patient and study, and apply the rules to each."""
+    """Group photographs by patient and study, and apply the referral rules to each study."""
     groups: dict[tuple[str, str], list[GradedPhotograph]] = {}
     for photograph in photographs:
         dataset = photograph.dataset

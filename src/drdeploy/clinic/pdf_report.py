@@ -1,4 +1,4 @@
-"""Write the grades of a study as one page, a PDF in a DICOM object."""
+"""Write the grades of a study as a one-page PDF inside a DICOM object."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def _list_source_photographs(study: GradedStudy) -> list[pydicom.Dataset]:
 
 
 def draw_pdf_page_of_study(study: GradedStudy, artifact: ModelArtifact) -> bytes:
-    """Return the page of a study as a PDF, the same bytes for the same answers.
+    """Return the one-page PDF about a study; the same answers give the same bytes.
 
-    The page names the patient by number and date of birth, as far as the photographs do. A
+    The page names the patient by number and date of birth, if the photographs state them. A
     character that the page's font lacks is shown as an escape.
 
     Raises:

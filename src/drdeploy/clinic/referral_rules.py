@@ -30,7 +30,7 @@ class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         outcome: What becomes of the patient.
         at_or_above: The grade from which an eye should be flagged.
-        operating_point: Name of the grader's own threshold.
+        operating_point: Name of the grader's operating point whose threshold flags the eye.
     """
 
     outcome: Literal["urgent", "refer"]
@@ -62,7 +62,7 @@ class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rules that mark an answer for a second look.
 
     Attributes:
-        low_certainty_below: An answered grade with a smaller probability is marked.
+        low_certainty_below: A grade with a smaller probability is marked.
         disagreement_from: An eye whose photographs differ by at least this many grades is marked.
     """
 
@@ -101,7 +101,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Check that the grader has each operating point that a rule names.
 
         Raises:
-            InvalidInput: The model does not grade retinopathy, or a point is missing.
+            InvalidInput: The model does not grade retinopathy, or lacks an operating point.
         """
         for rule in self.rules:
             if not manifest.is_icdr or _find_operating_point(rule, manifest) is None:

@@ -1,7 +1,7 @@
 """Write the grades of a study as a DICOM structured report.
 
-The report is a Comprehensive 3D SR after template TID 1500 (PS3.16), with a group of measurements
-for each photographed eye. The report is preliminary and not verified.
+The report is a Comprehensive 3D SR that follows template TID 1500 (PS3.16), with a group of
+measurements for each photographed eye. The report is preliminary and not verified.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def make_structured_report(
 
 
 def _make_photograph_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
-    """Return the reference to a photograph without the patient's name, which highdicom logs."""
+    """Return the reference to a photograph, without the patient's name: highdicom would log it."""
     reference = pydicom.Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(reference, keyword, str(photograph.dataset[keyword].value))

@@ -5,7 +5,7 @@ Everything is in a folder beside the table, which is removed when the table is c
     eyes.parquet.parts/
         lock             held by the process that writes
         listing.jsonl    the photographs, one a line
-        job.json         what is graded, with what; written when the list is complete
+        job.json         the settings and the totals; written when the list is complete
         00000000.parquet the rows of the first shard
 
 Each file appears whole or not at all, and only one process writes. The names of the files therefore
@@ -72,13 +72,13 @@ class ArchiveJob:
     """A list of photographs that is complete.
 
     Attributes:
-        id: A random name, which is in the table too.
+        id: A random name, which the table's metadata contain too.
         settings: The settings on which the rows depend.
         photographs: The number of photographs.
         size_bytes: The total size of the photographs whose size is known.
         sized_photographs: The number of the photographs whose size is known.
         notes: Sentences on files that were left out.
-        may_miss_photographs: Whether one of these files may be a photograph.
+        may_miss_photographs: Whether a file that was left out may be a photograph.
         shard_photographs: The number of photographs in each shard but the last.
     """
 
@@ -257,7 +257,7 @@ class ArchiveCheckpoint:
         """Write the table from the rows of all shards, in the order of the list.
 
         Returns:
-            The number of rows of the table, by the result of the photograph.
+            How many rows the table has, and how many are graded, need a human or have failed.
         """
         with open_for_atomic_write(self.table) as file:
             return ArchiveTable(columns, {"drdeploy.job": job.id}).join_shards(

@@ -84,10 +84,10 @@ def grade_photographs_at_places(places: Sequence[str], settings: WorkerSettings)
 
 
 def read_graded_files(result: bytes) -> list[GradedFile]:
-    """Return what :func:`grade_photographs_at_places` found.
+    """Decode the JSON that :func:`grade_photographs_at_places` returned.
 
     Raises:
-        ArchiveUnreadable: No photograph can be graded.
+        ArchiveUnreadable: The network or a disk failed, so no rows were returned.
     """
     document: dict[str, Any] = parse_json(result)
     if "stopped" in document:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
 
 WORKER_EFFICIENCY = 0.9
-"""Which share of its rate with a single thread each of many workers is assumed to reach.
-``benchmarks/archive.py`` measures the share on your machine, and has this one as its target."""
+"""The assumed rate of each of many workers, as a share of the rate of a worker that runs alone.
+``benchmarks/archive.py`` measures the share on your machine, and has this share as its target."""
 NODE_BYTES_PER_S = 78e6
 """Bytes that a node reads from S3 or a file server in a second, in the long run: 0.625 Gbit/s, the
 network baseline that AWS states for small instances of the families m5 and c5. Larger instances
@@ -34,7 +34,7 @@ Limit = Literal["processors", "reading", "writing the table"]
 
 @dataclass(frozen=True)
 class ProjectedRate:
-    """The rate of some nodes, and the part that limits it."""
+    """How many photographs some nodes grade in an hour, and what limits this rate."""
 
     nodes: int
     photographs_per_hour: float

@@ -51,7 +51,7 @@ class RayArchiveJob:
     """Grades the photographs of a job that have no rows yet, and saves their rows.
 
     Args:
-        ray: The module ``ray``, connected.
+        ray: The module ``ray``, connected to the running Ray.
         checkpoint: Where the list and the rows are.
         columns: The columns of the table.
         names: The rule by which photographs are named in the table.

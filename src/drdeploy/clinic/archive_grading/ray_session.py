@@ -132,8 +132,8 @@ def _allow_waiting_tasks(context: Any) -> None:
     """Let Ray Data hand more tasks to Ray than there are processors.
 
     Ray itself starts a task only when a processor is free. By default, Ray Data starts the next
-    task only when it has seen the end of one. It looks ten times a second, so that the processors
-    were idle for a quarter of the time.
+    task only when it has seen the end of one. Ray Data looks for ended tasks only ten times a
+    second, so the processors were idle for a quarter of the time.
     """
     from ray.data._internal.execution.backpressure_policy import (
         ENABLED_BACKPRESSURE_POLICIES,
@@ -201,7 +201,7 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
                 raise
 
         def start_api_server(self, **_: object) -> None:
-            """Start nothing."""
+            """Start no server, because only the dashboard needs it."""
 
         def start_ray_processes(self) -> None:
             """Start Ray's processes, and wait for the node longer than Ray's own 30 seconds."""

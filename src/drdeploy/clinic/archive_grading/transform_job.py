@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 JOB_PHOTOGRAPHS = 100_000
-"""The most photographs in a job: a job that fails has no more than these to grade again. With keys
+"""The largest number of photographs in a job. If a job fails, at most these are graded
+again. With keys
 of 60 characters, the job's manifest is 6 MB long."""
 TRANSFERS = 10
 """How many uploads, downloads and deletions run at once: an S3 client keeps this many
@@ -120,7 +121,8 @@ class TransformArchiveJob:
 
         Args:
             job: The photographs.
-            settings: For new jobs; a job that an earlier run has created keeps its own.
+            settings: The settings of new jobs; a job that an earlier run has created keeps its
+                settings.
             report: Called with the number of photographs whose rows were just saved.
 
         Raises:

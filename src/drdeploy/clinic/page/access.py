@@ -71,7 +71,7 @@ class PageAccess:
         return self.sessions.find_account(str(request.session.get("session", "")))
 
     def require_account_with_role(self, request: Request, role: Role) -> ClinicAccount:
-        """Return who asks.
+        """Return the account of the person who sent the request, if the role allows the request.
 
         Raises:
             HTTPException: Nobody is signed in, or the person may not do this.

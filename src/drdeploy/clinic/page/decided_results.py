@@ -1,6 +1,6 @@
 """Make the results of a study again after a decision, for the servers that got them before.
 
-An archive gets a new page, and a FHIR server a new report. The new results state a person's
+An archive gets a new PDF, and a FHIR server a new bundle. The new results state a person's
 decision, or that the decision was undone. The structured report stays as it is: it says what the
 grader found.
 """
@@ -26,12 +26,12 @@ _TITLE = "Severity of diabetic retinopathy: with the decision of a person"
 
 
 def decide_result(kind: str, content: bytes, study: ListedStudy, changed_s: float) -> bytes:
-    """Return a result of a study with the decision about it.
+    """Return a new result of a study that states the decision about the study.
 
     Args:
         kind: ``page`` or ``bundle``.
         content: The result as it was made after grading.
-        study: The study, with the decision; without one if it was undone.
+        study: The study with its decision; without a decision if the decision was undone.
         changed_s: When the decision was made or undone, in seconds since 1970.
     """
     changed = datetime.fromtimestamp(changed_s, UTC)

@@ -51,7 +51,7 @@ class _Model(msgspec.Struct):
 
 
 class _EndpointAnswer(msgspec.Struct):
-    """The fields that are used of the answer of a drdeploy image to one photograph."""
+    """The fields that this module reads in a drdeploy container's answer for one photograph."""
 
     model: _Model
     predictions: Annotated[
@@ -75,7 +75,7 @@ class _EndpointAnswer(msgspec.Struct):
 
 def _describe_foreign_answer() -> PredictionFailed:
     return PredictionFailed(
-        "The endpoint's answer does not come from a drdeploy image",
+        "The endpoint's answer does not come from a drdeploy container",
         remedy="Give an endpoint that `drdeploy endpoint deploy` made",
     )
 
@@ -84,8 +84,8 @@ def _describe_foreign_answer() -> PredictionFailed:
 class EndpointService(InferenceService):
     """Grades photographs by an endpoint that serves a known model.
 
-    The rules need the model's operating points, and the results name the model. The artifact of the
-    model must be on this machine too, and each answer must come from the model of this artifact.
+    The rules need the model's operating points, and the results name the model. Therefore, the
+    model's artifact must be on this machine too, and each answer must come from this model.
 
     Attributes:
         hosting: The client of SageMaker, or of the local service.

@@ -97,7 +97,7 @@ def make_fhir_bundle_with_decision(bundle: bytes, study: ListedStudy) -> bytes:
 
 
 def make_pdf_page_of_study(study: ListedStudy, language: str) -> bytes:
-    """Return a page about a study as a PDF, in a language of the page."""
+    """Return a one-page PDF about a study, in a language of the worklist page."""
 
     def translate_text(text: str) -> str:
         return translate_page_text(text, language)

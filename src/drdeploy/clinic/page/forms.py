@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from drdeploy.clinic.records.worklist import ListedStudy
 
 UPLOAD_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes + 64 * 1024
-"""A photograph, and the rest of its form."""
+"""Largest size of an upload: the photograph, and the rest of its form."""
 REASON_CHARACTERS_MAX = 1000
 
 

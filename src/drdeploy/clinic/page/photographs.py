@@ -185,7 +185,8 @@ class PhotographHeaders:
     """Caches the frames and the eye of photographs, so that each header is read once.
 
     Without the cache, a study's page would read whole photographs each time, only to say which eye
-    they show. The content of a file never changes: its name is its hash.
+    they show. The content of a file never changes, because the file is named by the hash of its
+    content.
     """
 
     def __init__(self, records: ClinicRecords) -> None:

@@ -42,7 +42,8 @@ class RequestGuard:
     """Checks the head of every request, and adds security headers to every answer.
 
     A page of another site can send requests to this machine. By DNS rebinding, such a site can even
-    give this machine a name of its own, and read the answers. Every request must name a known host.
+    give this machine a name of its own, and read the answers. Therefore, every request must name a
+    known host.
     """
 
     def __init__(

@@ -239,9 +239,10 @@ _PORTUGUESE_REASONS = {
         "O endpoint não dá um grau: {}; verifique o endpoint e o seu registro e execute `drdeploy "
         "clinic studies --again`."
     ),
-    "The endpoint's answer does not come from a drdeploy image; give an endpoint that `drdeploy "
+    "The endpoint's answer does not come from a drdeploy container; give an endpoint that "
+    "`drdeploy "
     "endpoint deploy` made.": (
-        "A resposta do endpoint não vem de uma imagem do drdeploy; use um endpoint criado por "
+        "A resposta do endpoint não vem de um contêiner do drdeploy; use um endpoint criado por "
         "`drdeploy endpoint deploy`."
     ),
     "The endpoint's model is not the one in the artifact; with --artifact, give the model that the "
@@ -300,8 +301,8 @@ _PORTUGUESE_REASONS = {
     "The study cannot be sent: {}.": "O exame não pode ser enviado: {}.",
     # Parts of them
     "cannot be reached": "não responde",
-    "does not know the AE title of this program, or its own": (
-        "não conhece o AE title deste programa, ou o seu próprio"
+    "does not accept the AE title of this program or of the archive": (
+        "não aceita o AE title deste programa ou o do arquivo de imagens"
     ),
     "ends the association without an answer": "encerra a associação sem responder",
     "has no space at the moment": "não tem espaço no momento",

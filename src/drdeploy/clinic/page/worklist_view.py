@@ -27,7 +27,7 @@ unlikely" is left out."""
 
 @dataclass(frozen=True)
 class WorklistView:
-    """The studies on one page of the list, in its three parts."""
+    """The studies on one page of the list, divided into the list's three parts."""
 
     graded: list[ListedStudy]
     ungradable: list[ListedStudy]

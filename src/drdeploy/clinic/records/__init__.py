@@ -7,7 +7,7 @@
 - ``photograph_folder`` checks that the database and the folder belong together.
 - ``grading_lock`` lets one program at a time grade.
 - ``deliveries`` queues results for other servers, and ``erasure`` deletes patients.
-- ``worklist`` reads studies for the page and takes decisions. ``worklist_queries`` sorts, filters
+- ``worklist`` reads studies for the page and records decisions. ``worklist_queries`` sorts, filters
   and counts in the database, by the columns that ``urgency`` computes.
 - ``accounts`` holds who may sign in.
 - ``records`` is the one object that the rest of ``clinic`` uses.

@@ -48,12 +48,12 @@ class Delivery:
 
 @dataclass(frozen=True)
 class SentResults:
-    """How many photographs and results of a study a kind of destination gets.
+    """How many photographs and results of a study are in one state at one kind of destination.
 
     Attributes:
         destination: ``archive`` or ``FHIR server``.
         state: ``queued``, ``delivered`` or ``refused``.
-        count: The number of deliveries in the group.
+        count: The number of deliveries with this destination and this state.
         reason: Why the destination did not take the last of them, as a sentence.
     """
 
@@ -70,7 +70,7 @@ class DeliveryQueue:
         self._shared = shared
 
     def list_due_deliveries(self, limit: int = 100) -> list[int]:
-        """Return the numbers of the deliveries that are to be sent now, the oldest first."""
+        """Return the record numbers of the deliveries that are to be sent now, the oldest first."""
         due = (
             select(DELIVERIES.c.id)
             .where(DELIVERIES.c.state == "queued", DELIVERIES.c.next_attempt_s <= time.time())
@@ -149,7 +149,7 @@ class DeliveryQueue:
 
 
 def list_results_to_decide(connection: Connection, study: int) -> dict[str, bytes]:
-    """Return the page and the bundle of a study, each only if a destination gets it."""
+    """Return the PDF and the FHIR bundle of a study, each only if a destination gets it."""
     rows = (
         select(RESULTS.c.kind, RESULTS.c.content)
         .join(DELIVERIES, DELIVERIES.c.result_id == RESULTS.c.id)
@@ -167,7 +167,7 @@ def queue_decided_results(connection: Connection, study: int, results: Mapping[s
     Args:
         connection: A connection with the transaction of the decision.
         study: The number of the study in the records.
-        results: The new page and bundle by the kind of the earlier one.
+        results: The new PDF and bundle, each by the kind of the result that it replaces.
     """
     now = time.time()
     old = select(RESULTS.c.id).where(

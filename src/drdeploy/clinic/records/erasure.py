@@ -33,7 +33,7 @@ class RecordsErasure:
         self._shared = shared
 
     def erase_patient(self, patient: str) -> int:
-        """Delete everything about a patient but the audit log; return the number of studies.
+        """Delete everything about a patient but the audit log; return how many studies it was.
 
         Args:
             patient: The issuer of the patient's number, a line break, and the number.
@@ -41,7 +41,7 @@ class RecordsErasure:
         return self._erase_studies(STUDIES.c.patient == patient)
 
     def erase_study(self, study_uid: str) -> int:
-        """Delete everything about a study but the audit log; return the number of studies, 0 or 1.
+        """Delete everything about a study but the audit log; return how many were deleted, 0 or 1.
 
         Args:
             study_uid: The Study Instance UID.
@@ -75,7 +75,7 @@ class RecordsErasure:
         return sum(one != patient and one.rpartition("\n")[2] == number for one in found)
 
     def erase_older_than(self, received_before_s: float) -> int:
-        """Delete the studies whose last photograph arrived before a time; return their number."""
+        """Delete the studies whose last photograph arrived before a time; return how many."""
         return self._erase_studies(STUDIES.c.last_received_s < received_before_s)
 
     def _erase_studies(self, condition: Any) -> int:
@@ -140,7 +140,7 @@ class RecordsErasure:
             return connection.execute(erased.limit(1)).first() is not None
 
     def remove_unused_files(self) -> int:
-        """Delete files that no study has, which a killed program leaves; return their number."""
+        """Delete files of no study, which a killed program leaves; return how many were deleted."""
         store = self._shared.store
         store.remove_drafts()
         return sum(remove_unused_file(self._shared, sha256) for sha256 in store.list_hashes())

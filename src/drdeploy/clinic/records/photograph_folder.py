@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
-    """Refuse photographs of another database, which would be deleted as unused files.
+    """Refuse a folder with another database's photographs, which would be deleted as unused.
 
     Raises:
         ClinicError: The folder belongs to another database.

@@ -86,8 +86,8 @@ RESULTS = Table(
     UniqueConstraint("study_id", "kind"),
     sqlite_autoincrement=True,
 )
-"""The present result of a study. ``kind`` is ``report``, ``page`` or ``bundle``, and after a
-decision also ``decided page`` or ``decided bundle``."""
+"""The present result of a study. ``kind`` is ``report`` (structured report), ``page`` (PDF) or
+``bundle``, and after a decision also ``decided page`` or ``decided bundle``."""
 
 DELIVERIES = Table(
     "deliveries",

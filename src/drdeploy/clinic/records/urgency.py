@@ -48,9 +48,9 @@ def compute_urgency_columns(
 def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
     """Return a number by which studies are sorted; the most urgent study has the smallest number.
 
-    The digits of the number stand for five things, from the first digit to the last. The digits
-    stand for the state (graded, ungradable or waiting), the outcome, the grade of the worse eye,
-    and the probabilities of severe and of moderate retinopathy or worse.
+    From the first digit to the last, the number's digits stand for the state (graded, ungradable or
+    waiting), the outcome, the grade of the worse eye, and the probabilities of severe and of
+    moderate retinopathy or worse.
     """
     if state == "waiting":
         part = _WAITING

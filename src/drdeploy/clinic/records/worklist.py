@@ -110,7 +110,7 @@ class ListedPage:
         studies: The studies on the page, the most pressing first.
         number: The number of the page, from 1; the last page if the filter names a later one.
         matching: How many studies the filter accepts, on all pages.
-        counts: The numbers of all studies that wait, are graded, have failed and are decided.
+        counts: How many studies wait, are graded, have failed and are decided.
     """
 
     studies: list[ListedStudy]
@@ -179,12 +179,12 @@ class Worklist:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours_of_study(self, number: int) -> tuple[int | None, int | None]:
-        """Return the numbers of the undecided studies before and after a study."""
+        """Return the study numbers of the nearest undecided studies before and after a study."""
         with self._open_read_only_connection() as connection:
             return find_neighbours_of_study(connection, number)
 
     def list_photographs(self, number: int) -> dict[int, str]:
-        """Return the SHA-256 of a study's photographs by their numbers."""
+        """Return the SHA-256 of each photograph of a study, by the photograph's number."""
         rows = select(PHOTOGRAPHS.c.id, PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id)
         with self._open_read_only_connection() as connection:
             found = connection.execute(rows.where(PHOTOGRAPHS.c.study_id == number)).all()

@@ -24,7 +24,7 @@ _ORDER = (STUDIES.c.urgency, STUDIES.c.last_received_s, STUDIES.c.id)
 
 @dataclass(frozen=True)
 class WorklistFilter:
-    """The chosen part, search and page of the list.
+    """What somebody chose to see of the list: which studies, which search and which page.
 
     Attributes:
         shown: One of :data:`SHOWN`.
@@ -65,7 +65,7 @@ class WorklistFilter:
 
 
 def list_study_numbers_of_page(connection: Connection, chosen: WorklistFilter) -> list[int]:
-    """Return the numbers of the studies on a page of the list, the most pressing first."""
+    """Return the study numbers on a page of the list, the most pressing study first."""
     rows = select(STUDIES.c.id).where(*chosen.make_conditions()).order_by(*_ORDER)
     page = rows.limit(STUDIES_PER_PAGE).offset((chosen.page - 1) * STUDIES_PER_PAGE)
     return list(connection.execute(page).scalars())
@@ -95,7 +95,7 @@ def count_studies_by_state(connection: Connection) -> dict[str, int]:
 
 
 def find_neighbours_of_study(connection: Connection, number: int) -> tuple[int | None, int | None]:
-    """Return the numbers of the undecided studies before and after a study."""
+    """Return the study numbers of the nearest undecided studies before and after a study."""
     place = connection.execute(select(*_ORDER).where(STUDIES.c.id == number)).one_or_none()
     if place is None:
         return None, None
