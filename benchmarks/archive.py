@@ -1,13 +1,14 @@
-"""``drdeploy archive grade``: share of the processors, memory, kills, and a second Ray node.
+"""Measure ``drdeploy archive grade``: processors, memory, killed processes, a second Ray node.
 
-Run ``python benchmarks/archive.py`` (``--quick`` for less, ``--photographs N`` for the memory,
-``--only PART`` for one part).  Each part has a page of its own.
+Run ``python benchmarks/archive.py`` (``--quick`` for less, ``--photographs N`` for the measurement
+of memory, ``--only PART`` for one part). Each part writes its own page of results.
 
-- Two processes of Ray grade at least 90 % of cores x the rate of one thread.
+- Two processes of Ray reach at least 90 % of the rate of one thread times the number of cores.
 - Memory at the end of many photographs is within 10 % of what it was after a quarter.
-- Runs whose command or a worker is killed at random times give every photograph exactly one row.
-- Two Ray nodes of one processor each take at most 0.6 of the time of one.  Every process of a node
-  is bound to its processor, and the command to that of the first node.
+- Even if the command or a worker is killed at random times, each photograph gets exactly one row.
+- Two Ray nodes of one processor each take at most 0.6 of the time of one node. Each process of a
+  node is bound to the node's processor, and the command is bound to the processor of the first
+  node.
 """
 
 from __future__ import annotations
@@ -93,13 +94,13 @@ class GradingRun:
     Attributes:
         status: The exit status.
         times_s: When each line of progress came.
-        photographs: How many photographs were graded then.
+        photographs: How many photographs were graded at each line of progress.
         whole_s: How long the command took.
-        memory: Seconds, MB of the command, and MB of all its processes, again and again.
-        cpu_s: Seconds, the CPU seconds of each process of the benchmark by its number, and the
-            CPU seconds of all programs of the machine, again and again.
-        workers: The numbers of the processes that graded.
-        errors: What was last on stderr.
+        memory: Samples of the memory: seconds, MB of the command, and MB of all its processes.
+        cpu_s: Samples of the CPU time: seconds, the CPU seconds of each process of the benchmark by
+            its process id, and the CPU seconds of all programs of the machine.
+        workers: The process ids of the workers.
+        errors: The last output on standard error.
         was_killed: Whether the command or a worker was killed.
     """
 
@@ -135,7 +136,7 @@ class GradingRun:
 
     @property
     def share_of_others(self) -> float:
-        """The share of the processors that other programs used between the two lines."""
+        """The share of the processors that other programs used from the first to the last line."""
         first, last = self._find_samples_of_first_and_last_line()
         own_s = sum(last[1][pid] - first[1].get(pid, 0.0) for pid in last[1])
         return (last[2] - first[2] - own_s) / (last[0] - first[0]) / CORES
@@ -171,7 +172,7 @@ def main() -> int:
 
 
 def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Compare the rate of the command with cores x the rate of one thread."""
+    """Compare the rate of the command with the rate of one thread times the number of cores."""
     eyes = link_photographs(folder / "rate", RATE_PHOTOGRAPHS[size])
     number = PLAIN_PHOTOGRAPHS[size]
     runs: list[GradingRun] = []
@@ -403,10 +404,11 @@ class QuietRounds(Generic[K]):
 def measure_quiet_rounds(
     ways: Mapping[K, Callable[[], tuple[float, float]]], rounds: int
 ) -> QuietRounds[K]:
-    """Measure until enough rounds are quiet, at most twice as often; keep the quietest rounds.
+    """Measure until enough rounds are quiet, at most twice as many; keep the quietest rounds.
 
     Args:
-        ways: Each returns what it measured, and the share that other programs used meanwhile.
+        ways: The functions to compare. Each returns what it measured, and the share of the
+            processors that other programs used meanwhile.
         rounds: How many rounds are kept.
     """
     measured: dict[K, list[float]] = {name: [] for name in ways}
@@ -515,7 +517,7 @@ def bind_to_processor(number: int) -> list[str]:
 
 
 def watch_processes(pid: int, began: float, seen: GradingRun, over: threading.Event) -> None:
-    """Note the memory and the CPU time of a process and of all below it, twice a second."""
+    """Note the memory and the CPU time of a process and of its descendants, twice a second."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         while not over.wait(0.5):
@@ -567,7 +569,7 @@ def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
 
 @contextmanager
 def ray_nodes(number: int) -> Iterator[str]:
-    """Run nodes of a Ray cluster on this machine, each on its processor; yield the address."""
+    """Run a Ray cluster on this machine, each node on its own processor; yield its address."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.update(token)  # the command is a client of the cluster
     port = find_free_port()

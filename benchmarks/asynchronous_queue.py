@@ -1,18 +1,19 @@
-"""A long queue of asynchronous requests on one local instance, whole and with the service stopped.
+"""A long queue of asynchronous requests on one local instance, undisturbed and interrupted.
 
 Run ``python benchmarks/asynchronous_queue.py`` (2,000 requests, about a quarter of an hour;
 ``--requests 300`` for less).
 
-- Whole: an endpoint that has scaled to zero gets all requests, and an alarm wakes it.  Most
+- Undisturbed: an endpoint that has scaled to zero gets all requests, and an alarm wakes it. Most
   requests are photographs. Some requests name an input that does not exist, or an input that is not
   a photograph. Requests of a third kind may wait for only a minute, which is less than the alarm
-  takes.  Each request must end as it should. The metric ``ApproximateBacklogSize`` must be the
+  takes. Each request must end as it should. The metric ``ApproximateBacklogSize`` must be the
   number of requests that have no result.
 - Stopped and killed: the service ends in the middle, by SIGTERM and by SIGKILL, and starts again.
-  Each request must be answered before or after, and none twice but those that were in progress.
+  Each request must be answered before or after the restart. Only requests that were in progress may
+  be answered twice.
 
-A subscriber of the success topic counts what is answered. The results of a service that has ended
-are gone with its S3.
+A subscriber of the success topic counts the answers. The results of a service that has ended are
+lost with the service's S3.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def measure_whole_queue(page: Page, count: int, options: Options) -> None:
 
 
 def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: float) -> list[float]:
-    """Compare the metric with what has no result until the queue is empty.
+    """Compare the backlog metric with the number of requests without a result, until it is 0.
 
     Returns:
         By how much the metric was off at each look.
@@ -329,7 +330,7 @@ class Queue:
         )
 
     def register_scaling(self) -> tuple[str, str]:
-        """Let the endpoint scale between zero and one; return the low alarm and the waking one."""
+        """Let the endpoint scale to zero and back; return the alarms that end and start it."""
         target = {
             "ServiceNamespace": "sagemaker",
             "ResourceId": f"endpoint/{ENDPOINT}/variant/AllTraffic",
@@ -401,7 +402,7 @@ class Queue:
             )
 
     def send_all(self, ends: list[str]) -> list[SentRequest]:
-        """Send a request for each end that one must have, some at once."""
+        """Send one request for each expected end, several at once."""
         photographs = len(small_photographs())
 
         def send(number: int) -> SentRequest:

@@ -167,7 +167,7 @@ def make_links(folder: Path, count: int) -> list[Path]:
 
 
 def upload(s3: Any, links: list[Path]) -> None:
-    """Upload the photographs, some at once."""
+    """Upload the photographs, several at once."""
 
     def put(link: Path) -> None:
         s3.put_object(Bucket=BUCKET, Key=f"in/{link.name}", Body=link.read_bytes())

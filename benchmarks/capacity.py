@@ -7,7 +7,7 @@ scenario) from its package, in an environment of its own.
 
     python benchmarks/capacity.py [--quick | --smoke]
 
-Exit status 1 where the two rates differ by more than 5 %.
+The exit status is 1 if the two rates differ by more than 5 %.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Measures with LoadGen; clients that wait for their answer are drdeploy's."""
+    """Measures given rates with LoadGen, and clients that wait for their answers with drdeploy."""
 
     search: CapacitySearch
     ours: EndpointProbe
@@ -63,7 +63,7 @@ class LoadGenProbe:
         return self.ours.measure_concurrency(clients)
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Let LoadGen send requests at a rate, and read the share of late ones."""
+        """Let LoadGen send requests at a rate, and read the share of late answers."""
         count = self.search.requests
         with tempfile.TemporaryDirectory() as folder:
             command = [self.python, PEERS / "loadgen_client.py", str(self.port), str(rate_per_s)]
@@ -89,7 +89,7 @@ class LoadGenProbe:
 
 
 def main() -> int:
-    """Search with both, print both."""
+    """Search with both programs, and print both rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter runs")

@@ -1,14 +1,14 @@
-"""The rate that `drdeploy capacity` finds for a queue, against open-loop rows of the same endpoint.
+"""The rate that `drdeploy capacity` finds for a queue, against open loops at the same endpoint.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-it.  The command searches the highest rate whose p95 meets the requirement.  Next, open loops, as
-studies have them, send requests at a grid of rates, with other arrivals. The rate at which the p95
-of their rows leaves the requirement is interpolated.  The rate of the command and the interpolated
-rate must agree.
+it. The command searches the highest rate whose p95 meets the requirement. Next, open loops like
+those of a study send requests at a grid of rates, with other arrivals. The rate at which their p95
+exceeds the required p95 is interpolated. The rate of the command and the interpolated rate must
+agree.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 
-Exit status 1 where the two rates differ by more than 10 %.
+The exit status is 1 if the two rates differ by more than 10 %.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ MB = 1e6
 
 ANSWER_P95_S = 0.2
 READ_PAUSE_S = 0.2
-"""As many requests as of ten open pages, each of which asks for the list every two seconds."""
+"""The requests of ten open pages, each of which asks for the list every two seconds."""
 ADDRESSES = ("/", "/list", "/list?page=2", "/list?show=all&page=3", "/?outcome=urgent", "/studies/")
 
 INTRODUCTION = """
@@ -125,7 +125,7 @@ def measure(page: Page, folder: Path, options: Options) -> None:
 def start(
     stack: ExitStack, folder: Path, way: str
 ) -> tuple[dict[str, psutil.Process], Callable[[bytes], bool], int]:
-    """Start the programs; return their processes, what sends a photograph, and the page's port."""
+    """Start the programs; return their processes, a sender of photographs, and the page's port."""
     records = folder / "records"
     quiet = ("--quiet-s", f"{QUIET_S}")
     if way == "page":
@@ -156,7 +156,7 @@ class PageSender:
         self._headers = {"Cookie": cookie, "X-Token": token}
 
     def send(self, content: bytes) -> bool:
-        """Send a photograph, wait as long as the page asks, and return whether it is taken."""
+        """Send a photograph, wait as long as the page asks, and return whether it is accepted."""
         mark = uuid.uuid4().hex
         head = (
             f'--{mark}\r\nContent-Disposition: form-data; name="photograph"; filename="p"\r\n\r\n'
@@ -252,7 +252,7 @@ def check(page: Page, studies: int, refused: int, graded: int, failed: int) -> N
 
 
 def report_answers(page: Page) -> None:
-    """Show how long the answers took by address."""
+    """Show how long the answers took, for each address of the page."""
     rows = []
     for address in ADDRESSES:
         taken = [row["answer_s"] for row in page.rows if row.get("address") == address]

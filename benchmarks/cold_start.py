@@ -139,7 +139,7 @@ def median_of(starts: list[ColdStart], stage: Stage) -> float:
 
 
 def check_targets(page: Page, values: dict[str, list[float]]) -> None:
-    """Compare both targets with what was measured at 1024 MB."""
+    """Compare the times that were measured at 1024 MB with both targets."""
     if "minimal" not in values:
         return
     if "baseline" in values:

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 SHARE_OF_BEST = 0.85
 LIMITS = (0.58, 1.16, 1.74, 2.0)
-"""CPUs at 1024, 2048, 3072 and 4096 MB or more on a machine of two."""
+"""The CPU limits of 1024, 2048, 3072, and 4096 MB or more, on a machine with two CPUs."""
 NOW_AND_THEN_S = 0.15
-"""Between photographs: more than a period of the kernel's quota, which is 100 ms."""
+"""Seconds between photographs: more than a period of the kernel's quota, which is 100 ms."""
 BATCHES = (1, 2, 4, 8)
 IDLE = (
     ("onnxruntime", 1, "wait"), ("onnxruntime", 2, "wait"), ("onnxruntime", 2, "spin"),
@@ -140,7 +140,7 @@ def check_choice(
     latency: Mapping[tuple[str, int, str], list[float]],
     throughput: Mapping[tuple[str, int, str], list[float]],
 ) -> None:
-    """Compare what our path chooses with the best settings of ONNX Runtime."""
+    """Compare the setting that drdeploy chooses with the best settings of ONNX Runtime."""
     ours = ("drdeploy", 0, "chooses")
     rivals = [cell for cell in latency if cell[0] == "onnxruntime"]
     fastest = min(rivals, key=lambda cell: float(np.median(latency[cell])))
@@ -160,7 +160,7 @@ def check_choice(
 
 
 def batches(page: Page, forms: Forms, options: Options) -> None:
-    """Compare several photographs in one prediction with one after the other."""
+    """Compare one prediction of several photographs with one prediction for each photograph."""
     sizes = BATCHES[:2] if options.is_smoke else BATCHES
     specs = {
         (precision, size): Spec(

@@ -8,7 +8,7 @@ measures nothing.
   on the CPU in int8.
 - Photographs a second in batches of 16 and 64, with the share of the card's peak. The peak is what
   a chain of large matrix products reaches on the same card in the same precision.
-- Photographs a second that 16 threads reach which each ask for one photograph, as a server's do.
+- Photographs a second of 16 threads that each grade one photograph at a time, as in a server.
 - A MobileNet of the same size in PyTorch, if PyTorch is installed and finds the GPU.
 """
 
@@ -125,7 +125,7 @@ def measure_batches(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 
 
 def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options: Options) -> None:
-    """Time threads that each ask for one photograph, with and without batches across them."""
+    """Time threads that each grade one photograph, with and without joining them into batches."""
     count = THREADS * options.budget.calls(CALLS)
     asked: dict[str, Callable[[], float]] = {}
     for precision, artifact in artifacts.items():
@@ -160,7 +160,7 @@ def fastest_s(predict: Callable[[], object], calls: int) -> float:
 
 
 def rate_of_threads(predict: Callable[[Any], object], count: int) -> float:
-    """Return how many photographs a second some threads get, which each ask for one at a time."""
+    """Return the photographs a second of some threads that each grade one at a time."""
     batch = photographs(1)
     with ThreadPoolExecutor(THREADS) as threads:
         started = time.perf_counter()

@@ -4,11 +4,10 @@ Run ``python benchmarks/idle_endpoints.py`` (four minutes; needs a container eng
 ``drdeploy:lean``).  ``--against CHECKOUT`` also measures the local service of another checkout.
 
 Real-time endpoints of one instance each are started on a local service of their own, in containers.
-Nobody calls them. After the endpoints have settled, CPU time is read at the beginning and at the
-end of a minute. One CPU time is that of the service's process. The second CPU time is that of the
-engine's process with the programs that it has run. The third CPU time is that of the containers'
-monitors (the parents of the containers' first processes). An engine that other programs use
-meanwhile counts their work too.
+Nobody calls them. After the endpoints have settled, three CPU times are read at the beginning and
+at the end of a minute: that of the service's process, that of the engine's process with the
+programs that it has run, and that of the containers' monitors (the parents of the containers' first
+processes). If other programs use the engine meanwhile, their work counts too.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 TARGET = 18.0
 LIMIT = 1.5
-"""Largest ratio of ours to decoding and predicting alone, which no server can leave out."""
+"""Largest allowed ratio of our time to that of decoding and predicting alone."""
 SMALL_PX = 336
 """Shorter side that our transform needs from a decoder."""
 SIMPLEJPEG = "simplejpeg==1.9.0"
@@ -94,7 +94,7 @@ def photographs() -> dict[str, bytes]:
 
 
 def all_ways(forms: Forms) -> dict[str, Grade]:
-    """Return the ways, each from bytes to a prediction."""
+    """Return the ways to grade; each takes the bytes of a photograph and returns a prediction."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 

@@ -80,7 +80,7 @@ def main() -> int:
 def ways(
     service: InferenceService, port: int, photograph: bytes, options: Options
 ) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Return two ways to grade; each gives median milliseconds of the whole and of the model."""
+    """Return two ways to grade; each returns the median milliseconds of all and of the model."""
     request = request_of("/invocations", photograph)
 
     def over_loopback() -> tuple[float, float]:
@@ -103,7 +103,7 @@ def ways(
 
 
 def compared(overhead: Estimate) -> Target:
-    """Met where the whole interval is within the target."""
+    """Return whether the target is met: the whole interval must be within it."""
     high = overhead.high if overhead.high is not None else overhead.value
     is_met = high is not None and high <= AT_MOST_MS
     return Target(f"the server adds at most {AT_MOST_MS:g} ms", is_met, written(overhead, "ms"))

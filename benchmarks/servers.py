@@ -222,7 +222,7 @@ def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
 
 
 def comparisons(ours_: list[ServerRound], theirs: list[ServerRound]) -> dict[str, Estimate]:
-    """Return how many times better ours is, in each respect."""
+    """Return how many times better our server is in each measure."""
 
     def tail(rounds: list[ServerRound], count: int, percent: float) -> list[float]:
         return [float(np.percentile(one.latencies_s[count], percent)) for one in rounds]

@@ -8,7 +8,8 @@ the median over seeds is compared, and the range over seeds is printed.
     drdeploy study run studies/open-loop.toml
     python benchmarks/simulation_against_service.py results/open-loop [--smoke]
 
-Exit status 1 where a cold share is more than 5 percentage points off, or a p95 more than 15 %.
+The exit status is 1 if a share of cold starts is more than 5 percentage points off, or a p95 more
+than 15 %.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ P95_RATIO = 0.15
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """What was measured in one trial, or simulated of it with one seed."""
+    """The figures of one trial, either measured or simulated with one seed."""
 
     cold_share: float
     p95_s: float
@@ -132,7 +133,7 @@ def compare(
 
 
 def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
-    """When the requests were due, the uncounted ones first; and how many those are."""
+    """Return when the requests were due, warm-up requests first, and the number of warm-ups."""
     due = pd.to_datetime(rows["scheduled_at"]).to_numpy(dtype="datetime64[ns]")
     order = np.argsort(due, kind="stable")
     seconds = (due[order] - due[order][0]) / np.timedelta64(1, "s")
@@ -141,7 +142,7 @@ def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
 
 
 def concurrency_of(trial: str) -> int:
-    """``-c2`` in the trial's name."""
+    """Return the concurrency in a trial's name, for example 2 for ``-c2``."""
     parts = [part[1:] for part in trial.split("-") if part[:1] == "c" and part[1:].isdecimal()]
     return int(parts[0]) if parts else 1
 
@@ -153,7 +154,7 @@ def simulate(
     scaling: SimulatedScaling,
     seed: int,
 ) -> TrialFigures:
-    """One seed, without the uncounted requests."""
+    """Return the figures of a simulation with one seed, without the warm-up requests."""
     outcome = simulate_serverless(arrivals, measured_on.service_times, scaling, seed=seed)
     latency, starts = outcome.latency_s[warm_ups:], outcome.starts[warm_ups:]
     answered = starts != SimulatedStart.THROTTLED
@@ -165,7 +166,7 @@ def simulate(
 
 
 def p95_of(latencies_s: object) -> float:
-    """Of what was answered."""
+    """Return the 95th percentile of latencies, in seconds."""
     return float(np.quantile(np.asarray(latencies_s), 0.95))
 
 

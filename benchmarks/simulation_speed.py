@@ -1,14 +1,14 @@
 """How long a country's screening programme takes to simulate: ten million photographs in a year.
 
-One core, working hours, four photographs per patient.  For each policy against cold starts, and for
+One core, working hours, four photographs per patient. For each policy against cold starts, and for
 each way to run instances, several steps are timed. The steps draw a year of arrivals, fit the
 policy or the schedule, simulate the year, and compute the percentile. The results are medians and
-ranges of several interleaved runs.  Instances with a GPU differ from other instances in their times
-alone.
+ranges of several interleaved runs. The simulated instances with a GPU differ from other instances
+only in the times of requests.
 
     python benchmarks/simulation_speed.py [--runs 3 | --quick | --smoke]
 
-Exit status 1 if a way of hosting takes longer than the target.
+The exit status is 1 if a way of hosting takes longer than the target.
 """
 
 from __future__ import annotations

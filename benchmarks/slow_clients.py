@@ -8,8 +8,9 @@ all, or ask for answers and read a byte of them four times a second.  They run i
 their own.  Two honest clients send photographs, each over a new connection.  In each round they are
 timed alone and beside the slow clients of all kinds together, in an order that changes.
 
-Exit status 1 if an honest client was refused, or if the whole interval of the ratio of the p95 is
-above 1.5: a slow client takes a little CPU time of this machine, which honest clients miss too.
+The exit status is 1 if an honest client was refused, or if the whole interval of the ratio of the
+p95 is above 1.5: a slow client takes a little CPU time of this machine, which honest clients miss
+too.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
 
 COUNT, SMOKE_COUNT = 64, 4
 SECONDS = 18.0
-"""Of one measurement: the server cuts a slow upload off after 5 to 15 seconds."""
+"""Duration of one measurement: the server cuts a slow upload off after 5 to 15 seconds."""
 ROUNDS = 6
-"""At least: with fewer, there is no interval."""
+"""The least number of rounds: with fewer, there is no interval."""
 CLIENTS = 2
 MEMORY_MB = 1024
 SLOWER = 1.5
@@ -65,8 +66,8 @@ class Heard:
 
     Attributes:
         statuses: Number of answers by status; 0 stands for none.
-        latencies_ms: Of all requests.
-        p95_ms: Of each round.
+        latencies_ms: Latencies of all requests.
+        p95_ms: The 95th percentile in each round.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)

@@ -99,7 +99,7 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
 def watched(
     server: Running, seconds: float, work: Callable[[], Load]
 ) -> tuple[list[tuple[float, float]], Load]:
-    """Do the work, and sample the server's memory sixty times meanwhile."""
+    """Run a function, and sample the server's memory sixty times meanwhile."""
     memory: list[tuple[float, float]] = []
     is_over = threading.Event()
     started = time.monotonic()

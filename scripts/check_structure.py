@@ -71,7 +71,7 @@ def cycles(imported: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def _path_back_to(start: str, imported: Mapping[str, Iterable[str]]) -> list[str]:
-    """The shortest way from a module along its imports back to itself; empty if there is none."""
+    """Return the shortest chain of imports from a module back to itself; empty if there is none."""
     came_from: dict[str, str] = {}
     waiting = [start]
     for module in waiting:

@@ -1,10 +1,10 @@
 """Show the way from a camera to the worklist, with the example photographs: ``make clinic-demo``.
 
 The demonstration needs Orthanc on this machine. Six invented patients are sent by C-STORE to
-``drdeploy clinic listen``. The program grades them and sends photographs, reports and pages to
-Orthanc. Then the results are fetched from Orthanc, and written as FHIR bundles. Without Orthanc,
-the results are written into folders. In the end the worklist is shown until Ctrl-C. Everything lies
-in a temporary folder, which is removed in the end.
+``drdeploy clinic listen``. The program grades the photographs, and sends photographs, structured
+reports and PDFs to Orthanc. Then the results are fetched from Orthanc, and written as FHIR bundles.
+Without Orthanc, the results are written into folders. In the end the worklist is shown until
+Ctrl-C. All files are in a temporary folder, which is then removed.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 PATIENCE_S = 300.0
 SIDES = ("right", "left")
 DELIVERIES_OF_STUDY = 4
-"""Two photographs, a report and a page."""
+"""An archive gets two photographs, a structured report and a PDF of each study."""
 
 
 def main() -> int:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--no-orthanc", action="store_true", help="do it from files")
+    parser.add_argument(
+        "--no-orthanc", action="store_true", help="write the results into files, without Orthanc"
+    )
     parser.add_argument("--no-worklist", action="store_true", help="end after the listing")
     options = parser.parse_args()
     # Whoever ends the demonstration with SIGTERM wants everything else to end as well.
@@ -76,7 +78,7 @@ def demonstrate(
     *,
     has_worklist: bool,
 ) -> None:
-    """Send the photographs on their way, and show where everything lies."""
+    """Send the photographs through the demonstration, and show where all files are."""
     records, fhir = folder / "records", folder / "fhir"
     if orthanc is None:
         say("Without Orthanc (Debian: orthanc, orthanc-dicomweb), results are written into files.")
@@ -195,7 +197,7 @@ def run_listener(folder: Path, records: Path, arguments: list[str]) -> Iterator[
 
 @contextlib.contextmanager
 def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a process, and end it in the end."""
+    """Yield a process, and end it when the block ends."""
     try:
         yield process
     finally:

@@ -9,9 +9,9 @@ The script writes one row for each photograph, flaw and strength to ``evidence/g
 the page ``docs/gradability.md``.
 
 A learnt score is judged beside the limits. The learnt score is a logistic regression on the same
-measurements. The learnt score says how probably a flaw has changed the decision.  The score of a
-flaw is fitted on photographs of the training part with the other seven flaws.  For research use;
-not a medical device.
+measurements. The learnt score says how probably a flaw has changed the decision. To judge one flaw,
+the score is fitted on photographs of the training part with the other seven flaws. For research
+use; not a medical device.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ SEED = 14
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 TRUTHS = ("is_unlike_training", "referred", "is_changed")
 FITTED_PHOTOGRAPHS = 100
-"""How many photographs of the training part the learnt score is fitted on, without the flaw that it
-is judged on."""
+"""How many photographs of the training part are spoilt to fit the learnt score."""
 JPEG_QUALITY = 92
 MEASUREMENTS = (
     *("brightness", "clipped_share", "spread", "saturation", "warm_share", "redness"),
@@ -284,7 +283,7 @@ def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dic
 
 
 def grade_picture(service: InferenceService, data: bytes) -> dict[str, Any]:
-    """Return what the grader says, and its decision if gradability were not checked."""
+    """Return the grader's answer, and its decision if gradability were not checked."""
     manifest = service.manifest
     header = read_and_check_header(data, limits=service.limits)
     quality = measure_photograph_quality(

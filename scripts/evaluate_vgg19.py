@@ -5,11 +5,12 @@
     python scripts/evaluate_vgg19.py               # predictions, figures, and the table
     python scripts/evaluate_vgg19.py --table       # only prints the table of what was written
 
-Both networks were trained on the same photographs of IDRiD, with the same folds. Out of fold, the
-temperature and the operating points of each fold are those of the other folds. The test photographs
-are those of the model card. All differences are VGG19 less MobileNet, paired by photograph, with
-intervals over capture sessions. Of an unfinished training, the finished folds are evaluated; tests
-and times that are missing are left out. For research use; not a medical device.
+Both networks were trained on the same photographs of IDRiD, with the same folds. For the
+predictions out of fold, the temperature and the operating points of each fold were chosen on the
+other folds. The test photographs are those of the model card. All differences are VGG19 minus
+MobileNet, paired by photograph, with intervals over capture sessions. Of an unfinished training,
+the finished folds are evaluated; tests and times that are missing are left out. For research use;
+not a medical device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build all 27 networks with random weights, export each to both formats, and compare these.
+"""Build all 27 networks with random weights, export each to both formats, and compare both.
 
 The export of every architecture takes half an hour on two cores, which is too long for every test
 run. Run the export of every architecture with ``make architectures``.  With names as arguments,
@@ -54,7 +54,8 @@ def export_and_compare(architecture: Architecture) -> str:
     """Export one network and return its line.
 
     Raises:
-        DrdeployError: The size of an archive is not the stated size, or the two formats disagree.
+        DrdeployError: The network does not have the number of parameters that is stated for it, or
+            its SavedModel and its ONNX model predict different probabilities.
     """
     started = time.perf_counter()
     parameters = build_network(architecture).count_params()
@@ -73,7 +74,9 @@ def export_and_compare(architecture: Architecture) -> str:
         ]
     difference = float(np.abs(answers[0] - answers[1]).max())
     if not difference <= TOLERANCE:
-        raise DrdeployError(f"The two formats differ by {difference:.2g} in probability")
+        raise DrdeployError(
+            f"The SavedModel and the ONNX model differ by {difference:.2g} in probability"
+        )
     grades = len(set(answers[0].argmax(axis=1)))
     return (
         f"{architecture.name:18}  {parameters:>10,}  {sizes_mb['saved_model']:13.1f}"

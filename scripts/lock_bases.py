@@ -2,8 +2,8 @@
 
     python scripts/lock_bases.py
 
-The registry is asked through its API (OCI distribution specification 1.1, end-3).  The answer is
-hashed here, and a digest in a header that is another one is refused.
+The registry is asked through its API (OCI distribution specification 1.1, end-3). The answer is
+hashed here. If a header of the answer states another digest, the answer is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 
 
 def main(lock: Path = LOCK) -> int:
-    """Move every base of the lock; the header of the file stays."""
+    """Lock every base image anew; the header of the file stays."""
     header = lock.read_text("utf-8").partition("[[base]]")[0]
     today = datetime.now(UTC).date().isoformat()
     entries = [entry_of(moved(base, today)) for base in read_locked_bases(lock)]
@@ -43,7 +43,7 @@ def main(lock: Path = LOCK) -> int:
 
 
 def moved(base: LockedBase, today: str) -> LockedBase:
-    """Return a base with the digests that its tag has now."""
+    """Return a base image with the digests that its tag has now."""
     digest, index = read_manifest(base)
     arm64 = [
         entry["digest"]
@@ -56,7 +56,7 @@ def moved(base: LockedBase, today: str) -> LockedBase:
 
 
 def read_manifest(base: LockedBase) -> tuple[str, dict[str, Any]]:
-    """Return the digest of what a tag names, and the document itself."""
+    """Return the digest of the manifest that a tag names, and the manifest."""
     url, scheme = manifest_url(base)
     headers = {"Accept": ", ".join(KINDS)}
     answer = requests.get(url, headers=headers, timeout=TIMEOUT_S)
@@ -73,7 +73,7 @@ def read_manifest(base: LockedBase) -> tuple[str, dict[str, Any]]:
 
 
 def manifest_url(base: LockedBase) -> tuple[str, str]:
-    """Return where the registry has the manifest of a tag; ``debian`` is one of Docker Hub's."""
+    """Return the URL of a tag's manifest; an image without a registry is from Docker Hub."""
     repository, _, tag = base.image.rpartition(":")
     host, _, path = repository.partition("/")
     if not path or not ({".", ":"} & set(host)):
@@ -93,7 +93,7 @@ def fetch_token(challenge: str) -> str:
 
 
 def entry_of(base: LockedBase) -> str:
-    """Return a base as the lock has it."""
+    """Return a base image as an entry of the lock."""
     return (
         "[[base]]\n"
         f"debian = {base.debian}\n"

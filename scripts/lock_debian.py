@@ -44,7 +44,7 @@ def main(tags: list[str]) -> int:
 
 
 def versions_of(packages: Iterable[DebianPackage]) -> dict[str, str]:
-    """Return the version of each package; two versions of one end the program."""
+    """Return the version of each package; two versions of one package end the program."""
     versions: dict[str, str] = {}
     for package in packages:
         if versions.setdefault(package.name, package.version) != package.version:

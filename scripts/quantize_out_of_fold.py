@@ -41,8 +41,8 @@ def quantized_out_of_fold(
     """Quantize the networks of a finished training run, and predict out of fold with them.
 
     Args:
-        plan: Of the run.
-        out_dir: Its folder.
+        plan: Plan of the run.
+        out_dir: Folder of the run.
         temperature: The one that its out-of-fold predictions were calibrated with.
         precision: Number format to quantize to.
         note: Called with a line for each fold, to show progress.

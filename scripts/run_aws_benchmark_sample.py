@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / "build" / "clients" / "benchmarking-sample"
 REQUIREMENTS = ("boto3<2", "pandas<2", "numpy<2", "seaborn<0.12", "matplotlib<3.9", "Jinja2<4")
-"""What the sample asks for, within bounds of packages that were released after it."""
+"""The packages that the sample requires, without the releases that are too new for it."""
 
 PROGRAM = """
 import sys

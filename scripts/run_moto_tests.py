@@ -235,7 +235,7 @@ def main() -> int:
         verdict = "fails" if message else "passes"
         sys.stdout.write(f"{'!' if is_unexpected else ' '} {name} {verdict}: {reason or message}\n")
     failed = sum(bool(message) for message in outcomes.values())
-    sys.stdout.write(f"{len(outcomes)} tests, {failed} fail, {unexpected} against the list\n")
+    sys.stdout.write(f"{len(outcomes)} tests, {failed} fail, {unexpected} contradict the list\n")
     return 1 if unexpected or not outcomes else 0
 
 

@@ -61,8 +61,8 @@ RESAMPLED = (
     "The intervals come from a bootstrap that resamples the series and the rows of each series."
 )
 LEFT_OUT = (
-    "For each series, the model is fitted to all other series. From its local rows, the latency "
-    "of a series is estimated."
+    "For each series, the model is fitted to all other series. Then it estimates the latency of "
+    "the series from local rows."
 )
 INTERVALS = (
     "The interval of an expected latency accounts for these errors, and for the uncertainty of "

@@ -3,7 +3,7 @@
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
 
-`--keep` first copies what a decision needs of a results folder to examples/decision.
+`--keep` first copies the files that a decision needs from a results folder to examples/decision.
 Every number on the page comes from `drdeploy.study.recommendation`: run the script again when rows,
 prices or the simulation have changed.
 """
@@ -166,7 +166,7 @@ def mark_option_names(page: str) -> str:
 
 
 def keep(results: Path) -> None:
-    """Copy from a results folder what a decision needs."""
+    """Copy the files that a decision needs from a results folder."""
     frame = pd.read_csv(results / MEASUREMENTS_FILE, dtype=str, keep_default_na=False)
     kept = [name for name in (*REQUIRED, *KEPT_BESIDES) if name in frame]
     OURS.mkdir(parents=True, exist_ok=True)

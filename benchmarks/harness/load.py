@@ -33,9 +33,9 @@ class Load:
     """The answers to a period of load.
 
     Attributes:
-        seconds: Its duration.
-        late: Answers that came after its end; they are not among ``answers``.
-        answers: All others.
+        seconds: Duration of the period.
+        late: Answers that came after the end of the period; they are not among ``answers``.
+        answers: All other answers.
     """
 
     seconds: float
@@ -49,7 +49,7 @@ class Load:
 
     @property
     def failures(self) -> int:
-        """Number of the other requests."""
+        """Number of the requests without an answer with status 200."""
         return len(self.answers) - len(self.latencies_s)
 
     @property
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self.sent_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin: the connection is open."""
+        """Begin to send, because the connection is open."""
         self._transport = transport  # type: ignore[assignment]
 
     @property
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
             self._finish(int(head[9:12]), _header(head, b"retry-after").decode("ascii"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End: the server has closed the connection."""
+        """Note that the server has closed the connection."""
         del exc
         self._finish(NO_ANSWER)
 
@@ -129,7 +129,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def closed_loop(port: int, request: bytes, *, concurrency: int, seconds: float) -> Load:
-    """Put on load with some clients.
+    """Put load on a server with some clients.
 
     A client sends its next request when the last one is answered.
     """
@@ -177,12 +177,12 @@ def open_loop(
     """Send requests at a given rate, whether the earlier ones are answered or not.
 
     Args:
-        port: The server's.
+        port: Port of the server.
         request: The bytes of each request.
         rate_per_s: Requests per second.
         seconds: Duration.
         jitter: Largest difference of an interval from the mean, as a share of the mean.
-        seed: Of the random intervals.
+        seed: Seed of the random intervals.
     """
     draw = random.Random(seed)
     due_s = [0.0]

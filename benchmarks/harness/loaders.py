@@ -29,10 +29,10 @@ class Spec:
             probabilities. ``gemm`` is a matrix product, for the peak of the machine.
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
         precision: ``fp32``, ``bf16`` or ``int8``.
-        threads: Of the runtime; 0 leaves it to the runtime.
-        spins: Whether idle threads wait by spinning; None leaves it to the runtime.
+        threads: Number of threads of the runtime; with 0, the runtime chooses.
+        spins: Whether idle threads wait by spinning; with None, the runtime chooses.
         batch: Images in one prediction.
-        runtime: The runtime of ``drdeploy``; None leaves the choice to it.
+        runtime: The runtime that ``drdeploy`` uses; with None, drdeploy chooses.
         cpus: CPU limit of the process, or None.
     """
 

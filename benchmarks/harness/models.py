@@ -1,4 +1,4 @@
-"""Makes the models that are compared, in every form; once, below ``build/benchmarks``.
+"""Makes every form of the compared models, once, in the folder ``build/benchmarks``.
 
 MobileNet is the grader that ships.  The Keras network of MobileNet is made from the same fp32
 weights. ``model.predict``, as the 2023 study used it, answers with the same probabilities as the
@@ -39,7 +39,7 @@ class Forms:
     """One network in every form.
 
     Attributes:
-        name: Of the network.
+        name: Name of the network.
         fp32: Folder of the artifact in fp32.
         int8: Folder of the artifact in int8.
         keras: A ``.keras`` file.
@@ -55,12 +55,12 @@ class Forms:
     flop: float
 
     def onnx(self, precision: str) -> Path:
-        """Return the graph in a precision; bf16 computes with the one in fp32."""
+        """Return the graph in a precision; for bf16, the graph in fp32."""
         return (self.int8 if precision == "int8" else self.fp32) / "model.onnx"
 
 
 def forms_of(name: str) -> Forms:
-    """Return a network in every form; missing ones are built in a process of their own.
+    """Return a network in every form; missing forms are built in a separate process.
 
     TensorFlow's threads would otherwise go on in the benchmark's process.
     """
@@ -89,7 +89,7 @@ def photographs() -> list[bytes]:
 
 
 def build(name: str) -> None:
-    """Write all forms of one network."""
+    """Write every form of one network."""
     folder = BUILD / "models" / name
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run has left
     folder.mkdir(parents=True)

@@ -31,7 +31,7 @@ class Target:
 
     Attributes:
         claim: What should be true.
-        is_met: Whether the target is met, by the whole interval where there is one.
+        is_met: Whether the target is met; if there is an interval, the whole interval must meet it.
         found: What was measured, as text.
     """
 
@@ -57,8 +57,8 @@ class Page:
     """The results of a benchmark while it runs.
 
     Attributes:
-        name: Of the files.
-        title: Of the page.
+        name: Name of the files, without their suffixes.
+        title: Title of the page.
         introduction: What was compared, and how.
         options: Command-line options.
         rows: All that was measured, a row per value and round.

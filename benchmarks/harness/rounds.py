@@ -33,7 +33,7 @@ down the next one."""
 def interleaved(
     measured: Mapping[K, Callable[[], V]], rounds: int, *, seed: int = 1
 ) -> dict[K, list[V]]:
-    """Return a value per round of each, measured in an order that changes from round to round."""
+    """Return one value per round for each measurement, in an order that changes with the round."""
     values: dict[K, list[V]] = {name: [] for name in measured}
     order = list(measured)
     shuffle = random.Random(seed).shuffle

@@ -32,7 +32,7 @@ PEERS = ROOT / "benchmarks" / "peers"
 READY_WITHIN_S = 90.0
 STOPS_WITHIN_S = 20.0
 QUEUE_LENGTH = 64
-"""Queue of our servers: the requests of 32 clients are to be answered, not refused."""
+"""Length of the queue of our servers, so that none of 32 clients is refused."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Server:
     """How to start a server.
 
     Attributes:
-        name: In tables and plots.
+        name: Name in tables and plots.
         command: The arguments of the server; ``$port`` and ``$folder`` are replaced.
-        path: Of a request to grade a photograph.
-        environment: Variables; ``$port`` and ``$folder`` are replaced.
+        path: Path of a request to grade a photograph.
+        environment: Environment variables; ``$port`` and ``$folder`` are replaced.
         files: Texts by name, written into the folder first; ``$port`` and ``$folder`` are replaced.
     """
 
@@ -68,11 +68,11 @@ class Running:
     start_s: float
 
     def memory_mb(self) -> float:
-        """Return the resident memory of all its processes, in MB of 10^6 bytes."""
+        """Return the resident memory of all processes of the server, in MB of 10^6 bytes."""
         return sum(process.memory_info().rss for process in self._all()) / 1e6
 
     def cpu_s(self) -> float:
-        """Return the CPU time that all its processes have used so far, in seconds."""
+        """Return the seconds of CPU time that all processes of the server have used so far."""
         return sum(sum(process.cpu_times()[:2]) for process in self._all())
 
     def _all(self) -> list[psutil.Process]:

@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Be healthy, for who asks before sending requests."""
+        """Answer as a healthy server, for clients that ask before they send requests."""
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -1,4 +1,4 @@
-"""Our own gateway on Uvicorn: what the lean profile's HTTP protocol is worth."""
+"""Our own gateway on Uvicorn, to show what the lean profile's own HTTP protocol gains."""
 
 from __future__ import annotations
 
