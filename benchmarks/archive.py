@@ -64,10 +64,10 @@ MB = 1e6
 _DONE = re.compile(r"([\d,]+) of [\d,]+ photographs are graded")
 
 INTRODUCTION = """
-The command `drdeploy archive grade` on links to the example photographs, JPEG files of 512 x 512
-pixels, with the packaged MobileNet in int8.  A rate is taken between the first and the last line of
-progress, so that neither the start of Ray nor the writing of the table counts; *whole run* counts
-everything, from the start of the command to its end.
+The command `drdeploy archive grade` grades links to the example photographs, JPEG files of 512 x
+512 pixels, with the packaged MobileNet in int8.  A rate is computed from the time between the first
+and the last line of progress, so it excludes the start of Ray and the writing of the table.  *Whole
+run* includes everything from the start of the command to its end.
 """
 
 ONE_THREAD = """

@@ -62,12 +62,12 @@ ALARM_PERIODS = 2
 BROKEN = b"no photograph"
 
 INTRODUCTION = """
-The benchmark fills the queue of one asynchronous endpoint.  The endpoint has one
-instance, which runs the lean profile with the packaged MobileNet in int8. The instance processes
-two requests at a time. The photographs have 320 pixels.  Some requests must fail. One in twenty
-expires after 60 seconds in the queue. One in fifty names an input that does not exist, and one in
-fifty sends a file that is not a photograph.  The endpoint scales to zero, and from zero to one
-instance, with the policies of the Terraform module `asynchronous-endpoint`.
+The benchmark fills the queue of one asynchronous endpoint.  Its only instance runs the lean profile
+with the packaged MobileNet in int8, and processes two requests at a time.  The photographs have 320
+pixels on a side.  Some requests are meant to fail: one in twenty expires after 60 seconds in the
+queue, one in fifty names an input that does not exist, and one in fifty sends a file that is not a
+photograph.  The endpoint scales to zero, and from zero to one instance, with the policies of the
+Terraform module `asynchronous-endpoint`.
 """
 
 ANSWERED, EXPIRED, ABSENT, REFUSED = "answered", "expired", "input is absent", "refused by model"

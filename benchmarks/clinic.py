@@ -67,12 +67,12 @@ READ_PAUSE_S = 0.2
 ADDRESSES = ("/", "/list", "/list?page=2", "/list?show=all&page=3", "/?outcome=urgent", "/studies/")
 
 INTRODUCTION = """
-Each study has four photographs, two of each eye.  Each photograph is a JPEG of
-512 x 512 pixels in a DICOM file.  The studies are sent one after another, without a pause.  The
-grading of a study begins a second after its last photograph has arrived.  The grader is the
-packaged MobileNet in int8. During the whole run, the benchmark requests a page every 0.2 s. The
-page is the worklist, one of its later pages, the worklist with a filter, or the page of a study.
-For the page of a study, the server reads the headers of the study's photographs.
+Each patient's study has four photographs, two of each eye, each a JPEG of 512 x 512 pixels in a
+DICOM file.  The studies are sent one after another, without a pause.  The grading of a study, with
+the packaged MobileNet in int8, begins a second after its last photograph has arrived.  During the
+whole run, the benchmark opens a web page every 0.2 s: the first or a later page of the worklist,
+the worklist with a filter, or the page of a study, for which the server reads the headers of the
+study's photographs.
 """
 
 

@@ -45,8 +45,8 @@ AT_LEAST, WITHIN = 12.0, 2.5
 
 INTRODUCTION = """
 The client sends a photograph of 224 x 224 pixels as JPEG as soon as the port accepts connections.
-All images are already on the machine, and the file cache is warm.  The empty container is
-Debian's image, which runs `/bin/true`.
+All container images are already on the machine, and in its file cache.  The empty container is
+Debian's container image, which runs `/bin/true`.
 """
 
 

@@ -49,11 +49,11 @@ IDLE = (
 """Kinds of predictor under a CPU limit, their threads, and what idle threads do."""
 
 INTRODUCTION = """
-The model is the packaged grader, a MobileNet in int8.  Only the prediction is measured, with
-decoded input, in control groups with a CPU quota.  *Now and then* is the median latency with a
-pause of 150 ms before each photograph.  *Photographs/s* is the throughput with as many threads as
-CPUs, rounded up.  *Spin* is ONNX Runtime's default, and *chooses* is the setting that drdeploy
-chooses.
+The model is the packaged grader, a MobileNet in int8.  Only the prediction is measured, on
+photographs that are already decoded, in control groups with a CPU quota.  *Now and then* is the
+median latency with a pause of 150 ms before each photograph.  *Photographs/s* is the throughput
+with as many threads as CPUs, rounded up.  *Spin* is ONNX Runtime's default, and *chooses* is the
+setting that drdeploy chooses.
 """
 
 

@@ -50,11 +50,11 @@ SIDE, PRODUCTS = 4096, 16
 CPU, TORCH = "CPU int8", "PyTorch fp32"
 
 INTRODUCTION = """
-Only the prediction is measured, on photographs that are already decoded.  `GPU` is ONNX Runtime's
-CUDA provider without TensorFloat-32, behind drdeploy's whole path; `CPU int8` is the packaged
-grader on all processor cores; `PyTorch` is a MobileNet of the same size with random weights.  The
-peak is a chain of matrix products of 4096 x 4096 in the same precision.  The value of a round is
-its fastest call.
+Only the prediction is measured, on photographs that are already decoded.  `GPU` is drdeploy's whole
+prediction code with ONNX Runtime's CUDA provider, without TensorFloat-32; `CPU int8` is the
+packaged grader on all processor cores; `PyTorch` is a MobileNet of the same size with random
+weights.  The peak is a chain of matrix products of 4096 x 4096 in the same precision.  The value of
+a round is its fastest call.
 """
 
 

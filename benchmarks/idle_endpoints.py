@@ -37,11 +37,11 @@ TARGET_PERCENT = 2.0
 PARTS = ("service", "engine", "monitors")
 
 INTRODUCTION = """
-The benchmark starts real-time endpoints and sends them no requests.  Each
-endpoint has one container of the image `drdeploy:lean` with the packaged MobileNet.  The table
-gives CPU time as a percentage of one core. It has a column for the local service, one for the
-container engine with all programs that it ran, and one for the containers' monitors.  The CPU time
-of the model servers in the containers is not counted.
+The benchmark starts real-time endpoints and sends them no requests.  Each endpoint has one
+container of the image `drdeploy:lean` with the packaged MobileNet.  The table gives CPU time as a
+percentage of one core, separately for the local service, for the container engine with all programs
+that it runs, and for the containers' monitors.  The CPU time of the model servers in the containers
+is not counted.
 """
 
 
