@@ -152,7 +152,7 @@ def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -
 
 
 def agreement(page: Page, forms: Forms, options: Options) -> None:
-    """Compare the grades of int8 with those of fp32, and quote the verdict in the manifest."""
+    """Compare the grades of int8 with those of fp32, and quote the tests in the manifest."""
     files = photographs()[: options.budget.calls(COMPARED) if not options.is_smoke else 2]
     services = [InferenceService.load(folder) for folder in (forms.fp32, forms.int8)]
     pairs = [
@@ -165,11 +165,11 @@ def agreement(page: Page, forms: Forms, options: Options) -> None:
     apart = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
     verdict = open_artifact(forms.int8).manifest.quantization
     verdict_text = (
-        f"The verdict in the manifest of the int8 model is *{verdict.verdict}* ({verdict.reason})"
+        f"`drdeploy model quantize` *{verdict.verdict}* the int8 model ({verdict.reason})"
         if verdict is not None
         else (
-            "There is no quantization verdict: a network with random weights has no "
-            "sensitivity to lose"
+            "The int8 model was not tested against fp32: a network with random weights "
+            "has no sensitivity to lose"
         )
     )
     page.text(

@@ -64,7 +64,7 @@ def build(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build one of drdeploy's container images, or all five that run on CPUs.
+    """Build one of drdeploy's container images, or all for CPUs.
 
     The image `cuda`, for GPUs, downloads 1.8 GB of packages, and is never part of `ladder`.
 
@@ -110,7 +110,7 @@ def build(  # noqa: PLR0917 - typer passes by name
 
 @app.command("list")
 def list_images(as_json: JsonOption = False) -> None:
-    """List drdeploy's container images that exist in the container engine, with their sizes."""
+    """List drdeploy's images in the container engine, and their sizes."""
     images = [
         image
         for image in find_container_engine_and_print_name().list_images()

@@ -65,7 +65,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check any container image against SageMaker's hosting contract.
+    """Check a container image against SageMaker's contract.
 
     For each clause of the contract, the output says whether the image meets the clause. The last
     lines say for which kinds of hosting the image is fit. The exit status is 1 if the image fails a

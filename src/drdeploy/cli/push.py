@@ -33,7 +33,7 @@ def push_image_to_ecr(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Push an image to ECR or to the local registry.
+    """Push a container image to ECR or to the local registry.
 
     The command prints the image's URI with the digest. Layers that the registry already holds are
     not sent again.
