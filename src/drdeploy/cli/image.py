@@ -110,7 +110,7 @@ def build(  # noqa: PLR0917 - typer passes by name
 
 @app.command("list")
 def list_images(as_json: JsonOption = False) -> None:
-    """List drdeploy's images in the container engine, and their sizes."""
+    """List drdeploy's images in the container engine, with sizes."""
     images = [
         image
         for image in find_container_engine_and_print_name().list_images()

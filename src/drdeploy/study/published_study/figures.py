@@ -105,7 +105,7 @@ def _draw_study_figure(
 def _make_boxes_of_two_images(
     model: str, panels: Sequence[ScenarioPanel], printed: Sequence[RecomputedFigure]
 ) -> Iterator[Box]:
-    """Yield a box for the printed mean of the largest image, and one for the smallest image's rows."""
+    """Yield a box for the largest image's printed mean, and one for the smallest image's rows."""
     for figure in printed:
         one = figure.printed
         if one.quantity == "cold-start latency before optimisation" and one.model == model:
