@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 PROBE_BYTES = 30
-"""How many bytes of the photograph are searched for in the log. The number is a multiple of three.
-The base64 text of the searched bytes is a part of the base64 text of the whole photograph."""
+"""How many bytes of the photograph are searched for in the log. The number is a multiple of three,
+so that the base64 text of these bytes is a part of the base64 text of the whole photograph.
+"""
 REPLACEMENT = "\ufffd"
 MAX_REPLACEMENTS = 16
 """How many bytes of a log may be invalid text; a server that logs binary data logs thousands of

@@ -368,8 +368,7 @@ class Provisioner:
         """Add the names of existing resources to every error that leaves the block.
 
         An error of this package gets the names in its remedy. Any other exception, such as Ctrl-C,
-        keeps its message. An exception of another package gets a note with the names
-        (:meth:`BaseException.add_note`).
+        keeps its message and gets a note with the names (:meth:`BaseException.add_note`).
         """
         try:
             yield

@@ -93,7 +93,7 @@ def empty_buckets_and_repositories(
     Args:
         account: The account that holds the buckets and repositories.
         stored: The contents to delete, by bucket and repository.
-        others: Whether to delete the objects that are not archives too.
+        others: Whether to delete also the objects that are not archives.
 
     Raises:
         DeploymentError: An object or an image was not deleted.

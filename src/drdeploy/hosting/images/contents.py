@@ -155,7 +155,7 @@ class _FileOwners:
         return "other", "/" + "/".join(path.split("/")[:-1][:depth])
 
     def _find_owners_of_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
-        """Return which package owns most bytes of each folder directly below ``site-packages``."""
+        """Return the package that owns most bytes of each folder right below ``site-packages``."""
         counts: dict[str, Counter[Owner]] = defaultdict(Counter)
         for file in visible:
             site, owner = _SITE.match(file.path), self._listed.get(file.path)

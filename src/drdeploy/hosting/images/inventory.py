@@ -56,7 +56,7 @@ class DebianPackage:
         architecture: The processor architecture, for example ``amd64``, or ``all``.
         source: Name of the source package, under which Debian reports vulnerabilities.
         maintainer: The people or the team that maintains the package in Debian.
-        licences: Short names of licences, if its copyright file is machine-readable.
+        licences: Short names of the package's licences, if a program can read its copyright file.
         files: Paths of the package's files, if only some were copied to the image. Empty if all are
             there.
     """

@@ -26,7 +26,7 @@ ADDRESS_IN_CHINA = "https://pricing.cn-north-1.amazonaws.com.cn"
 SOURCE = "AWS price list, public offer files"
 TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 512 * MIB
-"""The largest file that is read, after it is unpacked."""
+"""The most bytes of an offer file that is read, counted after unpacking."""
 NO_SUCH_FILE = {403, 404}
 """The statuses of a missing file.
 

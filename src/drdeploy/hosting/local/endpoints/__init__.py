@@ -7,7 +7,7 @@
 - ``deployment`` holds, for each variant, a pinned image, a pinned archive and a pool of workers.
 - ``serverless_pool`` starts workers on demand, from zero to MaxConcurrency.
 - ``real_time_pool`` keeps a fixed number of workers.
-- ``instance_group`` accounts for the instances that host inference components.
+- ``instance_group`` keeps track of the instances that host inference components.
 - ``shadow_traffic`` copies requests to shadow variants.
 - ``pool`` holds definitions for both kinds of pools.
 - ``worker`` represents an instance that has answered GET /ping.

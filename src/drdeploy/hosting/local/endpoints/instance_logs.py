@@ -101,7 +101,7 @@ class InstanceLogs:
             self._streams.pop(instance, None)
 
     def fetch_lines_of_groups(self, region: str, is_wanted: Callable[[str], bool]) -> None:
-        """Copy the log lines of the groups with the given names."""
+        """Copy the newest lines of the log groups whose names ``is_wanted`` accepts."""
         for instance, name in self._list_instances_with_log_streams():
             if name.region == region and is_wanted(name.group):
                 self._fetch_lines_of_instance(instance)

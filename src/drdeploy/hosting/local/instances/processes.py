@@ -97,7 +97,7 @@ while [ "$count" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; count=$((count -
 exec "$@"
 """
 """A shell script that writes its process id to a file, enters control groups, and becomes the
-server. The arguments of the script are a number of control group files, these files, and the
+server. The arguments of the script are how many control group files follow, these files, and the
 command of the server.
 
 The process id is on disk before the server runs. If the service is killed, the next service finds
