@@ -30,7 +30,7 @@ def check_gpu_hosts_of_variants(
             its image; empty if they are not known.
 
     Raises:
-        ApiError: The message says why the variant could not start, and names hosts that would work.
+        ApiError: A variant could not start; the message says why, and names hosts that would work.
     """
     variants: Iterable[Json] = (
         *config["ProductionVariants"],

@@ -38,7 +38,7 @@ def load_model_and_make_handlers(
     """Load the model, predict once, and return the handlers that grade with the model.
 
     Args:
-        settings: The settings of the server; all its processes share the folder ``state_dir``.
+        settings: The settings of the server, whose processes all share the folder ``state_dir``.
         capacity: The capacity of the server.
         log: The log that says how long loading took, or why it failed.
 

@@ -78,7 +78,7 @@ def replace_log_operations_in_moto() -> None:
 
 @cache
 def _list_operations_with(error: str) -> frozenset[str]:
-    """Return the operations for which botocore lists an error."""
+    """Return the operations for which botocore's service model lists the given error."""
     model = load_service_model("kms")
     return frozenset(
         name

@@ -99,7 +99,7 @@ class MetricReader:
         """Return the queries whose results the client wants, each with its time series.
 
         Raises:
-            MonitoringError: A query is refused.
+            MonitoringError: A query is not valid, or is not served.
         """
         _check_queries(queries)
         metrics = {
