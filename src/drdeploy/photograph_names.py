@@ -93,7 +93,7 @@ class PhotographNames:
 
         Args:
             file: Path of the photograph.
-            own: The name to return if photographs are named by their files.
+            own: The name to return if photographs are named by their file names.
             sha256: SHA-256 of the file's content; empty if the file cannot be read.
         """
         if self.key is None:

@@ -119,7 +119,7 @@ def estimate_ratio_of_means(
 
 
 def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Estimate the mean of a part divided by the mean of the whole, from pairs of both values."""
+    """Estimate the mean of a part divided by the mean of the whole, from pairs of both."""
     rows = _pair_finite_values(part, whole)
     parts, wholes = rows.T
     ratio = _divide_or_none(_mean_or_none(parts), _mean_or_none(wholes))

@@ -249,7 +249,7 @@ def test_deepdrid_is_read_as_published(tmp_path):
     assert dataset.grades.tolist() == [0, 3]
     assert dataset.groups.tolist() == ["1", "1"]
     assert [one.reason for one in dataset.set_aside] == [
-        "the data set calls it ungradable, by the grade 5"
+        "the data set calls it ungradable (grade 5)"
     ]
 
 

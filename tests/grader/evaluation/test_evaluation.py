@@ -194,7 +194,7 @@ def test_predictive_values_follow_bayes():
 def test_a_predictive_value_of_what_nobody_gets_is_no_number():
     ppv, npv = estimate_predictive_values(estimate_proportion(9, 9), estimate_proportion(0, 9), 0.2)
     assert ppv.value == pytest.approx(0.2)
-    assert (npv.value, npv.low, npv.reason) == (None, None, "no eye is cleared")
+    assert (npv.value, npv.low, npv.reason) == (None, None, "every eye is flagged")
 
 
 def test_a_grader_that_is_right_has_no_calibration_error():

@@ -181,11 +181,11 @@ def test_an_unknown_price_is_an_error_not_a_zero(tmp_path):
         (REALTIME, JOBS, "needs instances of the kind batch"),
         (ASYNCHRONOUS, JOBS, "needs instances of the kind batch"),
         (ASYNCHRONOUS, WARM, "needs a serverless endpoint"),
-        (BATCH, WARM.replace("warm", "real-time"), "cannot be measured on the kind batch"),
+        (BATCH, WARM.replace("warm", "real-time"), "cannot be measured on the endpoint kind batch"),
         (
             ASYNCHRONOUS,
             QUEUE.replace("asynchronous", "open-loop").replace(", timeout_s = 600", ""),
-            "cannot be measured on the kind asynchronous",
+            "cannot be measured on the endpoint kind asynchronous",
         ),
         (BATCH.replace("m5.xlarge", "z9.tiny"), JOBS, "not a SageMaker instance type for transf"),
     ],

@@ -343,7 +343,7 @@ def _check_transform(transform: FundusTransform) -> None:
         _require_valid_field(
             f"transform.{field}",
             1 <= side_px <= MAX_SIDE_PX,
-            f"A side of {side_px} pixels is not within 1 to {MAX_SIDE_PX}",
+            f"The side has {side_px} pixels, but 1 to {MAX_SIDE_PX} are allowed",
         )
     for field in ("value_range", "mean", "std"):
         finite = all(map(math.isfinite, getattr(transform, field)))
@@ -383,7 +383,7 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
     )
     for threshold in clinical.grade_thresholds or ():
         _require_valid_field(
-            "clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)"
+            "clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not between 0 and 1"
         )
     points = [(point.name, point.at_or_above) for point in clinical.operating_points]
     _require_valid_field(
@@ -394,7 +394,9 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
     for index, point in enumerate(clinical.operating_points):
         place = f"clinical.operating_points[{index}].threshold"
         _require_valid_field(
-            place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]"
+            place,
+            0 <= point.threshold <= 1,
+            f"The threshold {point.threshold:g} is not from 0 to 1",
         )
 
 
@@ -413,7 +415,7 @@ def _check_recalibration(manifest: ModelManifest) -> None:
     ):
         for value in values:
             is_right = LEAST_FACTOR <= value <= MOST_FACTOR
-            what = f"{value:g} is not within {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
+            what = f"The value {value:g} is not from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
             _require_valid_field(f"recalibration.{field}", is_right, what)
 
 
@@ -422,20 +424,22 @@ def _check_list_of_files(manifest: ModelManifest) -> None:
     _require_valid_field(
         "entry",
         is_path_inside_folder(manifest.entry),
-        f"'{manifest.entry}' leads out of the artifact",
+        f"The path '{manifest.entry}' leads out of the artifact",
     )
     for index, file in enumerate(manifest.files):
         place = f"files[{index}]"
         _require_valid_field(
             f"{place}.path",
             is_path_inside_folder(file.path),
-            f"'{file.path}' leads out of the artifact",
+            f"The path '{file.path}' leads out of the artifact",
         )
         is_digest = re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None
         _require_valid_field(
             f"{place}.sha256", is_digest, "The value is not a SHA-256 in hexadecimal"
         )
-    _require_valid_field("files", len(set(paths)) == len(paths), "A file is named twice")
+    _require_valid_field(
+        "files", len(set(paths)) == len(paths), "The list of files has the same path twice"
+    )
     entry = PurePosixPath(manifest.entry)
     holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)
     _require_valid_field("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")

@@ -298,7 +298,7 @@ class _LabelColumns:
         if self.read_first_filled_cell(row, self.gradable).lower() in _NO:
             return "the data set calls it ungradable"
         if grade_of_none and self.read_grade(row) == grade_of_none:
-            return f"the data set calls it ungradable, by the grade {grade_of_none}"
+            return f"the data set calls it ungradable (grade {grade_of_none})"
         return "" if self.read_grade(row) else "the table gives no grade"
 
 

@@ -67,8 +67,7 @@ def estimate_binary_calibration(
         is_positive: Whether each photograph is diseased, shape ``(n,)``.
         probabilities: The predicted probabilities of disease, shape ``(n,)``.
         groups: Capture sessions or patients, shape ``(n,)``.
-        weights: How many photographs each photograph counts as, shape ``(n,)``; None counts each
-            once.
+        weights: How many times each photograph counts, shape ``(n,)``; None counts each once.
     """
     n = is_positive.size
     missing = (

@@ -172,12 +172,12 @@ def compare_right_decisions(
     among: NDArray[np.bool_],
     groups: ArrayLike | None,
 ) -> PairedRate:
-    """Compare how often two graders decide rightly, such as to refer a diseased eye.
+    """Compare how often two graders decide rightly, for example to refer a diseased eye.
 
     Args:
         first: Whether the first grader's decision is right, shape ``(n,)``.
         second: Whether the second grader's decision is right, shape ``(n,)``.
-        among: The photographs that the rate refers to, shape ``(n,)``.
+        among: Whether the compared rates refer to each photograph, shape ``(n,)``.
         groups: Capture sessions or patients, shape ``(n,)``.
     """
     gained = int((~first & second & among).sum())

@@ -97,8 +97,8 @@ class EvaluationDetails:
             does not state the shares of grades during calibration.
         net_benefits: The decision curve at each grade.
         risks: How often the most confident decisions are wrong, at several coverages.
-        flag: Quality of the flag for photographs unlike the training photographs, or None if the
-            manifest has no such rule.
+        flag: How well photographs unlike the training photographs are flagged, or None if the
+            manifest has no rule for this.
         patients: Results by patient, if asked for.
         subgroups: Results in subgroups, by column.
         second_reader: Agreement with a second reader, if asked for.

@@ -359,7 +359,7 @@ def estimate_predictive_values(
     n = sensitivity.n + specificity.n
     return _make_predictive_value_estimate(
         flagged, n, "no eye is flagged"
-    ), _make_predictive_value_estimate(cleared, n, "no eye is cleared")
+    ), _make_predictive_value_estimate(cleared, n, "every eye is flagged")
 
 
 def _pair_values_and_limits(

@@ -208,8 +208,8 @@ def _write_limits_of_model(
         "--account."
     )
     yield (
-        "The study's instances have four vCPU, and the rows of this machine use two. An instance "
-        "type that was not measured on AWS gets the mean CPU ratio of the measured types."
+        "The 2023 study's instances have four vCPU, and the rows of this machine use two. An "
+        "instance type that was not measured on AWS gets the mean CPU ratio of the measured types."
     )
 
 

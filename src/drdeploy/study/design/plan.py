@@ -336,8 +336,8 @@ def _check_scenario_fits_endpoint(
             problem = f"A {scenario.kind} scenario needs a serverless endpoint"
         case _ if isinstance(endpoint, AsynchronousConfig | BatchConfig):
             problem = (
-                f"A {scenario.kind} scenario cannot be measured on the kind {endpoint.kind}, which "
-                f"only a scenario of the kind {endpoint.kind} can use"
+                f"A {scenario.kind} scenario cannot be measured on the endpoint kind "
+                f"{endpoint.kind}, which only a scenario of the kind {endpoint.kind} can use"
             )
         case RealTime() if is_serverless:
             problem = "A real-time scenario needs an endpoint with an instance type"

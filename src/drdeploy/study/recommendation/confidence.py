@@ -10,10 +10,10 @@ a serverless option is computed from a mixture of resampled warm and cold rows. 
 the shares of the mixture.  The p95 of a real-time option is computed from simulated waiting times
 plus the latencies of resampled rows.
 
-All options of one configuration share the same resampled rows. Chance affects all options of one
-configuration alike. The confidence does not cover another day, another machine or other prices.
-With a few dozen rows, the interval of a p95 is too narrow. No resample holds a slower request than
-the slowest measured request.
+All options of one configuration share the same resampled rows, so chance affects them alike. The
+confidence does not cover another day, another machine or other prices. With a few dozen rows, the
+interval of a p95 is too narrow. No resample holds a slower request than the slowest measured
+request.
 """
 
 from __future__ import annotations

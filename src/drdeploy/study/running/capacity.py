@@ -188,7 +188,7 @@ class CapacityFinder:
             if following is None and low and self._count_runs(low) < self.search.runs:
                 following = low  # one run may have met it by chance
             if following is None and are_close:
-                return f"The limits differ by less than {self.search.precision:.0%}"
+                return f"The two limits of the rate differ by less than {self.search.precision:.0%}"
             if following is None:
                 return (
                     "Between the limits, some runs met the requirement and others missed it. "
