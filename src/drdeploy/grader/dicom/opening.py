@@ -87,8 +87,8 @@ def refuse_damaged_file() -> Iterator[None]:
     """Turn any unexpected error inside the ``with`` block into a refusal.
 
     pydicom reads most values only when they are used. Wrong bytes may cause any exception, in
-    pydicom or in a decoder. The messages of these exceptions may quote a value. Messages that may
-    quote a value are not passed on.
+    pydicom or in a decoder. The messages of these exceptions may quote a value, so they are not
+    passed on.
 
     Raises:
         UnreadableImage: The file is damaged.
@@ -256,7 +256,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
         )
     if not inflater.eof:
         raise UnreadableImage(
-            "The deflated DICOM file ends before its data do", remedy="Send the file again"
+            "The deflated data in the DICOM file are incomplete", remedy="Send the file again"
         )
     meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     head = DicomBytesIO()

@@ -39,7 +39,7 @@ class DicomPhotograph:
 
     Attributes:
         data: A JPEG or an uncompressed TIFF.
-        frame_number: The number of the photograph in the file, from 1.
+        frame_number: The position of the photograph among the frames of the file, from 1.
         note: A sentence about the file for the reader of the result; usually empty.
     """
 
@@ -59,8 +59,8 @@ class DicomFile:
             service.infer([photograph.data])
 
     Attributes:
-        dataset: The data elements of the file.  The data elements name the patient.
-        pixels: Size and format of its pixels.
+        dataset: The data elements of the file, which name the patient.
+        pixels: Size and format of the file's pixels.
         limits: How large a picture may be.
     """
 

@@ -251,7 +251,7 @@ def _bisect_to_score_limit(
 
 
 def _tango_score_statistic(gained: float, lost: float, n: float, difference: float) -> float:
-    """Return how many standard errors the counts differ from those expected for a difference.
+    """Return by how many standard errors the counts differ from those that a difference implies.
 
     The variance depends on the probability that only the first grader is right, given the
     difference. The maximum-likelihood estimate of the probability that only the first grader is

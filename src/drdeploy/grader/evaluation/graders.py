@@ -319,6 +319,6 @@ Named = TypeVar("Named", Grader, TestSet)
 
 
 def make_names_distinct(named: Sequence[Named]) -> list[Named]:
-    """Replace each name that several graders or sets share by the path it was read from."""
+    """Give graders or sets of the same name the path that each was read from as its name."""
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

@@ -108,7 +108,7 @@ def _measure_detail(copies: EyeCopies) -> list[float]:
 
 
 def _blur_green(copies: EyeCopies, blur_px: float) -> Image.Image:
-    """Return the green copy, blurred; the blurred pixels reach as far as the detail's disc."""
+    """Return the green copy, blurred at least inside the disc on which detail is measured."""
     if blur_px == FINE_BLUR_PX:  # the gradability check has made this one
         return copies.finely_blurred
     # Pillow blurs with three boxes, each of which reaches one standard deviation. What lies beyond
@@ -126,7 +126,7 @@ def _mean_or_zero(values: NDArray[np.float64]) -> float:
 
 @lru_cache(8)
 def _mask_of_disc(side_px: int, share: float) -> NDArray[np.bool_]:
-    """Return a mask of the pixels of a square within a share of its radius."""
+    """Return a mask of a disc in a square; the radius is a share of half the side."""
     from_middle = np.abs(np.arange(side_px) - (side_px - 1) / 2) / (side_px / 2)
     mask: NDArray[np.bool_] = np.hypot(from_middle, from_middle[:, None]) <= share
     return mask

@@ -70,8 +70,8 @@ class NonInferiorityTest:
             loss. None if the measure cannot be computed from the photographs.
         lower_bound: One-sided lower 95 % bound of ``change``, or None if the bound is not known.
         margin: Largest acceptable loss.
-        images_needed: How many photographs like these would show that the loss is within the
-            margin. None if the test has passed, or if the loss is too large for any number.
+        images_needed: How many similar photographs would be needed to show that the loss is within
+            the margin. None if the test has passed, or if the loss is too large for any number.
         detail: The observed loss in a few words, which the reason of a refusal quotes.
     """
 
@@ -106,8 +106,8 @@ class NonInferiorityVerdict:
         comparison: Comparison of the quantized grader with the fp32 grader.
         ece_before: Expected calibration error of the fp32 grader.
         ece_after: Expected calibration error of the quantized grader.
-        images_needed: How many photographs like these would decide. Only an undecided verdict has
-            this number.
+        images_needed: How many similar photographs would be needed for a decision. Only an
+            undecided verdict states this number.
     """
 
     outcome: Outcome

@@ -195,7 +195,7 @@ class ExpectedServiceTimes(ServiceTimes):
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
         """Return a resample of this machine's rows, converted to AWS with one set of coefficients.
 
-        In resamples with the same number, all configurations use the same coefficients.
+        Resample k of every configuration uses set k of the coefficients.
         """
         steps = self.steps[number % len(self.steps)]
         return steps.apply_to_local_times(self.local.draw_bootstrap_resample(rng, number))

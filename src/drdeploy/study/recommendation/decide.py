@@ -80,7 +80,7 @@ def choose_cheapest_hosting(
         sheet: The prices.
         inputs: The traffic, the requirements and the assumptions.
         allow_mixed: Accept rows that were measured on different platforms or machines.
-        today: The day for the age of the prices; None for the current day.
+        today: The day on which the age of the prices is computed; None for the current day.
 
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
@@ -258,7 +258,7 @@ def _choose_winner_and_equivalents(
 def _choose_among_options(
     meeting: Sequence[Option], usd: NDArray[np.float64], required: Requirements
 ) -> NDArray[np.int64]:
-    """Return the index of the chosen option for each case, a column of monthly costs."""
+    """Return the index of the chosen option for each column of monthly costs."""
     p95_s = np.array([[option.p95_s] for option in meeting]).reshape(len(meeting), 1)
     return choose_option_in_each_case(
         usd,

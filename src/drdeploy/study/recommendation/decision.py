@@ -60,7 +60,7 @@ class EvaluatedOption:
         throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
         peak_concurrency: The largest number of requests in progress at once.
-        sensitivity: The operating point at the required grade with the best sensitivity, or None.
+        sensitivity: The operating point with the best sensitivity at the required grade, or None.
         warm_rows: The number of measured warm rows behind the simulation.
         cold_rows: The number of measured cold rows behind the simulation.
         trials: The ids of the trials that the rows belong to.

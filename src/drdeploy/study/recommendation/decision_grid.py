@@ -1,9 +1,9 @@
 """Simulate every option at several volumes, so that a page can decide again in the browser.
 
 The page applies the requirements on latency and budget itself, because they need no new simulation.
-An option is possible if it can be deployed, and meets these two and all other requirements. Each
-volume needs a simulation of its own. The grid therefore holds a few volumes, and always the volume
-of the decision.
+An option is possible if it can be deployed and meets every requirement. Each volume needs a
+simulation of its own. The grid therefore holds a few volumes, and always the volume of the
+decision.
 """
 
 from __future__ import annotations

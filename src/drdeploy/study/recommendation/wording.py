@@ -218,7 +218,7 @@ def _write_sentences_about_other_options(
 
 
 def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[str]:
-    """Yield a sentence with the p95 here and on AWS if the latter is not measured."""
+    """Yield a sentence with the p95 here and on AWS, if the p95 on AWS was not measured."""
     here_s, limits = winner.p95_as_measured_s, winner.p95_s_limits
     if here_s is None:
         return

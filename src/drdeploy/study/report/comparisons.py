@@ -111,9 +111,9 @@ def compare_scenarios_along_dimension(
 ) -> tuple[ScenarioRatio, ...]:
     """Compare scenarios with neighbouring values of a dimension, and the first with the last.
 
-    Two scenarios are compared only if both have rows and are equal in all other dimensions.  Memory
-    sizes are sorted from small to large, as in the 2023 study.  Each image is compared with the
-    previous image and with the first image.  A cold start is compared with a warm request.
+    Two scenarios are compared only if both have rows and are equal in all other dimensions. Memory
+    sizes are sorted from small to large, as in the 2023 study. Each container image is compared
+    with the previous one and with the first one. A cold start is compared with a warm request.
     """
     return tuple(
         compare_two_scenarios(before, after, dimension, quantity)

@@ -42,7 +42,7 @@ COLUMN_OF: Mapping[MetricName, str] = {
 class RowBuilder:
     """Builds the rows of one trial in one run.
 
-    All these rows share some values.
+    The builder keeps the values that are equal in all of these rows.
     """
 
     trial: Trial

@@ -61,7 +61,7 @@ class Target:
         isolation: What enforces the memory and CPU limits of an endpoint.
         bucket: The bucket for artifacts of endpoints that are created for a single trial, and for
             transform jobs. Empty on AWS without transform jobs.
-        role_arn: The role of these endpoints and jobs.
+        role_arn: The role of endpoints that are created for a single trial, and of transform jobs.
         metrics_period_s: The period of the CloudWatch metrics, in seconds.
         metrics_delay_s: The longest time until a metric appears, in seconds.
         hosting_timeout_s: The longest time until an endpoint is in service, in seconds.

@@ -3,8 +3,8 @@
 Autoscaling follows the alarms that target tracking creates (Application Auto Scaling user guide,
 "Target tracking scaling policies"). There is a busy alarm after 3 minutes above the target, and a
 quiet alarm after 15 minutes below 90 % of the target. An alarm wakes an endpoint without instances
-after one minute. The step scaling policies for asynchronous endpoints and inference components in
-the developer guide do the same.
+after one minute. The step scaling policies that the developer guide gives for asynchronous
+endpoints and inference components wait equally long.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ class ServiceTimes:
 
         Args:
             rng: The random number generator.
-            number: The number of the resample. Resamples with the same number are equal in the
-                values that all configurations share.
+            number: The position of the resample in the bootstrap. At one position, all
+                configurations get equal values of what they share.
         """
         cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
