@@ -144,8 +144,8 @@ def measurement_columns() -> str:
     of_trial = ", ".join(f"`{one.name}`" for one in SCHEMA if ONE_PER_TRIAL in one.rules)
     rules = (
         "\nAn empty cell stands for a value that is not known. Times are ISO 8601 in UTC.\n\n"
-        "`drdeploy report` and `drdeploy recommend` also read a file that another tool wrote. A "
-        f"file of another tool may lack these columns: {optional}.\n\n"
+        "`drdeploy report` and `drdeploy recommend` also read a file that another tool wrote. Such "
+        f"a file may lack these columns: {optional}.\n\n"
         f"All rows of a trial must have the same values in these columns: {of_trial}.\n"
     )
     return NOTE + intro + "".join(rows) + rules
@@ -162,13 +162,14 @@ def contract_clauses() -> str:
 
     intro = (
         "# Clauses of the hosting contract\n\n`drdeploy image conform` checks the clauses in the "
-        "order of the table, and gives a verdict for each kind of hosting.\n\n- "
-        f"`{Severity.MUST}`: an image that fails the clause does not conform for the kind of "
-        f"hosting (exit status 1).\n- `{Severity.SHOULD}`: advice. The image works, but its "
-        f"clients or operators are worse off.\n- `{Severity.OPTIONAL}`: for information.\n- `-`: "
-        "the clause does not apply to the kind of hosting.\n\nThe source `practice` means that "
-        "the clause comes from containers that failed without it, and not from the documentation "
-        f"of AWS.\n\n| clause | {' | '.join(HostingKind)} | it says | source |\n"
+        "order of the table, and says for which kinds of hosting a container image is fit. The "
+        "table says how important each clause is for a kind of hosting:\n\n- "
+        f"`{Severity.MUST}`: an image that fails the clause is not fit for this kind of hosting "
+        f"(exit status 1).\n- `{Severity.SHOULD}`: advice. An image that fails the clause works, "
+        f"but its clients or operators are worse off.\n- `{Severity.OPTIONAL}`: for information."
+        "\n- `-`: the clause does not apply to this kind of hosting.\n\nThe source `practice` means "
+        "that the clause comes from containers that failed without it, and not from the documentation "
+        f"of AWS.\n\n| clause | {' | '.join(HostingKind)} | what the clause requires | source |\n"
         f"|---|{'---|' * len(HostingKind)}---|---|\n"
     )
     rows = (
@@ -182,17 +183,18 @@ def contract_clauses() -> str:
 LOCAL_SERVICE = """\
 # What the local service serves
 
-This page lists each operation and each member of a request that botocore {version} knows of five services, with what
-the local service (`drdeploy local up`) does with it. The page is written from the tables by which the local service
-decides.
+This page lists every operation that botocore {version} knows of five AWS services, and every member (field) of their
+requests. For each, it says what the local service (`drdeploy local up`) does. The page is written from the tables by
+which the local service decides.
 
-- **served**: the operation is carried out, or the member has its effect. The values of a member are checked as AWS
-  checks them. Application Auto Scaling describes targets, policies and schedules, but does not carry them out.
-- **a sentence**: the operation or the member is refused with status 4xx and the sentence. A member is accepted if its
-  value asks for nothing (`null`, `false`, an empty text, list or structure).
+- If the column *answer* says **served**, the local service carries out the operation, or the member has its effect. The
+  values of a member are checked as AWS checks them.
+- In all other rows, the local service refuses the operation or the member with status 4xx and with the sentence in the
+  column *answer*. A member is nevertheless accepted if its value asks for nothing (`null`, `false`, an empty text, list
+  or structure).
 
-The members of a structure, and those of the structures in a list, stand after a dot. In a refusal, `[1]` is the
-position in a list, and `NAME` and `VALUE` stand for what your request has.
+A dot separates a structure from its member (`STRUCTURE.MEMBER`), also if the structure is in a list. In a refusal, `[1]`
+is the position in a list, and `NAME` and `VALUE` stand for what your request has.
 
 | service | operations served | operations refused | members served | members refused |
 |---|---|---|---|---|
