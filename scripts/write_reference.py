@@ -167,8 +167,9 @@ def contract_clauses() -> str:
         f"`{Severity.MUST}`: an image that fails the clause is not fit for this kind of hosting "
         f"(exit status 1).\n- `{Severity.SHOULD}`: advice. An image that fails the clause works, "
         f"but its clients or operators are worse off.\n- `{Severity.OPTIONAL}`: for information."
-        "\n- `-`: the clause does not apply to this kind of hosting.\n\nThe source `practice` means "
-        "that the clause comes from containers that failed without it, and not from the documentation "
+        "\n- `-`: the clause does not apply to this kind of hosting.\n\nThe source `practice` "
+        "means that the clause comes from containers that failed without it, and not from the "
+        "documentation "
         f"of AWS.\n\n| clause | {' | '.join(HostingKind)} | what the clause requires | source |\n"
         f"|---|{'---|' * len(HostingKind)}---|---|\n"
     )
