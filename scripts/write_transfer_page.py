@@ -61,8 +61,8 @@ RESAMPLED = (
     "The intervals come from a bootstrap that resamples the series and the rows of each series."
 )
 LEFT_OUT = (
-    "For each series, the model is fitted to all other series. Then it estimates the latency of "
-    "the series from local rows."
+    "For each series, the model is fitted to all other series, and then estimates the latency of "
+    "this series from local rows."
 )
 INTERVALS = (
     "The interval of an expected latency accounts for these errors, and for the uncertainty of "
@@ -77,9 +77,8 @@ KERNELS = (
 )
 LARGEST_ERROR = (
     "The largest error is that of VGG19 at 1024 MB. On this machine, VGG19 takes 1.4 times as "
-    "long with 1024 MB as with 2048 MB. VGG19 with 1024 MB takes 2.7 times as long on AWS as with "
-    "2048 MB. The reason for the largest error is not known. Three series of your own networks on "
-    "AWS would close the gap."
+    "long with 1024 MB as with 2048 MB, but on AWS 2.7 times as long. The reason is not known. "
+    "Three series of your own networks on AWS would close the gap."
 )
 
 
@@ -120,7 +119,7 @@ def write_page(model: TransferModel) -> str:
         "",
         *(_describe_target(model, start) for start in TARGETS),
         "",
-        "| series | in the container, here | expected on AWS | measured on AWS | error |",
+        "| series | measured here, in the container | estimated on AWS | measured on AWS | error |",
         "|---|---|---|---|---|",
         *(
             f"| {one.name} | {format_seconds(one.here_s)} | {format_seconds(one.expected_s)} | "

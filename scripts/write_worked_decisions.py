@@ -88,16 +88,16 @@ HEAD = """\
 # Worked decisions
 
 This page shows how `drdeploy recommend` decides in five cases: a clinic, a city, a country, a
-hospital that requires a VPC, and an archive. The first five decisions use the rows that the 2023
-study published (SageMaker, us-east-1). The last five use this project's own rows. All latencies
-are used as they were measured. Each decision meets the requirements at the lowest cost. The prices
-are the dated prices that `drdeploy prices show` prints.
+hospital that requires a VPC, and an archive. Each case is decided twice: with the rows that the
+2023 study published (SageMaker, us-east-1), and with this project's own rows. All latencies are
+used as they were measured. The prices are those that `drdeploy prices show` prints.
 
-Two options count as equally expensive if their costs differ by at most 5 %, or by at most 1 USD a
-month. Among equally expensive options, the simplest to run wins. Among equally simple options, the
-fastest wins. A policy against cold starts that exists only in the simulation is shown as research,
-and cannot win. Inference components cannot win, because Terraform's AWS provider has no resource
-for them. The assumptions are listed at the end of the page.
+Among the options that meet the requirements, the cheapest wins. Costs that differ by at most 5 %,
+or by at most 1 USD a month, count as equal; the simplest of these options to run then wins, and
+among equally simple ones the fastest. A policy against cold starts that exists only in the
+simulation is shown as research, and cannot win. Inference components cannot win, because
+Terraform's AWS provider has no resource for them. The assumptions are listed at the end of the
+page.
 
 In the tables, the cost per avoided cold start may be negative. The policy then costs less than the
 cold starts that it avoids. Results are for research use; `drdeploy` is not a medical device.
@@ -108,7 +108,8 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-The hospital requires a VPC, and the archive may wait for its results. Options say so:
+For the hospital, which requires a VPC, and for the archive, which may wait for its results, the
+commands have further options:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
