@@ -89,7 +89,7 @@ print(len(places) / (time.perf_counter() - began), time.process_time() - cpu_beg
 
 @dataclass
 class GradingRun:
-    """What was seen of one run of the command.
+    """The measurements of one run of the command.
 
     Attributes:
         status: The exit status.

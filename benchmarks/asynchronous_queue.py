@@ -149,7 +149,7 @@ def measure_whole_queue(page: Page, count: int, options: Options) -> None:
             Target(
                 "the backlog metric is the number of requests without a result",
                 not any(differences),
-                f"differs in {sum(map(bool, differences))} of {len(differences)} looks",
+                f"differs in {sum(map(bool, differences))} of {len(differences)} comparisons",
             )
         )
         check_results(page, queue, sent)
@@ -267,7 +267,7 @@ def measure_interrupted_queue(page: Page, count: int, number: signal.Signals) ->
         Target(
             f"after {number.name}, exactly the requests on disk are processed",
             set(after) == left and set(after.values()) <= {1} and len(again) <= CONCURRENCY,
-            f"{len(again)} twice, which were in progress",
+            f"{len(again)} were processed twice, because they were in progress",
         ),
     ]  # fmt: skip
 

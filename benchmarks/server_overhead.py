@@ -1,9 +1,9 @@
-"""What the lean server adds to a photograph: one client on loopback, MobileNet fp32, 224 x 224.
+"""The time that the lean server adds to grading a photograph, with one client on loopback.
 
-Run ``python benchmarks/server_overhead.py`` (half a minute).  A photograph is graded in this
-process and by a server on a kept connection, in turns. The overhead is the difference of their
-medians within a round. The overhead must be at most 1.5 ms.  The difference to the model alone is
-shown beside it. Decoding, the check of quality and the transform are part of that difference.
+Run ``python benchmarks/server_overhead.py`` (half a minute). A photograph is graded in this process
+and by a server on a kept connection, in turns. The overhead is the difference of their medians
+within a round. The overhead must be at most 1.5 ms. The difference from the time of the model alone
+is shown beside it. Decoding, the check of quality and the transform are part of that difference.
 """
 
 from __future__ import annotations

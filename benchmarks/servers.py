@@ -1,4 +1,4 @@
-"""Our servers compared with those that a user would choose.
+"""Our servers compared with other servers that a user might choose.
 
 Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them).  The
 peers are installed from the package index into ``build/benchmarks/peers``, at the versions in

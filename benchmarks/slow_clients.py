@@ -62,7 +62,7 @@ ALONE, BESIDE = "alone", "beside slow clients"
 
 @dataclass
 class Heard:
-    """What honest clients got in all rounds.
+    """The answers that honest clients got in all rounds.
 
     Attributes:
         statuses: Number of answers by status; 0 stands for none.

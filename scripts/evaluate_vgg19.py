@@ -72,13 +72,13 @@ MEMORY_MB = 2048
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a network answers for the photographs of one part.
+    """The answers of a network for the photographs of one part of the data set.
 
     Attributes:
         labels: Shape ``(n,)``, 0 to 4.
         groups: Capture sessions, shape ``(n,)``.
         probabilities: Calibrated on other photographs, shape ``(n, 5)``.
-        flags: By grade, whether the high-sensitivity point flags each photograph.
+        flags: For each grade, whether its high-sensitivity point flags each photograph.
     """
 
     labels: NDArray[np.intp]
@@ -229,7 +229,7 @@ def describe_quality(answers: Answers) -> dict[str, Any]:
 
 
 def describe_differences(first: Answers, second: Answers) -> dict[str, Any]:
-    """Return the second network's figures less those of the first, paired by photograph."""
+    """Return the second network's figures minus those of the first, paired by photograph."""
     labels, groups = first.labels, first.groups
     compared = compare_grades(labels, first.grades, second.grades, groups=groups)
     areas = [probability_of_grade_or_worse(one.probabilities) for one in (first, second)]

@@ -1,8 +1,7 @@
 """Build all 27 networks with random weights, export each to both formats, and compare both.
 
-The export of every architecture takes half an hour on two cores, which is too long for every test
-run. Run the export of every architecture with ``make architectures``.  With names as arguments,
-only these networks are exported.
+All exports take half an hour on two cores, which is too long for every test run; ``make
+architectures`` runs them. With names as arguments, only these networks are exported.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> dict[str, Path]:
-    """The two archives, the int8 one still without a verdict."""
+    """Return the archives in fp32 and in int8; the int8 archive has no verdict yet."""
     fp32 = trained.archives["onnx"]
     artifact = extract_archive(fp32, _fresh(run / "fp32"))
     calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
@@ -147,7 +147,7 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 
 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """The test split, without copies and without the sessions of training photographs."""
+    """Return the test split, without copies and without capture sessions that were trained on."""
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
     return test.select_by_index(

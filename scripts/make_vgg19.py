@@ -126,7 +126,7 @@ def write_vgg19_weights(graph: onnx.ModelProto, path: Path) -> float:
 
 
 def convolutions_of_vgg16(graph: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return kernels ``(height, width, in, out)`` and biases by Keras's names of the layers."""
+    """Return kernels ``(height, width, in, out)`` and biases, by the layer names of Keras."""
     constants = {one.name: one for one in graph.graph.initializer}
     found = {}
     for block, count in NAMED_LAYERS.items():

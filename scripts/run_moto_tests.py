@@ -58,7 +58,8 @@ def fresh():
     clear()
     yield
 """
-"""Every test begins with nothing; moto's own way to forget everything does not reach SageMaker."""
+"""Deletes everything before each test, because moto's own reset does not reach the local
+service."""
 
 FRESH_SCALING = """
 import os

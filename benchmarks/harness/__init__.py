@@ -1,4 +1,4 @@
-"""What the benchmarks share.
+"""The code that the benchmarks share.
 
 ``options`` is the command line of the benchmarks. ``rounds`` interleaves what is compared and forms
 ratios. ``page`` writes the results (CSV, SVG and a page in Markdown). ``models`` makes the models.

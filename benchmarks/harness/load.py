@@ -54,7 +54,7 @@ class Load:
 
     @property
     def failures_by_status(self) -> dict[int, int]:
-        """The number of answers by status; ``NO_ANSWER`` if the connection ended instead."""
+        """The number of failed requests by status; ``NO_ANSWER`` if the connection ended."""
         return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property

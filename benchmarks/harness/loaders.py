@@ -21,7 +21,7 @@ GEMM_SIDE = 1536
 
 @dataclass(frozen=True)
 class Spec:
-    """What a predictor loads.
+    """The model that a predictor loads, and how it runs the model.
 
     Attributes:
         kind: ``keras`` is ``model.predict``, as in the 2023 study, and ``signature`` is a

@@ -27,10 +27,10 @@ COLOURS = (BLUE, ORANGE, GREY)
 
 @dataclass(frozen=True)
 class Target:
-    """What a benchmark is expected to show, and whether it does.
+    """A claim that a benchmark should confirm, and whether it does.
 
     Attributes:
-        claim: What should be true.
+        claim: The claim, as a sentence.
         is_met: Whether the target is met; if there is an interval, the whole interval must meet it.
         found: What was measured, as text.
     """

@@ -25,7 +25,7 @@ class SocketFileServer(Server):
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:
-        """Bind, without the name of a host."""
+        """Bind to the socket file, which has no host name to look up."""
         self.socket.bind(self.server_address)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:

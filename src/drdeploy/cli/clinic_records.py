@@ -113,7 +113,7 @@ def erase(
     records: RecordsArgument,
     *,
     patient: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="The number of the patient (Patient ID).")
+        str | None, typer.Option(metavar="NUMBER", help="The patient's number (Patient ID).")
     ] = None,
     issuer: Annotated[
         str, typer.Option(help="Who gave the number (Issuer of Patient ID), if the files say so.")

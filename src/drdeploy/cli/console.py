@@ -1,7 +1,7 @@
 """Functions with which every command prints sentences, tables, JSON and errors.
 
-Results go to standard output, and everything else goes to standard error.  Sentences are wrapped
-and tables are fitted to the width on a terminal, or if the variable ``COLUMNS`` gives a width. In a
+Results go to standard output, and everything else goes to standard error. On a terminal, or if the
+variable ``COLUMNS`` gives a width, sentences are wrapped and tables are fitted to the width. In a
 pipe without ``COLUMNS``, nothing is wrapped or shortened.
 """
 

@@ -45,7 +45,7 @@ SILENCE_S = 30.0
 """Seconds for which a peer may send nothing."""
 MESSAGE_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes
 LEAST_BYTES_PER_S = 16 * 1024
-"""A peer that sends a photograph more slowly than this, after :data:`SILENCE_S`, is cut off."""
+"""After :data:`SILENCE_S`, a peer that sends a photograph more slowly than this is cut off."""
 PDU_BYTES_MAX = 1024**2
 """A larger protocol data unit ends the connection; this program asks peers for 16 KiB."""
 COMMAND_BYTES_MAX = 16 * 1024

@@ -2,8 +2,7 @@
 
 Both results, the structured report and the PDF, keep the patient and the study of the photographs.
 The identifiers of the results are derived from the photographs, the grader and the grader's
-answers. If the same answers are written twice, both times give the same two objects, and an archive
-keeps one copy of each.
+answers. The same answers always give the same two objects, so an archive keeps one copy of each.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class MeasuredPhotographs:
     measured: int
 
     def project_grading_rate(self, nodes: int, workers_per_node: int) -> ProjectedRate:
-        """Return the rate of a number of nodes, each with a number of workers.
+        """Return how many photographs some nodes grade in an hour, each with a number of workers.
 
         A node is limited by its processors or by its network connection. All nodes together are
         limited by the one process that writes the table.

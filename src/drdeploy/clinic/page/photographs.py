@@ -41,7 +41,7 @@ class DetailsMissing(Exception):
     A JPEG, PNG or TIFF says neither; a DICOM file may leave out the eye.
 
     Attributes:
-        names: What is missing: ``patient``, ``eye``.
+        names: The missing details: ``patient``, ``eye`` or both.
     """
 
     def __init__(self, *names: str) -> None:

@@ -79,7 +79,7 @@ class Sessions:
             return self._clock() - failures[0] < PAUSE_S
 
     def find_account(self, identifier: str) -> ClinicAccount | None:
-        """Return who has a session; None if it has ended, or the account was changed."""
+        """Return the account of a session; None if it has ended, or the account was changed."""
         with self._lock:
             session = self._sessions.get(identifier)
         if session is None or session.ends_s < self._clock():

@@ -96,7 +96,7 @@ class Accounts:
             return connection.execute(select(func.count()).select_from(ACCOUNTS)).scalar_one()
 
     def find_account(self, name: str) -> ClinicAccount | None:
-        """Return an account as it is now."""
+        """Return the present state of an account."""
         found = self._find_row(name)
         return (
             None

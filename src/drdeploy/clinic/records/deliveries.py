@@ -29,7 +29,7 @@ class Delivery:
     """A DICOM file or a bundle that is to be sent.
 
     Attributes:
-        number: The number of the delivery in the records.
+        number: The delivery's number, which identifies it in the records.
         study: The number of the study in the records.
         name: A keyed hash of patient and study.
         destination: The kind and the address of the destination, for example ``stow

@@ -147,7 +147,7 @@ class RecordsErasure:
 
 
 def remove_unused_file(shared: SharedRecords, sha256: str) -> bool:
-    """Delete a file that no photograph has; return whether it is deleted."""
+    """Delete a file if it belongs to no photograph; return whether it was deleted."""
     used = select(PHOTOGRAPHS.c.id).where(PHOTOGRAPHS.c.sha256 == sha256).limit(1)
     with shared.engine.begin() as connection:
         keep_others_from_removing_files(connection)

@@ -201,7 +201,7 @@ class Worklist:
         Args:
             number: The study's number.
             who: The person.
-            action: What the audit log calls the export.
+            action: The name of the export in the audit log.
             kind: The result that is exported: ``report``, ``page`` or ``bundle``; empty for none.
 
         Returns:
