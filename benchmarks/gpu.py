@@ -171,7 +171,7 @@ def rate_of_threads(predict: Callable[[Any], object], count: int) -> float:
 def peak_of_card(
     precision: str, options: Options, *, side: int = SIDE, provider: str = "CUDAExecutionProvider"
 ) -> float:
-    """Return the operations a second of a chain of matrix products that stays on the card."""
+    """Return the operations a second of a chain of matrix products whose data stay on the card."""
     from drdeploy.grader.runtimes.cuda_runtime import OPTIONS
     from drdeploy.grader.runtimes.onnxruntime_binding import BindingSession
 

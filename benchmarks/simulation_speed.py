@@ -49,7 +49,7 @@ MAY_WAIT_S = 24.0 * SECONDS_PER_HOUR
 ASSUMED = Assumptions()
 WARM_S, CPU_S, GPU_S = 0.35, 1.2, 0.03
 """The median time of a warm request on imagined serverless endpoints, and on instances without and
-with a GPU.  The slow instances are several, so that they can be scaled."""
+with a GPU.  There are several slow instances, so that they can be scaled."""
 
 
 def service_times(warm_s: float = WARM_S) -> ServiceTimes:

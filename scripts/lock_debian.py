@@ -49,9 +49,10 @@ def versions_of(packages: Iterable[DebianPackage]) -> dict[str, str]:
     for package in packages:
         if versions.setdefault(package.name, package.version) != package.version:
             sys.exit(
-                f"{package.name} is there as {versions[package.name]} and as {package.version}, "
-                "because one image is older than another. Remove the older image from the engine "
-                "with its cache"
+                f"The images contain {package.name} {versions[package.name]} "
+                f"and {package.version}, "
+                "because one image is older than another. Remove the older image and its "
+                "build cache from the engine"
             )
     return versions
 

@@ -1,4 +1,4 @@
-"""Train a second head on the packaged grader's features: the risk of macular oedema.
+"""Train a second output (head) on the packaged grader's features: the risk of macular oedema.
 
     python scripts/train_macular_oedema_risk.py              # with IDRiD beside the checkout
     python scripts/train_macular_oedema_risk.py --data DIR   # with a downloaded IDRiD

@@ -33,7 +33,7 @@ _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 MOST_UNREAD_RESULTS = 256
 """How many results of tasks may wait until their rows are written, before no new task starts."""
 _STARTS = 3
-"""How often a start is tried, because a free port may be taken before Ray listens on it."""
+"""How many times Ray is started at most: a free port may be taken before Ray listens on it."""
 _PATIENCE_S = 300
 """How long a process of Ray may take until it answers. On a busy machine a start takes a minute,
 and Ray's own limits of 5 to 30 seconds would end a process that is only slow."""

@@ -39,7 +39,7 @@ class WorklistView:
 
 
 def make_worklist_view(page: ListedPage) -> WorklistView:
-    """Return a page of the list in its parts: worst first, ungradable apart, waiting last."""
+    """Return a page of the list in its parts: graded with the worst first, ungradable, waiting."""
     return WorklistView(
         graded=[one for one in page.studies if one.state == "graded" and not one.is_ungradable],
         ungradable=[one for one in page.studies if one.is_ungradable],
