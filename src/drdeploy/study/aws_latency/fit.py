@@ -107,7 +107,7 @@ def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
 
 
 def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[PairedSeries]:
-    """Return the 2023 study's cold starts that had as much memory as its larger images."""
+    """Return the 2023 study's cold starts at the memory of its larger container images."""
     return [
         one
         for one in series

@@ -74,7 +74,7 @@ class ImageSpec(_Table):
     """A container image.
 
     Attributes:
-        tag: The image's tag in the container engine, or in the registry on AWS.
+        tag: The tag of the container image in the container engine, or in the registry on AWS.
         profile: The profile of the server in the image. Without a container engine, a process with
             the image's server profile runs instead of a container.
         model_format: Format of the artifacts that the server loads; None means ``onnx`` for the

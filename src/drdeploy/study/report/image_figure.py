@@ -56,7 +56,7 @@ def _draw_cold_starts_of_one_model(
         f"images-{model}-{size}",
         f"{model}, {size}: cold starts by image",
         "Bars: mean total latency of cold starts with its 95 % interval. The numbers say how many "
-        "times as fast each image is as the first image",
+        "times as fast cold starts are with each container image as with the first",
     )
 
 

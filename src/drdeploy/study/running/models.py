@@ -90,7 +90,7 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
     """Check the artifact files that a study names, so that a mistake is found before the run.
 
     Raises:
-        StudyError: A file is missing, or does not have the format that its image loads.
+        StudyError: A file is missing, or does not have the format that its container image loads.
         ArtifactError: A file is not an artifact.
     """
     for trial in {artifact_key_of_trial(trial): trial for trial in trials}.values():

@@ -97,7 +97,7 @@ class DesiredStudy:
         on_aws: bool,
         safeguards: Safeguards = NO_SAFEGUARDS,
     ) -> Self:
-        """Collect one model for each archive and image, and one endpoint for each configuration.
+        """Collect a model for each archive and container image, an endpoint per configuration.
 
         Args:
             plan: The plan with the trials.
@@ -157,7 +157,7 @@ class StudyEndpoints:
 
 
 def choose_image_tag_of_trial(trial: Trial, *, on_aws: bool) -> str:
-    """Return the tag of the image for a trial's endpoint; on AWS, Graviton needs an arm64 image."""
+    """Return the container image's tag for a trial's endpoint; Graviton on AWS needs arm64."""
     return (
         choose_image_tag_for_endpoint(trial.image.tag, trial.endpoint)
         if on_aws
@@ -193,7 +193,8 @@ def create_and_delete_study_endpoints(
         plan: The plan with the trials that are still to be measured.
         artifacts: The archive of each model, precision and format.
         account: The AWS account or local service in which the endpoints are created.
-        engine: The container engine with the images; None if endpoints run as processes.
+        engine: The container engine that has the container images; None if endpoints run as
+            processes.
         workspace: The folder of the deployment.
         provisioning: How endpoints are created, and whether they are kept.
         is_complete: Called at the end; returns whether every trial of the study is measured.

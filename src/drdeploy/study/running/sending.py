@@ -260,9 +260,9 @@ class ContainerAnswer:
     def read_fields_of_body(cls, body: bytes) -> Self:
         """Read the fields from the body of an answer; any body is accepted.
 
-        A study may measure an image of another project, whose answers have another format. The
-        latency at the client counts for every answer, so fields that are missing or have another
-        type are left empty.
+        A study may measure a container image of another project, whose answers have another format.
+        The latency at the client counts for every answer, so fields that are missing or have
+        another type are left empty.
         """
         try:
             document = parse_json(body)

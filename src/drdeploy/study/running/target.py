@@ -71,7 +71,8 @@ class Target:
         trial_ended: Called after each trial, with or without an error.
         endpoint_url: The address of the local service; None means AWS.
         region: The AWS region; None means the region in the user's configuration.
-        images: On AWS, the URI of each image in the registry, by its tag; empty elsewhere.
+        images: On AWS, the URI of each container image in the registry, by its tag; empty
+            elsewhere.
     """
 
     hosting: Hosting
@@ -223,8 +224,8 @@ def build_own_images(
 ) -> None:
     """Build those container images among the given tags that belong to this project.
 
-    An existing image is built again, so that the current checkout is measured; unchanged layers
-    come from the engine's cache.
+    An existing container image is built again, so that the current checkout is measured; unchanged
+    layers come from the engine's cache.
 
     Raises:
         ImageBuildFailed: An image cannot be built, and no older image with its tag exists.
