@@ -140,7 +140,10 @@ class RecordsErasure:
             return connection.execute(erased.limit(1)).first() is not None
 
     def remove_unused_files(self) -> int:
-        """Delete files of no study, which a killed program leaves; return how many were deleted."""
+        """Delete the files that belong to no study, and return how many there were.
+
+        A program that is killed leaves such files.
+        """
         store = self._shared.store
         store.remove_drafts()
         return sum(remove_unused_file(self._shared, sha256) for sha256 in store.list_hashes())

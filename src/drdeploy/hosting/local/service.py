@@ -185,7 +185,10 @@ class LocalService:
 
     @property
     def engine(self) -> str | None:
-        """The container engine that runs the instances, and its address; None for processes."""
+        """The container engine that runs the instances, and its address.
+
+        None if the instances are processes of this machine instead of containers.
+        """
         return self._engine.version_and_address if self._engine else None
 
     @property

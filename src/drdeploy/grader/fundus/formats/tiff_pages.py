@@ -47,7 +47,8 @@ def refuse_several_tiff_pictures(data: bytes) -> None:
     Raises:
         UnsupportedImage: The first picture is a smaller copy or a mask of another picture, the file
             is a camera raw file, or there are further pictures.
-        UnreadableImage: A directory is outside the file.
+        UnreadableImage: The list of tags of a page (an image file directory) begins beyond the end
+            of the file.
     """
     first = _read_directory_at_offset(data, offset_of_first_directory(data))
     if DNG_VERSION in first.entries or data.startswith(_CR2_MARK, 8):

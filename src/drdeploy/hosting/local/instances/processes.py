@@ -164,7 +164,7 @@ class ProcessBackend:
         self.pin_image_and_network(image, isolated=False)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
-        """Return no variables, because a process has the variables of the service."""
+        """Return an empty mapping: a process has no container image that could set variables."""
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
