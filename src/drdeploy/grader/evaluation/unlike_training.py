@@ -1,4 +1,4 @@
-"""Compare the photographs that are flagged as unlike the training photographs with the unflagged."""
+"""Compare the photographs that are flagged as unlike the training photographs with all others."""
 
 from __future__ import annotations
 
