@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def replace_log_operations_in_moto() -> None:
+def replace_operations_in_moto() -> None:
     """Make moto answer for CloudWatch with the operations of this module (once per process)."""
     from moto.cloudwatch.responses import CloudWatchResponse
 

@@ -63,7 +63,7 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
             raise ApiError(DISABLED, f"{key.arn} is disabled.")
 
 
-def replace_log_operations_in_moto() -> None:
+def replace_operations_in_moto() -> None:
     """Make moto accept a key's ARN as well as its id, in requests that change the key's state."""
     from moto.kms.models import KmsBackend
 

@@ -280,7 +280,7 @@ def _check_step_adjustments(rules: Json) -> None:
             raise make_validation_error(f"The intervals of StepAdjustments must not {what}.")
 
 
-def replace_log_operations_in_moto() -> None:
+def replace_operations_in_moto() -> None:
     """Replace the operations of moto that overlook members of a request.
 
     moto reads the tags of scalable targets, but does not store them. moto also overlooks

@@ -95,7 +95,7 @@ class Autoscaler:
         )
 
 
-def replace_log_operations_in_moto() -> None:
+def replace_operations_in_moto() -> None:
     """Replace the operations of moto that store a policy or an action without carrying it out."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 

@@ -80,7 +80,7 @@ class SimulatedAws:
             from moto.s3.models import s3_backends
 
             _fill_gaps_in_moto()
-            cloudwatch.replace_log_operations_in_moto()
+            cloudwatch.replace_operations_in_moto()
             log_groups.replace_log_operations_in_moto()
             served_operations.make_moto_refuse_unserved_operations()
             self._s3 = s3_backends[ACCOUNT][PARTITION]
@@ -422,10 +422,10 @@ def _fill_gaps_in_moto() -> None:
         vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 
     _limit_wait_for_subscribers()
-    kms_key_states.replace_log_operations_in_moto()
+    kms_key_states.replace_operations_in_moto()
     stored_objects.make_moto_store_objects_in_file()
-    scaling.replace_log_operations_in_moto()
-    scaling_operations.replace_log_operations_in_moto()
+    scaling.replace_operations_in_moto()
+    scaling_operations.replace_operations_in_moto()
 
     # moto has the policies that AWS manages, such as AmazonSageMakerFullAccess, and hides them.
     vars(moto.iam.models)["load_iam_aws_managed_policies"] = lambda: True
