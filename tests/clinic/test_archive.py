@@ -279,7 +279,7 @@ def test_a_file_of_another_patient_is_not_kept_though_the_archive_lists_it(
     done = CliRunner().invoke(app, ["pull", url, *own])
     assert done.exit_code == 1
     assert "belongs to another patient" in done.output
-    assert "1 files fetched" in done.output
+    assert "1 files were fetched" in done.output
     assert [dcmread(file).PatientID for file in folder.iterdir()] == ["7"]
     # Nor does a file of another patient that an earlier pull fetched come into the worklist.
     assert CliRunner().invoke(app, ["pull", url, str(folder)]).exit_code == 0
@@ -341,7 +341,7 @@ def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_
     done = pull(archive, tmp_path / "in", *day, "--records", str(records))
     assert done.exit_code == 1
     assert "does not say which eye it shows" in done.output
-    assert "1 files fetched" in done.output.replace("\n", " ")
+    assert "1 files were fetched" in done.output.replace("\n", " ")
 
 
 def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(archive, tmp_path):
@@ -366,7 +366,7 @@ def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(a
         done = pull(archive, folder, *asked)
         assert done.exit_code == 0
         said = " ".join(done.output.split())
-        assert "1 files fetched, 1 were there already" in said
+        assert "1 files were fetched, 1 were there already" in said
         assert "1 photographs are of studies that were erased" in said
         assert list_patients() == ["E2"]
         assert list(folder.iterdir()) == []
@@ -399,7 +399,7 @@ def test_a_pull_goes_on_where_it_was(archive, camera_roll, tmp_path, monkeypatch
     before = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     second = pull(archive, tmp_path, *days)
     assert second.exit_code == 0
-    assert "1 files fetched" in second.output.replace("\n", " ")
+    assert "1 files were fetched" in second.output.replace("\n", " ")
     assert len([*tmp_path.iterdir()]) == len(camera_roll)
     assert before.items() <= {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}.items()
 

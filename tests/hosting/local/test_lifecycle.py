@@ -383,7 +383,7 @@ def test_uncompressed_files_below_a_prefix_are_served_and_what_is_no_file_is_ref
 
     for uri, kind, compression, message in (
         (f"s3://models/{name}", "S3Prefix", "None", "must end with a slash"),
-        (f"s3://models/{name}/", "S3Prefix", "Gzip", "needs S3DataType S3Object"),
+        (f"s3://models/{name}/", "S3Prefix", "Gzip", "S3DataType must be S3Object"),
         (f"s3://models/{name}-nothing/", "S3Prefix", "None", "Could not find model data"),
     ):
         with pytest.raises(ClientError, match=message):
