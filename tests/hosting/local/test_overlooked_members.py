@@ -161,7 +161,7 @@ def test_session_tags_are_refused_with_what_to_do_instead(aws, member):
     role = "arn:aws:iam::123456789012:role/r"
     status, error = refused(sts.assume_role, RoleArn=role, RoleSessionName="me", **member)
     assert status == 400
-    assert f"{next(iter(member))} of AssumeRole. Leave it out" in error["Message"]
+    assert f"{next(iter(member))} of AssumeRole. Leave this value out" in error["Message"]
     assert "iam:SimulateCustomPolicy" in error["Message"]
 
 

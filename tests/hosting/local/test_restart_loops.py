@@ -29,7 +29,7 @@ class Server:
 def test_a_line_that_returns_without_a_request_is_the_reason_and_the_last_one_is_quoted():
     # The seconds are those of multi-model-server, whose lines begin with the time.
     server = Server([(at, f"02:07:{at:02} W-90{at} {DENIED}") for at in (0, 1, 2, 4, 7)])
-    with pytest.raises(StartFailed, match=f"no request: 02:07:04 W-904 {DENIED[:10]}") as failed:
+    with pytest.raises(StartFailed, match=f"a request: 02:07:04 W-904 {DENIED[:10]}") as failed:
         refuse_restart_loop(server, server.clock)
     assert "chmod -R o+rwX" in failed.value.remedy
 
