@@ -26,7 +26,6 @@ from drdeploy.grader.fundus.decode import decode_image
 from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.grading.prediction import Prediction
 from drdeploy.grader.inference import InferenceService
-from drdeploy.grader.runtimes.second_thread import SecondThread
 from drdeploy.statistics.percentiles import estimate_median
 from harness.models import Forms, forms_of
 from harness.options import BUILD, ROOT, Options, parser_for, read_options
@@ -106,9 +105,7 @@ def all_ways(forms: Forms) -> dict[str, Grade]:
         STUDY: partial(as_the_study, network, manifest),
         FAITHFUL: partial(with_the_transform, network, manifest),
         OURS: partial(as_served, served),
-        IN_ONE_THREAD: partial(
-            as_served, replace(served, second_thread=SecondThread(is_used=False))
-        ),
+        IN_ONE_THREAD: partial(as_served, replace(served, second_thread=None)),
         OURS_FP32: partial(as_served, InferenceService.load(forms.fp32)),
         ALONE: partial(decoded_and_predicted, served, made),
     }

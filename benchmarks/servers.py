@@ -45,7 +45,7 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 
 `lean` and `classic` are the two server profiles of drdeploy. Their queue has 64 places, so that all
 32 clients are answered. `lean` has its default settings: one worker per vCPU with one thread each.
-`lean x 1` is one worker, whose threads share each prediction (`MODEL_SERVER_WORKERS=1`). `uvicorn`
+While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker, whose threads share each prediction (`MODEL_SERVER_WORKERS=1`). `uvicorn`
 is drdeploy's gateway on Uvicorn instead of drdeploy's own HTTP protocol. These three have their
 heap on huge pages (`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec, huge
 pages` is mosec with this variable, which its users do not set by default. Peers with worker

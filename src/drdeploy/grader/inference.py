@@ -11,7 +11,7 @@ needs. The seconds of each step are reported with the result.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +27,12 @@ from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.runtimes.classifier import Classifier
 from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
-from drdeploy.grader.runtimes.model_loading import import_runtime_module, load_model_in_runtime
+from drdeploy.grader.runtimes.model_loading import (
+    import_runtime_module,
+    load_model_in_runtime,
+    open_model,
+)
+from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
 from drdeploy.grader.runtimes.second_thread import SecondThread
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.gradability import Reason
     from drdeploy.grader.fundus.photograph import DecodedPhotograph
     from drdeploy.grader.grading import Prediction
+    from drdeploy.grader.runtimes.idle_cpus import ModelForIdleCpus
     from drdeploy.grader.runtimes.runtime import RuntimeName
 
 T = TypeVar("T")
@@ -49,7 +55,6 @@ R = TypeVar("R")
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
 """A small picture of an orange disc (789 bytes), which is graded once before the first request."""
 DEFAULT_LIMITS = ImageLimits()
-NO_SECOND_THREAD = SecondThread(is_used=False)
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,20 @@ class InferenceService:
         limits: How large an image may be.
         clock: Returns seconds, for the times of the steps.
         load_times: How long loading took; None if :meth:`load` did not load the classifier.
-        second_thread: Does a part of a photograph's work on a second CPU, if there is one.
+        in_progress: Counts the photographs that are being graded now.
+        second_thread: Does a part of a photograph's work on a second CPU, if there is one; None if
+            there is none.
+        model_for_idle_cpus: The model with more threads, which :meth:`load` was asked for; else
+            None.
     """
 
     classifier: Classifier
     limits: ImageLimits = DEFAULT_LIMITS
     clock: Callable[[], float] = time.perf_counter
     load_times: LoadTimes | None = None
-    second_thread: SecondThread = NO_SECOND_THREAD
+    in_progress: PhotographsInProgress = field(default_factory=PhotographsInProgress)
+    second_thread: SecondThread | None = None
+    model_for_idle_cpus: ModelForIdleCpus | None = None
 
     @classmethod
     def load(
@@ -145,6 +156,8 @@ class InferenceService:
         *,
         runtime: RuntimeName | None = None,
         threads: int | None = None,
+        threads_when_alone: int | None = None,
+        in_progress: PhotographsInProgress | None = None,
         limits: ImageLimits = LOCAL_FILE_LIMITS,
     ) -> InferenceService:
         """Load a model, and run it once.
@@ -155,6 +168,11 @@ class InferenceService:
             model: A ``model.tar.gz``, or the folder that it was extracted to.
             runtime: The library that runs the model; None takes the default of the model's format.
             threads: Threads for one photograph. None takes as many as the CPU limit allows.
+            threads_when_alone: Threads for a photograph while no other is being graded. They are
+                used after a call of :meth:`load_model_for_idle_cpus`, and only with ONNX Runtime.
+                None always uses ``threads``.
+            in_progress: Counts the photographs that all workers of a server are grading. None
+                counts those of this process.
             limits: How large an image may be; the default suits files on your own disk.
 
         Raises:
@@ -166,11 +184,24 @@ class InferenceService:
         import_runtime_module(artifact, runtime=runtime)
         imported = time.perf_counter()
         loaded = load_model_in_runtime(artifact, runtime=runtime, threads=threads)
-        may_use_two = threads is None or threads > 1
+        counter = in_progress or PhotographsInProgress()
+        widest = max(threads or 2, threads_when_alone or 1)
+        model_for_idle_cpus = None
+        if (threads_when_alone or 1) > (threads or 1) and loaded.name == "onnxruntime":
+            from drdeploy.grader.runtimes.idle_cpus import ModelForIdleCpus
+
+            model_for_idle_cpus = ModelForIdleCpus(
+                loaded.opened,
+                partial(open_model, artifact, runtime=runtime, threads=threads_when_alone),
+                counter,
+            )
+            loaded = model_for_idle_cpus.replace_model_of(loaded)
         service = cls(
             Classifier(artifact, loaded),
             limits,
-            second_thread=SecondThread(is_used=may_use_two and count_available_cpus() >= 2),
+            in_progress=counter,
+            second_thread=SecondThread(counter, is_used=widest > 1 and count_available_cpus() >= 2),
+            model_for_idle_cpus=model_for_idle_cpus,
         )
         loaded_at = time.perf_counter()
         service.warm_up()
@@ -181,6 +212,17 @@ class InferenceService:
     def manifest(self) -> ModelManifest:
         """The manifest of the loaded model."""
         return self.classifier.artifact.manifest
+
+    def load_model_for_idle_cpus(self) -> None:
+        """Load the model with more threads, if :meth:`load` was asked for it.
+
+        This is a separate step, so that a server answers its first request without waiting for it.
+
+        Raises:
+            ModelError: The runtime refuses the model.
+        """
+        if self.model_for_idle_cpus is not None:
+            self.model_for_idle_cpus.load()
 
     def warm_up(self) -> None:
         """Classify a small photograph once, whether or not it can be graded.
@@ -233,7 +275,7 @@ class InferenceService:
             RequestRefused: An image cannot be used; the message says which image.
             PredictionFailed: The model's output is not a valid prediction.
         """
-        with self.second_thread.count_caller():
+        with self.in_progress:
             return _apply_to_each_image(self._infer_opened_image, images)
 
     def _read_image_header(self, image: bytes) -> OpenedImage:
@@ -276,7 +318,8 @@ class InferenceService:
         if rule is None:
             return None
         # The work keeps the small copies in memory, not the photograph.
-        return self.second_thread.start(partial(is_unlike_training, photograph.eye_copies, rule))
+        work = partial(is_unlike_training, photograph.eye_copies, rule)
+        return work if self.second_thread is None else self.second_thread.start(work)
 
     @property
     def _least_eye_px_to_decode(self) -> int:

@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
 from drdeploy.grader.runtimes.second_thread import SecondThread
 
 EXAMPLES = sorted(Path(__file__).parents[3].glob("examples/photographs/*.jpg"))
@@ -40,6 +41,14 @@ def spoilt(data):
         yield out.getvalue()
 
 
+def with_second_thread(service):
+    """Return a service that uses the second thread, even on a machine with one CPU."""
+    in_progress = PhotographsInProgress()
+    return replace(
+        service, in_progress=in_progress, second_thread=SecondThread(in_progress, is_used=True)
+    )
+
+
 def answered(service, data):
     (found,) = service.infer([data])
     probabilities = None if found.prediction is None else found.prediction.probabilities.tobytes()
@@ -48,14 +57,14 @@ def answered(service, data):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_answer_is_the_same_bit_for_bit_with_a_second_thread(packaged, path):
-    alone = replace(packaged, second_thread=SecondThread(is_used=False))
-    helped = replace(packaged, second_thread=SecondThread(is_used=True))
+    alone = replace(packaged, second_thread=None)
+    helped = with_second_thread(packaged)
     for data in spoilt(path.read_bytes()):
         assert answered(helped, data) == answered(alone, data)
 
 
 def test_several_callers_at_once_get_what_each_gets_alone(packaged):
-    helped = replace(packaged, second_thread=SecondThread(is_used=True))
+    helped = with_second_thread(packaged)
     images = [data for path in EXAMPLES[:3] for data in spoilt(path.read_bytes())]
     expected = [answered(packaged, data) for data in images]
     found = [[] for _ in range(3)]
@@ -88,7 +97,7 @@ def test_a_single_cpu_gets_no_second_thread(packaged):
 
 
 def test_work_is_done_in_the_other_thread_while_it_is_free():
-    second = SecondThread(is_used=True)
+    second = SecondThread(PhotographsInProgress(), is_used=True)
     first, goes_on = second.start(threading.get_ident), threading.Event()
     assert first() != threading.get_ident()
     waiting = second.start(goes_on.wait)
@@ -98,24 +107,27 @@ def test_work_is_done_in_the_other_thread_while_it_is_free():
     assert waiting()
 
 
-def test_the_thread_helps_only_a_single_caller():
-    second = SecondThread(is_used=True)
-    with second.count_caller():
-        with second.count_caller():
+def test_the_thread_helps_only_with_a_single_photograph():
+    in_progress = PhotographsInProgress()
+    second = SecondThread(in_progress, is_used=True)
+    with in_progress:
+        with in_progress:
             assert second.start(threading.get_ident)() == threading.get_ident()
         assert second.start(threading.get_ident)() != threading.get_ident()
 
 
 def test_without_a_second_thread_work_is_done_when_its_result_is_needed():
     done = []
-    wait = SecondThread(is_used=False).start(lambda: done.append(threading.get_ident()))
+    wait = SecondThread(PhotographsInProgress(), is_used=False).start(
+        lambda: done.append(threading.get_ident())
+    )
     assert not done
     wait()
     assert done == [threading.get_ident()]
 
 
 def test_after_an_error_the_thread_is_free_again():
-    second = SecondThread(is_used=True)
+    second = SecondThread(PhotographsInProgress(), is_used=True)
     with pytest.raises(ZeroDivisionError):
         second.start(lambda: 1 / 0)()
     assert second.start(threading.get_ident)() != threading.get_ident()
@@ -126,7 +138,8 @@ def test_a_forked_process_starts_a_thread_of_its_own():
     program = """
 import os, threading
 from drdeploy.grader.runtimes.second_thread import SecondThread
-second = SecondThread(is_used=True)
+from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
+second = SecondThread(PhotographsInProgress(), is_used=True)
 second.start(threading.get_ident)()
 child = os.fork()
 if child == 0:

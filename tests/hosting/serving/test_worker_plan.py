@@ -21,11 +21,40 @@ def test_there_is_one_worker_per_whole_vcpu(profile, vcpus, workers):
 
 @pytest.mark.parametrize(
     ("vcpus", "expected"),
-    [(0.58, (1, 1, 1)), (1.16, (1, 2, 2)), (2.0, (2, 1, 1)), (2.9, (2, 2, 2)), (4.0, (4, 1, 1))],
+    [
+        (0.58, (1, 1, 1, None)),
+        (1.16, (1, 2, 2, None)),
+        (2.0, (2, 1, 1, 2)),
+        (2.9, (2, 2, 2, 3)),
+        (4.0, (4, 1, 1, 4)),
+        (16.0, (16, 1, 1, 4)),
+    ],
 )
-def test_lean_workers_share_the_vcpus(vcpus, expected):
+def test_lean_workers_share_the_vcpus_and_use_all_when_alone(vcpus, expected):
     settings = Settings(profile="lean", model_dir="nowhere")
     assert choose_worker_and_thread_counts(settings, vcpus, PLENTY) == Capacity(*expected)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(threads=1),
+        Settings(workers=1),
+        Settings(runtime="openvino"),
+        Settings(profile="classic"),
+    ],
+    ids=["threads given", "one worker", "another runtime", "classic"],
+)
+def test_a_photograph_on_its_own_gets_no_more_threads(settings):
+    assert choose_worker_and_thread_counts(settings, 2.0, PLENTY).threads_when_alone is None
+
+
+@pytest.mark.parametrize(("memory_mb", "threads"), [(1200, None), (1400, 4)])
+def test_a_second_copy_of_the_model_must_fit_into_memory(tmp_path, memory_mb, threads):
+    (tmp_path / "model.onnx").write_bytes(bytes(8 * MIB))
+    settings = Settings(profile="lean", model_dir=str(tmp_path), workers=2)
+    found = choose_worker_and_thread_counts(settings, 4.0, memory_mb * MIB)
+    assert found.threads_when_alone == threads
 
 
 def test_each_classic_worker_has_threads_for_all_vcpus():
@@ -49,9 +78,8 @@ def test_a_framework_takes_more_memory_than_a_lean_worker():
 
 
 def test_settings_override_the_plan():
-    assert choose_worker_and_thread_counts(Settings(workers=3, concurrency=5), 2.0) == Capacity(
-        3, 5, 1
-    )
+    settings = Settings(workers=3, concurrency=5, threads=1)
+    assert choose_worker_and_thread_counts(settings, 2.0) == Capacity(3, 5, 1)
 
 
 def test_a_gpu_has_one_worker_that_asks_for_more_photographs_than_there_are_vcpus():

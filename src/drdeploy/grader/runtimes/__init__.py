@@ -5,7 +5,8 @@ only the library of that runtime.  ``classifier`` turns raw outputs into predict
 classes and the kind of output that the manifest names.  ``signature`` compares a model's input and
 output with the manifest.  ``cpu_limit`` finds how many threads the container may keep busy, which
 may be fewer than the host's cores.  ``second_thread`` does a part of a photograph's work on a
-second CPU.  ``heap`` has the settings of the C library's heap.
+second CPU, and ``idle_cpus`` predicts on more threads, while only one photograph is graded;
+``photographs_in_progress`` counts them over all workers.  ``heap`` has the settings of the C library's heap.
 
 Importing the package imports none of the three libraries, so a cold start imports only the library
 that it uses.

@@ -10,54 +10,46 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
+
+    from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
 
 T = TypeVar("T")
 
 
 class SecondThread:
-    """A thread that does a part of the work of a caller, if it is the only caller.
+    """A thread that does a part of the work on a photograph, if no other photograph is graded.
 
     The thread begins with the first work. Several threads may call the methods at once.
 
     Args:
         is_used: Whether there is a second CPU; otherwise the caller does all work itself.
+        in_progress: The photographs that are being graded now.
     """
 
-    def __init__(self, *, is_used: bool) -> None:
+    def __init__(self, in_progress: PhotographsInProgress, *, is_used: bool) -> None:
         self.is_used = is_used
+        self._in_progress = in_progress
         self._lock = threading.Lock()
-        self._callers = 0
         self._is_busy = False
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
 
-    @contextmanager
-    def count_caller(self) -> Iterator[None]:
-        """Count the caller as working in the block; only a single caller gets help."""
-        with self._lock:
-            self._callers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._callers -= 1
-
     def start(self, work: Callable[[], T]) -> Callable[[], T]:
         """Start work, and return a function that waits for its result.
 
-        The returned function does the work itself if the thread is not used or is busy, or if there
-        are several callers. The work is then not done at all if the function is never called.
+        The returned function does the work itself if the thread is not used or is busy, or if
+        several photographs are being graded. The work is then not done at all if the function is
+        never called.
         """
         if not self.is_used:
             return work
         with self._lock:
-            if self._is_busy or self._callers > 1:
+            if self._is_busy or self._in_progress.are_several:
                 return work
             self._is_busy = True
         try:

@@ -13,8 +13,11 @@ class Capacity:
         workers: How many worker processes run.
         concurrency: How many invocations each worker handles at once; further invocations wait.
         threads: How many threads the model's runtime uses for one prediction.
+        threads_when_alone: How many threads it uses while no other photograph is being graded in
+            the container; None if always ``threads``.
     """
 
     workers: int
     concurrency: int
     threads: int
+    threads_when_alone: int | None = None

@@ -27,12 +27,16 @@ LEAN_WORKER_BYTES = 96 * MIB
 FRAMEWORK_WORKER_BYTES = 768 * MIB
 """Memory of a worker that imports TensorFlow or OpenVINO, without its model."""
 COPIES_OF_MODEL = 3
+COPIES_OF_TWO_MODELS = 6
 """Memory of a loaded model, as a multiple of the size of its files. The weights are in memory as
-read and as packed for the processor, and there are buffers.
+read and as packed for the processor, and there are buffers. The second value is for a worker that
+loads the model twice, with different numbers of threads.
 """
 
 
-def count_workers_that_fit_in_memory(settings: Settings, memory_bytes: float | None = None) -> int:
+def count_workers_that_fit_in_memory(
+    settings: Settings, memory_bytes: float | None = None, copies_of_model: int = COPIES_OF_MODEL
+) -> int:
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
     Memory for the largest image is set aside first, so that more workers never mean a smaller limit
@@ -42,6 +46,7 @@ def count_workers_that_fit_in_memory(settings: Settings, memory_bytes: float | N
         settings: The settings of the server.
         memory_bytes: The memory of the container. None means the container's limit or, without a
             limit, the memory of the machine.
+        copies_of_model: The memory of a worker's model, as a multiple of the size of its files.
     """
     if memory_bytes is None:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -49,7 +54,7 @@ def count_workers_that_fit_in_memory(settings: Settings, memory_bytes: float | N
     is_small = settings.profile == "lean" and settings.runtime in {"", "onnxruntime"}
     worker = (
         (LEAN_WORKER_BYTES if is_small else FRAMEWORK_WORKER_BYTES)
-        + COPIES_OF_MODEL * _measure_folder_bytes(Path(settings.model_dir))
+        + copies_of_model * _measure_folder_bytes(Path(settings.model_dir))
         + max(1, settings.concurrency) * PLACE_BYTES
     )
     left = memory_bytes - SPARE_BYTES - BODIES_BYTES - IMAGE_PLACES * PLACE_BYTES

@@ -17,6 +17,7 @@ from drdeploy.hosting.serving.memory import count_memory_places_for_one_image
 from drdeploy.hosting.serving.state_folder import COUNTERS_NAME, LARGE_IMAGES_NAME
 
 if TYPE_CHECKING:
+    from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
     from drdeploy.hosting.serving.capacity import Capacity
     from drdeploy.hosting.serving.log import ServerLog
     from drdeploy.hosting.serving.settings import Settings
@@ -33,7 +34,10 @@ ten times as long, so a longer wait would add latency, but hardly any photograph
 
 
 def load_model_and_make_handlers(
-    settings: Settings, capacity: Capacity, log: ServerLog
+    settings: Settings,
+    capacity: Capacity,
+    log: ServerLog,
+    in_progress: PhotographsInProgress | None = None,
 ) -> RequestHandlers:
     """Load the model, predict once, and return the handlers that grade with the model.
 
@@ -41,6 +45,8 @@ def load_model_and_make_handlers(
         settings: The settings of the server, whose processes all share the folder ``state_dir``.
         capacity: The capacity of the server.
         log: The log that says how long loading took, or why it failed.
+        in_progress: Counts the photographs that all workers are grading; None if a worker cannot
+            know those of the others.
 
     Raises:
         ArtifactError: The folder holds no model that can be used.
@@ -53,6 +59,8 @@ def load_model_and_make_handlers(
             Path(settings.model_dir),
             runtime=settings.runtime or None,
             threads=capacity.threads,
+            threads_when_alone=None if in_progress is None else capacity.threads_when_alone,
+            in_progress=in_progress,
             limits=replace(DEFAULT_LIMITS, max_bytes=settings.max_payload_bytes),
         )
         service = _form_batches_if_configured(service, settings, capacity)

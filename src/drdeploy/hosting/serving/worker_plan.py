@@ -17,6 +17,10 @@ GPU_CONCURRENCY = 8
 for the GPU uses no CPU. A batch cannot have more photographs than the worker handles requests at
 once."""
 
+MAX_THREADS_WHEN_ALONE = 4
+"""The most threads for a photograph while no other is graded. A prediction of MobileNet takes a few
+milliseconds, and more threads would mostly wait for each other."""
+
 
 def choose_worker_and_thread_counts(
     settings: Settings, vcpus: float | None = None, memory_bytes: float | None = None
@@ -29,7 +33,8 @@ def choose_worker_and_thread_counts(
     down the first.
 
     In the lean profile, the workers share the vCPUs: each uses its share for a prediction and for
-    decoding. In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.
+    decoding. While only one photograph is being graded, its worker also uses the vCPUs of the
+    others. In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.
 
     Args:
         settings: The settings of the server.
@@ -46,7 +51,34 @@ def choose_worker_and_thread_counts(
     share = _round_cpus_up(cpus / workers)
     threads = settings.threads or (_round_cpus_up(cpus) if settings.profile == "classic" else share)
     least = GPU_CONCURRENCY if settings.runtime == "cuda" else 1
-    return Capacity(workers, settings.concurrency or max(share, least), threads)
+    return Capacity(
+        workers,
+        settings.concurrency or max(share, least),
+        threads,
+        _choose_threads_when_alone(settings, cpus, workers, threads, memory_bytes),
+    )
+
+
+def _choose_threads_when_alone(
+    settings: Settings, cpus: float, workers: int, threads: int, memory_bytes: float | None
+) -> int | None:
+    """Return the threads for a photograph while no other is graded; None if always ``threads``."""
+    widest = min(_round_cpus_up(cpus), MAX_THREADS_WHEN_ALONE)
+    can_change = (
+        settings.profile == "lean"
+        and not settings.threads
+        and settings.runtime in {"", "onnxruntime"}
+        and workers > 1
+    )
+    if not can_change or widest <= threads:
+        return None
+    from drdeploy.hosting.serving.memory import (
+        COPIES_OF_TWO_MODELS,
+        count_workers_that_fit_in_memory,
+    )
+
+    fitting = count_workers_that_fit_in_memory(settings, memory_bytes, COPIES_OF_TWO_MODELS)
+    return widest if workers <= fitting else None
 
 
 def _choose_worker_count(settings: Settings, cpus: float, memory_bytes: float | None) -> int:

@@ -13,6 +13,7 @@ with other model servers, and with Uvicorn in front of the gateway.
 - ``worker`` is the worker process, which loads the model, serves and drains.
 - ``server`` keeps track of a worker's connections.
 - ``acceptor`` accepts connections, so that each worker gets its share.
+- ``connection_counts`` and ``worker_cells`` hold numbers in memory that all workers share.
 - ``protocol`` speaks HTTP/1.1 on one connection.
 - ``head`` parses the headers of a request, and ``body`` parses its body.
 - ``in_flight`` represents a request whose body is still arriving.

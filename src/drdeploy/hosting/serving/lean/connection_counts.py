@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import mmap
+from drdeploy.hosting.serving.lean.worker_cells import make_worker_cells
 
 CLOSED = 2**31
 """The count of a worker that accepts no connections, because it starts, stops, or has ended."""
 
-_CELL_BYTES = 8
-
 
 class ConnectionCounts:
-    """The number of connections of each worker, in memory that all workers share.
-
-    The object must be made before the workers are forked. The counts need no lock. Only the worker
-    writes its count, or the supervisor while the worker does not run. An aligned write of eight
-    bytes is atomic.
-    """
+    """The number of connections of each worker, made before the workers are forked."""
 
     def __init__(self, workers: int) -> None:
-        self._cells = memoryview(mmap.mmap(-1, workers * _CELL_BYTES)).cast("q")
+        self._cells = make_worker_cells(workers)
         for slot in range(workers):
             self.set_count_of_worker(slot, CLOSED)
 

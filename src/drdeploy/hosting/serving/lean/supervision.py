@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import ServerError
 from drdeploy.hosting.serving.lean.connection_counts import CLOSED, ConnectionCounts
+from drdeploy.hosting.serving.lean.worker_cells import make_worker_cells
 from drdeploy.hosting.serving.processes import (
     EXIT_LOAD_REFUSED,
     STOP_SIGNALS,
@@ -85,6 +86,7 @@ class LeanSupervision:
         self._clock = clock
         self._workers: dict[int, LeanWorker] = {}
         self._counts = ConnectionCounts(capacity.workers)
+        self._in_progress = make_worker_cells(capacity.workers)
         self._lifeline = os.pipe()
         self._failed_starts = 0
         self._start_not_before = 0.0
@@ -161,6 +163,7 @@ class LeanSupervision:
                 self._capacity,
                 listener=self._listener,
                 counts=self._counts,
+                in_progress=self._in_progress,
                 slot=slot,
                 ready_fd=ready_write,
                 lifeline_fd=self._lifeline[0],
@@ -184,6 +187,7 @@ class LeanSupervision:
         if worker is None:
             return  # an orphan of another process, which PID 1 inherits
         self._counts.set_count_of_worker(worker.slot, CLOSED)
+        self._in_progress[worker.slot] = 0
         # It may have become ready and died since the supervisor last read the pipe.
         os.set_blocking(worker.ready_fd, False)
         worker.is_ready = worker.is_ready or bool(os.read(worker.ready_fd, 1))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import DrdeployError
+from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
 from drdeploy.hosting.serving.gateway import Gateway
 from drdeploy.hosting.serving.lean.protocol import HttpConnection
 from drdeploy.hosting.serving.lean.server import LeanServer
@@ -36,6 +37,7 @@ def run_lean_worker(
     *,
     listener: socket.socket,
     counts: ConnectionCounts,
+    in_progress: memoryview,
     slot: int,
     ready_fd: int,
     lifeline_fd: int,
@@ -47,7 +49,8 @@ def run_lean_worker(
         capacity: The number of workers, and how many invocations each handles at once.
         listener: The socket that the supervisor has bound; clients may already wait on it.
         counts: The number of connections of each worker.
-        slot: This worker's index in ``counts``.
+        in_progress: The number of photographs that each worker is grading.
+        slot: This worker's index in ``counts`` and ``in_progress``.
         ready_fd: The pipe that is written to as soon as requests are accepted.
         lifeline_fd: A pipe whose other end the supervisor holds open.
 
@@ -57,7 +60,9 @@ def run_lean_worker(
     log = ServerLog(settings.log_level)
     forward_library_logging(log)
     try:
-        handlers = load_model_and_make_handlers(settings, capacity, log)
+        handlers = load_model_and_make_handlers(
+            settings, capacity, log, PhotographsInProgress(in_progress, slot)
+        )
     except DrdeployError:
         return EXIT_LOAD_REFUSED
     except OSError as err:
@@ -111,11 +116,24 @@ async def _serve_until_stopped(
     # the worker.
     with suppress(BrokenPipeError):
         os.write(ready_fd, READY)
+    loading = asyncio.create_task(_load_model_for_idle_cpus(handlers, log))
     await stopping.wait()
     is_drained = await server.drain_connections(handlers.settings.drain_s)
+    await loading
     log.write_due_summary(is_last=True)
     log.write_event("worker stopped", "info" if is_drained else "warning", drained=is_drained)
     return 0 if is_drained else 1
+
+
+async def _load_model_for_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
+    """Load the model with more threads, while the first requests are answered without it."""
+    if handlers.service.model_for_idle_cpus is None:
+        return
+    try:
+        await asyncio.to_thread(handlers.service.load_model_for_idle_cpus)
+    except DrdeployError as err:
+        # Photographs are graded all the same, only with fewer threads.
+        log.write_failure("idle vCPUs stay unused", err)
 
 
 def _open_socket_for_sigterm() -> socket.socket:

@@ -1,0 +1,41 @@
+"""Count the photographs that are being graded now, in all worker processes of a server."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence
+
+
+class PhotographsInProgress:
+    """Counts the photographs that are being graded now; ``with`` counts one for its block.
+
+    Several threads may use the object at once. Workers of one server share the cells, and each
+    writes only its own. The count may be outdated by a moment, so it may only decide how a
+    photograph is graded, never what the grade is.
+
+    Args:
+        cells: One number per worker process, in memory that the workers share. None counts the
+            photographs of this process only.
+        slot: The index of this process's cell.
+    """
+
+    def __init__(self, cells: MutableSequence[int] | memoryview | None = None, slot: int = 0):
+        self._cells = [0] if cells is None else cells
+        self._slot = slot
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._cells[self._slot] += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._cells[self._slot] -= 1
+
+    @property
+    def are_several(self) -> bool:
+        """Whether more than one photograph is being graded now."""
+        return sum(self._cells) > 1

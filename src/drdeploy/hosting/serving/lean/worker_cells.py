@@ -1,0 +1,17 @@
+"""One number per worker, in memory that all workers share."""
+
+from __future__ import annotations
+
+import mmap
+
+_CELL_BYTES = 8
+
+
+def make_worker_cells(workers: int) -> memoryview:
+    """Return one number per worker, all 0, in memory that all workers share.
+
+    The cells must be made before the workers are forked. They need no lock. Only the worker writes
+    its cell, or the supervisor while the worker does not run. An aligned write of eight bytes is
+    atomic.
+    """
+    return memoryview(mmap.mmap(-1, workers * _CELL_BYTES)).cast("q")
