@@ -93,7 +93,7 @@ def make_payload_too_large_error(length_bytes: int, limit_bytes: int) -> ApiErro
 
 
 def make_request_too_large_error(length_bytes: int, limit_bytes: int) -> ApiError:
-    """Return the error for a request, apart from an invocation, whose body is too long."""
+    """Return the error for a request whose body is too long; invocations have another error."""
     return ApiError(
         "RequestEntityTooLargeException",
         f"The request has {length_bytes} bytes, and at most {limit_bytes} are allowed.",
@@ -143,7 +143,7 @@ def make_model_error(
 
 
 def make_access_denied_error() -> ApiError:
-    """Return the error for a request from a web page, or for a request to another host name."""
+    """Return the error for a request that a web page sends or that names another host."""
     return ApiError(
         "AccessDeniedException",
         "The local service answers programs of this machine only, at 127.0.0.1 or localhost.",

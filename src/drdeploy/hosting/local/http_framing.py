@@ -26,8 +26,8 @@ _HEADER_DEFECTS = (
     MissingHeaderBodySeparatorDefect,
 )
 """The defects that the standard library records for malformed header lines. By itself, the library
-only drops the rest of the headers. If Content-Length had a space before its colon, the body would
-then be read as the next request.
+only drops the rest of the headers. For example, if Content-Length had a space before its colon, the
+body would be read as the next request.
 """
 
 
@@ -38,11 +38,11 @@ class MalformedHttp(ValueError):
 class HeaderLines:
     """Reads the lines of headers and chunks, and refuses a carriage return within a line.
 
-    The standard library takes a carriage return for the end of the line. The value of one header
-    could smuggle in a second header with another length.
+    The standard library takes a carriage return for the end of a line. Inside the value of one
+    header, a client could then hide a second header that states another length.
 
     Args:
-        file: What the client sends.
+        file: The file from which the client's bytes are read.
         place: Where the lines are, for the message.
     """
 

@@ -57,8 +57,8 @@ class InvocationMetrics:
         first_part_s: For a streamed answer, the seconds until its first part came from the
             container, and the seconds that the service itself added. None for an answer that is not
             streamed.
-        mid_stream_errors: The errors after the first part of a streamed answer, or None for other
-            answers.
+        mid_stream_errors: The number of errors after the first part of a streamed answer; None for
+            an answer that is not streamed.
         is_without_capacity: Whether the inference component had no copy for the request.
     """
 
@@ -239,8 +239,8 @@ class MetricLog:
 
     def write_queued_metrics(self) -> None:
         """Write all queued metrics."""
-        # With the lock: a second reader must wait until the first has written, not find an
-        # empty queue and read too early.
+        # The lock makes a second reader wait until the first reader has written the queue. Without
+        # the lock, the second reader would find an empty queue and read CloudWatch too early.
         with self._lock:
             while self._queue:
                 metrics = self._queue.popleft()

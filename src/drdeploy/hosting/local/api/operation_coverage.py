@@ -105,14 +105,14 @@ def make_request_with_member(service: str, operation: str, path: str, value: Any
         inner[name] = [made] if is_list else made
         shape = shape.member if is_list else shape
         if "EnableCapture" in shape.members:
-            made["EnableCapture"] = True  # a capture that is off asks for nothing
+            made["EnableCapture"] = True  # if capture is off, no member is refused
         inner = made
     inner[names[-1]] = value
     return request
 
 
 def make_example_value_of_shape(shape: Any) -> Any:
-    """Return a value of a shape, but not one that turns a feature off, such as ``False``."""
+    """Return an example value of a shape, but never one that turns a feature off (``False``)."""
     kind = shape.type_name
     if kind == "string":
         return shape.enum[-1] if shape.enum else PLACEHOLDER

@@ -28,8 +28,8 @@ _SESSION = frozenset(
         *("SourceIdentity", "Tags", "TokenCode", "TransitiveTagKeys"),
     }
 )
-"""Members that limit the rights of a session, or prove who begins it. The local service gives
-sessions no rights."""
+"""Members of STS requests that limit the rights of a session, or prove who begins the session. The
+local service does not check the rights of a session."""
 
 OVERLOOKED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "budgets": {
@@ -159,6 +159,6 @@ def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
         document = None  # moto refuses it
     finally:
         request.body.seek(0)
-    # false, null and nothing ask for nothing.
+    # A member that is false, null or empty has no effect.
     given = document.items() if isinstance(document, dict) else ()
     return members | {name: value for name, value in given if value}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 AnyShape = Any
-"""A shape of botocore, which describes a type.  Which attributes a shape has depends on its
+"""A shape of botocore, which describes a type. The attributes of a shape depend on its
 ``type_name``."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {

@@ -90,7 +90,7 @@ def refuse_scaling_without_effect(
             request contradict each other.
     """
     if operation not in SERVED_OPERATIONS["application-autoscaling"]:
-        return  # refused by its name before moto carries it out
+        return  # make_moto_refuse_unserved_operations refuses it later
     model = load_service_model("application-autoscaling").operation_model(operation)
     refuse_invalid_request(model, request)
     if operation not in CHECKED:
@@ -284,8 +284,8 @@ def replace_operations_in_moto() -> None:
     """Replace the operations of moto that overlook members of a request.
 
     moto reads the tags of scalable targets, but does not store them. moto also overlooks
-    ``PolicyNames``, compares only parts of resource ids, and does not continue a list of several
-    pages where the page before ended.
+    ``PolicyNames``, compares only parts of resource ids, and does not begin the next page of a list
+    where the previous page ended.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse

@@ -1,7 +1,7 @@
 """Simulate all AWS services except SageMaker, with moto in the same process.
 
 moto answers for S3, ECR, IAM, KMS, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.
-Besides this module, only ``registry.manifests`` reads data of moto (ECR).
+This module reads and writes moto's data for the rest of the service.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ class SimulatedAws:
         from moto.s3.models import FakeDeleteMarker
 
         kept = self._s3.buckets[bucket].keys
-        # Only references to moto's own strings are copied. S3 orders keys by their bytes.
+        # The list copies references to moto's strings, not the strings. S3 orders keys by their
+        # bytes.
         keys = (key for key in tuple(kept) if key.startswith(prefix))
         return sorted(
             (key for key in keys if not isinstance(kept.get(key), FakeDeleteMarker)),
@@ -311,7 +312,8 @@ class SimulatedAws:
         from moto.kms.utils import KEY_ID_LEN
 
         named = [members.get(name) for name in KEY_MEMBERS]
-        # moto writes the id of the key before the ciphertext. What is no base64, moto refuses.
+        # moto writes the id of the key in front of the ciphertext. moto itself refuses a ciphertext
+        # that is not base64.
         with contextlib.suppress(ValueError):
             ciphertext = base64.b64decode(str(members.get("CiphertextBlob") or ""))
             named.append(ciphertext[:KEY_ID_LEN].decode())
@@ -382,7 +384,9 @@ class SimulatedAws:
             log_groups.put_log_lines(name, lines)
 
     def evaluate_due_alarms(self) -> None:
-        """Evaluate the alarms of all regions for which a period has ended, or data has arrived."""
+        """In all regions, evaluate the alarms that are due: a period has ended, or data has
+        arrived.
+        """
         if self._cloudwatch is None:
             return
         for backend in tuple(self._cloudwatch.values()):
@@ -410,8 +414,9 @@ def _fill_gaps_in_moto() -> None:
     from moto.iam.responses import IamResponse
     from moto.s3.models import FakeBucket
 
-    # Bucket policies are stored and returned, but not enforced: moto denies wherever a statement's
-    # condition is not met, so that "deny unencrypted connections" would deny every connection.
+    # Bucket policies are stored and returned, but not enforced. moto denies a request if the
+    # condition of a statement is not met, so a policy that denies unencrypted connections would
+    # deny every connection.
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
 
     # moto's list of what can be scaled lacks provisioned concurrency and copies.
@@ -427,10 +432,11 @@ def _fill_gaps_in_moto() -> None:
     scaling.replace_operations_in_moto()
     scaling_operations.replace_operations_in_moto()
 
-    # moto has the policies that AWS manages, such as AmazonSageMakerFullAccess, and hides them.
+    # moto has AWS's managed policies, such as AmazonSageMakerFullAccess, but hides them.
     vars(moto.iam.models)["load_iam_aws_managed_policies"] = lambda: True
 
-    # Without rules, moto would keep None for them, and no repository could be created any more.
+    # If a request sets no rules, moto would store None instead of an empty list, and no repository
+    # could be created any more.
     put_configuration = ECRBackend.put_registry_scanning_configuration
     ECRBackend.put_registry_scanning_configuration = (  # type: ignore[method-assign]
         lambda self, scan_type, rules: put_configuration(self, scan_type, rules or [])
@@ -464,7 +470,7 @@ def _limit_wait_for_subscribers() -> None:
 
 
 def _find_policies_of_principal(arn: str) -> Principal | None:
-    """Return the policies that apply to a user, group or role; None if it is unknown."""
+    """Return the policies that apply to a user, group or role; None for an unknown ARN."""
     iam = _load_iam_backend()
     for kind, entities in (("role", iam.roles), ("user", iam.users), ("group", iam.groups)):
         for entity in entities.values():
@@ -493,7 +499,7 @@ def _find_permissions_boundary(entity: Any) -> str | None:
     if not arn:
         return None
     bounding: Any = _load_iam_backend().managed_policies.get(arn)
-    # IAM refuses to delete a boundary that is in use; moto does not.
+    # The policy may be missing: unlike IAM, moto lets a client delete a boundary that is in use.
     return _read_policy_document(bounding) if bounding else NOTHING
 
 
@@ -555,7 +561,7 @@ def _call_wsgi_application(application: Any, environ: dict[str, Any]) -> Service
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
-    # These describe moto's connection, not ours (RFC 9110, 7.6.1).
+    # These headers describe moto's connection, not ours (RFC 9110, 7.6.1).
     hop_by_hop = {"connection", "transfer-encoding"}
     headers = [pair for pair in started[1] if pair[0].lower() not in hop_by_hop]
     return ServiceResponse(int(started[0].split(maxsplit=1)[0]), headers, body)

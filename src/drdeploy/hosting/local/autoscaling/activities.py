@@ -73,7 +73,7 @@ class ActivityLog:
         self._activities: deque[ScalingActivity] = deque(maxlen=ACTIVITIES_MAX)
 
     def add(self, activity: ScalingActivity) -> None:
-        """Add an activity, and end an older one of the same resource that is in progress.
+        """Add an activity, and end an earlier activity of the same resource if it is in progress.
 
         An activity that changes nothing is left out if the newest activity of the resource changed
         nothing for the same reason.

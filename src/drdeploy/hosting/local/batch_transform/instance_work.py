@@ -53,7 +53,7 @@ class JobReport(Protocol):
     """Receives the outputs and failures of a job's objects; safe to use from several threads."""
 
     def is_stopping(self) -> bool:
-        """Return whether no further object should begin."""
+        """Return whether the job is stopping, so that no further object is started."""
 
     def write_output(self, source: InputObject, body: bytes) -> None:
         """Write an output; raises OSError if it cannot be written."""
@@ -183,7 +183,7 @@ class InstanceWork:
                 self._split_type,
                 has_many=self._settings.has_many_records,
                 max_bytes=self._settings.max_payload_bytes,
-                # As many payloads as the instance has at once, and one that waits.
+                # The payloads that the instance processes at once, and one payload that waits.
                 max_records=max(1, RECORDS_MAX // (self._settings.concurrency + 1)),
             )
             for records in payloads:
@@ -205,7 +205,7 @@ class InstanceWork:
                 output.add_part(future.result())
             except RecordFailure as err:
                 output.record_failure(err)
-        window.popleft()  # last, so that an object whose instance is lost is still known
+        window.popleft()  # last, so that a lost object is still in the window
         return 0 if future is None else 1
 
     def _write_output_or_report_failure(self, output: _ObjectOutput) -> None:

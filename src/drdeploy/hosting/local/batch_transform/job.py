@@ -75,7 +75,7 @@ LOG_GROUP = "/aws/sagemaker/TransformJobs"
 START_S = 1800.0
 """Seconds that a container of a job may take to answer ``GET /ping``.
 
-The developer guide names no limit; half an hour is what an engineer of SageMaker has said
+The developer guide names no limit; a SageMaker engineer has named half an hour
 (aws/amazon-sagemaker-examples, issue 815).
 """
 END_S = 40.0
@@ -279,7 +279,8 @@ class TransformJob:
                 "Stopped" if is_stopped else "Failed" if reason else "Completed",
                 "" if is_stopped else reason,
             )
-        # A job is kept as long as the service runs, and only its description is read now.
+        # The job object is kept as long as the service runs, but only its description is still
+        # needed.
         self._objects, self._written = None, array("L")
 
     def _run_stages(self) -> str:

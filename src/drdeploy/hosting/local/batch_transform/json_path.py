@@ -215,8 +215,8 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 def _count_repeated_brackets(step: _Items) -> int:
     """Return how many times brackets select the same element in the worst case.
 
-    Where negative indices and open slices lie depends on the length of the list. The result is for
-    the worst length.
+    The elements that negative indices and open slices select depend on the length of the list. The
+    result is the largest number for any length.
     """
     moving = 0
     edges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}

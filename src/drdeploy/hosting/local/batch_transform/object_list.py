@@ -108,7 +108,8 @@ def list_input_objects(source: dict[str, Any], storage: ObjectStorage, role: str
         return _read_manifest(uri, storage)
     bucket, prefix = split_s3_uri(uri)
     try:
-        # AWS's console makes an empty object for a folder, whose key ends with a slash.
+        # AWS's console makes an empty object for a folder. The key of this object ends with a
+        # slash.
         keys = [key for key in storage.list_keys(bucket, prefix) if not key.endswith("/")]
     except KeyError:
         keys = []
@@ -141,7 +142,8 @@ def _read_manifest(uri: str, storage: ObjectStorage) -> ObjectList:
             raise _make_manifest_error(uri, f", and entry {number} is {name!r}")
     if not names:
         raise _make_manifest_error(uri, ", and names no object")
-    # The prefix is kept once: in front of a million names it would fill the memory.
+    # The prefix is stored once. Stored in front of each of a million names, it would fill the
+    # memory.
     return ObjectList(bucket, names, 0, prefix)
 
 

@@ -59,7 +59,8 @@ def decompress_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 if decoder.eof:
                     decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
                 is_empty = False
-                # A megabyte at a time: a small file can hold a thousand times its size.
+                # A megabyte at a time, because a small gzip file can expand to a thousand times its
+                # size.
                 data = decoder.decompress(rest, 1 << 20)
                 rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
                 if data:
@@ -171,7 +172,8 @@ def _split_recordio(reader: _ChunkReader, *, has_frames: bool, max_bytes: int) -
             raise RecordFailure("the parts of a record of the object are not in order")
         data = reader.read_exactly(length)
         framed += head + data + reader.read_exactly(-length % 4)
-        # A record that contains the magic number is cut there, and the number is left out.
+        # If a record contains the magic number, RecordIO cuts the record there and leaves the
+        # number out.
         parts += data if flag in {_WHOLE, _BEGIN} else struct.pack("<I", magic) + data
         _refuse_large_record(len(framed if has_frames else parts), max_bytes)
         if flag in {_WHOLE, _END}:

@@ -138,7 +138,7 @@ class InstanceFleet:
     def compute_instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
         """Return the size of an ``ml.*`` type, limited to the resources of this machine.
 
-        An instance may take ``start_s`` seconds to start; None means SageMaker's default.
+        The instance may take ``start_s`` seconds to start; None means SageMaker's default.
 
         Raises:
             InvalidInput: The vCPUs and the memory of the instance type are not known.
@@ -214,7 +214,7 @@ class InstanceFleet:
         worker.client.close_idle_connections()
         try:
             return self._stopping_threads.submit(self._stop_instance, worker.instance, STOP_GRACE_S)
-        except RuntimeError:  # the service has ended meanwhile, and has stopped all instances
+        except RuntimeError:  # the service has stopped meanwhile, with all its instances
             stopped: Future[None] = Future()
             stopped.set_result(None)
             return stopped
@@ -228,7 +228,7 @@ class InstanceFleet:
         """Return the number of instances that run or are starting."""
         with self._lock:
             live = tuple(self._live)
-        # Without the lock: an engine takes milliseconds to answer for each.
+        # Without the lock, because an engine takes milliseconds to answer for each instance.
         dead = {instance for instance in live if not instance.is_alive()}
         with self._lock:
             self._live -= dead
@@ -251,7 +251,7 @@ class InstanceFleet:
         with self._lock:
             self._live.add(instance)
             is_late = self._is_stopping
-        if is_late:  # stop() ran while the backend started it, and does not know it
+        if is_late:  # stop() ran during the start, and did not stop this instance
             instance.stop(0)
             raise ServiceStopping("The service is stopping")
         return instance

@@ -23,7 +23,7 @@ repeated, because the model may have received it."""
 
 
 PART_BYTES = 64 * KIB
-"""The most bytes of a part of a streamed answer."""
+"""The largest size in bytes of one part of a streamed answer."""
 
 
 class InstanceConnectionLost(Exception):
@@ -117,7 +117,7 @@ class InstanceStream:
                 self._is_complete = False
                 raise InstanceAnswerTooLarge(f"the answer has more than {max_bytes} bytes")
             with _explain_connection_failures(self._connection, self._timeout_s):
-                if time.monotonic() > self._deadline:  # a byte now and then satisfies every read
+                if time.monotonic() > self._deadline:  # no single read may be late
                     raise TimeoutError
         return b"".join(parts)
 
@@ -252,7 +252,7 @@ class InstanceClient:
 def _is_closed_by_peer(connection: HTTPConnection) -> bool:
     if connection.sock is None:
         return True
-    # An idle connection has nothing to read, except that the other end has closed it.
+    # On an idle connection, the only thing to read is that the other end has closed it.
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))

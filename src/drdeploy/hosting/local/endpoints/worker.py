@@ -113,8 +113,8 @@ def wait_until_ready(
         _raise_if_start_failed(instance)
         status = _ping_and_read_status_bytes(instance, deadline, clock)
         if status == b"200":
-            # Once more: an instance that died may have lost its port to another process, and
-            # that process may have answered.
+            # Checked once more: the instance may have died, and another process may have taken its
+            # port and answered.
             _raise_if_start_failed(instance)
             return
         last_status = status or last_status
@@ -157,10 +157,10 @@ def find_line_that_explains_failure(log: str) -> str:
     """Return the line of a log that probably says why a server ended; empty for an empty log.
 
     The last line may only be a bracket that closes a quoted traceback, or say that the server has
-    shut down.  If there is a line with a word like "error", the last such line is chosen instead. A
-    line about a ping says only that the server was not ready yet.  A line may only report the
-    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples. In this case, the
-    line of that other program is returned.
+    shut down. If there is a line with a word like "error", the last such line is chosen instead.
+    Lines about pings are ignored, because they say only that the server was not ready yet. A line
+    may only report the failure of another program, such as ``ln`` in the ``serve`` of AWS's
+    samples. In this case, the line of that other program is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
