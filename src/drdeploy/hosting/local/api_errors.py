@@ -146,7 +146,7 @@ def make_access_denied_error() -> ApiError:
     """Return the error for a request that a web page sends or that names another host."""
     return ApiError(
         "AccessDeniedException",
-        "The local service answers programs of this machine only, at 127.0.0.1 or localhost.",
+        "The local service answers programs on this machine only, at 127.0.0.1 or localhost.",
         status=HTTPStatus.FORBIDDEN,
     )
 

@@ -77,7 +77,7 @@ def read_body_length(headers: Message, version: str) -> int | None:
     """
     has_defect = any(isinstance(defect, _HEADER_DEFECTS) for defect in headers.defects)
     if has_defect or headers.get_unixfrom():
-        raise MalformedHttp("A line of the headers is not a name, a colon and a value")
+        raise MalformedHttp("Each header line must consist of a name, a colon and a value")
     if any(character in value for value in headers.values() for character in "\r\n\0"):
         raise MalformedHttp("The value of a header has a line break or a null character")
     hosts, lengths, codings = (
@@ -86,11 +86,13 @@ def read_body_length(headers: Message, version: str) -> int | None:
     if len(hosts) > 1 or (not hosts and version == "HTTP/1.1"):
         raise MalformedHttp("The request must have one Host header")
     if len(lengths) > 1 or (lengths and codings):
-        raise MalformedHttp("The headers state more than one length of the body")
+        raise MalformedHttp("The headers state more than one body length")
     if not codings:
         return parse_body_length(lengths[0].strip()) if lengths else 0
     if [coding.strip().lower() for coding in codings] != ["chunked"] or version == "HTTP/1.0":
-        raise MalformedHttp("The only Transfer-Encoding of the service is chunked in HTTP/1.1")
+        raise MalformedHttp(
+            "The service accepts only the Transfer-Encoding chunked, and only in HTTP/1.1"
+        )
     return None
 
 
@@ -102,5 +104,5 @@ def parse_body_length(text: str, base: int = 10) -> int:
     """
     digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
     if not re.fullmatch(digits, text):
-        raise MalformedHttp(f"{text[:20]!r} is not a valid length of a body")
+        raise MalformedHttp(f"{text[:20]!r} is not a valid body length")
     return int(text, base)

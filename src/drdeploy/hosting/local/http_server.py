@@ -223,8 +223,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     admit: ClassVar[Callable[[ServiceRequest], AdmittedHead | ServiceResponse]]
 
     def parse_request(self) -> bool:
-        """Read the headers, and refuse a request if the standard library misreads one of its lines.
-        """
+        """Read the headers; refuse the request if the standard library misreads a header."""
         received = self.rfile
         self.rfile = HeaderLines(received)  # type: ignore[assignment]  # only these two are called
         try:
@@ -272,8 +271,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer_one_request  # noqa: N815  http.server's names
 
     def handle_expect_100(self) -> bool:
-        """Send no ``100 Continue`` yet; the service asks for the body only if it admits the
-        request."""
+        """Send no ``100 Continue`` yet; the body is needed only if the request is admitted."""
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:

@@ -29,7 +29,7 @@ a list."""
 _TAGS: Members = {"Key": ANY, "Value": ANY}
 
 _CONTAINER: Members = {
-    "ContainerHostname": ANY,  # described; AWS, too, gives one container no use for it
+    "ContainerHostname": ANY,  # shown, but unused, as on AWS if there is one container
     "Environment": ANY,
     "Image": ANY,
     "ImageConfig": {"RepositoryAccessMode": {"Platform"}},
@@ -135,7 +135,7 @@ _COMPONENT: Members = {
         "NumberOfCpuCoresRequired": ANY,
     },
     "Container": {"ArtifactUrl": ANY, "Environment": ANY, "Image": ANY},
-    # Whatever an instance needs is on this machine, as if it were cached.
+    # Caching changes nothing here, because everything that an instance needs is on this machine.
     "DataCacheConfig": {"EnableCaching": ANY},
     "ModelName": ANY,
     "SchedulingConfig": {"PlacementStrategy": ANY},
@@ -313,7 +313,7 @@ def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterat
         path: The path of the structure in the request, with a dot at its end.
     """
     if not isinstance(value, Mapping):
-        return  # a value of the wrong type, which is refused as that
+        return  # a value of the wrong type is refused elsewhere
     for name, inner in value.items():
         where = f"{path}{name}"
         if not _does_value_ask_for_something(name, inner):

@@ -325,7 +325,7 @@ class AlarmBook:
         results = reader.evaluate_queries(queries, span, may_search=False)
         if len(results) != 1 or isinstance(results[0][1], list):
             raise make_validation_error(
-                "Exactly one of the Metrics must have ReturnData, and be a single time series."
+                "Exactly one of the Metrics must set ReturnData, and be a single time series."
             )
         return results[0][1]
 
@@ -452,8 +452,7 @@ def _find_evaluated_time_range(
 
 
 def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
-    """Return the metric queries of an alarm that a client or a scaling policy made.
-    """
+    """Return the metric queries of an alarm; a client or a policy has made the alarm."""
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
         return kept

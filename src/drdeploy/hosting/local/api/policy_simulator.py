@@ -121,7 +121,10 @@ def _refuse_invalid_simulation(operation: str, request: Json) -> None:
                 raise ApiError("InvalidInput", f"{member}.{number} is not a policy in JSON.")
     for action in request.get("ActionNames", []):
         if not ACTION.fullmatch(action):
-            raise ApiError("InvalidInput", f"Invalid action {action}: write it as s3:GetObject.")
+            raise ApiError(
+                "InvalidInput",
+                f"Invalid action {action}. Write an action as SERVICE:NAME, such as s3:GetObject.",
+            )
 
 
 def _is_iam_policy_document(document: str) -> bool:

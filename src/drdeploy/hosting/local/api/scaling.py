@@ -170,7 +170,7 @@ def _check_variant_of_target(resource: str, dimension: str, control_plane: Contr
         raise make_validation_error(f"SageMaker endpoint variant doesn't exist: {resource}")
     fitting = PROVISIONED if "ServerlessConfig" in variants[found[2]] else INSTANCES
     if dimension != fitting:
-        raise make_validation_error(f"The ScalableDimension of {resource} is {fitting}.")
+        raise make_validation_error(f"The ScalableDimension of {resource} must be {fitting}.")
     if "ModelName" not in variants[found[2]]:
         raise make_not_served_error(
             f"{dimension} for {resource}, whose instances host inference components. Use "

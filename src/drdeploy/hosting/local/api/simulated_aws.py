@@ -384,9 +384,7 @@ class SimulatedAws:
             log_groups.put_log_lines(name, lines)
 
     def evaluate_due_alarms(self) -> None:
-        """In all regions, evaluate the alarms that are due: a period has ended, or data has
-        arrived.
-        """
+        """Evaluate the alarms of all regions whose period has ended or that have new data."""
         if self._cloudwatch is None:
             return
         for backend in tuple(self._cloudwatch.values()):

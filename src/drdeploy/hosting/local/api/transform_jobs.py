@@ -255,7 +255,7 @@ def _check_csv_processing(request: Mapping[str, Any], paths: Mapping[str, JsonPa
     for name, path in paths.items():
         if path.has_names:
             raise make_validation_error(
-                f"DataProcessing.{name}={path.text!r} names a member, and a row of {CSV} has only "
+                f"DataProcessing.{name}={path.text!r} names a member, but a row of {CSV} has only "
                 "columns: use an index, for example $[0] or $[1:]."
             )
 

@@ -163,7 +163,8 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
     found = NO_XML.search(unquote_plus(read_query_and_form(request)))
     if found:
         raise make_validation_error(
-            f"The request has the character {found[0]!r}, which the XML of the answers cannot hold."
+            f"The request has the character {found[0]!r}, which the answer, an XML document, "
+            "cannot hold."
         )
 
 

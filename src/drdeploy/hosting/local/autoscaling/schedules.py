@@ -133,7 +133,7 @@ def _find_time_zone(name: str | None) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as err:
-        raise ScheduleRefused(f"Timezone {name} is not a time zone of IANA.") from err
+        raise ScheduleRefused(f"Timezone {name} is not a time zone of the IANA database.") from err
 
 
 def _parse_cron(text: str) -> Callable[[datetime], bool]:

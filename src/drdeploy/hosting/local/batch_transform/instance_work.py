@@ -75,7 +75,9 @@ class _ObjectOutput:
             return
         self.held_bytes += len(part)
         if self.held_bytes > HELD_BYTES_MAX:
-            message = f"the output has more than the {HELD_BYTES_MAX} bytes that the service holds"
+            message = (
+                f"the output has more than {HELD_BYTES_MAX} bytes, the most that the service holds"
+            )
             self.record_failure(RecordFailure(message, is_of_client=False))
         else:
             self.parts.append(part)

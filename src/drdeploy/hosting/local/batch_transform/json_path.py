@@ -133,7 +133,7 @@ class JsonPath:
         self, node: Any, parts: tuple[int | tuple[int | None, int | None], ...]
     ) -> list[Any]:
         if not isinstance(node, list):
-            raise self._make_mismatch_error("there is no list in the place of an index")
+            raise self._make_mismatch_error("an index needs a list, and there is none")
         chosen: list[Any] = []
         for part in parts:
             if isinstance(part, tuple):
@@ -147,7 +147,9 @@ class JsonPath:
     def _find_position_in_list(self, node: list[Any], index: int) -> int:
         position = index + len(node) if index < 0 else index
         if not 0 <= position < len(node):
-            raise self._make_mismatch_error(f"index {index} is outside of {len(node)} elements")
+            raise self._make_mismatch_error(
+                f"index {index} is outside the list of {len(node)} elements"
+            )
         return position
 
     def _list_children(self, node: Any) -> list[Any]:
@@ -155,7 +157,7 @@ class JsonPath:
             return list(node.values())
         if isinstance(node, list):
             return node
-        raise self._make_mismatch_error("there is no list or object in the place of *")
+        raise self._make_mismatch_error("* needs a list or an object, and there is neither")
 
     def _make_mismatch_error(self, problem: str) -> JsonPathMismatch:
         return JsonPathMismatch(f"The JSONPath {self.text} does not fit the data: {problem}")

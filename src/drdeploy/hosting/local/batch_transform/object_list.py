@@ -131,17 +131,17 @@ def _read_manifest(uri: str, storage: ObjectStorage) -> ObjectList:
         raise _make_manifest_error(uri, "")
     prefix_uri, names = first["prefix"], entries[1:]
     if not isinstance(prefix_uri, str) or not prefix_uri.startswith("s3://"):
-        raise _make_manifest_error(uri, f", and the prefix is {prefix_uri!r}")
+        raise _make_manifest_error(uri, f", but the prefix is {prefix_uri!r}")
     bucket, prefix = split_s3_uri(prefix_uri)
     if len(prefix.encode(errors="surrogatepass")) > KEY_BYTES_MAX:
-        raise _make_manifest_error(uri, f", and the prefix has more than {KEY_BYTES_MAX} bytes")
+        raise _make_manifest_error(uri, f", but the prefix has more than {KEY_BYTES_MAX} bytes")
     if not is_encodable_as_utf8(prefix_uri):
-        raise _make_manifest_error(uri, f", and the prefix {prefix_uri!r} is not UTF-8")
+        raise _make_manifest_error(uri, f", but the prefix {prefix_uri!r} is not UTF-8")
     for number, name in enumerate(names, start=2):
         if not isinstance(name, str) or not name or not is_encodable_as_utf8(name):
-            raise _make_manifest_error(uri, f", and entry {number} is {name!r}")
+            raise _make_manifest_error(uri, f", but entry {number} is {name!r}")
     if not names:
-        raise _make_manifest_error(uri, ", and names no object")
+        raise _make_manifest_error(uri, ", but it names no object")
     # The prefix is stored once. Stored in front of each of a million names, it would fill the
     # memory.
     return ObjectList(bucket, names, 0, prefix)

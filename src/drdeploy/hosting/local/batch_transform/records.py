@@ -120,7 +120,9 @@ def _refuse_large_record(length_bytes: int, max_bytes: int) -> None:
     if length_bytes <= max_bytes:
         return
     if max_bytes == HELD_BYTES_MAX:
-        raise RecordFailure(f"a record has more than the {max_bytes} bytes that the service holds")
+        raise RecordFailure(
+            f"a record has more than {max_bytes} bytes, the most that the service holds"
+        )
     raise RecordFailure(f"a record is larger than MaxPayloadInMB ({max_bytes} bytes)")
 
 

@@ -1,8 +1,8 @@
 """Choose the settings of a transform job from its request, its container and SageMaker's defaults.
 
-A value in the request takes precedence over the container's answer to ``GET
-/execution-parameters``. The container's answer takes precedence over SageMaker's default (developer
-guide, "Custom Inference Code with Batch Transform").
+A value in the request takes precedence over the container's answer to
+``GET /execution-parameters``. The container's answer takes precedence over SageMaker's default
+(developer guide, "Custom Inference Code with Batch Transform").
 """
 
 from __future__ import annotations

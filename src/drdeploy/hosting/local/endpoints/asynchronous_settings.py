@@ -45,8 +45,7 @@ class AsynchronousSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], region: str) -> Self | None:
-        """Return the settings of an endpoint configuration; None if its endpoints are not
-        asynchronous."""
+        """Return an endpoint configuration's settings; None if it is not for asynchronous use."""
         asynchronous = config.get("AsyncInferenceConfig")
         if not asynchronous:
             return None

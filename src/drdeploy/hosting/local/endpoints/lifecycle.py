@@ -125,8 +125,7 @@ class LocalEndpoint:
         guardrails: Guardrails,
         deployment_config: dict[str, Any] | None = None,
     ) -> None:
-        """Begin to replace the deployment; the current deployment serves until the new one is
-        ready.
+        """Begin to replace the deployment in service, which serves until the new one is ready.
 
         Args:
             deployment: The new deployment, which is not prepared yet.
@@ -287,8 +286,7 @@ class LocalEndpoint:
     def _move_share_and_watch_alarms(
         self, deployment: EndpointDeployment, guardrails: Guardrails, share: float, deadline: float
     ) -> str:
-        """Move a share of the traffic, watch alarms, and return why to roll back, or an empty text.
-        """
+        """Move a share of the traffic, and watch alarms; return why to roll back, or ""."""
         if guardrails.is_rolling:
             deployment.set_capacity(share)
             if not self._wait_for_capacity(deployment, deadline):

@@ -63,7 +63,7 @@ class PoolScaling:
 
 @dataclass(eq=False)
 class _Start:
-    """The start of a worker, which is claimed while a request waits for it."""
+    """The start of a worker; a start is claimed while a request waits for it."""
 
     future: Future[InstanceWorker] = field(default_factory=Future)
     is_claimed: bool = False
@@ -103,8 +103,7 @@ class ServerlessPool:
         self._retry_at = 0.0
 
     def start_first_workers(self) -> None:
-        """Start the provisioned workers. If there are none, start one worker as a trial and stop
-        it.
+        """Start the provisioned workers; if there are none, try to start one worker and stop it.
 
         AWS also starts a serverless container when its endpoint is created. If the container does
         not start, the endpoint fails. The trial worker is not kept, so the first request is a cold
@@ -172,8 +171,7 @@ class ServerlessPool:
             self._retire(worker)
 
     def maintain_workers(self) -> None:
-        """Stop dead workers and workers that are idle for too long; start missing provisioned
-        workers."""
+        """Stop dead workers and workers idle for too long; start missing provisioned workers."""
         with self._lock:
             if self._is_closed:
                 return

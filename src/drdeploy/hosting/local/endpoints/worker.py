@@ -108,7 +108,8 @@ def wait_until_ready(
     while clock.monotonic() < deadline:
         if not is_wanted():
             raise StartFailed(
-                "The instance is no longer needed, so its start was ended", where=instance.name
+                "The instance was stopped before it was ready, because it is no longer needed",
+                where=instance.name,
             )
         _raise_if_start_failed(instance)
         status = _ping_and_read_status_bytes(instance, deadline, clock)
@@ -125,7 +126,7 @@ def wait_until_ready(
         else f"nothing answered GET /ping on port {CONTAINER_PORT}"
     )
     if last_status == b"404":
-        seen += ", so the server has no route /ping, or adds the route when its model is loaded"
+        seen += ", so the server has no route /ping, or adds it only after its model is loaded"
     raise StartFailed(
         f"The container did not pass the ping health check in time: {seen}", where=instance.name
     )

@@ -53,7 +53,7 @@ class PinnedImage:
         network: The network that :meth:`InstanceBackend.pin_image_and_network` has chosen or made.
         is_own: Whether the image starts this project's server.  If so, the archive of the model
             must have a manifest or be a SavedModel. If not, the archive's content is not checked.
-        accepts_port: Whether the image says by a label that it listens on the port that
+        accepts_port: Whether a label of the image says that its server listens on the port that
             ``SAGEMAKER_BIND_TO_PORT`` names.
     """
 

@@ -32,7 +32,7 @@ def kill_session(session: int, folder: Path) -> None:
             session from a later session with an equal number, because process ids are reused.
     """
     deadline = time.monotonic() + KILL_WAIT_S
-    # Again and again: a process may fork between being listed and being killed.
+    # Repeated, because a process may fork between being listed and being killed.
     while (
         members := list(_find_processes_of_session(session, folder))
     ) and time.monotonic() < deadline:

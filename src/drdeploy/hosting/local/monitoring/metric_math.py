@@ -82,7 +82,7 @@ def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | lis
     """Return the value of an expression of the request, by its id.
 
     Raises:
-        MonitoringError: The expression cannot be read or computed, or is a number.
+        MonitoringError: The expression cannot be read or computed, or its value is a number.
     """
     try:
         value = _evaluate_by_id(query_id, context, ())
@@ -430,7 +430,7 @@ def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
             return compute(points) if points else 0.0
         moments = sorted({at for one in value for at in one.points})
         found = {at: [one.points[at] for one in value if at in one.points] for at in moments}
-        if name == "AVG":  # a missing value counts as 0 there
+        if name == "AVG":  # a missing value counts as 0
             return _make_series_with_longest_period(
                 value, {at: math.fsum(one) / len(value) for at, one in found.items()}
             )

@@ -13,7 +13,8 @@ The routes and their numbers are those of the OCI distribution specification 1.1
     GET         /v2/NAME/tags/list                    end-8   list the tags
     GET         /v2/NAME/blobs/uploads/UPLOAD         end-13  how much has arrived?
 
-Deletion is not served, because images are deleted through ECR's API; nor are referrers.
+Deletion is not served, because images are deleted through ECR's API. Referrers are not served
+either.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class ImageRegistry:
     def _begin_upload(
         self, request: ServiceRequest, name: str, mount: str, digest: str
     ) -> ServiceResponse:
-        # All repositories share one store of blobs: what one has, every other can mount.
+        # All repositories share one store of blobs, so each repository can mount every blob.
         if mount and self.blobs.find_blob_file(mount):
             return _make_created_response(f"/v2/{name}/blobs/{mount}", mount)
         upload = self.blobs.begin_upload()
