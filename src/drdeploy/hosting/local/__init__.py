@@ -4,11 +4,11 @@
 ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
 ``http_server`` reads each request, and ``api.router`` finds out which AWS service the request is
-for. Operations of SageMaker go to ``api.control_plane`` (models, endpoint configurations,
-endpoints). ``api.request_validation`` checks requests against botocore's service model, and
-``request_constraints`` checks rules that the service model cannot express. ``InvokeEndpoint`` goes
-to ``api.invocations``, and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and from
-there to ``asynchronous_inference``. Container images are pushed to and pulled from ``registry``.
+for. SageMaker's operations on models, endpoint configurations and endpoints go to
+``api.control_plane``. ``api.request_validation`` checks requests against botocore's service model,
+and ``request_constraints`` checks rules that the service model cannot express. ``InvokeEndpoint``
+goes to ``api.invocations``, and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and
+from there to ``asynchronous_inference``. ``registry`` is the registry of container images.
 ``api.simulated_aws`` simulates S3, ECR, IAM, KMS, STS and CloudWatch with the library moto, in the
 same process.
 
@@ -23,10 +23,10 @@ control group limits the memory and CPU of the process.
 Unless the service is shared, every program on this machine may use the service. If the service is
 shared, only clients that sign their requests with the service's key may use it
 (``api.signatures``). ``served_members`` refuses a request if one of its members would have no
-effect here. ``endpoints.data_capture`` stores requests and answers in S3.
+effect here. If data capture is on, ``endpoints.data_capture`` stores requests and answers in S3.
 
-Network distance, AWS's placement of instances and the time AWS takes to pull an image are not
-simulated.
+The service does not simulate network distance, AWS's placement of instances, or the time that AWS
+takes to pull an image.
 """
 
 from __future__ import annotations

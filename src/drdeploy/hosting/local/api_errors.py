@@ -124,7 +124,10 @@ def make_not_ready_error(endpoint: str, variant: str) -> ApiError:
 def make_model_error(
     original_status: int, original_message: str, *, log_stream_arn: str
 ) -> ApiError:
-    """Return the error for a container that refused, failed, or did not answer (status 0)."""
+    """Return the error for a request that the model refused, failed on, or did not answer.
+
+    If the model did not answer, ``original_status`` is 0.
+    """
     side = "client" if 400 <= original_status < 500 else "server"
     group = log_stream_arn.rsplit(":log-group:", maxsplit=1)[-1]
     account = log_stream_arn.split(":")[4]

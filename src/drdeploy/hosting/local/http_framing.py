@@ -1,7 +1,8 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
 ``http.server`` reads headers like those of an e-mail. It joins folded lines, drops all lines after
-a malformed line, and does not check for repeated headers. Such a request could be read in two ways.
+a malformed line, and does not check for repeated headers. A request with such headers could be read
+in two ways.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class HeaderLines:
 
     Args:
         file: The file from which the client's bytes are read.
-        place: Where the lines are, for the message.
+        place: The part of the request that the lines belong to, for messages.
     """
 
     def __init__(self, file: BufferedIOBase, place: str = "the headers") -> None:

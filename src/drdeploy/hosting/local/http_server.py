@@ -57,8 +57,7 @@ IDLE_S = 900.0
 until the idle worker is stopped, and the study's client keeps the connection meanwhile.
 """
 LINE_BYTES_MAX = 64 * KIB
-"""The most bytes of a line of a chunked body that states the size of a chunk, or a trailer
-field.
+"""The most bytes of a line in a chunked body that states a chunk's size or is a trailer field.
 """
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
@@ -121,7 +120,7 @@ class ServiceResponse:
 
 @dataclass(frozen=True)
 class AdmittedHead:
-    """The admission of a request by its headers, after which its body is read.
+    """The decision to admit a request, made from its headers; the body is read afterwards.
 
     Attributes:
         body_bytes_max: The most bytes that the body may have.

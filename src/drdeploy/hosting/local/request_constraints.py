@@ -36,7 +36,7 @@ runs. Each instance or copy is a container with its own thread on this machine.
 """
 
 TAGS_MAX = 50
-"""The most tags of a resource (AWS General Reference, "Tagging AWS resources")."""
+"""The most tags that a resource may have (AWS General Reference, "Tagging AWS resources")."""
 
 SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
 """The members that a serverless production variant may set; all other members are for instances."""
@@ -244,7 +244,8 @@ def check_serverless_size(serverless: Json, path: str) -> None:
     step = api_limits.SERVERLESS_MEMORY_STEP_MB
     memory_mb = serverless.get("MemorySizeInMB", step)
     if memory_mb % step:
-        # The service model bounds the size; only its prose says that sizes are 1024 MB apart.
+        # The service model limits the size to a range; only its documentation says that sizes are
+        # 1024 MB apart.
         allowed = api_limits.read_serverless_memory_range_mb()
         sizes = list(range(allowed.minimum, (allowed.maximum or allowed.minimum) + 1, step))
         raise make_validation_error(

@@ -356,7 +356,8 @@ def remove_stale_services(engine: ContainerEngine | None = None) -> None:
     try:
         removed = service_folders.remove_stale_services(remove_leftovers_of_service)
     except EngineMisconfigured as err:
-        # Their folders stay too, and a later start with a usable engine finds their containers.
+        # The services' folders stay too, so a later start with a usable engine finds the
+        # containers.
         log.warning("the remains of killed services are not removed: %s", err)
         return
     for name in removed:

@@ -25,7 +25,7 @@ LENGTH_BITS = 48
 LENGTH_MAX = (1 << LENGTH_BITS) - 1
 """The largest size of one object's content in bytes, far more than the 5 TB that S3 allows."""
 PUNCH_HOLE = 0x03
-"""``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
+"""The mode of fallocate(2) that makes a hole: ``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE``."""
 
 _fallocate = ctypes.CDLL(None).fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -85,7 +85,7 @@ class StoredContent:
 
     @property
     def offset(self) -> int:
-        """The byte of the file at which the content begins, a multiple of ``BLOCK_BYTES``."""
+        """The position of the content in the file in bytes, a multiple of ``BLOCK_BYTES``."""
         return (self._place >> LENGTH_BITS) * BLOCK_BYTES
 
     @property
@@ -127,7 +127,7 @@ class StoredContent:
 def _free_disk_space_of_range(file: int, offset: int, length: int) -> None:
     """Free the disk space of a part of a file, if the file system supports it.
 
-    ext4, XFS, Btrfs and tmpfs support it. On other file systems, the space is freed when the
+    ext4, XFS, Btrfs and tmpfs support this. On other file systems, the space is freed when the
     process ends.
     """
     _fallocate(file, PUNCH_HOLE, offset, length)

@@ -34,7 +34,7 @@ class FailureLog:
         self._count = 0
 
     def log_failure(self, what: str, error: Exception) -> None:
-        """Log an exception with its traceback, or only count it.
+        """Log an exception with its traceback, or only count it if the limit is reached.
 
         Args:
             what: A description of the request that failed; a long description is cut off.

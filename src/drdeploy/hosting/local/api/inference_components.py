@@ -181,7 +181,7 @@ def _find_place_on_endpoint(endpoint: LocalEndpoint, request: Json) -> Component
     """Find the variant that is to host a new component; the endpoint must be in service."""
     if endpoint.status != "InService":
         raise make_validation_error(
-            f'Endpoint "{endpoint.arn}" must be InService to host an inference component, and its '
+            f'Endpoint "{endpoint.arn}" must be InService to host an inference component, but its '
             f"status is {endpoint.status}."
         )
     if not checks.hosts_components(endpoint.config.request):

@@ -414,7 +414,7 @@ class Invocations:
         return ServiceResponse(200, headers, self._yield_events(stream, held))
 
     def _yield_events(self, stream: _Stream, held: contextlib.ExitStack) -> Iterator[bytes]:
-        """Yield the parts of an answer as events; an answer that breaks off ends in an error."""
+        """Yield an answer's parts as events, and an error as the last event if it breaks off."""
         overhead_s = stream.begin - stream.call.received
         metrics = replace(
             stream.call.metrics, outcome="ok", mid_stream_errors=0, overhead_s=overhead_s

@@ -1,7 +1,7 @@
 """CloudWatch Logs: moto keeps groups and streams, and this module reads them as AWS does.
 
 By itself, moto returns every line if it does not know a filter pattern, ignores prefixes of stream
-names, and keeps lines longer than the group's retention.
+names, and keeps lines longer than the group's retention time.
 """
 
 from __future__ import annotations

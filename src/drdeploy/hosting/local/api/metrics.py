@@ -53,8 +53,9 @@ class InvocationMetrics:
             answer.
         load: How busy the variant was while the model was asked, or None if no worker was free.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
-        component: The name of the inference component that was invoked; empty without one.
-        first_part_s: For a streamed answer, the seconds until its first part came from the
+        component: The name of the inference component that was invoked; empty if the endpoint hosts
+            none.
+        first_part_s: For a streamed answer, a pair: the seconds until the first part came from the
             container, and the seconds that the service itself added. None for an answer that is not
             streamed.
         mid_stream_errors: The number of errors after the first part of a streamed answer; None for

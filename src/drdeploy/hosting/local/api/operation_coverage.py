@@ -28,7 +28,8 @@ INVOCATIONS = frozenset(
     {"InvokeEndpoint", INVOKE_ASYNCHRONOUSLY, "InvokeEndpointWithResponseStream"}
 )
 SERVICES = ("sagemaker", RUNTIME, "application-autoscaling", "cloudwatch", "logs")
-"""The services whose answer to each request member is listed, by their names in botocore."""
+"""The services for which the answer to each request member is listed, by their names in botocore.
+"""
 PLACEHOLDER = "VALUE"
 """The text that stands for a client's own value in a refusal."""
 ENDPOINT = "NAME"

@@ -109,7 +109,8 @@ REMEDIES: Mapping[str, str] = {
 """What to do instead of setting the member, for services where leaving it out is not enough, by the
 signing name of the service."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
-"""Members that name an account. They have no effect if they name the service's only account."""
+"""Members that name an account. Such a member is accepted if it names the service's only account.
+"""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
 
 

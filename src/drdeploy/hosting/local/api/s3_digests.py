@@ -35,7 +35,7 @@ stored, but not verified.
 
 
 def refuse_wrong_digest(request: ServiceRequest) -> None:
-    """Refuse a request to S3 if the digest of its body differs from the one in its headers.
+    """Refuse a request to S3 if the digest of its body differs from the digest in its headers.
 
     Two kinds of checksum are left to moto. The checksum of a multipart upload is computed from the
     upload's parts. The checksum of a body in pieces (``aws-chunked``) is at the end of the body.

@@ -1,4 +1,4 @@
-"""List the operations and the request members of five services that the local service serves.
+"""List which operations and request members of five AWS services the local service serves.
 
 The tables list all operations and members that are served. Any other operation or member is
 refused, and the error names it. moto alone would report success for all members and operations,
@@ -160,7 +160,8 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
         "PutMetricData": _make_table_of_served_members(
             "Namespace",
             MetricData=_make_table_of_served_members(
-                # Every sample is kept to the second, as StorageResolution 1 asks; 60 asks for less.
+                # Samples are kept per second, as StorageResolution=1 asks. StorageResolution=60
+                # asks for less.
                 *("Counts", "MetricName", "StorageResolution", "Timestamp", "Unit", "Value"),
                 "Values",
                 Dimensions=_DIMENSIONS,

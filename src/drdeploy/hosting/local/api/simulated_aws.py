@@ -307,7 +307,7 @@ class SimulatedAws:
         return "", ""
 
     def list_used_keys(self, region: str, members: Mapping[str, Any]) -> list[KmsKey]:
-        """Return the existing keys that a request to KMS names, or that encrypted its data."""
+        """Return the existing keys that a request to KMS names, or that have encrypted its data."""
         self.import_moto()
         from moto.kms.utils import KEY_ID_LEN
 
@@ -370,7 +370,7 @@ class SimulatedAws:
         self.import_moto()
         try:
             alarm = self._cloudwatch[region].alarms.get(name)
-        except KeyError:  # moto knows AWS's regions, but a request can be signed for any name
+        except KeyError:  # moto knows only AWS's regions, but a request may name any region
             return None
         return None if alarm is None else str(alarm.state_value)
 
@@ -384,7 +384,7 @@ class SimulatedAws:
             log_groups.put_log_lines(name, lines)
 
     def evaluate_due_alarms(self) -> None:
-        """Evaluate the alarms of all regions whose period has ended or that have new data."""
+        """Evaluate every alarm, in any region, whose period has ended or that has new data."""
         if self._cloudwatch is None:
             return
         for backend in tuple(self._cloudwatch.values()):

@@ -29,8 +29,8 @@ STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
 """The states through which an object passes when it is restored from an archive. moto makes a new
 list of these states for each object, although the states are always the same."""
 SHARED_MAX = 4096
-"""The number of attribute sets that are kept for objects to share. As many sets of metadata are
-kept too."""
+"""The most sets of attributes that are cached, so that objects can share them. The same limit
+applies to sets of metadata."""
 OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 """The attributes of moto's objects that differ from object to object."""
 
@@ -222,7 +222,7 @@ class ContentInFile:
 
     @value.setter
     def value(self, data: bytes | str) -> None:
-        if isinstance(data, str):  # what moto itself writes, for example a log of accesses
+        if isinstance(data, str):  # moto itself writes text, such as an access log
             data = data.encode()
         self._content = self.contents.append_content(data)
 
@@ -283,7 +283,7 @@ def make_object_class(base: Any) -> Any:
 
 
 def make_store_class(base: Any) -> Any:
-    """Return a class for a bucket's objects that keeps a list only for a key with several versions.
+    """Return a class for a bucket's objects by key; only a key with several versions has a list.
 
     Args:
         base: moto's own class, which keeps a list for each key.

@@ -103,7 +103,7 @@ def refuse_unserved_action(
             request.
     """
     name = SERVED_SERVICES.get(service, "AWS")
-    if service != "s3":  # an object may have this content type, which urllib and curl send
+    if service != "s3":  # curl sends a form's content type even for an object
         _refuse_characters_without_xml(request)
     try:
         answered = answer()
@@ -186,7 +186,7 @@ def read_query_and_form(request: ServiceRequest) -> str:
 
 
 def find_name_of_action(request: ServiceRequest) -> str:
-    """Return the name of the action that a request asks for, or its method and path."""
+    """Return the name of the action that a request asks for, or the request's method and path."""
     target = request.headers.get("X-Amz-Target") or ""
     if target:
         return target.rpartition(".")[2]

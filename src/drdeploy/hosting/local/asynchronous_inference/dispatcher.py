@@ -155,7 +155,7 @@ class RequestDispatcher:
     def _choose_free_variant(
         self, variants: tuple[Variant, ...], settings: AsynchronousSettings
     ) -> Variant | None:
-        """Return a variant with a free instance, at random by weight; None if all are busy."""
+        """Choose a variant with a free instance at random, by weight; None if all are busy."""
         free = [
             variant
             for variant in variants

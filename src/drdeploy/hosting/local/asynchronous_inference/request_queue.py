@@ -171,7 +171,7 @@ class RequestQueue:
             return expired
 
     def put_request_back(self, request: QueuedRequest) -> None:
-        """Return a taken request to the front of the queue."""
+        """Put a request back at the front of the queue."""
         with self.changed:
             self._in_progress.pop(request.number, None)
             self._waiting.appendleft(request)

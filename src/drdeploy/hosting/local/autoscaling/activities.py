@@ -87,7 +87,7 @@ class ActivityLog:
         self._activities.append(activity)
 
     def finish_done_activities(self, resource_id: str, now_s: float) -> None:
-        """End each activity whose capacity is now running."""
+        """End each activity of a resource if the capacity that the activity set is now running."""
         for activity in tuple(self._activities):
             is_open = activity.resource_id == resource_id and activity.status == "InProgress"
             if is_open and activity.is_done():

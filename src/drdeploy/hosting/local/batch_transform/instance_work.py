@@ -4,9 +4,9 @@ The output of an object is written when the model has answered every payload of 
 payload fails, its object has no output. The job continues with the other objects, and fails at its
 end (developer guide, "Troubleshooting", "Job shows as failed").
 
-At any time, a window of payloads is in progress. The window has one payload more than the instance
-may process at once, so that one always waits. The answers are taken in the order of the payloads,
-so the output has the order of the input. Only the window and one output are in memory.
+At any time, a window of payloads is in progress. The window has one more payload than the instance
+may process at once, so that one payload always waits. The answers are taken in the order of the
+payloads, so the output has the order of the input. Only the window and one output are in memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ RETRY_PAUSE_S = 0.2
 
 
 class InstanceLost(Exception):
-    """The container of an instance ended, so that the instance answers no more requests."""
+    """The container of an instance ended, so the instance answers no more requests."""
 
 
 class JobReport(Protocol):
@@ -90,14 +90,14 @@ class _ObjectOutput:
 
 @dataclass(frozen=True)
 class JobTask:
-    """The settings by which every instance of a transform job processes an object.
+    """The settings with which every instance of a transform job processes objects.
 
     Attributes:
         request: The request that created the job.
         settings: How records are packed and sent.
         processing: The filters and the join.
         storage: Where the input is stored.
-        clock: Waits between two attempts.
+        clock: The clock that waits between two attempts.
     """
 
     request: Mapping[str, Any]

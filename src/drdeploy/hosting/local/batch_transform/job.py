@@ -7,9 +7,10 @@ r"""The life cycle of a transform job: InProgress, then Completed, Failed or Sto
                                v
                            Stopping ----> Stopped
 
-A thread for each job starts the instances, shares the input objects among them, and stops them. The
-status changes when the last instance has ended. A job that fails keeps the outputs of the objects
-that succeeded. A job that is stopped has no output (API reference, ``StopTransformJob``).
+A thread for each job starts the instances, divides the input objects among the instances, and stops
+the instances. The status changes when the last instance has ended. A job that fails keeps the
+outputs of the objects that succeeded. A job that is stopped has no output (API reference,
+``StopTransformJob``).
 """
 
 from __future__ import annotations

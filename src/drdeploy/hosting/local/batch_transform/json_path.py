@@ -4,7 +4,7 @@ SageMaker supports a subset of JSONPath: ``$``, ``.name``, ``*``, ``['name', 'na
 and ``[2:5]``. The source is the developer guide ("Associate Prediction Results with Input Records",
 "Supported JSONPath Operators"). According to the guide, a slice includes its last element, unlike a
 slice of Python. An index outside of the data is an error. Any other operator is refused with a
-message that names it.
+message that names the operator.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class JsonPath:
 
     @property
     def has_names(self) -> bool:
-        """Whether the expression names a member of an object, which a row of a CSV file lacks."""
+        """Whether the expression selects members by name; columns of a CSV file have no names."""
         return any(isinstance(step, _Names) for step in self._steps)
 
     def select_values(self, value: Any) -> Any:

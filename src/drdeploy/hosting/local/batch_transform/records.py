@@ -2,9 +2,9 @@
 
 Sources: API reference, ``TransformInput`` (``SplitType``) and ``CreateTransformJob``
 (``BatchStrategy``, ``MaxPayloadInMB``); "Create a Dataset Using RecordIO" of MXNet; "TFRecord" of
-TensorFlow. The frame of a record is the length and the checksums that RecordIO or TFRecord store
-with it. With ``SingleRecord``, a record is sent without its frame. With ``MultiRecord``, records
-keep their frames. A line keeps its line feed.
+TensorFlow. The frame of a record is the length and the checksums that RecordIO or TFRecord stores
+with the record. With ``SingleRecord``, a record is sent without its frame. With ``MultiRecord``,
+records keep their frames. A line keeps its line feed.
 
 Objects are read in chunks, so that only the payloads in progress are in memory.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RECORDIO_MAGIC = 0xCED7230A
 HELD_BYTES_MAX = 1024 * MIB
-"""The most bytes of one request, and of the output of one object, that the local service holds."""
+"""The most bytes of one request, or of one object's output, that the local service holds."""
 RECORDS_MAX = 1_000_000
 """The most records in progress for one instance, in all its payloads together. Each record takes
 about 50 bytes of memory in addition to its content. Without this limit, a gigabyte of empty lines,

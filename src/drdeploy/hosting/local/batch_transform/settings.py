@@ -146,7 +146,7 @@ def read_execution_parameters(client: InstanceClient) -> dict[str, Any]:
     try:
         values = parse_json(answer.body)
     except ValueError:
-        return {}  # a server that answers every path, for example with a page
+        return {}  # some servers answer every path, for example with a page
     if not isinstance(values, dict):
         return {}
     return {

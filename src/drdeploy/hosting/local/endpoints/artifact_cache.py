@@ -37,7 +37,7 @@ class PinnedArtifact:
         key: The digest of the archive, and whether its files were checked for this project's
             server. Empty for a model without an archive.
         folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
-            an archive, whose container keeps the files that its image has at this path.
+            an archive; its container keeps the files that the image has at this path.
     """
 
     key: str

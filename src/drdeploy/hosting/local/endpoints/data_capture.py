@@ -228,7 +228,7 @@ class CaptureLog:
             while batch := self._take_queued_captures():
                 batch.sort(
                     key=_make_file_key_of_capture
-                )  # stable: within a file, the order of arrival stays
+                )  # the sort is stable: a file keeps the order of arrival
                 for _, same_file in groupby(batch, key=_make_file_key_of_capture):
                     self._write_batch_to_s3(list(same_file))
         with self._lock:
@@ -271,7 +271,8 @@ class CaptureLog:
     def _log_lost_captures(self, batch: Sequence[CapturedInvocation], why: str) -> None:
         with self._lock:
             self._lost += len(batch)
-        # Once for each endpoint and reason: a wrong bucket would otherwise fill the log.
+        # Logged once for each endpoint and reason, because a wrong bucket would otherwise fill the
+        # log.
         endpoint, settings = batch[0].endpoint, batch[0].settings
         if (endpoint, why) not in self._reported:
             self._reported.add((endpoint, why))

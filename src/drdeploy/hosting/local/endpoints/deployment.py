@@ -129,7 +129,7 @@ class EndpointDeployment:
         """Pin the images and archives, and start the workers that must run from the beginning.
 
         Args:
-            capacity: The share of each real-time variant's instances that are started.
+            capacity: The share of each real-time variant's instances that is started.
 
         Raises:
             StartFailed: The endpoint cannot be served. The message becomes the endpoint's
@@ -222,7 +222,7 @@ class EndpointDeployment:
         return self.variants + self.shadows
 
     def set_capacity(self, capacity: float) -> None:
-        """Start or stop instances in the background, until ``capacity`` of all instances run."""
+        """Start or stop instances in the background, until a share of all instances is running."""
         for variant in self.list_all_variants():
             variant.set_capacity(capacity)
         self.maintain_workers()

@@ -66,7 +66,7 @@ class RolePolicies:
 
     def allows_action(self, needed: RequiredPermission) -> bool:
         """Return whether the role may perform an action in this account."""
-        # The local service has only one account, so everything in S3 belongs to it.
+        # The local service has only one account, so everything in S3 belongs to this account.
         context = {"s3:ResourceAccount": ACCOUNT}
         if needed.prefix is not None:
             context["s3:prefix"] = needed.prefix

@@ -204,7 +204,8 @@ class InstanceFleet:
     def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
         """Raise :class:`StartFailed` if another project's server restarts its workers endlessly.
 
-        This project's server is not checked, because its workers themselves answer the pings.
+        This project's server is not checked. Its workers answer the pings, so an answered ping
+        shows that the workers run.
         """
         if not image.is_own:
             refuse_restart_loop(worker.instance, self.clock)

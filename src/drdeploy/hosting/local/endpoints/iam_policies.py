@@ -241,9 +241,9 @@ def _does_condition_hold(
         return str(actual is None).lower() in expected
     plain = name.removeprefix(FOR_ALL).removeprefix(FOR_ANY).removesuffix(IF_EXISTS)
     if not actual:
-        # The request does not have the key. An operator that compares then does not hold, and a
-        # negated operator holds. A condition with ...IfExists is skipped. ForAllValues holds,
-        # because there is no value that does not match.
+        # The request does not have the key. A comparison then does not hold, and a negated
+        # comparison holds. A condition with ...IfExists is skipped. ForAllValues holds, because
+        # there is no value that does not match.
         is_skipped = name.endswith(IF_EXISTS) or name.startswith(FOR_ALL)
         return is_skipped or (plain in NEGATED and not name.startswith(FOR_ANY))
     meets = all if name.startswith(FOR_ALL) else any

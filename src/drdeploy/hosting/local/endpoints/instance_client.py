@@ -1,4 +1,4 @@
-"""An HTTP client of one instance, which reuses its connections."""
+"""An HTTP client for one instance; the client reuses its connections."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class InstanceStream:
                 self._is_complete = False
                 raise InstanceAnswerTooLarge(f"the answer has more than {max_bytes} bytes")
             with _explain_connection_failures(self._connection, self._timeout_s):
-                if time.monotonic() > self._deadline:  # no single read may be late
+                if time.monotonic() > self._deadline:  # even if each read was in time
                     raise TimeoutError
         return b"".join(parts)
 
@@ -146,7 +146,7 @@ def _explain_connection_failures(connection: HTTPConnection, timeout_s: float) -
 
 
 class InstanceClient:
-    """An HTTP client of one instance; safe to use from several threads.
+    """An HTTP client for one instance; safe to use from several threads.
 
     Args:
         connect: Takes a timeout in seconds, and returns a connection to the instance; raises
@@ -252,7 +252,7 @@ class InstanceClient:
 def _is_closed_by_peer(connection: HTTPConnection) -> bool:
     if connection.sock is None:
         return True
-    # On an idle connection, the only thing to read is that the other end has closed it.
+    # An idle connection becomes readable only when the other end closes it.
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))

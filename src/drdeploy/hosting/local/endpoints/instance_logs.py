@@ -43,7 +43,8 @@ class InstanceOrigin:
     """The region, endpoint and variant for which an instance was started.
 
     Attributes:
-        component: The inference component that the instance is a copy of; empty without one.
+        component: The inference component that the instance is a copy of; empty if it is not a
+            copy.
     """
 
     region: str

@@ -2,8 +2,10 @@
 
 ::
 
-    CreateEndpoint --> Creating --> InService <--> Updating | | | v v v Failed -----> Deleting
-    <------+ then it no longer exists
+    CreateEndpoint --> Creating --> InService <--> Updating
+                           |            |             |
+                           v            v             v
+                        Failed -----> Deleting <------+      then it no longer exists
 
 The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). The control
 plane only changes the status and returns. Each change has a thread of its own, which starts and
@@ -446,7 +448,7 @@ def _change_variant_capacity(variant: Variant, change: dict[str, Any]) -> None:
 
 
 def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -> str:
-    """Prepare a deployment; return the reason of a failure, or an empty text."""
+    """Prepare a deployment; return the reason for a failure, or an empty text."""
     try:
         deployment.pin_models_and_start_workers(capacity)
     except StartFailed as err:

@@ -3,12 +3,13 @@
 The behaviour is that of the SageMaker AI developer guide ("Deploy models with Amazon SageMaker
 Serverless Inference" and "Provisioned Concurrency"):
 
-* A worker handles one request at a time, so ``MaxConcurrency`` limits both workers and requests. *
-A request that finds an idle worker is *warm*. If no worker is idle, the request starts a worker and
-waits for it, which is a *cold start*. A serverless pool has no queue, so requests beyond
-``MaxConcurrency`` are throttled. * Workers that stay idle are stopped, until no worker is left. *
-``ProvisionedConcurrency`` workers are started before the first request and not stopped while idle.
-Requests beyond the provisioned workers start workers on demand.
+* A worker handles one request at a time, so ``MaxConcurrency`` limits both workers and requests.
+* A request that finds an idle worker is *warm*. If no worker is idle, the request starts a worker
+  and waits for it, which is a *cold start*. A serverless pool has no queue, so requests beyond
+  ``MaxConcurrency`` are throttled.
+* Workers that stay idle are stopped, until no worker is left.
+* ``ProvisionedConcurrency`` workers are started before the first request and not stopped while
+  idle. Requests beyond the provisioned workers start workers on demand.
 
 Each start of a worker runs in its own thread. A start may take longer than the request that caused
 it can wait. If the request gives up, its start becomes *unclaimed*, and the next request waits for

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Clock
 
 CONNECT_AGAIN_S = 0.004
-"""Seconds between attempts to connect. An attempt takes 50 microseconds, 1 % of a core."""
+"""Seconds between attempts to connect. An attempt takes 50 microseconds, so attempts at this
+interval take 1 % of a core."""
 PING_AGAIN_S = 0.03
-"""Seconds between pings that are not answered with 200; each ping takes CPU of the container."""
+"""Seconds between pings that are not answered with 200; each ping costs the container CPU time."""
 PING_SLICE_S = 0.25
 """Seconds that a ping waits for its answer before the service checks whether the instance has
 ended.

@@ -202,7 +202,8 @@ class InferenceComponent:
             failure = "" if deployment.has_capacity() else deployment.find_failure()
             if failure:
                 deployment.set_copy_count(before)
-            # Before the change ends, because the next one may need the room of these copies.
+            # Wait before the change ends, because the next change may need the resources of these
+            # copies.
             deployment.wait_until_copies_hold_room(before if failure else count, DELETION_S)
         except Exception:
             # Without this handler, the component would be Updating forever, and could not even be
@@ -222,7 +223,8 @@ class InferenceComponent:
             obsolete = deployment if failure else self._deployment
             if not failure:
                 self._deployment, self.copy_count = deployment, count
-        # Before the change ends, because the next one may need the room of these copies.
+        # Wait before the change ends, because the next change may need the resources of these
+        # copies.
         obsolete.close_and_wait(DELETION_S)
         with self._lock:
             self._set_status("InService", failure)

@@ -134,7 +134,7 @@ class ComponentDeployment(EndpointDeployment):
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
     ) -> dict[str, float | None]:
-        """Return how much of its reserved CPU and memory a copy uses, as shares by metric name.
+        """Return the used shares of a copy's reserved CPU and memory, by metric name.
 
         Args:
             cpus: How many CPUs the copy has used on average.

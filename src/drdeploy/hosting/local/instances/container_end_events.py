@@ -44,8 +44,8 @@ class ContainerEndListener:
     """Listens for the ends of a service's containers, in a thread.
 
     Args:
-        open_stream: Takes the time to begin at, and returns a stream of the containers that have
-            ended since then; raises :class:`EngineError`.
+        open_stream: Takes a start time, and returns a stream of the containers that have ended
+            since this time; raises :class:`EngineError`.
         ask_again_s: Seconds between two requests for a container's state while the stream is
             broken.
     """

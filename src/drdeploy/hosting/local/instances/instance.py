@@ -159,7 +159,7 @@ class Instance(Protocol):
         """Return the instance's log, or the last part of a long one."""
 
     def read_new_lines(self) -> list[LogLine]:
-        """Return the lines written since the last call, also after the instance was stopped."""
+        """Return the lines written since the last call; works even after the instance stopped."""
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Stop the instance with SIGTERM, then SIGKILL, and remove its files.

@@ -86,9 +86,9 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that ``containers/*.Dockerfile`` set for speed.  The images of the lean profile set
-:data:`~drdeploy.grader.runtimes.heap.HUGE_PAGES` too. Processes get these variables too,
-so that the latencies of processes and containers can be compared."""
+"""The variables that ``containers/*.Dockerfile`` set for speed. The images of the lean profile set
+:data:`~drdeploy.grader.runtimes.heap.HUGE_PAGES` too. Processes get the same variables, so that the
+latencies of processes and containers can be compared."""
 
 ENTER = f"""
 echo $$ > {PROCESS_FILE} || exit 125
@@ -160,7 +160,7 @@ class ProcessBackend:
             )
 
     def check_image(self, image: str) -> None:
-        """Check that an image is one of this project's, whose server can run as a process."""
+        """Check that an image is one of this project's, because no other server can be a process."""
         self.pin_image_and_network(image, isolated=False)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol

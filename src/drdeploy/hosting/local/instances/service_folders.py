@@ -34,7 +34,7 @@ PROCESS_FILE = "pid"
 SERVICE_FOLDERS = f"drdeploy-{'[0-9a-f]' * 8}"
 """The pattern of the names of services' folders; their parent folder may hold other files."""
 LABEL = "drdeploy.local.service"
-"""The label of a service's containers, whose value is the name of the service."""
+"""The label of a service's containers; the value of the label is the name of the service."""
 KEY_FILE = "access-key.json"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -132,7 +132,7 @@ def _write_private_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def read_access_key(record: ServiceRecord) -> AccessKey | None:
-    """Return the access key of this user's service, or None if the service is open."""
+    """Return the access key of this user's service, or None if the service needs no key."""
     path = make_services_folder() / record.name / KEY_FILE
     return AccessKey(**parse_json(path.read_text(encoding="utf-8"))) if path.exists() else None
 

@@ -476,7 +476,7 @@ def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
 def _make_change_function(
     compute: Callable[[float, int], float],
 ) -> Callable[[dict[int, float]], dict[int, float]]:
-    """Return a function that applies ``compute`` to each change of a series and its duration."""
+    """Return a function that applies ``compute`` to each change in a series and to its duration."""
     return lambda points: {
         at: compute(value - before, at - at_before)
         for (at_before, before), (at, value) in pairwise(points.items())

@@ -242,7 +242,7 @@ def read_time_range(request: Mapping[str, Any], period_s: int) -> TimeRange:
 
 
 def read_page_start(token: str | None) -> int:
-    """Return the index, in the whole list, of the first item of the next page.
+    """Return the index of a page's first item in the whole list.
 
     Raises:
         MonitoringError: CloudWatch did not make the token.

@@ -141,7 +141,9 @@ class ImageRegistry:
                     self.blobs.cancel_upload(upload)
                     return ServiceResponse(204, VERSION_HEADER, b"")
                 case _:
-                    return _make_refusal_response(405, "UNSUPPORTED", f"{request.method} an upload")
+                    return _make_refusal_response(
+                        405, "UNSUPPORTED", f"{request.method} of an upload is not served"
+                    )
         except KeyError:
             return _make_refusal_response(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload")
 
@@ -166,7 +168,9 @@ class ImageRegistry:
 
     def _answer_blob(self, request: ServiceRequest, digest: str) -> ServiceResponse:
         if request.method not in {"GET", "HEAD"}:
-            return _make_refusal_response(405, "UNSUPPORTED", f"{request.method} a blob")
+            return _make_refusal_response(
+                405, "UNSUPPORTED", f"{request.method} of a blob is not served"
+            )
         path = self.blobs.find_blob_file(digest)
         if path is None:
             return _make_refusal_response(404, "BLOB_UNKNOWN", f"There is no blob {digest}")
@@ -258,7 +262,7 @@ def _make_upload_state_response(
         **VERSION_HEADER,
         "Location": f"/v2/{name}/blobs/uploads/{upload}",
         "Docker-Upload-UUID": upload,
-        # The range is inclusive, and the specification has no form for an empty one.
+        # The range is inclusive, and the specification has no form for an empty range.
         "Range": f"0-{max(0, size_bytes - 1)}",
     }
     return ServiceResponse(status, headers, b"")
