@@ -77,7 +77,7 @@ def make_unknown_operation_error(operation: str) -> ApiError:
 
 
 def make_malformed_error(message: str) -> ApiError:
-    """Return the error for a body that is not a valid request of the operation."""
+    """Return the error for a body that is not a valid request for the operation."""
     return ApiError("SerializationException", message)
 
 

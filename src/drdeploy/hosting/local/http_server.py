@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on a loopback port, with one thread for each kept-alive connection.
+"""An HTTP/1.1 server on a loopback port, with one thread for each connection.
 
 There are two reasons for threads instead of an event loop. First, threads are faster. A thread that
 blocks on its socket answered a request with a body of 150 KB in 0.33 ms. On the same machine,

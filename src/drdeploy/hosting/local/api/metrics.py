@@ -201,7 +201,7 @@ def make_component_dimensions(component: str) -> list[dict[str, str]]:
 def make_datum(
     name: str, value: float, unit: str, dimensions: list[dict[str, str]], at: datetime
 ) -> dict[str, Any]:
-    """Return a sample of a metric, as ``PutMetricData`` takes it."""
+    """Return a sample of a metric in the format of ``PutMetricData``."""
     return {
         "MetricName": name,
         "Dimensions": dimensions,
@@ -219,7 +219,7 @@ class QueuedMetrics(Protocol):
         """The region whose CloudWatch gets the metrics."""
 
     def make_metric_data(self) -> list[dict[str, Any]]:
-        """Return the metrics, as ``PutMetricData`` takes them."""
+        """Return the metrics in the format of ``PutMetricData``."""
 
 
 class MetricLog:

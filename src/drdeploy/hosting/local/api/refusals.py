@@ -85,8 +85,8 @@ _CODES: dict[str, dict[Protocol, tuple[int, str]]] = {
     },
     "RequestEntityTooLargeException": {"s3": (413, "EntityTooLarge")},
 }
-"""The HTTP status and the code of an error, by the error's code in the JSON protocols and by
-protocol. A protocol that uses the same code is left out.
+"""For each error, named by its code in the JSON protocols: the HTTP status and the code in every
+protocol that has another code.
 """
 
 

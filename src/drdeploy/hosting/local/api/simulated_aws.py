@@ -340,7 +340,7 @@ class SimulatedAws:
         return kms.keys.get(key_id)
 
     def has_scalable_target(self, region: str, resource_id: str, dimension: str) -> bool:
-        """Return whether Application Auto Scaling has registered a resource to be scaled."""
+        """Return whether a resource is registered for scaling with Application Auto Scaling."""
         self.import_moto()
         from moto.applicationautoscaling.models import applicationautoscaling_backends
 

@@ -62,7 +62,7 @@ RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
 API_BODY_BYTES_MAX = 16 * MIB
 """The most bytes of a request body, except for S3.
 
-Requests of other APIs are never longer.
+Requests to the other APIs are never longer.
 """
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

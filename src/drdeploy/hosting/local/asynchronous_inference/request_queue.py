@@ -235,6 +235,6 @@ def _remove_inputs_without_record(folder: Path) -> None:
 
 
 def _write_private_file(path: Path, content: bytes) -> None:
-    """Write a file that no other user may read, because photographs are in it."""
+    """Write a file that no other user may read, because it contains photographs."""
     path.touch(FILE_MODE)
     path.write_bytes(content)

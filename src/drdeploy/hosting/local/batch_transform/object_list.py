@@ -22,7 +22,7 @@ MANIFEST_VALUES_MAX = 2_000_000
 """The most values in a manifest; an empty object takes two bytes of the manifest, but 64 bytes of
 memory."""
 KEY_BYTES_MAX = 1024
-"""The longest key of S3 (S3 user guide, "Naming Amazon S3 objects")."""
+"""The most bytes that a key in S3 may have (S3 user guide, "Naming Amazon S3 objects")."""
 
 
 class ObjectStorage(Protocol):

@@ -45,8 +45,8 @@ REAL_TIME_START_S = 240.0
 """Seconds that a real-time container may take to start, unless the variant sets
 ``ContainerStartupHealthCheckTimeoutInSeconds``."""
 SHUTDOWN_GRACE_S = 3.0
-"""Seconds between SIGTERM and SIGKILL when the whole service stops, because no client waits any
-more."""
+"""Seconds between SIGTERM and SIGKILL when the whole service stops. The time is short, because no
+client waits any more."""
 STOPPING_THREADS = 16
 
 
@@ -84,7 +84,7 @@ class InstanceFleet:
         has_bucket: Returns whether S3 has a bucket of this name.
         logs: The logs of the instances.
         has_object: Returns whether S3 has the object that an ``s3://bucket/key`` URI names.
-        has_topic: Returns whether SNS has the topic with an ARN.
+        has_topic: Returns whether SNS has the topic with a given ARN.
         clock: The clock that measures the duration of starts.
     """
 
@@ -129,7 +129,7 @@ class InstanceFleet:
     def compute_serverless_size(self, memory_mb: int) -> InstanceSize:
         """Return a serverless worker's size, with CPU in proportion to memory.
 
-        SageMaker does not publish how much CPU a memory size gets.  Serverless Inference
+        SageMaker does not publish how much CPU comes with a memory size. Serverless Inference
         "integrates with AWS Lambda" (developer guide), which gives one vCPU for every 1769 MB.
         """
         vcpu = api_limits.estimate_vcpu_from_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)

@@ -35,7 +35,7 @@ Context = Mapping[str, str | Sequence[str]]
 """The values of a request's condition keys; ``aws:TagKeys``, for example, has a list of values."""
 
 Decision = Literal["allowed", "explicitDeny", "implicitDeny"]
-"""IAM's names of its decisions (API reference, ``EvaluationResult``)."""
+"""The names that IAM gives to its decisions (API reference, ``EvaluationResult``)."""
 
 IF_EXISTS = "IfExists"
 FOR_ALL, FOR_ANY = "ForAllValues:", "ForAnyValue:"
@@ -177,7 +177,7 @@ def _find_effects_of_statements(
 
 
 def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
-    """Replace policy variables, such as ``${aws:username}``, if the variable's key has one value.
+    """Replace each policy variable, such as ``${aws:username}``, whose key has exactly one value.
 
     A variable without a value stays in the text. As in IAM, such a text matches nothing.
     """

@@ -60,8 +60,8 @@ class InstanceStream:
         connection: The connection to the instance.
         response: The response, whose body has not been read.
         timeout_s: Seconds that every read from the socket may take.
-        deadline: The time on the monotonic clock by which the whole body must have arrived, if the
-            body is read at once.
+        deadline: The time on the monotonic clock by which the whole body must have arrived, if
+            :meth:`read_to_end` reads it.
         keep: Takes the connection back for another request.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The instances of a variant without a model, which hosts copies of inference components.
+"""The instances of a variant that names no model, but hosts copies of inference components.
 
 An instance of the group is not a container. It only counts which resources of the variant's
 instance type are free. Each copy of an inference component is a container of its own, and reserves

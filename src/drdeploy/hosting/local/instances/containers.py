@@ -83,7 +83,8 @@ class ContainerBackend:
 
     Args:
         engine: The container engine.
-        service: The name of the local service, with which its containers are labelled.
+        service: The name of the local service. A label of each container has this name as its
+            value.
         registry: The host and port of the local registry, from which images of ECR are pulled.
         has_image: Takes the name and the reference of an image, and returns whether the local
             registry has the image.
@@ -166,8 +167,8 @@ class ContainerBackend:
         """Return the image's id and a network for its instances, and pull a missing image.
 
         An image that is missing in the local registry is looked up in the engine. The engine is
-        asked for the full name, and for the name without its registry. A model written for AWS thus
-        finds ``drdeploy:lean``.
+        asked for the full name, and for the name without its registry. A model that names an image
+        in ECR thus finds a local image such as ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}

@@ -160,7 +160,7 @@ class ProcessBackend:
             )
 
     def check_image(self, image: str) -> None:
-        """Check that an image is one of this project's, because no other server can be a process."""
+        """Check that an image is one of this project's; only these can run as processes."""
         self.pin_image_and_network(image, isolated=False)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
@@ -168,7 +168,7 @@ class ProcessBackend:
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's name; an image in the local registry is named by its profile."""
+        """Return the image's name; for an image in the local registry, return ``drdeploy:PROFILE``."""
         network = NO_NETWORK if isolated else ""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None

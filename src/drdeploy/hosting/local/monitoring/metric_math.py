@@ -45,7 +45,7 @@ NOT_SERVED = {
     "LAMBDA",
     "SERVICE_QUOTA",
 }
-"""Functions of CloudWatch that the local service refuses by name."""
+"""Functions of CloudWatch that the local service refuses; the error names the function."""
 DEFAULT_PERIOD_S = 60
 
 
