@@ -226,7 +226,7 @@ class RequestProcessor:
     def log_failure(
         self, outcome: RequestOutcome, response: _ModelResponse, instance: Instance
     ) -> None:
-        """Write the reason for a failure to the ``data-log`` stream of an instance, like SageMaker."""
+        """Write the reason for a failure to an instance's ``data-log`` stream, like SageMaker."""
         origin = InstanceOrigin(outcome.region, outcome.endpoint, outcome.variant)
         stream = origin.name_log_stream(instance)
         reason = outcome.failure_reason.partition(": ")[2]

@@ -168,7 +168,7 @@ class ProcessBackend:
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's name; for an image in the local registry, return ``drdeploy:PROFILE``."""
+        """Return the image's name; for an image in the local registry, ``drdeploy:PROFILE``."""
         network = NO_NETWORK if isolated else ""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None

@@ -62,7 +62,7 @@ class ServiceRecord:
     began: str
 
     def is_running(self) -> bool:
-        """Return whether the process that started the service is still running."""
+        """Return whether the service's process is still running."""
         return _read_process_start_time(self.pid) == self.began
 
 
