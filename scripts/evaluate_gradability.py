@@ -121,8 +121,8 @@ LIMITS = """
 - The flaws were made by a program. A real cataract, eyelid or reflection looks different, and often
   comes with other flaws.
 
-- Decisions are compared with decisions on the original photographs, not with the labels. A decision
-  that stays the same may therefore still be wrong.
+- Each decision on a spoilt photograph is compared with the decision on the original photograph, not
+  with the label. A decision that stays the same may therefore still be wrong.
 
 - All photographs come from one camera of one clinic.
 """
