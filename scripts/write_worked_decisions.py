@@ -394,8 +394,8 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nNow make three assumptions. First, the unknown prices of provisioned concurrency are "
-        "in the same proportions as the prices of Lambda ([an assumed price "
+        "\nNow make three assumptions. First, where no price of provisioned concurrency is known, "
+        "it is the same share of the on-demand price as on AWS Lambda ([an assumed price "
         "sheet](../examples/assumed-provisioned-prices.toml)). Second, an hour of an asynchronous "
         "endpoint or of batch transform costs as much as an hour of a real-time endpoint. The "
         "prices are in [another assumed price "
