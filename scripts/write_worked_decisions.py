@@ -406,10 +406,7 @@ def _otherwise(
     same = winner and decision.winner and winner.name == decision.winner.name
     if winner:
         kept = "still wins" if same else "wins"
-        yield (
-            f"\n- {winner.name} {kept}, at "
-            f"{wording.format_usd(winner.usd_per_month)} a month."
-        )
+        yield f"\n- {winner.name} {kept}, at {wording.format_usd(winner.usd_per_month)} a month."
     if winner and not same:
         yield from _variables(winner)
     provisioned = [
