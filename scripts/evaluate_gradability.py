@@ -83,7 +83,7 @@ photographs. Brackets give 95 % intervals, which treat the photographs of a sess
 
 - *Decision changed*: the photograph is graded, and the decision whether to refer the eye differs
   from the decision on the original photograph. The decision is made at the grader's
-  high-sensitivity point for grade >= 2.
+  high-sensitivity operating point for grade >= 2.
 
 - *Lost unnoticed*: the original photograph is referred, but the spoilt photograph gets a lower
   grade without any warning. The table gives the share among the photographs whose original is
@@ -99,11 +99,11 @@ a decision unnoticed is "{worst}", with a share of {share:.2f}.
 SCORE = """
 ## A learnt score beside the limits
 
-Could a learnt score choose better than the limits which photographs to refuse? The score is a
-logistic regression on the same measurements of a photograph that the limits use. The score
-estimates the probability that a flaw has changed the decision. The regression was fitted on
-photographs of IDRiD's training part. To score one flaw, the regression was fitted only on the other
-seven flaws.
+The limits choose which photographs to refuse. Could a score that is learnt from data choose better?
+The score is a logistic regression on the measurements to which the limits apply. It estimates the
+probability that a flaw has changed the decision. The regression was fitted on photographs of
+IDRiD's training part. To score photographs with one flaw, the regression was fitted only on the
+other seven flaws.
 
 The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed
 decisions is {by_limits:.3f}. If the score accepts the same number of photographs, the share of
@@ -121,8 +121,8 @@ LIMITS = """
 - The flaws were made by a program. A real cataract, eyelid or reflection looks different, and often
   comes with other flaws.
 
-- Decisions are compared with those on the original photographs, not with the labels. A decision
-  that stays the same may therefore still be wrong.
+- Each decision on a spoilt photograph is compared with the decision on the original photograph, not
+  with the label. A decision that stays the same may therefore still be wrong.
 
 - All photographs come from one camera of one clinic.
 """

@@ -38,18 +38,19 @@ drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as
 
 - A warm request takes the time in the container x a CPU ratio + the overhead of the platform.
 
-- A cold start has three parts: the placement; the pull (seconds per compressed GB x `--image-gb`);
-  and the start with the first prediction x a CPU ratio.
+- A cold start has three parts: the placement of the container; the pull of the image (seconds per
+  compressed GB x `--image-gb`); and the start of the server with its first prediction x a CPU
+  ratio.
 
 The model of AWS latencies is fitted only to the rows that the 2023 study measured on SageMaker.
 Each series of the study is paired with local rows. These were measured on one machine with the
 study's own software (image `reduced`, profile `classic`).
 
 The CPU ratios are valid only for the local machine on which the study's software was measured. To
-get the ratios of your machine, measure the software there, with photographs of 224 x 224 pixels,
-and pass the results (`--stack`). If you have measured the same configurations in your own AWS
-account, pass these results too (`--account`). At least three series of a kind, for example of cold
-starts, replace the study's series of the same kind.
+get the ratios of your machine, measure the study's software on your machine, with photographs of
+224 x 224 pixels, and pass the results (`--stack`). If you have measured the same configurations in
+your own AWS account, pass these results too (`--account`). If they contain at least three series of
+a kind, for example of cold starts, they replace the study's series of the same kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -78,7 +79,7 @@ KERNELS = (
 LARGEST_ERROR = (
     "The largest error is that of VGG19 at 1024 MB. On this machine, VGG19 takes 1.4 times as "
     "long with 1024 MB as with 2048 MB, but on AWS 2.7 times as long. The reason is not known. "
-    "Three series of your own networks on AWS would close the gap."
+    "Three series of your own networks, measured on AWS, would replace this estimate."
 )
 
 

@@ -98,11 +98,11 @@ hospital that requires a VPC, and an archive. Each case is decided twice: with t
 used as they were measured. The prices are those that `drdeploy prices show` prints.
 
 Among the options that meet the requirements, the cheapest wins. Costs that differ by at most 5 %,
-or by at most 1 USD a month, count as equal; the simplest of these options to run then wins, and
-among equally simple ones the fastest. A policy against cold starts that exists only in the
-simulation is shown as research, and cannot win. Inference components cannot win, because
-Terraform's AWS provider has no resource for them. The assumptions are listed at the end of the
-page.
+or by at most 1 USD a month, count as equal. Among options of equal cost, the simplest to run wins;
+among equally simple options, the fastest wins. Some policies against cold starts exist only in the
+simulation. They are marked as research, and cannot win. Inference components cannot win either,
+because Terraform's AWS provider has no resource for them. The assumptions are listed at the end of
+the page.
 
 In the tables, the cost per avoided cold start may be negative. The policy then costs less than the
 cold starts that it avoids. Results are for research use; `drdeploy` is not a medical device.
@@ -113,8 +113,8 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-For the hospital, which requires a VPC, and for the archive, which may wait for its results, the
-commands have further options:
+The hospital requires a VPC, and the archive may wait for its results, so their commands have
+further options:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
@@ -124,14 +124,14 @@ drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
 
 OF_STUDY = (
     "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each memory size, "
-    "there are 25 warm and 10 cold rows. The decisions on the study's rows require no "
-    "sensitivity, because the study published none."
+    "there are 25 warm and 10 cold rows. The study published no sensitivities, so the decisions "
+    "from its rows do not require a sensitivity."
 )
 ON_NETWORKS = """\
 ## A required sensitivity: MobileNet or VGG19
 
-`make model-vgg19` trains the last two blocks of a VGG19 on the photographs of the packaged
-MobileNet, with the same folds ([the comparison of the two
+`make model-vgg19` trains the last two blocks of a VGG19 on the photographs on which the packaged
+MobileNet was trained, with the same folds ([the comparison of the two
 networks](explanation.md#a-large-network-against-a-small-one)). The decisions below use the
 operating points of both trained networks and the rows above. The rows of VGG19 were measured with
 random weights; latency and cost depend on the architecture alone. The lower 95 % limit of the
@@ -251,11 +251,12 @@ def about(measurements: Measurements) -> str:
         f"The study `{_all(frame['study'])}` measured these rows on this project's local service "
         f"(platform {_all(frame['platform'])}, isolation {_all(frame['isolation'])}). The machine "
         f"has {facts.get('cpu_count', '?')} cores of "
-        f"{facts.get('cpu_model', 'an unknown processor')}. Local rows include no network, no "
-        "image pull and no placement time of AWS. Rely on the order of the options and on the "
-        "ratios, not on the seconds. The server profile is lean. MobileNet is the packaged "
-        "grader, and VGG19 has random weights. For the project's own rows, each option must also "
-        "have a sensitivity of 90 % at grade >= 2. The instance is ml.c5.large."
+        f"{facts.get('cpu_model', 'an unknown processor')}. Local latencies do not "
+        "include the network, the image pull, or the time that AWS takes to place a container. "
+        "Rely on the order of the options and on the ratios between them, not on the seconds. The "
+        "server profile is lean. MobileNet is the packaged grader, and VGG19 has random weights. "
+        "In the decisions from these rows, each option must also have a sensitivity of at least "
+        "90 % at grade >= 2. The only instance type is ml.c5.large."
     )
 
 
@@ -374,7 +375,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
     """The winner's variables, and the command that takes them."""
     name = " NAME" * (winner.command == "endpoint deploy")
     command = f"drdeploy {winner.command}{name} --variables"
-    yield f"\n- `{command} FILE` takes these variables, which `--tfvars` writes:"
+    yield f"\n- `--tfvars FILE` writes these variables, and `{command} FILE` reads them:"
     yield ""
     yield "  ```json"
     yield from (f"  {line}" for line in json.dumps(winner.settings, indent=1).splitlines())
@@ -393,22 +394,19 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nNow make three assumptions. First, the unknown prices of provisioned concurrency are "
-        "in the same proportions as the prices of Lambda ([an assumed price "
+        "\nNow make three assumptions. First, where no price of provisioned concurrency is known, "
+        "it is the same share of the on-demand price as on AWS Lambda ([an assumed price "
         "sheet](../examples/assumed-provisioned-prices.toml)). Second, an hour of an asynchronous "
         "endpoint or of batch transform costs as much as an hour of a real-time endpoint. The "
         "prices are in [another assumed price "
         "sheet](../examples/assumed-asynchronous-and-batch-prices.toml). Third, an instance "
-        "handles four requests at once. With all three changes, the decision is:\n"
+        "handles four requests at once. With these three assumptions, the decision is:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name
     if winner:
         kept = "still wins" if same else "wins"
-        yield (
-            f"\n- Under these assumptions, {winner.name} {kept}, at "
-            f"{wording.format_usd(winner.usd_per_month)} a month."
-        )
+        yield f"\n- {winner.name} {kept}, at {wording.format_usd(winner.usd_per_month)} a month."
     if winner and not same:
         yield from _variables(winner)
     provisioned = [
@@ -420,8 +418,9 @@ def _otherwise(
         best = min(provisioned, key=lambda one: one.usd_per_month or 0.0)
         yield (
             f"\n- The cheapest option with provisioned concurrency is {best.name}. This option "
-            f"costs {wording.format_usd(best.usd_per_month)} a month and has a p95 of "
-            f"{wording.format_seconds(best.p95_s)} and {best.cold_share:.2%} cold starts."
+            f"costs {wording.format_usd(best.usd_per_month)} a month. Its p95 is "
+            f"{wording.format_seconds(best.p95_s)}, and {best.cold_share:.2%} of its requests "
+            "meet a cold start."
         )
     waiting = [
         one

@@ -4,12 +4,13 @@
 ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
 ``http_server`` reads each request, and ``api.router`` finds out which AWS service the request is
-for. Operations of SageMaker go to ``api.control_plane`` (models, endpoint configurations,
-endpoints). ``api.request_validation`` checks requests against botocore's service model, and
-``request_constraints`` checks rules that the service model cannot express. ``InvokeEndpoint`` goes
-to ``api.invocations``, and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and from
-there to ``asynchronous_inference``. Container images are pushed to and pulled from ``registry``. In
-the same process, moto simulates S3, ECR, IAM, KMS, STS and CloudWatch behind ``api.simulated_aws``.
+for. SageMaker's operations on models, endpoint configurations and endpoints go to
+``api.control_plane``. ``api.request_validation`` checks requests against botocore's service model,
+and ``request_constraints`` checks rules that the service model cannot express. ``InvokeEndpoint``
+goes to ``api.invocations``, and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and
+from there to ``asynchronous_inference``. ``registry`` is the registry of container images.
+``api.simulated_aws`` simulates S3, ECR, IAM, KMS, STS and CloudWatch with the library moto, in the
+same process.
 
 The life cycle of an endpoint is in ``endpoints.lifecycle``: Creating, InService, Updating, Failed
 and Deleting.  ``endpoints.deployment`` holds what an endpoint serves: a pinned image, a pinned
@@ -19,13 +20,13 @@ answered ``GET /ping``.  An instance is the real model server, in a container
 (``instances.containers``) or in a process (``instances.processes``). If the kernel allows it, a
 control group limits the memory and CPU of the process.
 
-Unless the service is shared, every program of this machine may use the service. If the service is
+Unless the service is shared, every program on this machine may use the service. If the service is
 shared, only clients that sign their requests with the service's key may use it
-(``api.signatures``). ``served_members`` refuses a request with a member that would have no effect
-here. ``endpoints.data_capture`` stores requests and answers in S3.
+(``api.signatures``). ``served_members`` refuses a request if one of its members would have no
+effect here. If data capture is on, ``endpoints.data_capture`` stores requests and answers in S3.
 
-Network distance, AWS's placement of instances and the time AWS takes to pull an image are not
-simulated.
+The service does not simulate network distance, AWS's placement of instances, or the time that AWS
+takes to pull an image.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ = ["LocalService", "ServiceOptions", "remove_stale_services"]
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: the service brings half of this package with it.
+    # The names are imported on first use, because the service imports half of this package.
     modules = {
         "LocalService": "service",
         "ServiceOptions": "options",

@@ -1,4 +1,4 @@
-"""The access key of a service on a shared machine, which is valid as long as the service runs."""
+"""The access key of a service on a shared machine; the key is valid while the service runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AccessKey:
         return hmac.compare_digest(key_id.encode(), self.id.encode())
 
     def make_registry_password(self, now_s: float) -> str:
-        """Return a password for the image registry: its expiry time, and an HMAC of that time."""
+        """Return a password for the image registry: an expiry time, and an HMAC of that time."""
         expires = f"{now_s + LOGIN_VALID_S:.0f}"
         return f"{expires}.{self._sign_expiry_of_registry_login(expires)}"
 

@@ -77,7 +77,7 @@ def make_unknown_operation_error(operation: str) -> ApiError:
 
 
 def make_malformed_error(message: str) -> ApiError:
-    """Return the error for a body that is not a valid request of the operation."""
+    """Return the error for a body that is not a valid request for the operation."""
     return ApiError("SerializationException", message)
 
 
@@ -93,7 +93,7 @@ def make_payload_too_large_error(length_bytes: int, limit_bytes: int) -> ApiErro
 
 
 def make_request_too_large_error(length_bytes: int, limit_bytes: int) -> ApiError:
-    """Return the error for a request, apart from an invocation, whose body is too long."""
+    """Return the error for a request whose body is too long; invocations have another error."""
     return ApiError(
         "RequestEntityTooLargeException",
         f"The request has {length_bytes} bytes, and at most {limit_bytes} are allowed.",
@@ -124,7 +124,10 @@ def make_not_ready_error(endpoint: str, variant: str) -> ApiError:
 def make_model_error(
     original_status: int, original_message: str, *, log_stream_arn: str
 ) -> ApiError:
-    """Return the error for a container that refused, failed, or did not answer (status 0)."""
+    """Return the error for a request that the model refused, failed on, or did not answer.
+
+    If the model did not answer, ``original_status`` is 0.
+    """
     side = "client" if 400 <= original_status < 500 else "server"
     group = log_stream_arn.rsplit(":log-group:", maxsplit=1)[-1]
     account = log_stream_arn.split(":")[4]
@@ -143,10 +146,10 @@ def make_model_error(
 
 
 def make_access_denied_error() -> ApiError:
-    """Return the error for a request from a web page, or for a request to another host name."""
+    """Return the error for a request that a web page sends or that names another host."""
     return ApiError(
         "AccessDeniedException",
-        "The local service answers programs of this machine only, at 127.0.0.1 or localhost.",
+        "The local service answers programs on this machine only, at 127.0.0.1 or localhost.",
         status=HTTPStatus.FORBIDDEN,
     )
 

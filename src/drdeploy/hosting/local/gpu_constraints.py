@@ -1,8 +1,9 @@
 """Refuse variants whose container image needs a GPU or a driver that the host does not have.
 
 SageMaker accepts such variants, and the endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU, so the local service refuses all instance types with a GPU. This refusal
-comes last, so that the user first learns whether a configuration could start on AWS.
+this machine get no GPU, so the local service also refuses all instance types with a GPU. The check
+for instance types comes last, so that the user first learns whether a configuration could start on
+AWS.
 """
 
 from __future__ import annotations

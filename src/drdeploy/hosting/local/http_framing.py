@@ -1,7 +1,8 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
 ``http.server`` reads headers like those of an e-mail. It joins folded lines, drops all lines after
-a malformed line, and does not check for repeated headers. Such a request could be read in two ways.
+a malformed line, and does not check for repeated headers. A request with such headers could be read
+in two ways.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _HEADER_DEFECTS = (
     MissingHeaderBodySeparatorDefect,
 )
 """The defects that the standard library records for malformed header lines. By itself, the library
-only drops the rest of the headers. If Content-Length had a space before its colon, the body would
-then be read as the next request.
+only drops the rest of the headers. For example, if Content-Length had a space before its colon, the
+body would be read as the next request.
 """
 
 
@@ -38,12 +39,12 @@ class MalformedHttp(ValueError):
 class HeaderLines:
     """Reads the lines of headers and chunks, and refuses a carriage return within a line.
 
-    The standard library takes a carriage return for the end of the line. The value of one header
-    could smuggle in a second header with another length.
+    The standard library takes a carriage return for the end of a line. Inside the value of one
+    header, a client could then hide a second header that states another length.
 
     Args:
-        file: What the client sends.
-        place: Where the lines are, for the message.
+        file: The file from which the client's bytes are read.
+        place: The part of the request that the lines belong to, for messages.
     """
 
     def __init__(self, file: BufferedIOBase, place: str = "the headers") -> None:
@@ -77,7 +78,7 @@ def read_body_length(headers: Message, version: str) -> int | None:
     """
     has_defect = any(isinstance(defect, _HEADER_DEFECTS) for defect in headers.defects)
     if has_defect or headers.get_unixfrom():
-        raise MalformedHttp("A line of the headers is not a name, a colon and a value")
+        raise MalformedHttp("Each header line must consist of a name, a colon and a value")
     if any(character in value for value in headers.values() for character in "\r\n\0"):
         raise MalformedHttp("The value of a header has a line break or a null character")
     hosts, lengths, codings = (
@@ -86,11 +87,13 @@ def read_body_length(headers: Message, version: str) -> int | None:
     if len(hosts) > 1 or (not hosts and version == "HTTP/1.1"):
         raise MalformedHttp("The request must have one Host header")
     if len(lengths) > 1 or (lengths and codings):
-        raise MalformedHttp("The headers state more than one length of the body")
+        raise MalformedHttp("The headers state more than one body length")
     if not codings:
         return parse_body_length(lengths[0].strip()) if lengths else 0
     if [coding.strip().lower() for coding in codings] != ["chunked"] or version == "HTTP/1.0":
-        raise MalformedHttp("The only Transfer-Encoding of the service is chunked in HTTP/1.1")
+        raise MalformedHttp(
+            "The service accepts only the Transfer-Encoding chunked, and only in HTTP/1.1"
+        )
     return None
 
 
@@ -102,5 +105,5 @@ def parse_body_length(text: str, base: int = 10) -> int:
     """
     digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
     if not re.fullmatch(digits, text):
-        raise MalformedHttp(f"{text[:20]!r} is not a valid length of a body")
+        raise MalformedHttp(f"{text[:20]!r} is not a valid body length")
     return int(text, base)

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on a loopback port, with one thread for each kept-alive connection.
+"""An HTTP/1.1 server on a loopback port, with one thread for each connection.
 
 There are two reasons for threads instead of an event loop. First, threads are faster. A thread that
 blocks on its socket answered a request with a body of 150 KB in 0.33 ms. On the same machine,
@@ -44,9 +44,9 @@ IN_MEMORY_BYTES = 64 * MIB
 to S3, are written to disk.
 """
 DISCARDED_BYTES = MIB
-"""How many bytes of a refused body are read and discarded.  If the connection were closed at once,
-a client that is still sending would lose the answer. A client that sends more than this number of
-bytes loses the answer anyway."""
+"""The most bytes of a refused body that are read and discarded. If the connection were closed at
+once, a client that is still sending would lose the answer. A client that sends more bytes than this
+may lose the answer."""
 DISCARD_S = 2.0
 CONNECTIONS_MAX = 1024
 """The most connections at a time; each has a thread.  Further connections are closed at once."""
@@ -54,11 +54,10 @@ FIRST_REQUEST_S = 30.0
 """Seconds that a connection may be silent before its first request, and during a request."""
 IDLE_S = 900.0
 """Seconds that a connection may be idle after an answered request. A study of cold starts pauses
-until a worker goes cold, and its client keeps the connection meanwhile.
+until the idle worker is stopped, and the study's client keeps the connection meanwhile.
 """
 LINE_BYTES_MAX = 64 * KIB
-"""The most bytes of a line of a chunked body that states the size of a chunk, or a trailer
-field.
+"""The most bytes of a line in a chunked body that states a chunk's size or is a trailer field.
 """
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
@@ -113,7 +112,7 @@ class ServiceResponse:
     body: bytes | Iterable[bytes] = b""
 
     def header_items(self) -> list[tuple[str, str]]:
-        """Return the headers as pairs, in which a name may occur twice."""
+        """Return the headers as pairs of name and value; a name may occur twice."""
         if hasattr(self.headers, "items"):
             return list(self.headers.items())
         return list(self.headers)
@@ -121,7 +120,7 @@ class ServiceResponse:
 
 @dataclass(frozen=True)
 class AdmittedHead:
-    """The admission of a request by its headers, after which its body is read.
+    """The decision to admit a request, made from its headers; the body is read afterwards.
 
     Attributes:
         body_bytes_max: The most bytes that the body may have.
@@ -215,15 +214,15 @@ class HttpServer(ThreadingHTTPServer):
 
 class _ServiceRequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Nagle's algorithm may hold a response's last packet back until the client acknowledges the
-    # one before, which Linux delays by up to 40 ms.
+    # Nagle's algorithm is off. It may hold back the last packet of a response until the client
+    # acknowledges the packet before, and Linux delays this acknowledgement by up to 40 ms.
     disable_nagle_algorithm = True
     rbufsize = 256 * KIB
     timeout = FIRST_REQUEST_S
     admit: ClassVar[Callable[[ServiceRequest], AdmittedHead | ServiceResponse]]
 
     def parse_request(self) -> bool:
-        """Read the headers, and refuse a request of which the standard library misreads a line."""
+        """Read the headers; refuse the request if the standard library misreads a header."""
         received = self.rfile
         self.rfile = HeaderLines(received)  # type: ignore[assignment]  # only these two are called
         try:
@@ -271,7 +270,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer_one_request  # noqa: N815  http.server's names
 
     def handle_expect_100(self) -> bool:
-        """Send no ``100 Continue`` yet, because only an admitted request needs its body."""
+        """Send no ``100 Continue`` yet; the body is needed only if the request is admitted."""
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -344,7 +343,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
         raise MalformedHttp(f"The body has more than {TRAILERS_MAX} trailer fields")
 
     def _read_chunk_size(self) -> str:
-        # What follows a semicolon are chunk extensions, which a recipient ignores.
+        # Chunk extensions follow a semicolon. A recipient ignores them.
         return self._read_framing_line().partition(b";")[0].strip().decode("latin-1")
 
     def _read_framing_line(self) -> bytes:
@@ -388,7 +387,8 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
             if isinstance(body, bytes):
                 head.append(f"Content-Length: {len(body)}")
             elif self.request_version == "HTTP/1.1":
-                # Clients pass each chunk on as it comes, and notice a body that breaks off.
+                # With chunks, a client can use each part as it arrives, and notices if the body
+                # breaks off.
                 is_chunked = True
                 head.append("Transfer-Encoding: chunked")
             else:
@@ -396,7 +396,8 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
                 head.append("Connection: close")
                 self.close_connection = True
         data = ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
-        # The head and the first chunk in one write: two would wake the client twice.
+        # The head and the first chunk are sent in one write, because two writes would wake the
+        # client twice.
         for chunk in () if self.command == "HEAD" else chunks:
             self.wfile.write(data + (_encode_chunk(chunk) if is_chunked else chunk))
             data = b""
@@ -410,5 +411,5 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
 
 
 def _encode_chunk(data: bytes) -> bytes:
-    """Encode a chunk of a chunked body; return nothing for an empty chunk, which would end it."""
+    """Encode a chunk of a chunked body; skip an empty chunk, because it would end the body."""
     return b"%x\r\n%s\r\n" % (len(data), data) if data else b""

@@ -16,12 +16,11 @@ class ServiceOptions:
         idle_s: Seconds without a request after which a serverless worker is stopped. Managed
             scaling releases an instance after the same time without a copy of an inference
             component. AWS does not publish its own times; a few minutes have been observed.
-        mb_per_vcpu: MB of serverless memory that come with one vCPU.  SageMaker does not publish
-            this number; the default is the number of AWS Lambda.
+        mb_per_vcpu: MB of serverless memory that come with one vCPU. SageMaker does not publish
+            this number; the default is AWS Lambda's number.
         trial_start: Whether creating a serverless endpoint starts its container once, at full CPU
-            and within its memory, and stops it again.  If the container cannot start, the creation
-            of the endpoint fails, as on AWS. Without the start at creation, the first request
-            fails.
+            and within its memory, and stops it again. If the container cannot start, the creation
+            of the endpoint fails, as on AWS. Without this trial, the first request fails instead.
         invocation_timeout_s: Seconds within which a container must answer a request.
         strict_containers: Whether containers are restricted more than on AWS.  A restricted
             container has the user of its image, no capabilities, and a read-only root file system

@@ -36,7 +36,7 @@ runs. Each instance or copy is a container with its own thread on this machine.
 """
 
 TAGS_MAX = 50
-"""The most tags of a resource (AWS General Reference, "Tagging AWS resources")."""
+"""The most tags that a resource may have (AWS General Reference, "Tagging AWS resources")."""
 
 SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
 """The members that a serverless production variant may set; all other members are for instances."""
@@ -55,7 +55,8 @@ def check_model(request: Json) -> None:
         raise make_validation_error("The model names no container image.")
     _check_model_data(container)
     for name, value in container.get("Environment", {}).items():
-        # The service model allows any character, and no operating system can pass these on.
+        # The service model allows any character, but no operating system can pass these characters
+        # to a process.
         if "\0" in value or not is_encodable_as_utf8(value):
             raise make_validation_error(
                 "1 validation error detected: Value at "
@@ -68,7 +69,7 @@ def _refuse_several_containers(count: int, *, is_direct: bool) -> NoReturn:
     kind = "an inference pipeline"
     remedy = (
         "put all steps into one container, or create an endpoint for each container and pass the "
-        "answer of one to the next"
+        "answer of each endpoint to the next"
     )
     if is_direct:
         kind = "a multi-container endpoint with direct invocation"
@@ -172,8 +173,9 @@ def check_variant_names(old_config: Json, new_config: Json) -> None:
     )
     if old != new:
         raise make_validation_error(
-            "With a DeploymentConfig, the new endpoint configuration must have the variants of "
-            f"the old one. The old one has {', '.join(old)}, and the new one has {', '.join(new)}."
+            "With a DeploymentConfig, the new endpoint configuration must have the same "
+            f"variants as the old one. The old one has {', '.join(old)}, and the new one has "
+            f"{', '.join(new)}."
         )
 
 
@@ -242,7 +244,8 @@ def check_serverless_size(serverless: Json, path: str) -> None:
     step = api_limits.SERVERLESS_MEMORY_STEP_MB
     memory_mb = serverless.get("MemorySizeInMB", step)
     if memory_mb % step:
-        # The service model bounds the size; only its prose says that sizes are 1024 MB apart.
+        # The service model limits the size to a range; only its documentation says that sizes are
+        # 1024 MB apart.
         allowed = api_limits.read_serverless_memory_range_mb()
         sizes = list(range(allowed.minimum, (allowed.maximum or allowed.minimum) + 1, step))
         raise make_validation_error(
@@ -409,7 +412,7 @@ def _check_asynchronous_config(request: Json) -> None:
 
 
 def _refuse_web_address_of_bucket(capture: Json) -> None:
-    """Refuse the web address of a bucket as destination, which SageMaker would accept."""
+    """Refuse a bucket's web address as destination, although SageMaker would accept it."""
     uri = capture["DestinationS3Uri"]
     _refuse_text_without_encoding("DataCaptureConfig.DestinationS3Uri", uri)
     if not uri.startswith("s3://"):

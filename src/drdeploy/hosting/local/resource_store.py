@@ -74,8 +74,8 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique regardless of case, because ARNs on AWS are in lower case.  A method that gets
-    a name that is taken or unknown raises an :class:`ApiError` with AWS's message.
+    Names are unique regardless of case, because ARNs on AWS are in lower case. If a name is taken
+    or unknown, a method raises an :class:`ApiError` with AWS's message.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.
@@ -111,7 +111,7 @@ class ResourceStore(Generic[R]):
         return resource
 
     def find_exact(self, name: str) -> R | None:
-        """Return the resource whose name equals the given name including its case, or None.
+        """Return the resource with exactly the given name, including its case, or None.
 
         The name of an endpoint is case-insensitive in ``CreateEndpoint``, but not in
         ``InvokeEndpoint`` (API reference, ``CreateEndpoint``).

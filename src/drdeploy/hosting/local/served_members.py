@@ -2,8 +2,9 @@
 
 A request must not succeed if one of its members has no effect. A user could otherwise believe that
 an endpoint is isolated from networks, or that its disk is encrypted. Each operation has a table of
-the members that have an effect. Every other member in botocore's service model is refused by name.
-Values without effect are accepted: ``null``, ``false``, an empty list, or an empty structure.
+the members that have an effect. Every other member in botocore's service model is refused, and the
+error names the member. Values without effect are accepted: ``null``, ``false``, an empty list, or
+an empty structure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ a list."""
 _TAGS: Members = {"Key": ANY, "Value": ANY}
 
 _CONTAINER: Members = {
-    "ContainerHostname": ANY,  # described; AWS, too, gives one container no use for it
+    "ContainerHostname": ANY,  # shown, but unused, as on AWS if there is one container
     "Environment": ANY,
     "Image": ANY,
     "ImageConfig": {"RepositoryAccessMode": {"Platform"}},
@@ -135,7 +136,7 @@ _COMPONENT: Members = {
         "NumberOfCpuCoresRequired": ANY,
     },
     "Container": {"ArtifactUrl": ANY, "Environment": ANY, "Image": ANY},
-    # Whatever an instance needs is on this machine, as if it were cached.
+    # Caching changes nothing here, because everything that an instance needs is on this machine.
     "DataCacheConfig": {"EnableCaching": ANY},
     "ModelName": ANY,
     "SchedulingConfig": {"PlacementStrategy": ANY},
@@ -313,7 +314,7 @@ def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterat
         path: The path of the structure in the request, with a dot at its end.
     """
     if not isinstance(value, Mapping):
-        return  # a value of the wrong type, which is refused as that
+        return  # a value of the wrong type is refused elsewhere
     for name, inner in value.items():
         where = f"{path}{name}"
         if not _does_value_ask_for_something(name, inner):

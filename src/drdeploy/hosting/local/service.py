@@ -73,7 +73,7 @@ class LocalService:
         server_command: The command that starts the model server if instances are processes.
 
     Attributes:
-        access_key: The key of a shared service; None if every program of this machine may use the
+        access_key: The key of a shared service; None if every program on this machine may use the
             service.
 
     Raises:
@@ -206,7 +206,7 @@ class LocalService:
             self._aws.import_moto()
             self._server.start()
             self._ticker.start()
-        except BaseException:  # also an interruption: nobody calls stop() then
+        except BaseException:  # also an interruption, after which nobody calls stop()
             self.stop()
             raise
 
@@ -328,7 +328,7 @@ class LocalService:
                 self._aws.evaluate_due_alarms()
                 self._scaling.scale_due_targets(time.time())
             except Exception:
-                # One endpoint's trouble must not end the thread that looks after all of them.
+                # An error with one endpoint must not end the thread that maintains all endpoints.
                 log.exception("a round of maintenance failed")
 
 
@@ -346,8 +346,8 @@ def remove_stale_services(engine: ContainerEngine | None = None) -> None:
         groups = find_control_groups(name)
         if groups is not None:
             groups.remove()
-        # Also for a service that runs processes itself: the folder of the other is removed, and
-        # nobody would find its containers afterwards.
+        # An engine is needed even if the new service runs processes. The folder of the killed
+        # service is removed, and nobody would find its containers afterwards.
         found = engine or ContainerEngine.find()
         if found is not None:
             found.remove_containers_with_label(f"{service_folders.LABEL}={name}")
@@ -356,7 +356,8 @@ def remove_stale_services(engine: ContainerEngine | None = None) -> None:
     try:
         removed = service_folders.remove_stale_services(remove_leftovers_of_service)
     except EngineMisconfigured as err:
-        # Their folders stay too, and a later start with a usable engine finds their containers.
+        # The services' folders stay too, so a later start with a usable engine finds the
+        # containers.
         log.warning("the remains of killed services are not removed: %s", err)
         return
     for name in removed:

@@ -110,7 +110,7 @@ def _check_alarm_actions(request: Mapping[str, Any]) -> None:
 
 
 def refuse_value_not_offered(request: Mapping[str, Any], name: str, choices: Sequence[str]) -> None:
-    """Refuse a member with a value outside ``choices``; the member may be absent.
+    """Refuse a request member whose value is not one of ``choices``; the member may be absent.
 
     Raises:
         MonitoringError: The value is not one of ``choices``.

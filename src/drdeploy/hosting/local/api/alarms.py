@@ -1,4 +1,4 @@
-"""CloudWatch's alarms. moto keeps them, and this module checks, evaluates and reports them.
+"""CloudWatch's alarms: moto stores the alarms; this module checks, evaluates and reports them.
 
 An alarm is evaluated when one of its periods ends, and again when data arrives. A new alarm is
 evaluated within a second. A change of an alarm's state is written to the alarm's history and sent
@@ -56,8 +56,8 @@ STATES: dict[str, AlarmState] = {
     "INSUFFICIENT_DATA": "INSUFFICIENT_DATA",
 }
 LOW_SAMPLES = 10
-"""An alarm on a percentile p needs 10 / (1 - p) samples, unless
-``EvaluateLowSampleCountPercentile`` is ``evaluate``."""
+"""An alarm on a percentile p is evaluated only if there are at least 10 / (1 - p) samples. The
+setting ``evaluate`` of ``EvaluateLowSampleCountPercentile`` turns this limit off."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class AlarmBook:
     """The alarms of one region.
 
     Args:
-        backend: moto's CloudWatch of the region, which keeps the alarms.
+        backend: moto's CloudWatch backend for the region. The backend stores the alarms.
         store: The metrics of the region.
     """
 
@@ -110,7 +110,11 @@ class AlarmBook:
         self._compute_series_of_queries(queries, span)
 
     def complete_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
-        """Complete an alarm that moto has stored; ``before`` is the alarm that was replaced."""
+        """Add to a new alarm what moto does not store.
+
+        If the new alarm replaces an alarm of the same name, ``before`` is the replaced alarm, and
+        the new alarm keeps its state.
+        """
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
             alarm.extended_statistic = request.get("ExtendedStatistic")
@@ -194,8 +198,8 @@ class AlarmBook:
 
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
         This happens once a minute, or once a period if the period is shorter. On the local service,
-        new data also causes an evaluation, so the state that was set is kept for some time. If the
-        state were not kept for some time, it could end before a scaling policy sees it.
+        new data also causes an evaluation. The new state is therefore kept for some time.
+        Otherwise, the state could end before a scaling policy sees it.
 
         Raises:
             MonitoringError: The alarm does not exist, or a value of the request is not valid.
@@ -220,9 +224,9 @@ class AlarmBook:
     # -- for Application Auto Scaling ---------------------------------------------------------
 
     def find_alarms_with_action(self, policy_arn: str) -> list[Any]:
-        """Return the alarms whose present state starts the given scaling policy.
+        """Return the alarms whose present state triggers the given scaling policy.
 
-        An alarm starts a policy only when its state changes.
+        An alarm whose state has never changed triggers no policy.
         """
         found = []
         for alarm in self._list_alarms():
@@ -240,8 +244,8 @@ class AlarmBook:
     def read_evaluated_values(self, alarm: Any, now_s: float) -> list[float]:
         """Return the datapoints that an alarm evaluates now, oldest first.
 
-        If there are no datapoints, return the ``recentDatapoints`` from the reason of the alarm's
-        state, which the caller of ``SetAlarmState`` may have given.
+        If there are no datapoints, return the ``recentDatapoints`` in the alarm's
+        ``StateReasonData``. A client may have set ``StateReasonData`` with ``SetAlarmState``.
         """
         queries = _list_queries_of_alarm(alarm)
         rule = _make_alarm_rule(alarm)
@@ -268,7 +272,7 @@ class AlarmBook:
     # -- evaluation ------------------------------------------------------------------------
 
     def evaluate_due_alarms(self, now_s: float) -> None:
-        """Evaluate each alarm for which a period has ended, or data has arrived."""
+        """Evaluate each alarm for which a period has ended or new data has arrived."""
         for alarm in self._list_alarms():
             try:
                 if now_s < vars(alarm).get("drdeploy_held_until_s", -math.inf):
@@ -279,7 +283,7 @@ class AlarmBook:
                         alarm.drdeploy_evaluated = mark
                         self._evaluate_alarm(alarm, now_s)
             except Exception:
-                # One alarm's trouble must not keep the others from being evaluated.
+                # If one alarm causes an error, the other alarms are evaluated nevertheless.
                 log.exception("the alarm %s was not evaluated", alarm.name)
 
     def _list_alarms(self) -> list[Any]:
@@ -321,7 +325,7 @@ class AlarmBook:
         results = reader.evaluate_queries(queries, span, may_search=False)
         if len(results) != 1 or isinstance(results[0][1], list):
             raise make_validation_error(
-                "Exactly one of the Metrics must have ReturnData, and be a single time series."
+                "Exactly one of the Metrics must set ReturnData, and be a single time series."
             )
         return results[0][1]
 
@@ -416,7 +420,7 @@ class AlarmBook:
                 summary, outcome = f"Failed to execute action {action}", "Failed"
             self._append_to_history(alarm, "Action", summary, {"actionState": outcome}, now_s)
 
-        # moto sends to subscribers over HTTP, who may be slow.
+        # moto sends the message to the subscribers over HTTP, and a subscriber may be slow.
         threading.Thread(
             target=publish_to_sns_topic, name=f"alarm {alarm.name}", daemon=True
         ).start()
@@ -448,7 +452,7 @@ def _find_evaluated_time_range(
 
 
 def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
-    """Return the queries of an alarm, which a client or a scaling policy has made."""
+    """Return the metric queries of an alarm; a client or a policy has made the alarm."""
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
         return kept
@@ -471,7 +475,7 @@ def _sort_dimensions_of_metric(metric: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _asks_for_metric_alarms(request: Mapping[str, Any]) -> bool:
-    """Return whether ``AlarmTypes`` includes metric alarms, the only kind here."""
+    """Return whether ``AlarmTypes`` includes metric alarms; the local service has no other kind."""
     return "MetricAlarm" in (request.get("AlarmTypes") or ["MetricAlarm"])
 
 

@@ -32,7 +32,7 @@ FORWARDED = {
     "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
     "InferenceId": "X-Amzn-SageMaker-Inference-Id",
 }
-"""The members of a request that are passed on to the container, each with its HTTP header."""
+"""The request members that are passed on to the container, each with its HTTP header."""
 
 
 class AsynchronousInvocations:
@@ -42,7 +42,7 @@ class AsynchronousInvocations:
         control_plane: The control plane that holds the endpoints.
         queues: The queues of all asynchronous endpoints.
         store: S3, from which inputs are read.
-        clock: The clock that dates requests.
+        clock: The clock that gives the arrival time of each request.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class AsynchronousInvocations:
                 for member, header in FORWARDED.items()
                 if member in identified
             },
-            # The file does not have the inference id as name: a client may use an id twice.
+            # The file is not named after the inference id, because a client may use an id twice.
             output_location=f"{folder}/{members.get('Filename', f'{file_id}.out')}",
             failure_location=failure_folder and f"{failure_folder}/{file_id}-error.out",
             time_to_live_s=members.get("RequestTTLSeconds", api_limits.ASYNCHRONOUS_TIME_TO_LIVE_S),
@@ -130,8 +130,8 @@ class AsynchronousInvocations:
     def _copy_input_from_s3(self, location: str) -> bytes | None:
         """Return the content of the input in S3, or None if it is missing or too large.
 
-        The input is copied because the local S3 is empty after a restart of the service. A missing
-        or too large input is no error of this call. Like SageMaker, the service accepts the
+        The input is copied because the local S3 is empty after a restart of the service. The call
+        succeeds even if the input is missing or too large. Like SageMaker, the service accepts the
         request, and the request fails later.
         """
         try:

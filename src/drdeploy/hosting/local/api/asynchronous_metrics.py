@@ -73,7 +73,7 @@ class BacklogSampler:
     Args:
         put: Called as ``put(region, namespace, data)`` to write data to a region's CloudWatch.
         queues: The queues of all asynchronous endpoints.
-        clock: The clock that dates the samples.
+        clock: The clock that gives the time of each sample.
     """
 
     def __init__(
@@ -109,8 +109,9 @@ class BacklogSampler:
             make_datum(name, float(value), unit, dimensions, self._clock.now())
             for name, value, unit in (
                 ("ApproximateBacklogSize", size, "Count"),
-                # An endpoint without instances has the backlog of one, so that target tracking on
-                # this metric wakes it (developer guide, "Autoscale an asynchronous endpoint").
+                # An endpoint without instances reports the same value as an endpoint with one
+                # instance, so that target tracking on this metric starts an instance (developer
+                # guide, "Autoscale an asynchronous endpoint").
                 ("ApproximateBacklogSizePerInstance", size / max(1, instances), "Count"),
                 ("ApproximateAgeOfOldestRequest", sample.backlog.oldest_age_s, "Seconds"),
                 ("HasBacklogWithoutCapacity", size > 0 and not instances, "Count"),

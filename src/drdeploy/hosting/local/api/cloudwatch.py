@@ -1,8 +1,8 @@
 """CloudWatch's operations: moto handles requests and responses, ``monitoring`` computes results.
 
-moto knows no percentile and no metric math, and never evaluates an alarm. moto mixes metrics whose
-dimensions differ. The operations of this module replace moto's; moto still keeps alarms, dashboards
-and tags.
+moto supports neither percentiles nor metric math, never evaluates an alarm, and mixes metrics whose
+dimensions differ. The operations of this module replace moto's operations; moto still stores
+alarms, dashboards and tags.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def replace_operations_in_moto() -> None:
         )
         book.check_new_alarm(request, now_s)
         before = response.cloudwatch_backend.alarms.get(request["AlarmName"])
-        response.params.pop("ExtendedStatistic", None)  # moto takes percentiles alone
+        response.params.pop("ExtendedStatistic", None)  # moto accepts percentiles only
         put_alarm_into_moto(response)
         book.complete_new_alarm(request, before, now_s)
         return {}
@@ -93,7 +93,7 @@ def put_alarm(backend: Any, request: dict[str, Any]) -> Any:
 
 
 def find_metric_store(backend: Any) -> MetricStore:
-    """Return the metrics of one of moto's backends, which stands for an account and a region."""
+    """Return the metrics of a moto backend; moto has a backend for each account and region."""
     # setdefault is atomic: two threads get the same store.
     store: MetricStore = vars(backend).setdefault("drdeploy_metrics", MetricStore())
     return store

@@ -1,4 +1,4 @@
-"""Write the metrics of inference components that are measured at regular times.
+"""Measure inference components at regular intervals, and write the metrics to CloudWatch.
 
 - ``ConcurrentRequestsPerCopy`` is written every ten seconds, like SageMaker's high-resolution
   metric. ``InvocationsPerCopy`` is written as 0 once a minute, so that a component that gets no
@@ -43,7 +43,7 @@ class ComponentSampler:
 
     Args:
         put: Called as ``put(region, namespace, data)`` to write data to a region's CloudWatch.
-        clock: The clock that dates the measurements.
+        clock: The clock that gives the time of each measurement.
     """
 
     def __init__(self, put: Callable[[str, str, list[dict[str, Any]]], None], clock: Clock) -> None:

@@ -23,18 +23,18 @@ whole blocks. Two objects never share a block, so the blocks of a deleted object
 """
 LENGTH_BITS = 48
 LENGTH_MAX = (1 << LENGTH_BITS) - 1
-"""The largest size of one object's content in bytes, far more than the 5 TB that S3 allows."""
+"""The most bytes that one object's content may have, far more than the 5 TB that S3 allows."""
 PUNCH_HOLE = 0x03
-"""``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`` of fallocate(2)."""
+"""The mode of fallocate(2) that makes a hole: ``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE``."""
 
 _fallocate = ctypes.CDLL(None).fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class ContentFile:
-    """A file without a name that holds the contents of many objects.
+    """An unnamed file that holds the contents of many objects.
 
-    All objects share one file, because a process may not have 50,000 open files. The file has no
+    All objects share one file, because a process cannot keep 50,000 files open. The file has no
     name, so that the kernel removes it when the process ends or is killed. New contents are written
     at the end of the file. When the content of an object is no longer needed, its part of the file
     becomes a hole. A hole takes no space on the disk.
@@ -65,17 +65,18 @@ class ContentFile:
 
     def measure_disk_bytes(self) -> int:
         """Return how many bytes the contents take on the disk."""
-        return os.fstat(self._file.fileno()).st_blocks * 512  # stat(2) counts in 512 bytes
+        return os.fstat(self._file.fileno()).st_blocks * 512  # stat(2) counts blocks of 512 bytes
 
 
 class StoredContent:
-    """The content of one object in a :class:`ContentFile`, which never changes.
+    """The content of one object in a :class:`ContentFile`; the content never changes.
 
-    A reader can read the content to its end, even if its object is overwritten or deleted
+    A reader can read the content to its end, even if the object is overwritten or deleted
     meanwhile.
     """
 
-    # One number instead of two saves memory, because there may be very many contents.
+    # ``_place`` holds the offset and the length in one number. This saves memory, because there may
+    # be very many contents.
     __slots__ = ("_file", "_place")
 
     def __init__(self, file: FileIO, offset: int, length: int) -> None:
@@ -84,7 +85,7 @@ class StoredContent:
 
     @property
     def offset(self) -> int:
-        """The byte of the file at which the content begins, a multiple of ``BLOCK_BYTES``."""
+        """The position of the content in the file in bytes, a multiple of ``BLOCK_BYTES``."""
         return (self._place >> LENGTH_BITS) * BLOCK_BYTES
 
     @property
@@ -112,9 +113,10 @@ class StoredContent:
             yield chunk
 
     def __del__(self) -> None:
-        # Without a lock: the garbage collector may call this while its thread holds any lock.
-        # As Python ends, modules are empty, and the file may be closed. Never by a bare descriptor,
-        # whose number may be that of another file by then.
+        # Without a lock: the garbage collector may call this while its thread holds any lock. When
+        # Python exits, modules may be empty already, and the file may be closed. The file object is
+        # kept, not its descriptor: after the file is closed, another file may get the same
+        # descriptor.
         with contextlib.suppress(AttributeError, TypeError, ValueError):
             if self.length:
                 _free_disk_space_of_range(
@@ -125,7 +127,7 @@ class StoredContent:
 def _free_disk_space_of_range(file: int, offset: int, length: int) -> None:
     """Free the disk space of a part of a file, if the file system supports it.
 
-    ext4, XFS, Btrfs and tmpfs support it. On other file systems, the space is freed when the
+    ext4, XFS, Btrfs and tmpfs support this. On other file systems, the space is freed when the
     process ends.
     """
     _fallocate(file, PUNCH_HOLE, offset, length)

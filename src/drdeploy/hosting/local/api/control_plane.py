@@ -110,7 +110,8 @@ class ControlPlane:
         refuse_unserved_operation("sagemaker", operation)
         refuse_invalid_request(load_service_model("sagemaker").operation_model(operation), request)
         if operation not in SERVED_MEMBERS:
-            # The other operations refuse members among their own checks, in SageMaker's order.
+            # Operations in SERVED_MEMBERS refuse members later, between their other checks: the
+            # checks are made in SageMaker's order.
             refuse_members_without_effect("sagemaker", operation, request)
         # In AWS's JSON protocol a null member counts as an absent one.
         return self._operations[operation](
@@ -149,8 +150,8 @@ class ControlPlane:
         self._refuse_absent_parts_of_model(request)
 
     def _create_endpoint_config(self, request: Json) -> Json:
-        # The request's own values first: what could never be valid is reported before a model
-        # that does not exist yet.
+        # The request's own values are checked first. An error in them is reported before an error
+        # about a missing model, because a missing model may still be created.
         request_constraints.check_endpoint_config(request)
         check_config_for_components(request)
         refuse_unserved_members("CreateEndpointConfig", request)
@@ -284,7 +285,7 @@ class ControlPlane:
     def _delete_endpoint(self, request: Json) -> Json:
         endpoint = self.endpoints.find_or_raise(request["EndpointName"])
         self._component_operations.refuse_deletion_of_hosting_endpoint(endpoint.name)
-        # It stays listed as Deleting until its instances have stopped, as on AWS.
+        # As on AWS, the endpoint stays listed as Deleting until its instances have stopped.
         endpoint.delete(lambda: self.endpoints.remove_resource(endpoint.name))
         return {}
 

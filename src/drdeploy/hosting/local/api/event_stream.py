@@ -38,7 +38,7 @@ def encode_model_stream_error(code: str, message: str) -> bytes:
 
 def _encode_event(headers: dict[str, str], payload: bytes) -> bytes:
     encoded = b"".join(_encode_header(name, value) for name, value in headers.items())
-    # 16 bytes are the two lengths and the two checksums.
+    # The two lengths and the two checksums take 16 bytes.
     prelude = struct.pack("!II", len(encoded) + len(payload) + 16, len(encoded))
     event = prelude + struct.pack("!I", zlib.crc32(prelude)) + encoded + payload
     return event + struct.pack("!I", zlib.crc32(event))

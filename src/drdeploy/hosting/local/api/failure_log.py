@@ -1,4 +1,4 @@
-"""Log failed requests with their tracebacks, within a limit that spares the disk."""
+"""Log failed requests with their tracebacks, but not so many that they fill the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACEBACKS = 10
-"""How many failures in each time window are logged with a traceback, which takes some kilobytes."""
+"""How many failures in each time window are logged with a traceback of some kilobytes."""
 WINDOW_S = 10.0
 WHAT_CHARACTERS = 200
 
@@ -34,11 +34,11 @@ class FailureLog:
         self._count = 0
 
     def log_failure(self, what: str, error: Exception) -> None:
-        """Log an exception with its traceback, or only count it.
+        """Log an exception with its traceback, or only count it if the limit is reached.
 
         Args:
-            what: The request that failed; a long one is cut off.
-            error: Why it failed.
+            what: A description of the request that failed; a long description is cut off.
+            error: The exception that made the request fail.
         """
         with self._lock:
             now, withheld = self._clock(), 0

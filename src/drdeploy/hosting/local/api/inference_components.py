@@ -115,7 +115,7 @@ class ComponentOperations:
         needed = CopyRequirements.from_specification(specification)
         if not place.group.fits_on_an_empty_instance(needed):
             raise make_validation_error(
-                f"{NO_ROOM}: a copy requires more than one {place.variant['InstanceType']} has."
+                f"{NO_ROOM}: a copy needs more than an {place.variant['InstanceType']} has."
             )
         role = endpoint.config.request["ExecutionRoleArn"]
         if "ModelName" in specification:
@@ -181,7 +181,7 @@ def _find_place_on_endpoint(endpoint: LocalEndpoint, request: Json) -> Component
     """Find the variant that is to host a new component; the endpoint must be in service."""
     if endpoint.status != "InService":
         raise make_validation_error(
-            f'Endpoint "{endpoint.arn}" must be InService to host an inference component, and its '
+            f'Endpoint "{endpoint.arn}" must be InService to host an inference component, but its '
             f"status is {endpoint.status}."
         )
     if not checks.hosts_components(endpoint.config.request):

@@ -50,7 +50,8 @@ FORWARDED_HEADERS = {
     TARGET_VARIANT: "TargetVariant",
 }
 """The headers that the container receives, each with the member of ``InvokeEndpointInput`` that
-limits its value.  SageMaker removes all other headers (API reference, ``InvokeEndpoint``)."""
+limits the header's value. SageMaker removes all other headers (API reference, ``InvokeEndpoint``).
+"""
 
 STREAM_ACCEPT = "X-Amzn-SageMaker-Accept"
 """The header of ``InvokeEndpointWithResponseStream`` that takes the place of ``Accept``."""
@@ -237,7 +238,7 @@ class Invocations:
     def _copy_to_shadows(
         self, call: _Call, variant: Variant, deployment: EndpointDeployment
     ) -> None:
-        """Begin to send copies of a request to the shadow variants that are chosen at random."""
+        """Begin to send copies of a request to shadow variants, which are chosen at random."""
         for shadow in deployment.shadows:
             if choose_whether_to_copy(variant.weight, shadow.weight):
                 self._shadows.send_copy(
@@ -324,8 +325,8 @@ class Invocations:
             model_s = self._clock.monotonic() - begin
             is_broken = False
         except InstanceTimeout as err:
-            # The worker counts as broken: it may still be computing the answer nobody waits for,
-            # and would make the next request wait behind it.
+            # The worker counts as broken. It may still be computing the answer, although nobody
+            # waits for the answer any more, and the next request would have to wait.
             raise self._record_model_error(call, 0, TIMED_OUT) from err
         except InstanceAnswerTooLarge as err:
             is_broken = False
@@ -413,7 +414,7 @@ class Invocations:
         return ServiceResponse(200, headers, self._yield_events(stream, held))
 
     def _yield_events(self, stream: _Stream, held: contextlib.ExitStack) -> Iterator[bytes]:
-        """Yield the parts of an answer as events; an answer that breaks off ends with an error."""
+        """Yield an answer's parts as events, and an error as the last event if it breaks off."""
         overhead_s = stream.begin - stream.call.received
         metrics = replace(
             stream.call.metrics, outcome="ok", mid_stream_errors=0, overhead_s=overhead_s
@@ -437,7 +438,8 @@ class Invocations:
             reason = explain_lost_connection(stream.lease.worker, self._clock, err)
             yield event_stream.encode_model_stream_error("StreamBroken", reason)
         finally:
-            # Also if the client has gone: the worker may still be sending, and is examined.
+            # This also runs if the client has gone. The worker may then still be sending, so it
+            # counts as broken and is examined.
             stream.answer.close()
             stream.variant.pool.return_worker(stream.lease, broken=is_broken)
             held.close()
@@ -450,7 +452,7 @@ class Invocations:
         return api_errors.make_model_error(status, message, log_stream_arn=call.log_stream_arn)
 
     def _lease_worker(self, call: _Call, variant: Variant) -> WorkerLease:
-        """Lease a worker, or raise AWS's error if there is none."""
+        """Lease a worker, or raise AWS's error if no worker is free."""
         try:
             return variant.pool.lease_worker(self._timeout_s)
         except ConcurrencyLimitReached as err:

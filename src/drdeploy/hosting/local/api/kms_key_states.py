@@ -1,4 +1,4 @@
-"""Refuse requests for a KMS key in a state that forbids them.
+"""Refuse requests that use a KMS key whose state forbids them.
 
 moto stores the state of a key, but does not check it. moto encrypts with a key that is disabled or
 will be deleted, and enables a key whose deletion is scheduled. The states and the messages are in

@@ -32,7 +32,7 @@ def filter_and_page_resources(
     sorted_by = attributes[request.get("SortBy", "CreationTime")]
     chosen = sorted(
         (resource for resource in resources if _has_requested_name_and_times(resource, request)),
-        # The name comes second, so that resources of the same moment are always in the same order.
+        # Resources with equal values, such as equal creation times, are sorted by name.
         key=lambda resource: (getattr(resource, sorted_by), resource.name),
         reverse=request.get("SortOrder", "Descending") == "Descending",
     )

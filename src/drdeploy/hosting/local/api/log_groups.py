@@ -1,7 +1,7 @@
 """CloudWatch Logs: moto keeps groups and streams, and this module reads them as AWS does.
 
 By itself, moto returns every line if it does not know a filter pattern, ignores prefixes of stream
-names, and keeps lines longer than the group's retention.
+names, and keeps lines longer than the group's retention time.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _make_matcher_for_moto(pattern: str | None) -> Callable[[str], bool]:
 
 
 def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = None) -> Any:
-    """Return the log group with a name or ARN; moto may find another group for an ARN."""
+    """Return the log group with a name or ARN; moto itself may find the wrong group for an ARN."""
     from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
 
     if bool(log_group_id) == bool(log_group_name):
@@ -180,7 +180,8 @@ def _filter_log_events(response: Any) -> str:
     if token is not None:
         if not token.isdecimal():
             raise InvalidParameterException(msg="The specified nextToken is invalid.")
-        # The token names the last event of the page before, because events come and expire.
+        # The token names the last event of the previous page, not a position: events arrive and
+        # expire between two requests.
         found = _list_events_after_id(found, int(token))
     page = found[:limit]
     answer: dict[str, Any] = {

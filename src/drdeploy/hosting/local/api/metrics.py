@@ -53,12 +53,13 @@ class InvocationMetrics:
             answer.
         load: How busy the variant was while the model was asked, or None if no worker was free.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
-        component: The name of the inference component that was invoked; empty without one.
-        first_part_s: For a streamed answer, the seconds until its first part came from the
+        component: The name of the inference component that was invoked; empty if the endpoint hosts
+            none.
+        first_part_s: For a streamed answer, a pair: the seconds until the first part came from the
             container, and the seconds that the service itself added. None for an answer that is not
             streamed.
-        mid_stream_errors: The errors after the first part of a streamed answer, or None for other
-            answers.
+        mid_stream_errors: The number of errors after the first part of a streamed answer; None for
+            an answer that is not streamed.
         is_without_capacity: Whether the inference component had no copy for the request.
     """
 
@@ -200,7 +201,7 @@ def make_component_dimensions(component: str) -> list[dict[str, str]]:
 def make_datum(
     name: str, value: float, unit: str, dimensions: list[dict[str, str]], at: datetime
 ) -> dict[str, Any]:
-    """Return a sample of a metric, as ``PutMetricData`` takes it."""
+    """Return a sample of a metric in the format of ``PutMetricData``."""
     return {
         "MetricName": name,
         "Dimensions": dimensions,
@@ -218,7 +219,7 @@ class QueuedMetrics(Protocol):
         """The region whose CloudWatch gets the metrics."""
 
     def make_metric_data(self) -> list[dict[str, Any]]:
-        """Return the metrics, as ``PutMetricData`` takes them."""
+        """Return the metrics in the format of ``PutMetricData``."""
 
 
 class MetricLog:
@@ -239,8 +240,8 @@ class MetricLog:
 
     def write_queued_metrics(self) -> None:
         """Write all queued metrics."""
-        # With the lock: a second reader must wait until the first has written, not find an
-        # empty queue and read too early.
+        # The lock makes a second reader wait until the first reader has written the queue. Without
+        # the lock, the second reader would find an empty queue and read CloudWatch too early.
         with self._lock:
             while self._queue:
                 metrics = self._queue.popleft()

@@ -28,7 +28,8 @@ INVOCATIONS = frozenset(
     {"InvokeEndpoint", INVOKE_ASYNCHRONOUSLY, "InvokeEndpointWithResponseStream"}
 )
 SERVICES = ("sagemaker", RUNTIME, "application-autoscaling", "cloudwatch", "logs")
-"""The services whose answer to each request member is listed, by their names in botocore."""
+"""The services for which the answer to each request member is listed, by their names in botocore.
+"""
 PLACEHOLDER = "VALUE"
 """The text that stands for a client's own value in a refusal."""
 ENDPOINT = "NAME"
@@ -105,14 +106,14 @@ def make_request_with_member(service: str, operation: str, path: str, value: Any
         inner[name] = [made] if is_list else made
         shape = shape.member if is_list else shape
         if "EnableCapture" in shape.members:
-            made["EnableCapture"] = True  # a capture that is off asks for nothing
+            made["EnableCapture"] = True  # if capture is off, no member is refused
         inner = made
     inner[names[-1]] = value
     return request
 
 
 def make_example_value_of_shape(shape: Any) -> Any:
-    """Return a value of a shape, but not one that turns a feature off, such as ``False``."""
+    """Return an example value of a shape, but never one that turns a feature off (``False``)."""
     kind = shape.type_name
     if kind == "string":
         return shape.enum[-1] if shape.enum else PLACEHOLDER

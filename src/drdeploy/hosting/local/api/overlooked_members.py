@@ -28,8 +28,8 @@ _SESSION = frozenset(
         *("SourceIdentity", "Tags", "TokenCode", "TransitiveTagKeys"),
     }
 )
-"""Members that limit the rights of a session, or prove who begins it. The local service gives
-sessions no rights."""
+"""Members of STS requests that limit the rights of a session, or prove who begins the session. The
+local service does not check the rights of a session."""
 
 OVERLOOKED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "budgets": {
@@ -109,7 +109,8 @@ REMEDIES: Mapping[str, str] = {
 """What to do instead of setting the member, for services where leaving it out is not enough, by the
 signing name of the service."""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
-"""Members that name an account. They have no effect if they name the service's only account."""
+"""Members that name an account. Such a member is accepted if it names the service's only account.
+"""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
 
 
@@ -159,6 +160,6 @@ def list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
         document = None  # moto refuses it
     finally:
         request.body.seek(0)
-    # false, null and nothing ask for nothing.
+    # A member that is false, null or empty has no effect.
     given = document.items() if isinstance(document, dict) else ()
     return members | {name: value for name, value in given if value}

@@ -36,11 +36,11 @@ class LogLineEvent(msgspec.Struct, array_like=True, frozen=True):
     message: Any
 
     def to_filter_dict(self) -> dict[str, Any]:
-        """Return the event as ``FilterLogEvents`` answers it, without the name of the stream."""
+        """Return the event in the format of ``FilterLogEvents``, without the name of the stream."""
         return {"eventId": str(self.event_id), **self.to_response_dict()}
 
     def to_response_dict(self) -> dict[str, Any]:
-        """Return the event as ``GetLogEvents`` answers it."""
+        """Return the event in the format of ``GetLogEvents``."""
         return {
             "ingestionTime": self.ingestion_time,
             "message": self.message,
@@ -57,7 +57,7 @@ class EventBlock:
 
     Attributes:
         count: The number of lines.
-        newest: The latest timestamp among them, in milliseconds since 1970.
+        newest: The latest timestamp of a line, in milliseconds since 1970.
     """
 
     __slots__ = ("_packed", "count", "newest")

@@ -2,8 +2,8 @@
 
 moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
 ``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. The actions
-decide with ``endpoints.iam_policies``. The same module checks the execution roles of endpoints, so
-a simulation and an endpoint give the same result. Source: IAM API reference,
+evaluate policies with ``endpoints.iam_policies``. The same module checks the execution roles of
+endpoints, so a simulation predicts what happens to an endpoint. Source: IAM API reference,
 ``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and ``EvaluationResult``.
 """
 
@@ -121,7 +121,10 @@ def _refuse_invalid_simulation(operation: str, request: Json) -> None:
                 raise ApiError("InvalidInput", f"{member}.{number} is not a policy in JSON.")
     for action in request.get("ActionNames", []):
         if not ACTION.fullmatch(action):
-            raise ApiError("InvalidInput", f"Invalid action {action}: write it as s3:GetObject.")
+            raise ApiError(
+                "InvalidInput",
+                f"Invalid action {action}. Write an action as SERVICE:NAME, such as s3:GetObject.",
+            )
 
 
 def _is_iam_policy_document(document: str) -> bool:
@@ -149,7 +152,8 @@ def _evaluate_actions_by_policies(
         for entry in request.get("ContextEntries", [])
     }
     known = {name.lower() for name in context}
-    # Everything is of one account here, and a simulation of AWS knows the account too.
+    # The local service has only one account, so every resource belongs to it. AWS's simulator also
+    # knows the account of a resource.
     context = {"s3:ResourceAccount": [ACCOUNT], "aws:ResourceAccount": [ACCOUNT], **context}
     for action in request["ActionNames"]:
         keys = [key for one in policies for key in list_condition_keys(one.document, action)]

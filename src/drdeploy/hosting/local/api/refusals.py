@@ -85,8 +85,8 @@ _CODES: dict[str, dict[Protocol, tuple[int, str]]] = {
     },
     "RequestEntityTooLargeException": {"s3": (413, "EntityTooLarge")},
 }
-"""The HTTP status and the code of each error, in the protocols whose code for the error differs
-from the code in the JSON protocols.
+"""For each error, named by its code in the JSON protocols: the HTTP status and the code in every
+protocol that has another code.
 """
 
 
@@ -142,8 +142,8 @@ def _make_response(
     if protocol in {"json", "rest-json"}:
         stated = request.headers.get("Content-Type") or ""
         version = "1.0" if protocol == "json" and stated.endswith("json-1.0") else "1.1"
-        # boto3 reads the code from __type in JSON 1.1, and from the header in REST-JSON, and the
-        # message under either spelling.
+        # boto3 reads the code from __type in JSON 1.1, and from the header in REST-JSON. It reads
+        # the message under either spelling.
         headers |= {"Content-Type": f"application/x-amz-json-{version}", "x-amzn-ErrorType": code}
         body = json.dumps(
             {"__type": code, "message": message, "Message": message, **(details or {})}

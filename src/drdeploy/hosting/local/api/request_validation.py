@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 AnyShape = Any
-"""A shape of botocore, which describes a type.  Which attributes a shape has depends on its
+"""A shape of botocore, which describes a type. The attributes of a shape depend on its
 ``type_name``."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -105,7 +105,7 @@ def find_violations(shape: AnyShape, value: Any, path: str = "") -> Iterator[str
             f"{type(value).__name__} at '{path}' can not be converted to {shape.type_name}"
         )
     if isinstance(value, float) and not math.isfinite(value):
-        # JSON has no such number, but Python reads NaN and 1e999.
+        # JSON has neither NaN nor infinity, but Python reads NaN, and 1e999 as infinity.
         raise make_malformed_error(f"{value} at '{path}' is not a finite number")
     for constraint in _find_value_violations(shape, value):
         yield f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
@@ -158,9 +158,9 @@ def _find_range_violations(limits: dict[str, Any], size: float, what: str) -> It
 @cache
 def compile_java_pattern(java_pattern: str) -> re.Pattern[str]:
     """Translate a Java pattern of the service model into Python's syntax, and compile it."""
-    # Escapes and brackets are separated from the rest: inside brackets a class is written bare,
-    # outside it needs brackets of its own.
-    # Java writes characters beyond 16 bits as a range of surrogate pairs.
+    # Escapes and brackets are handled separately: inside brackets, a character class is written as
+    # it is; outside brackets, it needs brackets of its own. Java writes characters beyond 16 bits
+    # as a range of surrogate pairs.
     java_pattern = java_pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
     parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", java_pattern)
     in_class = False

@@ -5,10 +5,11 @@ signature of a request names its region and its service (credential scope of Sig
 The service of an unsigned request follows from the ``X-Amz-Target`` header (JSON protocol) or from
 the path (``InvokeEndpoint``, the image registry).
 
-Without an access key, the service answers every program of this machine, and only reads the region
-and the service from a signature. With an access key (a shared service), every request must carry a
-signature made with the key. The image registry instead takes the password that ECR's login gives to
-a holder of the key. Requests from web pages are refused with and without a key.
+Without an access key, the service answers every program on this machine. It reads the region and
+the service from a signature, but does not verify the signature. With an access key (a shared
+service), every request must carry a signature made with the key. The image registry instead takes
+the password that ECR's login gives to a holder of the key. Requests from web pages are refused with
+and without a key.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class ApiRouter:
         backlogs: Writes the backlogs of asynchronous endpoints to CloudWatch before CloudWatch is
             read.
         key: The key with which every request to a shared service must be signed; None if every
-            program of this machine may send requests.
+            program on this machine may send requests.
     """
 
     def __init__(
@@ -239,7 +240,8 @@ class ApiRouter:
         region, service = _read_region_and_service(request)
         is_registry = not service and request.path.startswith(REGISTRY_PREFIX)
         claim = None
-        # A registry's clients do not sign; a signed /v2/ is a key in a bucket of that name.
+        # Clients of a registry do not sign their requests. A signed request for /v2/KEY is for an
+        # object in a bucket that is named "v2".
         if self._verifier is not None and not is_registry:
             claim = self._verifier.check_head(request)
             region, service = claim.region, claim.service
@@ -381,8 +383,9 @@ def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
         return find_inline_bytes_max()
     if addressed.endpoint:
         return api_limits.REALTIME_PAYLOAD_BYTES
-    # S3's clients state the hash of the body in the head, so their signature is verified by now.
-    # Anybody can send what is verified no earlier than with its body: that must be short.
+    # Clients of S3 state the hash of the body in the headers, so their signature has been verified
+    # already. All other signatures are verified only after the body is read. Anybody can send such
+    # a request, so its body must be short.
     is_verified = addressed.claim is None or addressed.claim.body_sha256 is not None
     is_api = addressed.service not in {"", "s3"} or "X-Amz-Target" in request.headers
     return OBJECT_BYTES_MAX if is_verified and not is_api else API_BODY_BYTES_MAX

@@ -30,16 +30,15 @@ DECODED_LENGTH_HEADER = "x-amz-decoded-content-length"
 """The header by which a body that is sent in pieces is recognised."""
 CRC32_HEADER = "x-amz-checksum-crc32"
 """Python's standard library computes CRC-32 and the digests above. CRC-32C, CRC-64 and XXHash are
-stored and not verified.
+stored, but not verified.
 """
 
 
 def refuse_wrong_digest(request: ServiceRequest) -> None:
-    """Refuse a request to S3 if the digest of its body differs from the one in its headers.
+    """Refuse a request to S3 if the digest of its body differs from the digest in its headers.
 
-    Two checksums are left to moto. One is that of a multipart upload, which is computed from its
-    parts. The other checksum is that of a body in pieces (``aws-chunked``), which is at the end of
-    the body.
+    Two kinds of checksum are left to moto. The checksum of a multipart upload is computed from the
+    upload's parts. The checksum of a body in pieces (``aws-chunked``) is at the end of the body.
 
     Raises:
         ApiError: The stated digest is wrong (``BadDigest``) or malformed (``InvalidDigest``).

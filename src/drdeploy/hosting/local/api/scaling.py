@@ -90,7 +90,7 @@ def refuse_scaling_without_effect(
             request contradict each other.
     """
     if operation not in SERVED_OPERATIONS["application-autoscaling"]:
-        return  # refused by its name before moto carries it out
+        return  # make_moto_refuse_unserved_operations refuses it later
     model = load_service_model("application-autoscaling").operation_model(operation)
     refuse_invalid_request(model, request)
     if operation not in CHECKED:
@@ -170,7 +170,7 @@ def _check_variant_of_target(resource: str, dimension: str, control_plane: Contr
         raise make_validation_error(f"SageMaker endpoint variant doesn't exist: {resource}")
     fitting = PROVISIONED if "ServerlessConfig" in variants[found[2]] else INSTANCES
     if dimension != fitting:
-        raise make_validation_error(f"The ScalableDimension of {resource} is {fitting}.")
+        raise make_validation_error(f"The ScalableDimension of {resource} must be {fitting}.")
     if "ModelName" not in variants[found[2]]:
         raise make_not_served_error(
             f"{dimension} for {resource}, whose instances host inference components. Use "
@@ -284,8 +284,8 @@ def replace_operations_in_moto() -> None:
     """Replace the operations of moto that overlook members of a request.
 
     moto reads the tags of scalable targets, but does not store them. moto also overlooks
-    ``PolicyNames``, compares only parts of resource ids, and does not continue a list of several
-    pages where the page before ended.
+    ``PolicyNames``, compares only parts of resource ids, and does not begin the next page of a list
+    where the previous page ended.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse

@@ -1,8 +1,9 @@
 """Carry out the scaling policies and scheduled actions that moto only stores.
 
-A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales out after three
-minutes above the target, and scales in after fifteen minutes below 90 % of the target. The package
-``local.autoscaling`` carries out policies and scheduled actions.
+A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales out when its
+metric has been above the target for three minutes, and scales in when the metric has been below 90
+% of the target for fifteen minutes. The package ``local.autoscaling`` carries out policies and
+scheduled actions.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ def _make_alarm_name_and_action(policy: Any, prefix: str) -> Json:
 
 
 def _make_alarm_metric(policy: Any, rules: Json) -> tuple[Json, int]:
-    """Return the members of ``PutMetricAlarm`` that name the metric, and its period."""
+    """Return the members of ``PutMetricAlarm`` that name the metric, and the metric's period."""
     predefined = rules.get("PredefinedMetricSpecification")
     if predefined:
         name, statistic, period_s = PREDEFINED[predefined["PredefinedMetricType"]]

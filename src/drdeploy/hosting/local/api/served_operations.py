@@ -1,8 +1,9 @@
-"""List which operations of five services the local service answers, and which request members.
+"""List which operations and request members of five AWS services the local service serves.
 
 The tables list all operations and members that are served. Any other operation or member is
 refused, and the error names it. moto alone would report success for all members and operations,
-even for those without an effect. ``docs/reference/local-service.md`` is written from the tables.
+even for those without an effect. A script writes ``docs/reference/local-service.md`` from the
+tables.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _make_table_of_served_members(*names: str, **limited: object) -> Members:
-    """Make a table of served members; those in ``limited`` are served with some values only."""
+    """Make a table of served members; members in ``limited`` are served only with some values."""
     return {**dict.fromkeys(names, ANY), **limited}
 
 
@@ -140,7 +141,7 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
             *("StartTime", "Statistics", "Unit"),
             Dimensions=_DIMENSIONS,
         ),
-        "ListDashboards": _make_table_of_served_members("DashboardNamePrefix"),  # one page has all
+        "ListDashboards": _make_table_of_served_members("DashboardNamePrefix"),  # has no pages
         "ListMetrics": _make_table_of_served_members(
             *("MetricName", "Namespace", "NextToken", "RecentlyActive"), Dimensions=_DIMENSIONS
         ),
@@ -159,7 +160,8 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
         "PutMetricData": _make_table_of_served_members(
             "Namespace",
             MetricData=_make_table_of_served_members(
-                # Every sample is kept to the second, as StorageResolution 1 asks; 60 asks for less.
+                # Samples are kept per second, as StorageResolution=1 asks. StorageResolution=60
+                # asks for less.
                 *("Counts", "MetricName", "StorageResolution", "Timestamp", "Unit", "Value"),
                 "Values",
                 Dimensions=_DIMENSIONS,
@@ -191,7 +193,8 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
         ),
         "FilterLogEvents": _make_table_of_served_members(
             *(*_EVENTS, "filterPattern", "logStreamNamePrefix", "logStreamNames"),
-            # AWS, too, always interleaves. No line is ever masked.
+            # These members change nothing. AWS, too, always interleaves the streams, and here no
+            # line is ever masked.
             *("interleaved", "startFromHead", "unmask"),
         ),
         "GetLogEvents": _make_table_of_served_members(
@@ -226,7 +229,7 @@ def refuse_unserved_operation(service: str, operation: str) -> None:
         operation: The name of the operation.
 
     Raises:
-        ApiError: The operation is in no table; the message names it.
+        ApiError: The operation is in no table; the message names the operation.
     """
     if operation not in SERVED_OPERATIONS[service]:
         owner = SERVED_SERVICES[{"cloudwatch": "monitoring"}.get(service, service)]

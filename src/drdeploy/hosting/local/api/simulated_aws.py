@@ -1,7 +1,7 @@
 """Simulate all AWS services except SageMaker, with moto in the same process.
 
 moto answers for S3, ECR, IAM, KMS, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.
-Besides this module, only ``registry.manifests`` reads data of moto (ECR).
+This module reads and writes moto's data for the rest of the service.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ class SimulatedAws:
         from moto.s3.models import FakeDeleteMarker
 
         kept = self._s3.buckets[bucket].keys
-        # Only references to moto's own strings are copied. S3 orders keys by their bytes.
+        # The list copies references to moto's strings, not the strings. S3 orders keys by their
+        # bytes.
         keys = (key for key in tuple(kept) if key.startswith(prefix))
         return sorted(
             (key for key in keys if not isinstance(kept.get(key), FakeDeleteMarker)),
@@ -306,12 +307,13 @@ class SimulatedAws:
         return "", ""
 
     def list_used_keys(self, region: str, members: Mapping[str, Any]) -> list[KmsKey]:
-        """Return the existing keys that a request to KMS names, or that encrypted its data."""
+        """Return the existing keys that a request to KMS names, or that have encrypted its data."""
         self.import_moto()
         from moto.kms.utils import KEY_ID_LEN
 
         named = [members.get(name) for name in KEY_MEMBERS]
-        # moto writes the id of the key before the ciphertext. What is no base64, moto refuses.
+        # moto writes the id of the key in front of the ciphertext. moto itself refuses a ciphertext
+        # that is not base64.
         with contextlib.suppress(ValueError):
             ciphertext = base64.b64decode(str(members.get("CiphertextBlob") or ""))
             named.append(ciphertext[:KEY_ID_LEN].decode())
@@ -338,7 +340,7 @@ class SimulatedAws:
         return kms.keys.get(key_id)
 
     def has_scalable_target(self, region: str, resource_id: str, dimension: str) -> bool:
-        """Return whether Application Auto Scaling has registered a resource to be scaled."""
+        """Return whether a resource is registered for scaling with Application Auto Scaling."""
         self.import_moto()
         from moto.applicationautoscaling.models import applicationautoscaling_backends
 
@@ -368,7 +370,7 @@ class SimulatedAws:
         self.import_moto()
         try:
             alarm = self._cloudwatch[region].alarms.get(name)
-        except KeyError:  # moto knows AWS's regions, but a request can be signed for any name
+        except KeyError:  # moto knows only AWS's regions, but a request may name any region
             return None
         return None if alarm is None else str(alarm.state_value)
 
@@ -382,7 +384,7 @@ class SimulatedAws:
             log_groups.put_log_lines(name, lines)
 
     def evaluate_due_alarms(self) -> None:
-        """Evaluate the alarms of all regions for which a period has ended, or data has arrived."""
+        """Evaluate every alarm, in any region, whose period has ended or that has new data."""
         if self._cloudwatch is None:
             return
         for backend in tuple(self._cloudwatch.values()):
@@ -410,8 +412,9 @@ def _fill_gaps_in_moto() -> None:
     from moto.iam.responses import IamResponse
     from moto.s3.models import FakeBucket
 
-    # Bucket policies are stored and returned, but not enforced: moto denies wherever a statement's
-    # condition is not met, so that "deny unencrypted connections" would deny every connection.
+    # Bucket policies are stored and returned, but not enforced. moto denies a request if the
+    # condition of a statement is not met, so a policy that denies unencrypted connections would
+    # deny every connection.
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
 
     # moto's list of what can be scaled lacks provisioned concurrency and copies.
@@ -427,10 +430,11 @@ def _fill_gaps_in_moto() -> None:
     scaling.replace_operations_in_moto()
     scaling_operations.replace_operations_in_moto()
 
-    # moto has the policies that AWS manages, such as AmazonSageMakerFullAccess, and hides them.
+    # moto has AWS's managed policies, such as AmazonSageMakerFullAccess, but hides them.
     vars(moto.iam.models)["load_iam_aws_managed_policies"] = lambda: True
 
-    # Without rules, moto would keep None for them, and no repository could be created any more.
+    # If a request sets no rules, moto would store None instead of an empty list, and no repository
+    # could be created any more.
     put_configuration = ECRBackend.put_registry_scanning_configuration
     ECRBackend.put_registry_scanning_configuration = (  # type: ignore[method-assign]
         lambda self, scan_type, rules: put_configuration(self, scan_type, rules or [])
@@ -464,7 +468,7 @@ def _limit_wait_for_subscribers() -> None:
 
 
 def _find_policies_of_principal(arn: str) -> Principal | None:
-    """Return the policies that apply to a user, group or role; None if it is unknown."""
+    """Return the policies that apply to a user, group or role; None for an unknown ARN."""
     iam = _load_iam_backend()
     for kind, entities in (("role", iam.roles), ("user", iam.users), ("group", iam.groups)):
         for entity in entities.values():
@@ -493,7 +497,7 @@ def _find_permissions_boundary(entity: Any) -> str | None:
     if not arn:
         return None
     bounding: Any = _load_iam_backend().managed_policies.get(arn)
-    # IAM refuses to delete a boundary that is in use; moto does not.
+    # The policy may be missing: unlike IAM, moto lets a client delete a boundary that is in use.
     return _read_policy_document(bounding) if bounding else NOTHING
 
 
@@ -555,7 +559,7 @@ def _call_wsgi_application(application: Any, environ: dict[str, Any]) -> Service
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
-    # These describe moto's connection, not ours (RFC 9110, 7.6.1).
+    # These headers describe moto's connection, not ours (RFC 9110, 7.6.1).
     hop_by_hop = {"connection", "transfer-encoding"}
     headers = [pair for pair in started[1] if pair[0].lower() not in hop_by_hop]
     return ServiceResponse(int(started[0].split(maxsplit=1)[0]), headers, body)

@@ -1,4 +1,4 @@
-"""Keep the contents of the objects of moto's S3 in a file, and only their metadata in memory.
+"""Keep the contents of moto's S3 objects in a file, and only the objects' metadata in memory.
 
 moto keeps the content of every small object in memory, and of every large object in an open file.
 moto also keeps a list of all objects it ever made, so an object that is overwritten or deleted is
@@ -29,7 +29,8 @@ STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
 """The states through which an object passes when it is restored from an archive. moto makes a new
 list of these states for each object, although the states are always the same."""
 SHARED_MAX = 4096
-"""How many attribute sets, and how many sets of metadata, are kept for objects to share."""
+"""The most sets of attributes that are cached, so that objects can share them. The same limit
+applies to sets of metadata."""
 OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 """The attributes of moto's objects that differ from object to object."""
 
@@ -54,7 +55,7 @@ NO_ATTRIBUTES = SharedAttributes({})
 
 
 def _change_shared(shared: SharedAttributes, name: str, value: Any) -> SharedAttributes:
-    """Return attributes of which one has another value; equal calls return the same instance."""
+    """Return the attributes with one value changed; equal calls return the same instance."""
     return SharedAttributes(shared.values | {name: value})
 
 
@@ -116,9 +117,9 @@ class ObjectMetadata(MutableMapping[str, str]):
 
 @lru_cache(SHARED_MAX)
 def _intern_header_pairs(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return the equal tuple of an earlier call if there was one.
+    """Return ``pairs``, or the equal tuple that an earlier call has returned.
 
-    Objects then share the tuple.
+    Objects with equal pairs thus share one tuple.
     """
     return pairs
 
@@ -139,7 +140,7 @@ def make_moto_store_objects_in_file() -> None:
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """Give the copy of a multipart upload the checksum of its content.
+    """Give the copy of a multipart upload the checksum of the copy's content.
 
     moto gives the copy the checksum of the upload, which is computed from the checksums of the
     parts. Clients refuse this checksum as wrong, because a copy has no parts (Amazon S3 user guide,
@@ -176,11 +177,13 @@ class ContentInFile:
     _modified_s: float
     _etag: str | None
 
-    # moto makes these for each object. All objects can share them or do without them.
+    # moto makes a buffer, a list of states and a lock for each object. Here, all objects share the
+    # list, and no object has a buffer or a lock.
     _value_buffer = property(lambda _: None, lambda *_: None)
     _transitions = property(lambda _: STATES, lambda *_: None)
     lock = property(lambda _: None, lambda *_: None)
-    # The time since which an object is restored. States change with each request, not with time.
+    # moto uses this time only if the state of an object changes with time. Here, the state changes
+    # at once.
     _time_progressed = property(lambda self: self.last_modified, lambda *_: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -199,7 +202,7 @@ class ContentInFile:
 
     @property
     def last_modified(self) -> datetime:
-        """When the object was written, in UTC without a time zone, as moto has it."""
+        """When the object was written: UTC, as a datetime without a time zone, like moto's."""
         return datetime.fromtimestamp(self._modified_s, UTC).replace(tzinfo=None)
 
     @last_modified.setter
@@ -219,7 +222,7 @@ class ContentInFile:
 
     @value.setter
     def value(self, data: bytes | str) -> None:
-        if isinstance(data, str):  # what moto itself writes, for example a log of accesses
+        if isinstance(data, str):  # moto itself writes text, such as an access log
             data = data.encode()
         self._content = self.contents.append_content(data)
 
@@ -241,8 +244,8 @@ class ContentInFile:
         """Record that moto has overwritten or deleted the object.
 
         The content is freed when nothing refers to it any more. moto's own method closes the
-        content at once, even while a client reads it. The method of moto also closes parts of an
-        upload that a copy still needs.
+        content at once, even while a client reads it. moto's method also closes parts of an upload
+        that a copy still needs.
         """
         self.disposed = not garbage
 
@@ -263,7 +266,7 @@ class ContentInFile:
 
 
 def make_object_class(base: Any) -> Any:
-    """Return a class of objects for moto's S3 that keep their content in a file.
+    """Return a class of S3 objects for moto that keep their content in a file.
 
     Args:
         base: moto's own class.
@@ -280,7 +283,7 @@ def make_object_class(base: Any) -> Any:
 
 
 def make_store_class(base: Any) -> Any:
-    """Return a class for a bucket's objects that keeps a list only for a key with several versions.
+    """Return a class for a bucket's objects by key; only a key with several versions has a list.
 
     Args:
         base: moto's own class, which keeps a list for each key.

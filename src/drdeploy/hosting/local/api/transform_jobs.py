@@ -1,4 +1,4 @@
-"""Answer Create, Describe, List and StopTransformJob for one region."""
+"""Carry out the operations on transform jobs in one region: create, describe, list and stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 INSTANCES_MAX = 100
-"""The most instances of a job (API reference, ``TransformResources``)."""
+"""The most instances that a job may have (API reference, ``TransformResources``)."""
 
 
 class TransformJobs:
@@ -229,7 +229,7 @@ def _check_data_processing(request: Mapping[str, Any]) -> None:
         if form not in FORMATS:
             raise make_validation_error(
                 f"DataProcessing filters and joins text only: {name} must be one of "
-                f"{', '.join(FORMATS)}, and is {form or 'not set'}."
+                f"{', '.join(FORMATS)}, but it is {form or 'not set'}."
             )
     if len(set(formats.values())) > 1:
         raise make_validation_error(
@@ -255,7 +255,7 @@ def _check_csv_processing(request: Mapping[str, Any], paths: Mapping[str, JsonPa
     for name, path in paths.items():
         if path.has_names:
             raise make_validation_error(
-                f"DataProcessing.{name}={path.text!r} names a member, and a row of {CSV} has only "
+                f"DataProcessing.{name}={path.text!r} names a member, but a row of {CSV} has only "
                 "columns: use an index, for example $[0] or $[1:]."
             )
 

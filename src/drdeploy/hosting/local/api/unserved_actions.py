@@ -2,7 +2,7 @@
 
 moto answers for more services than this project supports, for some of them with invented values.
 For an action that moto does not know, moto raises an error or answers with a web page. This module
-refuses such an action with an error that names it, in the client's own protocol.
+refuses such an action with an error that names the action and is in the client's own protocol.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
 API_BODY_BYTES_MAX = 16 * MIB
 """The most bytes of a request body, except for S3.
 
-Requests of other APIs are never longer.
+Requests to the other APIs are never longer.
 """
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -103,11 +103,11 @@ def refuse_unserved_action(
             request.
     """
     name = SERVED_SERVICES.get(service, "AWS")
-    if service != "s3":  # an object may have this content type, which urllib and curl send
+    if service != "s3":  # curl sends a form's content type even for an object
         _refuse_characters_without_xml(request)
     try:
         answered = answer()
-    except (OSError, MemoryError):  # this machine's trouble, and not the client's
+    except (OSError, MemoryError):  # a failure of this machine, not of the request
         raise
     except NotImplementedError as err:
         action = find_name_of_action(request)
@@ -115,16 +115,15 @@ def refuse_unserved_action(
         reason = "" if is_whole_action else f" as asked: {err}".rstrip(".")
         raise make_unknown_operation_error(f"{action} of {name}{reason}") from err
     except Exception as err:
-        # moto is not made for threads: "dictionary changed size during iteration" is no fault of
-        # the request, and a client repeats it after a status of 500.
+        # moto is not made for threads. An error such as "dictionary changed size during iteration"
+        # is not the client's fault, and a client sends a request again after a status of 500.
         is_race = isinstance(err, RuntimeError) and not isinstance(err, RecursionError)
         if is_race or not _is_raised_in_moto(err):
             raise
-        # moto fails to look up values that are missing, and to convert texts that are no numbers.
-        # AWS refuses such values, and a client would repeat a request that is answered with status
-        # 500.
+        # moto raises an error if a value is missing, or a text is not a number. AWS refuses such
+        # values. After a status of 500, a client would send the same request again.
         action = f"{find_name_of_action(request)} of {name}"
-        # The message may quote a value of the request, which has up to 16 MiB.
+        # The message may quote a value of the request, and a value may have up to 16 MiB.
         reason = escape_control_characters(f"{type(err).__name__}: {err}"[:REASON_CHARACTERS])
         log.info("%s: moto raised %s", action[:REASON_CHARACTERS], reason)
         raise make_validation_error(
@@ -132,8 +131,8 @@ def refuse_unserved_action(
             "is missing or malformed, or names something that does not exist."
         ) from err
     headers = {header.lower(): value for header, value in answered.header_items()}
-    # Flask answers with a web page if a path belongs to no action. In S3, a web page may be an
-    # object.
+    # Flask answers with a web page if a path belongs to no action. In S3, an object may be a web
+    # page.
     body = answered.body if isinstance(answered.body, bytes) else b"..."
     is_page = headers.get("content-type", "").startswith("text/html")
     if (
@@ -158,25 +157,26 @@ def _is_raised_in_moto(err: Exception) -> bool:
 def _refuse_characters_without_xml(request: ServiceRequest) -> None:
     """Refuse a form with a character that XML does not allow.
 
-    moto would store the character, and the client could read neither this answer nor any later
-    list.
+    moto would store the character. The client could then read neither the answer to this request
+    nor any later list that contains the character.
     """
     found = NO_XML.search(unquote_plus(read_query_and_form(request)))
     if found:
         raise make_validation_error(
-            f"The request has the character {found[0]!r}, which the XML of the answers cannot hold."
+            f"The request has the character {found[0]!r}, which the answer, an XML document, "
+            "cannot hold."
         )
 
 
 def read_query_and_form(request: ServiceRequest) -> str:
-    """Return the query string of a request, joined with the form in its body, if it has one.
+    """Return the query string of a request, joined with the form in the body if there is a form.
 
     The whole form is read, because moto reads all of it: an unchecked member at the end
     would have an effect.
     """
     query = request.target.partition("?")[2]
     is_form = "x-www-form-urlencoded" in (request.headers.get("Content-Type") or "")
-    # An object of S3 may have this content type, which curl sends, and 5 GiB.
+    # An S3 object may have this content type, because curl sends it, and may have 5 GiB.
     if not is_form or request.length_bytes > API_BODY_BYTES_MAX:
         return query
     request.body.seek(0)
@@ -186,7 +186,7 @@ def read_query_and_form(request: ServiceRequest) -> str:
 
 
 def find_name_of_action(request: ServiceRequest) -> str:
-    """Return the name of the action that a request asks for, or its method and path."""
+    """Return the name of the action that a request asks for, or the request's method and path."""
     target = request.headers.get("X-Amz-Target") or ""
     if target:
         return target.rpartition(".")[2]

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "/aws/sagemaker/Endpoints"
 JOB_NAMESPACE = "/aws/sagemaker/TransformJobs"
-"""The namespace of the metrics of transform jobs' instances, which have the dimension ``Host``."""
+"""The namespace for the metrics of transform jobs' instances; the metrics have the dimension
+``Host``."""
 EVERY_S = 60.0
 """Seconds between two measurements of an instance, as on AWS. A container engine takes about 35 ms
 to measure one instance."""
@@ -47,7 +48,7 @@ class UtilizationSampler:
 
     Args:
         put: Called as ``put(region, namespace, data)`` to write data to a region's CloudWatch.
-        clock: The clock that dates the measurements.
+        clock: The clock that gives the time of each measurement.
     """
 
     def __init__(self, put: Callable[[str, str, list[dict[str, Any]]], None], clock: Clock) -> None:
@@ -65,7 +66,7 @@ class UtilizationSampler:
                         self._measure_if_due(region, NAMESPACE, dimensions, worker)
 
     def write_due_samples_of_jobs(self, jobs: Iterable[TransformJob]) -> None:
-        """Measure the instances of jobs whose last measurement is at least a minute old."""
+        """Measure every instance of a job if its last measurement is at least a minute old."""
         for job in jobs:
             for worker in job.list_workers():
                 host = f"{job.name}/{make_ec2_instance_id(worker.instance)}"

@@ -112,7 +112,7 @@ class RequestDispatcher:
                 self._expire_requests_if_due()
                 is_started = self._start_next_request()
             except Exception:
-                # One request's trouble must not end the thread that serves all of them.
+                # An error with one request must not end the thread that serves all requests.
                 log.exception("the queue of %s cannot be processed", self.endpoint.name)
                 is_started = False
             if not is_started:
@@ -155,7 +155,7 @@ class RequestDispatcher:
     def _choose_free_variant(
         self, variants: tuple[Variant, ...], settings: AsynchronousSettings
     ) -> Variant | None:
-        """Return a variant with a free instance, at random by weight; None if all are busy."""
+        """Choose a variant with a free instance at random, by weight; None if all are busy."""
         free = [
             variant
             for variant in variants
@@ -241,8 +241,8 @@ class RequestDispatcher:
             request, self.queue, settings, variant, lease
         )
         if self._is_over:
-            # The local S3 ends with the service: the request is processed again after the next
-            # start, so that its result is in the S3 that its client reads.
+            # The service is stopping, and its S3 objects will be lost. The request is processed
+            # again after the next start, so that the client finds the result in the new S3.
             return
         if outcome.failure_reason:
             self._processor.log_failure(outcome, response, lease.worker.instance)
@@ -255,7 +255,7 @@ class RequestDispatcher:
         try:
             self._record(outcome)
         except Exception:
-            # The result is stored: a request must not be processed again for a metric.
+            # The result is stored, so the request must not be processed again because of a metric.
             log.exception("the metrics of the request %s are lost", request.inference_id)
 
 
@@ -263,8 +263,8 @@ def _find_concurrency_of_instance(variant: Variant, settings: AsynchronousSettin
     """Return how many requests an instance processes at a time.
 
     If the endpoint configuration states no number, SageMaker chooses one. How SageMaker chooses
-    this number is not published. The local service takes one request for each vCPU, which keeps an
-    instance busy and lets no request wait inside it.
+    this number is not published. The local service sends one request for each vCPU. The instance is
+    then busy, and no request waits inside the instance.
     """
     if settings.concurrency_per_instance is not None:
         return settings.concurrency_per_instance

@@ -1,4 +1,4 @@
-"""Process one asynchronous request: read the input, ask an instance, store the result, notify.
+"""Process one asynchronous request: read the input, get an answer, store the result, notify SNS.
 
 Sources: SageMaker AI developer guide, "Check prediction results" (results in S3, messages of
 SNS); API reference, ``AsyncInferenceOutputConfig``.
@@ -100,7 +100,8 @@ class RequestOutcome:
         download_s: Seconds to read the input from S3, or None for an input from elsewhere.
         model_s: Seconds until the model answered, or None without an answer.
         upload_s: Seconds to write the result, or None if nothing was written.
-        total_s: Seconds from the arrival of the request until its result was stored and announced.
+        total_s: Seconds from the arrival of the request until its result was stored and SNS was
+            notified.
     """
 
     region: str
@@ -140,7 +141,7 @@ class RequestProcessor:
         endpoint: The name of the endpoint.
         run: The name of this run of the service; each restart has a new name.
         store: S3, SNS and CloudWatch Logs.
-        clock: The clock that measures durations and dates results.
+        clock: The clock that measures durations and gives the time of each result.
     """
 
     def __init__(self, endpoint: str, run: str, store: ResultStore, clock: Clock) -> None:
@@ -225,7 +226,7 @@ class RequestProcessor:
     def log_failure(
         self, outcome: RequestOutcome, response: _ModelResponse, instance: Instance
     ) -> None:
-        """Write why a request failed to an instance's ``data-log`` stream, as SageMaker does."""
+        """Write the reason for a failure to an instance's ``data-log`` stream, like SageMaker."""
         origin = InstanceOrigin(outcome.region, outcome.endpoint, outcome.variant)
         stream = origin.name_log_stream(instance)
         reason = outcome.failure_reason.partition(": ")[2]

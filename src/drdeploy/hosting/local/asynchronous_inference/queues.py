@@ -35,7 +35,7 @@ class AsynchronousQueues:
             has a new name.
         store: S3, SNS and CloudWatch Logs.
         record: Receives the outcome of every request.
-        clock: The clock that measures durations and dates results.
+        clock: The clock that measures durations and gives the time of each result.
 
     Attributes:
         folder: The folder of the queues.
@@ -109,7 +109,7 @@ class AsynchronousQueues:
             for dispatcher in self._dispatchers.values():
                 dispatcher.stop()
         for folder in _list_folders_inside_out(self.folder):
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # the folder is not empty
                 folder.rmdir()
 
     def _find_or_make_dispatcher(self, region: str, endpoint: LocalEndpoint) -> RequestDispatcher:
@@ -117,7 +117,8 @@ class AsynchronousQueues:
         with self._lock:
             dispatcher = self._dispatchers.get(name)
             if dispatcher is not None and dispatcher.endpoint is not endpoint:
-                # The endpoint was deleted and created again: its old requests went with it.
+                # The endpoint was deleted and created again. The requests of the old endpoint are
+                # dropped.
                 self._discard_requests_and_dispatcher(name)
                 dispatcher = None
             if dispatcher is None:

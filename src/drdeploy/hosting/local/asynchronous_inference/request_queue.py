@@ -1,10 +1,10 @@
 """Keep the requests of one asynchronous endpoint on disk, in the order of their arrival.
 
 Each request is a file. The file is written before the client gets its answer, and removed when the
-result of the request is stored. A service that is stopped or killed loses no request. A request
-that was being processed is processed again, because its result may not have been stored. An input
-in S3 is copied to a file beside the request, because the local S3 is empty when the service starts
-again.
+result of the request is stored. A service that is stopped or killed loses no request. After a
+restart, a request that was being processed is processed again, because its result may not have been
+stored. An input in S3 is copied to a file beside the request, because the local S3 is empty when
+the service starts again.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class RequestQueue:
             return expired
 
     def put_request_back(self, request: QueuedRequest) -> None:
-        """Return a taken request to the front of the queue."""
+        """Put a request back at the front of the queue."""
         with self.changed:
             self._in_progress.pop(request.number, None)
             self._waiting.appendleft(request)
@@ -182,7 +182,7 @@ class RequestQueue:
         try:
             self._remove_files_of_request(request)
         except OSError as err:
-            # Its result is stored: it must not be processed again now.
+            # The result is stored, so this run of the service does not process the request again.
             log.warning("the finished request %s stays on disk: %s", request.inference_id, err)
         with self.changed:
             self._in_progress.pop(request.number, None)
@@ -235,6 +235,6 @@ def _remove_inputs_without_record(folder: Path) -> None:
 
 
 def _write_private_file(path: Path, content: bytes) -> None:
-    """Write a file that no other user may read, because photographs are in it."""
+    """Write a file that no other user may read, because it contains photographs."""
     path.touch(FILE_MODE)
     path.write_bytes(content)

@@ -73,7 +73,7 @@ class ActivityLog:
         self._activities: deque[ScalingActivity] = deque(maxlen=ACTIVITIES_MAX)
 
     def add(self, activity: ScalingActivity) -> None:
-        """Add an activity, and end an older one of the same resource that is in progress.
+        """Add an activity, and end an earlier activity of the same resource if it is in progress.
 
         An activity that changes nothing is left out if the newest activity of the resource changed
         nothing for the same reason.
@@ -87,7 +87,7 @@ class ActivityLog:
         self._activities.append(activity)
 
     def finish_done_activities(self, resource_id: str, now_s: float) -> None:
-        """End each activity whose capacity is now running."""
+        """End each activity of a resource if the capacity that the activity set is now running."""
         for activity in tuple(self._activities):
             is_open = activity.resource_id == resource_id and activity.status == "InProgress"
             if is_open and activity.is_done():

@@ -23,7 +23,8 @@ def compute_target_tracking_capacity(current: int, metric: float, target: float)
 
     If there are no instances now, the metric counts as the metric of one instance.
     """
-    # The tolerance keeps a quotient such as 3 * (0.1 / 0.3) from costing an instance.
+    # Without the tolerance, the rounding error of a quotient such as 3 * (0.1 / 0.3) could cost one
+    # more instance.
     return math.ceil(max(1, current) * metric / target - 1e-9)
 
 
@@ -65,7 +66,7 @@ def aggregate_metric(kind: str, values: Sequence[float]) -> float:
 
 
 def _find_step_adjustment(steps: Sequence[Mapping[str, Any]], difference: float) -> int | None:
-    """Return the adjustment of the step whose interval contains the difference to the threshold.
+    """Return the adjustment of the step whose interval contains the metric minus the threshold.
 
     Above the threshold, an interval includes its lower bound; below the threshold, an interval
     includes its upper bound.

@@ -82,10 +82,10 @@ class _PolicyMemory:
 
     Attributes:
         called: The time at which each alarm last triggered the policy, by the alarm's name.
-        scaled_out_s: When the policy last scaled out, or None if no cooldown after it is in
-            progress.
+        scaled_out_s: When the policy last scaled out, or None if it never has.
         scaled_out_from: The capacity before the policy last scaled out.
-        scaled_in_s: When the policy last scaled in, or None if no cooldown after it is in progress.
+        scaled_in_s: When the policy last scaled in. None if it never has, or if it has scaled out
+            since.
     """
 
     called: dict[str, float] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class RegionScaler:
             try:
                 self._scale_target_if_due(target, looked_s, now_s)
             except Exception:
-                # One target's trouble must not keep the others from being scaled.
+                # If one target causes an error, the other targets are scaled nevertheless.
                 log.exception("%s was not scaled", target.resource_id)
 
     def _scale_target_if_due(self, target: Any, looked_s: float, now_s: float) -> None:
@@ -185,8 +185,9 @@ class RegionScaler:
                 memory = self._memories.setdefault(policy.policy_arn, _PolicyMemory())
                 called_s = memory.called.get(alarm.name, -math.inf)
                 if called_s < alarm.drdeploy_changed_s or now_s - called_s >= REPEAT_S:
-                    # The alarm may have changed after this round began: its change is then later
-                    # than the round, and would be carried out in the next round once more.
+                    # The alarm may have changed after this round began, that is, after ``now_s``.
+                    # If ``now_s`` were stored, the next round would carry out the policy for the
+                    # same change again.
                     memory.called[alarm.name] = max(now_s, alarm.drdeploy_changed_s)
                     call = _PolicyCall(target, variant, policy, alarm, memory, now_s)
                     self._carry_out_policy(call, policies)
@@ -198,7 +199,8 @@ class RegionScaler:
             if not _belongs_to_target(action, target):
                 continue
             schedule = Schedule.parse(action.schedule, action.timezone)
-            # An action that was put after the last look may name a moment since then.
+            # An action that was created after the last check does not run for times before its
+            # creation.
             after_s = max(looked_s, action.creation_time)
             times = (action.start_time, action.end_time)
             if not schedule.is_due(after_s, now_s, action.creation_time, *times):
@@ -269,9 +271,11 @@ class RegionScaler:
         if not call.is_low_alarm:
             base = self._find_capacity_to_add_to(call, current)
             return max(_compute_capacity_of_policy(call.policy, values[-1], base), current)
-        # The highest datapoint: an instance that goes must not be missed in any of the minutes.
+        # The highest datapoint is used, because the remaining instances must suffice for every
+        # evaluated period.
         wanted = _compute_capacity_of_policy(call.policy, max(values), current)
-        # Several policies scale in only if all of them would: as far as the most cautious one.
+        # A target with several policies scales in only if all policies would, and only as far as
+        # the most cautious policy.
         for other in policies:
             low = vars(other).get("drdeploy_low_alarm")
             if other is call.policy or low is None:
@@ -318,7 +322,7 @@ class RegionScaler:
     def _scale_if_allowed(self, call: _PolicyCall, wanted: int) -> str:
         """Scale, unless the capacity bounds, a cooldown or a suspension of scaling forbids it.
 
-        Return why scaling failed, or an empty text for a success.
+        Return why scaling failed or is suspended; otherwise, return an empty text.
         """
         target, memory, current = call.target, call.memory, call.variant.capacity
         low, high = target.min_capacity, target.max_capacity

@@ -38,9 +38,8 @@ NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")
 LAST_WEEKDAY = re.compile(r"(\w{1,3})L")
 CATCH_UP_S_MAX = 3600
-"""How late a recurring action still runs, because a computer may be asleep at the action's time.
-
-A recurring action that is later than this many seconds is left out.
+"""The most seconds by which an action with ``cron(...)`` may be late and still run. The computer
+may have been asleep at the action's time. A run that is later than this is skipped.
 """
 
 
@@ -53,7 +52,7 @@ class Schedule:
     """The times at which a scheduled action runs.
 
     Attributes:
-        once_s: The one time of ``at(...)``, in seconds since 1970; None for other schedules.
+        once_s: The only time of ``at(...)``, in seconds since 1970; None for other schedules.
         every_s: The seconds between two runs of ``rate(...)``; None for other schedules.
         matches: Takes a minute, and returns whether it matches ``cron(...)``; None for other
             schedules.
@@ -98,7 +97,7 @@ class Schedule:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> bool:
-        """Return whether a run falls into ``after_s < run <= now_s``.
+        """Return whether the action has a run in the time ``after_s < run <= now_s``.
 
         Args:
             after_s: When schedules were last checked, in seconds since 1970.
@@ -134,7 +133,7 @@ def _find_time_zone(name: str | None) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as err:
-        raise ScheduleRefused(f"Timezone {name} is not a time zone of IANA.") from err
+        raise ScheduleRefused(f"Timezone {name} is not a time zone of the IANA database.") from err
 
 
 def _parse_cron(text: str) -> Callable[[datetime], bool]:
@@ -207,7 +206,7 @@ def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
         return lambda moment: moment.day == _count_days_of_month(moment)
     found = NEAREST_WEEKDAY.fullmatch(text)
     if found and not 1 <= int(found[1]) <= 31:
-        return None  # read as an ordinary field, which refuses it
+        return None  # the caller refuses it as an ordinary field
     if text == "LW" or found:
         day = int(found[1]) if found else 31
         return lambda moment: moment.day == _find_nearest_weekday(moment, day)

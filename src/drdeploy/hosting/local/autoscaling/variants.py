@@ -1,4 +1,4 @@
-"""The variants of endpoints, as the scaler sees them."""
+"""The interface through which the scaler reads and scales the variants of endpoints."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Batch Transform: a job reads objects of S3, sends them to instances, and writes the answers.
+"""Batch Transform: a job reads objects from S3, sends them to instances, and writes the answers.
 
-The stages of a job, in the order of the modules:
+The work of a job is divided among these modules:
 
 1. ``object_list`` finds the input objects and the keys of the output.
 2. ``records`` splits an object into records, and packs the records into payloads.

@@ -95,7 +95,7 @@ class DataProcessing:
 
         Raises:
             RecordFailure: The answer is not valid in the content type, does not fit the filter, or
-                has another number of values than the payload has records.
+                does not have one value for each record of the payload.
         """
         originals = self._list_records(records)
         values = self._read_answers(answer, len(originals))

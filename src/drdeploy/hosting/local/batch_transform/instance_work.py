@@ -4,9 +4,9 @@ The output of an object is written when the model has answered every payload of 
 payload fails, its object has no output. The job continues with the other objects, and fails at its
 end (developer guide, "Troubleshooting", "Job shows as failed").
 
-At any time, a window of payloads is in progress. The window has one payload more than the instance
-may process at once, so that one always waits. The answers are taken in the order of the payloads,
-so the output has the order of the input. Only the window and one output are in memory.
+At any time, a window of payloads is in progress. The window has one more payload than the instance
+may process at once, so that one payload always waits. The answers are taken in the order of the
+payloads, so the output has the order of the input. Only the window and one output are in memory.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ RETRY_PAUSE_S = 0.2
 
 
 class InstanceLost(Exception):
-    """The container of an instance ended, so that the instance answers no more requests."""
+    """The container of an instance ended, so the instance answers no more requests."""
 
 
 class JobReport(Protocol):
     """Receives the outputs and failures of a job's objects; safe to use from several threads."""
 
     def is_stopping(self) -> bool:
-        """Return whether no further object should begin."""
+        """Return whether the job is stopping, so that no further object is started."""
 
     def write_output(self, source: InputObject, body: bytes) -> None:
         """Write an output; raises OSError if it cannot be written."""
@@ -75,7 +75,9 @@ class _ObjectOutput:
             return
         self.held_bytes += len(part)
         if self.held_bytes > HELD_BYTES_MAX:
-            message = f"the output has more than the {HELD_BYTES_MAX} bytes that the service holds"
+            message = (
+                f"the output has more than {HELD_BYTES_MAX} bytes, the most that the service holds"
+            )
             self.record_failure(RecordFailure(message, is_of_client=False))
         else:
             self.parts.append(part)
@@ -88,14 +90,14 @@ class _ObjectOutput:
 
 @dataclass(frozen=True)
 class JobTask:
-    """The settings by which every instance of a transform job processes an object.
+    """The settings with which every instance of a transform job processes objects.
 
     Attributes:
         request: The request that created the job.
         settings: How records are packed and sent.
         processing: The filters and the join.
         storage: Where the input is stored.
-        clock: Waits between two attempts.
+        clock: The clock that waits between two attempts.
     """
 
     request: Mapping[str, Any]
@@ -183,7 +185,7 @@ class InstanceWork:
                 self._split_type,
                 has_many=self._settings.has_many_records,
                 max_bytes=self._settings.max_payload_bytes,
-                # As many payloads as the instance has at once, and one that waits.
+                # The payloads that the instance processes at once, and one payload that waits.
                 max_records=max(1, RECORDS_MAX // (self._settings.concurrency + 1)),
             )
             for records in payloads:
@@ -205,7 +207,7 @@ class InstanceWork:
                 output.add_part(future.result())
             except RecordFailure as err:
                 output.record_failure(err)
-        window.popleft()  # last, so that an object whose instance is lost is still known
+        window.popleft()  # last, so that a lost object is still in the window
         return 0 if future is None else 1
 
     def _write_output_or_report_failure(self, output: _ObjectOutput) -> None:

@@ -7,9 +7,10 @@ r"""The life cycle of a transform job: InProgress, then Completed, Failed or Sto
                                v
                            Stopping ----> Stopped
 
-A thread for each job starts the instances, shares the input objects among them, and stops them. The
-status changes when the last instance has ended. A job that fails keeps the outputs of the objects
-that succeeded. A job that is stopped has no output (API reference, ``StopTransformJob``).
+A thread for each job starts the instances, divides the input objects among the instances, and stops
+the instances. The status changes when the last instance has ended. A job that fails keeps the
+outputs of the objects that succeeded. A job that is stopped has no output (API reference,
+``StopTransformJob``).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ LOG_GROUP = "/aws/sagemaker/TransformJobs"
 START_S = 1800.0
 """Seconds that a container of a job may take to answer ``GET /ping``.
 
-The developer guide names no limit; half an hour is what an engineer of SageMaker has said
+The developer guide names no limit; a SageMaker engineer has named half an hour
 (aws/amazon-sagemaker-examples, issue 815).
 """
 END_S = 40.0
@@ -279,7 +280,8 @@ class TransformJob:
                 "Stopped" if is_stopped else "Failed" if reason else "Completed",
                 "" if is_stopped else reason,
             )
-        # A job is kept as long as the service runs, and only its description is read now.
+        # The job object is kept as long as the service runs, but only its description is still
+        # needed.
         self._objects, self._written = None, array("L")
 
     def _run_stages(self) -> str:

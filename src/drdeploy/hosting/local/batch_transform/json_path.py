@@ -4,7 +4,7 @@ SageMaker supports a subset of JSONPath: ``$``, ``.name``, ``*``, ``['name', 'na
 and ``[2:5]``. The source is the developer guide ("Associate Prediction Results with Input Records",
 "Supported JSONPath Operators"). According to the guide, a slice includes its last element, unlike a
 slice of Python. An index outside of the data is an error. Any other operator is refused with a
-message that names it.
+message that names the operator.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class JsonPath:
 
     @property
     def has_names(self) -> bool:
-        """Whether the expression names a member of an object, which a row of a CSV file lacks."""
+        """Whether the expression selects members by name; columns of a CSV file have no names."""
         return any(isinstance(step, _Names) for step in self._steps)
 
     def select_values(self, value: Any) -> Any:
@@ -133,7 +133,7 @@ class JsonPath:
         self, node: Any, parts: tuple[int | tuple[int | None, int | None], ...]
     ) -> list[Any]:
         if not isinstance(node, list):
-            raise self._make_mismatch_error("there is no list in the place of an index")
+            raise self._make_mismatch_error("an index needs a list, and there is none")
         chosen: list[Any] = []
         for part in parts:
             if isinstance(part, tuple):
@@ -147,7 +147,9 @@ class JsonPath:
     def _find_position_in_list(self, node: list[Any], index: int) -> int:
         position = index + len(node) if index < 0 else index
         if not 0 <= position < len(node):
-            raise self._make_mismatch_error(f"index {index} is outside of {len(node)} elements")
+            raise self._make_mismatch_error(
+                f"index {index} is outside the list of {len(node)} elements"
+            )
         return position
 
     def _list_children(self, node: Any) -> list[Any]:
@@ -155,7 +157,7 @@ class JsonPath:
             return list(node.values())
         if isinstance(node, list):
             return node
-        raise self._make_mismatch_error("there is no list or object in the place of *")
+        raise self._make_mismatch_error("* needs a list or an object, and there is neither")
 
     def _make_mismatch_error(self, problem: str) -> JsonPathMismatch:
         return JsonPathMismatch(f"The JSONPath {self.text} does not fit the data: {problem}")
@@ -215,8 +217,8 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 def _count_repeated_brackets(step: _Items) -> int:
     """Return how many times brackets select the same element in the worst case.
 
-    Where negative indices and open slices lie depends on the length of the list. The result is for
-    the worst length.
+    The elements that negative indices and open slices select depend on the length of the list. The
+    result is the largest number for any length.
     """
     moving = 0
     edges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}

@@ -22,7 +22,7 @@ MANIFEST_VALUES_MAX = 2_000_000
 """The most values in a manifest; an empty object takes two bytes of the manifest, but 64 bytes of
 memory."""
 KEY_BYTES_MAX = 1024
-"""The longest key of S3 (S3 user guide, "Naming Amazon S3 objects")."""
+"""The most bytes that a key in S3 may have (S3 user guide, "Naming Amazon S3 objects")."""
 
 
 class ObjectStorage(Protocol):
@@ -108,7 +108,8 @@ def list_input_objects(source: dict[str, Any], storage: ObjectStorage, role: str
         return _read_manifest(uri, storage)
     bucket, prefix = split_s3_uri(uri)
     try:
-        # AWS's console makes an empty object for a folder, whose key ends with a slash.
+        # AWS's console makes an empty object for a folder. The key of this object ends with a
+        # slash.
         keys = [key for key in storage.list_keys(bucket, prefix) if not key.endswith("/")]
     except KeyError:
         keys = []
@@ -130,18 +131,19 @@ def _read_manifest(uri: str, storage: ObjectStorage) -> ObjectList:
         raise _make_manifest_error(uri, "")
     prefix_uri, names = first["prefix"], entries[1:]
     if not isinstance(prefix_uri, str) or not prefix_uri.startswith("s3://"):
-        raise _make_manifest_error(uri, f", and the prefix is {prefix_uri!r}")
+        raise _make_manifest_error(uri, f", but the prefix is {prefix_uri!r}")
     bucket, prefix = split_s3_uri(prefix_uri)
     if len(prefix.encode(errors="surrogatepass")) > KEY_BYTES_MAX:
-        raise _make_manifest_error(uri, f", and the prefix has more than {KEY_BYTES_MAX} bytes")
+        raise _make_manifest_error(uri, f", but the prefix has more than {KEY_BYTES_MAX} bytes")
     if not is_encodable_as_utf8(prefix_uri):
-        raise _make_manifest_error(uri, f", and the prefix {prefix_uri!r} is not UTF-8")
+        raise _make_manifest_error(uri, f", but the prefix {prefix_uri!r} is not UTF-8")
     for number, name in enumerate(names, start=2):
         if not isinstance(name, str) or not name or not is_encodable_as_utf8(name):
-            raise _make_manifest_error(uri, f", and entry {number} is {name!r}")
+            raise _make_manifest_error(uri, f", but entry {number} is {name!r}")
     if not names:
-        raise _make_manifest_error(uri, ", and names no object")
-    # The prefix is kept once: in front of a million names it would fill the memory.
+        raise _make_manifest_error(uri, ", but it names no object")
+    # The prefix is stored once. Stored in front of each of a million names, it would fill the
+    # memory.
     return ObjectList(bucket, names, 0, prefix)
 
 

@@ -2,9 +2,9 @@
 
 Sources: API reference, ``TransformInput`` (``SplitType``) and ``CreateTransformJob``
 (``BatchStrategy``, ``MaxPayloadInMB``); "Create a Dataset Using RecordIO" of MXNet; "TFRecord" of
-TensorFlow. The frame of a record is the length and the checksums that RecordIO or TFRecord store
-with it. With ``SingleRecord``, a record is sent without its frame. With ``MultiRecord``, records
-keep their frames. A line keeps its line feed.
+TensorFlow. The frame of a record is the length and the checksums that RecordIO or TFRecord stores
+with the record. With ``SingleRecord``, a record is sent without its frame. With ``MultiRecord``,
+records keep their frames. A line keeps its line feed.
 
 Objects are read in chunks, so that only the payloads in progress are in memory.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RECORDIO_MAGIC = 0xCED7230A
 HELD_BYTES_MAX = 1024 * MIB
-"""The most bytes of one request, and of the output of one object, that the local service holds."""
+"""The most bytes of one request, or of one object's output, that the local service holds."""
 RECORDS_MAX = 1_000_000
 """The most records in progress for one instance, in all its payloads together. Each record takes
 about 50 bytes of memory in addition to its content. Without this limit, a gigabyte of empty lines,
@@ -59,7 +59,8 @@ def decompress_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 if decoder.eof:
                     decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
                 is_empty = False
-                # A megabyte at a time: a small file can hold a thousand times its size.
+                # A megabyte at a time, because a small gzip file can expand to a thousand times its
+                # size.
                 data = decoder.decompress(rest, 1 << 20)
                 rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
                 if data:
@@ -119,7 +120,9 @@ def _refuse_large_record(length_bytes: int, max_bytes: int) -> None:
     if length_bytes <= max_bytes:
         return
     if max_bytes == HELD_BYTES_MAX:
-        raise RecordFailure(f"a record has more than the {max_bytes} bytes that the service holds")
+        raise RecordFailure(
+            f"a record has more than {max_bytes} bytes, the most that the service holds"
+        )
     raise RecordFailure(f"a record is larger than MaxPayloadInMB ({max_bytes} bytes)")
 
 
@@ -171,7 +174,8 @@ def _split_recordio(reader: _ChunkReader, *, has_frames: bool, max_bytes: int) -
             raise RecordFailure("the parts of a record of the object are not in order")
         data = reader.read_exactly(length)
         framed += head + data + reader.read_exactly(-length % 4)
-        # A record that contains the magic number is cut there, and the number is left out.
+        # If a record contains the magic number, RecordIO cuts the record there and leaves the
+        # number out.
         parts += data if flag in {_WHOLE, _BEGIN} else struct.pack("<I", magic) + data
         _refuse_large_record(len(framed if has_frames else parts), max_bytes)
         if flag in {_WHOLE, _END}:

@@ -1,8 +1,8 @@
 """Choose the settings of a transform job from its request, its container and SageMaker's defaults.
 
-A value in the request takes precedence over the container's answer to ``GET
-/execution-parameters``. The container's answer takes precedence over SageMaker's default (developer
-guide, "Custom Inference Code with Batch Transform").
+A value in the request takes precedence over the container's answer to
+``GET /execution-parameters``. The container's answer takes precedence over SageMaker's default
+(developer guide, "Custom Inference Code with Batch Transform").
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def read_execution_parameters(client: InstanceClient) -> dict[str, Any]:
     try:
         values = parse_json(answer.body)
     except ValueError:
-        return {}  # a server that answers every path, for example with a page
+        return {}  # some servers answer every path, for example with a page
     if not isinstance(values, dict):
         return {}
     return {

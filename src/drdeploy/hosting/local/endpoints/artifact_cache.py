@@ -37,7 +37,7 @@ class PinnedArtifact:
         key: The digest of the archive, and whether its files were checked for this project's
             server. Empty for a model without an archive.
         folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
-            an archive, whose container keeps the files that its image has at this path.
+            an archive; its container keeps the files that the image has at this path.
     """
 
     key: str
@@ -126,11 +126,13 @@ class ArtifactCache:
         folder = self._folder / key
         artifact = PinnedArtifact(key, folder)
         with self._lock:
-            # Counted first, so that nobody deletes the folder between making and using it.
+            # The user is counted first, so that no other thread deletes the folder before it is
+            # used.
             self._users[key] += 1
             extraction = self._extractions.setdefault(key, threading.Lock())
         try:
-            # Gigabytes take minutes, in which endpoints of other archives must not wait.
+            # Extracting gigabytes takes minutes, and endpoints with other archives must not wait
+            # meanwhile.
             with extraction:
                 if not folder.exists():
                     make(folder)

@@ -45,7 +45,7 @@ class AsynchronousSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], region: str) -> Self | None:
-        """Return the settings of an endpoint configuration, or None if it is not asynchronous."""
+        """Return an endpoint configuration's settings; None if it is not for asynchronous use."""
         asynchronous = config.get("AsyncInferenceConfig")
         if not asynchronous:
             return None
@@ -75,7 +75,8 @@ class AsynchronousSettings:
     def list_required_permissions(self) -> Iterator[RequiredPermission]:
         """Yield each action that the execution role needs.
 
-        The bucket of the requests is not known before a request names it.
+        The permission to read the inputs is not included, because only a request names their
+        bucket.
         """
         for folder in self.list_folders():
             bucket, _, prefix = folder.removeprefix("s3://").partition("/")

@@ -5,10 +5,9 @@ captured data" (layout of the records, names of the files); and API reference,
 ``DataCaptureConfig``.
 
 An invocation only puts its bytes into a bounded queue, so that capturing never delays an answer.
-The service's maintenance loop writes the queue to S3 several times a second, and once more when the
-service stops. An invocation that does not
-fit into the queue, or cannot be written, is counted and logged. Only
-invocations that the model answered with a status of 2xx are captured.
+The service's maintenance loop writes the queued invocations to S3 several times a second, and once
+more when the service stops. An invocation that does not fit into the queue, or cannot be written,
+is counted and logged. Only invocations that the model answered with a status of 2xx are captured.
 """
 
 from __future__ import annotations
@@ -48,8 +47,9 @@ class CaptureSettings:
     Attributes:
         region: AWS region of the endpoint and of the KMS key.
         bucket: The bucket that the records go to.
-        prefix: Folder of the bucket, without a slash at its end; empty for the whole bucket.
-        sampling_percentage: How many of a hundred requests are captured.
+        prefix: The folder in the bucket, without a slash at its end; empty for the top of the
+            bucket.
+        sampling_percentage: The percentage of requests that are captured.
         captures_input: Whether requests are captured.
         captures_output: Whether answers are captured.
         csv_types: Content types that are stored as text and marked as CSV.
@@ -96,8 +96,8 @@ class CaptureSettings:
     def make_record_of_body(self, mode: str, content_type: str, body: bytes) -> dict[str, str]:
         """Return the part of a record that holds a request or an answer.
 
-        Text of the configured types is stored as it is. All other bodies are stored in base64, for
-        example photographs, or text that is not UTF-8.
+        Text of the configured types is stored as it is. All other bodies, such as photographs or
+        text that is not UTF-8, are stored in base64.
         """
         essence = content_type.partition(";")[0].strip().lower()
         encoding = "CSV" if essence in self.csv_types else "JSON"
@@ -228,7 +228,7 @@ class CaptureLog:
             while batch := self._take_queued_captures():
                 batch.sort(
                     key=_make_file_key_of_capture
-                )  # stable: within a file, the order of arrival stays
+                )  # the sort is stable: a file keeps the order of arrival
                 for _, same_file in groupby(batch, key=_make_file_key_of_capture):
                     self._write_batch_to_s3(list(same_file))
         with self._lock:
@@ -271,7 +271,8 @@ class CaptureLog:
     def _log_lost_captures(self, batch: Sequence[CapturedInvocation], why: str) -> None:
         with self._lock:
             self._lost += len(batch)
-        # Once for each endpoint and reason: a wrong bucket would otherwise fill the log.
+        # Logged once for each endpoint and reason, because a wrong bucket would otherwise fill the
+        # log.
         endpoint, settings = batch[0].endpoint, batch[0].settings
         if (endpoint, why) not in self._reported:
             self._reported.add((endpoint, why))

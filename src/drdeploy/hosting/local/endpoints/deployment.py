@@ -77,11 +77,12 @@ class Variant:
     def set_capacity(self, capacity: float) -> None:
         """Set how many instances run, as a share of the instances that the variant asks for.
 
-        At least one instance always runs, for requests that have already chosen the variant. A
-        serverless variant has no instances to count.
+        At least one instance always runs, because the variant may already have been chosen for a
+        request. A serverless variant has no instances to count, so nothing changes.
         """
         if isinstance(self.pool, RealTimePool):
-            # The tolerance keeps a sum of shares, such as 3 * 0.1, from costing an instance.
+            # Without the tolerance, the rounding error of a sum of shares, such as 3 * 0.1, could
+            # cost one more instance.
             asked = self.request["InitialInstanceCount"]
             count = math.ceil(asked * capacity - 1e-9)
             self.pool.set_worker_count(max(min(1, asked), count))
@@ -128,7 +129,7 @@ class EndpointDeployment:
         """Pin the images and archives, and start the workers that must run from the beginning.
 
         Args:
-            capacity: The share of the instances of each real-time variant that is started.
+            capacity: The share of each real-time variant's instances that is started.
 
         Raises:
             StartFailed: The endpoint cannot be served. The message becomes the endpoint's
@@ -206,7 +207,7 @@ class EndpointDeployment:
         return random.choices(self.variants, weights if sum(weights) else None)[0]
 
     def find_variant_or_shadow(self, name: str) -> Variant:
-        """Return the production or shadow variant with a name.
+        """Return the production or shadow variant with the given name.
 
         Raises:
             ApiError: The variant does not exist.
@@ -221,7 +222,7 @@ class EndpointDeployment:
         return self.variants + self.shadows
 
     def set_capacity(self, capacity: float) -> None:
-        """Start or stop instances in the background, until ``capacity`` of all instances run."""
+        """Start or stop instances in the background, until a share of all instances is running."""
         for variant in self.list_all_variants():
             variant.set_capacity(capacity)
         self.maintain_workers()
@@ -258,7 +259,7 @@ class EndpointDeployment:
                 self.shadows = (*self.shadows, variant)
             elif not is_late:
                 self.variants = (*self.variants, variant)
-        if is_late:  # close() has ended the variants that there were, and does not know this one
+        if is_late:  # close() has run already, and did not release this variant
             self._release_variant(variant)
             raise StartFailed("The endpoint was deleted while it was being created")
 
@@ -292,7 +293,8 @@ class EndpointDeployment:
         isolated = is_network_isolated(model, self.config.request)
         resolved = self._fleet.backend.pin_image_and_network(container["Image"], isolated=isolated)
         try:
-            # Again: an image of a registry was pulled just now, and its variables were not known.
+            # Checked again, because the image may have been pulled only now. Until then, its
+            # variables were not known.
             check_gpu_host(
                 self._fleet.backend.find_image_variables(resolved.name),
                 request.get("InstanceType"),
@@ -400,7 +402,8 @@ class EndpointDeployment:
         )
 
         def start_trial_instance() -> None:
-            # With all CPUs: it shows whether the container starts, and nobody measures how fast.
+            # With all CPUs, because the trial only shows whether the container starts, not how
+            # fast.
             worker = launch(full_cpu=True)
             try:
                 self._fleet.refuse_restart_loop(worker, image)

@@ -40,7 +40,7 @@ class RequiredPermission(NamedTuple):
     Attributes:
         action: The name of the action, for example ``s3:ListBucket``.
         resource: The ARN of the resource on which the action acts.
-        what: What error messages call the resource.
+        what: The description of the resource in error messages.
         prefix: The prefix of the keys that ``s3:ListBucket`` lists; None for other actions.
     """
 
@@ -66,7 +66,7 @@ class RolePolicies:
 
     def allows_action(self, needed: RequiredPermission) -> bool:
         """Return whether the role may perform an action in this account."""
-        # Everything is of one account here, so whatever the role reaches in S3 is too.
+        # The local service has only one account, so everything in S3 belongs to this account.
         context = {"s3:ResourceAccount": ACCOUNT}
         if needed.prefix is not None:
             context["s3:prefix"] = needed.prefix
@@ -105,7 +105,8 @@ def check_execution_role(
         assumed_for: The kind and the name of the resource for which SageMaker assumes the role.
 
     Raises:
-        StartFailed: The role does not trust SageMaker, or lacks the permission that is named.
+        StartFailed: The role does not trust SageMaker, or lacks a permission; the message names the
+            permission.
     """
     role = model.get("ExecutionRoleArn", "")
     policies = check_role_can_be_assumed(role, region, policies_of_role, assumed_for)
@@ -150,7 +151,7 @@ def _list_required_permissions(
         repository = f"arn:aws:ecr:{uri.region}:{uri.account}:repository/{uri.name}"
         for action in PULL_ACTIONS:
             yield RequiredPermission(action, repository, f"the image: '{image}'")
-        # IAM knows no resource for this action: it can be allowed on * alone.
+        # In IAM, this action applies to no particular resource, so a policy can allow it only on *.
         yield RequiredPermission("ecr:GetAuthorizationToken", "*", f"the image: '{image}'")
     url = find_model_data_url(model)
     if url is not None:

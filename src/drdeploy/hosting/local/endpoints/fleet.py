@@ -45,8 +45,8 @@ REAL_TIME_START_S = 240.0
 """Seconds that a real-time container may take to start, unless the variant sets
 ``ContainerStartupHealthCheckTimeoutInSeconds``."""
 SHUTDOWN_GRACE_S = 3.0
-"""Seconds between SIGTERM and SIGKILL when the whole service stops, because no client waits any
-more."""
+"""Seconds between SIGTERM and SIGKILL when the whole service stops. The time is short, because no
+client waits any more."""
 STOPPING_THREADS = 16
 
 
@@ -84,7 +84,7 @@ class InstanceFleet:
         has_bucket: Returns whether S3 has a bucket of this name.
         logs: The logs of the instances.
         has_object: Returns whether S3 has the object that an ``s3://bucket/key`` URI names.
-        has_topic: Returns whether SNS has the topic with an ARN.
+        has_topic: Returns whether SNS has the topic with a given ARN.
         clock: The clock that measures the duration of starts.
     """
 
@@ -129,7 +129,7 @@ class InstanceFleet:
     def compute_serverless_size(self, memory_mb: int) -> InstanceSize:
         """Return a serverless worker's size, with CPU in proportion to memory.
 
-        SageMaker does not publish how much CPU a memory size gets.  Serverless Inference
+        SageMaker does not publish how much CPU comes with a memory size. Serverless Inference
         "integrates with AWS Lambda" (developer guide), which gives one vCPU for every 1769 MB.
         """
         vcpu = api_limits.estimate_vcpu_from_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
@@ -138,7 +138,7 @@ class InstanceFleet:
     def compute_instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
         """Return the size of an ``ml.*`` type, limited to the resources of this machine.
 
-        An instance may take ``start_s`` seconds to start; None means SageMaker's default.
+        The instance may take ``start_s`` seconds to start; None means SageMaker's default.
 
         Raises:
             InvalidInput: The vCPUs and the memory of the instance type are not known.
@@ -204,7 +204,8 @@ class InstanceFleet:
     def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
         """Raise :class:`StartFailed` if another project's server restarts its workers endlessly.
 
-        This project's server is not checked, because its workers themselves answer the pings.
+        This project's server is not checked. Its workers answer the pings, so an answered ping
+        shows that the workers run.
         """
         if not image.is_own:
             refuse_restart_loop(worker.instance, self.clock)
@@ -214,7 +215,7 @@ class InstanceFleet:
         worker.client.close_idle_connections()
         try:
             return self._stopping_threads.submit(self._stop_instance, worker.instance, STOP_GRACE_S)
-        except RuntimeError:  # the service has ended meanwhile, and has stopped all instances
+        except RuntimeError:  # the service has stopped meanwhile, with all its instances
             stopped: Future[None] = Future()
             stopped.set_result(None)
             return stopped
@@ -228,7 +229,7 @@ class InstanceFleet:
         """Return the number of instances that run or are starting."""
         with self._lock:
             live = tuple(self._live)
-        # Without the lock: an engine takes milliseconds to answer for each.
+        # Without the lock, because an engine takes milliseconds to answer for each instance.
         dead = {instance for instance in live if not instance.is_alive()}
         with self._lock:
             self._live -= dead
@@ -251,7 +252,7 @@ class InstanceFleet:
         with self._lock:
             self._live.add(instance)
             is_late = self._is_stopping
-        if is_late:  # stop() ran while the backend started it, and does not know it
+        if is_late:  # stop() ran during the start, and did not stop this instance
             instance.stop(0)
             raise ServiceStopping("The service is stopping")
         return instance

@@ -41,10 +41,11 @@ class Guardrails:
     """The guardrails of an update; the defaults apply without a ``DeploymentConfig``.
 
     Attributes:
-        steps: The share of the traffic that the new instances get in each step; the last is 1.
+        steps: The share of the traffic that the new instances get after each step; the last share
+            is 1.
         is_rolling: Whether the instances are replaced in the same steps in which the traffic moves.
         rollback_steps: The share of the old instances that is back after each step of a rollback;
-            the last is 1.
+            the last share is 1.
         bake_s: Seconds for which the alarms are watched after each step.
         termination_s: Seconds for which the old instances are kept after the update is done.
         maximum_s: The most seconds that the whole update may take.
@@ -115,7 +116,7 @@ class Guardrails:
 
 
 def list_rollback_alarms(config: Json | None) -> tuple[str, ...]:
-    """Return the names of the alarms in a ``DeploymentConfig``, which may be None."""
+    """Return the names of the alarms in a ``DeploymentConfig``; no names for None."""
     alarms = (config or {}).get("AutoRollbackConfiguration", {}).get("Alarms", ())
     return tuple(alarm["AlarmName"] for alarm in alarms)
 
@@ -150,7 +151,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
             f"{ROLLING} does not apply to an endpoint with several production variants."
         )
     count = variants[0]["InitialInstanceCount"]
-    # A batch has whole instances, and at least one of them.
+    # A batch is a whole number of instances, and at least one.
     batch = max(1, math.floor(_compute_share_of_instances(policy[member], variants) * count + 1e-9))
     share = float(batch / count)
     largest = LARGEST_STEP if member == "MaximumBatchSize" else 1.0
@@ -171,6 +172,7 @@ def _compute_share_of_instances(size: Json, variants: list[Json]) -> float:
 
 
 def _list_shares_after_each_step(share: float) -> tuple[float, ...]:
-    # The quotient of two shares, such as 0.3 / 0.1, may be a little off the whole number.
+    # Because of rounding, the quotient of two shares, such as 0.3 / 0.1, may differ a little from
+    # the whole number.
     number = math.ceil(1 / share - 1e-9)
     return (*(step * share for step in range(1, number)), 1.0)

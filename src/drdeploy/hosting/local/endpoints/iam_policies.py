@@ -35,7 +35,7 @@ Context = Mapping[str, str | Sequence[str]]
 """The values of a request's condition keys; ``aws:TagKeys``, for example, has a list of values."""
 
 Decision = Literal["allowed", "explicitDeny", "implicitDeny"]
-"""IAM's names of its decisions (API reference, ``EvaluationResult``)."""
+"""The names that IAM gives to its decisions (API reference, ``EvaluationResult``)."""
 
 IF_EXISTS = "IfExists"
 FOR_ALL, FOR_ANY = "ForAllValues:", "ForAnyValue:"
@@ -105,7 +105,7 @@ def decide_action(
 
 
 def list_condition_keys(document: str, action: str | None = None) -> list[str]:
-    """Return the condition keys that a policy uses, or that its statements on one action use."""
+    """Return the condition keys in a policy, or only those in its statements about an action."""
     statements = [
         statement
         for statement in _parse_statements(document)
@@ -177,7 +177,7 @@ def _find_effects_of_statements(
 
 
 def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
-    """Replace policy variables, such as ``${aws:username}``, if the variable's key has one value.
+    """Replace each policy variable, such as ``${aws:username}``, whose key has exactly one value.
 
     A variable without a value stays in the text. As in IAM, such a text matches nothing.
     """
@@ -241,8 +241,9 @@ def _does_condition_hold(
         return str(actual is None).lower() in expected
     plain = name.removeprefix(FOR_ALL).removeprefix(FOR_ANY).removesuffix(IF_EXISTS)
     if not actual:
-        # A key that the request lacks matches nothing, so a negated operator holds; with
-        # ...IfExists the condition is then simply skipped, and all of no values match.
+        # The request does not have the key. A comparison then does not hold, and a negated
+        # comparison holds. A condition with ...IfExists is skipped. ForAllValues holds, because
+        # there is no value that does not match.
         is_skipped = name.endswith(IF_EXISTS) or name.startswith(FOR_ALL)
         return is_skipped or (plain in NEGATED and not name.startswith(FOR_ANY))
     meets = all if name.startswith(FOR_ALL) else any
@@ -272,8 +273,8 @@ def _does_text_match_wildcards(pattern: str, value: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _compile_wildcards(pattern: str) -> re.Pattern[str]:
-    # fnmatch takes the first place for each text between two asterisks, and never tries another:
-    # with ".*" for an asterisk, a*a*a*a*b would take minutes on a thousand letters.
+    # For each text between two asterisks, fnmatch takes the first match and never tries another. If
+    # each asterisk became ".*", the pattern a*a*a*a*b would take minutes on a thousand letters.
     return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))
 
 

@@ -1,4 +1,4 @@
-"""An HTTP client of one instance, which reuses its connections."""
+"""An HTTP client for one instance; the client reuses its connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ repeated, because the model may have received it."""
 
 
 PART_BYTES = 64 * KIB
-"""The most bytes of a part of a streamed answer."""
+"""The largest size in bytes of one part of a streamed answer."""
 
 
 class InstanceConnectionLost(Exception):
@@ -60,8 +60,8 @@ class InstanceStream:
         connection: The connection to the instance.
         response: The response, whose body has not been read.
         timeout_s: Seconds that every read from the socket may take.
-        deadline: The time on the monotonic clock by which the whole body must have arrived, if the
-            body is read at once.
+        deadline: The time on the monotonic clock by which the whole body must have arrived, if
+            :meth:`read_to_end` reads it.
         keep: Takes the connection back for another request.
 
     Attributes:
@@ -117,7 +117,7 @@ class InstanceStream:
                 self._is_complete = False
                 raise InstanceAnswerTooLarge(f"the answer has more than {max_bytes} bytes")
             with _explain_connection_failures(self._connection, self._timeout_s):
-                if time.monotonic() > self._deadline:  # a byte now and then satisfies every read
+                if time.monotonic() > self._deadline:  # even if each read was in time
                     raise TimeoutError
         return b"".join(parts)
 
@@ -146,7 +146,7 @@ def _explain_connection_failures(connection: HTTPConnection, timeout_s: float) -
 
 
 class InstanceClient:
-    """An HTTP client of one instance; safe to use from several threads.
+    """An HTTP client for one instance; safe to use from several threads.
 
     Args:
         connect: Takes a timeout in seconds, and returns a connection to the instance; raises
@@ -252,7 +252,7 @@ class InstanceClient:
 def _is_closed_by_peer(connection: HTTPConnection) -> bool:
     if connection.sock is None:
         return True
-    # An idle connection has nothing to read, except that the other end has closed it.
+    # An idle connection becomes readable only when the other end closes it.
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))

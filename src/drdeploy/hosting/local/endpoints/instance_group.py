@@ -1,15 +1,15 @@
-"""The instances of a variant without a model, which hosts copies of inference components.
+"""The instances of a variant that names no model, but hosts copies of inference components.
 
 An instance of the group is not a container. It only counts which resources of the variant's
 instance type are free. Each copy of an inference component is a container of its own, and reserves
 some of the resources (API reference, ``InferenceComponentComputeResourceRequirements``). An
 instance of the group therefore takes no time to start.
 
-With ``ManagedInstanceScaling``, the group adds an instance for a copy that fits on no instance, up
-to ``MaxInstanceCount``. The group releases instances without copies, down to ``MinInstanceCount``
-(API reference, ``ProductionVariantManagedInstanceScaling``). SageMaker was seen to release an
-instance about ten minutes after its last copy had left. The local service waits ``idle_s``, the
-same time after which it stops an idle serverless worker.
+With ``ManagedInstanceScaling``, the group adds an instance, up to ``MaxInstanceCount``, if a copy
+fits on no instance. The group releases instances without copies, down to ``MinInstanceCount`` (API
+reference, ``ProductionVariantManagedInstanceScaling``). According to published observations,
+SageMaker releases an instance about ten minutes after the instance's last copy has left. The local
+service waits ``idle_s`` seconds, as it does before it stops an idle serverless worker.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class CopyRequirements:
             the instance.
         cpus: The CPUs that the copy reserves and may use. With None, the copy reserves nothing, and
             may use all CPUs of the instance.
-        is_packed: Whether a copy goes to the fullest instance that has room for it, and not to the
-            emptiest.
+        is_packed: Whether a copy goes to the fullest instance that has room for it. Otherwise, it
+            goes to the emptiest instance.
     """
 
     memory_mb: int
@@ -110,7 +110,7 @@ class InstanceBounds:
 
 @dataclass(frozen=True, eq=False)
 class Reservation:
-    """The place of one copy on an instance, until :meth:`release`."""
+    """The resources of an instance that are reserved for one copy, until :meth:`release`."""
 
     group: InstanceGroup
     instance: HostingInstance
@@ -223,14 +223,14 @@ class InstanceGroup:
         raise WorkerNotReady("an instance of a variant without a model serves no requests")
 
     def return_worker(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Do nothing, because no worker is ever leased."""
+        """Do nothing, because the group leases no workers."""
 
     def measure_load(self) -> PoolLoad:
         """Return the number of instances as the load."""
         return PoolLoad(0, self.count_instances())
 
     def close(self) -> None:
-        """Stop all instances; their copies have been stopped before."""
+        """Stop all instances; the copies on them have been stopped already."""
         with self._lock:
             self._instances.clear()
 

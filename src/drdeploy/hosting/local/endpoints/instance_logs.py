@@ -1,10 +1,10 @@
-"""Copy the log lines of instances to CloudWatch Logs when a client reads or an instance ends.
+"""Copy the log lines of instances to CloudWatch Logs when a client reads them or an instance ends.
 
 The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
 SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon
-CloudWatch Logs"). An engine keeps the lines of a container and their times. The lines of a
-container are read only when a client asks for them, so an idle service costs nothing. The lines of
-a process have no times, so they are fetched every second.
+CloudWatch Logs"). A container engine keeps the lines of a container and their times. These lines
+are fetched only when a client asks for them, so an idle service does no work. The lines of a
+process have no times, so they are fetched every second.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ class LogStreamName:
 
 @dataclass(frozen=True)
 class InstanceOrigin:
-    """The variant of an endpoint, in a region, for which an instance was started.
+    """The region, endpoint and variant for which an instance was started.
 
     Attributes:
-        component: The inference component that the instance is a copy of; empty without one.
+        component: The inference component that the instance is a copy of; empty if it is not a
+            copy.
     """
 
     region: str
@@ -79,7 +80,7 @@ class InstanceLogs:
         self._put = put
         self._streams: dict[Instance, LogStreamName] = {}
         self._lock = threading.Lock()
-        # One at a time, so that the lines of a stream stay in order.
+        # Only one thread fetches at a time, so that the lines of a stream stay in order.
         self._fetching = threading.Lock()
         self._processes_due_s = 0.0
 

@@ -2,15 +2,18 @@
 
 ::
 
-    CreateEndpoint --> Creating --> InService <--> Updating | | | v v v Failed -----> Deleting
-    <------+ then it no longer exists
+    CreateEndpoint --> Creating --> InService <--> Updating
+                           |            |             |
+                           v            v             v
+                        Failed -----> Deleting <------+      then it no longer exists
 
 The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). The control
-plane only changes the status and returns. A thread for each change starts and stops workers.  When
-the thread is done, it reads the status again. If the endpoint was deleted meanwhile, the thread
-closes the deployment that it prepared.  While an update is in progress, the arriving deployment
-gets a share of the invocations. The share grows in the steps that ``guardrails`` lists.  An update
-that fails is undone (RollingBack), and the endpoint is InService with its previous deployment.
+plane only changes the status and returns. Each change has a thread of its own, which starts and
+stops workers. When the thread is done, it reads the status again. If the endpoint was deleted
+meanwhile, the thread closes the deployment that it prepared. While an update is in progress, the
+new deployment gets a share of the invocations. The share grows in the steps that ``guardrails``
+lists. An update that fails is undone (RollingBack), and the endpoint is InService with its previous
+deployment.
 """
 
 from __future__ import annotations
@@ -64,8 +67,9 @@ class LocalEndpoint:
         name: The endpoint's name, in the spelling of the request that created it.
         arn: The endpoint's ARN.
         deployment: The first deployment, which is not prepared yet.
-        raised: Takes names of alarms, and returns the names of those in the state ``ALARM``.
-        clock: The clock that dates creations and changes, and measures updates.
+        raised: Takes the names of alarms, and returns the names of the alarms in the state
+            ``ALARM``.
+        clock: The clock that gives the times of creations and changes, and measures updates.
 
     Attributes:
         deployment_config: The ``DeploymentConfig`` of the last change, or None.
@@ -90,7 +94,7 @@ class LocalEndpoint:
         self.deployment_config: dict[str, Any] | None = None
         self._raised = raised
         self._deployment = deployment
-        # The deployment of an update in progress, with its share of the invocations.
+        # The new deployment of an update in progress, and its share of the invocations.
         self._arriving: EndpointDeployment | None = None
         self._arrived_share = 0.0
         self._stage: tuple[Stage, datetime] = ("Creating", self.created)
@@ -123,7 +127,7 @@ class LocalEndpoint:
         guardrails: Guardrails,
         deployment_config: dict[str, Any] | None = None,
     ) -> None:
-        """Begin to replace the deployment; the current one serves until the new one is ready.
+        """Begin to replace the deployment in service, which serves until the new one is ready.
 
         Args:
             deployment: The new deployment, which is not prepared yet.
@@ -149,7 +153,7 @@ class LocalEndpoint:
         """
         with self._lock:
             self._check_in_service()
-            # All changes or none: each is checked before the first is made.
+            # All changes are checked before the first change is made, so that all are made or none.
             variants = [
                 self._deployment.find_variant_or_shadow(one["VariantName"]) for one in changes
             ]
@@ -206,7 +210,7 @@ class LocalEndpoint:
                 _describe_variant(variant) | {"VariantStatus": [stage]}
                 for variant in arriving.variants
             ]
-            if arriving_variants:  # none until their images and archives are found
+            if arriving_variants:  # empty until images and archives are pinned
                 pending["ProductionVariants"] = arriving_variants
             response["PendingDeploymentSummary"] = pending
         return response
@@ -215,12 +219,13 @@ class LocalEndpoint:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[EndpointDeployment | None]:
-        """Yield the deployment in service, or None; it stays open during the block."""
+        """Yield the deployment in service, or None; the deployment stays open during the block."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._choose_deployment() if self.status in SERVING else None
                 if deployment is not None:
-                    # Within the lock, or an update could close it between the two lines.
+                    # With the lock, because an update could otherwise close the deployment between
+                    # the two lines.
                     stack.enter_context(deployment.keep_open_for_invocation())
             yield deployment
 
@@ -245,7 +250,7 @@ class LocalEndpoint:
     def _start_first_deployment(self) -> None:
         failure = _prepare_deployment(self._deployment)
         with self._lock:
-            is_current = self.status == "Creating"  # it may have been deleted meanwhile
+            is_current = self.status == "Creating"  # a client may have deleted the endpoint
             if is_current:
                 self._set_status("Failed" if failure else "InService", failure)
         if failure or not is_current:
@@ -270,7 +275,7 @@ class LocalEndpoint:
         elif self._arrived_share:
             self._roll_back(deployment, guardrails)
         with self._lock:
-            # The endpoint may have been deleted meanwhile: then the arriving deployment is closed.
+            # If the endpoint has been deleted meanwhile, the new deployment is closed.
             is_done = self.status == "Updating" and not failure
             obsolete = self._deployment if is_done else deployment
             if is_done:
@@ -283,7 +288,7 @@ class LocalEndpoint:
     def _move_share_and_watch_alarms(
         self, deployment: EndpointDeployment, guardrails: Guardrails, share: float, deadline: float
     ) -> str:
-        """Move a share of the traffic, watch alarms, and return a reason to roll back, or ""."""
+        """Move a share of the traffic, and watch alarms; return why to roll back, or ""."""
         if guardrails.is_rolling:
             deployment.set_capacity(share)
             if not self._wait_for_capacity(deployment, deadline):
@@ -443,7 +448,7 @@ def _change_variant_capacity(variant: Variant, change: dict[str, Any]) -> None:
 
 
 def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -> str:
-    """Prepare a deployment; return the reason of a failure, or an empty text."""
+    """Prepare a deployment; return the reason for a failure, or an empty text."""
     try:
         deployment.pin_models_and_start_workers(capacity)
     except StartFailed as err:

@@ -1,14 +1,14 @@
 """The pool of a real-time endpoint, with a fixed number of workers that always run.
 
 Unlike a serverless worker, a real-time worker takes any number of concurrent requests. Only the
-server in the container sets a limit.  Each request goes to the worker with the fewest requests in
-progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``. If the variant asks for ``RANDOM``, the
-request goes to any worker (API reference, ``ProductionVariantRoutingConfig``).
+server in the container limits the number. Each request goes to the worker with the fewest requests
+in progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``. If the variant asks for ``RANDOM``,
+the request goes to any worker (API reference, ``ProductionVariantRoutingConfig``).
 
-A worker that fails to answer a request is *suspect*, although its server may only be restarting a
-process. A suspect worker gets no further request until it answers ``GET /ping`` again. A suspect
-worker that does not answer is replaced. A worker that leaves the pool finishes its requests before
-it is stopped.
+A worker that fails to answer a request is *suspect*. Its server may only be restarting a process. A
+suspect worker gets no further request until it answers ``GET /ping`` again. A suspect worker that
+does not answer is replaced. A worker that leaves the pool finishes its requests before it is
+stopped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class RealTimePool:
         self._retire = retire
         self._clock = clock or Clock()
         self._changed = threading.Condition()
-        # Requests in progress of each worker, in the pool and on its way out of it.
+        # The number of requests in progress on each worker, including workers that are leaving the
+        # pool.
         self._in_flight: dict[InstanceWorker, int] = {}
         self._leaving: dict[InstanceWorker, int] = {}
         self._suspect: set[InstanceWorker] = set()
@@ -81,7 +82,7 @@ class RealTimePool:
         failures = [failure for start in starts if (failure := start.exception())]
         with self._changed:
             self._in_flight = {start.result(): 0 for start in starts if not start.exception()}
-        if self._is_closed:  # the endpoint was deleted while they started
+        if self._is_closed:  # the endpoint was deleted meanwhile
             self.close()
         if failures:
             raise failures[0]
@@ -180,7 +181,7 @@ class RealTimePool:
         }
 
     def _remove_worker_from_pool(self, worker: InstanceWorker) -> None:
-        # One more than its requests, until _retire_worker_when_idle subtracts the departure.
+        # Count one more than the worker's requests, until _retire_worker_when_idle subtracts one.
         self._leaving[worker] = self._in_flight.pop(worker) + 1
         self._retire_worker_when_idle(worker)
 

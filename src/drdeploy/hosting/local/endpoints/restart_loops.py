@@ -1,15 +1,15 @@
-"""Find servers that answer pings while their workers fail for lack of rights, again and again.
+"""Find servers that answer pings although their workers keep failing for lack of file permissions.
 
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
 others. If a worker of such a server may not write a file that it needs, the server starts the
 worker again and again. Every ping is answered, but every request waits until it times out. AWS does
-not publish which user a serverless container runs as; the local service runs it as a user without
-rights. If a server fails for lack of rights, the service must say so instead of letting requests
-time out.
+not publish which user a serverless container runs as; the local service runs the container as a
+user without special rights. If a server fails for lack of rights, the service must say so instead
+of letting requests time out.
 
-Most servers that may not write a file log one line about it and continue. A refusal counts only if
-the server logs the same line again and again after it has answered the ping, although no request
-arrives.
+Most servers that may not write a file log one line about it and continue. Such a line (a refusal)
+therefore counts only if the server logs it again and again after it has answered the ping, although
+no request arrives.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _CHANGING = re.compile(r"[0-9a-f]+", re.IGNORECASE)
-"""Matches the characters of times, process ids and random names, the only difference between lines
-about the same problem. The words that remain are enough to tell problems apart.
+"""Matches the characters of times, process ids and random names. Two lines about the same problem
+differ only in these. The words that remain are enough to tell problems apart.
 """
 _LINE_CHARACTERS = 300
 

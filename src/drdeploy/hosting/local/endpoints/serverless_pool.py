@@ -7,14 +7,14 @@ Serverless Inference" and "Provisioned Concurrency"):
 * A request that finds an idle worker is *warm*. If no worker is idle, the request starts a worker
   and waits for it, which is a *cold start*. A serverless pool has no queue, so requests beyond
   ``MaxConcurrency`` are throttled.
-* Workers that stay idle are stopped, until none is left.
+* Workers that stay idle are stopped, until no worker is left.
 * ``ProvisionedConcurrency`` workers are started before the first request and not stopped while
-  idle.  Requests beyond the provisioned workers start workers on demand.
+  idle. Requests beyond the provisioned workers start workers on demand.
 
-Each start of a worker runs in its own thread. A start may outlast the request that caused it. If a
-request gives up, its start becomes *unclaimed*, and the next request waits for this start instead
-of beginning another.  A request never waits for a start that another request has claimed. The
-claimed worker will be busy as soon as it is ready.
+Each start of a worker runs in its own thread. A start may take longer than the request that caused
+it can wait. If the request gives up, its start becomes *unclaimed*, and the next request waits for
+this start instead of beginning another. A request never waits for a start that another request has
+claimed, because the worker will be busy as soon as it is ready.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PoolScaling:
 
 @dataclass(eq=False)
 class _Start:
-    """The start of a worker, which is claimed while a request waits for it."""
+    """The start of a worker; a start is claimed while a request waits for it."""
 
     future: Future[InstanceWorker] = field(default_factory=Future)
     is_claimed: bool = False
@@ -77,7 +77,7 @@ class ServerlessPool:
         scaling: The limits between which the pool scales.
         launch: Starts a worker, and returns it when it is ready; raises :class:`StartFailed`.
         trial: Starts a worker and stops it again, to find out whether a worker can start. None
-            means that no worker is tried.
+            means that there is no trial.
         retire: Stops a worker in the background.
         clock: The clock that measures idle times.
     """
@@ -104,11 +104,11 @@ class ServerlessPool:
         self._retry_at = 0.0
 
     def start_first_workers(self) -> None:
-        """Start the provisioned workers, or start one worker as a trial and stop it.
+        """Start the provisioned workers; if there are none, try to start one worker and stop it.
 
         AWS also starts a serverless container when its endpoint is created. If the container does
-        not start, the endpoint fails.  The worker of the trial is not kept, so the first request is
-        a cold start.
+        not start, the endpoint fails. The trial worker is not kept, so the first request is a cold
+        start.
 
         Raises:
             StartFailed: A worker did not start.
@@ -135,8 +135,8 @@ class ServerlessPool:
         with self._lock:
             self._drop_dead_and_expired()
             if self._idle:
-                # The most recently used worker, so that the others reach their idle time and the
-                # pool shrinks to what the traffic needs.
+                # Take the most recently used worker. The other workers then reach their idle time,
+                # and the pool shrinks to what the traffic needs.
                 worker = self._idle.pop()
                 self._busy.add(worker)
                 return WorkerLease(worker, None)
@@ -152,8 +152,8 @@ class ServerlessPool:
             with self._lock:
                 start.is_claimed = False
                 has_ended = start not in self._starts
-            # The worker may have become ready between the timeout and here.  It was then counted as
-            # busy for this request, and nobody else would release it.
+            # The worker may have become ready after the timeout, before this line. It then counts
+            # as busy with this request, and must be released here.
             if has_ended and start.future.exception() is None:
                 self.return_worker(WorkerLease(start.future.result(), None), broken=False)
             raise WorkerNotReady(f"no worker became free within {wait_s:g} s") from err
@@ -225,7 +225,7 @@ class ServerlessPool:
     def _drop_dead_and_expired(self) -> None:
         alive = [worker for worker in self._idle if worker.is_usable()]
         expiry = self._clock.monotonic() - self._scaling.idle_s
-        # Busy workers count towards the provisioned ones: they will be idle again.
+        # Busy workers count as provisioned workers too, because they will be idle again.
         surplus = max(0, len(alive) + len(self._busy) - self._scaling.provisioned)
         expired = [worker for worker in alive if worker.idle_since <= expiry][:surplus]
         kept = [worker for worker in alive if worker not in expired]
@@ -247,7 +247,7 @@ class ServerlessPool:
         except Exception as err:
             failure = err if isinstance(err, StartFailed) else None
             if failure is None:
-                # Without this, the request would wait for its whole time limit.
+                # Without this handler, the request would wait for its whole time limit.
                 log.exception("a worker could not be started")
                 failure = StartFailed(f"The container cannot be started: {err}")
             with self._lock:

@@ -1,9 +1,10 @@
-"""Copy requests to a shadow variant, whose answers no client receives.
+"""Copy requests to a shadow variant; its answers are discarded.
 
 A share of the requests is copied. The share is the weight of the shadow variant divided by the
 weight of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent
 in a thread of its own. A failure or a delay of the shadow variant does not reach the caller. The
-number of copies in progress is limited. A copy beyond the limit is not sent, which is logged.
+number of copies in progress is limited. A copy beyond the limit is not sent, and a line in the log
+says so.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ of a request in memory."""
 
 
 class ShadowTraffic:
-    """The copies of requests in progress; safe to use from several threads."""
+    """Sends copies of requests in the background; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._places = threading.BoundedSemaphore(COPIES_MAX)
@@ -48,7 +49,8 @@ class ShadowTraffic:
             log.warning("a request was not copied to %s: %d copies wait", name, COPIES_MAX)
             return
 
-        # Here, not in the thread: the deployment might be closed before the thread begins.
+        # Entered here and not in the thread, because the deployment might be closed before the
+        # thread begins.
         held = contextlib.ExitStack()
         held.enter_context(hold)
 

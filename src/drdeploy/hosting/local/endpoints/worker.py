@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Clock
 
 CONNECT_AGAIN_S = 0.004
-"""Seconds between attempts to connect. An attempt takes 50 microseconds, 1 % of a core."""
+"""Seconds between attempts to connect. An attempt takes 50 microseconds, so attempts at this
+interval take 1 % of a core."""
 PING_AGAIN_S = 0.03
-"""Seconds between pings that are not answered with 200; each ping takes CPU of the container."""
+"""Seconds between pings that are not answered with 200; each ping costs the container CPU time."""
 PING_SLICE_S = 0.25
 """Seconds that a ping waits for its answer before the service checks whether the instance has
 ended.
@@ -108,13 +109,14 @@ def wait_until_ready(
     while clock.monotonic() < deadline:
         if not is_wanted():
             raise StartFailed(
-                "The instance is no longer needed, so its start was ended", where=instance.name
+                "The instance was stopped before it was ready, because it is no longer needed",
+                where=instance.name,
             )
         _raise_if_start_failed(instance)
         status = _ping_and_read_status_bytes(instance, deadline, clock)
         if status == b"200":
-            # Once more: an instance that died may have lost its port to another process, and
-            # that process may have answered.
+            # Checked once more: the instance may have died, and another process may have taken its
+            # port and answered.
             _raise_if_start_failed(instance)
             return
         last_status = status or last_status
@@ -125,7 +127,7 @@ def wait_until_ready(
         else f"nothing answered GET /ping on port {CONTAINER_PORT}"
     )
     if last_status == b"404":
-        seen += ", so the server has no route /ping, or adds the route when its model is loaded"
+        seen += ", so the server has no route /ping, or adds it only after its model is loaded"
     raise StartFailed(
         f"The container did not pass the ping health check in time: {seen}", where=instance.name
     )
@@ -157,10 +159,10 @@ def find_line_that_explains_failure(log: str) -> str:
     """Return the line of a log that probably says why a server ended; empty for an empty log.
 
     The last line may only be a bracket that closes a quoted traceback, or say that the server has
-    shut down.  If there is a line with a word like "error", the last such line is chosen instead. A
-    line about a ping says only that the server was not ready yet.  A line may only report the
-    failure of another program, such as ``ln`` in the ``serve`` of AWS's samples. In this case, the
-    line of that other program is returned.
+    shut down. If there is a line with a word like "error", the last such line is chosen instead.
+    Lines about pings are ignored, because they say only that the server was not ready yet. A line
+    may only report the failure of another program, such as ``ln`` in the ``serve`` of AWS's
+    samples. In this case, the line of that other program is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)

@@ -41,8 +41,8 @@ def check_config_for_components(config: Json) -> None:
             )
         if "ContainerStartupHealthCheckTimeoutInSeconds" in variant:
             raise make_validation_error(
-                f"Variant {name} names no model, so ContainerStartupHealthCheckTimeoutInSeconds is "
-                "set in the StartupParameters of each inference component."
+                f"Variant {name} names no model, so ContainerStartupHealthCheckTimeoutInSeconds "
+                "must be set in the StartupParameters of each inference component instead."
             )
         _check_managed_scaling(variant)
     if config.get("AsyncInferenceConfig"):

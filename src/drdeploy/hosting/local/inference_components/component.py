@@ -53,7 +53,7 @@ class InferenceComponent:
         place: Where the component is hosted.
         deployment: The first deployment, which is not prepared yet.
         copies: The number of copies of the first deployment.
-        clock: The clock that dates creations and changes.
+        clock: The clock that gives the times of creations and changes.
 
     Attributes:
         copy_count: The number of copies that the component should have.
@@ -109,7 +109,7 @@ class InferenceComponent:
         self._run_in_background(lambda: self._run_copy_change(count, before))
 
     def update(self, deployment: ComponentDeployment, count: int) -> None:
-        """Begin to replace all copies; the current ones serve until the new ones are ready.
+        """Begin to replace all copies; the current copies serve until the new copies are ready.
 
         Args:
             deployment: The new deployment, which is not prepared yet.
@@ -165,12 +165,13 @@ class InferenceComponent:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[ComponentDeployment | None]:
-        """Yield the deployment in service, or None; it stays open during the block."""
+        """Yield the deployment in service, or None; the deployment stays open during the block."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._deployment if self.status in SERVING else None
                 if deployment is not None:
-                    # Within the lock, or an update could close it between the two lines.
+                    # With the lock, because an update could otherwise close the deployment between
+                    # the two lines.
                     stack.enter_context(deployment.keep_open_for_invocation())
             yield deployment
 
@@ -201,10 +202,12 @@ class InferenceComponent:
             failure = "" if deployment.has_capacity() else deployment.find_failure()
             if failure:
                 deployment.set_copy_count(before)
-            # Before the change ends, because the next one may need the room of these copies.
+            # Wait before the change ends, because the next change may need the resources of these
+            # copies.
             deployment.wait_until_copies_hold_room(before if failure else count, DELETION_S)
         except Exception:
-            # Otherwise the component would be Updating forever, and could not even be deleted.
+            # Without this handler, the component would be Updating forever, and could not even be
+            # deleted.
             log.exception("the copies of the inference component %s cannot be changed", self.name)
             failure = UNKNOWN_FAILURE
             with contextlib.suppress(Exception):
@@ -220,7 +223,8 @@ class InferenceComponent:
             obsolete = deployment if failure else self._deployment
             if not failure:
                 self._deployment, self.copy_count = deployment, count
-        # Before the change ends, because the next one may need the room of these copies.
+        # Wait before the change ends, because the next change may need the resources of these
+        # copies.
         obsolete.close_and_wait(DELETION_S)
         with self._lock:
             self._set_status("InService", failure)

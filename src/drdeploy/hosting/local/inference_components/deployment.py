@@ -62,7 +62,7 @@ class ComponentDeployment(EndpointDeployment):
         specification: The specification of the component.
         place: Where the component is hosted.
         needed: The resources that each copy takes.
-        copies: The number of copies that are started first.
+        copies: The number of copies with which the deployment starts.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ComponentDeployment(EndpointDeployment):
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
     ) -> dict[str, float | None]:
-        """Return how much of its reserved CPU and memory a copy uses, as shares by metric name.
+        """Return the used shares of a copy's reserved CPU and memory, by metric name.
 
         Args:
             cpus: How many CPUs the copy has used on average.
@@ -201,7 +201,7 @@ class ComponentDeployment(EndpointDeployment):
 
     def _retire_worker(self, worker: InstanceWorker) -> None:
         reservation = self._reservations.pop(worker)
-        # Only when the copy has stopped is there room for another.
+        # There is room for another copy only when this copy has stopped.
         self._fleet.retire_instance(worker).add_done_callback(
             lambda _: self._release_reserved_room(reservation)
         )

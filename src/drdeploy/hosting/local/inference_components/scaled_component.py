@@ -1,4 +1,4 @@
-"""An inference component, as the scaler of Application Auto Scaling sees it."""
+"""The interface through which the scaler reads and scales inference components."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell instances that their containers have ended, as soon as the engine reports it.
+"""Tell instances that their containers have ended, as soon as the engine reports the end.
 
 The engine is asked for a container's state only after it has reported a change, because each
 request costs the engine milliseconds. Asking for the state of twenty idle containers every second
@@ -44,8 +44,8 @@ class ContainerEndListener:
     """Listens for the ends of a service's containers, in a thread.
 
     Args:
-        open_stream: Takes the time to begin at, and returns a stream of the containers that have
-            ended since then; raises :class:`EngineError`.
+        open_stream: Takes a start time, and returns a stream of the containers that have ended
+            since this time; raises :class:`EngineError`.
         ask_again_s: Seconds between two requests for a container's state while the stream is
             broken.
     """
@@ -104,7 +104,7 @@ class ContainerEndListener:
                 stream = self._open_stream(since)
                 with self._lock:
                     self._stream = stream
-                if self._is_closed.is_set():  # close() came while the stream was being opened
+                if self._is_closed.is_set():  # close() was called during the opening
                     stream.close()
                     return
                 self._report_ends_missed_while_broken()
@@ -132,7 +132,7 @@ class ContainerEndListener:
             self._is_broken = False
             with self._lock:
                 callbacks = tuple(self._callbacks.values())
-            for on_end in callbacks:  # whatever ended meanwhile is found when it is asked once
+            for on_end in callbacks:  # each instance asks the engine for its state once
                 on_end()
 
     def _call_on_end_of_container(self, container_id: str) -> None:

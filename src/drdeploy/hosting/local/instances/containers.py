@@ -1,23 +1,24 @@
 """Start instances as containers, with SageMaker's restrictions or stricter ones.
 
-The contract is in the developer guide ("Custom Inference Code with Hosting Services"). The argument
-is ``serve``, and the port is 8080. The model is in ``/opt/ml/model``, which is read-only. SIGKILL
-follows 30 s after SIGTERM.
+The developer guide ("Custom Inference Code with Hosting Services") says how SageMaker runs a
+container. The container is started with the argument ``serve``, and listens on port 8080. The model
+is in ``/opt/ml/model``, which is read-only. To stop the container, SageMaker sends SIGTERM, and
+SIGKILL 30 s later.
 
-A container of a real-time endpoint has the user of its image, a writable root file system, and the
-usual capabilities of the engine.  The developer guide even says that SageMaker "expects all
-containers to run with root users".  A container of a serverless endpoint has no capabilities, and a
-user that no image knows.  The root file system of a serverless container is writable where the
-modes of the files allow it. The developer guide ("Troubleshooting", of Serverless Inference)
-advises ``chmod o+rwX``.  If the service was started as strict, every container has the restrictions
-that are the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
+A container of a real-time endpoint runs as the user of its image, with a writable root file system
+and the engine's usual capabilities. The developer guide even says that SageMaker "expects all
+containers to run with root users". A container of a serverless endpoint runs without capabilities,
+as a user that no image knows. It can write to its root file system only where the modes of the
+files allow it. The developer guide (Serverless Inference, "Troubleshooting") advises
+``chmod o+rwX``. If the service was started as strict, every container has the restrictions that are
+the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
 No container uses the host's network, and containers of two endpoints never share a network. A
-container has no network in three cases: the model asks for isolation; the label ``NETWORK_LABEL``
-of the image says that the image needs no network, as in the images of this project; or the machine
-is shared, so that other users could reach a port. To reach a container without a network, the
-service enters the container's network namespace, which only root may do. All other containers are
-on a network that belongs to their endpoint and leads to the outside, as on AWS.
+container has no network in three cases: the model asks for isolation; the image has the label
+``NETWORK_LABEL``, like the images of this project; or the machine is shared, and other users could
+reach a port. To reach a container without a network, the service enters the container's network
+namespace, which only root may do. All other containers are on a network that belongs to their
+endpoint and leads to the outside, as on AWS.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class ContainerBackend:
 
     Args:
         engine: The container engine.
-        service: The name of the local service, with which its containers are labelled.
+        service: The name of the local service. A label of each container has this name as its
+            value.
         registry: The host and port of the local registry, from which images of ECR are pulled.
         has_image: Takes the name and the reference of an image, and returns whether the local
             registry has the image.
@@ -165,8 +167,8 @@ class ContainerBackend:
         """Return the image's id and a network for its instances, and pull a missing image.
 
         An image that is missing in the local registry is looked up in the engine. The engine is
-        asked for the full name, and for the name without its registry. A model written for AWS thus
-        finds ``drdeploy:lean``.
+        asked for the full name, and for the name without its registry. A model that names an image
+        in ECR thus finds a local image such as ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}
@@ -239,7 +241,7 @@ class ContainerBackend:
                 repository, uri.reference, credentials=self._credentials()
             )
         except EngineError as err:
-            if is_digest:  # a digest names this very image: one of the same name will not do
+            if is_digest:  # another image of this name would not have the digest
                 raise _make_unpulled_error(image, err.what) from err
             return None
         self._pulled_names.add(f"{repository}{'@' if is_digest else ':'}{uri.reference}")
@@ -274,11 +276,13 @@ class ContainerInstance:
     ) -> None:
         self.name = spec.name
         self._container = container
-        # Archives are extracted, and a model without an archive has no folder of its own.
+        # The archive is extracted into model_dir. A model without an archive has no folder, so the
+        # temporary folder stands for the disk.
         self._disk_folder = spec.model_dir or Path(tempfile.gettempdir())
         self._ends = ends
         self._on_removal = on_removal
-        # The engine has just started it: to ask at once would only lengthen every cold start.
+        # The engine has just started the container. Asking for its state now would only lengthen
+        # every cold start.
         self._started_at = self._asked_at = time.monotonic()
         self._has_news = False
         self._memory_share: float | None = None
@@ -308,11 +312,11 @@ class ContainerInstance:
         if not self._has_ended and (
             self._has_news or self._ends.must_ask_engine_for_state(self._asked_at)
         ):
-            self._has_news = False  # before the question: what comes meanwhile is news again
+            self._has_news = False  # first, so that a report during the request counts
             self._asked_at = time.monotonic()
             try:
                 state = self._container.exit_state()
-            except EngineError:  # it is gone, or the engine is
+            except EngineError:  # the container or the engine is gone
                 self._has_ended = True
             else:
                 self._has_ended = not state.is_running
@@ -346,7 +350,7 @@ class ContainerInstance:
         try:
             stats = self._container.read_stats()
         except EngineError:
-            self.forget_cached_state()  # it may have ended without a report
+            self.forget_cached_state()  # its end may not have been reported
             return None
         return ResourceUse(
             time.monotonic() - self._started_at,

@@ -53,7 +53,7 @@ class PinnedImage:
         network: The network that :meth:`InstanceBackend.pin_image_and_network` has chosen or made.
         is_own: Whether the image starts this project's server.  If so, the archive of the model
             must have a manifest or be a SavedModel. If not, the archive's content is not checked.
-        accepts_port: Whether the image says by a label that it listens on the port that
+        accepts_port: Whether a label of the image says that its server listens on the port that
             ``SAGEMAKER_BIND_TO_PORT`` names.
     """
 
@@ -159,7 +159,7 @@ class Instance(Protocol):
         """Return the instance's log, or the last part of a long one."""
 
     def read_new_lines(self) -> list[LogLine]:
-        """Return the lines written since the last call, also after the instance was stopped."""
+        """Return the lines written since the last call; works even after the instance stopped."""
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Stop the instance with SIGTERM, then SIGKILL, and remove its files.

@@ -1,11 +1,12 @@
 """The environment variables that a model may set if its instances are processes.
 
-In a container, a model may set any variable, because the variable affects only the container.  A
+In a container, a model may set any variable, because the variable affects only the container. A
 process has the files and rights of the service's user. Many variables make a program load a
 library, run a file or write a file, for example ``LD_PRELOAD``, ``PYTHONSTARTUP``, ``GCONV_PATH``
-and ``OMP_TOOL_LIBRARIES``.  No list of all dangerous variables exists, so this module lists the
+and ``OMP_TOOL_LIBRARIES``. No list of all dangerous variables exists, so this module lists the
 allowed variables. The allowed values are numbers and words for the server, the runtimes and the
-allocator.  When a model is created, a variable that is not on the list is refused by name.
+allocator. When a model is created, a variable that is not on the list is refused, and the error
+names the variable.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ RUNTIME_VARIABLES = frozenset(
         "TF_NUM_INTRAOP_THREADS",
     }
 )
-"""The variables for threads, logs and memory of Python, the C library and the runtimes.  Whole
-names are listed, because their prefixes would allow ``OMP_TOOL_LIBRARIES``, ``PYTHONPATH`` and
-``TF_XLA_FLAGS``."""
+"""The variables for threads, logs and memory of Python, the C library and the runtimes. Whole names
+are listed instead of prefixes. A prefix would also allow dangerous variables, such as
+``OMP_TOOL_LIBRARIES``, ``PYTHONPATH`` and ``TF_XLA_FLAGS``."""
 
 
 def explain_refused_variables(names: Iterable[str]) -> str | None:

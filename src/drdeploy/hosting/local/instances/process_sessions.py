@@ -1,4 +1,4 @@
-"""Kill a server and all processes that it started, which are found by their session.
+"""Kill a server and all processes that it started; the processes are found by their session.
 
 A server starts other processes: NGINX, Gunicorn and Gunicorn's workers. When a server is killed,
 the processes that it started continue with another parent, and some have their own process groups.
@@ -29,10 +29,10 @@ def kill_session(session: int, folder: Path) -> None:
     Args:
         session: The process id of the session's leader, which may have ended already.
         folder: The working directory of the session's processes. The folder distinguishes the
-            session from a later session with an equal number, because process ids are reused.
+            session from a later session with the same id, because process ids are reused.
     """
     deadline = time.monotonic() + KILL_WAIT_S
-    # Again and again: a process may fork between being listed and being killed.
+    # Repeated, because a process may fork between being listed and being killed.
     while (
         members := list(_find_processes_of_session(session, folder))
     ) and time.monotonic() < deadline:

@@ -86,9 +86,9 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that ``containers/*.Dockerfile`` set for speed.  The images of the lean profile set
-:data:`~drdeploy.grader.runtimes.heap.HUGE_PAGES` too. Processes get these variables too,
-so that the latencies of processes and containers can be compared."""
+"""The variables that ``containers/*.Dockerfile`` set for speed. The images of the lean profile set
+:data:`~drdeploy.grader.runtimes.heap.HUGE_PAGES` too. Processes get the same variables, so that the
+latencies of processes and containers can be compared."""
 
 ENTER = f"""
 echo $$ > {PROCESS_FILE} || exit 125
@@ -97,18 +97,18 @@ while [ "$count" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; count=$((count -
 exec "$@"
 """
 """A shell script that writes its process id to a file, enters control groups, and becomes the
-server. The arguments of the script are how many control group files follow, these files, and the
-command of the server.
+server. The arguments of the script are the number of control group files, the files themselves, and
+the command of the server.
 
-The process id is on disk before the server runs. If the service is killed, the next service finds
-all servers.  Python's ``preexec_fn`` could do the work of the script, but can deadlock in a process
-with threads.  A Python interpreter instead of the shell would add 20 ms to every start; the shell
-adds 1 ms."""
+The process id is on disk before the server runs. Even if the service is killed, the next service
+therefore finds all servers. Python's ``preexec_fn`` could do the work of the script, but can
+deadlock in a process with threads. A Python interpreter instead of the shell would add 20 ms to
+every start; the shell adds 1 ms."""
 
 
 @cache
 def find_unshare_command() -> tuple[str, ...]:
-    """Return the command that starts another command without a network, or an empty one.
+    """Return the prefix that makes a command run without a network; empty if impossible.
 
     Root may use ``unshare``. Other users may use ``unshare`` if the kernel lets them make user
     namespaces, which some distributions forbid.
@@ -160,7 +160,7 @@ class ProcessBackend:
             )
 
     def check_image(self, image: str) -> None:
-        """Check that an image is one of this project's, whose server can run as a process."""
+        """Check that an image is one of this project's; only these can run as processes."""
         self.pin_image_and_network(image, isolated=False)
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
@@ -168,7 +168,7 @@ class ProcessBackend:
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's name; an image in the local registry is named by its profile."""
+        """Return the image's name; for an image in the local registry, ``drdeploy:PROFILE``."""
         network = NO_NETWORK if isolated else ""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None
@@ -186,7 +186,8 @@ class ProcessBackend:
 
     def start_instance(self, spec: InstanceSpec) -> ProcessInstance:
         """Start a process, and return without waiting for its server."""
-        # A short name: Unix sockets lie below it, whose paths may have 107 bytes.
+        # The name is short, because Unix sockets are in the folder, and the path of a socket may
+        # have at most 107 bytes.
         scratch = self._folder / spec.name.rpartition("-")[2]
         group = None
         try:
@@ -210,8 +211,8 @@ class ProcessBackend:
         self, spec: InstanceSpec, scratch: Path, group: ControlGroup | None
     ) -> subprocess.Popen[bytes]:
         isolation = find_unshare_command() if spec.image.network == NO_NETWORK else ()
-        # It enters the group before it becomes the server: memory that a process has already
-        # allocated stays charged to the group where it was allocated.
+        # The process enters the group before it becomes the server, because memory stays charged to
+        # the group in which it was allocated.
         files = [str(path) for path in group.entry_files] if group else []
         enter = ("/bin/sh", "-c", ENTER, "enter", str(len(files)), *files)
         command = (*enter, *isolation, *self._command)
@@ -228,7 +229,8 @@ class ProcessBackend:
                     "DRDEPLOY_CONTAINER_ID": spec.name,
                     **spec.environment,
                     "TMPDIR": str(scratch),
-                    # Relative to its working directory: the whole path may exceed 107 bytes.
+                    # The path is relative to the working directory, because the whole path may
+                    # exceed 107 bytes.
                     "DRDEPLOY_BIND_HOST": f"{UNIX_PREFIX}{SOCKET_FILE}",
                     "DRDEPLOY_MODEL_DIR": str(spec.model_dir or scratch / NO_MODEL_FOLDER),
                     "DRDEPLOY_STATE_DIR": str(scratch / STATE_FOLDER),
@@ -237,7 +239,7 @@ class ProcessBackend:
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 cwd=scratch,
-                start_new_session=True,  # to find all that it starts; see process_sessions
+                start_new_session=True,  # to find all its processes; see process_sessions
             )
 
 
@@ -261,11 +263,13 @@ class ProcessInstance:
         """Return a connection to the server's Unix socket."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            # A timeout of Python's own does not make it wait for a place in a full backlog.
+            # With Python's own timeout, connect() would fail at once if the server's backlog is
+            # full. With SO_SNDTIMEO, it waits for a place.
             seconds, fraction = divmod(timeout_s, 1)
             timeval = struct.pack("@ll", int(seconds), int(fraction * MICROSECONDS_PER_S))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-            # By a handle on the folder, for the same reason as in _spawn_server_process.
+            # The path goes through a handle on the folder, because the whole path may exceed 107
+            # bytes.
             folder = os.open(self.scratch, os.O_PATH | os.O_DIRECTORY)
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{SOCKET_FILE}")

@@ -34,7 +34,7 @@ PROCESS_FILE = "pid"
 SERVICE_FOLDERS = f"drdeploy-{'[0-9a-f]' * 8}"
 """The pattern of the names of services' folders; their parent folder may hold other files."""
 LABEL = "drdeploy.local.service"
-"""The label of a service's containers, whose value is the name of the service."""
+"""The label of a service's containers; the value of the label is the name of the service."""
 KEY_FILE = "access-key.json"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -62,7 +62,7 @@ class ServiceRecord:
     began: str
 
     def is_running(self) -> bool:
-        """Return whether the service's process is running, and not a later process with its id."""
+        """Return whether the service's process is still running."""
         return _read_process_start_time(self.pid) == self.began
 
 
@@ -76,7 +76,7 @@ def make_services_folder() -> Path:
     default = Path(tempfile.gettempdir()) / f"drdeploy-local-{os.getuid()}"
     named = os.environ.get("DRDEPLOY_LOCAL_HOME")
     folder = Path(named or default).absolute()
-    # Its path goes into configuration files, and no quotes help against the end of a line.
+    # The path is written into configuration files, where quotes do not help against a line break.
     problem = "" if str(folder).isprintable() else "The folder's path cannot be printed"
     if not problem:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -88,13 +88,13 @@ def make_services_folder() -> Path:
             remedy="Set DRDEPLOY_LOCAL_HOME to a folder that only you may write to",
         )
     if not named:
-        folder.chmod(FOLDER_MODE)  # a version before this one let others pass through
+        folder.chmod(FOLDER_MODE)  # earlier versions let other users pass through
     return folder
 
 
 def _describe_owner_problem(folder: Path) -> str:
-    # lstat: anybody may put a link of this name into a shared temporary folder, and a link to a
-    # folder of ours would pass for our own.
+    # lstat does not follow links. Anybody may put a link with this name into a shared temporary
+    # folder, and a link to another folder of this user would otherwise be accepted.
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         return "The folder belongs to another user"
@@ -110,7 +110,8 @@ def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[Serv
         f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _read_process_start_time(pid) or ""
     )
     folder = make_services_folder() / record.name
-    # Its record is in it when it gets its name: a folder without one is of a dead service.
+    # The folder gets its final name only when the record is in it. A folder without a record
+    # therefore belongs to a dead service.
     draft = folder.with_name(f".{record.name}.{pid}")
     try:
         draft.mkdir(mode=FOLDER_MODE)
@@ -131,7 +132,7 @@ def _write_private_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def read_access_key(record: ServiceRecord) -> AccessKey | None:
-    """Return the access key of this user's service, or None if the service is open."""
+    """Return the access key of this user's service, or None if the service needs no key."""
     path = make_services_folder() / record.name / KEY_FILE
     return AccessKey(**parse_json(path.read_text(encoding="utf-8"))) if path.exists() else None
 
@@ -180,14 +181,15 @@ def _read_records_of_services() -> Iterator[tuple[ServiceRecord, Path]]:
             facts = parse_json((folder / SERVICE_FILE).read_text(encoding="utf-8"))
             yield ServiceRecord(**facts), folder
         except (OSError, ValueError, TypeError):
-            # A service that stops is removing the folder, or its removal was interrupted.
+            # The service is stopping and is removing the folder, or the removal was interrupted.
             yield ServiceRecord(folder.name, 0, 0, ""), folder
 
 
 def _read_process_start_time(pid: int) -> str | None:
     """Return the start time of a process; None if the process has ended."""
     try:
-        # proc(5): the name, in parentheses, may hold anything; then come state and numbers.
+        # proc(5): the name, in parentheses, may contain any character; the state and numbers
+        # follow.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

@@ -60,7 +60,7 @@ class AlarmRule:
         Args:
             points: The datapoints of the last ``range_periods`` periods, oldest first. A missing
                 datapoint is None.
-            current: The state until now.
+            current: The alarm's state before this evaluation.
         """
         ages = [age for age, value in enumerate(reversed(points)) if value is not None]
         known = [value for value in reversed(points) if value is not None]

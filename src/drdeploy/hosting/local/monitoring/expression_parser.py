@@ -28,7 +28,7 @@ BINDING = {
     "==": 3, "!=": 3, "<": 3, ">": 3, "<=": 3, ">=": 3,
     "+": 4, "-": 4, "*": 5, "/": 5, "^": 7,
 }  # fmt: skip
-"""The precedence of each operator; a minus before a value has precedence 6."""
+"""The precedence of each operator; a minus sign in front of a value has precedence 6."""
 UNARY_BINDING = 6
 WORDS = {"AND": "&&", "OR": "||"}
 DEPTH_MAX = 50

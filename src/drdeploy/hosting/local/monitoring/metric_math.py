@@ -45,7 +45,7 @@ NOT_SERVED = {
     "LAMBDA",
     "SERVICE_QUOTA",
 }
-"""Functions of CloudWatch that the local service refuses by name."""
+"""Functions of CloudWatch that the local service refuses; the error names the function."""
 DEFAULT_PERIOD_S = 60
 
 
@@ -82,7 +82,7 @@ def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | lis
     """Return the value of an expression of the request, by its id.
 
     Raises:
-        MonitoringError: The expression cannot be read or computed, or is a number.
+        MonitoringError: The expression cannot be read or computed, or its value is a number.
     """
     try:
         value = _evaluate_by_id(query_id, context, ())
@@ -430,7 +430,7 @@ def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
             return compute(points) if points else 0.0
         moments = sorted({at for one in value for at in one.points})
         found = {at: [one.points[at] for one in value if at in one.points] for at in moments}
-        if name == "AVG":  # a missing value counts as 0 there
+        if name == "AVG":  # a missing value counts as 0
             return _make_series_with_longest_period(
                 value, {at: math.fsum(one) / len(value) for at, one in found.items()}
             )
@@ -476,7 +476,7 @@ def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
 def _make_change_function(
     compute: Callable[[float, int], float],
 ) -> Callable[[dict[int, float]], dict[int, float]]:
-    """Return a function that applies ``compute`` to each change of a series and its duration."""
+    """Return a function that applies ``compute`` to each change in a series and to its duration."""
     return lambda points: {
         at: compute(value - before, at - at_before)
         for (at_before, before), (at, value) in pairwise(points.items())

@@ -227,7 +227,7 @@ def check_period(period: Any) -> int:
 
 
 def read_time_range(request: Mapping[str, Any], period_s: int) -> TimeRange:
-    """Return the range of a request, which begins on a whole minute or a whole short period.
+    """Return a request's time range; its start is rounded to a whole minute or short period.
 
     Raises:
         MonitoringError: The range ends before it begins.
@@ -242,7 +242,7 @@ def read_time_range(request: Mapping[str, Any], period_s: int) -> TimeRange:
 
 
 def read_page_start(token: str | None) -> int:
-    """Return the index, in the whole list, of the first item of the next page.
+    """Return the index of a page's first item in the whole list.
 
     Raises:
         MonitoringError: CloudWatch did not make the token.

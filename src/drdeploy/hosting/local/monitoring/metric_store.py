@@ -30,7 +30,7 @@ class MetricName:
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], namespace: str | None = None) -> MetricName:
-        """Read the metric of a request, which has ``MetricName`` and ``Dimensions``."""
+        """Read the metric from the members ``MetricName`` and ``Dimensions`` of a request."""
         pairs = sorted((one["Name"], one["Value"]) for one in request.get("Dimensions") or ())
         return cls(request.get("Namespace") or namespace or "", request["MetricName"], tuple(pairs))
 
@@ -121,7 +121,7 @@ class MetricStore:
             self.version += 1
 
     def list_metrics(self) -> list[MetricName]:
-        """Return all metrics, in order."""
+        """Return all metrics, sorted."""
         with self._lock:
             return sorted(self._series)
 

@@ -29,8 +29,8 @@ NUMBER = r"\d+(?:\.\d{1,10})?"
 ONE_PERCENTAGE = re.compile(rf"(p|tm|wm|tc|ts)({NUMBER})")
 BOUNDS = re.compile(rf"(TM|WM|TC|TS|PR)\(({NUMBER}%?)?:({NUMBER}%?)?\)")
 ROUNDING = 1e-9
-"""Subtracted from a rank before it is rounded up, because a floating-point product can be slightly
-larger than the exact result."""
+"""Subtracted from a rank before the rank is rounded up, because a floating-point product can be
+slightly larger than the exact result."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """The samples in order of their values, and the share of each that lies within the bounds.
+    """The samples in order of their values, and the share of each sample that is within the bounds.
 
     For a winsorized mean, a sample outside of the bounds counts with the value of the nearer bound.
     """

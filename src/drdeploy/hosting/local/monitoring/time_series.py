@@ -43,7 +43,7 @@ class TimeSeries:
         return replace(self, points=dict(sorted(points.items())), id="")
 
     def map_values(self, function: Callable[[float], float | None]) -> TimeSeries:
-        """Apply ``function`` to each value, and leave out each None that it returns."""
+        """Apply ``function`` to each value, and leave out the values for which it returns None."""
         mapped = ((second, function(value)) for second, value in self.points.items())
         return self.with_points({at: value for at, value in mapped if value is not None})
 
@@ -53,5 +53,5 @@ Value = float | TimeSeries | list[TimeSeries]
 
 
 def to_epoch_s(moment: datetime) -> float:
-    """Return the seconds since 1970 of a moment, which is in UTC if it names no time zone."""
+    """Return the seconds since 1970; a moment that names no time zone is in UTC."""
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

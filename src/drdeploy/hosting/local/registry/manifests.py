@@ -14,7 +14,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class NoSuchRepository(LookupError):
-    """ECR has a repository with the requested name in no region."""
+    """No region's ECR has a repository with the requested name."""
 
 
 class ManifestRefused(ValueError):

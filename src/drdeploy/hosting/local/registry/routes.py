@@ -13,7 +13,8 @@ The routes and their numbers are those of the OCI distribution specification 1.1
     GET         /v2/NAME/tags/list                    end-8   list the tags
     GET         /v2/NAME/blobs/uploads/UPLOAD         end-13  how much has arrived?
 
-Deletion is not served, because images are deleted through ECR's API; nor are referrers.
+Deletion is not served, because images are deleted through ECR's API. Referrers are not served
+either.
 """
 
 from __future__ import annotations
@@ -140,14 +141,16 @@ class ImageRegistry:
                     self.blobs.cancel_upload(upload)
                     return ServiceResponse(204, VERSION_HEADER, b"")
                 case _:
-                    return _make_refusal_response(405, "UNSUPPORTED", f"{request.method} an upload")
+                    return _make_refusal_response(
+                        405, "UNSUPPORTED", f"{request.method} of an upload is not served"
+                    )
         except KeyError:
             return _make_refusal_response(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload")
 
     def _begin_upload(
         self, request: ServiceRequest, name: str, mount: str, digest: str
     ) -> ServiceResponse:
-        # All repositories share one store of blobs: what one has, every other can mount.
+        # All repositories share one store of blobs, so each repository can mount every blob.
         if mount and self.blobs.find_blob_file(mount):
             return _make_created_response(f"/v2/{name}/blobs/{mount}", mount)
         upload = self.blobs.begin_upload()
@@ -165,7 +168,9 @@ class ImageRegistry:
 
     def _answer_blob(self, request: ServiceRequest, digest: str) -> ServiceResponse:
         if request.method not in {"GET", "HEAD"}:
-            return _make_refusal_response(405, "UNSUPPORTED", f"{request.method} a blob")
+            return _make_refusal_response(
+                405, "UNSUPPORTED", f"{request.method} of a blob is not served"
+            )
         path = self.blobs.find_blob_file(digest)
         if path is None:
             return _make_refusal_response(404, "BLOB_UNKNOWN", f"There is no blob {digest}")
@@ -257,7 +262,7 @@ def _make_upload_state_response(
         **VERSION_HEADER,
         "Location": f"/v2/{name}/blobs/uploads/{upload}",
         "Docker-Upload-UUID": upload,
-        # The range is inclusive, and the specification has no form for an empty one.
+        # The range is inclusive, and the specification has no form for an empty range.
         "Range": f"0-{max(0, size_bytes - 1)}",
     }
     return ServiceResponse(status, headers, b"")

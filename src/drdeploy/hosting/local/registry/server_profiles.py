@@ -35,8 +35,8 @@ def find_profile_in_image_config(config: Mapping[str, Any]) -> ProfileName | Non
     """Return the server profile in an image's configuration; None for other projects' images.
 
     An image of this project names its profile in an environment variable and starts the project's
-    server. Another project's image that is built on it inherits the variable, but starts another
-    server.
+    server. An image of another project may be built on an image of this project. It then inherits
+    the variable, but starts another server.
 
     Args:
         config: The ``Config`` of the image, with ``Env`` and ``Entrypoint``.

@@ -44,7 +44,8 @@ class GroupsV1:
         memory.mkdir(parents=True, exist_ok=True)
         write_control_value(memory / "memory.limit_in_bytes", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
-            # Memory and swap together: at the same value, there is no swap.
+            # This file limits memory and swap together. With the same limit as for memory, there is
+            # no swap.
             write_control_value(memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
         if cpus is not None:
             write_control_value(cpu / "cpu.cfs_period_us", PERIOD_US)

@@ -58,7 +58,8 @@ def find_group_folders_of_version_2(name: str, root: Path) -> Iterator[GroupsV2]
     """Yield two places for control groups.
 
     The first place is below the root of the tree, and only root can use it. The second place is
-    below this process's own group, and a user needs systemd's delegation of the group to use it.
+    below this process's own group. Another user can use it only if systemd has delegated the group
+    to this user.
     """
     mount = root / "sys/fs/cgroup"
     own = find_own_control_groups(root).get("")
