@@ -117,7 +117,7 @@ class DeidentifiedExport:
         studies: list[RecordedStudy],
         on_study: Callable[[], None] = lambda: None,
     ) -> ExportCounts:
-        """Write the studies, then the tables, and an entry in the audit log.
+        """Write the photographs, then the tables, and then an entry in the audit log.
 
         Args:
             studies: The studies.

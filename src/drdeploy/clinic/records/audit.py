@@ -51,7 +51,7 @@ def append_audit_entry(
 
 
 def verify_audit_chain(connection: Connection) -> tuple[int, str]:
-    """Compute every hash again; return the number of entries and the last hash.
+    """Check the hash of every entry; return the number of entries and the last hash.
 
     Raises:
         AnalysisError: An entry is missing or was changed.
