@@ -140,8 +140,7 @@ class InvalidInput(DrdeployError, http_status=400, exit_status=2):
 
 
 class StudyChanged(InvalidInput, http_status=409):
-    """A person tried to decide about a clinical study that had changed since the person opened it.
-    """
+    """A person decided about a clinical study that had changed since it was opened."""
 
     def __init__(self) -> None:
         super().__init__(

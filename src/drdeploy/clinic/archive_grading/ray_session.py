@@ -191,8 +191,7 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     from ray._private.parameter import RayParams
 
     class NodeWithoutDashboard(Node):  # type: ignore[misc]  # Ray has no types here
-        """The processes of Ray, but no dashboard; Ray itself starts one even if it is turned
-        off."""
+        """The processes of Ray without its dashboard, which Ray starts even if told not to."""
 
         def __init__(self, parameters: RayParams) -> None:
             # With the reaper, Ray's processes end with this process, even if this process is

@@ -42,7 +42,7 @@ class ReferralDecision:
 
     Attributes:
         kind: Whether the suggested outcome was accepted or overruled, or the patient was referred.
-        outcome: What becomes of the patient.
+        outcome: The outcome of the patient, for example ``refer``.
         grades: The person's own grade of an eye (0 to 4), or None for ungradable; an eye that is
             absent keeps the grader's grade.
         reason: The person's reason.
@@ -256,7 +256,7 @@ class Worklist:
             study: The study.
             who: The person.
             kind: Whether the person accepts, overrules or refers.
-            outcome: What becomes of the patient.
+            outcome: The outcome of the patient, for example ``refer``.
             grades: The person's own grades by eye.
             reason: The person's reason.
             decide_result: Makes new results for the destinations that got earlier ones; None means

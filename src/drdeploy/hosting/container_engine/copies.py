@@ -30,7 +30,7 @@ def copy_folder_to_volume(
 ) -> str:
     """Copy a folder to a new volume with these labels, and return the volume's name.
 
-    A container of the image is created for the copy, but not started, and removed again.
+    For the copy, a container of the image is created and removed again, but never started.
 
     Raises:
         EngineError: The source is a file, or the engine refuses the copy.

@@ -36,7 +36,7 @@ CONFIGURATION = "aws_sagemaker_endpoint_configuration"
 
 @dataclass(frozen=True)
 class RequestAssumptions:
-    """The assumed duration and size of one request, which a plan does not state.
+    """The assumed duration and size of a request. A plan does not state them.
 
     Attributes:
         work_s: Seconds that a container works on a request.
@@ -215,8 +215,8 @@ class _EndpointBill:
             lambda: self.sheet.provisioned_processing_second(memory_mb, self.region),
             work_s,
         )
-        # More requests at once than are provisioned run on demand: they have a price, and are no
-        # part of the usual request.
+        # If more requests arrive at once than are provisioned, the others run on demand. They have
+        # a price, but are not part of the usual request.
         self._add_usage_cost(
             f"work of a {container}, beyond the provisioned",
             lambda: self.sheet.serverless_second(memory_mb, self.region),
@@ -253,7 +253,7 @@ class _EndpointBill:
         if count is None and not variant.configuration.is_unknown(
             *variant.path, "initial_instance_count"
         ):
-            count = 1  # what SageMaker takes where a configuration says nothing
+            count = 1  # SageMaker's default
         managed = variant.values.get("managed_instance_scaling")
         scaling = managed[0] if isinstance(managed, list) and managed else None
         block = "managed_instance_scaling"

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         ProductionVariantTypeDef,
     )
 
-# Functions and not ranges: reading botocore's service model takes tenths of a second, which an
-# import should not pay.
+# These are functions, because reading botocore's service model takes tenths of a second, and an
+# import should not take that long.
 _LIMITS = {
     "max_concurrency": api_limits.read_max_concurrency_range,
     "provisioned_concurrency": api_limits.read_provisioned_concurrency_range,

@@ -2,9 +2,9 @@
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
 CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. SageMaker
-creates such an endpoint all the same, and reports a failed health check a quarter of an hour later.
-:func:`check_gpu_host` needs no hardware, because it compares the environment variables of the image
-with the tables here.
+nevertheless creates an endpoint with this image on this host, and reports a failed health check a
+quarter of an hour later. :func:`check_gpu_host` needs no hardware, because it compares the
+environment variables of the image with the tables here.
 
 Sources, read in November 2026:
 
@@ -185,7 +185,7 @@ def _refuse_ami_without_driver(
         )
     if amis[ami] is None and family:
         raise InvalidInput(
-            f"{ami} is for Inferentia and Trainium, and {instance_type} has NVIDIA's GPU",
+            f"{ami} is for Inferentia and Trainium, and {instance_type} has an NVIDIA GPU",
             where=ami_member,
             remedy=f"Choose one of {', '.join(one for one in amis if amis[one])}",
         )

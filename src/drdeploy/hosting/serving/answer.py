@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
-"""The key of each decision in ``screening``, by the lowest grade that should be flagged.  Macular
-oedema is not graded. Neither of the two keys therefore covers all that a clinic means by the key's
-name."""
+"""The key of each decision in ``screening``, by the lowest grade that should be flagged. A clinic
+means more by these names, because it includes macular oedema, which is not graded."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -214,7 +213,7 @@ class Referral(NamedTuple):
 
 
 def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral | None:
-    """Decide whether an eye should be referred, or return None for another classifier.
+    """Decide whether an eye should be referred; return None if the model is not an ICDR grader.
 
     The high-sensitivity operating point at grade 2 decides, because a missed eye costs more than an
     unnecessary visit. If the manifest has no high-sensitivity point at grade 2, the answered grade
@@ -234,7 +233,7 @@ GRADE_RULE = "grade >= 2, because the model has no high-sensitivity operating po
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe an operating point, with its sensitivity and specificity where it was chosen."""
+    """Describe an operating point, and its sensitivity and specificity when it was chosen."""
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
         "On the photographs where the point was chosen, the sensitivity was "

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 PLACE_BYTES = 68_000_000
-"""The server counts memory for decoding images in places, and this is the memory of one place. The
-more memory a request needs to decode its images, the more places it takes. One place is enough for
-a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG of 8.5 million
-pixels. An image that needs more is a large image (see ``large_images``).
+"""The bytes of one place. A place is the unit in which the server counts memory for decoding
+images. The more memory a request needs to decode its images, the more places it takes. One place is
+enough for a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG of
+8.5 million pixels. An image that needs more is a large image (see ``large_images``).
 """
 
 IMAGE_PLACES = 10
@@ -313,7 +313,7 @@ def make_worker_budgets(
         idle_s=settings.keep_alive_s,
         body_bytes=body_bytes,
         body_s=settings.read_timeout_s,
-        # Two bodies of the largest size always fit in: one that is worked on, one that arrives.
+        # Two bodies of the largest size always fit: one that is worked on, and one that arrives.
         bodies_bytes=max(BODIES_BYTES // capacity.workers, 2 * body_bytes),
         images=settings.max_images,
         image_places=image_places,

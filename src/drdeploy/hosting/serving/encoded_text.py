@@ -33,7 +33,7 @@ because decoding all of them would create many small objects.
 
 
 def begins_like_encoded_image(text: bytes) -> bool:
-    """Return whether a string can only be an image in base64, or a ``data:`` URL of one."""
+    """Return whether a string begins like an image in base64 or like its ``data:`` URL."""
     beginning = text[:_HEAD_BYTES].lstrip().removeprefix(b"b'")
     return beginning.startswith(_BEGINNINGS) or beginning.lower().startswith(_IMAGE_URLS)
 

@@ -51,7 +51,7 @@ reference, ``CreateTransformJob``).
 
 @dataclass(frozen=True)
 class PreparedInvocation:
-    """An invocation whose body has been read, with what its images cost to decode.
+    """An invocation whose body has been read, and the cost of decoding its images.
 
     Attributes:
         request: The request.

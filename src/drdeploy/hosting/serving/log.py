@@ -102,7 +102,7 @@ class ServerLog:
         )
 
     def count_turned_away_request(self, code: str) -> None:
-        """Count a request that was refused, not processed, for :meth:`write_due_summary`."""
+        """Count a request that was refused; :meth:`write_due_summary` reports the number."""
         self.write_due_summary()
         with self._lock:
             self._begin_log_window()
@@ -114,7 +114,7 @@ class ServerLog:
 
     @property
     def seconds_until_summary(self) -> float | None:
-        """The seconds until the next summary, or None without a summary."""
+        """The seconds until the next summary; None if no summary is due."""
         if not self._window_began:
             return None
         return max(0.0, self._window_began + LOG_WINDOW_S - self._clock())

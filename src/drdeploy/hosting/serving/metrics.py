@@ -56,7 +56,7 @@ class _MetricsCollector:
         yield responses
         bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
         for stage, durations in snapshot.durations.items():
-            cumulative = map(float, accumulate(durations.counts))  # Prometheus' buckets overlap
+            cumulative = map(float, accumulate(durations.counts))  # buckets are cumulative
             yield HistogramMetricFamily(
                 f"drdeploy_{stage}_duration_seconds",
                 f"Duration of {stage}.",

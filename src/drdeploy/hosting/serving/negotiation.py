@@ -80,4 +80,4 @@ def _parse_quality_value(text: str) -> float:
         weight = float(text)
     except ValueError:
         return 0.0
-    return weight if 0 <= weight <= 1 else 0.0  # and not a number is neither
+    return weight if 0 <= weight <= 1 else 0.0  # NaN becomes 0, too
