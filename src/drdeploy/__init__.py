@@ -10,7 +10,7 @@ which ``make layers`` checks:
 - ``cli``: the commands, with one file for each command.
 - ``study``: measures ways of hosting, and decides between them.
 - ``clinic``: grades patients' photographs, and says who should be seen first.
-- ``hosting``: the model server, its container images, deployment, AWS, and a local SageMaker.
+- ``hosting``: the model server, its container images, and SageMaker, on AWS or simulated.
 - ``grader``: turns a photograph into a grade; trains, evaluates and quantizes graders.
 - ``statistics`` and ``pages``: estimates with intervals, and HTML pages with pictures.
 - ``errors``: every error that a user can meet.

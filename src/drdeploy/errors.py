@@ -29,8 +29,8 @@
     ├── ClinicError          an archive or a record server of a clinic
     └── MissingExtra         an ImportError too
 
-An error says *what* happened, *where*, and the *remedy*.  The command line prints all three and
-ends with :attr:`DrdeployError.exit_status`.  A client of the server gets
+An error says *what* happened, *where*, and the *remedy*. The command line prints all three, and
+exits with the status :attr:`DrdeployError.exit_status`. A client of the server gets
 :attr:`DrdeployError.http_status`, the code and one sentence; the traceback goes to the log.
 """
 
@@ -166,7 +166,7 @@ class EmptyBody(RequestRefused):
 
 
 class MalformedRequest(RequestRefused):
-    """The body or a header of the request is not as the server's contract requires."""
+    """The body or a header of the request violates the server's contract."""
 
 
 class UnknownPath(RequestRefused, http_status=404):

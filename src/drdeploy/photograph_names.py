@@ -12,9 +12,9 @@ photographs, the probability is one in 560.
 
 The key is created on first use and kept in the user's state folder, readable only by the user. To
 give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path of
-the copy.  If the key is lost, results stay valid, but their photographs can no longer be found.
-Without the old key, ``drdeploy names`` gives new names.  A person with the key and the photographs
-can tell which photograph each result belongs to.
+the copy. If the key is lost, results stay valid, but their photographs can no longer be found. With
+a new key, ``drdeploy names`` gives new names. A person with the key and the photographs can tell
+which photograph each result belongs to.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PhotographNames:
 
     ::
 
-        names = PhotographNames.keyed()
+        names = PhotographNames.with_user_key()
         digest = sha256_of_bytes(content)
         names.name_of_photograph(file, "left/eye.jpg", digest)  # photo-3f9a1c2b4d5e
 
@@ -81,7 +81,7 @@ class PhotographNames:
 
     @property
     def description_of_photograph_names(self) -> str:
-        """How photographs are named, and by which key, in words for the record of a run."""
+        """How photographs are named, and with which key, as a text for the record of a run."""
         if self.key is None:
             return "file names"
         return f"keyed hash, key {self._hex_hmac_of_message(b'key')[:8]}"

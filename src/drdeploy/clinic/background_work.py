@@ -394,7 +394,7 @@ class BackgroundWork:
         self._grading.run_function_now()
 
     def ask_loops_to_stop(self) -> None:
-        """Begin to grade and send nothing new; work in progress continues."""
+        """Do not begin to grade or send anything new; work in progress continues."""
         self._grader.stop_grading()
         self._sender.stop_sending()
 

@@ -45,14 +45,14 @@ SILENCE_S = 30.0
 """A connection on which the peer sends nothing for this long is closed."""
 MESSAGE_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes
 LEAST_BYTES_PER_S = 16 * 1024
-"""A peer whose photograph takes longer than :data:`SILENCE_S` is cut off if it sends more
-slowly."""
+"""The lowest rate of a peer. If a photograph takes longer than :data:`SILENCE_S` and arrives more
+slowly than this, the peer is cut off."""
 PDU_BYTES_MAX = 1024**2
-"""A larger protocol data unit ends the connection. Peers are asked to send at most 16 KiB in
-one."""
+"""A protocol data unit of more bytes than this ends the connection. Peers are asked to send units
+of at most 16 KiB."""
 COMMAND_BYTES_MAX = 16 * 1024
-"""A larger command set ends the association. The command set of C-STORE has a few hundred bytes,
-and the library takes minutes to read one of a few megabytes."""
+"""A command set of more bytes than this ends the association. The command set of C-STORE has a few
+hundred bytes, and the library takes minutes to read a command set of a few megabytes."""
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 """Statuses of C-STORE (PS3.4, B.2.3)."""
@@ -320,7 +320,7 @@ class PhotographListener:
         if progress.size > MESSAGE_BYTES_MAX or is_slow or is_command_large:
             why = (
                 "its command is too large" if is_command_large
-                else "the photograph is too slow" if is_slow
+                else "the photograph arrives too slowly" if is_slow
                 else f"the photograph is larger than {MESSAGE_BYTES_MAX} bytes"
             )  # fmt: skip
             _log.warning("an association was cut off: %s", why)

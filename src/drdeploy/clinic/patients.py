@@ -74,7 +74,7 @@ class GradedEye:
         eye: The left or the right eye.
         photographs: All photographs of the eye; may be empty.
         outcome: The outcome of the eye by the rules.
-        marks: Reasons to look at the eye again.
+        marks: Why somebody should look at the eye again, although it has a grade.
     """
 
     eye: Eye

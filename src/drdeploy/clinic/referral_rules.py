@@ -29,7 +29,7 @@ class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         outcome: The outcome of the patient if the rule flags a photograph.
-        at_or_above: The grade from which an eye should be flagged.
+        at_or_above: The lowest grade for which an eye should be flagged.
         operating_point: Name of the grader's operating point whose threshold flags the eye.
     """
 

@@ -4,12 +4,12 @@ Both are in a folder beside the table. The folder is deleted when the table is c
 
     eyes.parquet.parts/
         lock             held by the process that writes
-        listing.jsonl    the photographs, one a line
+        listing.jsonl    the photographs, one per line
         job.json         the settings and the totals; written when the list is complete
         00000000.parquet the rows of the first shard
 
-Each file appears whole or not at all, and only one process writes. The names of the files therefore
-show which rows exist, even after a process was killed.
+Each file is written atomically, and by one process only. The names of the files therefore show
+which rows exist, even after a process was killed.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
 
 WORKER_EFFICIENCY = 0.9
-"""The assumed rate of each of many workers, as a share of the rate of a worker that runs alone.
-``benchmarks/archive.py`` measures the share on your machine, and its target is this value."""
+"""The rate that each worker is assumed to reach if many workers run, as a share of the rate of a
+worker that runs alone. ``benchmarks/archive.py`` measures the share on your machine; the target of
+this benchmark is the value here."""
 NODE_BYTES_PER_S = 78e6
 """Bytes per second that a node can read from S3 or a file server for hours. The value is 0.625
 Gbit/s, the network baseline that AWS states for small instances of the families m5 and c5. Larger

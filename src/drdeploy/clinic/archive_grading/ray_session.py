@@ -34,7 +34,8 @@ RAM."""
 MOST_UNREAD_RESULTS = 256
 """While this many results wait to be written to disk, no new task starts."""
 _STARTS = 3
-"""The most attempts to start Ray. An attempt fails if another program takes its port first."""
+"""The largest number of attempts to start Ray. An attempt fails if another program takes its port
+first."""
 _PATIENCE_S = 300
 """How long a process of Ray may take until it answers. On a busy machine a start takes a minute,
 and Ray's own limits of 5 to 30 seconds would end a process that is only slow."""

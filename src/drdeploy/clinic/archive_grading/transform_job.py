@@ -7,8 +7,8 @@ written beside the rows. It says which job grades which shards, so that a run ca
 of a run that was killed::
 
     eyes.parquet.parts/
-        transform.json          the job that is not joined yet
-        00000000.uploaded.json  the digests of the photographs of a shard that are uploaded
+        transform.json          the job whose rows are not saved yet
+        00000000.uploaded.json  the digests of the uploaded photographs of a shard
 
 A photograph gets a row if the job has answered, or if the log of the job says why there is no
 answer. If a photograph has neither, the run ends with an error: an instance failed, or a permission

@@ -25,7 +25,7 @@ GENESIS = "0" * 64
 def append_audit_entry(
     connection: Connection, *, who: str, action: str, subject: str, details: str = ""
 ) -> None:
-    """Append an entry, within the transaction that makes the change which the entry describes.
+    """Append an entry, in the same transaction as the change that the entry describes.
 
     Args:
         connection: A connection with an open transaction.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
     """Refuse a folder whose photographs belong to another database.
 
-    These would be deleted as unused.
+    The photographs would be deleted as unused.
 
     Raises:
         ClinicError: The folder belongs to another database.

@@ -79,8 +79,8 @@ class RecordedStudy:
         patient: The text that distinguishes the patient from others. It is not hashed, so it
             identifies the patient.
         study_uid: The Study Instance UID.
-        outcome: The patient's outcome; empty without a grading.
-        eyes: The findings in each eye, by eye; empty without a grading.
+        outcome: The patient's outcome; empty if the study is not graded.
+        eyes: The findings in each eye, by eye; empty if the study is not graded.
         photographs: SHA-256 of the study's photographs, in the order in which they arrived.
     """
 
@@ -122,7 +122,7 @@ class ClinicRecords:
         Args:
             folder: Holds the photographs and, without ``database``, the SQLite database.
             names: Makes the names of patients and studies for logs and for the audit log.
-            database: URL of a database instead of SQLite in the folder.
+            database: The URL of a database that is used instead of SQLite in the folder.
             who: The name in the audit log for every action through this object.
 
         Raises:

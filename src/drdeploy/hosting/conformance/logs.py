@@ -75,5 +75,5 @@ def judge_log_of_failed_start(inspection: ImageInspection) -> ConformanceVerdict
         )
     lines = start.log.strip().splitlines()
     if not lines:
-        return make_failed_verdict("started without a model, it logs nothing")
+        return make_failed_verdict("started without a model, the server logs nothing")
     return make_passed_verdict(f"started without a model: {lines[-1][:120]}")

@@ -33,8 +33,8 @@ CLIENTS = 8
 PING_EVERY_S = 0.1
 SAMPLE_EVERY_S = 0.2
 STRAY_CONNECTIONS = 1
-"""How many slow connections are tolerated, because this machine is under load too, and may cause
-one.
+"""How many slow connections are tolerated. This machine is under load too, so it may itself make a
+connection slow.
 """
 FULL_SHARE = 0.95
 """If a container used at least this share of its memory limit, its memory counts as full. The share

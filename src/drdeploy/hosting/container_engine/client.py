@@ -86,7 +86,7 @@ class ContainerEngine:
         """Return the engine that Docker's command line would use, or None if no engine answers.
 
         Raises:
-            EngineMisconfigured: The user names an engine in a way that cannot be used.
+            EngineMisconfigured: The engine's address, context or certificate cannot be used.
             MissingExtra: The extra ``cloud`` is not installed.
         """
         try:
@@ -99,7 +99,7 @@ class ContainerEngine:
         """Return the engine that Docker's command line would use.
 
         Raises:
-            EngineMisconfigured: The user names an engine in a way that cannot be used.
+            EngineMisconfigured: The engine's address, context or certificate cannot be used.
             EngineUnavailable: No engine answers.
             MissingExtra: The extra ``cloud`` is not installed.
         """
@@ -338,7 +338,7 @@ class ContainerEngine:
         )
 
     def save_image(self, image: str) -> Iterator[bytes]:
-        """Yield the tar file that ``docker image save`` would write for an image, in chunks.
+        """Yield, in chunks, the tar file that ``docker image save`` would write for an image.
 
         Raises:
             EngineError: There is no such image.

@@ -1,4 +1,4 @@
-"""A started container, with its state, its memory, its log and its end.
+"""A started container: its state, its memory use, its log, and how it ended.
 
 Podman before version 5 misses most out-of-memory kills on cgroup v1, because its monitor reads the
 kernel's counter before the kernel increments it. The kernel's log always names the container of a
@@ -90,7 +90,7 @@ class RunningContainer:
     Attributes:
         id: The id that the engine gave the container.
         spec: The specification that the container was started from.
-        host_port: The port on which the container answers, or None without a published port.
+        host_port: The port on which the container answers; None if no port is published.
         api: The low-level client of the SDK.
         address: The address of the engine's machine on which the port is published.
         tunnel: The SSH connection that reaches the ports of the engine's machine; None if the

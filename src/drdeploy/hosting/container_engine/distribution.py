@@ -27,7 +27,7 @@ _AUTH_HEADER = "X-Registry-Auth"
 def push_image(
     api: Any, repository: str, tag: str, credentials: Mapping[str, str] | None = None
 ) -> None:
-    """Push the engine's image ``REPOSITORY:TAG`` to the registry at the beginning of its name.
+    """Push the engine's image ``REPOSITORY:TAG``; the repository begins with the registry's host.
 
     The credentials, ``username`` and ``password``, are sent to the engine and not stored.  The
     method ``push_image`` of the SDK is not used, because it has no parameter for plain HTTP.

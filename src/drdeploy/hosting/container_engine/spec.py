@@ -43,7 +43,7 @@ class Mount:
         }
 
     def make_labelled_bind(self) -> str:
-        """Return the mount as an entry of ``Binds``, with a SELinux label that containers share."""
+        """Return the mount as an entry of ``Binds``, with a shared SELinux label."""
         return f"{self.source.resolve()}:{self.target}:{'ro' if self.read_only else 'rw'},z"
 
 

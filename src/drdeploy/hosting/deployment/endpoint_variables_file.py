@@ -160,7 +160,7 @@ def _refuse_unknown_variables(file: Path, names: set[str], known: set[str], pref
     unknown = sorted(names - known)
     if unknown:
         raise InvalidInput(
-            f"Unknown: {', '.join(prefix + name for name in unknown)}",
+            f"Unknown members: {', '.join(prefix + name for name in unknown)}",
             where=str(file),
             remedy=f"Use {', '.join(prefix + name for name in sorted(known))}",
         )

@@ -1,9 +1,9 @@
 """Delete orphans, which are resources that Terraform created but could not record in its state.
 
 Terraform records each resource in its state after the resource is created. Terraform may die before
-it records a resource, or AWS's answer may be lost. Then AWS holds a resource that the state lacks.
-The orphan's name is taken, so Terraform cannot create the resource again. Deleting the deployment
-would not find the orphan either, so an endpoint could go on costing money unnoticed.
+it records a resource, or AWS's answer may be lost. Then AWS holds a resource that the state lacks:
+an orphan. The orphan's name is taken, so Terraform cannot create the resource again. Deleting the
+deployment would not find the orphan either, so an endpoint could go on costing money unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
 exist.  Before any other step, each resource in the plan is looked up in AWS. A resource that exists

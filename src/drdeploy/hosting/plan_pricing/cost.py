@@ -1,4 +1,4 @@
-"""The cost of each resource of a plan: monthly, by use, or unknown."""
+"""The cost of each resource of a plan, which may be monthly, by use, or unknown."""
 
 from __future__ import annotations
 
@@ -119,12 +119,12 @@ class PlanCost:
 
     @property
     def lowest_usd(self) -> float:
-        """The cost of a month at the lower bounds of scaling, without any request, USD."""
+        """The cost of a month without requests in USD, if scaling stays at its lower bounds."""
         return sum(cost.lowest_usd for one in self.resources for cost in one.monthly)
 
     @property
     def highest_usd(self) -> float:
-        """The cost of a month at the upper bounds of scaling, without any request, USD."""
+        """The cost of a month without requests in USD, if scaling stays at its upper bounds."""
         return sum(cost.highest_usd for one in self.resources for cost in one.monthly)
 
     @property

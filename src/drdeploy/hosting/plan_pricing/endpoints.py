@@ -1,9 +1,9 @@
 """Price an endpoint, from the configuration that it uses and the scaling of each variant.
 
 Source: the pricing page of SageMaker AI. An instance is paid by the hour, and a serverless
-container by the second of work. A provisioned container is paid for every second that it is
-provisioned, plus a lower price for each second of work. A shadow variant costs what a production
-variant costs, and gets a copy of the requests.
+container by the second of work. For a provisioned container, every second costs, and each second of
+work costs more, but less than in other containers. A shadow variant costs what a production variant
+costs, and gets a copy of the requests.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RequestAssumptions:
 
     Attributes:
         work_s: Seconds that a container works on a request.
-        sent_bytes: The size of the photograph plus the size of the answer.
+        sent_bytes: The size of the photograph plus the size of the answer, in bytes.
     """
 
     work_s: float = 1.0

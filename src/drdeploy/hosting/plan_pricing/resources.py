@@ -1,6 +1,6 @@
-"""Price every resource except an endpoint, by the resource's type.
+"""Price resources of all types except endpoints.
 
-The cost of a resource is unknown if this module does not list its type.
+If this module does not list the type of a resource, the cost of the resource is unknown.
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ class AsynchronousClient:
     def find_inputs_uri(self, endpoint: str) -> str:
         """Return the folder of inputs of an endpoint that drdeploy deployed.
 
-        The Terraform module ``asynchronous-endpoint`` puts inputs beside results.
+        The Terraform module ``asynchronous-endpoint`` puts the folder of inputs beside the folder
+        of results.
 
         Raises:
             EndpointError: The endpoint is not asynchronous, or SageMaker refuses to describe it.

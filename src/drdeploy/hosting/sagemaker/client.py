@@ -273,7 +273,7 @@ class Hosting:
         content_type: str = "image/jpeg",
         accept: str = "application/json",
     ) -> Invocation:
-        """Send one request without a retry, and return the answer or the failure."""
+        """Send one request, never retry it, and return the answer or the failure."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 

@@ -78,7 +78,7 @@ DEFAULT_DRIVERS: dict[str, GpuDriver] = {
     **dict.fromkeys(("p5", "g6"), GpuDriver(535, (12, 2))),
     **dict.fromkeys(("p5e", "p5en"), GpuDriver(550, (12, 4))),
 }
-"""The driver of an endpoint's host if no AMI version is chosen, by instance family.
+"""By instance family, the driver of an endpoint's host if no AMI version is chosen.
 
 AWS documents only the drivers of these families.
 """

@@ -71,11 +71,11 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
         label: The name of the predicted grade or class; set if the manifest names the classes.
         referable: Whether the eye should be referred; set by an ICDR grader.  See
             :func:`decide_referral`.
-        referable_rule: The rule that decided ``referable``, with the rule's sensitivity and
-            specificity.
-        screening: Whether each operating point of the manifest flags the eye. The keys are the
-            disease (``referable``, ``vision_threatening``) and then the name of the operating
-            point.
+        referable_rule: The rule that decided ``referable``, and the sensitivity and specificity of
+            this rule.
+        screening: Whether each operating point of the manifest flags the eye. The outer key is the
+            disease (``referable`` or ``vision_threatening``), and the inner key is the name of the
+            operating point.
         probabilities: The probability of each class, by name; set if the manifest names the
             classes.
         note: A sentence about the image file, for the people who read the answer.
@@ -99,7 +99,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON answer to a request.
 
     For one image, the answer itself has the fields of :class:`Classification`. For several images,
-    it has a list of them in ``results``.
+    the answer has a list of classifications in ``results``.
 
     Attributes:
         predictions: The probabilities for each image; null for an image that cannot be graded.

@@ -19,8 +19,8 @@ _BEGINNINGS: Final = tuple(
 file."""
 _IMAGE_URLS: Final = (b"data:image/", b"data:application/octet-stream;", b"data:;base64,")
 _BASE64_CHARACTERS: Final = bytes.maketrans(b"-_", b"+/")
-"""Translates the base64 alphabet for URLs and file names into the usual one, which differs in two
-characters (RFC 4648, section 5).
+"""Translates the base64 alphabet for URLs and file names into the usual alphabet. The two alphabets
+differ in two characters (RFC 4648, section 5).
 """
 _ESCAPES: Final = tuple(
     (escape, character)

@@ -153,7 +153,7 @@ class Gateway:
         return replace(response, headers=response.headers + echoed) if echoed else response
 
     async def _handle_invocation_in_thread(self, request: Request) -> Response:
-        """Prepare an invocation in a thread, which also grades it if it costs only one place."""
+        """Prepare an invocation in a thread; the thread also grades it if it costs one place."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.budgets.processing_s
         self._ordinary.refuse_if_no_free_places()

@@ -24,8 +24,8 @@ servers written by hand.
 """
 
 _DEEPEST: Final = 6
-"""How many lists and objects may enclose an image; in ``{"images": [{"image": {"b64": …}}]}``, four
-do.
+"""How many lists and objects may enclose an image. In ``{"images": [{"image": {"b64": …}}]}``, four
+of them enclose the image.
 """
 _REMEDY: Final = 'Send ["BASE64"] or {"instances": [{"b64": "BASE64"}]}'
 _BYTE_ORDER_MARKS: Final = {

@@ -37,7 +37,7 @@ class ServerLog:
     Args:
         level: The lowest severity of events that are written.
         fd: The file descriptor to write to.
-        clock: Returns seconds, for the windows in which lines are counted.
+        clock: Returns the time in seconds, by which the windows are measured.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ def _format_count(count: int, noun: str) -> str:
 
 
 def _truncate_log_text(value: object) -> object:
-    """Cut off a string that is too long for a log line; any other value is returned unchanged."""
+    """Shorten a string that is too long for a log line; return any other value unchanged."""
     if isinstance(value, str) and len(value) > LOG_LINE_BYTES:
         return f"{value[:LOG_LINE_BYTES]} [{len(value) - LOG_LINE_BYTES} characters cut off]"
     return value

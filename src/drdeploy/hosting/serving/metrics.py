@@ -1,7 +1,7 @@
 """Render the shared counters in Prometheus' text format.
 
-Only this module imports ``prometheus_client``, so the import slows down the first request of
-``/metrics``, and not the cold start.
+Only this module imports ``prometheus_client``. The import therefore slows down the first request
+for ``/metrics``, and not the cold start.
 """
 
 from __future__ import annotations

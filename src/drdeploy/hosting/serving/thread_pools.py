@@ -1,4 +1,4 @@
-"""Lanes, which are queues with their own threads, run invocations and limit how many may wait.
+"""Lanes: queues with their own threads. They run invocations, and limit how many may wait.
 
 There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
 large image at a time is decoded in a container, and decoding it takes a second or more. With only

@@ -183,6 +183,6 @@ def _kill_process_group(pid: int) -> None:
 
 
 def _tie_child_to_supervisor(supervisor: int, death_signal: int) -> None:
-    """Make a child process end with the supervisor; runs in the child, before its program."""
+    """Make a child process end with the supervisor; runs in the child before its program starts."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     die_with_parent(supervisor, death_signal)
