@@ -100,7 +100,7 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Add a path to disk errors inside the block, because an error of ``write`` names no file."""
+    """Name ``path`` in disk errors that the block raises, because errors of ``write`` name no file."""
     try:
         yield
     except OSError as err:
@@ -254,8 +254,7 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 def make_folder_readable_for_every_user(folder: Path) -> None:
     """Let every user read the files of a folder, even if the umask forbade it.
 
-    Only the owner may write the files.  A file that its owner may execute stays executable, for all
-    users.
+    Only the owner may write the files. If the owner may execute a file, all users may execute it.
     """
     for path in (folder, *folder.rglob("*")):
         may_enter = path.is_dir() or os.access(path, os.X_OK)

@@ -37,8 +37,8 @@ PHOTOGRAPH_COLUMNS = ("photograph", "file", "patient", "study", "study_date", "e
 README = """\
 Photographs, grades and decisions of a clinic, without names, numbers and birth dates.
 
-eyes.csv         one row per eye: the grade of its worst gradable photograph, the outcome, and what a
-                 person decided about the patient
+eyes.csv         one row per eye: the grade of its worst gradable photograph, the outcome, and what
+                 a person decided about the patient
 photographs.csv  one row per photograph: its file, patient, study and eye
 photographs/     the photographs
 

@@ -64,7 +64,7 @@ NO_BREAK = "\u00a0"
 
 @dataclass(frozen=True)
 class ScatterLayout:
-    """A layout of the picture with its size.
+    """The size and the layout of a picture.
 
     Attributes:
         size_in: Width and height in inches.  A letter of 9 points is 14 pixels high on a screen
@@ -251,7 +251,7 @@ def _compute_axis_range(spans: Iterable[PlottedValue], limit: float | None) -> t
 
 
 def _shade_missed_requirements(axes: Axes, across: Axis, up: Axis) -> None:
-    """Shade the area in which a requirement is missed, with a dashed line at its limit."""
+    """Shade the area in which a requirement is missed, and draw a dashed line at the limit."""
     line: dict[str, Any] = {"color": INK, "lw": 1.1, "ls": (0, (5, 3)), "zorder": 1.5}
     if across.limit is not None:
         axes.axvspan(across.limit, axes.get_xlim()[1], color=FORBIDDEN, lw=0, zorder=0)

@@ -140,7 +140,7 @@ class ManifestSource:
         return self.path if self.path.startswith(S3) else os.path.abspath(self.path)  # noqa: PTH100
 
     def iterate_photographs(self, record_left_out: RecordLeftOut) -> Iterator[ArchivedPhotograph]:
-        """Yield all objects that the manifest names, in its order.
+        """Yield all objects that the manifest names, in the order of the manifest.
 
         Raises:
             InvalidInput: The manifest is malformed.

@@ -140,7 +140,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 class _SlowRequestProtocol(H11Protocol):
-    """Closes connections whose request does not arrive in time, before too many are open."""
+    """Closes connections whose request does not arrive in time, so that they do not pile up."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -44,7 +44,7 @@ is below 1 because memory is sampled only every 0.2 s, so the peak may be missed
 
 @dataclass(frozen=True)
 class Load:
-    """The observations of a container to which clients sent photographs without a pause.
+    """What was observed while clients sent photographs to a container without a pause.
 
     Attributes:
         duration_s: Seconds from the first request to the last answer.

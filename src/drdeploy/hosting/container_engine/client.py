@@ -279,7 +279,8 @@ class ContainerEngine:
 
         An engine that is reached through ssh publishes ports at the loopback address of its
         machine. Any other engine publishes ports only at the address by which it is reached. The
-        server has no password, so it must not be reachable at every address of the machine.
+        server in the container has no password, so it must not be reachable at every address of the
+        machine.
         """
         host = self.location.url_parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:

@@ -83,7 +83,7 @@ def find_ecr_repository(account: AwsAccount, name: str) -> Repository | None:
 def push_image_to_ecr(
     account: AwsAccount, engine: ContainerEngine, tag: str, repository: Repository
 ) -> PushedImage:
-    """Push an image from the container engine, unless the repository holds it.
+    """Push an image from the container engine to ECR, unless the repository holds it already.
 
     The tag in ECR consists of the image's tag in the engine and the image's id. Even a repository
     with immutable tags therefore accepts every new build, and the tag shows whether ECR already

@@ -115,9 +115,9 @@ def find_name_of_resource(kind: str, attributes: Mapping[str, Any]) -> str:
 DEPLOYMENTS = Path("deployments")
 """The folder of all deployments, below the working directory."""
 BACKUP_SUFFIX = ".tfstate.backup"
-"""The suffix of the file in which Terraform keeps the state from before the last apply."""
+"""The suffix of the file in which Terraform keeps the state before the last apply."""
 BROKEN_SUFFIX = ".tfstate.broken"
-"""The suffix of a state that Terraform could not write to its end."""
+"""The suffix of a state file that Terraform could not finish writing."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def choose_base_image(
     """Choose the base image of a build, and pull it if the lock has its digest.
 
     Raises:
-        ImageBuildFailed: The registry no longer has the digest, or cannot be reached.
+        ImageBuildFailed: The registry no longer has the locked image, or cannot be reached.
     """
     # Docker Hub's own name of the arm64 variant. An engine keeps one platform of a tag, so the
     # usual name would replace the local image for this machine's platform.

@@ -37,7 +37,7 @@ NAMED_MAX = 3
 def describe_difference_from_debian_lock(
     engine: ContainerEngine, image: ImageRef, lock: Path | None = None
 ) -> str:
-    """Describe how an image's Debian packages differ from the lock; empty if they are equal.
+    """Describe how an image's Debian packages differ from the lock; empty if they do not differ.
 
     Raises:
         EngineError: The files of the image cannot be read.

@@ -82,12 +82,12 @@ class PlannedResource:
         return at is True
 
     def list_blocks(self, name: str) -> list[Mapping[str, Any]]:
-        """Return all blocks with a name as a list, even if such a block occurs at most once."""
+        """Return the list of the blocks that have a name, even if at most one may have it."""
         return list_blocks_in(self.values, name)
 
 
 def list_blocks_in(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the blocks with a name in a resource or in a block."""
+    """Return the blocks in a resource or in a block that have a name."""
     blocks = values.get(name)
     return [one for one in blocks if isinstance(one, dict)] if isinstance(blocks, list) else []
 

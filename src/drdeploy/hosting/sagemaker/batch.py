@@ -68,7 +68,7 @@ class BatchJob:
         timeout_s: How long a photograph may take, in seconds; None takes SageMaker's default, ten
             minutes.
         retries: How often a photograph that failed is sent again. None takes SageMaker's default,
-            three times.
+            which is three.
     """
 
     name: str

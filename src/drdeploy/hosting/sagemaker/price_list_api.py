@@ -90,8 +90,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
 
     Raises:
         EndpointError: A product does not have the format of AWS's products.
-        InvalidInput: A price is not in US dollars, or no product has a price that hosting needs,
-            because the region's name is wrong or AWS has changed its price list.
+        InvalidInput: A price is not in US dollars. Or no product has a price that hosting needs;
+            then the name of the region is wrong, or AWS has changed its price list.
     """
     collected: CollectedPrices = {
         (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns

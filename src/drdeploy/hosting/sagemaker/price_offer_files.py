@@ -28,7 +28,7 @@ TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 512 * MIB
 """The most bytes that an offer file may have after unpacking."""
 NO_SUCH_FILE = {403, 404}
-"""The statuses of a missing file.
+"""The HTTP statuses that stand for a missing file.
 
 S3 answers 403 for a missing file if the bucket's files may not be listed.
 """
