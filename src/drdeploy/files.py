@@ -100,7 +100,7 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Name ``path`` in disk errors that the block raises, because errors of ``write`` name no file."""
+    """Name the path in disk errors that the block raises, because ``write`` errors name no file."""
     try:
         yield
     except OSError as err:

@@ -97,7 +97,7 @@ def prepare_terraform_folder(
 
 
 def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspace) -> Path:
-    """Copy the Terraform environment and its modules to the workspace, and return its new folder.
+    """Copy the Terraform environment and its modules to the workspace; return the copy's folder.
 
     The files are copied because Terraform writes its lock file beside them, and the original folder
     may not be writable.
