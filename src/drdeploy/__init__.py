@@ -10,7 +10,7 @@ which ``make layers`` checks:
 - ``cli``: the commands, with one file for each command.
 - ``study``: measures ways of hosting, and decides between them.
 - ``clinic``: grades patients' photographs, and says who should be seen first.
-- ``hosting``: the model server, its container images, SageMaker here and on AWS, and deployment.
+- ``hosting``: the model server, its container images, and SageMaker, on AWS or simulated.
 - ``grader``: turns a photograph into a grade; trains, evaluates and quantizes graders.
 - ``statistics`` and ``pages``: estimates with intervals, and HTML pages with pictures.
 - ``errors``: every error that a user can meet.
@@ -130,7 +130,7 @@ def __getattr__(name: str) -> Any:
     extra = "cloud" if home.startswith("drdeploy.hosting.") else "study"
     with turn_import_error_into_missing_extra(extra, f"drdeploy.{name}"):
         value = getattr(import_module(home), name)
-    globals()[name] = value  # from now on without this function
+    globals()[name] = value  # the next use of the name does not call this function
     return value
 
 

@@ -1,4 +1,4 @@
-"""``python -m drdeploy`` runs the command if its script is not on the path."""
+"""Run the command with ``python -m drdeploy``, even if ``drdeploy`` is not on the path."""
 
 from drdeploy.cli import main
 

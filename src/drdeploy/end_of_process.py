@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 10
 
-# Reentrant: a finalizer that deletes a folder may run at any allocation, also in a `with` below.
+# The lock is reentrant, because a finalizer that deletes a folder may run at any time, even in a
+# `with` block below.
 _changing = threading.RLock()
-os.register_at_fork(  # a forked process has none of the threads, one of which may hold the lock
+os.register_at_fork(  # otherwise a thread that is not forked may hold the lock
     before=_changing.acquire,
     after_in_parent=_changing.release,
     after_in_child=_changing.release,
@@ -69,7 +70,7 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
     try:
         return child.wait(timeout_s)
     finally:
-        with _changing:  # which never ends after the child was killed for the end of the process
+        with _changing:  # waits forever if the process is ending
             child.kill()
             child.wait()
             _children.discard(child)
@@ -78,16 +79,16 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, a thread that starts or awaits a child, or makes or deletes a folder, waits for
-    ever. If it went on, it could take a photograph for damaged because the decoding child was
-    killed.
+    After the call, a thread that starts or awaits a child, or makes or deletes a folder, waits
+    forever. Otherwise, a thread whose decoding child was killed could report that the photograph is
+    damaged.
     """
     _changing.acquire()
     for child in list(_children):
         child.kill()
         child.wait()
     for folder in list(_folders):
-        for _ in range(_ATTEMPTS):  # a thread may be writing into it
+        for _ in range(_ATTEMPTS):  # a thread may be writing into the folder
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():
                 break

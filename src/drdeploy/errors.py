@@ -29,8 +29,8 @@
     ├── ClinicError          an archive or a record server of a clinic
     └── MissingExtra         an ImportError too
 
-An error says *what* happened, *where*, and the *remedy*.  The command line prints all three and
-ends with :attr:`DrdeployError.exit_status`.  A client of the server gets
+An error says *what* happened, *where*, and the *remedy*. The command line prints all three, and
+exits with the status :attr:`DrdeployError.exit_status`. A client of the server gets
 :attr:`DrdeployError.http_status`, the code and one sentence; the traceback goes to the log.
 """
 
@@ -64,9 +64,8 @@ def one_line_error_message(err: Exception) -> str:
 def escape_control_characters(text: str, *, keep: str = "") -> str:
     r"""Return untrusted text in a form that a terminal or a log can safely show.
 
-    Untrusted text may hold control characters. Control characters hide, move or colour what a
-    terminal shows, or change the direction of writing.  Control characters become visible escapes
-    such as ``\x1b``.
+    Untrusted text may hold control characters. They can hide, move or colour what a terminal shows,
+    or change the direction of writing. They are replaced by visible escapes such as ``\x1b``.
 
     Args:
         text: A string from anywhere.
@@ -85,7 +84,7 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
 class DrdeployError(Exception):
     """Base class of all errors.
 
-    A subclass that sets no HTTP status or exit status has that of its parent.
+    If a subclass sets no HTTP status or no exit status, it inherits the one of its parent.
 
     Args:
         what: What happened, as one sentence without its full stop.
@@ -108,7 +107,7 @@ class DrdeployError(Exception):
         cls.exit_status = cls.exit_status if exit_status is None else exit_status
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        # All three may quote a stranger: a file's name, a field, what a program printed.
+        # All three may contain untrusted text, such as a file name or the output of a program.
         self.what = escape_control_characters(what, keep="\n").rstrip(".")
         self.where = escape_control_characters(where)
         self.remedy = escape_control_characters(remedy, keep="\n").rstrip(".")
@@ -141,7 +140,7 @@ class InvalidInput(DrdeployError, http_status=400, exit_status=2):
 
 
 class StudyChanged(InvalidInput, http_status=409):
-    """A person decides about a clinical study that has changed since the person opened it."""
+    """A person decided about a clinical study that had changed since it was opened."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -167,7 +166,7 @@ class EmptyBody(RequestRefused):
 
 
 class MalformedRequest(RequestRefused):
-    """The body or a header of the request is not as the server's contract requires."""
+    """The body or a header of the request violates the server's contract."""
 
 
 class UnknownPath(RequestRefused, http_status=404):
@@ -307,11 +306,11 @@ class PushFailed(DeploymentError):
 
 
 class UploadFailed(DeploymentError):
-    """A bucket of S3 refuses a model's archive."""
+    """An S3 bucket refuses a model's archive."""
 
 
 class LeftBehind(DeploymentError):
-    """After a deletion some resource still exists, which may cost money."""
+    """Some resources still exist after a deletion, and may cost money."""
 
 
 class StudyError(DrdeployError):
@@ -339,7 +338,7 @@ def turn_import_error_into_missing_extra(extra: str, what: str) -> Iterator[None
     try:
         yield
     except ModuleNotFoundError as err:
-        # A module of our own that is missing is a bug, and no extra brings it.
+        # If a module of this package is missing, that is a bug, which no extra would repair.
         if err.name is None or err.name.partition(".")[0] == "drdeploy":
             raise
         raise MissingExtra(

@@ -31,7 +31,8 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 """The errors of a disk that is full, over its quota, broken or read-only."""
 
 _PACKAGE = Path(__file__).parent
-# Behind apostrophes, too, so that a string which begins with one is read back as it was.
+# Leading apostrophes are allowed. Without them, a string that begins with one could not be
+# restored.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -56,12 +57,12 @@ def open_for_atomic_write(path: Path) -> Iterator[BinaryIO]:
             with file:
                 yield file
                 file.flush()
-                # Without it, a power failure may leave the new name with none of the content.
+                # Without fsync, the file may be empty after a power failure.
                 os.fsync(file.fileno())
-                # While the lock is held: nobody takes the draft for an abandoned one.
+                # The draft is still locked, so no process deletes it as abandoned.
                 draft.replace(path)
         except BaseException:
-            with suppress(OSError):  # on a disk that is read-only now, the first error is to tell
+            with suppress(OSError):  # keep the first error if the deletion fails too
                 draft.unlink(missing_ok=True)
             raise
 
@@ -76,13 +77,13 @@ def open_text_for_atomic_write(path: Path) -> Iterator[TextIO]:
         try:
             yield text
         finally:
-            text.detach()  # writes what is left, and leaves the file open
+            text.detach()  # flushes the text, and leaves the file open
 
 
 def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
-    """Create a temporary file whose lock says that it is being written.
+    """Create a temporary file, locked to show that a process is writing it.
 
-    The kernel removes the lock when the process ends, however it ends.
+    The kernel removes the lock when the process ends, even if the process is killed.
     """
     import fcntl
 
@@ -94,12 +95,12 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX)
         if draft.exists():
             return draft, file
-        file.close()  # another process took it for an abandoned one before it was locked
+        file.close()  # another process deleted it before it was locked
 
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Add a path to disk errors inside the block, because an error of ``write`` names no file."""
+    """Name the path in disk errors that the block raises, because ``write`` errors name no file."""
     try:
         yield
     except OSError as err:
@@ -111,8 +112,8 @@ def add_path_to_disk_errors(path: Path) -> Iterator[None]:
 def delete_abandoned_temporary_files(folder: Path, *, of_file: str | None = None) -> None:
     """Delete the temporary files that killed processes left in a folder.
 
-    Files that a process is writing at the moment are kept.  A file that cannot be deleted is kept
-    too. An abandoned file does no harm.
+    Files that a process is writing at the moment are kept. A file that cannot be deleted is
+    ignored, because it does no harm.
 
     Args:
         folder: The folder.
@@ -124,7 +125,7 @@ def delete_abandoned_temporary_files(folder: Path, *, of_file: str | None = None
     name = "*" if of_file is None else escape(of_file)
     for draft in folder.glob(f".{name}.????????.part"):
         with suppress(OSError), draft.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # raises where somebody is writing
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails during a write
             draft.unlink(missing_ok=True)
 
 
@@ -176,10 +177,10 @@ def make_encodable(text: str) -> str:
 def escape_formula_in_csv_cell(value: object) -> object:
     """Return a value in a form that no spreadsheet reads as a formula.
 
-    A spreadsheet runs a string that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage
-    return. A file name, for example, may begin with a character that starts a formula. An
-    apostrophe, which a spreadsheet hides, is put before the text. Negative numbers stay unchanged.
-    The function :func:`unescape_formula_in_csv_cell` removes the apostrophe again.
+    A spreadsheet runs a string as a formula if it begins with ``=``, ``+``, ``-``, ``@``, a tab or
+    a carriage return, as a file name may. An apostrophe is put before such a string, and
+    spreadsheets hide it. Negative numbers stay unchanged. The function
+    :func:`unescape_formula_in_csv_cell` removes the apostrophe again.
     """
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
@@ -200,10 +201,10 @@ def open_regular_file(path: Path) -> BinaryIO:
     Raises:
         OSError: The file cannot be opened, or is not a regular file.
     """
-    # O_NONBLOCK does not wait for a pipe's writer, and changes nothing for a regular file. What is
-    # open cannot be replaced by a file of another kind.
+    # With O_NONBLOCK, opening a pipe does not wait for its writer; a regular file is read as usual.
+    # The open file is checked again, because the path may have been replaced meanwhile.
     mode = path.stat().st_mode
-    if not stat.S_ISSOCK(mode):  # which cannot be opened
+    if not stat.S_ISSOCK(mode):  # a socket cannot be opened
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         mode = os.fstat(handle).st_mode
         if stat.S_ISREG(mode):
@@ -218,7 +219,7 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 
 def read_bytes_up_to_limit(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file, but refuse a larger file before all of it is read.
+    """Return the content of a file; refuse a file above the limit before all of it is read.
 
     The file may be a pipe, for example the one that a shell makes for ``<(command)``.
 
@@ -245,16 +246,15 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 
     content = read_bytes_up_to_limit(path, TOML_BYTES_MAX)
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))  # Notepad writes the mark
+        return tomllib.loads(content.decode("utf-8-sig"))  # Notepad writes a byte order mark
     except RecursionError as err:
         raise ValueError("the document is nested too deeply") from err
 
 
 def make_folder_readable_for_every_user(folder: Path) -> None:
-    """Let every user read the files of a folder, whatever the umask was when they were written.
+    """Let every user read the files of a folder, even if the umask forbade it.
 
-    Only the owner may write the files.  A file that its owner may execute stays executable, for all
-    users.
+    Only the owner may write the files. If the owner may execute a file, all users may execute it.
     """
     for path in (folder, *folder.rglob("*")):
         may_enter = path.is_dir() or os.access(path, os.X_OK)
@@ -286,9 +286,9 @@ def path_of_shipped_file(name: str) -> Path:
 
 
 def choose_output_folder(beside: Path) -> Path:
-    """Return where to write what is made from a file: its folder, or the current folder.
+    """Return the folder for files that are made from a file: its own, or the current folder.
 
-    The current folder is returned if the file belongs to this package, because no command may
+    If the file belongs to this package, the current folder is returned, because no command may
     change the installed files.
     """
     folder = beside.resolve().parent
@@ -296,12 +296,12 @@ def choose_output_folder(beside: Path) -> Path:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON that others wrote.
+    """Parse untrusted JSON.
 
     Raises:
         ValueError: The text is not JSON, or its arrays and objects are nested too deeply.
     """
-    import json  # a server that starts needs none
+    import json  # not needed at a server's start
 
     try:
         return json.loads(text)  # noqa: TID251 - nothing else may

@@ -12,9 +12,9 @@ photographs, the probability is one in 560.
 
 The key is created on first use and kept in the user's state folder, readable only by the user. To
 give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path of
-the copy.  If the key is lost, results stay valid, but their photographs can no longer be found.
-Without the old key, ``drdeploy names`` gives new names.  A person with the key and the photographs
-can tell which photograph each result belongs to.
+the copy. If the key is lost, results stay valid, but their photographs can no longer be found. With
+a new key, ``drdeploy names`` gives new names. A person with the key and the photographs can tell
+which photograph each result belongs to.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PhotographNames:
 
     ::
 
-        names = PhotographNames.keyed()
+        names = PhotographNames.with_user_key()
         digest = sha256_of_bytes(content)
         names.name_of_photograph(file, "left/eye.jpg", digest)  # photo-3f9a1c2b4d5e
 
@@ -81,7 +81,7 @@ class PhotographNames:
 
     @property
     def description_of_photograph_names(self) -> str:
-        """How photographs are named, and by which key, in words for the record of a run."""
+        """How photographs are named, and with which key, as a text for the record of a run."""
         if self.key is None:
             return "file names"
         return f"keyed hash, key {self._hex_hmac_of_message(b'key')[:8]}"
@@ -89,7 +89,7 @@ class PhotographNames:
     def name_of_photograph(self, file: Path, own: str, sha256: str = "") -> str:
         """Return the name of a photograph, which any table, page or terminal can show.
 
-        Bytes that are not UTF-8 and control characters become visible escapes.
+        Control characters, and bytes that are not UTF-8, become visible escapes.
 
         Args:
             file: Path of the photograph.
@@ -112,11 +112,12 @@ class PhotographNames:
         return self._make_hashed_name(kind, "text", text.encode("utf-8", "surrogateescape"))
 
     def quote_table_cell(self, cell: str) -> str:
-        """Return a table's cell for a message, as :func:`quote_cell_if_number` does."""
+        """Return how a message names a cell of a table, which may hold a patient's name."""
         return f"'{cell}'" if self.key is None else quote_cell_if_number(cell)
 
     def _make_hashed_name(self, kind: Named, of_what: str, value: bytes) -> str:
-        # What is hashed stands before it, so that no patient's name is a photograph's content.
+        # The kind is hashed, too. Without it, a patient's name and a photograph with the same bytes
+        # as content would get the same hash.
         return f"{kind}-{self._hex_hmac_of_message(f'{kind} {of_what} '.encode() + value)[:DIGITS]}"
 
     def _hex_hmac_of_message(self, message: bytes) -> str:
@@ -163,12 +164,13 @@ def _create_key_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        # Private from the start: a mode that is set later leaves a moment for others to read.
+        # The file is private from the start. If the mode were set later, others could read it
+        # before.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
             file.flush()
             os.fsync(file.fileno())
-        # A link appears whole, or not at all where a key exists: never does one replace another.
+        # Making a link is atomic, and fails if a key exists, so a key is never replaced.
         with suppress(FileExistsError):
             path.hardlink_to(draft)
     finally:

@@ -1,4 +1,4 @@
-"""Factors between units, so that code says which kind of megabyte a number means.
+"""Factors between units. With them, code says which kind of megabyte a number means.
 
 AWS, Docker and Linux count memory, payloads and storage in powers of two, and write ``MB`` and
 ``GB``.  File and image sizes are shown in powers of ten, as ``ls -h --si`` and registries show

@@ -1,13 +1,14 @@
 """Use a grader on patients' photographs: photographs in, referrals out.
 
 - ``patients`` groups DICOM photographs by patient, study and eye, and grades each eye.
-- ``referral_rules`` decides the outcome of a patient by the rules in a small file.
+- ``referral_rules`` decides who is referred, by the rules in a small file.
 - ``fhir`` writes the grades of a study as FHIR R4 resources.
-- ``structured_report`` and ``pdf_report`` write the grades as DICOM objects of the same study.
+- ``structured_report`` and ``pdf_report`` write the grades as DICOM objects, and add them to the
+  photographs' study.
 - ``fhir_server`` and ``dicomweb_storage`` send results to a clinic's servers.
 - ``dicomweb_retrieval`` finds and fetches photographs in an archive.
 - ``deidentified_export`` writes photographs and grades without data that identify patients.
-- ``page`` shows the studies in a browser, where people decide.
+- ``page`` shows the studies in a browser, where people record their decisions.
 
 For research use.  Not a medical device.
 """

@@ -44,10 +44,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0
 
 Without the pause, a disk that is full for five seconds would use up all attempts of every study."""
 GIVEN_BACK_S = 60.0
-"""If the program ends during a grading attempt, an attempt younger than this is not counted.
+"""If the program ends during a grading attempt, an attempt shorter than this is not counted.
 
-An older attempt counts, because the study may hang the grader, and is then given up after some
-attempts."""
+A longer attempt is counted, because the study may be what makes the grader hang. Such a study is
+given up after some attempts."""
 _GIVING_BACK_S = 1.0
 
 _log = logging.getLogger("drdeploy.clinic")
@@ -87,7 +87,7 @@ class Destinations:
 
 
 class StudyGrader:
-    """Grades each study after no new photograph of the study has arrived for a while.
+    """Grades each study when no new photograph of the study has arrived for a while.
 
     Attributes:
         quiet_s: Seconds after a study's last photograph until the study is graded.
@@ -112,7 +112,8 @@ class StudyGrader:
             rules: The rules that decide the outcome of a patient.
             destinations: Where the results are sent.
             quiet_s: Seconds after a study's last photograph until the study is graded.
-            may_grade: Returns whether no other program grades the studies of these records.
+            may_grade: Returns whether this program may grade; it may not while another program
+                grades the studies of these records.
             read_clock_s: Returns the seconds since some fixed moment, and never goes back.
         """
         self.quiet_s = quiet_s
@@ -136,8 +137,9 @@ class StudyGrader:
     def list_due_studies(self) -> list[WaitingStudy]:
         """Return the studies that have had no new photograph for a while, the oldest first.
 
-        After a start, nothing is due until ``quiet_s`` has passed. A camera that could not send the
-        rest of a study sends it in this time. After an unexpected error nothing is due for a while.
+        After the program has started, nothing is due until ``quiet_s`` has passed. In this time, a
+        camera whose transfer was interrupted can send the rest of a study. After an unexpected
+        error, too, nothing is due for a while.
         """
         if self._read_clock_s() - self._began_s < self.quiet_s or self._is_grading_paused:
             return []
@@ -157,10 +159,10 @@ class StudyGrader:
             self._records.record_failure(study, error.sentence)
             _log.error("%s cannot be graded: %s", study.name, error.sentence)
         except Exception as error:  # noqa: BLE001 - the next attempt may go well
-            self._pause_grading()  # first: the records may be what fails
+            self._pause_grading()  # before the records, which may be what fails
             reason = f"An error kept this study from being graded: {type(error).__name__}."
             self._records.record_fault_of_grading(study, reason)
-            # Without the error's text, which may quote what a photograph says of its patient.
+            # The error's text is left out, because it may quote a patient's data from a photograph.
             _log.error("%s: %s (%s)", study.name, reason, _find_source_line_of_error(error))
         else:
             self._next_pause_s = FIRST_PAUSE_S
@@ -183,13 +185,13 @@ class StudyGrader:
             self._next_pause_s = min(2 * self._next_pause_s, LONGEST_PAUSE_S)
 
     def stop_grading(self) -> None:
-        """From now on, begin to grade no further study."""
+        """Do not begin to grade another study."""
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
         """Do not count the grading attempts that the end of the program interrupts.
 
-        An attempt that is older than :data:`GIVEN_BACK_S` is still counted.
+        An attempt that has lasted longer than :data:`GIVEN_BACK_S` is counted.
         """
         for study, began_s in list(self._in_progress.values()):
             if self._read_clock_s() - began_s > GIVEN_BACK_S:
@@ -197,7 +199,7 @@ class StudyGrader:
             try:
                 self._records.take_back_grading_attempt(study)
             except Exception as error:  # noqa: BLE001 - the program ends, and the attempt counts
-                _log.error("%s: its attempt counts: %s", study.name, type(error).__name__)
+                _log.error("%s: the attempt is still counted: %s", study.name, type(error).__name__)
 
     def _grade_and_record(self, study: WaitingStudy) -> bool:
         graded = self._grade_photographs(study)
@@ -255,7 +257,7 @@ class ResultSender:
         self._is_over = threading.Event()
 
     def stop_sending(self) -> None:
-        """From now on, send nothing; queued results are sent when a program starts again."""
+        """Send nothing more; queued results are sent when the program is started again."""
         self._is_over.set()
 
     def send_due_deliveries(self) -> int:
@@ -263,10 +265,10 @@ class ResultSender:
         arrived = 0
         silent: set[str] = set()
         for number in self._queue.list_due_deliveries():
-            # Another program may take the lock at any time, and then sends the rest.
+            # If another program takes the lock meanwhile, that program sends the rest.
             if self._is_over.is_set() or not self._may_send():
                 break
-            # A study may be erased at any time: what is sent is read at the last moment.
+            # A study may be erased at any time, so each file is read just before it is sent.
             try:
                 delivery = self._queue.load_queued_delivery(number)
             except (ClinicError, OSError) as error:  # the file is gone or damaged
@@ -392,7 +394,7 @@ class BackgroundWork:
         self._grading.run_function_now()
 
     def ask_loops_to_stop(self) -> None:
-        """From now on, grade and send nothing new; work in progress continues."""
+        """Do not begin to grade or send anything new; work in progress continues."""
         self._grader.stop_grading()
         self._sender.stop_sending()
 
@@ -400,8 +402,8 @@ class BackgroundWork:
         """End the threads, and wait at most ``timeout_s`` for the work in progress.
 
         Work that takes longer, for example because an archive does not answer, is given up. Every
-        step is in the records, so that the next program grades or sends the rest. An archive that
-        gets a file twice keeps one copy, because both have the same SOP Instance UID.
+        step is in the records, so the rest is graded or sent when the program is started again. An
+        archive that gets a file twice keeps one copy, because both have the same SOP Instance UID.
 
         Returns:
             Whether all threads have ended.
@@ -411,7 +413,8 @@ class BackgroundWork:
         for loop in self._loops:
             loop.stop(0)
         ended = [loop.stop(max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
-        # In a thread of its own: a database that fell silent must not hold up the program's end.
+        # Done in a thread, so that a database that does not answer cannot delay the end of the
+        # program.
         giving_back = threading.Thread(target=self._grader.give_back_attempts, daemon=True)
         giving_back.start()
         giving_back.join(_GIVING_BACK_S)

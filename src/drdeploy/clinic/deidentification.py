@@ -1,8 +1,8 @@
-"""Remove from photographs and studies the data that identify a patient (PS3.15, annex E).
+"""Remove the data that identify a patient from photographs and studies (PS3.15, annex E).
 
-A new file is written with a short list of data elements, instead of cleaning the old file. Only
-elements in the list can stay, so a private element of a vendor is left out. The list keeps to the
-basic application level confidentiality profile, with the option of modified dates. The pixels stay
+The old file is not cleaned. Instead, a new file is written, which has only the data elements of a
+short list, so a private element of a vendor cannot get into it. The list follows the basic
+application level confidentiality profile, with the option to keep modified dates. The pixels stay
 as they are.
 """
 
@@ -53,7 +53,7 @@ class Deidentifier:
     names: PhotographNames
 
     def make_uid(self, original: str) -> str:
-        """Return the unique identifier that replaces another (PS3.5, B.2)."""
+        """Return the unique identifier that replaces an original one (PS3.5, B.2)."""
         return f"2.25.{uuid.UUID(bytes=self._compute_keyed_hash(f'uid {original}')[:16]).int}"
 
     def shift_day(self, day: str, patient: str) -> str:
@@ -81,7 +81,7 @@ class DeidentifiedPhotograph:
     Attributes:
         pixels: The pixels.
         eye: The eye of the photograph, or None if the file does not say.
-        frame_number: The number of the photograph in the file, from 1.
+        frame_number: The number of the photograph in the file, counted from 1.
     """
 
     pixels: EncodedPixels
@@ -149,8 +149,8 @@ def has_writing_in_pixels(file: DicomFile) -> bool:
 def deidentify_photographs(file: DicomFile) -> Iterator[DeidentifiedPhotograph]:
     """Yield the photographs in a file, each without metadata.
 
-    A JPEG with 8 bits keeps its compressed pixels. Everything else becomes RGB with 8 bits in sRGB,
-    as it is graded.
+    A JPEG with 8 bits keeps its compressed pixels. Any other photograph is converted to 8-bit sRGB,
+    as it is for grading.
 
     Raises:
         RequestRefused: A frame cannot be decoded.

@@ -37,9 +37,9 @@ PHOTOGRAPH_COLUMNS = ("photograph", "file", "patient", "study", "study_date", "e
 README = """\
 Photographs, grades and decisions of a clinic, without names, numbers and birth dates.
 
-eyes.csv         one row an eye: the grade of its worst gradable photograph, the outcome, and what a
-                 person decided about the patient
-photographs.csv  one row a photograph: its file, patient, study and eye
+eyes.csv         one row per eye: the grade of its worst gradable photograph, the outcome, and what
+                 a person decided about the patient
+photographs.csv  one row per photograph: its file, patient, study and eye
 photographs/     the photographs
 
 Patients, studies and photographs are named by keyed hashes. Every date of a patient is moved back
@@ -117,7 +117,7 @@ class DeidentifiedExport:
         studies: list[RecordedStudy],
         on_study: Callable[[], None] = lambda: None,
     ) -> ExportCounts:
-        """Write the studies, then the tables, and an entry in the audit log.
+        """Write the photographs, then the tables, and then an entry in the audit log.
 
         Args:
             studies: The studies.

@@ -1,7 +1,7 @@
 """Receive photographs from cameras and archives by C-STORE (PS3.4, annex B).
 
 The listener answers with success only when the photograph is on the disk and in the records. After
-this answer, the camera may forget the photograph.
+this answer, the camera may delete its copy.
 """
 
 from __future__ import annotations
@@ -42,21 +42,23 @@ VERIFICATION = "1.2.840.10008.1.1"
 
 ASSOCIATIONS_MAX = 10
 SILENCE_S = 30.0
-"""Seconds for which a peer may send nothing."""
+"""A connection on which the peer sends nothing for this long is closed."""
 MESSAGE_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes
 LEAST_BYTES_PER_S = 16 * 1024
-"""After :data:`SILENCE_S`, a peer that sends a photograph more slowly than this is cut off."""
+"""The lowest rate of a peer. If a photograph takes longer than :data:`SILENCE_S` and arrives more
+slowly than this, the peer is cut off."""
 PDU_BYTES_MAX = 1024**2
-"""A larger protocol data unit ends the connection; this program asks peers for 16 KiB."""
+"""A protocol data unit of more bytes than this ends the connection. Peers are asked to send units
+of at most 16 KiB."""
 COMMAND_BYTES_MAX = 16 * 1024
-"""A larger command set ends the association. The command set of C-STORE has a few hundred bytes,
-and the library takes minutes to read one of a few megabytes."""
+"""A command set of more bytes than this ends the association. The command set of C-STORE has a few
+hundred bytes, and the library takes minutes to read a command set of a few megabytes."""
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 """Statuses of C-STORE (PS3.4, B.2.3)."""
 _COMMENT_MAX = 64
 _IS_COMMAND = 1
-"""The bit of a fragment's first byte that tells a command from a data set (PS3.8, E.2)."""
+"""The bit of a fragment's first byte that is set in a command, and not in data (PS3.8, E.2)."""
 
 _log = logging.getLogger("drdeploy.clinic")
 
@@ -125,7 +127,7 @@ class ListeningAddress:
 class _ContextOfThreads(ssl.SSLContext):
     """Delays the TLS handshake until the first read, in the thread of the association.
 
-    The library's only accepting thread would otherwise wait for a peer that says nothing.
+    Otherwise, the only thread that accepts connections would wait for a peer that sends nothing.
     """
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
@@ -224,7 +226,8 @@ class PhotographListener:
                 where=f"{self._address.host}:{self._address.port}",
                 remedy="Choose another --port, or stop the program that uses it",
             ) from error
-        # The library counts only associations: each peer that only connects would cost a thread.
+        # The library limits only associations. Without this limit, peers that only connect would
+        # cost a thread each.
         self._server.verify_request = lambda *_: (
             len(self._server.active_associations) <= 2 * ASSOCIATIONS_MAX
         )
@@ -232,9 +235,9 @@ class PhotographListener:
 
     def __exit__(self, *_: object) -> None:
         """Close the port; associations in progress are aborted, and their peers send again."""
-        self._server.shutdown()  # first, or a connection could come between
+        self._server.shutdown()  # first, so that no new connection comes in
         for association in self._entity.active_associations:
-            # PS3.8, table 9-10, knows no abort by the user before an association is requested: the
+            # Before an association is requested, the user cannot abort it (PS3.8, table 9-10). The
             # library's thread would end with InvalidEventError, and leave the connection open.
             if not association.is_established:
                 _close_connection(association)
@@ -278,7 +281,7 @@ class PhotographListener:
         return answer
 
     def _limit_size_and_silence_of_messages(self, event: evt.Event) -> None:
-        """Apply the time limit for a peer's silence within a protocol data unit, too.
+        """Limit the size of a protocol data unit, and the time in which it must arrive.
 
         The library reads a whole unit, of up to 4 GiB, before it calls any handler.
         """
@@ -317,27 +320,28 @@ class PhotographListener:
         if progress.size > MESSAGE_BYTES_MAX or is_slow or is_command_large:
             why = (
                 "its command is too large" if is_command_large
-                else "the photograph is too slow" if is_slow
+                else "the photograph arrives too slowly" if is_slow
                 else f"the photograph is larger than {MESSAGE_BYTES_MAX} bytes"
             )  # fmt: skip
             _log.warning("an association was cut off: %s", why)
             _close_connection(event.assoc)
-            # Otherwise the library would read nevertheless what has arrived.
+            # Otherwise the library would still read what has arrived.
             unit.presentation_data_value_items.clear()
 
     def _finish_message_or_close_connection(self, event: evt.Event) -> None:
         self._forget_progress_of_association(event)
-        # No window of asynchronous operations was negotiated: a peer waits for each answer. One
-        # that does not would fill the memory with photographs that wait.
+        # No window of asynchronous operations was negotiated, so a peer must wait for each answer.
+        # A peer that does not wait would fill the memory with unread photographs.
         if event.assoc.dimse.msg_queue.qsize():
-            _log.warning("an association was cut off: it does not wait for answers")
+            _log.warning("an association was cut off: the peer does not wait for answers")
             _close_connection(event.assoc)
 
     def _clean_up_after_connection(self, event: evt.Event) -> None:
         self._forget_progress_of_association(event)
         association: Any = event.assoc
         if association.requestor.primitive is None:
-            # Closed before it asked for anything: the library would wait for the question.
+            # The peer left before it requested an association. The library would still wait for the
+            # request.
             association.dul.to_user_queue.put(None)
 
     def _forget_progress_of_association(self, event: evt.Event) -> None:
@@ -353,7 +357,7 @@ def _close_connection(association: Any) -> None:
 
 
 def _make_dicom_refusal_status(answer: Dataset, status: int, sentence: str) -> Dataset:
-    """Fill in the answer that refuses a photograph; its comment may have 64 characters."""
+    """Fill in the answer that refuses a photograph; its comment has at most 64 characters."""
     answer.Status = status
     answer.ErrorComment = sentence.encode("ascii", "replace").decode()[:_COMMENT_MAX]
     _log.warning("a photograph was refused: %s", sentence)

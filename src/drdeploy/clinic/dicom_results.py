@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MANUFACTURER = "drdeploy"
 CODING_SCHEME = "99DRDEPLOY"
-"""The coding scheme of the codes for which no public terminology has a word."""
+"""The coding scheme of drdeploy's own codes, for concepts that no public terminology has."""
 
 _NAMESPACE = uuid.UUID("5d0c3b3e-5b0f-5c5a-8f43-6a0f2f4c9b77")
 _KEPT = (
@@ -49,7 +49,8 @@ _NEVER_ABSENT = (
 )  # fmt: skip
 """Elements of type 2, which are empty if the photographs lack them."""
 
-# pydicom would warn about values against the standard, and quote them: a patient's name in a log.
+# If a value breaks the standard, pydicom warns and quotes it. The log could then show a patient's
+# name.
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 
@@ -97,7 +98,7 @@ def copy_patient_and_study_attributes(source: pydicom.Dataset, result: pydicom.D
         for keyword in _KEPT:
             if keyword in source:
                 header[keyword] = source[keyword]
-        # As text: the element would be written in the photograph's character set.
+        # Decode the texts, which would otherwise stay in the photograph's character set.
         header.SpecificCharacterSet = source.get("SpecificCharacterSet") or "ISO_IR 6"
         header.decode()
     for keyword in _NEVER_ABSENT:
@@ -108,7 +109,7 @@ def copy_patient_and_study_attributes(source: pydicom.Dataset, result: pydicom.D
 
 
 def write_dates_of_result(result: pydicom.Dataset, issued: datetime) -> None:
-    """Write the time at which a result was made, in local time like the dates of the study."""
+    """Write the time at which a result was made. It is local time, like the dates of the study."""
     local = issued.astimezone()
     for name in ("Content", "InstanceCreation", "Series"):
         setattr(result, f"{name}Date", f"{local:%Y%m%d}")
@@ -118,7 +119,7 @@ def write_dates_of_result(result: pydicom.Dataset, issued: datetime) -> None:
 
 
 def describe_grader_as_device(artifact: ModelArtifact) -> dict[str, str]:
-    """Return the grader's names and version by keyword of DICOM."""
+    """Return the DICOM attributes that describe the grader as a device, by keyword."""
     return {
         "Manufacturer": MANUFACTURER,
         "ManufacturerModelName": artifact.manifest.name[:64],
@@ -128,7 +129,7 @@ def describe_grader_as_device(artifact: ModelArtifact) -> dict[str, str]:
 
 
 def encode_result(result: pydicom.Dataset) -> bytes:
-    """Return a result as a file of part 10 of the standard."""
+    """Return a result as a DICOM file (PS3.10)."""
     stream = io.BytesIO()
     pydicom.dcmwrite(
         stream, result, implicit_vr=False, little_endian=True, enforce_file_format=True
@@ -146,9 +147,10 @@ def make_dicom_file_meta(result: pydicom.Dataset) -> pydicom.dataset.FileMetaDat
 
 
 def write_result(folder: Path, name: str, result: pydicom.Dataset) -> bytes:
-    """Write a result into a folder that does not have it yet, and return the file's content.
+    """Write a result into a folder, unless it is there already, and return the content of its file.
 
-    The name ends with digits of the identifier, so that an older result of the study stays.
+    The file name ends with digits of the result's identifier, so that an older result of the same
+    study is not overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True)
     digits = uuid.UUID(int=int(result.SOPInstanceUID.removeprefix("2.25."))).hex[:12]

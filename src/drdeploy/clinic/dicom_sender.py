@@ -66,16 +66,16 @@ class ArchivePeer:
         entity.connection_timeout = TIMEOUT_S
         syntax = dataset.file_meta.TransferSyntaxUID
         entity.add_requested_context(dataset.SOPClassUID, syntax)
-        # Without it, the library waits without end for an archive that falls silent.
+        # Without this handler, the library would wait forever for an archive that stops answering.
         handlers: Any = [(evt.EVT_CONN_OPEN, _limit_silence_of_archive)]
         try:
             association = entity.associate(
                 self.host, self.port, ae_title=self.title, evt_handlers=handlers
             )
-        except OSError as error:  # nobody knows the host's name
+        except OSError as error:  # the host name is unknown
             raise self._make_error("cannot be reached") from error
         if not association.is_established:
-            if association.rejected_contexts:  # the library then aborts the association by itself
+            if association.rejected_contexts:  # the library has then aborted the association
                 return f"The archive does not accept {dataset.SOPClassUID.name} in {syntax.name}."
             if association.is_rejected:
                 raise self._make_error(

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 ENTRIES_PER_PAGE = 100
 ENTRIES_MAX = 100_000
-"""The largest number of entries that are read from an archive's
-list. A camera makes some thousand series in a
-year; a broken archive may never end its list."""
+"""The largest number of entries that are read from an archive's list. A camera makes some thousand
+series in a year, but the list of a broken archive may never end."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PATIENT_CHARACTERS_MAX = 64
 _ENVELOPE_BYTES = 64 * 1024
-"""The largest number of bytes around the file in an answer: headers and separators of the parts."""
+"""The most bytes that an answer may have besides the file: headers and separators of its parts."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ def read_patients(file: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise InvalidInput("The list of patients cannot be read", where=str(file)) from error
     for number, line in enumerate(lines, 1):
-        # An archive takes * and ? for any characters, and would answer with other patients. A
-        # number in quotation marks is a cell of a table, and no archive has it.
+        # To an archive, * and ? stand for any characters, so it would list other patients too. A
+        # number in quotation marks was copied from a table, and matches no patient.
         if len(line) > _PATIENT_CHARACTERS_MAX or not line.isprintable() or {*line} & {*'*?\\"'}:
             raise InvalidInput(
                 f"Line {number} is not the number of a patient",
@@ -113,7 +112,7 @@ def read_patients(file: Path) -> list[str]:
 
 
 def list_archived_files(url: str, query: PhotographQuery) -> Iterator[ArchivedFile]:
-    """Ask an archive for the files of the series that a query matches.
+    """Ask an archive for the files of all series that match a query.
 
     Raises:
         ClinicError: The archive cannot be reached, or its answer cannot be used.
@@ -133,7 +132,7 @@ def list_archived_files(url: str, query: PhotographQuery) -> Iterator[ArchivedFi
 
 
 def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
-    """Fetch a file as the archive keeps it, without a change of its transfer syntax.
+    """Fetch a file as the archive keeps it, without changing its transfer syntax.
 
     Returns:
         The file, or a sentence that says why there is none.
@@ -162,7 +161,7 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
 
 
 def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
-    """Return a sentence if a file does not show the requested patient; empty if it does.
+    """Return a sentence if a file belongs to another patient than the requested one; otherwise "".
 
     An archive may ignore the Patient ID of a query, and list the files of every patient.
     """
@@ -183,7 +182,7 @@ def _extract_only_part_of_multipart(content_type: str, body: bytes) -> bytes:
     mark = b"--" + named[1].strip().encode()
     head = body.find(b"\r\n\r\n", body.find(mark))
     end = body.rfind(b"\r\n" + mark)
-    # A second part would be another file, or a piece of one: is_dicom() alone would not see it.
+    # is_dicom() would not notice a second part, which could be another file or a piece of one.
     is_single = body.count(b"\r\n" + mark, head) == 1 if head >= 0 else False
     return body[head + 4 : end] if is_single else b""
 
@@ -191,11 +190,11 @@ def _extract_only_part_of_multipart(content_type: str, body: bytes) -> bytes:
 def _list_search_results_of_archive(
     url: str, parameters: dict[str, str], tag: str
 ) -> Iterator[dict[str, Any]]:
-    """Yield each entry of all pages once; some archives return all entries on every page."""
+    """Yield the entries of all result pages, each entry once."""
     known: set[str] = set()
     while True:
         page = {"limit": str(ENTRIES_PER_PAGE), "offset": str(len(known))}
-        # A space as %20: + stands for a space only in forms of HTML (RFC 3986, 2.1).
+        # A space is sent as %20, because + means a space only in HTML forms (RFC 3986, 2.1).
         asked = urlencode(parameters | page, quote_via=quote)
         entries = _search_archive_once(f"{url}?{asked}", url)
         fresh = {_read_and_check_uid(url, entry, tag): entry for entry in entries}
@@ -210,7 +209,7 @@ def _list_search_results_of_archive(
                 remedy="Ask for fewer days, with --since and --until, or for one --station",
             )
         yield from fresh.values()
-        if not fresh:  # and not where a page is short: an archive may have smaller pages
+        if not fresh:  # a short page may not be the last: an archive may limit pages
             return
 
 

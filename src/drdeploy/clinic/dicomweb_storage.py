@@ -17,7 +17,7 @@ AUTHORIZATION_VARIABLE = "DRDEPLOY_ARCHIVE_AUTHORIZATION"
 """Environment variable with the value of the header ``Authorization`` for archives."""
 
 _DUPLICATE = 0x0111
-"""Failure reason of an archive that has the object already (PS3.4, B.2.3)."""
+"""The failure reason by which an archive says that it has the object already (PS3.4, B.2.3)."""
 _LARGEST_REASON = 0xFFFF
 """The largest failure reason, which is an unsigned number of 16 bits (PS3.3, C.14.1)."""
 _REASONS_SHOWN = 5
@@ -63,7 +63,7 @@ def store_file(url: str, data: bytes) -> str:
     if reasons - {_DUPLICATE}:
         numbers = ", ".join(f"{one:04X}H" for one in sorted(reasons)[:_REASONS_SHOWN])
         return f"The archive refuses the file with failure reason {numbers}."
-    # The archive says by 202 that it has not stored everything, and this file is all that was sent.
+    # With 202, the archive says that it has not stored everything. Only this file was sent.
     is_stored = answer.is_success and not (answer.status == _INCOMPLETE and failures)
     if is_stored or reasons:
         return ""
@@ -82,7 +82,7 @@ def _list_failures(answer: ServerAnswer) -> list[Any]:
 
 
 def _read_failure_reason(failure: Any) -> int | None:
-    """Return the code that says why an object was not stored, or None without a valid code."""
+    """Return the code that says why an object was not stored; None if there is no valid code."""
     try:
         reason = int(failure[_REASON]["Value"][0])
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):
@@ -91,7 +91,7 @@ def _read_failure_reason(failure: Any) -> int | None:
 
 
 def make_authorization() -> Mapping[str, str]:
-    """Return the header with the sender's credentials, or no header if the environment has none."""
+    """Return the header with the credentials from the environment; no header if there are none."""
     value = os.environ.get(AUTHORIZATION_VARIABLE, "").strip()
     if not (value.isascii() and value.isprintable()):
         raise ClinicError(

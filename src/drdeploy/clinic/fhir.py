@@ -1,9 +1,9 @@
 """Write the grades of a study as FHIR R4 resources (hl7.org/fhir/R4).
 
 A bundle holds the patient, the imaging study, and the grader as a device. A bundle also holds an
-observation for each photographed eye, and a diagnostic report. Everything is ``preliminary``. The
-codes in a bundle cover only diseases that the grader assesses. Macular oedema, for example, has no
-code. No code says that an autonomous system decided.
+observation for each photographed eye, and a diagnostic report. Everything is ``preliminary``. A
+bundle has codes only for what the grader assesses. For example, it has no code for macular oedema,
+and none for a decision by an autonomous system.
 
 Identifiers are derived from the study, the grader and the grader's answers. If a bundle is sent
 twice, the server creates nothing twice. If the answers change, the server creates new resources.
@@ -51,7 +51,8 @@ def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime
         issued: When the report was made, with its time zone.
     """
     uid = str(study.dataset.StudyInstanceUID)
-    # Other answers are other resources: a server keeps what it has of the same identifier.
+    # A server keeps the resource that it already has under an identifier. Different answers
+    # therefore get different identifiers.
     answers = ResultIdentifiers.from_graded_study(study, artifact).fingerprint
     names = {
         name: f"urn:uuid:{uuid.uuid5(_NAMESPACE, f'{name} {of_what}')}"
@@ -85,7 +86,8 @@ def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -
     if own_identifier:
         resource["identifier"] = [{"system": _URI, "value": name}]
     identifier = resource["identifier"][0]
-    # A number may hold any character: escaped as FHIR's search asks, then as a URL asks.
+    # A patient's number may contain any character, so it is escaped for FHIR's search, and then for
+    # a URL.
     value = re.sub(r"([\\$,|])", r"\\\1", identifier["value"])
     known_by = f"{quote(identifier.get('system', ''), safe=':/')}|{quote(value, safe=':/')}"
     kind = resource["resourceType"]
@@ -97,7 +99,7 @@ def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -
 
 
 def _make_patient(dataset: pydicom.Dataset) -> Resource:
-    """Return the patient as a number without a name; a record system finds the name by it."""
+    """Return the patient by number, without the name; a record system can look up the name."""
     number = str(dataset.get("PatientID") or "").strip()
     if not number:
         return {

@@ -1,7 +1,7 @@
-"""Rows of results: one for each photograph, with its grade or the reason why there is none.
+"""Make one row for each photograph, with its grade or the reason why it has no grade.
 
-``drdeploy grade``, Batch Transform and the grading of archives all make their rows here. The tables
-of all three have the same columns and the same words.
+``drdeploy grade``, Batch Transform and the grading of archives all make their rows here. Their
+tables therefore have the same columns, and use the same words.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ class GradedRow:
     """The result of grading one file.
 
     Attributes:
-        gradable: None if gradability was not checked, or if the file was unreadable.
+        gradable: Whether the photograph can be graded. None if this was not checked, or if the file
+            was unreadable.
         ungradable_reason: Why there is no grade, as a code for programs.  A human must look at the
             photograph, because the eye may be diseased.
         unlike_training: Whether the photograph differs so much from the training photographs that
             the grade may be wrong. None if the model has no rule for this question.
-        referable: Whether the eye should be referred; only from an ICDR grader.
+        referable: Whether the eye should be referred. Only an ICDR grader says this.
         referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
-        probability_referable: P(grade >= 2); only from an ICDR grader.
-        probability_vision_threatening: P(grade >= 3); only from an ICDR grader.
+        probability_referable: P(grade >= 2), if the grader grades by the ICDR scale.
+        probability_vision_threatening: P(grade >= 3), if the grader grades by the ICDR scale.
         screening: Which operating points flag the eye.
         error: Why the file could not be used at all.
         note: Notes on the file for the reader.
@@ -83,7 +84,7 @@ class GradedRow:
 def grade_file(service: InferenceService, path: Path, names: PhotographNames) -> list[GradedRow]:
     """Grade the photographs in a file.
 
-    A photograph that cannot be graded also has a row, with the reason.
+    A photograph that cannot be graded gets a row that says why.
     """
     try:
         data = read_photograph_bytes(path)
@@ -105,10 +106,10 @@ def grade_file_content(
 
     Args:
         service: The grader.
-        name: The name of the file in the result; if there are several frames, each name ends with a
-            number.
+        name: The name of the file in the result. If the file has several frames, the number of the
+            frame is added to it.
         data: The content.
-        suffix: The suffix of the file, by which an empty or damaged DICOM file is recognised.
+        suffix: The suffix of the file. It shows that an empty or damaged file is a DICOM file.
     """
     is_dicom_suffix = FOREIGN_SUFFIXES.get(suffix.lower()) == "DICOM"
     if data and (is_dicom(data) or (is_dicom_suffix and not find_content_type_of_photograph(data))):
@@ -192,11 +193,11 @@ def make_row_of_answer(name: str, body: bytes) -> GradedRow:
                 return row
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         pass
-    return GradedRow(name, error="The answer of the model is not a grade of drdeploy's server.")
+    return GradedRow(name, error="The model's answer is not a grade from drdeploy's server.")
 
 
 def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
-    """Make a row of an answer, whose members may have any type."""
+    """Make a row from an answer; its members are not checked, and may have any type."""
     shares = (answer["predictions"] or [None])[0]
     grade = answer.get("grade")
     timing = answer.get("timing") or {}
@@ -227,8 +228,9 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
 def _compute_probability_of_grade_or_worse(shares: list[float], grade: Grade) -> float:
     """Return the probability of a grade or worse, exactly as ``Prediction`` computes it.
 
-    A prediction holds float32, or float64 if its probabilities were adjusted, and the answer does
-    not say which. Every float32 is a float64 too, and an adjusted probability is not a float32.
+    ``Prediction`` computes with float32, or with float64 if the probabilities were adjusted. The
+    answer does not say which of the two was used. If all probabilities are exact in float32, they
+    were not adjusted.
     """
     wide = np.asarray(shares, dtype=np.float64)
     narrow = wide.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Exchange data of patients with a server over HTTP, safely and within limits."""
+"""Exchange patients' data with a server over HTTP, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 """Seconds for which a connection may be silent."""
 EXCHANGE_S = 600.0
-"""Seconds that an exchange may take in all.  The time is enough for 256 MiB at 450 kB/s."""
+"""Seconds that an exchange may take in total. The time is enough for 256 MiB at 450 kB/s."""
 MAX_ANSWER_BYTES = 4 * 1024**2
 
 
 def check_server_url(url: str, *, option: str) -> None:
-    """Check that a server may exchange patients' data with this machine.
+    """Check that patients' data may be exchanged with the server at an address.
 
     Args:
         url: The server's base address.
@@ -45,7 +45,8 @@ def check_server_url(url: str, *, option: str) -> None:
         is_safe = is_plain = False
     if not is_safe:
         raise InvalidInput(
-            "The data name patients, and are exchanged only over https, or with this machine",
+            "The data identify patients, so they are exchanged only over https, or with this "
+            "machine",
             where=option,
             remedy="Give the server's base address, for example https://records.example.org/api",
         )
@@ -66,7 +67,7 @@ def _is_loopback(url: str) -> bool:
 
 
 class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
-    """Raises no error for a status, and follows no redirect to another server."""
+    """Returns every answer as it is: no status is an error, and no redirect is followed."""
 
     def http_response(
         self,
@@ -81,8 +82,8 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
 class _HttpTimeLimit:
     """Ends a connection whose exchange takes too long.
 
-    A server could send a byte now and then, and so never be silent for :data:`TIMEOUT_S`. Without
-    this limit, the caller could wait for ever.
+    Without this limit, a caller could wait forever for a server that sends a byte now and then, and
+    so is never silent for :data:`TIMEOUT_S`.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -108,7 +109,8 @@ class _HttpTimeLimit:
         self.has_passed = True
         if self._socket is not None:
             with suppress(OSError):
-                # Of the plain socket: a TLS socket would forget its keys under the reader's hands.
+                # Shut down the plain socket. A TLS socket would drop its keys while another thread
+                # reads from it.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def make_handlers(self) -> list[urllib.request.BaseHandler]:
@@ -141,7 +143,7 @@ class ServerAnswer:
     """The answer of a server to a request.
 
     Attributes:
-        status: The status of HTTP.
+        status: The HTTP status.
         content_type: The media type of the body.
         body: The body, which may quote patients' data.
     """
@@ -152,7 +154,7 @@ class ServerAnswer:
 
     @property
     def is_success(self) -> bool:
-        """Whether the server did what it was asked for."""
+        """Whether the server carried out the request."""
         return 200 <= self.status < 300
 
 
@@ -169,21 +171,21 @@ def send_http_request(
     """Send a request, and return the answer, whatever its status is.
 
     Args:
-        method: The method of HTTP.
+        method: The HTTP method.
         url: The whole address.
-        server: What the server is, for messages: ``FHIR server`` or ``archive``.
+        server: What messages call the server: ``FHIR server`` or ``archive``.
         headers: The headers of the request.
         body: The body of the request.
         max_answer_bytes: The largest body that is read.
         limit_s: Seconds that the exchange may take.
 
     Raises:
-        ClinicError: The server cannot be reached, or answers too much or too slowly.
+        ClinicError: The server cannot be reached, or its answer is too large or too slow.
     """
     request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)
     limit = _HttpTimeLimit(limit_s)
     handlers = [_KeepEveryStatus(), *limit.make_handlers()]
-    if _is_loopback(url):  # plain http, which must not leave this machine through a proxy
+    if _is_loopback(url):  # this is plain http, so it must not go through a proxy
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
     try:
@@ -201,7 +203,7 @@ def send_http_request(
             where=remove_path_from_url(url),
             remedy="Run the same command again when the server answers; nothing is created twice",
         ) from err
-    if limit.has_passed:  # a body without a length ends where its connection ends
+    if limit.has_passed:  # a body without a length looks complete when its connection ends
         raise ClinicError(
             f"The {server} cannot be reached: the exchange took more than {limit_s:g} seconds",
             where=remove_path_from_url(url),

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 _FIRST_TAG_OF_PIXELS = 0x7FE00000
 _PATIENT_NUMBER_MAX = 256
-"""The longest patient number that is read; the standard allows 64 characters (PS3.5, 6.2: LO)."""
+"""The longest patient number that is accepted. The DICOM standard allows 64 characters (PS3.5, 6.2:
+LO)."""
 
 Eye = Literal["left", "right"]
 EYES: tuple[Eye, ...] = ("right", "left")
@@ -49,7 +50,7 @@ class GradedPhotograph:
 
     Attributes:
         dataset: The DICOM file's data elements, which name the patient.
-        frame_number: The frame's number in the file, from 1.
+        frame_number: The frame's number in the file, counted from 1.
         eye: The eye that the photograph shows.
         prediction: The grade, or None for an ungradable photograph.
         ungradable: Why there is no grade, as a sentence.
@@ -73,7 +74,7 @@ class GradedEye:
         eye: The left or the right eye.
         photographs: All photographs of the eye; may be empty.
         outcome: The outcome of the eye by the rules.
-        marks: Reasons to look at the eye again.
+        marks: Why somebody should look at the eye again, although it has a grade.
     """
 
     eye: Eye
@@ -94,7 +95,7 @@ class GradedEye:
 
     @property
     def reasons_to_look_again(self) -> list[str]:
-        """Ungradable photographs and marks, which are reasons to look at the eye again."""
+        """The reasons to look at the eye again: why photographs are ungradable, and the marks."""
         return [*self.marks, *self.ungradable_reasons] if self.photographs else ["no photograph"]
 
 
@@ -105,7 +106,7 @@ class GradedStudy:
     Attributes:
         dataset: The data elements of one of its files, which name the patient.
         eyes: The right and the left eye.
-        outcome: The more pressing of the outcomes of both eyes.
+        outcome: The more urgent outcome of the two eyes.
     """
 
     dataset: pydicom.Dataset = field(repr=False)
@@ -157,7 +158,7 @@ def grade_dicom_file(
             remedy="Give the files of one eye, with --eye left or --eye right",
         )
     check_dicom_identifiers(file.dataset)
-    header = file.dataset[:_FIRST_TAG_OF_PIXELS]  # without them, thousands fit into memory
+    header = file.dataset[:_FIRST_TAG_OF_PIXELS]  # without pixels, thousands fit into memory
     number = 0
     try:
         for photograph in file.decode_photographs():
@@ -167,7 +168,7 @@ def grade_dicom_file(
             is_unlike = bool(found.is_unlike_training)
             yield GradedPhotograph(header, number, shown, found.prediction, why, is_unlike)
     except RequestRefused as error:
-        # The frame may show the worst lesion: the eye must not count as one without photographs.
+        # The frame may show the worst lesion, so the eye must not count as one without photographs.
         yield GradedPhotograph(header, number + 1, shown, None, error.sentence)
 
 
@@ -175,8 +176,8 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
     """Check that results can refer to the photograph.
 
     Raises:
-        UnsupportedImage: The photograph does not say what it is, or to which series and study it
-            belongs.
+        UnsupportedImage: The identifier of the photograph, its series or its study is missing or
+            invalid, or the patient's number is too long.
     """
     for name in ("PatientID", "IssuerOfPatientID"):
         value = str(dataset.get(name) or "")
@@ -275,7 +276,8 @@ def _list_worst_predictions_of_eyes(study: GradedStudy) -> list[Prediction]:
 def identify_patient(dataset: pydicom.Dataset) -> str:
     """Return the patient's number with its issuer; without a number, the study's identifier.
 
-    Two patients may have the same name, and numbers of two clinics may be the same.
+    The name is not used, because two patients may share it. The issuer is needed, because two
+    clinics may give the same number.
     """
     number = str(dataset.get("PatientID") or "").strip()
     issuer = str(dataset.get("IssuerOfPatientID") or "").strip()

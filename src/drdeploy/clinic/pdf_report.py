@@ -53,7 +53,7 @@ _GRID = TableStyle([
 def make_pdf_report(
     study: GradedStudy, artifact: ModelArtifact, *, issued: datetime
 ) -> pydicom.Dataset:
-    """Return an Encapsulated PDF with the page of a study (PS3.3, A.45.1).
+    """Return a DICOM object that contains the one-page PDF of a study (PS3.3, A.45.1).
 
     Args:
         study: The graded study.
@@ -129,7 +129,7 @@ def draw_pdf_page_of_study(study: GradedStudy, artifact: ModelArtifact) -> bytes
 
 
 def build_pdf_page(parts: list[Any], title: str) -> bytes:
-    """Return a PDF of one page with the given parts, which shrink if they are too large."""
+    """Return a PDF with the given parts on one page; parts that are too large are shrunk."""
     stream = io.BytesIO()
     document = SimpleDocTemplate(
         stream, pagesize=A4, title=title, author="drdeploy", invariant=1,
@@ -187,6 +187,6 @@ def make_paragraph(text: str) -> Paragraph:
 def _replace_characters_not_in_font(text: str) -> str:
     """Escape the characters of a string that the font lacks.
 
-    The font has only those of Latin-1.
+    The font has only the characters of Latin-1.
     """
     return escape_control_characters(text).encode("latin-1", "backslashreplace").decode("latin-1")

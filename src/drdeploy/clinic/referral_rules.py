@@ -28,8 +28,8 @@ class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rule that flags a photograph.
 
     Attributes:
-        outcome: What becomes of the patient.
-        at_or_above: The grade from which an eye should be flagged.
+        outcome: The outcome of the patient if the rule flags a photograph.
+        at_or_above: The lowest grade for which an eye should be flagged.
         operating_point: Name of the grader's operating point whose threshold flags the eye.
     """
 
@@ -44,8 +44,8 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         ungradable: Outcome of an eye without a gradable photograph.
         missing: Outcome of an eye without a photograph.
-        unlike_training: Least pressing outcome of an eye with a photograph unlike the training
-            photographs; ``as graded`` leaves the outcome to the grades.
+        unlike_training: If a photograph of an eye is unlike the training photographs, the outcome
+            of the eye is at least this urgent. With ``as graded``, only the grades decide.
     """
 
     ungradable: Literal["refer", "repeat photographs"]
@@ -54,7 +54,7 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def outcome_if_unlike_training(self) -> Outcome:
-        """The least pressing outcome of an eye with a photograph unlike the training data."""
+        """The least urgent outcome for an eye with a photograph unlike the training photographs."""
         return "no referral" if self.unlike_training == "as graded" else self.unlike_training
 
 
@@ -138,5 +138,5 @@ def _find_operating_point(rule: ReferralRule, manifest: ModelManifest) -> Operat
 
 
 def find_most_urgent_outcome(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the most pressing of some outcomes."""
+    """Return the most urgent of the outcomes."""
     return min(outcomes, key=OUTCOMES.index)

@@ -74,7 +74,7 @@ def make_structured_report(
 
 
 def _make_photograph_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
-    """Return the reference to a photograph, without the patient's name: highdicom would log it."""
+    """Return a reference to a photograph, without the patient's name, which highdicom would log."""
     reference = pydicom.Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(reference, keyword, str(photograph.dataset[keyword].value))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from drdeploy.pages.picture import Picture
 
 SHARED = "drdeploy.pages"
-"""The package whose templates every other package may include: ``page.css`` for example."""
+"""The package whose templates every other package may include, for example ``page.css``."""
 
 
 def create_template_environment(package: str) -> jinja2.Environment:
@@ -42,7 +42,7 @@ def create_template_environment(package: str) -> jinja2.Environment:
 
 
 def format_table_cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """Format a number for a table, with its interval below, or the reason for a missing interval.
+    """Format a number for a table, and below it its interval, or why there is no interval.
 
     Args:
         value: The number with its unit.

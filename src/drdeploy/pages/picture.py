@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""No metadata: web addresses and the time of writing would make every page different."""
+"""Settings that leave out metadata. Web addresses and the time would make every page different."""
 
 
 @dataclass(frozen=True)

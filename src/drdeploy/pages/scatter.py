@@ -49,7 +49,7 @@ OFFSETS_PT: tuple[Point, ...] = (
 )
 """Positions of a label relative to its mark, the nearest first."""
 FAR = 8.0
-"""A label moves one point farther from its mark to avoid covering this many square pixels."""
+"""A label is moved one point away from its mark if it then covers this many square pixels less."""
 HEAVY = 8.0
 """How much a covered square pixel of a mark or of a text counts, if a pixel of a bar counts 1."""
 TOO_MUCH = 500.0
@@ -64,7 +64,7 @@ NO_BREAK = "\u00a0"
 
 @dataclass(frozen=True)
 class ScatterLayout:
-    """A layout of the picture with its size.
+    """The size and the layout of a picture.
 
     Attributes:
         size_in: Width and height in inches.  A letter of 9 points is 14 pixels high on a screen
@@ -90,7 +90,7 @@ class PlottedValue:
     """A positive value with its interval.
 
     Attributes:
-        limits: Lower and upper limit, or None without an interval.
+        limits: Lower and upper limit; None if there is no interval.
     """
 
     value: float
@@ -135,7 +135,7 @@ class Axis:
     Attributes:
         title: The measured quantity, with its unit.
         write: Function that formats a value at a tick.
-        limit: The largest value that meets the requirement, or None without a requirement.
+        limit: The largest value that meets the requirement; None if there is no requirement.
         requirement: Text beside the line at the limit.
     """
 
@@ -156,7 +156,7 @@ class Key:
 
 
 def assign_colour_to_each_name(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each name; the first two also differ in a grey print."""
+    """Return a colour for each name; the first two colours also differ in a grey print."""
     distinct = sorted(set(names))
     palette = (BLUE, ORANGE, GREEN, PURPLE, SKY)
     return {name: palette[at] if at < len(palette) else GREY for at, name in enumerate(distinct)}
@@ -211,8 +211,8 @@ def _draw_figure_in_layout(
             along = [mark for mark in marks if mark.path == path]
             xs, ys = [mark.x.value for mark in along], [mark.y.value for mark in along]
             axes.plot(xs, ys, color=along[0].colour, lw=0.9, alpha=0.6, zorder=2)
-        # The chosen mark is drawn last, so that no other hides it. Crosses are drawn first, because
-        # their arms are longer than what lies over them.
+        # The chosen mark is drawn last, so that no other mark hides it. Crosses are drawn first,
+        # because their arms stick out from under other marks.
         for at in sorted(range(len(marks)), key=lambda at: _find_place_from_below(marks[at])):
             _draw_mark(axes, marks[at], f"{MARK_ID}{at}")
         _draw_legend(figure, keys, layout.legend_columns)
@@ -232,7 +232,8 @@ def _set_up_axes(axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis
     for axis, direction in ((axes.xaxis, across), (axes.yaxis, up)):
         low, high = axis.get_view_interval()
         decades = log10(high / low)
-        # Over less than two decades 1, 2 and 5 are ticks; over more than three they would crowd.
+        # An axis of less than two decades has ticks at 1, 2 and 5. On an axis of more than three
+        # decades, so many ticks would crowd.
         steps = (1,) if decades > 3 else (1, 3) if decades > 2 else (1, 2, 5)
         axis.set_major_locator(LogLocator(subs=steps, numticks=20))
         axis.set_minor_locator(NullLocator())
@@ -250,7 +251,7 @@ def _compute_axis_range(spans: Iterable[PlottedValue], limit: float | None) -> t
 
 
 def _shade_missed_requirements(axes: Axes, across: Axis, up: Axis) -> None:
-    """Shade the area in which a requirement is missed, with a dashed line at its limit."""
+    """Shade the area in which a requirement is missed, and draw a dashed line at the limit."""
     line: dict[str, Any] = {"color": INK, "lw": 1.1, "ls": (0, (5, 3)), "zorder": 1.5}
     if across.limit is not None:
         axes.axvspan(across.limit, axes.get_xlim()[1], color=FORBIDDEN, lw=0, zorder=0)
@@ -271,7 +272,7 @@ def _draw_mark(axes: Axes, mark: Mark, name: str) -> None:
         ((x.value,) * 2, y.limits_including_value),
     ):
         axes.plot(xs, ys, color=BAR, lw=1, zorder=2.5, solid_capstyle="butt")
-    # A filled mark has a white edge, which parts it from marks that it overlaps.
+    # A filled mark has a white edge, which separates it from marks that it overlaps.
     is_line = mark.is_hollow or mark.shape == CROSS
     axes.plot(
         *(x.value, y.value, mark.shape),
@@ -376,7 +377,7 @@ class _LabelPlacer:
     """
 
     def __init__(self, figure: Figure, axes: Axes) -> None:
-        figure.draw_without_rendering()  # the layout decides only now where the axes are
+        figure.draw_without_rendering()  # this computes where the axes are
         self._axes = axes
         self._pixels = figure.dpi / 72
         self._within: Floats = axes.get_window_extent().get_points()
@@ -407,7 +408,7 @@ class _LabelPlacer:
         written = self._axes.text(
             *(0, 0, text), transform=self._axes.transAxes, ha="left", va="bottom", zorder=6, **style
         )
-        # Otherwise the layout would make room for the text and move what was placed beside it.
+        # Otherwise the layout would make room for the text, and move what is placed already.
         written.set_in_layout(False)
         size = np.array(written.get_window_extent().size)
         boxes = [(self._box_of_text(point, offset, size), offset) for point, offset in places]

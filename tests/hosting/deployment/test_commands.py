@@ -157,7 +157,7 @@ def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, loca
             "--max-instances 2 is below --instance-count 3",
         ),
         (("--variables", "best.json", "--memory-mb", "1024"), "--memory-mb would have no effect"),
-        (("--variables", "best.json"), "Unknown: endpoint.memory_gb"),
+        (("--variables", "best.json"), "Unknown members: endpoint.memory_gb"),
         (("--variables", "notes.txt"), "cannot be read as JSON"),
         (("--region", "eu-west-1"), "deployed in us-east-1"),
     ],

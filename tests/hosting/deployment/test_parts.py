@@ -127,7 +127,7 @@ def test_an_endpoint_with_opening_hours_is_not_paid_day_and_night():
     cost = estimate({"r": LARGE, "o": LARGE}, with_opening_hours=frozenset({"o"}))
     assert cost.hourly_usd == pytest.approx(0.46)
     assert cost.endpoints[1].price_sentence == (
-        "0.46 USD an hour while the endpoint is open, which begins now; nothing while the endpoint "
+        "0.46 USD an hour while the endpoint is open (it opens now); nothing while the endpoint "
         "is closed"
     )
 

@@ -1,4 +1,4 @@
-"""Grade an archive: millions of photographs, on all processors of a machine or of a cluster.
+"""Grade an archive of millions of photographs on all processors of a machine or a cluster.
 
 1. ``sources`` lists the photographs of a folder, an S3 prefix or a manifest, one after the other.
 
@@ -7,7 +7,7 @@
 
 3. ``planning`` measures some photographs, and estimates the time and the cost of the rest.
 
-4. ``ray_job`` grades the shards with Ray Data, and ``grading`` is the code of its workers.
+4. ``ray_job`` grades the shards with Ray Data, and ``grading`` is the code that its workers run.
 
 5. ``transform_job`` grades the shards with SageMaker Batch Transform instead.
 

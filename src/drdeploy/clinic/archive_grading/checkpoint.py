@@ -1,15 +1,15 @@
-"""The list of an archive's photographs on disk, and the rows of the shards that are finished.
+"""Keep the list of an archive's photographs and the rows of the finished shards on disk.
 
-Everything is in a folder beside the table, which is removed when the table is complete::
+Both are in a folder beside the table. The folder is deleted when the table is complete::
 
     eyes.parquet.parts/
         lock             held by the process that writes
-        listing.jsonl    the photographs, one a line
+        listing.jsonl    the photographs, one per line
         job.json         the settings and the totals; written when the list is complete
         00000000.parquet the rows of the first shard
 
-Each file appears whole or not at all, and only one process writes. The names of the files therefore
-show which rows exist, even after a process was killed.
+Each file is written atomically, and by one process only. The names of the files therefore show
+which rows exist, even after a process was killed.
 """
 
 from __future__ import annotations
@@ -45,20 +45,21 @@ MOST_IN_SHARD = 64
 """The most photographs in a shard. After a crash, each worker grades at most this many photographs
 again. A million photographs need 15,625 files until the table is complete."""
 LEAST_SHARDS = 64
-"""A small archive has smaller shards, so that all workers have something to do until the end."""
+"""An archive that is too small for this many full shards has smaller shards, so that all workers
+have work until the end."""
 PARTS_SUFFIX = ".parts"
 _JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"
 
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """The settings that decide the rows of a table. Only a run with the same settings can continue.
+    """The settings on which the rows of a table depend.
 
     Attributes:
         source: The folder, S3 prefix or manifest.
         model_digest: The digest of the model.
         runtime: The library that runs the model; empty for the default of the model's format.
-        names: How photographs are named, with the key of the hash.
+        names: How photographs are named in the table, and the key if the names are hashes.
     """
 
     source: str
@@ -69,17 +70,17 @@ class ArchiveSettings:
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """A list of photographs that is complete.
+    """The grading of an archive, whose photographs have all been listed.
 
     Attributes:
-        id: A random name, which the table's metadata contain too.
+        id: A random name, which is also in the metadata of the table.
         settings: The settings on which the rows depend.
         photographs: The number of photographs.
         size_bytes: The total size of the photographs whose size is known.
-        sized_photographs: The number of the photographs whose size is known.
+        sized_photographs: The number of photographs whose size is known.
         notes: Sentences on files that were left out.
         may_miss_photographs: Whether a file that was left out may be a photograph.
-        shard_photographs: The number of photographs in each shard but the last.
+        shard_photographs: The number of photographs in a shard; the last shard may have fewer.
     """
 
     id: str
@@ -99,14 +100,14 @@ class ArchiveJob:
 
 @dataclass(frozen=True)
 class Shard:
-    """Photographs that follow one another in the list, and whose rows are in one file."""
+    """Consecutive photographs of the list. Their rows are saved in one file."""
 
     number: int
     photographs: tuple[ArchivedPhotograph, ...] = field(repr=False)
 
 
 class ArchiveCheckpoint:
-    """The folder beside a table that keeps a job; use :meth:`open`, which locks the folder."""
+    """The folder, beside the table, that holds a job; :meth:`open` locks it for one process."""
 
     def __init__(self, table: Path) -> None:
         self.table = table
@@ -118,7 +119,7 @@ class ArchiveCheckpoint:
         """Lock the folder for this process.
 
         Raises:
-            InvalidInput: Another process writes the table.
+            InvalidInput: Another process is writing the table.
         """
         checkpoint = cls(table)
         checkpoint.folder.mkdir(parents=True, exist_ok=True)
@@ -133,12 +134,12 @@ class ArchiveCheckpoint:
             try:
                 yield checkpoint
             finally:
-                with suppress(OSError):  # of a run that was refused before it listed anything
+                with suppress(OSError):  # delete the folder of a run that listed nothing
                     if not (checkpoint.folder / _JOB).exists():
                         checkpoint.delete_checkpoint_folder()
 
     def discard_earlier_run(self) -> None:
-        """Delete the table and the files that an earlier run has left."""
+        """Delete the table, and the files that an earlier run left behind."""
         self.table.unlink(missing_ok=True)
         (self.folder / _JOB).unlink(missing_ok=True)
         for path in (*self.folder.glob("*.parquet"), self.folder / _LISTING):
@@ -152,11 +153,11 @@ class ArchiveCheckpoint:
     def prepare_job(
         self, source: ArchiveSource, settings: ArchiveSettings, *, show_paths: bool
     ) -> ArchiveJob:
-        """Return the job of an earlier run, or list the photographs and begin a job.
+        """Return the unfinished job of an earlier run, or list the photographs and start a new job.
 
         Raises:
-            InvalidInput: The table exists, the earlier run had other settings, or the source holds
-                no photograph.
+            InvalidInput: The table exists already, the earlier run had other settings, or the
+                source holds no photograph.
         """
         job = self.load_job()
         if job is None and self.table.exists():
@@ -180,7 +181,7 @@ class ArchiveCheckpoint:
         return job
 
     def load_job(self) -> ArchiveJob | None:
-        """Return the job of an earlier run; None if its list was not complete."""
+        """Return the job of an earlier run; None if no earlier run completed its list."""
         try:
             document: dict[str, Any] = parse_json((self.folder / _JOB).read_text("utf-8"))
         except FileNotFoundError:
@@ -257,7 +258,7 @@ class ArchiveCheckpoint:
         """Write the table from the rows of all shards, in the order of the list.
 
         Returns:
-            How many rows the table has, and how many are graded, need a human or have failed.
+            The number of rows, and how many of them are graded, need a human, or have failed.
         """
         with open_for_atomic_write(self.table) as file:
             return ArchiveTable(columns, {"drdeploy.job": job.id}).join_shards(
@@ -265,7 +266,7 @@ class ArchiveCheckpoint:
             )
 
     def delete_checkpoint_folder(self) -> None:
-        """Delete the job's file and then the folder: half a folder must not look like a job."""
+        """Delete ``job.json`` and then the rest of the folder."""
         (self.folder / _JOB).unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 

@@ -1,7 +1,8 @@
 """The work of one worker: read and grade the photographs of a shard.
 
-Workers get and return JSON in bytes. A worker never learns the key of the names: it returns the
-SHA-256 of each photograph, and the process that writes the table names it.
+Workers receive and return JSON as bytes. If the table names photographs by keyed hashes, a worker
+never learns the key. It returns the SHA-256 of each photograph, from which the process that writes
+the table computes the name.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """The rows of a file; :meth:`make_rows_with_file_name` adds the file's name to ``image``."""
+    """The rows of a file; :meth:`make_rows_with_file_name` adds the name of the file."""
 
     place: str
     sha256: str
@@ -109,8 +110,8 @@ def read_graded_files(result: bytes) -> list[GradedFile]:
 def _load_service_with_one_thread(artifact: str, runtime: RuntimeName | None) -> InferenceService:
     from drdeploy.grader.inference import InferenceService
 
-    # As many processes as processors, with a thread each: photographs are many, and a photograph
-    # is decoded by one thread anyway.
+    # There are as many workers as processors, so one thread each is enough. A photograph is decoded
+    # by one thread anyway.
     return InferenceService.load(artifact, runtime=runtime, threads=1)
 
 

@@ -1,4 +1,4 @@
-"""The record of a Batch Transform job whose answers are not yet all saved as rows."""
+"""The file that describes an unfinished Batch Transform job of an archive."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ S3 = "s3://"
 
 @dataclass(frozen=True)
 class PendingTransform:
-    """A job whose answers are not yet all saved as rows.
+    """A Batch Transform job; not all of its answers have been saved as rows of the table yet.
 
     Attributes:
         name: The name of the job, which may not have been created yet.
         bucket: The bucket for uploads, the manifest and the answers.
         first_shard: The number of its first shard.
-        last_shard: The number of its last shard; the job leaves out shards in between that have
-            rows.
-        prefix: The ``s3://`` folder of all its photographs.
-        is_uploaded: Whether its photographs are uploaded for it.
+        last_shard: The number of its last shard. If a shard between the two has rows already, the
+            job leaves it out.
+        prefix: The ``s3://`` folder that holds all its photographs.
+        is_uploaded: True if the photographs are uploaded from this machine for the job; False if
+            they were in S3 before.
     """
 
     name: str
@@ -50,11 +51,11 @@ class PendingTransform:
         return f"{self.s3_folder_of_job}input.manifest"
 
     def make_key_of_photograph(self, shard: int, number: int) -> str:
-        """Return the key, below the prefix, of a photograph that was uploaded for a shard."""
+        """Return the S3 key of an uploaded photograph of a shard, relative to the prefix."""
         return f"{shard:08d}-{number:02d}"
 
     def make_key_of_upload_log(self, key: str) -> str:
-        """Return the name that the job's log gives to the photograph with a key."""
+        """Return the name by which the log of the job refers to the photograph with this key."""
         return f"{self.prefix}{key}".removeprefix(S3)
 
     @classmethod

@@ -1,7 +1,7 @@
 """Estimate the time and the cost of grading an archive, before it is graded.
 
-The time for a photograph is measured with one thread, on some photographs of the archive itself.
-When many workers run, each reaches only the share :data:`WORKER_EFFICIENCY` of this rate.
+One thread grades some photographs of the archive, and its rate is measured. When many workers run,
+each is assumed to reach only the share :data:`WORKER_EFFICIENCY` of this rate.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
 
 WORKER_EFFICIENCY = 0.9
-"""The assumed rate of each of many workers, as a share of the rate of a worker that runs alone.
-``benchmarks/archive.py`` measures the share on your machine, and has this share as its target."""
+"""The rate that each worker is assumed to reach if many workers run, as a share of the rate of a
+worker that runs alone. ``benchmarks/archive.py`` measures the share on your machine; the target of
+this benchmark is the value here."""
 NODE_BYTES_PER_S = 78e6
-"""Bytes that a node reads from S3 or a file server in a second, in the long run: 0.625 Gbit/s, the
-network baseline that AWS states for small instances of the families m5 and c5. Larger instances
-have more."""
+"""Bytes per second that a node can read from S3 or a file server for hours. The value is 0.625
+Gbit/s, the network baseline that AWS states for small instances of the families m5 and c5. Larger
+instances have more."""
 TABLE_ROWS_PER_S = 5_000
 """How many rows one process can write into the table in a second."""
 SAMPLED_PHOTOGRAPHS = 12
@@ -34,7 +35,7 @@ Limit = Literal["processors", "reading", "writing the table"]
 
 @dataclass(frozen=True)
 class ProjectedRate:
-    """How many photographs some nodes grade in an hour, and what limits this rate."""
+    """How many photographs a number of nodes grade in an hour, and what limits this rate."""
 
     nodes: int
     photographs_per_hour: float
@@ -50,8 +51,8 @@ class MeasuredPhotographs:
     """The measured time of some photographs of the archive with one thread.
 
     Attributes:
-        seconds: Seconds for a photograph, from reading it to its row.
-        size_bytes: Bytes of a photograph.
+        seconds: The mean time for one photograph, which includes reading it.
+        size_bytes: The mean size of a photograph.
         measured: How many photographs were measured.
     """
 
@@ -60,7 +61,7 @@ class MeasuredPhotographs:
     measured: int
 
     def project_grading_rate(self, nodes: int, workers_per_node: int) -> ProjectedRate:
-        """Return how many photographs some nodes grade in an hour, each with a number of workers.
+        """Return how many photographs ``nodes`` nodes grade in an hour.
 
         A node is limited by its processors or by its network connection. All nodes together are
         limited by the one process that writes the table.
@@ -76,14 +77,14 @@ class MeasuredPhotographs:
         return ProjectedRate(nodes, rates[limit] * _HOUR_S, limit)
 
     def expected_seconds(self, photographs: int, workers: int) -> float:
-        """Return how long photographs take on one machine, without the start of Ray."""
+        """Return how long one machine takes to grade the photographs, after Ray has started."""
         return photographs * self.seconds / (workers * WORKER_EFFICIENCY)
 
 
 def measure_photographs(
     places: Sequence[str], sizes_bytes: Sequence[int], settings: WorkerSettings
 ) -> MeasuredPhotographs:
-    """Grade some photographs with one thread.
+    """Grade some photographs with one thread, and return the mean time.
 
     Raises:
         ArchiveUnreadable: The archive cannot be read, or the model cannot be loaded.

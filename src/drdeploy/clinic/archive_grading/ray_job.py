@@ -1,12 +1,12 @@
 """Grade the shards of an archive with Ray Data.
 
 Shards are graded in windows. A window is one execution of Ray Data: each shard is a block, and a
-task grades a block. Ray Data never holds more than a window, whatever the size of the archive. Its
-worker processes stay for the next window, with the model loaded.
+task grades a block. Ray Data never holds more than a window, whatever the size of the archive. The
+worker processes keep the model loaded for the next window.
 
-A task whose worker is killed is repeated once. If it is killed again, each photograph of the shard
-is graded in a separate task. A photograph whose worker is killed three times gets a row with an
-error.
+If the worker process of a task is killed, the task is repeated once. If the worker is killed again,
+each photograph of the shard is graded in a separate task. A photograph whose worker is killed three
+times gets a row with an error.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RayArchiveJob:
 
     Args:
         ray: The module ``ray``, connected to the running Ray.
-        checkpoint: Where the list and the rows are.
+        checkpoint: The folder that holds the list and the rows.
         columns: The columns of the table.
         names: The rule by which photographs are named in the table.
         settings: The settings of the workers.
@@ -119,7 +119,7 @@ class RayArchiveJob:
         for address, result in checks:
             try:
                 read_graded_files(self._ray.get(result))
-            except Exception as error:  # of Ray, or of what the node cannot import
+            except Exception as error:  # from Ray, or from an import that fails on the node
                 raise ClinicError(
                     f"The node cannot grade: {' '.join(str(error).split())[:300]}",
                     where=str(address),
@@ -136,7 +136,7 @@ class RayArchiveJob:
             shard = missing.pop(int(key))
             self._write_rows_of_shard(shard, files)
             report(len(shard.photographs))
-        for shard in missing.values():  # their workers were killed
+        for shard in missing.values():  # those whose workers were killed
             self._write_rows_of_shard(shard, self._grade_one_by_one(shard))
             report(len(shard.photographs))
 
@@ -159,7 +159,7 @@ class RayArchiveJob:
     def _yield_results_of_tasks(
         self, tasks: Mapping[str, Sequence[str]], retries: int
     ) -> Iterator[tuple[str, list[GradedFile]]]:
-        """Yield the results of tasks as they come; a task whose worker was killed has none."""
+        """Yield each result when its task ends; a task whose worker was killed has no result."""
         items = [
             {"key": key, "places": json.dumps(places).encode("ascii")}
             for key, places in tasks.items()

@@ -1,8 +1,8 @@
 """Start Ray on this machine for one job, or connect to the user's Ray cluster.
 
-Ray runs whatever Python code reaches its ports. The session of this machine therefore listens only
-on the loopback interface, requires a token that no other user can read, and keeps its files in a
-folder of this user. The session has no dashboard, and sends nothing about its use to anyone.
+Ray runs whatever Python code reaches its ports. A session that is started here therefore listens
+only on the loopback interface, requires a token that no other user can read, and keeps its files in
+a folder that only this user can enter. It has no dashboard, and Ray's usage statistics are off.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 _FOLDER_PREFIX = "drdeploy-ray-"
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
-"""Bytes of Ray's object store, which holds only places and rows; by default, a third of RAM."""
+"""The size of Ray's object store, which holds only paths and rows. Ray's default is a third of
+RAM."""
 MOST_UNREAD_RESULTS = 256
-"""How many results of tasks may wait until their rows are written, before no new task starts."""
+"""While this many results wait to be written to disk, no new task starts."""
 _STARTS = 3
-"""How many times Ray is started at most: a free port may be taken before Ray listens on it."""
+"""The largest number of attempts to start Ray. An attempt fails if another program takes its port
+first."""
 _PATIENCE_S = 300
 """How long a process of Ray may take until it answers. On a busy machine a start takes a minute,
 and Ray's own limits of 5 to 30 seconds would end a process that is only slow."""
@@ -47,20 +49,20 @@ _QUIET = {
 }
 _PATIENT = {
     "RAY_gcs_server_port_wait_time_s": f"{_PATIENCE_S}",
-    "RAY_gcs_rpc_server_connect_timeout_s": "60",  # for one of as many attempts
+    "RAY_gcs_rpc_server_connect_timeout_s": "60",  # for each attempt
     "RAY_gcs_server_request_timeout_seconds": f"{_PATIENCE_S}",
     "RAY_py_gcs_connect_timeout_s": f"{_PATIENCE_S}",
     "RAY_raylet_start_wait_time_s": f"{_PATIENCE_S}",
-    "RAY_raylet_client_num_connect_attempts": f"{_PATIENCE_S}",  # one a second
+    "RAY_raylet_client_num_connect_attempts": f"{_PATIENCE_S}",  # one attempt per second
     "RAY_worker_register_timeout_seconds": f"{_PATIENCE_S}",
     "RAY_agent_register_timeout_ms": f"{_PATIENCE_S * 1000}",
     "RAY_health_check_timeout_ms": f"{_PATIENCE_S * 1000}",
 }
-"""Settings with which Ray waits for slow processes. Even so, a process that ends is noticed at
-once."""
+"""Settings that make Ray wait longer for slow processes. Ray still notices at once if a process
+ends."""
 _LOOPBACK = {
-    # Ray replaces 127.0.0.1 by an address that others can reach, unless it is told that there are
-    # no clusters on this system.
+    # If clusters are possible on a system, Ray replaces 127.0.0.1 by an address that other machines
+    # can reach.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
 }
@@ -70,12 +72,11 @@ _LOOPBACK = {
 def start_or_join_ray(cluster: str | None, workers: int) -> Iterator[Any]:
     """Start or join Ray, and yield the module ``ray``.
 
-    The environment variables of Ray are set for the whole process, because Ray may read them at any
-    time.
+    Ray may read its environment variables at any time, so they are set for the whole process.
 
     Args:
-        cluster: ``HOST:PORT`` of a cluster; None starts Ray on this machine.
-        workers: The number of processes on this machine.
+        cluster: The ``HOST:PORT`` of a cluster; with None, Ray is started on this machine.
+        workers: The number of worker processes on this machine.
 
     Raises:
         ClinicError: Ray does not start, or the cluster does not answer.
@@ -113,15 +114,16 @@ def _import_and_quieten_ray() -> Any:
     import ray
     import ray.data
 
-    # After the import, which makes Ray's own warnings visible; they are for programmers.
+    # These warnings are for programmers. Importing Ray makes them visible, so they are hidden after
+    # the import.
     warnings.filterwarnings("ignore", message=".*is deprecated")
 
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # A block whose worker died is left out of the result, and graded again photograph by
-    # photograph.
+    # Ray leaves a block whose worker died out of the result. Its photographs are then graded again,
+    # one by one.
     context.max_errored_blocks = -1
     context.execution_options.preserve_order = False
     _allow_waiting_tasks(context)
@@ -131,9 +133,9 @@ def _import_and_quieten_ray() -> Any:
 def _allow_waiting_tasks(context: Any) -> None:
     """Let Ray Data hand more tasks to Ray than there are processors.
 
-    Ray itself starts a task only when a processor is free. By default, Ray Data starts the next
-    task only when it has seen the end of one. Ray Data looks for ended tasks only ten times a
-    second, so the processors were idle for a quarter of the time.
+    Ray itself starts a task only when a processor is free. By default, Ray Data hands over the next
+    task only after it has noticed that a task has ended. It looks for ended tasks only ten times a
+    second, which left the processors idle for a quarter of the time.
     """
     from ray.data._internal.execution.backpressure_policy import (
         ENABLED_BACKPRESSURE_POLICIES,
@@ -142,13 +144,13 @@ def _allow_waiting_tasks(context: Any) -> None:
     )
 
     class UnreadResultsPolicy(ResourceBudgetBackpressurePolicy):  # type: ignore[misc]  # no types
-        """Stops new tasks when many results wait to be read, and not when processors are busy.
+        """Allows new tasks until too many results wait to be read, even if all processors are busy.
 
-        The size of the pool limits the tasks that are handed over.
+        The size of the worker pool also limits how many tasks are handed over.
         """
 
         def can_add_input(self, op: object) -> bool:
-            """Return whether a task may be handed over."""
+            """Return whether Ray Data may hand over another task to Ray."""
             unread: int = self._topology[op].total_enqueued_output_blocks()
             return unread < MOST_UNREAD_RESULTS
 
@@ -162,7 +164,7 @@ def _allow_waiting_tasks(context: Any) -> None:
 
 
 def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
-    """Start the processes of Ray and connect to them; return the node, which can end them."""
+    """Start the processes of Ray and connect to them; return the node that they form."""
     for attempt in range(1, _STARTS + 1):
         node = None
         try:
@@ -183,20 +185,21 @@ def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
 def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     """Start the processes of Ray.
 
-    ``ray.init`` would do the same, but would let an agent choose its ports. ``ray.init`` would also
-    give up if the agent needs more than 15 seconds to start, as happens on a busy machine.
+    ``ray.init`` is not used, because it would let Ray's agent choose its ports. It would also give
+    up if the agent needs more than 15 seconds to start, as happens on a busy machine.
     """
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
     class NodeWithoutDashboard(Node):  # type: ignore[misc]  # Ray has no types here
-        """The processes of Ray without its dashboard, which Ray starts even if it is turned off."""
+        """The processes of Ray without its dashboard, which Ray starts even if told not to."""
 
         def __init__(self, parameters: RayParams) -> None:
-            # The processes end with this one, even if this one is killed.
+            # With the reaper, Ray's processes end with this process, even if this process is
+            # killed.
             try:
                 super().__init__(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True)
-            except BaseException:  # what did start would run beside the next attempt
+            except BaseException:  # stop the processes that did start before the next attempt
                 self.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
                 raise
 
@@ -209,8 +212,8 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
             _wait_until_node_is_known(self)
 
     parameters = RayParams(
-        # With a port that it chose itself, Ray would wait for the process that listens on it even
-        # if that process has ended, and keep this one from hearing Ctrl-C meanwhile.
+        # If Ray chose the port itself, it would wait for the process that should listen on it, even
+        # if that process has ended. Ctrl-C would have no effect meanwhile.
         gcs_server_port=find_free_port(),
         num_cpus=workers,
         num_gpus=0,
@@ -225,7 +228,7 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
         dashboard_agent_listen_port=find_free_port(),
         runtime_env_agent_port=find_free_port(),
         _system_config={
-            # By default a task that fills the memory is repeated forever.
+            # By default, Ray repeats a task forever if the task fills the memory.
             "task_oom_retries": 2,
         },
     )
@@ -282,13 +285,14 @@ def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
 
 @contextmanager
 def _make_folder_of_session() -> Iterator[Path]:
-    """Make a folder for the session, and delete the folders that killed processes left behind."""
+    """Make a folder for the session, and delete the folders of processes that were killed."""
     root = Path(tempfile.gettempdir())
     for left_behind in root.glob(f"{_FOLDER_PREFIX}*"):
         with suppress(OSError), (left_behind / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its owner lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its owner lives
             shutil.rmtree(left_behind, ignore_errors=True)
-    # Ray lets every user read and write its own folder; nobody else can enter this one.
+    # Ray lets every user read and write its folder, so it is put into a folder that only this user
+    # can enter.
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     try:
         with (folder / "lock").open("ab") as lock:

@@ -1,4 +1,4 @@
-"""List the photographs of an archive, one after the other, so that no list is held in memory."""
+"""Yield the photographs of an archive one by one, so that no list of them is held in memory."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ S3 = "s3://"
 _MANIFEST_SUFFIXES = frozenset({".manifest", ".json"})
 _BETWEEN = " \t\r\n,"
 _LONGEST_ELEMENT = 16 * 1024
-"""The longest element of a manifest, in characters: a key has at most 1024 bytes, and each byte may
-be escaped."""
+"""The longest element of a manifest, in characters. An S3 key has at most 1024 bytes, and each byte
+may be escaped."""
 
 
 class ArchivedPhotograph(NamedTuple):
@@ -43,7 +43,7 @@ class ArchivedPhotograph(NamedTuple):
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The photographs in a folder of this machine, DICOM files among them."""
+    """The photographs in a folder of this machine, including DICOM files."""
 
     folder: Path
 
@@ -68,7 +68,7 @@ class FolderSource:
             try:
                 size_bytes = path.stat().st_size
             except OSError:
-                size_bytes = None  # whoever reads the file says why that fails
+                size_bytes = None  # when the file is read, the error says why
             yield ArchivedPhotograph(str(path), size_bytes)
 
 
@@ -101,12 +101,12 @@ class S3Source:
                     left_out = _find_why_key_is_left_out(key, prefix)
                     if left_out:
                         record_left_out(left_out)
-                    elif not key.endswith("/"):  # the console makes an empty object for a folder
+                    elif not key.endswith("/"):  # the console makes empty objects for folders
                         yield ArchivedPhotograph(f"{S3}{bucket}/{key}", one["Size"])
 
 
 def _find_why_key_is_left_out(key: str, prefix: str) -> LeftOut | None:
-    """Return why an object is left out, by its key alone: reading the object costs a request."""
+    """Return why an object is left out, by its key alone; reading it would cost a request."""
     path = Path(key)
     below = PurePosixPath(key[len(prefix) :]).parts
     system = next((part for part in below if part.casefold() in SYSTEM_NAMES), "")
@@ -140,7 +140,7 @@ class ManifestSource:
         return self.path if self.path.startswith(S3) else os.path.abspath(self.path)  # noqa: PTH100
 
     def iterate_photographs(self, record_left_out: RecordLeftOut) -> Iterator[ArchivedPhotograph]:
-        """Yield the objects in the order of the manifest; nothing that it names is left out.
+        """Yield all objects that the manifest names, in the order of the manifest.
 
         Raises:
             InvalidInput: The manifest is malformed.
@@ -192,7 +192,7 @@ def _iterate_json_list(chunks: Iterator[bytes], where: str) -> Iterator[Any]:
                 try:
                     value, at = decoder.raw_decode(waiting, at)
                 except json.JSONDecodeError:
-                    break  # the rest of the element is in the next piece
+                    break  # the element continues in the next piece
                 yield value
                 while at < len(waiting) and waiting[at] in _BETWEEN:
                     at += 1
@@ -224,7 +224,7 @@ def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
         open_s3: Makes a boto3 client of S3.
 
     Raises:
-        InvalidInput: There is nothing with this name, or it is neither a folder nor a manifest.
+        InvalidInput: Nothing has this name, or the name belongs to neither a folder nor a manifest.
     """
     is_manifest = PurePosixPath(text).suffix.lower() in _MANIFEST_SUFFIXES
     if text.startswith(S3):

@@ -24,8 +24,8 @@ _TYPES = {
     **dict.fromkeys(("decode_s", "transform_s", "predict_s"), pa.float64()),
 }
 _JOINED_ROWS = 65536
-"""The number of rows in a row group of the final table. One row group is in memory while the shards
-are joined."""
+"""The number of rows in a row group of the final table. While the shards are joined, memory holds
+one row group."""
 
 
 class ArchiveTable:
@@ -60,7 +60,7 @@ class ArchiveTable:
                 writer.write_table(pa.table(columns, schema=self.schema))
 
     def join_shards(self, file: BinaryIO, parts: Iterable[Path]) -> dict[str, int]:
-        """Copy the rows of files that this class wrote, one file after another; count the rows."""
+        """Copy the rows of the shards' files into one file, shard by shard, and count the rows."""
         counts = dict.fromkeys(("rows", "graded", "need_a_human", "failed"), 0)
         with pq.ParquetWriter(file, self.schema) as writer:
             waiting: list[pa.Table] = []

@@ -1,17 +1,18 @@
 """Grade the shards of an archive with SageMaker Batch Transform, on AWS or the local service.
 
-A job grades up to :data:`JOB_PHOTOGRAPHS` photographs, which a manifest names. Photographs of a
-folder are uploaded first, and deleted when they have their rows; photographs in S3 stay where they
-are. Before anything is uploaded, the file ``transform.json`` beside the rows says which job grades
-which shards, so that a killed run finds its job again::
+A job grades up to :data:`JOB_PHOTOGRAPHS` photographs, which are listed in a manifest. Photographs
+of a local folder are uploaded first, and the uploads are deleted when their rows are saved.
+Photographs in S3 stay where they are. Before anything is uploaded, the file ``transform.json`` is
+written beside the rows. It says which job grades which shards, so that a run can continue the job
+of a run that was killed::
 
     eyes.parquet.parts/
-        transform.json          the job that is not joined yet
-        00000000.uploaded.json  the digests of the photographs of a shard that are uploaded
+        transform.json          the job whose rows are not saved yet
+        00000000.uploaded.json  the digests of the uploaded photographs of a shard
 
-A photograph gets a row if there is an answer, or if the log of the job says why there is none. If a
-photograph has neither, the run ends with an error, because an instance failed or a permission was
-missing.
+A photograph gets a row if the job has answered, or if the log of the job says why there is no
+answer. If a photograph has neither, the run ends with an error: an instance failed, or a permission
+was missing.
 """
 
 from __future__ import annotations
@@ -41,16 +42,15 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 JOB_PHOTOGRAPHS = 100_000
-"""The largest number of photographs in a job. If a job fails, at most these are graded
-again. With keys
-of 60 characters, the job's manifest is 6 MB long."""
+"""The largest number of photographs in a job. If a job fails, at most this many photographs are
+graded again. With keys of 60 characters, the job's manifest is 6 MB long."""
 TRANSFERS = 10
 """How many uploads, downloads and deletions run at once: an S3 client keeps this many
 connections."""
 _CONTENT_TYPE = "application/x-image"
 _EMPTY = "The file is empty."
-"""The reason for an empty file, in the same words as in ``drdeploy grade``. S3 accepts an empty
-object, but SageMaker does not send it."""
+"""The error of an empty file, in the same words as in ``drdeploy grade``. S3 accepts an empty
+object, but SageMaker does not send it to the container."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class TransformArchiveJob:
 
     Args:
         batch: The transform jobs of AWS or of the local service.
-        checkpoint: Where the list and the rows are.
+        checkpoint: The folder that holds the list and the rows.
         columns: The columns of the table.
         names: The rule by which photographs are named in the table.
         is_folder: Whether the photographs are in a folder of this machine.
-        report_state: Called with sentences on uploads and jobs.
+        report_state: Called with a sentence about each upload and each job.
     """
 
     def __init__(
@@ -136,10 +136,10 @@ class TransformArchiveJob:
                 self._run_job_to_its_end(pending, job, settings, report)
 
     def abandon_pending_transform_job(self) -> None:
-        """Stop the job of an earlier run, and delete its uploaded files."""
+        """Stop the job of an earlier run, and delete the files that were uploaded for it."""
         pending = self._load_pending_job()
         if pending is not None:
-            self._batch.create_local_bucket(pending.bucket)  # of a service that began anew
+            self._batch.create_local_bucket(pending.bucket)  # a restarted service has lost it
             self._batch.stop_job(pending.name)
             self._delete_files_of_job(pending)
 
@@ -167,7 +167,7 @@ class TransformArchiveJob:
                 raise InvalidInput(
                     "A transform job reads one bucket, and the manifest names several",
                     where=prefix,
-                    remedy="Grade each bucket by a manifest of its own",
+                    remedy="Write one manifest for each bucket, and grade each manifest separately",
                 )
         pending = PendingTransform(name, bucket, first, last, prefix, self._is_folder)
         write_json_file(self._checkpoint.pending_transform_file, asdict(pending))
@@ -183,7 +183,7 @@ class TransformArchiveJob:
         if self._batch.job_exists(pending.name):
             self._report_state(f"the job {pending.name} of an earlier run continues")
         elif not self._upload_and_create_job(pending, job, settings):
-            self._write_rows_of_answers(pending, job, {}, report)  # no photograph can be read
+            self._write_rows_of_answers(pending, job, {}, report)  # no photograph is readable
             self._delete_files_of_job(pending)
             return
         ended = self._batch.wait_for_job(
@@ -215,7 +215,7 @@ class TransformArchiveJob:
         if pending.is_uploaded:
             try:
                 self._upload_photographs(pending, job)
-            except InvalidInput:  # no run could go on with it
+            except InvalidInput:  # another run could not continue this job either
                 self._delete_files_of_job(pending)
                 raise
         keys = [
@@ -229,7 +229,7 @@ class TransformArchiveJob:
         manifest = json.dumps([{"prefix": pending.prefix}, *keys]).encode()
         self._batch.upload_files(pending.manifest_uri, manifest, "application/json")
         self._report_state(f"the job {pending.name} grades {len(keys):,} photographs")
-        self._batch.delete_model(pending.name)  # of a run that was killed before it had a job
+        self._batch.delete_model(pending.name)  # left by a killed run
         self._batch.start_job(
             BatchJob(
                 name=pending.name,

@@ -8,7 +8,7 @@
 - ``photographs`` takes photographs in and gives them to the browser.
 - ``grading`` grades the studies in a pool of a few threads.
 - ``exports`` writes the worklist as CSV, and a study as FHIR and PDF.
-- ``decided_results`` makes results anew after a decision, for archives and servers.
+- ``decided_results`` makes new results for archives and servers after a decision.
 - ``translations`` holds the words of the page in Portuguese.
 
 For research use.  Not a medical device.

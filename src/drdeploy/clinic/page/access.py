@@ -61,7 +61,7 @@ class PageAccess:
 
     def needs_sign_in(self) -> bool:
         """Return whether people must sign in."""
-        # An account that is added now closes a page that was open.
+        # As soon as the records have an account, a page that was open to everybody needs a sign-in.
         return self._options.needs_sign_in or self._records.accounts.count_accounts() > 0
 
     def find_account(self, request: Request) -> ClinicAccount | None:

@@ -70,7 +70,7 @@ UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE = 4, 1200
 UPLOAD_S = 300.0
 """Seconds within which a photograph must arrive."""
 PICTURES_AT_ONCE = 2
-"""How many photographs are decoded at the same time: each takes some 100 MB."""
+"""The most photographs that are decoded at the same time. Each takes some 100 MB of memory."""
 AUDIT_ENTRIES_SHOWN = 200
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -135,7 +135,7 @@ class WorklistPage:
                 is_tls=self._options.is_tls,
                 upload_path=UPLOAD_PATH,
             ),
-            # The key lives as long as the program: a cookie of an earlier one is forged.
+            # The key exists only in this process, so cookies of an earlier process are refused.
             Middleware(
                 SessionMiddleware,
                 secret_key=secrets.token_hex(32),
@@ -199,7 +199,7 @@ class WorklistPage:
         """Show a study."""
         account = self._access.require_account_with_role(request, "viewer")
         study = self._load_study_or_raise_404(request)
-        # A page that waits for the grades loads itself again.
+        # A page that waits for the grades reloads itself, and each reload would add an entry.
         note = (
             self._record_view_if_page_was_not_opened
             if study.state == "waiting"
@@ -237,7 +237,7 @@ class WorklistPage:
         return Response(content, media_type=media_type)
 
     def show_audit_log(self, request: Request) -> Response:
-        """Show the newest entries of the audit log, and whether its chain is whole."""
+        """Show the newest entries of the audit log, and whether its chain of hashes is unbroken."""
         self._access.require_account_with_role(request, "administrator")
         entries = self._records.worklist.list_audit_entries(AUDIT_ENTRIES_SHOWN)
         count, sha256 = self._records.verify_audit_log()

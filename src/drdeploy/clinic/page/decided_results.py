@@ -43,7 +43,8 @@ def decide_result(kind: str, content: bytes, study: ListedStudy, changed_s: floa
 def _decide_page(content: bytes, study: ListedStudy, changed: datetime) -> bytes:
     dataset = pydicom.dcmread(io.BytesIO(content))
     page = make_pdf_page_of_study(study, "en")
-    # An archive keeps what it has of an identifier: another page needs another one.
+    # An archive keeps the object that it already has under an identifier, so the new PDF needs a
+    # new identifier.
     name = uuid.uuid5(_NAMESPACE, f"{dataset.SOPInstanceUID} {changed.timestamp()!r}")
     dataset.SOPInstanceUID = f"2.25.{name.int}"
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -52,7 +53,7 @@ def _decide_page(content: bytes, study: ListedStudy, changed: datetime) -> bytes
     dataset.EncapsulatedDocument = page + bytes(len(page) % 2)
     series = (dataset.SeriesDate, dataset.SeriesTime)
     write_dates_of_result(dataset, changed)
-    dataset.SeriesDate, dataset.SeriesTime = series  # the series has the first page, too
+    dataset.SeriesDate, dataset.SeriesTime = series  # the first PDF is in this series, too
     return encode_result(dataset)
 
 

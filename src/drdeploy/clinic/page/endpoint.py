@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 BODY_BYTES_MAX = 4_000_000
-"""The largest request that every kind of endpoint accepts: a serverless endpoint accepts the least,
-4 MB."""
+"""The largest request body in bytes that every kind of endpoint accepts. The limit of serverless
+endpoints is the smallest, 4 MB."""
 _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
@@ -82,7 +82,7 @@ def _describe_foreign_answer() -> PredictionFailed:
 
 @dataclass(frozen=True)
 class EndpointService(InferenceService):
-    """Grades photographs by an endpoint that serves a known model.
+    """Grades photographs with an endpoint that serves a known model.
 
     The rules need the model's operating points, and the results name the model. Therefore, the
     model's artifact must be on this machine too, and each answer must come from this model.
@@ -177,7 +177,7 @@ class EndpointService(InferenceService):
 
 
 def _make_body(image: bytes) -> tuple[bytes, str]:
-    """Return a photograph in a format that is small enough to be sent, and its media type.
+    """Return a photograph, encoded so that it is small enough to be sent, and its media type.
 
     The uncompressed pixels of a DICOM file become a PNG, which loses nothing. A photograph that is
     still too large becomes a JPEG with all its pixels in full colour.

@@ -40,7 +40,7 @@ def make_csv_of_studies(studies: Iterable[ListedStudy]) -> bytes:
     for study in studies:
         row = _make_csv_row(study)
         table.writerow({name: escape_formula_in_csv_cell(value) for name, value in row.items()})
-    # A spreadsheet reads UTF-8 only with the mark.
+    # Spreadsheets recognise UTF-8 only by this byte order mark.
     return stream.getvalue().encode("utf-8-sig")
 
 

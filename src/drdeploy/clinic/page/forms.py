@@ -1,4 +1,4 @@
-"""Read what a browser sends: photographs, reasons and grades; nothing in it is trusted."""
+"""Read the photographs, reasons and grades that a browser sends, and check all of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REASON_CHARACTERS_MAX = 1000
 
 
 class _MemoryParser(MultiPartParser):
-    """Keeps a photograph in memory: no patient's pixels go to a temporary file."""
+    """Keeps an uploaded photograph in memory, so that it never gets into a temporary file."""
 
     spool_max_size = UPLOAD_BYTES_MAX
 
@@ -63,7 +63,7 @@ async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str
     if not isinstance(file, UploadFile):
         raise HTTPException(400, "The form has no photograph.")
     name = file.filename or ""
-    # Names are never used. One with a path in it comes from no browser.
+    # The name is never used. No browser sends a name with a path.
     if any(mark in name for mark in "/\\\0") or name in {".", ".."}:
         raise HTTPException(400, "The file's name has a path in it.")
     content = await file.read()
@@ -90,7 +90,7 @@ def read_reason_of_decision(fields: dict[str, str]) -> str:
     Raises:
         InvalidInput: The reason is too long, or has characters that cannot be stored.
     """
-    # A browser counts a line break as one character, and sends two.
+    # A browser counts a line break as one character, but sends two.
     reason = fields.get("reason", "").replace("\r\n", "\n").strip()
     if len(reason) > REASON_CHARACTERS_MAX:
         raise InvalidInput(
@@ -102,7 +102,7 @@ def read_reason_of_decision(fields: dict[str, str]) -> str:
 
 
 def read_grades(fields: dict[str, str], study: ListedStudy) -> dict[str, int | None]:
-    """Return the eyes whose grade a person changes.
+    """Return the grades that a person has changed, by eye; None stands for ungradable.
 
     Raises:
         HTTPException: A value is not a grade, or belongs to an eye without photographs.

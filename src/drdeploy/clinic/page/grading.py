@@ -22,8 +22,8 @@ class GradingPool:
         """Grade the studies that are due now, and wait until all of them are done."""
         due = deque(self._grader.list_due_studies())
         errors: list[Exception] = []
-        # Not those of concurrent.futures: the program could not end while one of them waits for an
-        # endpoint that does not answer.
+        # These are daemon threads. With concurrent.futures, the program could not end while a
+        # thread waits for an endpoint that does not answer.
         threads = [
             threading.Thread(
                 target=self._grade_until_none_is_due,
@@ -44,7 +44,7 @@ class GradingPool:
         while due:
             try:
                 self._grader.grade_study(due.popleft())
-            except IndexError:  # another thread took the last one
+            except IndexError:  # another thread took the last study
                 return
             except Exception as error:  # noqa: BLE001 - the others are still due
                 errors.append(error)

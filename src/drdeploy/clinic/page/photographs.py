@@ -1,4 +1,4 @@
-"""Photographs on their way into the records, and on their way to the browser."""
+"""Store incoming photographs in the records, and prepare stored photographs for the browser."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ShownPhotograph:
 
     Attributes:
         number: The photograph's number in the records.
-        frame: The frame's number in the file, from 1.
+        frame: The frame's number in the file, counted from 1.
         eye: Which eye; empty if the file cannot be read.
     """
 
@@ -76,7 +76,7 @@ def receive_photograph(
     eye: Eye | None = None,
     may_be_erased: bool = True,
 ) -> bool:
-    """Store a file that was dropped on the page, or fetched; return whether it is new.
+    """Store a file that was dropped on the page or fetched; return whether it is new.
 
     Args:
         records: The clinic's records.
@@ -116,8 +116,8 @@ def receive_photograph(
 def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
     """Return a JPEG, PNG or TIFF as a DICOM file of ophthalmic photography.
 
-    All photographs of a patient that arrive on the same day belong to one study. A baseline JPEG
-    keeps its pixels as they are; everything else is stored without compression.
+    All photographs of a patient that arrive on the same day belong to one study. The compressed
+    pixels of a baseline JPEG are kept; the pixels of other files are stored uncompressed.
 
     Raises:
         DetailsMissing: The patient's number or the eye is missing.
@@ -141,12 +141,12 @@ def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: Eye | None) -
     return encode_ophthalmic_photograph(
         pixels,
         eye=eye,
-        # Without a time, so that a photograph that comes again is the same file.
+        # No time is written, so that a photograph that is sent again becomes the same file.
         day=f"{today:%Y%m%d}",
         elements={
             "SpecificCharacterSet": "ISO_IR 192",
             "PatientID": number,
-            # Cameras write names into pictures; nobody has said that this one has none.
+            # A camera may have written the patient's name into the picture.
             "BurnedInAnnotation": None,
             "StudyInstanceUID": _make_uid(of_study),
             "SeriesInstanceUID": _make_uid(f"series {of_study}"),
@@ -163,7 +163,7 @@ def _can_keep_jpeg_pixels(content: bytes) -> bool:
         is_plain = (
             image.format == "JPEG" and image.mode == "RGB" and "progressive" not in image.info
         )
-        # DICOM viewers follow neither the orientation nor the colours that EXIF and ICC tell.
+        # DICOM viewers ignore the orientation in EXIF and the colours of an ICC profile.
         is_upright = image.getexif().get(0x0112, 1) == 1
         is_converted = "adobe_transform" in image.info and image.info["adobe_transform"] == 0
         return is_plain and is_upright and not is_converted
@@ -184,9 +184,9 @@ def _encode_changed_dicom_file(file: DicomFile) -> bytes:
 class PhotographHeaders:
     """Caches the frames and the eye of photographs, so that each header is read once.
 
-    Without the cache, a study's page would read whole photographs each time, only to say which eye
-    they show. The content of a file never changes, because the file is named by the hash of its
-    content.
+    Without the cache, the page of a study would read whole photographs each time, only to find out
+    which eye they show. A cached value stays right, because a file is named by the hash of its
+    content and never changes.
     """
 
     def __init__(self, records: ClinicRecords) -> None:

@@ -54,7 +54,7 @@ class PageRenderer:
         Args:
             request: The request.
             name: The template's name.
-            status: The status of HTTP.
+            status: The HTTP status.
             values: The values that the template shows.
         """
         session = request.session
@@ -65,7 +65,7 @@ class PageRenderer:
             session["language"] = "pt" if wanted.lower().startswith("pt") else "en"
         session.setdefault("token", secrets.token_urlsafe(32))
         language = session["language"]
-        # A link to the other language keeps the filter.
+        # The link to the other language keeps the filter of the list.
         kept = [(key, text) for key, text in request.query_params.items() if key != "language"]
         html = self._templates.get_template(name).render(
             _=lambda text: translate_page_text(text, language),
@@ -95,7 +95,7 @@ class ErrorPages:
         self._renderer = renderer
 
     async def show_http_error(self, request: Request, error: Exception) -> Response:
-        """Answer a request that has an error of HTTP."""
+        """Answer a request with the page of an HTTP error."""
         status = getattr(error, "status_code", 500)
         detail = str(getattr(error, "detail", ""))
         return await run_in_threadpool(
@@ -109,12 +109,12 @@ class ErrorPages:
         return await run_in_threadpool(self._make_answer_to_error, request, status, sentence, None)
 
     async def show_fault(self, request: Request, _error: Exception) -> Response:
-        """Answer after a fault of the disk, of the database or of this program, which is logged."""
+        """Answer a request that failed because of the disk, the database or this program."""
         sentence = "The program could not answer. The administrator finds the cause in the log."
         if request.url.path == UPLOAD_PATH:
             sentence = "The photograph could not be kept. Send it again later."
         answer = await run_in_threadpool(self._make_answer_to_fault, request, sentence)
-        answer.headers.update(HEADERS)  # the guard does not see this answer
+        answer.headers.update(HEADERS)  # RequestGuard does not see this answer
         return answer
 
     def _make_answer_to_fault(self, request: Request, sentence: str) -> Response:

@@ -1,4 +1,4 @@
-"""Refuse requests from other hosts and other sites, and requests that are too many."""
+"""Refuse requests that name another host, come from another site, or come too often."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    # Patients' data stay in no cache, neither in the browser's nor in a proxy's.
+    # Neither a browser nor a proxy may cache patients' data.
     "Cache-Control": "no-store",
 }
 SMALL_BODY_BYTES_MAX = 64 * 1024
-"""Largest body of any request but an upload."""
+"""The largest body of a request that is not an upload, in bytes."""
 
 
 class RequestGuard:
     """Checks the head of every request, and adds security headers to every answer.
 
-    A page of another site can send requests to this machine. By DNS rebinding, such a site can even
-    give this machine a name of its own, and read the answers. Therefore, every request must name a
-    known host.
+    A page of another site can send requests to this machine. By DNS rebinding, the site can even
+    let one of its own names point to this machine, and read the answers. Therefore, every request
+    must name a host that is known to be this machine.
     """
 
     def __init__(

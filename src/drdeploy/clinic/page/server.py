@@ -28,7 +28,7 @@ CONNECTIONS_MAX = 100
 HEAD_S = 10.0
 """Seconds within which the head of a request must arrive."""
 STOP_S = 3
-"""Seconds that requests in progress may take when the program is to end."""
+"""Seconds that requests in progress may still take when the program is stopped."""
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -80,8 +80,8 @@ class PageAddress:
         """Check that the page may be served at this address.
 
         Raises:
-            InvalidInput: TLS, accounts or names are missing where others can reach the page, or the
-                certificate cannot be used.
+            InvalidInput: Other machines can reach the page, and TLS, accounts or names are missing;
+                or the certificate cannot be used.
         """
         if self.certificate is None and self.key is not None:
             raise InvalidInput(
@@ -140,7 +140,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 class _SlowRequestProtocol(H11Protocol):
-    """Closes connections whose request does not arrive in time, before too many are open."""
+    """Closes connections whose request does not arrive in time, so that they do not pile up."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -179,7 +179,7 @@ class PageServer:
             uvicorn.Config(
                 app,
                 log_level="error",
-                access_log=False,  # addresses hold patients' numbers: in the search, for example
+                access_log=False,  # a URL may contain a patient's number
                 server_header=False,
                 proxy_headers=False,
                 limit_concurrency=CONNECTIONS_MAX,
@@ -197,7 +197,7 @@ class PageServer:
         )
 
     def __enter__(self) -> Self:
-        """Start to answer."""
+        """Start to answer requests."""
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Sign people in with signed cookies and sessions in memory, and note what each of them sees."""
+"""Sign people in with signed cookies and sessions in memory, and note which pages they see."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Sessions:
 
     def sign_in(self, name: str, password: str) -> str | None:
         """Return a new session's identifier; None if the name or the password is wrong."""
-        # Only here, where few can be at once: those who wait would all see no pause before it.
+        # This is checked while the semaphore is held. Otherwise, many waiting attempts would all
+        # pass the check before the first of them has failed.
         with self._one_hash_at_a_time:
             if self.is_sign_in_paused(name):
                 return None
@@ -96,7 +97,7 @@ class Sessions:
 
 
 class RecentViews:
-    """The pages that each person has open, so that the audit log gets one entry for each."""
+    """The pages that each person has open. The audit log gets one entry for each of them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -48,7 +48,7 @@ class SignInPages:
             if paused:
                 problem = "Too many wrong passwords. Wait a minute."
             else:
-                # A password may have been typed into the field for the name.
+                # Somebody may have typed a password into the field for the name.
                 is_known = self._records.accounts.find_account(name) is not None
                 who = name if is_known else "unknown name"
                 self._records.worklist.record_sign_in(who, "fail to sign in")

@@ -1,4 +1,4 @@
-"""The words of the page in Portuguese, by the words in English."""
+"""Portuguese translations of the page's texts, by the English text."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ _PORTUGUESE_REASONS = {
         "A fotografia tem {} bytes como JPEG, e um endpoint aceita no máximo {}; classifique-a "
         "nesta máquina, sem --endpoint."
     ),
-    # Why an archive or a server did not take something
+    # Why an archive or a server did not accept something
     "The archive refuses the file with failure reason {}.": (
         "O arquivo de imagens recusa o objeto com o motivo {}."
     ),
@@ -316,7 +316,7 @@ _PORTUGUESE_REASONS = {
     "[Errno {}] Network is unreachable": "a rede não responde",
     "Remote end closed connection without response": "o servidor fechou a conexão sem responder",
 }
-"""What the records say about failures, with ``{}`` for what differs from case to case."""
+"""The sentences about failures in the records; ``{}`` stands for the part that varies."""
 
 
 def _compile_text_with_placeholders(template: str) -> re.Pattern[str]:
@@ -354,12 +354,12 @@ def translate_page_text(text: str, language: str) -> str:
 
 
 def _translate_reason_of_failure(text: str) -> str:
-    """Return a reason of a failure in Portuguese; empty if its form is not known."""
+    """Return the reason of a failure in Portuguese; empty if there is no translation."""
     for pattern, words in _REASONS:
         found = pattern.fullmatch(text)
         if found is not None:
             parts = (translate_page_text(part, "pt") for part in found.groups())
-            # Not by str.format: what another program said may have braces in it.
+            # str.format is not used, because the text of another program may contain braces.
             head, *rest = words.split("{}")
             return head + "".join(
                 f"{part}{after}" for part, after in zip(parts, rest, strict=False)

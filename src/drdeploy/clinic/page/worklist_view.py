@@ -1,4 +1,4 @@
-"""Studies in the order and the words of the page."""
+"""Divide the list of studies into the parts of the page, and put probabilities into words."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WorklistView:
 
 
 def make_worklist_view(page: ListedPage) -> WorklistView:
-    """Return a page of the list in its parts: graded with the worst first, ungradable, waiting."""
+    """Divide a page of the list into graded, ungradable and waiting studies."""
     return WorklistView(
         graded=[one for one in page.studies if one.state == "graded" and not one.is_ungradable],
         ungradable=[one for one in page.studies if one.is_ungradable],

@@ -6,11 +6,11 @@
 - ``photograph_store`` keeps the DICOM files, each under the hash of its content.
 - ``photograph_folder`` checks that the database and the folder belong together.
 - ``grading_lock`` lets one program at a time grade.
-- ``deliveries`` queues results for other servers, and ``erasure`` deletes patients.
+- ``deliveries`` queues results for other servers, and ``erasure`` deletes the data of patients.
 - ``worklist`` reads studies for the page and records decisions. ``worklist_queries`` sorts, filters
   and counts in the database, by the columns that ``urgency`` computes.
-- ``accounts`` holds who may sign in.
-- ``records`` is the one object that the rest of ``clinic`` uses.
+- ``accounts`` holds the accounts of those who may sign in.
+- ``records`` has the class through which the rest of ``clinic`` uses all of these.
 """
 
 from drdeploy.clinic.records.records import ClinicRecords

@@ -24,10 +24,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 """The roles; each role may do all that the role before it may do."""
 
 PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 12, 256
-"""Length of a password; the upper bound keeps the hash's input small."""
+"""The limits for the length of a password. The upper limit keeps the input of the hash small."""
 _NAME_CHARACTERS_MAX = 64
 _COST, _BLOCK, _LANES = 2**14, 8, 5
-"""Parameters of scrypt (RFC 7914) that OWASP recommends where 16 MiB a hash are affordable."""
+"""The parameters of scrypt (RFC 7914) that OWASP recommends for 16 MiB of memory per hash."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Accounts:
             return connection.execute(select(func.count()).select_from(ACCOUNTS)).scalar_one()
 
     def find_account(self, name: str) -> ClinicAccount | None:
-        """Return the present state of an account."""
+        """Return an account as it is now; None if it does not exist."""
         found = self._find_row(name)
         return (
             None
@@ -118,7 +118,7 @@ class Accounts:
         )
 
     def _find_row(self, name: str) -> tuple[Role, str] | None:
-        if not name.isprintable():  # PostgreSQL takes no NUL, not even in a question
+        if not name.isprintable():  # PostgreSQL refuses NUL even in a query
             return None
         mine = select(ACCOUNTS.c.role, ACCOUNTS.c.password).where(ACCOUNTS.c.name == name)
         with self._engine.connect().execution_options(**{ONLY_READS: True}) as connection:

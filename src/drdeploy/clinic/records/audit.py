@@ -25,7 +25,7 @@ GENESIS = "0" * 64
 def append_audit_entry(
     connection: Connection, *, who: str, action: str, subject: str, details: str = ""
 ) -> None:
-    """Append an entry, within the transaction that makes the change which the entry describes.
+    """Append an entry, in the same transaction as the change that the entry describes.
 
     Args:
         connection: A connection with an open transaction.
@@ -51,7 +51,7 @@ def append_audit_entry(
 
 
 def verify_audit_chain(connection: Connection) -> tuple[int, str]:
-    """Compute every hash again; return the number of entries and the last hash.
+    """Check the hash of every entry; return the number of entries and the last hash.
 
     Raises:
         AnalysisError: An entry is missing or was changed.

@@ -23,7 +23,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_S = 30.0
 _WRITE_PAUSE_S = 0.002
 ONLY_READS = "drdeploy_only_reads"
-"""Execution option of a connection whose transaction writes nothing."""
+"""The execution option that marks a connection whose transaction only reads."""
 _MIGRATION_LOCK = 7_238_911
 """Key of a PostgreSQL advisory lock that lets only one program at a time migrate the tables."""
 
@@ -84,9 +84,9 @@ def _parse_database_url(url: str) -> URL:
 
 
 def _make_sqlite_durable(engine: Engine) -> None:
-    """Configure SQLite to let readers read during a write, survive power failures, and erase data.
+    """Configure SQLite so that power failures lose nothing, and reads need not wait for writes.
 
-    Deleted data are overwritten in the file.
+    Deleted data are also overwritten in the file.
     """
 
     @event.listens_for(engine, "connect")
@@ -103,8 +103,8 @@ def _make_sqlite_durable(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin_sqlite_transaction(connection: Connection) -> None:
-        # A transaction that reads first and writes later would fail if another wrote meanwhile.
-        # One that only reads need not wait for those that write.
+        # A transaction that reads and then writes would fail if another one wrote in between, so it
+        # waits for other writers first. A transaction that only reads need not wait.
         if connection.get_execution_options().get(ONLY_READS):
             connection.exec_driver_sql("BEGIN")
         else:
@@ -115,7 +115,7 @@ def _begin_write_transaction(connection: Connection) -> None:
     """Begin a transaction as soon as no other program writes.
 
     SQLite itself sleeps up to 100 ms between two attempts. While studies are graded, each page that
-    writes to the audit log would wait that long.
+    writes to the audit log could wait that long.
     """
     deadline_s = time.monotonic() + BUSY_S
     connection.exec_driver_sql("PRAGMA busy_timeout=0")

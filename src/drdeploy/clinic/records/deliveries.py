@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE_S = 600.0
 _DECIDED_KINDS = {"page": "decided page", "bundle": "decided bundle"}
-"""For each kind of result that the grader makes, the kind of result that states a person's
+"""For each kind of result that is made after grading, the kind that replaces it after a
 decision."""
 
 
@@ -70,7 +70,7 @@ class DeliveryQueue:
         self._shared = shared
 
     def list_due_deliveries(self, limit: int = 100) -> list[int]:
-        """Return the record numbers of the deliveries that are to be sent now, the oldest first."""
+        """Return the numbers of the deliveries that are to be sent now, the oldest first."""
         due = (
             select(DELIVERIES.c.id)
             .where(DELIVERIES.c.state == "queued", DELIVERIES.c.next_attempt_s <= time.time())

@@ -1,4 +1,4 @@
-"""Erase patients and studies, and files that belong to no study."""
+"""Erase the data of patients and studies, and files that belong to no study."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ERASE_STUDY = "erase study"
 
 
 class RecordsErasure:
-    """Deletes studies with their photographs; only the audit log keeps their keyed hashes."""
+    """Deletes studies and their photographs. The audit log keeps the keyed hash of each study."""
 
     def __init__(self, shared: SharedRecords) -> None:
         self._shared = shared
 
     def erase_patient(self, patient: str) -> int:
-        """Delete everything about a patient but the audit log; return how many studies it was.
+        """Delete all studies of a patient, but not the audit log; return how many were deleted.
 
         Args:
             patient: The issuer of the patient's number, a line break, and the number.
@@ -41,13 +41,13 @@ class RecordsErasure:
         return self._erase_studies(STUDIES.c.patient == patient)
 
     def erase_study(self, study_uid: str) -> int:
-        """Delete everything about a study but the audit log; return how many were deleted, 0 or 1.
+        """Delete a study, but not the audit log; return how many studies were deleted, 0 or 1.
 
         Args:
             study_uid: The Study Instance UID.
 
         Raises:
-            InvalidInput: Studies of several patients have the identifier.
+            InvalidInput: Several patients have a study with this identifier.
         """
         same = select(func.count()).where(STUDIES.c.study_uid == study_uid)
         with self._shared.engine.begin() as connection:
@@ -70,18 +70,18 @@ class RecordsErasure:
         similar = select(STUDIES.c.patient).where(
             STUDIES.c.patient.endswith(f"\n{number}", autoescape=True)
         )
-        with self._shared.engine.begin() as connection:  # SQLite's LIKE takes a for A
+        with self._shared.engine.begin() as connection:  # SQLite's LIKE ignores case
             found = connection.execute(similar).scalars().all()
         return sum(one != patient and one.rpartition("\n")[2] == number for one in found)
 
     def erase_older_than(self, received_before_s: float) -> int:
-        """Delete the studies whose last photograph arrived before a time; return how many."""
+        """Delete the studies whose last photograph arrived before a time; return their number."""
         return self._erase_studies(STUDIES.c.last_received_s < received_before_s)
 
     def _erase_studies(self, condition: Any) -> int:
         with self._shared.engine.begin() as connection:
             keep_others_from_removing_files(connection)
-            # The lock keeps somebody from deciding about a study that is being erased.
+            # With the lock, nobody can record a decision about a study that is being erased.
             chosen = select(STUDIES.c.id, STUDIES.c.patient, STUDIES.c.study_uid).where(condition)
             rows = connection.execute(chosen.order_by(STUDIES.c.id).with_for_update()).all()
             files: list[str] = []
@@ -91,7 +91,8 @@ class RecordsErasure:
                 for table in (DECISIONS, DELIVERIES, RESULTS, PHOTOGRAPHS):
                     connection.execute(delete(table).where(table.c.study_id == number))
                 connection.execute(delete(STUDIES).where(STUDIES.c.id == number))
-            # Last, as in every transaction: whoever holds the log waits for nothing else.
+            # Every transaction takes the lock of the audit log last. Its holder therefore never
+            # waits for another lock.
             for _, patient, uid in rows:
                 name = self._shared.make_log_name_of_study(patient, uid)
                 self._shared.append_audit_entry_of_actor(connection, _ERASE_STUDY, name)
@@ -118,7 +119,7 @@ class RecordsErasure:
             )
 
     def is_erased(self, patient: str, study_uid: str) -> bool:
-        """Return whether a study was erased, and has not come into the records again since.
+        """Return whether a study was erased, and has not been stored again since.
 
         The audit log keeps the keyed hash of each erased study.
 
@@ -142,7 +143,7 @@ class RecordsErasure:
     def remove_unused_files(self) -> int:
         """Delete the files that belong to no study, and return how many there were.
 
-        A program that is killed leaves such files.
+        A program that is killed leaves such files behind.
         """
         store = self._shared.store
         store.remove_drafts()
@@ -161,9 +162,9 @@ def remove_unused_file(shared: SharedRecords, sha256: str) -> bool:
 
 
 def keep_others_from_removing_files(connection: Connection) -> None:
-    """Keep other programs from adding or removing a file that this program changes.
+    """Keep other programs from adding or removing photographs until the transaction ends.
 
-    SQLite has one writer at a time anyway.
+    For SQLite, this does nothing, because SQLite allows only one writer at a time anyway.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE photographs IN SHARE ROW EXCLUSIVE MODE"))

@@ -29,9 +29,9 @@ class GradingLock:
     """Lets only one program at a time grade the studies in a database.
 
     A second program would grade each study again, and might not send the results that the first
-    program should send. Each database has one lock, whichever folder or machine uses the database.
-    For an SQLite database, the lock is a locked file beside it; for PostgreSQL, it is an advisory
-    lock.
+    program should send. Each database has one lock, even if several machines or folders of
+    photographs use it. For an SQLite database, the lock is a locked file beside it; for PostgreSQL,
+    it is an advisory lock.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -67,14 +67,14 @@ class GradingLock:
 
 
 class _FileLock:
-    """A lock on a file beside the database itself, even if the database is opened by a link."""
+    """A lock on a file beside the database; the path of the database must not be a link."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-grading")
         self._file: IO[str] | None = None
 
     def acquire(self) -> bool:
-        for _ in range(_ATTEMPTS):  # another program may be looking whether it is free
+        for _ in range(_ATTEMPTS):  # another program may be testing the lock
             file = self._path.open("a")
             if _lock_file(file, fcntl.LOCK_EX):
                 self._file = file
@@ -115,7 +115,7 @@ def _lock_file(file: IO[str], how: int) -> bool:
 
 
 class _AdvisoryLock:
-    """A lock of PostgreSQL, which is held as long as its own connection is open."""
+    """An advisory lock of PostgreSQL. The lock is held as long as its connection is open."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -129,7 +129,8 @@ class _AdvisoryLock:
 
     def _try_to_take_lock(self) -> bool:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        # A machine that loses its power ends no connection: after two minutes the server does.
+        # If this machine loses power, it does not close the connection. The server then closes it
+        # after two minutes.
         for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
             connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
         taken = text(f"SELECT pg_try_advisory_lock({_KEY})")
@@ -152,7 +153,7 @@ class _AdvisoryLock:
                     self._connection.execute(text("SELECT 1"))
                 except (DBAPIError, OSError):  # pg8000 wraps only some errors of the socket
                     self._close_connection()
-                    _log.warning("the connection that held the grading lock broke")
+                    _log.warning("the connection that held the grading lock was lost")
                 else:
                     return True
             if not (self._is_wanted and self._try_to_take_lock()):
@@ -170,8 +171,8 @@ class _AdvisoryLock:
             return bool(connection.execute(held, {"key": _KEY}).scalar_one())
 
     def release(self) -> None:
-        # A server that fell silent holds up `keep_or_take_again`, but not the end of the program,
-        # which closes the connection anyway.
+        # If the server does not answer, `keep_or_take_again` may hold this lock for long. The end
+        # of the program does not wait for it, because the end closes the connection anyway.
         if not self._one_at_a_time.acquire(timeout=_RELEASE_S):
             return
         try:
@@ -182,7 +183,7 @@ class _AdvisoryLock:
 
     def _close_connection(self) -> None:
         if self._connection is not None:
-            # Closed for good: back in the pool, the connection would keep the lock.
+            # Close the connection for good. If it went back to the pool, it would keep the lock.
             self._connection.invalidate()
             self._connection.close()
             self._connection = None

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
-    """Refuse a folder with another database's photographs, which would be deleted as unused.
+    """Refuse a folder whose photographs belong to another database.
+
+    The photographs would be deleted as unused.
 
     Raises:
         ClinicError: The folder belongs to another database.
@@ -70,7 +72,7 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
 
 
 def _has_photographs(connection: Connection, store: PhotographStore) -> bool:
-    """Return whether the folder has the photographs of records that are bound to no folder yet."""
+    """Return whether the folder holds the photographs of records that have no folder yet."""
     newest = select(PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id.desc()).limit(1)
     sha256 = connection.execute(newest).scalar_one_or_none()
     return sha256 is None or store.has_file(sha256)

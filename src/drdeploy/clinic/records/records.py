@@ -1,4 +1,4 @@
-"""A clinic's records: each change is one transaction, with its entry in the audit log."""
+"""A clinic's records. Each change and its entry in the audit log are one transaction."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ MAX_GRADING_ATTEMPTS = 5
 
 An attempt counts if it ended the program or failed with an unexpected error.
 
-A limit of three was too low. A test killed the program 672 times at random steps. The program gave
-up 8 of 168 studies, although nothing was wrong with them.
+A limit of three was too low. With that limit, a test killed the program 672 times at random steps.
+The program gave up 8 of 168 studies, although nothing was wrong with them.
 """
 
 
@@ -76,11 +76,11 @@ class RecordedStudy:
 
     Attributes:
         number: The study's number in the records.
-        patient: The text that distinguishes the patient from others. This text identifies the
-            patient.
+        patient: The text that distinguishes the patient from others. It is not hashed, so it
+            identifies the patient.
         study_uid: The Study Instance UID.
-        outcome: The patient's outcome; empty without a grading.
-        eyes: The findings in each eye, by eye; empty without a grading.
+        outcome: The patient's outcome; empty if the study is not graded.
+        eyes: The findings in each eye, by eye; empty if the study is not graded.
         photographs: SHA-256 of the study's photographs, in the order in which they arrived.
     """
 
@@ -122,7 +122,7 @@ class ClinicRecords:
         Args:
             folder: Holds the photographs and, without ``database``, the SQLite database.
             names: Makes the names of patients and studies for logs and for the audit log.
-            database: URL of a database instead of SQLite in the folder.
+            database: The URL of a database that is used instead of SQLite in the folder.
             who: The name in the audit log for every action through this object.
 
         Raises:
@@ -140,7 +140,7 @@ class ClinicRecords:
         return cls(engine, store, names, who or "drdeploy")
 
     def make_grading_lock(self) -> GradingLock:
-        """Return the lock of these records, which is not taken yet."""
+        """Return the grading lock of these records, without taking it."""
         return GradingLock(self._engine)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class ClinicRecords:
         self._engine.dispose()
 
     def with_actor(self, who: str) -> Self:
-        """Return the same records for another person, whom the audit log then names."""
+        """Return the same records, for which the audit log names another person."""
         return type(self)(self._engine, self.store, self.names, who)
 
     # ---- photographs that arrive
@@ -223,10 +223,10 @@ class ClinicRecords:
     # ---- grading
 
     def list_due_studies(self, received_before_s: float) -> list[WaitingStudy]:
-        """Return the studies whose last photograph arrived before a time, the oldest first.
+        """Return the studies whose last photograph arrived before a time.
 
-        Studies with fewer attempts come first, because a study whose grading ended the program may
-        end it again.
+        Studies with fewer attempts come first, because a study that crashed the program may crash
+        it again. Studies with equally many attempts are in the order of arrival.
         """
         due = (
             select(STUDIES.c.id, STUDIES.c.patient, STUDIES.c.study_uid, STUDIES.c.last_received_s)
@@ -250,10 +250,10 @@ class ClinicRecords:
     def count_grading_attempt(self, study: WaitingStudy) -> bool:
         """Count an attempt to grade a study; call this before the attempt.
 
-        Without the count, a photograph that ends the program would end it again after each restart.
-        After too many attempts, the study has failed. The reason is the error that
-        :meth:`record_fault_of_grading` noted after the last attempt, or that the last attempt ended
-        the program.
+        Without the count, a photograph that crashes the program would crash it again after each
+        restart. After too many attempts, the study is marked as failed. If
+        :meth:`record_fault_of_grading` noted an error after the last attempt, this error is the
+        reason. Otherwise, the reason is that the program ended.
 
         Returns:
             False after too many attempts, or if the study was erased.
@@ -272,12 +272,13 @@ class ClinicRecords:
                 )
                 self._mark_study_as_failed(connection, study, fault or ended)
                 return False
-            # Without an old fault, which is not why a later attempt ends the program.
+            # Remove the error of the last attempt, because the next attempt may fail for another
+            # reason.
             connection.execute(update(STUDIES).where(mine).values(attempts=attempts + 1, reason=""))
         return True
 
     def take_back_grading_attempt(self, study: WaitingStudy) -> None:
-        """Do not count an attempt that was given up because the program was asked to end."""
+        """Do not count an attempt that was interrupted because the program was asked to stop."""
         with self._engine.begin() as connection:
             connection.execute(
                 update(STUDIES)
@@ -286,7 +287,7 @@ class ClinicRecords:
             )
 
     def record_fault_of_grading(self, study: WaitingStudy, reason: str) -> None:
-        """Note why an attempt failed, as a sentence; the study is still due."""
+        """Note why an attempt failed, as a sentence; the study will be graded again."""
         with self._engine.begin() as connection:
             connection.execute(
                 update(STUDIES)
@@ -441,7 +442,8 @@ class ClinicRecords:
                 row["id"],
                 row["patient"],
                 row["study_uid"],
-                # A study that waits to be graded again has the outcome of fewer photographs.
+                # If a study waits to be graded again, its old outcome does not cover the new
+                # photographs.
                 (row["outcome"] or "") if row["state"] == "graded" else "",
                 (row["eyes"] or {}) if row["state"] == "graded" else {},
                 tuple(photographs[row["id"]]),
@@ -486,7 +488,7 @@ class ClinicRecords:
 
 
 def _list_conditions_of_unchanged_study(study: WaitingStudy) -> tuple[Any, ...]:
-    """Return the SQL conditions for a study without a new photograph since it was listed."""
+    """Return SQL conditions that hold if a study got no photograph since it was listed."""
     return (
         STUDIES.c.id == study.number,
         STUDIES.c.state == "waiting",

@@ -1,7 +1,8 @@
 """The tables of a clinic's records.
 
-A migration in ``migrations/versions`` makes each change to these tables; a test compares both.
-SQLite would give the number of a deleted row to a new one, which ``sqlite_autoincrement`` prevents.
+Each change to these tables needs a migration in ``migrations/versions``. A test compares these
+tables with those that the migrations make. Without ``sqlite_autoincrement``, SQLite would give the
+number of a deleted row to a new row.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ STUDIES = Table(
     "studies",
     METADATA,
     Column("id", Integer, primary_key=True),
-    # Issuer and number of the patient: two clinics may give two patients the same number.
+    # The issuer and the number of the patient, because two clinics may use the same number.
     Column("patient", Text, nullable=False),
     Column("study_uid", String(64), nullable=False),
     Column("state", String(16), nullable=False),
@@ -46,7 +47,7 @@ STUDIES = Table(
     Column("eyes", JSON),
     Column("graded_s", Float),
     Column("reason", Text, nullable=False, default=""),
-    # What follows from the columns above and from the decision, for the order of the worklist.
+    # These columns sort the worklist. They are computed from the columns above and the decision.
     Column("urgency", BigInteger, nullable=False),
     Column("is_decided", Boolean, nullable=False),
     Column("final_outcome", String(32)),
@@ -73,8 +74,8 @@ PHOTOGRAPHS = Table(
     Column("received_s", Float, nullable=False),
     sqlite_autoincrement=True,
 )
-"""A DICOM file that arrived. The content of a DICOM file is in the folder of photographs, under its
-hash ``sha256``."""
+"""A DICOM file that arrived. Its content is in the folder of photographs, under the hash
+``sha256``."""
 
 RESULTS = Table(
     "results",
@@ -86,7 +87,7 @@ RESULTS = Table(
     UniqueConstraint("study_id", "kind"),
     sqlite_autoincrement=True,
 )
-"""The present result of a study. ``kind`` is ``report`` (structured report), ``page`` (PDF) or
+"""A current result of a study. ``kind`` is ``report`` (structured report), ``page`` (PDF) or
 ``bundle``, and after a decision also ``decided page`` or ``decided bundle``."""
 
 DELIVERIES = Table(
@@ -111,7 +112,7 @@ DECISIONS = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
-    # The grading that was decided on: after another one, somebody must decide again.
+    # The time of the grading that the person saw. After a new grading, somebody must decide again.
     Column("graded_s", Float, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("outcome", String(32), nullable=False),
@@ -147,7 +148,7 @@ PHOTOGRAPH_FOLDERS = Table(
 )
 """The one folder that holds the photographs.
 
-The folder's file ``identifier`` holds the same identifier as the database.
+The file ``identifier`` in the folder holds the same identifier as this table.
 """
 
 AUDIT = Table(

@@ -1,4 +1,4 @@
-"""The objects that all parts of the records share: database, photographs, names, and the actor."""
+"""The objects that all parts of the records share: database, photographs, names and actor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SharedRecords:
     who: str
 
     def make_log_name_of_study(self, patient: str, study_uid: str) -> str:
-        """Return the keyed hash that names a study wherever patients are not named."""
+        """Return the keyed hash that names a study in logs."""
         hashed = self.names.name_of_table_entry("group", f"study {patient} {study_uid}")
         return hashed.replace("group-", "study-")
 

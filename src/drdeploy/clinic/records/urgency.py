@@ -1,4 +1,4 @@
-"""Where a study stands in the worklist, as columns that the database can sort and filter by."""
+"""Compute the columns by which the database sorts and filters the worklist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SEVERE = 10**7
 _SHARE = 10**6
 """Probabilities are compared to six decimal places."""
 WAITING_FROM = _WAITING * _PART
-"""The urgency of studies that wait is at least this."""
+"""The smallest urgency number of a study that waits to be graded."""
 
 
 def compute_urgency_columns(
@@ -27,7 +27,7 @@ def compute_urgency_columns(
     eyes: Mapping[str, Mapping[str, Any]] | None = None,
     decided_outcome: str | None = None,
 ) -> dict[str, Any]:
-    """Return the columns of a study that say where it stands in the worklist.
+    """Return the columns that give a study its place in the worklist.
 
     Args:
         state: ``waiting``, ``graded`` or ``failed``.
@@ -35,7 +35,7 @@ def compute_urgency_columns(
         eyes: The grades of each eye.
         decided_outcome: The person's decision, or None.
     """
-    if state != "graded":  # a study that waits again has the outcome of fewer photographs
+    if state != "graded":  # a waiting study may have an outdated outcome
         outcome = eyes = decided_outcome = None
     final = decided_outcome or outcome
     return {
@@ -79,7 +79,7 @@ def _measure_severity(eye: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def casefold_patient_number(patient: str) -> str:
-    """Return the number of a patient in the form that searches compare.
+    """Return the number of a patient, case-folded for searches.
 
     Args:
         patient: The issuer of the patient's number, a line break, and the number.

@@ -1,7 +1,6 @@
 """The studies as the worklist page shows them, and what people decide about them.
 
-Unlike ``records``, this module returns the names of patients, so each view is written to the audit
-log.
+This module returns data that identify patients, so each view is written to the audit log.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ class ReferralDecision:
 
     Attributes:
         kind: Whether the suggested outcome was accepted or overruled, or the patient was referred.
-        outcome: What becomes of the patient.
+        outcome: The outcome of the patient, for example ``refer``.
         grades: The person's own grade of an eye (0 to 4), or None for ungradable; an eye that is
             absent keeps the grader's grade.
         reason: The person's reason.
         who: The person.
-        decided_s: When, in seconds since 1970.
+        decided_s: The time of the decision, in seconds since 1970.
     """
 
     kind: DecisionKind
@@ -107,8 +106,9 @@ class ListedPage:
     """A page of the worklist.
 
     Attributes:
-        studies: The studies on the page, the most pressing first.
-        number: The number of the page, from 1; the last page if the filter names a later one.
+        studies: The studies on the page, the most urgent first.
+        number: The number of the page, counted from 1. If the filter asks for a page after the
+            last, this is the last page.
         matching: How many studies the filter accepts, on all pages.
         counts: How many studies wait, are graded, have failed and are decided.
     """
@@ -125,7 +125,7 @@ class ExportedStudy:
 
     Attributes:
         study: The study.
-        result: The result that was exported; empty without one.
+        result: The exported result; empty if no result was asked for.
     """
 
     study: ListedStudy
@@ -133,7 +133,8 @@ class ExportedStudy:
 
 
 ResultDecision = Callable[[str, bytes, ListedStudy, float], bytes]
-"""Adds a decision to a result, given the result's kind and content, the study, and the time."""
+"""A function that adds a decision to a result, given its kind and content, the study and the
+time."""
 
 
 class Worklist:
@@ -147,7 +148,7 @@ class Worklist:
         return self._engine.connect().execution_options(**{ONLY_READS: True})
 
     def list_studies(self, chosen: WorklistFilter | None = None) -> list[ListedStudy]:
-        """Return the studies that a filter accepts, on all pages, in the order in which they came.
+        """Return the studies that a filter accepts, on all pages, in the order of their arrival.
 
         Args:
             chosen: The filter; None for every study.
@@ -157,10 +158,11 @@ class Worklist:
             return _load_studies(connection, conditions)
 
     def load_page(self, chosen: WorklistFilter) -> ListedPage:
-        """Return a page of the list, the most pressing studies first."""
+        """Return a page of the list, the most urgent studies first."""
         with self._open_read_only_connection() as connection:
             matching = count_matching_studies(connection, chosen)
-            # Whoever decides on the last study of the last page still sees those before it.
+            # A decision on the only study of the last page may remove that page. Then show the page
+            # before.
             chosen = replace(chosen, page=min(chosen.page, count_pages(matching)))
             numbers = list_study_numbers_of_page(connection, chosen)
             found = {
@@ -195,8 +197,8 @@ class Worklist:
     ) -> ExportedStudy | None:
         """Return a graded study for an export, and write into the audit log who exports it.
 
-        Everything is read in one transaction. The grading and the decision belong together, even if
-        the study is graded again or erased meanwhile.
+        Everything is read in one transaction, so the grading and the decision belong together even
+        if the study is graded again or erased meanwhile.
 
         Args:
             number: The study's number.
@@ -212,7 +214,8 @@ class Worklist:
         )
         mine = STUDIES.c.id == number
         with self._engine.begin() as connection:
-            # The lock of the row keeps others from grading and erasing; SQLite has one writer.
+            # The lock on the row keeps others from grading or erasing the study. SQLite needs no
+            # such lock, because it has only one writer.
             locked = select(STUDIES.c.id).where(mine, STUDIES.c.state == "graded").with_for_update()
             if connection.execute(locked).first() is None:
                 return None
@@ -227,7 +230,7 @@ class Worklist:
             self._append_entry(connection, who, action, number)
 
     def record_sign_in(self, who: str, action: str, details: str = "") -> None:
-        """Record that somebody signed in or out, or could not."""
+        """Record that somebody signed in or out, or failed to sign in."""
         with self._engine.begin() as connection:
             append_audit_entry(
                 connection, who=who, action=action, subject="worklist page", details=details
@@ -246,22 +249,22 @@ class Worklist:
     ) -> None:
         """Record a decision about a study, and queue the results that state the decision.
 
-        The audit log gets the decision without its reason, which may name the patient: the reason
-        is erased with the study.
+        The reason may name the patient. It is therefore not in the audit log, and is erased with
+        the study.
 
         Args:
             study: The study.
             who: The person.
             kind: Whether the person accepts, overrules or refers.
-            outcome: What becomes of the patient.
+            outcome: The outcome of the patient, for example ``refer``.
             grades: The person's own grades by eye.
             reason: The person's reason.
-            decide_result: Makes results for destinations that got earlier ones; None means that
-                nothing is sent.
+            decide_result: Makes new results for the destinations that got earlier ones; None means
+                that nothing is sent.
 
         Raises:
-            StudyChanged: Since the person opened the study, it was graded again, erased or decided
-                by another person.
+            StudyChanged: Since the person opened the study, it was graded again or erased, or
+                another person decided.
         """
         decision = ReferralDecision(kind, outcome, grades, reason, who, time.time())
         results = self._decide_results(
@@ -309,13 +312,14 @@ class Worklist:
             number: The study's number.
             who: The person.
             decided_s: The time of the decision that the person saw.
-            decide_result: Makes results for destinations that got earlier ones; None sends none.
+            decide_result: Makes new results for the destinations that got earlier ones; None means
+                that nothing is sent.
 
         Raises:
             StudyChanged: Another decision is valid now, or the study waits to be graded again.
         """
         study, now = self.find_study(number), time.time()
-        # A study that waits has no grades to show: what would be sent on would be empty.
+        # A study that waits to be graded has no decision. Its results would be empty.
         if study is None or study.decision is None or study.decision.decided_s != decided_s:
             raise StudyChanged
         results = self._decide_results(replace(study, decision=None), now, decide_result)

@@ -24,13 +24,13 @@ _ORDER = (STUDIES.c.urgency, STUDIES.c.last_received_s, STUDIES.c.id)
 
 @dataclass(frozen=True)
 class WorklistFilter:
-    """What somebody chose to see of the list: which studies, which search and which page.
+    """The part of the list that a person chose to see: which studies, which search and which page.
 
     Attributes:
         shown: One of :data:`SHOWN`.
         outcome: Only studies with this outcome; empty for all.
         search: Part of the patient's number; empty for all.
-        page: The page of the list, from 1.
+        page: The page of the list, counted from 1.
     """
 
     shown: str = "open"
@@ -46,7 +46,7 @@ class WorklistFilter:
         return cls(
             shown if shown in SHOWN else "open",
             outcome if outcome in OUTCOMES else "",
-            # PostgreSQL takes no text with a zero in it.
+            # PostgreSQL refuses text that contains NUL.
             query.get("search", "").replace("\0", "").strip()[:64],
             min(max(int(page), 1), 100_000) if page.isdecimal() and len(page) < 7 else 1,
         )
@@ -65,7 +65,7 @@ class WorklistFilter:
 
 
 def list_study_numbers_of_page(connection: Connection, chosen: WorklistFilter) -> list[int]:
-    """Return the study numbers on a page of the list, the most pressing study first."""
+    """Return the study numbers on a page of the list, the most urgent study first."""
     rows = select(STUDIES.c.id).where(*chosen.make_conditions()).order_by(*_ORDER)
     page = rows.limit(STUDIES_PER_PAGE).offset((chosen.page - 1) * STUDIES_PER_PAGE)
     return list(connection.execute(page).scalars())

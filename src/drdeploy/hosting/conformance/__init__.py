@@ -21,9 +21,9 @@ clauses:
 - ``bad_request_bodies`` sends bodies that are not photographs.
 - ``logs`` is about what the server must log, and what it must not log.
 - ``broken_model`` starts the server without a model, and with a damaged model.
-- ``conditions`` is about another port, a batch, a read-only root and an arbitrary user.
+- ``conditions`` is about another port, Batch Transform, a read-only root and an arbitrary user.
 - ``processes`` is about the CPU limit and a killed process.
-- ``stopping`` sends SIGTERM twice.
+- ``stopping`` sends SIGTERM while the server works, and while it receives a photograph.
 
 ``containers`` starts and removes containers, ``client`` sends requests, and ``request_bodies``
 makes request bodies. ``contract`` holds the time and size limits of the contract, and names the

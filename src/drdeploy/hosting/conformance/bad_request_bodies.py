@@ -123,7 +123,7 @@ def judge_survival_of_bad_bodies(inspection: ImageInspection) -> ConformanceVerd
     unanswered = [
         name
         for name, answer in bad.answers.items()
-        if not answer.status and name != TOO_LONG  # which may be cut off while it is sent
+        if not answer.status and name != TOO_LONG  # may be cut off while it is sent
     ]
     if bad.afterwards.is_success and not unanswered:
         return make_passed_verdict(

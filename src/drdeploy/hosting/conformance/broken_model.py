@@ -90,8 +90,8 @@ def _watch_until_end_or_ready(
     container: ContainerUnderTest, began: float, timeout_s: float
 ) -> BrokenModelStart:
     ready_s = None
-    # From now on, and not since the engine was asked for the container: the image is not to blame
-    # for a slow engine, which may have taken all of that time.
+    # The time limit begins here, and not when the engine was asked for the container, because the
+    # image is not to blame for a slow engine.
     deadline = time.monotonic() + timeout_s
     while (state := container.exit_state()) is None and time.monotonic() < deadline:
         if container.send_ping().status == 200:
@@ -106,12 +106,12 @@ def _watch_until_end_or_ready(
 
 
 def _make_damaged_model_copy(host: ModelHost) -> Path:
-    """Return a copy of the model whose largest file is cut in half and filled with zeros."""
+    """Return a copy of the model whose largest file is zeros, and only half as long."""
     model = host.folder / "damaged-model"
     shutil.copytree(host.model_folder, model)
     files = (path for path in model.rglob("*") if path.is_file())
     largest = max(files, key=lambda path: path.stat().st_size)
-    # The largest file holds the weights, whatever the format; a format may ignore a small one.
+    # In every format, the largest file holds the weights. A server might ignore a smaller file.
     largest.write_bytes(bytes(largest.stat().st_size // 2))
     return model
 

@@ -107,8 +107,8 @@ class ProbeExchange:
 
     def send_body_part(self, data: bytes) -> None:
         """Send a part of the body."""
-        # A server may answer and close before it has read the body, which fails the send; the
-        # answer can be read nevertheless.
+        # A server may answer and close the connection before it has read the body. Sending then
+        # fails, but the answer can still be read.
         with self._record_first_failure():
             if data and self._connection.sock is not None:
                 self._connection.sock.sendall(data)

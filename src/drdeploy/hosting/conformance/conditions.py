@@ -1,4 +1,4 @@
-"""Start the image under other conditions: another port, a batch, a locked-down container.
+"""Start the image under unusual conditions: another port, Batch Transform, a locked-down container.
 
 The image is first started under all conditions together. If this start fails, the image is started
 under all conditions except the other port, because most images that fail cannot change their port.

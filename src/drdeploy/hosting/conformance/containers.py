@@ -196,7 +196,7 @@ class ModelHost:
         self.cpus = cpus
         self.is_model_writable = False
         self._artifact = artifact
-        # With the process, so that whoever finds a container knows whether its check still runs.
+        # The label names the process, so that a leftover container can be told from one in use.
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
     def __enter__(self) -> Self:
@@ -260,7 +260,7 @@ class ModelHost:
             if time.monotonic() >= deadline:
                 late = f"no ping was answered with 200 within {timeout_s:.0f} s: {ping}"
                 return ContainerStart(container, trouble=late)
-            time.sleep(POLL_S)  # short: it is part of what is reported as the start's duration
+            time.sleep(POLL_S)  # short, because it adds to the reported start time
 
     def _send_photograph_until_answered(
         self, container: ContainerUnderTest, began: float
@@ -300,8 +300,8 @@ class ModelHost:
             cpuset=conditions.cpuset,
             port=conditions.port,
             read_only=conditions.read_only,
-            # Only together with the user: an image that starts as root may need its capabilities
-            # to become another user.
+            # An image that starts as root may need its capabilities to become another user, so they
+            # are dropped only if the user is given.
             drop_capabilities=conditions.user is not None,
             labels={LABEL: self._name},
             user=conditions.user,
@@ -311,7 +311,7 @@ class ModelHost:
         copy = Path(tempfile.mkdtemp(dir=self.folder)) / "model"
         shutil.copytree(self.model_folder, copy)
         for path in (copy, *copy.rglob("*")):
-            path.chmod(0o777)  # which user the image runs as is not known here
+            path.chmod(0o777)  # the user of the image is not known here
         return copy
 
     def _remove_temporary_folder(self) -> None:

@@ -23,7 +23,7 @@ CREATE_MODEL = (
 )
 INVOKE = "API reference, InvokeEndpoint"
 PRACTICE = "practice"
-"""The source of clauses that are in no document of AWS.
+"""The source of clauses that no AWS document states.
 
 Such clauses come from experience with containers that failed.
 """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEVER_READY = "the container never became ready; see serves-on-8080"
+NEVER_READY = "the container never became ready; see the clause serves-on-8080"
 
 
 class Undetermined(Exception):

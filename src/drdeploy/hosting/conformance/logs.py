@@ -26,8 +26,8 @@ so that the base64 text of these bytes is a part of the base64 text of the whole
 """
 REPLACEMENT = "\ufffd"
 MAX_REPLACEMENTS = 16
-"""How many bytes of a log may be invalid text; a server that logs binary data logs thousands of
-them.
+"""How many bytes of a log may be invalid text. A server that logs binary data logs thousands of
+such bytes.
 """
 
 
@@ -60,7 +60,7 @@ def judge_absence_of_image_data_in_log(inspection: ImageInspection) -> Conforman
         found += [form for form, text in forms.items() if text in log]
     if log.count(REPLACEMENT) > MAX_REPLACEMENTS:
         found.append("binary")
-    result = f"found as {', '.join(found)}" if found else "not text, base64 or binary content"
+    result = f"image data as {', '.join(found)}" if found else "no image data in any known form"
     return make_passed_or_failed_verdict(not found, f"{len(log)} characters of log: {result}")
 
 
@@ -75,5 +75,5 @@ def judge_log_of_failed_start(inspection: ImageInspection) -> ConformanceVerdict
         )
     lines = start.log.strip().splitlines()
     if not lines:
-        return make_failed_verdict("started without a model, it logs nothing")
+        return make_failed_verdict("started without a model, the server logs nothing")
     return make_passed_verdict(f"started without a model: {lines[-1][:120]}")

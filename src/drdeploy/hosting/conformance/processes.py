@@ -51,7 +51,8 @@ class Kill:
 
     Attributes:
         killed: The name of the killed process; None if the container has only one process.
-        recovered_s: Seconds until a photograph was answered again; None if none was.
+        recovered_s: Seconds until a photograph was answered again; None if no photograph was
+            answered.
         trouble: Why no process could be killed; empty if one was killed.
     """
 
@@ -101,7 +102,7 @@ def observe_container_on_fewer_cores(inspection: ImageInspection) -> SmallMachin
 def _kill_largest_process(inspection: ImageInspection, container: ContainerUnderTest) -> Kill:
     if not inspection.host.engine.is_local:
         return Kill(trouble="the processes of the container are not on this machine")
-    # A process without a child that has the most memory is most likely a worker.
+    # Of the processes without children, the one with the most memory is most likely a worker.
     leaves = [
         pid
         for pid in _list_descendant_pids(container.running.read_main_pid())
@@ -173,7 +174,9 @@ def judge_replacement_of_killed_worker(inspection: ImageInspection) -> Conforman
     if kill.trouble:
         raise Undetermined(kill.trouble)
     if kill.killed is None:
-        return make_not_applicable_verdict("the server is one process; its end ends the container")
+        return make_not_applicable_verdict(
+            "the server is a single process, and the container ends with it"
+        )
     if kill.recovered_s is None:
         return make_failed_verdict(f"after `{kill.killed}` was killed, the server answers nothing")
     return make_passed_verdict(

@@ -31,11 +31,11 @@ WARM_REQUESTS = 5
 SETTLE_S = 0.1
 COUNTS = 3
 SPARE_BYTES = 1024
-"""How many bytes the largest photograph is below a size limit.
+"""By how many bytes the largest photograph stays below a size limit.
 
 The difference is needed because a host counts more than the body of a request.
 """
-# What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
+# Headers that InvokeEndpoint adds for other kinds of endpoints, and headers that a proxy adds.
 UNKNOWN_HEADERS = {
     "Accept": "application/json",
     "X-Amzn-SageMaker-Target-Variant": "AllTraffic",

@@ -43,9 +43,9 @@ unfinished when the signal arrives, because an engine may take a tenth of a seco
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
 STOPS_AT_MOST = 3
-"""How often a container is stopped during work at most. A stop is repeated if no photograph was in
-progress, or if photographs were lost, which the server may not yet have received on a busy
-machine.
+"""The most times that a container is stopped while it works. A stop is repeated if no photograph
+was in progress. It is also repeated if photographs were lost, because on a busy machine the server
+may not have received them yet.
 """
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""
@@ -60,7 +60,7 @@ connection may be put into its open backlog, and wait there forever.
 """
 ASK_EVERY_S = 0.1
 CLEAN_EXITS = frozenset({0, 128 + signal.SIGTERM})
-"""Exit statuses of a clean stop. Engines report a process that SIGTERM itself ended as 128 + 15."""
+"""Exit statuses of a clean stop. If SIGTERM itself ended the process, engines report 128 + 15."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
         except Undetermined:
             if lossy is None:
                 raise
-            break  # it cannot be started again, which is no excuse for the loss
+            break  # the loss counts even if it cannot be started again
         if found.stop.ended is None or (found.lost_photographs and lossy is not None):
             return found
         if found.lost_photographs:
@@ -156,8 +156,8 @@ def _stop_container_during_work(inspection: ImageInspection) -> StopDuringWork:
         time.sleep(RECEIVED_AFTER_S)
         signalled = _send_sigterm_to_container(container)
         answers = [one.result() for one in sent]
-    # Only what was sent well before the signal was surely received by then; the server may refuse
-    # the rest.
+    # Only photographs that were sent well before the signal had surely been received by then. The
+    # server may refuse the others.
     in_work = tuple(
         answer
         for answer in answers
@@ -184,9 +184,9 @@ def observe_container_restart(inspection: ImageInspection) -> ContainerStart:
 def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
     """Send a photograph without its last byte, then SIGTERM, then further requests.
 
-    On a busy machine the server may not have received the upload at the signal, or may hear of the
-    signal late. If a server loses the upload or accepts the last request, the server is stopped
-    once more. A clause fails only if both stops fail it.
+    On a busy machine, the server may not have received the upload when the signal comes, or may
+    receive the signal late. If a server loses the upload or accepts the last request, it is
+    therefore stopped once more. A clause fails only if it fails at both stops.
     """
     start = inspection.observe_once(observe_container_restart)
     if not start.is_serving:
@@ -219,11 +219,11 @@ def _stop_container_during_upload(
     late: list[ProbeAnswer] = []
     with ProbeExchange(container.connect, contract.stop_s) as exchange:
         exchange.connect_and_send_headers("POST", INVOCATIONS, headers)
-        # Without its last byte it cannot be answered, so it is surely in flight at the signal.
+        # Without its last byte, the photograph cannot be answered before the signal.
         exchange.send_body_part(photograph.data[:-1])
         time.sleep(RECEIVED_AFTER_S)
         signalled = _send_sigterm_to_container(container)
-        # A supervisor may need a moment to tell its workers: the first few may still be accepted.
+        # The first few requests may still be accepted, until a supervisor has told its workers.
         while not late or late[-1].is_success:
             time.sleep(ASK_EVERY_S)
             late.append(
@@ -240,7 +240,7 @@ def _stop_container_during_upload(
 
 
 def _send_sigterm_to_container(container: ContainerUnderTest) -> float:
-    """Send SIGTERM to the container, and return when it was sent, on the monotonic clock."""
+    """Send SIGTERM to the container, and return the time of sending on the monotonic clock."""
     container.running.kill("SIGTERM")
     return time.monotonic()
 
@@ -293,7 +293,7 @@ def judge_work_finished_after_sigterm(inspection: ImageInspection) -> Conformanc
     finished = len(at_work.in_work) - len(lost)
     example = f"; one was lost: {lost[0]}" if lost else ""
     return make_passed_or_failed_verdict(
-        not lost, f"{finished} of {len(at_work.in_work)} in work were answered{example}"
+        not lost, f"{finished} of {len(at_work.in_work)} in progress were answered{example}"
     )
 
 

@@ -33,8 +33,8 @@ CLIENTS = 8
 PING_EVERY_S = 0.1
 SAMPLE_EVERY_S = 0.2
 STRAY_CONNECTIONS = 1
-"""How many slow connections are tolerated, because this machine is under load too, and may cause
-one.
+"""How many slow connections are tolerated. This machine is under load too, so it may itself make a
+connection slow.
 """
 FULL_SHARE = 0.95
 """If a container used at least this share of its memory limit, its memory counts as full. The share
@@ -44,14 +44,14 @@ is below 1 because memory is sampled only every 0.2 s, so the peak may be missed
 
 @dataclass(frozen=True)
 class Load:
-    """The observations of a container to which clients sent photographs without a pause.
+    """What was observed while clients sent photographs to a container without a pause.
 
     Attributes:
         duration_s: Seconds from the first request to the last answer.
         answers: The answers to the photographs.
-        pings: The answers to pings that were sent beside the photographs.
-        peak: The sample of the container's resources in which the most memory was used; None
-            without a sample.
+        pings: The answers to the pings that were sent at the same time.
+        peak: The sample of the container's resources with the highest memory use; None if there is
+            no sample.
         ended: How the container ended; None if it still runs.
     """
 
@@ -79,7 +79,7 @@ def observe_container_under_load(inspection: ImageInspection) -> Load:
         ]
         pinger = threads.submit(_send_requests_until_event, container.send_ping, over, PING_EVERY_S)
         sampler = threads.submit(_sample_memory_until_event, container, over)
-        # Whatever interrupts the wait, the threads must end, or the pool would wait forever.
+        # Even if the wait is interrupted, the threads must end. Otherwise the pool waits forever.
         try:
             time.sleep(inspection.contract.load_s)
         finally:
@@ -101,7 +101,7 @@ def _send_requests_until_event(
     while not over.wait(max(0.0, every_s - answers[-1].total_s)):
         answers.append(ask())
         if not answers[-1].status:
-            over.wait(PING_EVERY_S)  # a server that is gone would be asked thousands of times
+            over.wait(PING_EVERY_S)  # send no thousands of requests to a dead server
     return answers
 
 
@@ -113,7 +113,7 @@ def _sample_memory_until_event(
         try:
             samples.append(container.running.read_stats())
         except EngineError:
-            break  # it ended
+            break  # the container ended
     return samples
 
 

@@ -3,9 +3,10 @@
 ::
 
     engine = ContainerEngine.find()                       # None if no engine answers
-    engine.build(root, "containers/lean.Dockerfile", tag="drdeploy:lean", log=print)
-    container = engine.run(ContainerSpec("drdeploy:lean", memory_mb=2048, cpus=1.16, port=8080))
-    container.connect(timeout_s=1.0)             # a socket; container.url where a port is published
+    engine.build_image(root, "containers/lean.Dockerfile", tag="drdeploy:lean", log=print)
+    spec = ContainerSpec("drdeploy:lean", memory_mb=2048, cpus=1.16, port=8080)
+    container = engine.start_container(spec)
+    container.connect(timeout_s=1.0)                      # a socket
     container.stop(); container.exit_state(); container.remove()
 
 ``location`` decides which engine to use, and ``connection`` connects to it, if need be through

@@ -86,7 +86,7 @@ class ContainerEngine:
         """Return the engine that Docker's command line would use, or None if no engine answers.
 
         Raises:
-            EngineMisconfigured: The user names an engine in a way that cannot be used.
+            EngineMisconfigured: The engine's address, context or certificate cannot be used.
             MissingExtra: The extra ``cloud`` is not installed.
         """
         try:
@@ -99,7 +99,7 @@ class ContainerEngine:
         """Return the engine that Docker's command line would use.
 
         Raises:
-            EngineMisconfigured: The user names an engine in a way that cannot be used.
+            EngineMisconfigured: The engine's address, context or certificate cannot be used.
             EngineUnavailable: No engine answers.
             MissingExtra: The extra ``cloud`` is not installed.
         """
@@ -270,7 +270,7 @@ class ContainerEngine:
         if spec.port is None or spec.network == NO_NETWORK:
             return None
         if spec.host_port is None and self.location.is_on_another_machine:
-            return random.SystemRandom().choice(PORTS)  # which ports are free there is not known
+            return random.SystemRandom().choice(PORTS)  # its free ports are not known
         return spec.host_port or find_free_port()
 
     @cached_property
@@ -278,9 +278,9 @@ class ContainerEngine:
         """The address of the engine's machine on which ports are published.
 
         An engine that is reached through ssh publishes ports at the loopback address of its
-        machine.  An engine that is not reached through ssh publishes ports only at the address by
-        which it is reached. The server has no password, so it must not be reachable at every
-        address of the machine.
+        machine. Any other engine publishes ports only at the address by which it is reached. The
+        server in the container has no password, so it must not be reachable at every address of the
+        machine.
         """
         host = self.location.url_parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:
@@ -339,7 +339,7 @@ class ContainerEngine:
         )
 
     def save_image(self, image: str) -> Iterator[bytes]:
-        """Yield the tar file that ``docker image save`` would write for an image, in chunks.
+        """Yield, in chunks, the tar file that ``docker image save`` would write for an image.
 
         Raises:
             EngineError: There is no such image.
@@ -380,7 +380,7 @@ class ContainerEngine:
         try:
             distribution.push_image(self._api, repository, tag, credentials)
         finally:
-            # The name of an ECR repository is long-lived there, and only clutter here.
+            # The engine does not need the image's name in the registry any more.
             self.untag_image(f"{repository}:{tag}")
 
     def pull_image(
@@ -422,7 +422,7 @@ class ContainerEngine:
             EngineError: The engine refuses, for example because it has no free addresses.
         """
         key, _, value = label.partition("=")
-        # Docker keeps its networks apart by itself, Podman where it is told to.
+        # Docker isolates its networks from one another by default, and Podman only on request.
         options = {"isolate": "true"} if self._is_podman else {}
         with translate_engine_errors("The network cannot be made", where=name):
             self._api.create_network(name, driver="bridge", options=options, labels={key: value})
@@ -501,7 +501,7 @@ class ContainerEngine:
         from docker.auth import AuthConfig
 
         class KnownCredentials(AuthConfig):
-            is_empty = False  # otherwise the SDK reads the file again, and asks the helpers
+            is_empty = False  # if True, the SDK reads the file itself
 
         found = collect_registry_credentials()
         api: Any = self._api
@@ -526,10 +526,11 @@ class ContainerEngine:
         """Whether a folder must be copied, because a mount would fail or show another folder."""
         if self.location.is_on_another_machine:
             return True
-        # The text of a labelled mount would be cut at the colon.
+        # With SELinux, a mount is given as text, which a colon in the path would split wrongly.
         if self.has_selinux and ":" in str(mount.source.resolve()):
             return True
-        # Docker refuses a folder that does not exist where it runs; Podman mounts an empty one.
+        # If a folder does not exist on the engine's machine, Docker refuses it, but Podman mounts
+        # an empty folder.
         return self._is_podman and not self._shares_kernel_with_this_machine
 
     @cached_property
@@ -578,7 +579,8 @@ class ContainerEngine:
             with translate_engine_errors("The container does not start", where=spec.image):
                 self._api.start(container.id)
         except EngineError:
-            # Not `remove`: another attempt may need the copies of the mounted folders.
+            # `remove` would also delete the copies of the mounted folders, which another attempt
+            # may need.
             kill_and_remove_container(self._api, container.id)
             raise
         return container

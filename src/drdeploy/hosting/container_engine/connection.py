@@ -89,7 +89,8 @@ def connect_to_engine(environ: Mapping[str, str] = os.environ) -> EngineConnecti
 def _connect_and_negotiate_version(location: EngineLocation) -> EngineConnection:
     if location.unix_socket_path is not None:
         _refuse_unusable_socket(location, location.unix_socket_path)
-    # With a version the SDK asks the engine for nothing yet, so what fails here is its set-up.
+    # If a version is given, the SDK does not contact the engine yet. An error here is therefore an
+    # error of the set-up.
     connection = _make_client(location, "1.24")
     api: Any = connection.api
     api.timeout = (PROBE_TIMEOUT_S, VERSION_TIMEOUT_S)
@@ -100,7 +101,7 @@ def _connect_and_negotiate_version(location: EngineLocation) -> EngineConnection
     finally:
         api.close()
     connection = _make_client(location, version)
-    # A call may wait behind others that the engine has begun.
+    # A call may have to wait until the engine has finished others.
     connection.api.timeout = CALL_TIMEOUT_S
     return connection
 
@@ -128,14 +129,15 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
     is_ssh = location.url_parts.scheme == "ssh"
     try:
         api = Client(
-            # The SDK's own way over SSH needs another package, and reads no configuration of ssh.
+            # The SDK's own SSH transport needs another package, and ignores the configuration of
+            # ssh.
             base_url="unix:///over/ssh" if is_ssh else location.url,
             version=version,
             timeout=int(PROBE_TIMEOUT_S),
             tls=_make_tls_config(location.tls) if location.tls else False,
         )
     except Exception as err:
-        # For example, the file of a certificate does not hold one.
+        # For example, a certificate file holds no certificate.
         raise EngineMisconfigured(
             f"The Docker SDK cannot use this address: {one_line_error_message(err)}",
             where=str(location),
@@ -163,7 +165,7 @@ def _make_tls_config(files: TlsFiles) -> Any:
 
 
 def _refuse_unusable_socket(location: EngineLocation, path: Path) -> None:
-    """Refuse a socket that is missing, that may not be opened, or that nobody uses."""
+    """Refuse a socket that is missing, that may not be opened, or on which nobody listens."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise EngineUnavailable(
@@ -228,7 +230,7 @@ def _make_error_of_failed_connection(
         detail = text.partition("CERTIFICATE_VERIFY_FAILED]")[2].partition("(_ssl")[0].strip()
         reason = f"the engine's certificate is not trusted ({detail or text})"
         used = _describe_ca_certificate(location)
-        remedy = f"Use the ca.pem that signed the engine's certificate, now {used}"
+        remedy = f"Use the ca.pem that signed the engine's certificate, and not {used}"
     elif is_plain and "HTTP request to an HTTPS server" in text:
         reason = "the engine speaks TLS, but this client was not told to use TLS"
         remedy = TLS_REMEDY
@@ -252,7 +254,7 @@ def _make_error_of_failed_connection(
 
 
 def _describe_ca_certificate(location: EngineLocation) -> str:
-    return str(location.tls.ca) if location.tls and location.tls.ca else "that of this machine"
+    return str(location.tls.ca) if location.tls and location.tls.ca else "the one of this machine"
 
 
 def _find_reason_in_exception_causes(err: BaseException, text: str) -> str:

@@ -1,4 +1,4 @@
-"""A started container, with its state, its memory, its log and its end.
+"""A started container: its state, its memory use, its log, and how it ended.
 
 Podman before version 5 misses most out-of-memory kills on cgroup v1, because its monitor reads the
 kernel's counter before the kernel increments it. The kernel's log always names the container of a
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.container_engine.ssh import SshTunnel
 
 _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
-"""Matches the digits of a time down to nanoseconds, as engines report it, to cut it to the
-microseconds that Python can parse.
+"""Matches the fraction of a second in the times that engines report. Engines report nanoseconds,
+but Python can parse only microseconds, so the last digits are cut off.
 """
 
 NANOSECONDS_PER_S = 1_000_000_000
@@ -90,7 +90,7 @@ class RunningContainer:
     Attributes:
         id: The id that the engine gave the container.
         spec: The specification that the container was started from.
-        host_port: The port on which the container answers, or None without a published port.
+        host_port: The port on which the container answers; None if no port is published.
         api: The low-level client of the SDK.
         address: The address of the engine's machine on which the port is published.
         tunnel: The SSH connection that reaches the ports of the engine's machine; None if the
@@ -147,7 +147,7 @@ class RunningContainer:
 
         The container keeps its files and its port.
         """
-        self._close_network_namespace()  # it gets another one
+        self._close_network_namespace()  # the container gets a new one
         with self._translate_container_errors("The container does not start again"):
             self.api.start(self.id)
 
@@ -163,8 +163,8 @@ class RunningContainer:
         try:
             self.api.kill(self.id, signal=signal)
         except APIError as err:
-            # Engines refuse to signal a container that has ended, each with a status of its own:
-            # the container's state decides.
+            # If a container has ended, each engine refuses the signal with a different status. The
+            # state of the container is therefore checked.
             with suppress(NotFound):
                 if self.api.inspect_container(self.id)["State"]["Running"]:
                     raise EngineError(
@@ -200,7 +200,7 @@ class RunningContainer:
         """Return whether the container runs, and how it ended if it does not."""
         with self._translate_container_errors("The container cannot be inspected"):
             state = self.api.inspect_container(self.id)["State"]
-        # Podman does not call a container running that is about to start or to stop.
+        # Podman does not report a container as running while it starts or stops.
         is_running = bool(state["Running"]) or state.get("Status") in {"created", "stopping"}
         exit_code, oom_killed = int(state["ExitCode"]), bool(state["OOMKilled"])
         if not is_running and exit_code != 0 and not oom_killed:
@@ -230,8 +230,9 @@ class RunningContainer:
             if tail is None:
                 raw: bytes = self.api.logs(self.id)
                 return raw.decode(errors="replace")
-            # Podman 4.3, asked for the last lines, reverses the parts of a line that its program
-            # wrote part by part: ": Permission deniedcannot open 'f'cat: ". So all is asked for.
+            # If a program writes a line in parts, Podman 4.3 returns the parts in reverse order
+            # when it is asked for the last lines: ": Permission deniedcannot open 'f'cat: ". So the
+            # whole log is read.
             end = self._read_end_of_whole_log() if self.is_podman else None
             if end is None:
                 end = self.api.logs(self.id, tail=tail)
@@ -251,7 +252,7 @@ class RunningContainer:
         The times are in seconds since 1970.
         """
         with self._translate_container_errors("The container's log cannot be read"):
-            # One second more, because Podman leaves out the second itself.
+            # One second earlier, because Podman leaves out the given second.
             since = since_s - 1 if since_s else None
             raw: bytes = self.api.logs(self.id, timestamps=True, since=since)
         lines: list[tuple[float, str]] = []
@@ -259,7 +260,7 @@ class RunningContainer:
             stamp, _, text = line.partition(" ")
             try:
                 moment = datetime.fromisoformat(_MICROSECONDS.sub(r"\1", stamp)).timestamp()
-            except ValueError:  # the rest of a line that had a line separator of its own
+            except ValueError:  # the line contained a line separator, and this is the rest of it
                 moment, text = (lines[-1][0] if lines else float(since_s)), line
             lines.append((moment, text))
         return lines
@@ -323,7 +324,7 @@ def _parse_stats(sample: dict[str, Any]) -> ContainerStats:
     memory = sample.get("memory_stats") or {}
     details = memory.get("stats") or {}
     cpu = sample.get("cpu_stats") or {}
-    # The page cache, which `docker stats` leaves out too, is named differently by cgroup v1 and v2.
+    # `docker stats` leaves out the page cache, too. cgroup v1 and v2 have different names for it.
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     return ContainerStats(
         memory_bytes=max(0, memory.get("usage", 0) - cache),
@@ -357,7 +358,7 @@ def _read_kernel_log_records(log: Path) -> list[str]:
             try:
                 raw = os.read(handle, RECORD_BYTES)
             except BrokenPipeError:
-                continue  # the record was overwritten; the next read returns a later one
+                continue  # the record was overwritten; read the next one
             except OSError:  # BlockingIOError: there is no further record yet
                 return records
             if not raw:

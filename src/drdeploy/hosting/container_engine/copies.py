@@ -28,9 +28,9 @@ UNPACK_AT = "/drdeploy-copy"
 def copy_folder_to_volume(
     api: APIClient, folder: Path, image: str, labels: Mapping[str, str]
 ) -> str:
-    """Copy a folder to a new volume with these labels, and return the volume's name.
+    """Copy a folder to a new volume that gets the labels, and return the volume's name.
 
-    A container of the image is created for the copy, but not started, and removed again.
+    For the copy, a container of the image is created and removed again, but never started.
 
     Raises:
         EngineError: The source is a file, or the engine refuses the copy.

@@ -27,7 +27,7 @@ _AUTH_HEADER = "X-Registry-Auth"
 def push_image(
     api: Any, repository: str, tag: str, credentials: Mapping[str, str] | None = None
 ) -> None:
-    """Push the engine's image ``REPOSITORY:TAG`` to the registry that its name begins with.
+    """Push the engine's image ``REPOSITORY:TAG``; the repository begins with the registry's host.
 
     The credentials, ``username`` and ``password``, are sent to the engine and not stored.  The
     method ``push_image`` of the SDK is not used, because it has no parameter for plain HTTP.
@@ -56,7 +56,7 @@ def pull_image(
     """
     separator = "@" if reference.startswith("sha256:") else ":"
     where = f"{repository}{separator}{reference}"
-    # See the module: only Podman's own API takes `tlsVerify` for a pull.
+    # Only Podman's own API accepts `tlsVerify` for a pull; see the module's docstring.
     if is_podman and _make_plain_http_option(repository):
         url = f"{api.base_url}{LIBPOD}/images/pull"
         params = {"reference": where, "policy": "always", **_make_plain_http_option(repository)}
@@ -103,7 +103,7 @@ def find_manifest_type(api: Any, described: Mapping[str, Any], *, is_podman: boo
     Raises:
         EngineError: The engine does not answer.
     """
-    descriptor = described.get("Descriptor") or {}  # Docker with the image store of containerd
+    descriptor = described.get("Descriptor") or {}  # set by Docker with containerd's image store
     if descriptor.get("mediaType"):
         return str(descriptor["mediaType"])
     if not is_podman:

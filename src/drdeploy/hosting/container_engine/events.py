@@ -1,4 +1,4 @@
-"""Receive from the engine the ids of containers that have ended."""
+"""Receive the ids of ended containers from the engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class ContainerEndEvents:
         """
         with translate_engine_errors("The engine's events cannot be read", where=self._where):
             for event in self._stream:
-                # Not a filter of the request: Podman 4.3 filters by names of its own.
+                # The events are filtered here, because Podman 4.3 has other names for them in
+                # filters.
                 if event.get("Action", "").partition(":")[0] in ENDS:
                     yield str(event["Actor"]["ID"])
 

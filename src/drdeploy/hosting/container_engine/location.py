@@ -289,7 +289,7 @@ def _parse_engine_address(text: str, where: str, *, has_tls: bool) -> str:
     if not separator:
         scheme, rest = "tcp", text
     if scheme == "unix":
-        # Docker's command line takes a path without `/` from the present folder.
+        # To Docker's command line, a path without a leading `/` is relative to the current folder.
         return f"unix://{Path(rest).absolute() if rest else DEFAULT_SOCKET}"
     if scheme in {"tcp", "ssh"}:
         try:
@@ -350,5 +350,5 @@ def _is_address_of_this_machine(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    # Of 127.0.0.0/8 this address alone is this machine's by convention; forwarders use the others.
+    # Other addresses in 127.0.0.0/8 may be used by forwarders to other machines.
     return address in {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}

@@ -7,7 +7,8 @@ needs neither a bridge nor the host's network, and also starts faster. On Podman
 started in 211 ms without a network, in 234 ms on the host's network, and in 392 ms on a bridge
 (medians of five starts).
 
-Linux lets only root enter a namespace (setns(2): CAP_SYS_ADMIN), one thread at a time.
+On Linux, only root may enter a namespace (setns(2): CAP_SYS_ADMIN), and each thread enters it for
+itself alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 @cache
 def may_enter_namespaces() -> bool:
-    """Return whether this process may enter network namespaces; it tries with its own."""
+    """Try to enter this process's own network namespace, and return whether that is allowed."""
     try:
         handle = os.open(OWN_NAMESPACE, os.O_RDONLY)
     except OSError:
@@ -55,7 +56,8 @@ class NetworkNamespace:
     def __init__(self, pid: int, container_id: str) -> None:
         self._lock = threading.Lock()
         try:
-            # Both files are opened by one handle: the process may end, and its id be reused.
+            # Both files are opened through this handle. Meanwhile, the process may end, and its id
+            # may be reused.
             folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
             try:
                 if container_id not in _read_file_of_process(folder, "cgroup"):
@@ -90,7 +92,8 @@ class NetworkNamespace:
                 self._handle = None
 
     def _open_socket_in_namespace(self) -> socket.socket:
-        # Under the lock: a handle that is closed meanwhile could be that of another container.
+        # The lock is held, so that the handle is not closed and reused for another container
+        # meanwhile.
         with self._lock:
             if self._handle is None:
                 raise ConnectionRefusedError("the container is gone")

@@ -11,7 +11,7 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
-"""The ports among which a free port is searched for. Linux gives ports from 32768 up to outgoing
+"""The ports that are searched for a free port. Linux gives ports from 32768 up to outgoing
 connections, so a higher port could be taken between the search and the start of the server.
 """
 

@@ -43,7 +43,7 @@ class Mount:
         }
 
     def make_labelled_bind(self) -> str:
-        """Return the mount as an entry of ``Binds``, with a SELinux label that containers share."""
+        """Return the mount as an entry of ``Binds``, with a shared SELinux label."""
         return f"{self.source.resolve()}:{self.target}:{'ro' if self.read_only else 'rw'},z"
 
 
@@ -59,7 +59,8 @@ class ContainerSpec:
         command: The arguments of the image's entry point; SageMaker passes ``("serve",)``.
         env: The environment variables of the container.
         mounts: The files and folders of this machine that are mounted in the container.
-        memory_mb: The hard memory limit in MiB, swap included; above it the kernel kills a process.
+        memory_mb: The hard memory limit in MiB, including swap. Above the limit, the kernel kills a
+            process.
         cpus: The CPU limit in vCPUs, for example 0.58.
         cpuset: The cores of the host that the container may use, for example ``0-1``; None means
             all.
@@ -139,7 +140,7 @@ class ContainerSpec:
         Args:
             host_port: The port on which :attr:`port` is published.
             address: The address of the engine's machine on which the port is published.
-            volumes: For each target whose folder was copied, the name of the volume with the copy.
+            volumes: The name of the volume with the copy, for each target whose folder was copied.
             relabels: Whether SELinux confines containers. If so, the container can read a mounted
                 folder only if the mount has the option ``z``.
         """
@@ -148,9 +149,10 @@ class ContainerSpec:
         copies = volumes or {}
         mounted = [mount for mount in self.mounts if mount.target not in copies]
         return {
-            # Docker's API takes a label in `binds` alone.
+            # Docker's API accepts an SELinux label only in `binds`.
             "binds": [mount.make_labelled_bind() for mount in mounted] if relabels else None,
-            # Not always `binds`, whose text a colon in a path would cut in the wrong place.
+            # `binds` is used only for labels, because a colon in a path would split its text
+            # wrongly.
             "mounts": [
                 *([] if relabels else [mount.make_bind() for mount in mounted]),
                 *(
@@ -167,7 +169,7 @@ class ContainerSpec:
             "cap_drop": ["ALL"] if self.drop_capabilities else None,
             "cpuset_cpus": self.cpuset,
             "mem_limit": None if self.memory_mb is None else self.memory_mb * MIB,
-            # This limit counts memory and swap together: equal limits leave no swap.
+            # This limit is for memory and swap together, so equal limits leave no swap.
             "memswap_limit": None if self.memory_mb is None else self.memory_mb * MIB,
             "nano_cpus": None if self.cpus is None else round(self.cpus * NANO),
             "network_mode": self.network,

@@ -1,6 +1,6 @@
 """Reach an engine over SSH as Docker's command line does: through the program ``ssh``.
 
-The program uses the user's keys, agent and configuration.  On the other machine ``docker system
+The program uses the user's keys, agent and configuration. On the other machine, ``docker system
 dial-stdio`` connects its standard input and output to the engine.
 """
 
@@ -47,14 +47,14 @@ class SshTunnel:
     def newest_error_output(self) -> str:
         """What ``ssh`` last wrote to its standard error, on one line."""
         if self._newest is not None:
-            # The connection ends a moment before the words are read.
+            # The connection ends a moment before ssh's last words can be read.
             self._newest.join(LAST_WORDS_WITHIN_S)
         return " ".join(" ".join(self._last_words).split())
 
     def open_engine(self, timeout_s: float) -> socket.socket:
         """Return a connection to the engine of the machine."""
         host = ["--host", f"unix://{self._socket}"] if self._socket else []
-        # The shell of the other machine reads the words again.
+        # The shell of the other machine splits the command into words again.
         remote = shlex.join(["docker", *host, "system", "dial-stdio"])
         return self._start_ssh_process(["-T", "--", self._host, remote], timeout_s)
 
@@ -103,7 +103,7 @@ class SshAdapter(requests.adapters.HTTPAdapter):
         self._pool = _TunnelPool(tunnel, timeout_s)
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        """Return the pool of connections to the engine, whatever the request."""
+        """Return the pool of connections to the engine, for any request."""
         return self._pool
 
     def get_connection(self, *_: Any, **__: Any) -> HTTPConnectionPool:

@@ -1,4 +1,4 @@
-"""Where a deployment is made: in an AWS account, or in the local service on this machine."""
+"""The target of a deployment: an AWS account, or the local service on this machine."""
 
 from __future__ import annotations
 

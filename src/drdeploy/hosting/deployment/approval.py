@@ -51,7 +51,7 @@ class EndpointCost:
             )
         if self.has_opening_hours:
             return (
-                f"{self.hourly_usd:.4g} USD an hour while the endpoint is open, which begins now; "
+                f"{self.hourly_usd:.4g} USD an hour while the endpoint is open (it opens now); "
                 "nothing while the endpoint is closed"
             )
         monthly = self.hourly_usd * HOURS_PER_MONTH

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 ARCHIVES_FOLDER = "artifacts/"
 """The folder of the model archives in a bucket; the execution role may read no other folder."""
 DIGEST_METADATA = "sha256"
-"""The name of the metadata entry, of the S3 object, that holds the archive's whole digest.
+"""The entry in the S3 object's metadata that holds the archive's whole digest.
 
 The key of the S3 object contains only the first 16 digits of the digest.
 """
 
 
-# HEAD requests have no body, so botocore knows the status alone: "404".
+# The answer to a HEAD request has no body, so botocore knows only the status, "404".
 _ABSENT = ("404", "NoSuchBucket", "NoSuchKey")
 
 
@@ -72,7 +72,7 @@ def upload_model_archive(account: AwsAccount, archive: Path, bucket: str) -> Upl
         UploadFailed: The bucket does not exist.
         EndpointError: S3 refuses the upload.
     """
-    verify_archive(archive)  # an endpoint would refuse it only after minutes
+    verify_archive(archive)  # an endpoint would refuse it minutes later
     sha256 = sha256_of_file(archive)
     key = f"{ARCHIVES_FOLDER}{sha256[:16]}/{archive.name}"
     uri = f"s3://{bucket}/{key}"

@@ -69,7 +69,7 @@ class PlannedChanges:
         """Read the JSON that ``terraform show -json`` prints for a plan."""
         changes = []
         for resource in document.get("resource_changes", ()):
-            # ["create", "delete"] or the reverse, by what lifecycle says, is a replacement.
+            # A replacement is ["create", "delete"] or the reverse; `lifecycle` decides the order.
             actions = set(resource["change"]["actions"])
             if resource.get("mode") != "managed" or actions <= {"no-op", "read"}:
                 continue

@@ -97,7 +97,7 @@ def prepare_terraform_folder(
 
 
 def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspace) -> Path:
-    """Copy the Terraform environment and its modules to the workspace, and return its new folder.
+    """Copy the Terraform environment and its modules to the workspace; return the copy's folder.
 
     The files are copied because Terraform writes its lock file beside them, and the original folder
     may not be writable.
@@ -109,9 +109,9 @@ def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspac
             where=str(source / "environments"),
             remedy="Install drdeploy from its wheel, or with `pip install -e .` in a clone",
         )
-    # Not .terraform*: what somebody's work in the original downloaded is not this deployment's.
+    # .terraform* is left out, because it was downloaded for work in the original folder.
     ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "README.md")
-    # Terraform reads every .tf file in a folder, so one of an older version must not stay.
+    # Terraform reads every .tf file in a folder, so files of an older version are deleted.
     for copied in workspace.configuration.rglob("*.tf"):
         if not (source / copied.relative_to(workspace.configuration)).is_file():
             copied.unlink()
@@ -125,7 +125,7 @@ def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspac
                 dirs_exist_ok=True,
                 copy_function=_copy_file_if_different,
             )
-        except shutil.Error as err:  # a list: each file that could not be copied, and why
+        except shutil.Error as err:  # a list with each file that was not copied, and why
             _, file, reason = err.args[0][0]
             raise DeploymentError(
                 f"The Terraform files cannot be copied: {reason}",
@@ -148,7 +148,7 @@ def _copy_provider_lock_file(
     """Copy the lock file that names the checksums of the environment's provider.
 
     Without a lock file, Terraform trusts the first provider that it installs for a deployment, and
-    later accepts only this one.
+    later accepts only this provider.
     """
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK
@@ -157,7 +157,7 @@ def _copy_provider_lock_file(
     elif lock.is_file() and _read_provider_versions(lock) != _read_provider_versions(
         configuration / "versions.tf"
     ):
-        # An older drdeploy's: Terraform would refuse it.
+        # The lock file of an older drdeploy, which Terraform would refuse.
         lock.unlink()
 
 

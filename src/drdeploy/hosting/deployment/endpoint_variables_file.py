@@ -57,7 +57,7 @@ class ModelNetwork(BaseModel):
 
 @dataclass(frozen=True)
 class DescribedEndpoint:
-    """The content of a description file: an endpoint, and the network settings of its model."""
+    """The content of a variables file: an endpoint, and the network settings of its model."""
 
     endpoint: EndpointVariables
     network: dict[str, Any]
@@ -101,7 +101,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
         raise InvalidInput(
             "A serverless endpoint has no VPC and no network isolation",
             where=f"{file}: model",
-            remedy="Remove the table 'model', or describe an endpoint that runs on instances",
+            remedy="Remove the member 'model', or describe an endpoint that runs on instances",
         )
     return DescribedEndpoint(described, network)
 
@@ -160,7 +160,7 @@ def _refuse_unknown_variables(file: Path, names: set[str], known: set[str], pref
     unknown = sorted(names - known)
     if unknown:
         raise InvalidInput(
-            f"Unknown: {', '.join(prefix + name for name in unknown)}",
+            f"Unknown members: {', '.join(prefix + name for name in unknown)}",
             where=str(file),
             remedy=f"Use {', '.join(prefix + name for name in sorted(known))}",
         )

@@ -83,7 +83,7 @@ def find_ecr_repository(account: AwsAccount, name: str) -> Repository | None:
 def push_image_to_ecr(
     account: AwsAccount, engine: ContainerEngine, tag: str, repository: Repository
 ) -> PushedImage:
-    """Push an image from the container engine, unless the repository holds it.
+    """Push an image from the container engine to ECR, unless the repository holds it already.
 
     The tag in ECR consists of the image's tag in the engine and the image's id. Even a repository
     with immutable tags therefore accepts every new build, and the tag shows whether ECR already
@@ -131,7 +131,7 @@ def _find_digest_in_ecr(account: AwsAccount, repository: Repository, tag: str) -
 
 def _log_in_to_ecr(account: AwsAccount, repository: Repository) -> tuple[str, dict[str, str]]:
     """Log in to ECR, and return the registry's host, the user name and the password."""
-    # The token is valid for twelve hours, so it is passed on and neither stored nor logged.
+    # The token is valid for twelve hours, so it must be neither stored nor logged.
     with translate_aws_errors("log in to the image registry", repository.uri):
         login = account.boto3_client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(login["authorizationToken"]).decode().partition(":")
@@ -161,7 +161,7 @@ def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository
         "architecture": "amd64",
         "os": "linux",
         "config": {
-            # By both, the local service knows an image of this project.
+            # By these two, the local service recognises an image of this project.
             "Env": [f"DRDEPLOY_PROFILE={profile}"],
             "Entrypoint": ["drdeploy-serve"],
             "Labels": {"org.opencontainers.image.version": VERSION},
@@ -188,7 +188,8 @@ def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository
             == HTTPStatus.NOT_FOUND
         )
         if is_new:
-            # In this order: a registry refuses a manifest whose blobs it does not hold yet.
+            # The configuration goes first, because a registry refuses a manifest that names a blob
+            # it does not hold yet.
             kind = {**login, "Content-Type": "application/octet-stream"}
             place = f"{url}/blobs/uploads/?digest={_compute_sha256_digest(content)}"
             _upload_to_registry("POST", place, kind, content)
@@ -213,7 +214,7 @@ def _send_registry_request(
     """Send a request, and return the status of the answer."""
     request = Request(url, data=body, method=method, headers=headers)
     try:
-        # Past any proxy of the environment: the registry is on this machine.
+        # The registry is on this machine, so the proxy of the environment is not used.
         with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
             return int(answer.status)
     except HTTPError as err:

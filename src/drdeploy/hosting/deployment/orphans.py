@@ -1,10 +1,9 @@
 """Delete orphans, which are resources that Terraform created but could not record in its state.
 
 Terraform records each resource in its state after the resource is created. Terraform may die before
-it records a resource, or AWS's answer may be lost. If AWS's answer is lost, AWS holds a resource
-that the state lacks. The orphan's name is taken, so Terraform cannot create the resource again.
-Deleting the deployment would not find the orphan either, so an endpoint could go on costing money
-unnoticed.
+it records a resource, or AWS's answer may be lost. Then AWS holds a resource that the state lacks:
+an orphan. The orphan's name is taken, so Terraform cannot create the resource again. Deleting the
+deployment would not find the orphan either, so an endpoint could go on costing money unnoticed.
 
 A plan stays in the workspace until it is completely applied.  The plan names all resources that may
 exist.  Before any other step, each resource in the plan is looked up in AWS. A resource that exists
@@ -51,16 +50,16 @@ def delete_orphaned_resources(
     """
     if not workspace.applying.exists():
         return
-    # A Terraform process that outlived its command may still be creating resources, which are not
-    # orphans.  Planning waits for that process; if planning fails, the state is broken, and nobody
-    # writes to it any more.
+    # If drdeploy was killed, Terraform may still be creating resources, which are not orphans.
+    # Making a plan waits for that Terraform process. If the plan fails, the state is broken, and no
+    # process writes to it any more.
     with suppress(TerraformFailed):
         terraform.make_plan(destroy=True)
     workspace.plan.unlink(missing_ok=True)
     workspace.restore_broken_state()
     try:
         document = terraform.read_plan_json(workspace.applying)
-    except TerraformFailed:  # not readable, so it was not applied either
+    except TerraformFailed:  # an unreadable plan was not applied either
         document = {}
     known = {(one.type, one.name) for one in workspace.read_resources()}
     for orphan, tags in _list_resources_to_create(document):
@@ -124,8 +123,8 @@ class _Kind:
     """The functions that find and delete resources of one type.
 
     Attributes:
-        tags: Takes a name, and returns the tags of the resource with this name, or None if there is
-            none.
+        tags: Takes a name, and returns the tags of the resource with this name; None if there is no
+            such resource.
         delete: Takes a name, and deletes the resource.
         is_tagged_later: Whether a resource may exist without tags, because it gets them later or
             never.

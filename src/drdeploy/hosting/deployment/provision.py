@@ -63,8 +63,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Invocation, PriceSheet
 
 NOT_READY = "ModelNotReadyException"
-"""The error code for a request that waits too long, because the endpoint's cold start has not
-ended.
+"""The error code for a request that has waited too long for the endpoint's cold start.
 """
 TRIES = 3
 
@@ -137,7 +136,7 @@ class Provisioner:
             EndpointFailed: An endpoint has the status ``Failed``; the message says why.
             EndpointTimeout: An endpoint was not in service in time.
         """
-        # First what would make everything else vain: wrong credentials, wrong processors.
+        # With wrong credentials or processors, nothing else can succeed, so they are checked first.
         self.account.check_credentials()
         if self.engine is not None and self.account.platform == "aws":
             check_image_architectures(self.engine, desired)
@@ -167,8 +166,8 @@ class Provisioner:
             outputs = self.terraform.read_outputs()
             names = _read_endpoint_names(outputs)
             endpoints = {key: names.get("") or names[key] for key in desired.endpoints}
-            # Terraform has waited for what it changed just now.  But an endpoint that an
-            # interrupted run left in the middle of an update needs no change, and is not ready.
+            # Terraform has waited for the endpoints that it changed. But if an interrupted run
+            # began to update an endpoint, that endpoint needs no change now, and may not be ready.
             for name in endpoints.values():
                 self.account.hosting_client.wait_in_service(name, timeout_s=WAIT_S)
         return Provisioned(endpoints, outputs, images, archives, changes)
@@ -343,7 +342,8 @@ class Provisioner:
         self, variables: DeploymentVariables, title: str
     ) -> PlannedChanges:
         """Make a plan, ask for approval of the plan and its cost, and apply the plan."""
-        # Written first: whatever is interrupted from here on, the folder says what was intended.
+        # Written first, so that the folder says what was intended even if the next steps are
+        # interrupted.
         self.workspace.write_variables_and_record(variables, self.account)
         self._variables = variables
         changes = self.terraform.make_plan()
@@ -351,7 +351,7 @@ class Provisioner:
             self.approver.show_progress(f"{title}: nothing to change")
             return changes
         cost = estimate_endpoint_costs(changes, self.sheet, variables.region)
-        # A price that is missing would be approved as if it were nothing.
+        # The user would approve a missing price as if it were 0.
         if cost.unknown and self.account.platform == "aws" and not self.accept_unknown_prices:
             raise UnknownPrice(
                 cost.unknown[0],

@@ -1,9 +1,9 @@
 """List and empty the buckets and image repositories of a deployment.
 
 Terraform does not delete a bucket or repository that holds something (``force_destroy`` is false),
-because it cannot tell an archive, which can be uploaded again, from a captured photograph. This
-module can: drdeploy uploads archives only below ``artifacts/``, and has itself pushed all images in
-a repository.
+because it does not know what can be restored. An archive can be uploaded again, but a captured
+photograph cannot. This module can tell them apart, because drdeploy uploads archives only below
+``artifacts/``. All images in a repository were pushed by drdeploy, and can be pushed again.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _empty_repository(account: AwsAccount, repository: str) -> None:
         while digests := _list_image_digests(account, repository):
             ids = [{"imageDigest": one} for one in sorted(digests)[:IMAGES_AT_ONCE]]
             answer = ecr.batch_delete_image(repositoryName=repository, imageIds=ids)
-            # An image that a list of images names can be deleted only after the list.
+            # If a manifest list names an image, the image can be deleted only after the list.
             if not answer.get("imageIds"):
                 reasons = {one.get("failureCode") for one in answer.get("failures", ())}
                 raise DeploymentError(

@@ -78,7 +78,7 @@ def tear_down_deployment(
     """
     delete_orphaned_resources(account, workspace, terraform, approver)
     before = workspace.read_resources()
-    # First the endpoints: they cost money, and may be writing captured photographs.
+    # The endpoints go first, because they cost money and may be writing captured photographs.
     if any(one.type == "aws_sagemaker_model" for one in before):
         _destroy_terraform_targets(terraform, approver, HOSTED)
     stored = DeploymentStorage.count_stored_objects_and_images(account, before)
@@ -101,9 +101,10 @@ def tear_down_deployment(
 def delete_workspace_folder_if_service_ended(
     workspace: TerraformWorkspace, approver: Approver
 ) -> bool:
-    """Delete the folder and the resources of a deployment whose local service has ended.
+    """Delete the folder of a deployment whose local service has ended.
 
-    The user is not asked, because nothing is left that could be deleted by mistake.
+    The resources ended with the service. The user is not asked, because nothing is left that could
+    be deleted by mistake.
 
     Returns:
         Whether the folder was deleted.
@@ -148,7 +149,7 @@ def verify_resources_are_deleted(
             with translate_aws_errors(f"look for the {plural}", account.endpoint_url or "AWS"):
                 remaining = sorted(find(account, by_type[kind]))
         except EndpointError as err:
-            # Not being allowed to list says nothing about what exists.
+            # Without the permission to list resources, it is not known what exists.
             unverified.append(f"{plural}: {err.what}")
             continue
         left += [f"{kind.removeprefix('aws_')} {name}" for name in remaining]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "terraform"
 OLDEST = (1, 9)
-"""The oldest version of Terraform that works: in older ones, the condition of a variable may not
-use other variables.
+"""The oldest version of Terraform that works. In older versions, the condition of a variable may
+not use other variables.
 """
 INSTALL = "Install Terraform 1.9 or newer (developer.hashicorp.com/terraform/install)"
 LOCK_WAIT = "-lock-timeout=30m"
@@ -102,7 +102,7 @@ class Terraform:
             "CHECKPOINT_DISABLE": "1",
         }
         if any(environ.get(name) for name in _LOG_VARIABLES):
-            # Without a file, Terraform would write its log to standard error, among its errors.
+            # Without a file, Terraform would mix its log with the errors on standard error.
             self._environ.setdefault("TF_LOG_PATH", str(workspace.folder / "terraform-debug.log"))
         self._report = report
         self._program = program
@@ -154,8 +154,9 @@ class Terraform:
                 still names it (see the module ``orphans``).
         """
         applying = self.workspace.plan.rename(self.workspace.applying)
-        # Into a file: into a pipe, it would die of its next line when this process is killed, and
-        # what it was creating would be in no state.
+        # Terraform prints into a file. If it printed into a pipe and this process were killed,
+        # Terraform would die when it prints the next line, and would not record what it was
+        # creating.
         with self.workspace.log.open("wb") as log:
             self._run_terraform(
                 ["apply", "-input=false", LOCK_WAIT, self._state, str(applying)], log=log
@@ -176,9 +177,10 @@ class Terraform:
         colour = [] if verb in {"show", "output"} else ["-no-color"]
         command = [self._program, f"-chdir={self._configuration}", *arguments[:1], *colour]
         lines: list[str] = []
-        # In a session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
-        # On the first, Terraform finishes what it is creating and writes its state.  On a second
-        # it exits at once, and what it was creating is in no state.
+        # Terraform runs in its own session, so Ctrl-C in the terminal reaches only this process,
+        # which passes it on once. After the first Ctrl-C, Terraform finishes what it is creating
+        # and writes its state. After a second, it exits at once, and does not record what it was
+        # creating.
         try:
             child = subprocess.Popen(
                 [*command, *arguments[1:]],
@@ -202,7 +204,8 @@ class Terraform:
                         self._report(f"  {line}")
                 status = child.wait()
             except BaseException:
-                # Ours to wait for, however long that takes: the state is written at the very end.
+                # Wait for Terraform, however long it takes, because it writes the state at its very
+                # end.
                 child.send_signal(signal.SIGINT)
                 lines += _read_output_lines(child)
                 child.wait()
@@ -234,7 +237,7 @@ class Terraform:
                     break
                 else:
                     begun += piece
-                    # What it wrote before it ended is read after that is known.
+                    # After Terraform has ended, the loop reads once more what it wrote before.
                     has_ended = child.poll() is not None
                     if not has_ended:
                         time.sleep(FOLLOW_S)

@@ -45,8 +45,8 @@ class ModelVariables:
         archive: The archive in S3.
         environment: The environment variables of the container.
         cuda_version: The version of CUDA that the image needs; None if the image is for CPUs.
-        network: Those of the attributes ``vpc_config`` and ``network_isolation`` of the Terraform
-            variable that are set.
+        network: The attributes ``vpc_config`` and ``network_isolation`` of the Terraform variable,
+            if they are set.
     """
 
     image: PushedImage
@@ -78,7 +78,7 @@ class EndpointVariables:
     Attributes:
         model: The key of the endpoint's model.
         config: The configuration of the endpoint.
-        settings: The attributes of the Terraform variable that the configuration lacks, for example
+        settings: Attributes of the Terraform variable that are not in ``config``, for example
             ``autoscaling`` or ``keep_warm``.
     """
 

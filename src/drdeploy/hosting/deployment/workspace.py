@@ -1,6 +1,6 @@
 """The folder of one deployment, from which Terraform can continue or delete the deployment.
 
-The folder holds the variables, the plan, Terraform's state, and where the deployment is made.
+The folder holds the variables, the plan, Terraform's state, and a record of the target.
 
 ::
 
@@ -115,9 +115,9 @@ def find_name_of_resource(kind: str, attributes: Mapping[str, Any]) -> str:
 DEPLOYMENTS = Path("deployments")
 """The folder of all deployments, below the working directory."""
 BACKUP_SUFFIX = ".tfstate.backup"
-"""The suffix of the file in which Terraform keeps the state from before the last apply."""
+"""The suffix of the file in which Terraform keeps the state before the last apply."""
 BROKEN_SUFFIX = ".tfstate.broken"
-"""The suffix of a state that Terraform could not write to its end."""
+"""The suffix of a state file that Terraform could not finish writing."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class DeploymentRecord:
         return AwsAccount(self.endpoint_url, self.region)
 
     def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Return whether the deployment is at a URL and in a region; None stands for any."""
+        """Return whether the deployment is at a URL and in a region; None matches any of them."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
@@ -233,10 +233,10 @@ class TerraformWorkspace:
     def restore_broken_state(self) -> None:
         """Restore Terraform's state before the last apply, if Terraform died while writing it.
 
-        Terraform empties the file of the state before it writes the file again, so a full disk
-        leaves half of the state. If the first apply breaks, there is no earlier state. Without an
-        earlier state, the broken file is moved aside, because Terraform refuses every command as
-        long as it cannot read the file.
+        Terraform empties the state file before it writes the file again, so a full disk leaves half
+        of the state. If the first apply breaks, there is no earlier state. Without an earlier
+        state, the broken file is moved aside, because Terraform refuses every command as long as it
+        cannot read the file.
         """
         if is_complete_state_file(self.state):
             return

@@ -1,7 +1,7 @@
 """Choose the base image of a build, by the digest that ``bases.toml`` locks.
 
-On a machine that reaches no registry, ``scripts/start-engine.sh`` makes a placeholder: an image of
-its own with the tag of the base image.  The lock does not apply to a placeholder, and the build
+On a machine that reaches no registry, ``scripts/start-engine.sh`` builds a placeholder. This is an
+image that takes the tag of the base image. The lock does not apply to a placeholder, and the build
 says so.
 """
 
@@ -33,11 +33,10 @@ class LockedBase:
     Attributes:
         debian: The release of Debian.
         image: The repository and the tag of the image.
-
-        digest: ``sha256:…`` of the index of all platforms; empty if it is not locked. arm64_digest:
-        ``sha256:…`` of its image for arm64; empty if it is not locked. locked_on: The day on which
-        the tag had these digests. source: Where the digests were read: the registry itself, or a
-        web page.
+        digest: The ``sha256:…`` of the index of all platforms; empty if it is not locked.
+        arm64_digest: The ``sha256:…`` of the image for arm64; empty if it is not locked.
+        locked_on: The day on which the tag had these digests.
+        source: Where the digests were read: in the registry itself, or on a web page.
     """
 
     debian: int
@@ -61,7 +60,8 @@ class ChosenBase:
         reference: The name of the image in the ``FROM`` line.
         image: The repository and the tag of the image.
         digest: ``sha256:…`` in the registry; empty for a placeholder and an image without a lock.
-        note: A note for the build's log; empty if the lock was used.
+        note: A sentence for the build's log that says why the lock was not used; empty if it was
+            used.
     """
 
     reference: str
@@ -71,20 +71,20 @@ class ChosenBase:
 
 
 def read_locked_bases(lock: Path = LOCK) -> tuple[LockedBase, ...]:
-    """Return the base images of a lock."""
+    """Return the base images that a lock file names."""
     return tuple(LockedBase(**base) for base in tomllib.loads(lock.read_text("utf-8"))["base"])
 
 
 def choose_base_image(
     engine: ContainerEngine, base: LockedBase, *, is_emulated_arm64: bool = False
 ) -> ChosenBase:
-    """Choose the image that a build starts from, and pull it if the lock has its digest.
+    """Choose the base image of a build, and pull it if the lock has its digest.
 
     Raises:
-        ImageBuildFailed: The registry no longer has the digest, or cannot be reached.
+        ImageBuildFailed: The registry no longer has the locked image, or cannot be reached.
     """
-    # Docker Hub's own name of the arm64 variant.  The usual name would replace the local image of
-    # this machine's platform: an engine keeps one platform of a tag.
+    # Docker Hub's own name of the arm64 variant. An engine keeps one platform of a tag, so the
+    # usual name would replace the local image for this machine's platform.
     image = f"arm64v8/{base.image}" if is_emulated_arm64 else base.image
     if placeholder := _find_id_of_placeholder_image(engine, image):
         note = (
@@ -95,7 +95,7 @@ def choose_base_image(
     digest = base.arm64_digest if is_emulated_arm64 else base.digest
     if not digest:
         note = (
-            f"{image} is not locked to a digest: run `make base-lock` in a clone, once, on a "
+            f"{image} is not locked to a digest: run `make base-lock` once in a clone, on a "
             "machine that reaches the registry"
         )
         return ChosenBase(image, image, "", note)

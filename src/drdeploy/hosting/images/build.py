@@ -94,10 +94,10 @@ class ImageRef:
 
     Attributes:
         tag: The image's tag, for example ``drdeploy:lean``.
-        id: The digest of the image's configuration, ``sha256:…``; two images with the same id are
-            the same.
+        id: The digest of the image's configuration, ``sha256:…``. Images with the same id are
+            identical.
         base: What the image was built from: ``NAME@sha256:…``, or a tag.
-        note: Why the locked base image was not used; empty if it was.
+        note: Why the locked base image was not used; empty if it was used.
     """
 
     tag: str

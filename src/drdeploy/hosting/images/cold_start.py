@@ -112,8 +112,8 @@ def measure_empty_container_start_s(
 
 
 def _send_photograph_until_answered(container: RunningContainer, photograph: bytes) -> None:
-    # The photograph itself is sent from the start, not a ping: a client waits for its grade, and a
-    # connection made before the model is loaded waits in the server's backlog.
+    # The photograph is sent from the start, without a ping before. A client waits for its grade,
+    # and a connection that is made before the model is loaded waits in the server's backlog.
     deadline = time.monotonic() + PATIENCE_S
     check_at = time.monotonic() + CHECK_EVERY_S
     while not _send_photograph_and_tell_if_graded(container, photograph):

@@ -1,10 +1,10 @@
 """Find the packages and shared libraries that take the most space in a container image.
 
-Layers are combined as an engine combines them.  A file that a higher layer replaces or removes is
-still stored and pulled, and is counted as ``hidden``.  A file belongs to the Debian package or the
-Python distribution that lists the file.  Byte code belongs to the owner of the source file. A file
-below ``site-packages`` that no package lists belongs to the owner of its top folder. Any other file
-is counted by its folder.
+Layers are combined as an engine combines them. A file that a higher layer replaces or removes is
+still stored and pulled, and is counted as ``hidden``. A file belongs to the Debian package or the
+Python distribution that lists the file. Byte code belongs to the owner of the source file. If no
+package lists a file below ``site-packages``, the file belongs to the owner of its top folder. Any
+other file is counted by its folder.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _split_visible_and_hidden_files(
                 p for p in visible if p in removed or _is_inside_any_folder(p, removed | emptied)
             ]
             hidden.extend(visible.pop(path) for path in gone)
-        # A layer removes files of the layers below it, never its own.
+        # A layer removes only files of the layers below it.
         for file in layer.files:
             if (below := visible.get(file.path)) is not None:
                 hidden.append(below)
@@ -130,7 +130,8 @@ class _FileOwners:
         self._listed: dict[str, Owner] = {}
         for layer in layers:
             for package in layer.packages:
-                # A Debian package wins over the Python distribution that it may contain.
+                # If both list a file, the Debian package is the owner, because it contains the
+                # distribution.
                 for path in package.paths:
                     if package.kind != "debian":
                         self._listed.setdefault(path, ("python", package.package))
@@ -155,7 +156,7 @@ class _FileOwners:
         return "other", "/" + "/".join(path.split("/")[:-1][:depth])
 
     def _find_owners_of_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
-        """Return the package that owns most bytes of each folder right below ``site-packages``."""
+        """Return the package that owns the most bytes in each top folder of ``site-packages``."""
         counts: dict[str, Counter[Owner]] = defaultdict(Counter)
         for file in visible:
             site, owner = _SITE.match(file.path), self._listed.get(file.path)

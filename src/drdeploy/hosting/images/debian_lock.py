@@ -1,8 +1,9 @@
 """Compare a container image's Debian packages with the lock ``containers/debian-packages.txt``.
 
-Debian removes a version from its archive when it publishes a newer version. A build that asked for
-exactly the locked versions would fail after the next security fix. The lock therefore only says
-which versions the project was tested with, and a build reports the packages that differ.
+When Debian publishes a newer version of a package, it removes the old version from its archive. If
+a build asked for exactly the locked versions, it would fail after the next security fix. The lock
+therefore only records the versions that the project was tested with, and a build reports the
+packages that differ.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NAMED_MAX = 3
 def describe_difference_from_debian_lock(
     engine: ContainerEngine, image: ImageRef, lock: Path | None = None
 ) -> str:
-    """Describe how an image's Debian packages differ from the lock; empty if they are equal.
+    """Describe how an image's Debian packages differ from the lock; empty if they do not differ.
 
     Raises:
         EngineError: The files of the image cannot be read.
@@ -53,7 +54,7 @@ def describe_difference_from_debian_lock(
 
 
 def refuse_platform_without_lock(platform: str | None) -> None:
-    """Refuse a platform that the lock is not for, before anything is built.
+    """Before a build, refuse a platform for which there is no lock.
 
     Args:
         platform: The platform, for example ``linux/arm64``; None is the engine's platform.
@@ -73,7 +74,7 @@ def refuse_platform_without_lock(platform: str | None) -> None:
 def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, difference: str) -> None:
     """Refuse an image whose packages differ from the lock, and remove its tag.
 
-    Without its tag, nothing starts the image by mistake.
+    Without a tag, the image cannot be started by mistake.
 
     Raises:
         ImageBuildFailed: A package differs from the lock.
@@ -94,7 +95,7 @@ def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, differenc
 def list_packages_unlike_lock(
     packages: Iterable[DebianPackage], locked: Mapping[str, str]
 ) -> list[str]:
-    """Return the packages whose version is not the version in the lock, with both versions."""
+    """Return the packages whose version differs from the lock, with both versions."""
     return [
         f"{package.name} {package.version} (lock: {locked.get(package.name, 'none')})"
         for package in packages

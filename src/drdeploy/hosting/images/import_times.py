@@ -43,7 +43,7 @@ class ImportTime:
 def measure_import_times(
     engine: ContainerEngine, image: str, model_dir: Path, *, memory_mb: int, cpus: float
 ) -> tuple[ImportTime, ...]:
-    """Start the image once, and return the import time of each package, the slowest first.
+    """Start the server once, and return the import time of each package, the slowest first.
 
     Raises:
         EngineError: The image's entry point is not Python, or its server does not load the model.
@@ -55,7 +55,7 @@ def measure_import_times(
         ContainerSpec(
             image,
             entrypoint=(interpreter, "-X", "importtime", *rest),
-            env={"PYTHONPROFILEIMPORTTIME": "1"},  # of the processes that it starts
+            env={"PYTHONPROFILEIMPORTTIME": "1"},  # for the processes that it starts
             mounts=(Mount(model_dir, MODEL_DIR),),
             memory_mb=memory_mb,
             cpus=cpus,

@@ -1,9 +1,9 @@
-"""List the Debian and Python packages in a container image, and the libraries that were replaced.
+"""List the Debian packages, Python packages and bundled libraries in a container image.
 
 The list is made from the files in the image, and not from the lock files that it was built from.
-``dpkg`` lists the packages of Debian in one file, ``status``.  An image without a package manager
-has one file per package below ``status.d``, as in Google's distroless images; vulnerability
-scanners know this convention.  Each Python package has a ``dist-info`` folder.
+``dpkg`` lists the installed Debian packages in one file, ``status``. An image without a package
+manager has one file per package below ``status.d``, as in Google's distroless images; vulnerability
+scanners know this convention. Each Python package has a ``dist-info`` folder.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class DebianPackage:
         source: Name of the source package, under which Debian reports vulnerabilities.
         maintainer: The people or the team that maintains the package in Debian.
         licences: Short names of the package's licences, if a program can read its copyright file.
-        files: Paths of the package's files, if only some were copied to the image. Empty if all are
-            there.
+        files: The paths of those of the package's files that are in the image, if some were left
+            out. Empty if all are there.
     """
 
     name: str
@@ -77,8 +77,8 @@ class BundledLibrary:
     Attributes:
         path: Path from the root, without the leading slash.
         sha256: SHA-256 of the file in the image.
-        is_replaced: Whether the file was replaced after its wheel was installed: the wheel's list
-            of files states another SHA-256.
+        is_replaced: Whether the file was replaced after its wheel was installed. If so, its SHA-256
+            differs from the one in the wheel's list of files.
     """
 
     path: str
@@ -93,7 +93,8 @@ class PythonPackage:
     Attributes:
         name: The name as the package index normalizes it, for example ``python-multipart``.
         version: The version, for example ``0.0.20``.
-        licence: An SPDX expression, or the package's own text about its licence; may be empty.
+        licence: An SPDX expression, or any other text by which the package states its licence; may
+            be empty.
         is_spdx: Whether ``licence`` is an SPDX expression.
         wheel: File name of the wheel that the package was installed from; empty if no name is
             recorded.
@@ -130,7 +131,7 @@ class Inventory:
 
 
 def read_inventory_of_image(engine: ContainerEngine, image: str) -> Inventory:
-    """List the packages and libraries in an image (about a second for each gigabyte).
+    """List the packages and libraries in an image, which takes about a second per gigabyte.
 
     Raises:
         EngineError: The image does not exist, or its files cannot be read.
@@ -142,7 +143,7 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
     """List the packages and libraries in a file system that comes as a tar file.
 
     Raises:
-        EngineError: The data is not a tar file, or is built to be expensive to read.
+        EngineError: The data is not a tar file, or reading it would take far too long.
     """
     files = _PackageFiles()
     try:
@@ -240,7 +241,7 @@ def _make_debian_package(
         name=name,
         version=str(fields["Version"]),
         architecture=str(fields["Architecture"] or ""),
-        # "Source: glibc (2.36-9)" gives a version where it differs from the package's own.
+        # "Source: glibc (2.36-9)" has a version if it differs from the version of the package.
         source=str(fields["Source"] or name).partition(" ")[0],
         maintainer=str(fields["Maintainer"] or ""),
         licences=_find_licences_in_copyright_text(files.find_copyright_text(name)),
@@ -289,7 +290,7 @@ def _find_licence_in_python_metadata(fields: Message) -> tuple[str, bool]:
     """Return the licence in a distribution's metadata, and whether it is an SPDX expression."""
     if expression := fields["License-Expression"]:
         return str(expression), True
-    # Some packages put a whole licence there.
+    # Some packages put the whole text of the licence there.
     if (text := str(fields["License"] or "").strip()) and "\n" not in text:
         return text, False
     prefix = "License :: "

@@ -1,4 +1,4 @@
-"""Cache the facts about a container image's layer under its digest, because it never changes."""
+"""Cache facts about a layer of an image under its digest, because a layer never changes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 2
-"""The version number in the cache folder's name; raise it when cached values change in format or
-meaning."""
+"""The version number in the cache folder's name. Raise it when the format or the meaning of cached
+values changes."""
 
 Cached = TypeVar("Cached", bound=msgspec.Struct)
 
@@ -39,7 +39,7 @@ class LayerCache:
         self.folder = folder or find_layer_cache_folder()
 
     def read_value(self, digest: str, kind: type[Cached]) -> Cached | None:
-        """Return the value cached for a digest (``sha256:…``), or None without a value."""
+        """Return the value cached for a digest (``sha256:…``); None if there is no value."""
         try:
             data = zlib.decompress(self._make_cache_file_path(digest).read_bytes())
             return msgspec.json.decode(data, type=kind)

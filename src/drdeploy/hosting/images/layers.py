@@ -1,8 +1,7 @@
 """Read one layer of a container image: its size, its compressed size, and its files.
 
 A registry stores each layer as a gzip-compressed tar file (OCI image specification). Engines
-compress with zlib's default level. A host that does not have the image pulls all its compressed
-layers.
+compress with zlib's default level. A host without the image pulls all compressed layers.
 
 The compressed size of a file is the number of bytes that the compressor wrote while it read the
 file.  The compressed sizes of all files add up to the compressed size of the layer. The compressed
@@ -36,18 +35,17 @@ GZIP_FORMAT = 31
 """The ``wbits`` of zlib for a gzip header with the largest window."""
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 16 * KIB
-"""Bytes that are compressed at once; smaller blocks make the compressed size of a file more
+"""Bytes that are compressed at once. With smaller blocks, the compressed size of a file is more
 accurate."""
 LIST_BYTES_MAX = 16 * MIB
 """The longest list of a package's files that is read, in bytes; TensorFlow's list is 2 MB long."""
 FILES_MAX = 2_000_000
 """The most files that a layer or an image may have; the largest machine-learning images have a
-tenth as
-many."""
+tenth of this number."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """The names with which a layer deletes files of lower layers (OCI image specification,
-"Whiteouts"). The first is a prefix: it deletes the file whose name follows. The second deletes the
-whole content of its folder.
+"Whiteouts"). The first is a prefix, and deletes the file whose name follows it. The second deletes
+the whole content of its folder.
 """
 
 _DEBIAN_LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list$")
@@ -69,7 +67,7 @@ class LayerFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PackageFiles(msgspec.Struct, frozen=True, array_like=True):
-    """The list of files that a package installed, some of which may be in other layers.
+    """The list of the files of an installed package. Some of the files may be in other layers.
 
     Attributes:
         kind: The kind of package: ``debian`` or ``python``.
@@ -130,7 +128,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
             name = member.name.removeprefix("./")
             packages.extend(_read_package_file_list(name, archive, member))
     while source.read(BLOCK_BYTES):
-        pass  # the padding behind the last member is part of the layer too
+        pass  # the padding after the last member is part of the layer too
     size, pressed = source.size_bytes, source.compressed_bytes
     if name:
         files.append(LayerFile(name, size - start, pressed - compressed))

@@ -1,8 +1,7 @@
 """State what a container image was built from: an in-toto Statement v1 with SLSA Provenance v1.
 
 https://slsa.dev/spec/v1.0/provenance. The statement is not signed, so you can trust it only as much
-as the machine that built the image. To sign the file with the statement, use ``ssh-keygen -Y
-sign``.
+as the machine that built the image. To sign the statement's file, use ``ssh-keygen -Y sign``.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ BUILD_TYPE = "urn:drdeploy:image-build:1"
 The parameters of this build type are those of ``drdeploy image build``.
 """
 LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "cuda": "cuda"}
-"""The lock file in ``requirements/`` that each image is built from; all other images use
-``serve``."""
+"""The lock file in ``requirements/`` for each image that is not built from the lock ``serve``."""
 
 
 def write_sbom_and_provenance(
@@ -93,7 +91,7 @@ def _describe_base_image(engine: ContainerEngine, image: ImageRef) -> dict[str, 
     if not image.note:
         repository, _, digest = image.base.rpartition("@sha256:")
         return {"name": "base image", "uri": repository, "digest": {"sha256": digest}}
-    # A placeholder exists only on this machine, so that only its id identifies it.
+    # A placeholder exists only on this machine, so its id is all that identifies it.
     base_id = engine.image_id(image.base).removeprefix("sha256:")
     annotations = {"note": image.note, "imageId": f"sha256:{base_id}"}
     return {"name": "base image", "uri": image.base, "annotations": annotations}
@@ -114,7 +112,7 @@ def _describe_build_sources(root: Path, name: ImageName) -> Iterator[dict[str, A
 
 
 def _read_git_output(root: Path, *arguments: str) -> str:
-    """Return what Git prints about a checkout, or an empty text without a checkout or Git."""
+    """Return what Git prints about the checkout; empty if there is no checkout or no Git."""
     if not (root / ".git").exists():
         return ""
     try:

@@ -70,8 +70,8 @@ def read_saved_image(
             content = files.extractfile(member) if member.isfile() else None
             if content is None or is_known_layer(member.name):
                 continue
-            # Formats name files in different ways, so the content decides: a small file that is
-            # JSON is a document, everything else a layer.
+            # The formats name their files in different ways, so the content decides. A small file
+            # that is JSON is a document, and any other file is a layer.
             head = content.read(CHUNK_BYTES) if member.size < CHUNK_BYTES else b""
             if head and (document := _parse_json_or_none(head)) is not None:
                 image.documents[member.name] = document
@@ -91,8 +91,8 @@ def iterate_members_of_tar(
 
     Raises:
         UnsafeArchive: Reading the tar file would take far more time or memory than its size
-            suggests, or it has more than ``max_members``. tarfile.TarError, EOFError, ValueError,
-            OverflowError: The data is not a tar file.
+            suggests, or it has more than ``max_members``.
+        tarfile.TarError, EOFError, ValueError, OverflowError: The data is not a tar file.
     """
     stream = io.BufferedReader(ChunkReader(chunks), CHUNK_BYTES)
     with tarfile.open(

@@ -1,7 +1,7 @@
 """Write a bill of materials (SBOM) in CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/.
 
-An image always has the same bill of materials, byte for byte: the document has the creation time of
-the image, and a serial number that is computed from the image's id.
+The bill of materials of an image is always the same, byte for byte. Its date is the creation time
+of the image, and its serial number is computed from the image's id.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _make_component_of_debian_package(
     qualifiers = {
         "arch": package.architecture,
         "distro": "-".join(filter(None, (inventory.distribution, inventory.release))),
-        # Debian reports weaknesses by source package.
+        # Debian reports vulnerabilities by source package.
         "upstream": package.source if package.source != package.name else "",
     }
     query = "&".join(

@@ -30,7 +30,7 @@ SEGMENTS = (
     ("the rest", GREEN, "..."),
 )
 ZOOMED_BELOW = 0.25
-"""Images smaller than this share of the largest image are drawn once more, in an enlarged panel."""
+"""Images smaller than this share of the largest image are drawn a second time, enlarged."""
 _WIDTH_IN, _BAR_IN, _MARGIN_IN = 7.2, 0.32, 0.62
 
 

@@ -21,8 +21,8 @@ COLUMNS = (
     *("image", "image_id", "level", "kind", "name", "owner", "size_bytes", "compressed_bytes"),
 )
 """The columns of the CSV file. ``level`` is ``image``, ``layer``, ``part``, ``library`` or
-``published``.  The sizes of an image's layers add up to the size of the image, and so do the sizes
-of its parts. A library is one of the files of a part, so its bytes are counted there."""
+``published``. The sizes of an image's layers add up to the size of the image, and so do the sizes
+of its parts. A library is a file of a part, so its bytes are counted in the part's size, too."""
 
 
 def write_image_sizes_csv(

@@ -85,7 +85,7 @@ def _read_uncached_layers(
     """Add the layers that are missing to ``known``, and return the instruction of every layer."""
     names = {digest.rpartition(":")[2] for digest in known}
 
-    # Docker and Podman name a layer's file after its digest, each in a way of its own.
+    # Docker and Podman both name a layer's file after its digest, but in different ways.
     def is_known_layer(file: str) -> bool:
         return any(name in file for name in names)
 

@@ -1,4 +1,4 @@
-"""The cost of each resource of a plan: monthly, by use, or unknown."""
+"""The cost of each resource of a plan, which may be monthly, by use, or unknown."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ class MonthlyCost:
     Attributes:
         what: The item that is paid for, for example ``2 to 4 x ml.m5.xlarge (variant a)``.
         price: The price of a unit.
-        lowest_quantity: The number of units that are paid for in a month at the lower bound of
-            scaling.
-        highest_quantity: The number of units that are paid for in a month at the upper bound of
-            scaling.
+        lowest_quantity: The number of units in a month if scaling stays at its lower bound.
+        highest_quantity: The number of units in a month if scaling stays at its upper bound.
     """
 
     what: str
@@ -34,12 +32,12 @@ class MonthlyCost:
 
     @property
     def lowest_usd(self) -> float:
-        """The cost of a month at the lower bound of scaling, USD."""
+        """The cost of a month in USD if scaling stays at its lower bound."""
         return self.lowest_quantity * self.price.usd
 
     @property
     def highest_usd(self) -> float:
-        """The cost of a month at the upper bound of scaling, USD."""
+        """The cost of a month in USD if scaling stays at its upper bound."""
         return self.highest_quantity * self.price.usd
 
 
@@ -51,7 +49,7 @@ class UsageCost:
         what: The item that is paid for, for example ``work of a container with 2048 MB``.
         price: The price of a unit.
         quantity_per_request: The number of units that one request to the endpoint uses. None if the
-            cost depends on more than the requests to the endpoint.
+            cost does not depend on the requests alone.
     """
 
     what: str
@@ -67,8 +65,8 @@ class ResourceCost:
         address: The resource's name in Terraform, with modules and keys.
         type: The resource's type.
         region: The region whose prices are used; empty for a free resource.
-        monthly: The costs of every month.
-        usage: The costs by use.
+        monthly: The costs that arise every month.
+        usage: The costs that depend on use.
         reason: Why the resource itself is free; empty for a resource that is paid for.
         not_known: A sentence for each part of the cost that is not known.
     """
@@ -83,7 +81,7 @@ class ResourceCost:
 
     @property
     def priced_or_free_or_unknown(self) -> CostVerdict:
-        """Whether the resource is priced, free, or not known."""
+        """Whether the cost is ``priced``, ``partly priced``, ``free`` or ``not known``."""
         if self.monthly or self.usage:
             return "partly priced" if self.not_known else "priced"
         return "not known" if self.not_known else "free"
@@ -92,7 +90,7 @@ class ResourceCost:
     def request_usd(self) -> float | None:
         """The cost of one request in USD.
 
-        None for a resource that takes no requests.
+        None if the resource takes no requests.
         """
         parts = [
             one.quantity_per_request * one.price.usd
@@ -109,8 +107,8 @@ class PlanCost:
     Attributes:
         made_by: The version of Terraform or OpenTofu that made the plan.
         resources: The cost of every resource that exists after the plan is applied.
-        removed: The resources that the plan deletes, or that Terraform forgets without deleting
-            them.
+        removed: The resources that the plan deletes, or removes from Terraform's state without
+            deleting them.
         warnings: Sentences about missing parts of the plan, and about assumptions.
     """
 
@@ -121,12 +119,12 @@ class PlanCost:
 
     @property
     def lowest_usd(self) -> float:
-        """The cost of a month at the lower bounds of scaling, without any request, USD."""
+        """The cost of a month without requests in USD, if scaling stays at its lower bounds."""
         return sum(cost.lowest_usd for one in self.resources for cost in one.monthly)
 
     @property
     def highest_usd(self) -> float:
-        """The cost of a month at the upper bounds of scaling, without any request, USD."""
+        """The cost of a month without requests in USD, if scaling stays at its upper bounds."""
         return sum(cost.highest_usd for one in self.resources for cost in one.monthly)
 
     @property

@@ -1,8 +1,8 @@
 """Read a plan as ``terraform show -json`` and ``tofu show -json`` print it.
 
 Source: "JSON Output Format" of Terraform's documentation, format versions 0.x and 1.x. A value that
-is known only after the plan is applied is missing from ``planned_values``. In ``after_unknown`` of
-the resource's change, such a value is true.
+is known only after the plan is applied is missing from ``planned_values``. In the ``after_unknown``
+of the resource's change, ``true`` stands for such a value.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class PlannedResource:
         type: The resource's type, for example ``aws_sagemaker_endpoint``.
         module: The address of the resource's module; empty for the root module.
         name: The resource's name in its module.
-        index: The key of the resource in ``for_each``, or its index in ``count``; None without
-            either.
+        index: The key of the resource in ``for_each``, or its index in ``count``; None if the
+            resource has neither.
         is_data_source: Whether Terraform only reads the resource (a data source).
         region: The region that the resource or its provider names, or None.
         values: The values that are known before the plan is applied.
@@ -82,12 +82,12 @@ class PlannedResource:
         return at is True
 
     def list_blocks(self, name: str) -> list[Mapping[str, Any]]:
-        """Return the list of the blocks with a name, even of blocks that occur at most once."""
+        """Return the list of the blocks that have a name, even if at most one may have it."""
         return list_blocks_in(self.values, name)
 
 
 def list_blocks_in(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the blocks with a name in a resource or in a block."""
+    """Return the blocks in a resource or in a block that have a name."""
     blocks = values.get(name)
     return [one for one in blocks if isinstance(one, dict)] if isinstance(blocks, list) else []
 
@@ -101,7 +101,7 @@ class RemovedResource:
     removal: Removal
 
 
-@dataclass(frozen=True, eq=False)  # found by identity in the caches of what it contains
+@dataclass(frozen=True, eq=False)  # the caches of its facts are found by identity
 class PlanDocument:
     """A Terraform plan.
 
@@ -109,7 +109,7 @@ class PlanDocument:
         made_by: The version of Terraform or OpenTofu that made the plan.
         resources: The resources that exist after the plan is applied.
         removed: The resources that the plan removes.
-        deferred: The addresses of the resources that Terraform will only plan in a later run.
+        deferred: The addresses of the resources that Terraform plans only in a later run.
         warnings: Sentences about missing parts of the plan.
     """
 
@@ -124,8 +124,8 @@ class PlanDocument:
     ) -> PlannedResource | None:
         """Return the resource of a type that an argument refers to, if there is exactly one.
 
-        The reference must stay within a module, because a plan does not say what the outputs and
-        the locals of a module refer to.
+        Only references within a module are followed, because a plan does not say what the outputs
+        and locals of a module refer to.
         """
         names = {
             parts[1]
@@ -135,7 +135,7 @@ class PlanDocument:
         blocks = [
             self._resources_by_block.get((type_, resource.module, name), {}) for name in names
         ]
-        # A resource of `for_each` usually refers to the one with its own key.
+        # A resource with a key of `for_each` usually refers to the resource with the same key.
         found = [one for block in blocks for one in block.get(resource.index, ())]
         if not found:
             every = (one for block in blocks for group in block.values() for one in group)
@@ -146,8 +146,8 @@ class PlanDocument:
         """Return the resources of a type whose argument ``name`` has the given value."""
         return self._resources_by_name.get((type_, name), [])
 
-    # A plan of a stranger has thousands of resources that refer to each other: without these, the
-    # time to price it would grow with the cube of their number.
+    # An untrusted plan may have thousands of resources that refer to each other. Without these
+    # caches, the time to price it would grow with the cube of their number.
 
     @cached_property
     def _resources_by_block(
@@ -232,7 +232,7 @@ def _parse_json_object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _decode_text(content: bytes) -> str:
-    # Windows PowerShell writes what `>` redirects in UTF-16.
+    # In Windows PowerShell, `>` writes UTF-16.
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     return content.decode("utf-8-sig")
@@ -267,7 +267,7 @@ def _describe_first_error(error: ValidationError | RecursionError) -> str:
 
 
 class _Lenient(BaseModel):
-    # Other versions of Terraform write more.
+    # Other versions of Terraform write further members.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -393,12 +393,12 @@ class _PlanReader:
         if isinstance(constant, str):
             return constant
         if isinstance(provider, dict) and provider.get("module_address"):
-            return None  # a plan holds the values of the root module's variables alone
+            return None  # a plan has only the root module's variables
         for reference in region.get("references") or ():
             kind, _, name = str(reference).partition(".")
             variable = self._plan.variables.get(name) if kind == "var" else None
             value = variable.value if variable else None
-            # `local.regions[var.environment]` refers to a variable that holds no region.
+            # In `local.regions[var.environment]`, the variable holds no region.
             if isinstance(value, str) and REGION.fullmatch(value):
                 return value
         return None

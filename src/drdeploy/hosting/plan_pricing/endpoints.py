@@ -1,9 +1,9 @@
 """Price an endpoint, from the configuration that it uses and the scaling of each variant.
 
 Source: the pricing page of SageMaker AI. An instance is paid by the hour, and a serverless
-container by the second of work. A provisioned container is paid for every second that it is
-provisioned, plus a lower price for each second of work. A shadow variant costs what a production
-variant costs, and gets a copy of the requests.
+container by the second of work. For a provisioned container, every second costs, and each second of
+work costs more, but less than in other containers. A shadow variant costs what a production variant
+costs, and gets a copy of the requests.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ CONFIGURATION = "aws_sagemaker_endpoint_configuration"
 
 @dataclass(frozen=True)
 class RequestAssumptions:
-    """The assumed duration and size of one request, which a plan does not state.
+    """The assumed duration and size of a request. A plan does not state them.
 
     Attributes:
         work_s: Seconds that a container works on a request.
-        sent_bytes: The size of the photograph plus the size of the answer.
+        sent_bytes: The size of the photograph plus the size of the answer, in bytes.
     """
 
     work_s: float = 1.0
@@ -215,8 +215,8 @@ class _EndpointBill:
             lambda: self.sheet.provisioned_processing_second(memory_mb, self.region),
             work_s,
         )
-        # More requests at once than are provisioned run on demand: they have a price, and are no
-        # part of the usual request.
+        # If more requests arrive at once than are provisioned, the others run on demand. They have
+        # a price, but are not part of the usual request.
         self._add_usage_cost(
             f"work of a {container}, beyond the provisioned",
             lambda: self.sheet.serverless_second(memory_mb, self.region),
@@ -253,7 +253,7 @@ class _EndpointBill:
         if count is None and not variant.configuration.is_unknown(
             *variant.path, "initial_instance_count"
         ):
-            count = 1  # what SageMaker takes where a configuration says nothing
+            count = 1  # SageMaker's default
         managed = variant.values.get("managed_instance_scaling")
         scaling = managed[0] if isinstance(managed, list) and managed else None
         block = "managed_instance_scaling"

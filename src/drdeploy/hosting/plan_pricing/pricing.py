@@ -1,4 +1,4 @@
-"""Price a whole plan, without leaving out any resource."""
+"""Price a whole plan; every resource of the plan is in the result."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def price_plan(
     Args:
         plan: The plan.
         sheet: The prices.
-        region: The region of resources for which the plan names none. The default is us-east-1,
-            with a warning.
+        region: The region of the resources for which the plan names no region. If it is not given,
+            us-east-1 is assumed, with a warning.
         request: The assumed duration and size of one request.
     """
     request = request or RequestAssumptions()

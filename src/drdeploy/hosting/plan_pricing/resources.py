@@ -1,6 +1,6 @@
-"""Price every resource except an endpoint, by the resource's type.
+"""Price resources of all types except endpoints.
 
-The cost of a resource is unknown if this module does not list its type.
+If this module does not list the type of a resource, the cost of the resource is unknown.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class PlanPricer:
         return ResourceCost(resource.address, resource.type, reason=reason)
 
     def make_unknown_cost(self, resource: PlannedResource, *sentences: str) -> ResourceCost:
-        """Return the cost of a resource whose cost is not known, with the reasons."""
+        """Return the result for a resource whose cost is not known, with the reasons."""
         return ResourceCost(resource.address, resource.type, self.region, not_known=sentences)
 
     def make_resource_cost(
@@ -131,9 +131,10 @@ class PlanPricer:
 
         Args:
             resource: The resource.
-            monthly: Items that are paid for every month: a name, a function that looks up the
-                price, and the quantity of a month.
-            usage: Items that are paid for by use: a name, and a function that looks up the price.
+            monthly: The items that are paid for every month. Each has a name, a function that looks
+                up the price, and the quantity of a month.
+            usage: The items that are paid for by use. Each has a name, and a function that looks up
+                the price.
             not_known: Sentences about the parts of the cost that are not known.
         """
         fixed, used, missing = [], [], list(not_known)
@@ -197,7 +198,7 @@ def _price_alarm(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     metrics = [one["metric"][0] for one in queries if one.get("metric")] or [resource.values]
     periods = [one.get("period") for one in metrics]
     is_fast = any(isinstance(one, int | float) and one < HIGH_RESOLUTION_S for one in periods)
-    # AWS charges for the metric and for the two limits of its expected band.
+    # AWS charges for the metric, and for the two limits of the band that anomaly detection expects.
     count = 3 if resource.values.get("threshold_metric_id") else len(metrics)
     item = "high-resolution alarm metric" if is_fast else "alarm metric"
     return pricer.make_resource_cost(

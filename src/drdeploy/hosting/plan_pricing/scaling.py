@@ -32,7 +32,7 @@ class ScalingBounds:
 
 def read_count(value: object) -> int | None:
     """Return a value that is a whole number of at least 0; None for any other value."""
-    # The provider has numbers that may be null as strings.
+    # For a number that may be null, the provider uses a string.
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value[:DIGITS_MAX])
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -56,7 +56,7 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds of a variant, None if it does not scale, or why the bounds are unknown.
+    """Return the bounds of a variant; None if it does not scale; a sentence if they are unknown.
 
     The bounds of scheduled actions count too, because a scheduled action replaces the bounds of its
     target for a time.
@@ -117,7 +117,7 @@ def _find_scaled_endpoint(plan: PlanDocument, scaling: PlannedResource) -> Plann
 
 
 def _split_resource_id(scaling: PlannedResource) -> tuple[str, str]:
-    """Return endpoint and variant of ``endpoint/NAME/variant/VARIANT``; empty if not known."""
+    """Return NAME and VARIANT of ``endpoint/NAME/variant/VARIANT``; empty if they are unknown."""
     match str(scaling.values.get("resource_id", "")).split("/"):
         case ["endpoint", name, "variant", variant]:
             return name, variant

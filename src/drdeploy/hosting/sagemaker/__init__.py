@@ -8,7 +8,7 @@ A study uses the modules in this order:
    refuse cannot be constructed.
 3. ``instance_types``: the vCPUs and the memory of each instance type.
 4. ``price_sheet``: the dated prices of a region; ``price_offer_files`` and ``price_list_api``
-   download today's prices from AWS. A price that is not known is an error and never gets a default.
+   download today's prices from AWS. An unknown price is an error; there are no default prices.
 5. ``client``: :class:`Hosting` creates an endpoint, waits for it, invokes it, reads its metrics and
    deletes it.  The class works with AWS and with the local service (:mod:`drdeploy.hosting.local`);
    only ``endpoint_url`` differs.

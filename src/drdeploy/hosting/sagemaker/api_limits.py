@@ -1,8 +1,8 @@
 """SageMaker's limits on endpoints.
 
 If botocore's service model states a limit, the limit is read from the service model. A newer
-botocore brings newer limits. A limit that the service model does not state is a constant, with the
-name of its documentation.
+botocore brings newer limits. A limit that the service model does not state is a constant, with a
+reference to the documentation that states it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BATCH_PAYLOAD_BYTES = 6 * MIB
 ``CreateTransformJob``)."""
 
 BATCH_TRANSFORMS_AT_ONCE = 100 * MIB // BATCH_PAYLOAD_BYTES
-"""Most records that an instance receives at once if a transform job states no ``MaxPayloadInMB``.
+"""The most records that an instance gets at once if a transform job states no ``MaxPayloadInMB``.
 
 ``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` is at most 100 (API reference,
 ``CreateTransformJob``).

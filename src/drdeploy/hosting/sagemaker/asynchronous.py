@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 OWN_FOLDER = "drdeploy"
-"""The folder for requests that drdeploy itself sends, inside the folders of inputs and of
-results.
+"""The folder, inside the folders of inputs and results, for requests that drdeploy itself sends.
 """
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0
@@ -55,7 +54,7 @@ class RefusedRequest:
 
     Attributes:
         outcome: The kind of failure.
-        status: The HTTP status of the refusal, or 0 without an answer.
+        status: The HTTP status of the refusal; 0 if there was no answer.
         error: The refusal in one line.
     """
 
@@ -78,7 +77,7 @@ class AsynchronousResult:
 
     @property
     def reason(self) -> str:
-        """Why the request failed, in one line, or empty for a success."""
+        """Why the request failed, in one line; empty if it succeeded."""
         return " ".join(self.body.decode("utf-8", "replace").split()) if self.is_failure else ""
 
 
@@ -120,7 +119,8 @@ class AsynchronousClient:
     def find_inputs_uri(self, endpoint: str) -> str:
         """Return the folder of inputs of an endpoint that drdeploy deployed.
 
-        The Terraform module ``asynchronous-endpoint`` puts inputs beside results.
+        The Terraform module ``asynchronous-endpoint`` puts the folder of inputs beside the folder
+        of results.
 
         Raises:
             EndpointError: The endpoint is not asynchronous, or SageMaker refuses to describe it.
@@ -142,8 +142,7 @@ class AsynchronousClient:
     ) -> AsynchronousResult:
         """Send one request, wait for its result, and delete its objects in S3.
 
-        The objects are deleted because an object that drdeploy left behind would keep the bucket
-        from being deleted.
+        The objects are deleted because a bucket that still holds objects cannot be deleted.
 
         Args:
             endpoint: The name of the endpoint.
@@ -203,7 +202,7 @@ class AsynchronousClient:
     def send_or_return_refusal(
         self, endpoint: str, input_uri: str, content_type: str, **members: Any
     ) -> QueuedInvocation | RefusedRequest:
-        """Send a request that names a stored input; a refusal is returned instead of raised.
+        """Send a request that names a stored input; return what SageMaker queued, or its refusal.
 
         Args:
             endpoint: The name of the endpoint.
@@ -271,7 +270,7 @@ class AsynchronousClient:
                         self.s3.delete_object(Bucket=bucket, Key=key, VersionId=one["VersionId"])
 
     def list_folder(self, folder_uri: str) -> set[str]:
-        """Return the ``s3://`` URIs of all objects in a folder, whose URI ends in a slash.
+        """Return the ``s3://`` URIs of all objects in a folder; the folder's URI ends in a slash.
 
         Raises:
             EndpointError: S3 refuses to list the folder.
@@ -302,7 +301,7 @@ class AsynchronousClient:
         return body
 
     def delete_folder(self, folder_uri: str) -> None:
-        """Delete all versions of all objects in a folder, whose URI ends in a slash.
+        """Delete all versions of all objects in a folder; the folder's URI ends in a slash.
 
         Raises:
             EndpointError: S3 refuses the deletion.

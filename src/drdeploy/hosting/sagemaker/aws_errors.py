@@ -36,8 +36,8 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
     except ClientError as err:
         details = err.response.get("Error", {})
         code, message = details.get("Code", "Unknown"), details.get("Message", "")
-        # SageMaker has no code for "no such endpoint": it answers ValidationException, as for any
-        # other bad request, and only the message says which it is.
+        # SageMaker has no code for "no such endpoint". It answers ValidationException, as for any
+        # other bad request, and only the message tells the two apart.
         may_mean_absent = code in {"ValidationException", "ValidationError", "ResourceNotFound"}
         absent = ("could not find", "cannot find", "does not exist", "not found")
         is_absent = may_mean_absent and any(words in message.lower() for words in absent)
@@ -54,7 +54,7 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
             remedy="Check the endpoint URL, the credentials and the network",
         ) from err
     except (LookupError, ValueError) as err:
-        # botocore itself stumbles over a page where it expects one of AWS's documents.
+        # botocore raises such an error if it gets an HTML page instead of a document of AWS.
         raise EndpointError(
             f"Could not {action}: the answer does not come from AWS ({type(err).__name__}: {err})",
             where=where,

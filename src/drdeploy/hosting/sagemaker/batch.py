@@ -68,7 +68,7 @@ class BatchJob:
         timeout_s: How long a photograph may take, in seconds; None takes SageMaker's default, ten
             minutes.
         retries: How often a photograph that failed is sent again. None takes SageMaker's default,
-            three times.
+            which is three.
     """
 
     name: str
@@ -115,7 +115,7 @@ class EndedTransformJob:
 
     @property
     def work_after_startup_s(self) -> float | None:
-        """Seconds from ready instances to the end of the job; None if they were never ready."""
+        """Seconds from the time when the instances were ready to the end of the job, or None."""
         if self.started_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
@@ -162,7 +162,7 @@ class BatchTransform:
                 self._s3.create_bucket(Bucket=bucket)
 
     def list_keys(self, uri: str) -> Iterator[str]:
-        """Yield the keys of the objects below a prefix, which are fetched page by page."""
+        """Yield the keys of the objects below a prefix; the keys are fetched page by page."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         with translate_aws_errors("list the photographs", uri):
@@ -202,7 +202,7 @@ class BatchTransform:
             EndpointError: The API refuses the model or the job.
         """
         self._create_model(job)
-        # Only from here on, the model with this name is the one of this job.
+        # From here on, the model with this name belongs to this job.
         try:
             self._create_job(job)
             try:
@@ -275,11 +275,11 @@ class BatchTransform:
             self._sagemaker.delete_model(ModelName=name)
 
     def read_answer(self, output_uri: str, relative_key: str) -> bytes | None:
-        """Return the answer for an object, by its key below the input; None without an answer."""
+        """Return the answer for an object, given its key below the input; None if there is none."""
         bucket, _, folder = output_uri.removeprefix("s3://").partition("/")
         parts = (folder.rstrip("/"), f"{relative_key}.out")
         key = "/".join(part for part in parts if part)
-        # Not the key, which may be a patient's name.
+        # Errors do not name the key, which may contain a patient's name.
         with translate_aws_errors("read an answer", output_uri):
             try:
                 return bytes(self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -287,7 +287,7 @@ class BatchTransform:
                 return None
 
     def read_failures(self, name: str) -> dict[str, str]:
-        """Return why objects failed according to the job's log, by their ``BUCKET/KEY``."""
+        """Return why objects failed, by their ``BUCKET/KEY``, as the job's log says."""
         lines: dict[str, list[str]] = {}
         for line in self._read_error_log_of_job(name):
             found = _LOG_LINE.fullmatch(line)

@@ -164,7 +164,7 @@ class Hosting:
                     creation()
                 made.append(kind)
         except BaseException as err:
-            # Only what this call made: somebody else's model of the same name must stay.
+            # Only what this call made is deleted. Somebody else's model of the same name must stay.
             self._delete_after_error(err, name, made)
             raise
 
@@ -225,7 +225,8 @@ class Hosting:
             ),
             "model": lambda: sagemaker.delete_model(ModelName=name),
         }
-        # One refusal does not end the rest: an endpoint that remains costs money every hour.
+        # Even if one deletion is refused, the others are tried, because an endpoint that remains
+        # costs money every hour.
         remaining: dict[ResourceKind, EndpointError] = {}
         for kind in (kind for kind in deletions if kind in kinds):
             try:
@@ -272,7 +273,7 @@ class Hosting:
         content_type: str = "image/jpeg",
         accept: str = "application/json",
     ) -> Invocation:
-        """Send one request without a retry, and return the answer or the failure."""
+        """Send one request, never retry it, and return the answer or the failure."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 

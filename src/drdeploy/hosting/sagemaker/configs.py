@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         ProductionVariantTypeDef,
     )
 
-# Functions and not ranges: reading botocore's service model takes tenths of a second, which an
-# import should not pay.
+# These are functions, because reading botocore's service model takes tenths of a second, and an
+# import should not take that long.
 _LIMITS = {
     "max_concurrency": api_limits.read_max_concurrency_range,
     "provisioned_concurrency": api_limits.read_provisioned_concurrency_range,
@@ -141,8 +141,8 @@ class RealTimeConfig(_InstanceConfig):
     Attributes:
         instance_type: An instance type that SageMaker hosts on, for example ``ml.m5.xlarge``.
         initial_instance_count: The number of instances that the endpoint starts with.
-        inference_ami_version: The AMI version of instances with a GPU, which decides the driver;
-            None takes SageMaker's default.
+        inference_ami_version: The AMI version of instances with a GPU, which decides the GPU's
+            driver; None takes SageMaker's default.
     """
 
     kind: Literal["realtime"] = "realtime"
@@ -159,8 +159,8 @@ class AsynchronousConfig(_InstanceConfig):
     Attributes:
         instance_type: An instance type that SageMaker hosts on, for example ``ml.m5.xlarge``.
         initial_instance_count: The number of instances that the endpoint starts with.
-        inference_ami_version: The AMI version of instances with a GPU, which decides the driver;
-            None takes SageMaker's default.
+        inference_ami_version: The AMI version of instances with a GPU, which decides the GPU's
+            driver; None takes SageMaker's default.
         max_concurrent_invocations_per_instance: The most requests that an instance processes at a
             time, 1 to 1000; None leaves the number to SageMaker.
     """

@@ -118,7 +118,7 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
     def make_boto3_client_of_service(service: str, **options: Any) -> Any:
         settings: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 5}}
         if is_local:
-            # A proxy in the environment must not see what never leaves this machine.
+            # Requests to this machine must not go through a proxy that the environment names.
             settings["proxies"] = {}
         if is_local and service == "s3":
             # By default the bucket becomes part of the host name, which does not resolve here.

@@ -5,8 +5,8 @@ BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 ``SAGEMAKER_BIND_TO_PORT`` names (developer guide, "Inference pipelines")."""
 
 UNPRIVILEGED_USER = "12345:12345"
-"""A user and a group that do not exist in any image.  AWS does not publish which user a serverless
-container has, but advises to make files writable with ``chmod o+rwX`` (developer guide,
-"Troubleshooting" of Serverless Inference). This suggests a user who owns no file and is in no
+"""A user and a group that do not exist in any image. AWS does not publish the user under which a
+serverless container runs. AWS advises to make files writable with ``chmod o+rwX`` (developer guide,
+"Troubleshooting" of Serverless Inference). This suggests that the user owns no file and is in no
 group.
 """

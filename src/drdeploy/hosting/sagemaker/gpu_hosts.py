@@ -1,10 +1,10 @@
 """Check that a container image's CUDA can start on the GPU host that SageMaker would choose.
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
-CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. SageMaker
-creates such an endpoint all the same, and reports a failed health check a quarter of an hour later.
-:func:`check_gpu_host` needs no hardware, because it compares the environment variables of the image
-with the tables here.
+CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. If an image
+with such a program gets such a host, SageMaker nevertheless creates the endpoint, and reports a
+failed health check a quarter of an hour later. :func:`check_gpu_host` needs no hardware, because it
+compares the environment variables of the image with the tables here.
 
 Sources, read in November 2026:
 
@@ -34,7 +34,7 @@ REQUIREMENT_VARIABLE = "NVIDIA_REQUIRE_CUDA"
 ``cuda>=12.4 brand=tesla,driver>=535,driver<536``.  A space means "or", and a comma means "and"."""
 
 OLDEST_DRIVERS = {13: 580, 12: 525, 11: 450}
-"""The oldest driver on which programs of a major version of CUDA run."""
+"""For each major version of CUDA, the oldest driver that runs its programs."""
 
 LAST_CUDA_MAJORS = {"p2": 11, "p3": 12}
 """The last major version of CUDA that supports an old instance family: ``p2`` has K80 GPUs, and
@@ -78,7 +78,7 @@ DEFAULT_DRIVERS: dict[str, GpuDriver] = {
     **dict.fromkeys(("p5", "g6"), GpuDriver(535, (12, 2))),
     **dict.fromkeys(("p5e", "p5en"), GpuDriver(550, (12, 4))),
 }
-"""The driver of an endpoint's host if no AMI version is chosen, by instance family.
+"""For each instance family, the driver of an endpoint's host if no AMI version is chosen.
 
 AWS documents only the drivers of these families.
 """
@@ -185,7 +185,7 @@ def _refuse_ami_without_driver(
         )
     if amis[ami] is None and family:
         raise InvalidInput(
-            f"{ami} is for Inferentia and Trainium, and {instance_type} has NVIDIA's GPU",
+            f"{ami} is for Inferentia and Trainium, and {instance_type} has an NVIDIA GPU",
             where=ami_member,
             remedy=f"Choose one of {', '.join(one for one in amis if amis[one])}",
         )

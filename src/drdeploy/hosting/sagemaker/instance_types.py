@@ -67,8 +67,8 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
     """Return the vCPUs, memory and architecture of an instance type.
 
     Raises:
-        InvalidInput: SageMaker does not host on the instance type, or the type has accelerators, so
-            that its resources are not listed here.
+        InvalidInput: SageMaker does not host on the instance type, or the type has accelerators.
+            The resources of such types are not listed here.
     """
     if instance_type not in api_limits.read_instance_types():
         close = get_close_matches(instance_type, sorted(api_limits.read_instance_types()), n=3)

@@ -15,9 +15,9 @@ suffixes:
 - ``TimedStorage-ByteHrs`` of ECR and S3 stands for a GB stored for a month.
 
 If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
-hosting does not need are left out. A price that the list lacks stays unknown, and an error is
-raised when it is needed. A price in another currency than US dollars is an error, and is never left
-out without a word.
+hosting does not need are left out. If the list lacks a price, the price stays unknown, and an error
+is raised when it is needed. A price in a currency other than US dollars is an error, and is never
+left out silently.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _DATA_GROUPS = {"Hosting:IN", "Hosting:OUT"}
 _STORAGE = re.compile(r"(?:^|-)TimedStorage-ByteHrs$")
 
 CollectedPrices = dict[tuple[str, str], dict[int | str, float]]
-"""US dollars, first by table and column of a price sheet, then by memory in MB, instance type or
-usage type."""
+"""Prices in US dollars. The first key is the table and column of a price sheet. The second key is a
+memory size in MB, an instance type or a usage type."""
 
 COLUMNS_BY_TABLE = {
     "serverless_second": ("usd_by_memory_mb",),
@@ -90,8 +90,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
 
     Raises:
         EndpointError: A product does not have the format of AWS's products.
-        InvalidInput: A price is not in US dollars, or no product has a price that hosting needs,
-            because the region's name is wrong or AWS has changed its price list.
+        InvalidInput: A price is not in US dollars. Or no product has a price that hosting needs;
+            then the name of the region is wrong, or AWS has changed its price list.
     """
     collected: CollectedPrices = {
         (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns
@@ -149,7 +149,7 @@ def format_prices_as_toml(
 
 
 def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, int | str] | None:
-    """Return the table, column and key of a product in a price sheet; None if it has none there."""
+    """Return the table, column and key of a product in a price sheet; None if it has no place."""
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")

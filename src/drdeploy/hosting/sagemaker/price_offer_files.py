@@ -1,10 +1,10 @@
 """Read today's prices from the public offer files of AWS, which need no credentials.
 
 AWS publishes one file per service and region ("Getting price list files manually" in the AWS
-Billing user guide).  A file lists the products by SKU, and separately the terms (prices) of each
-SKU, grouped by the kind of term.  The Price List API
-(:mod:`~drdeploy.hosting.sagemaker.price_list_api`) has the same products, but each product and its
-terms are one document.
+Billing user guide). A file has one section for the products, by SKU, and another section for the
+terms (prices) of each SKU, grouped by the kind of term. The Price List API
+(:mod:`~drdeploy.hosting.sagemaker.price_list_api`) has the same products, but there, a product and
+its terms are one document.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ ADDRESS_IN_CHINA = "https://pricing.cn-north-1.amazonaws.com.cn"
 SOURCE = "AWS price list, public offer files"
 TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 512 * MIB
-"""The most bytes of an offer file that is read, counted after unpacking."""
+"""The most bytes that an offer file may have after unpacking."""
 NO_SUCH_FILE = {403, 404}
-"""The statuses of a missing file.
+"""The HTTP statuses that stand for a missing file.
 
 S3 answers 403 for a missing file if the bucket's files may not be listed.
 """

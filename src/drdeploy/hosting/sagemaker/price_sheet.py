@@ -5,8 +5,8 @@
 4e-05
 
 A price is looked up by item and region. If a sheet has several prices of an item, the newest price
-counts.  A missing price is an error and never gets a default, because a wrong price could change a
-decision.  A user's own price sheets are combined with the packaged price sheet.
+counts. A missing price is an error, and no default price is used, because a wrong price could
+change a decision. A user's own price sheets are combined with the packaged price sheet.
 """
 
 from __future__ import annotations

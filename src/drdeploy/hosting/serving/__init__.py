@@ -20,6 +20,6 @@ A request passes through modules in this order:
 The module :mod:`drdeploy.grader.inference` turns the images into the content of the answer.
 ``settings`` holds every setting with its default, unit and meaning.
 
-Modules are imported only when they are needed. Because of late imports, a cold start imports
-little.  This package itself imports nothing.
+Modules are imported only when they are needed, so that a cold start imports little. This package
+itself imports nothing.
 """

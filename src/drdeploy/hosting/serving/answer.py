@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
-"""The key of each decision in ``screening``, by the lowest grade that should be flagged.  Macular
-oedema is not graded. Neither of the two keys therefore covers all that a clinic means by the key's
-name."""
+"""The key of each decision in ``screening``, by the lowest grade that should be flagged. A clinic
+means more by these names, because it includes macular oedema, which is not graded."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -72,11 +71,11 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
         label: The name of the predicted grade or class; set if the manifest names the classes.
         referable: Whether the eye should be referred; set by an ICDR grader.  See
             :func:`decide_referral`.
-        referable_rule: The rule that decided ``referable``, with the rule's sensitivity and
-            specificity.
-        screening: Whether each operating point of the manifest flags the eye. The keys are the
-            disease (``referable``, ``vision_threatening``) and then the name of the operating
-            point.
+        referable_rule: The rule that decided ``referable``, and the sensitivity and specificity of
+            this rule.
+        screening: Whether each operating point of the manifest flags the eye. The outer key is the
+            disease (``referable`` or ``vision_threatening``), and the inner key is the name of the
+            operating point.
         probabilities: The probability of each class, by name; set if the manifest names the
             classes.
         note: A sentence about the image file, for the people who read the answer.
@@ -100,7 +99,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON answer to a request.
 
     For one image, the answer itself has the fields of :class:`Classification`. For several images,
-    it has a list of them in ``results``.
+    the answer has a list of classifications in ``results``.
 
     Attributes:
         predictions: The probabilities for each image; null for an image that cannot be graded.
@@ -214,7 +213,7 @@ class Referral(NamedTuple):
 
 
 def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral | None:
-    """Decide whether an eye should be referred, or return None for another classifier.
+    """Decide whether an eye should be referred; return None if the model is not an ICDR grader.
 
     The high-sensitivity operating point at grade 2 decides, because a missed eye costs more than an
     unnecessary visit. If the manifest has no high-sensitivity point at grade 2, the answered grade
@@ -234,7 +233,7 @@ GRADE_RULE = "grade >= 2, because the model has no high-sensitivity operating po
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe an operating point, with its sensitivity and specificity where it was chosen."""
+    """Describe an operating point, and its sensitivity and specificity when it was chosen."""
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
         "On the photographs where the point was chosen, the sensitivity was "

@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 PLACE_BYTES = 68_000_000
-"""The server counts memory for decoding images in places, and this is the memory of one place. The
-more memory a request needs to decode its images, the more places it takes. One place is enough for
-a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG of 8.5 million
-pixels. An image that needs more is a large image (see ``large_images``).
+"""The bytes of one place. A place is the unit in which the server counts memory for decoding
+images. The more memory a request needs to decode its images, the more places it takes. One place is
+enough for a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG of
+8.5 million pixels. An image that needs more is a large image (see ``large_images``).
 """
 
 IMAGE_PLACES = 10
-"""How many places the largest image takes, which has 40 million pixels of 17 bytes each."""
+"""How many places the largest image takes. It has 40 million pixels of 17 bytes each."""
 
 BODIES_BYTES = 64 * MIB
 """Memory for the request bodies of all workers in a container: enough for a hundred usual
 photographs."""
 
 STUCK_S = 30.0
-"""The least time after which a thread counts as stuck.  A client's request can cost up to five
-seconds of CPU time, which take longer on a small or busy machine.  With a shorter limit, one
-request could end a worker together with the requests of other clients."""
+"""A thread counts as stuck after this many seconds at the earliest. A client's request can cost up
+to five seconds of CPU time, and these take longer on a small or busy machine. With a shorter limit,
+one request could end a worker together with the requests of other clients."""
 
 LOG_WINDOW_S = 10.0
 LOG_LINES = 50
@@ -304,7 +304,7 @@ def make_worker_budgets(
     Args:
         settings: The settings of the server.
         capacity: The capacity of the server.
-        image_places: How many places the container's memory leaves for one image.
+        image_places: The most places that one image may take in the container's memory.
     """
     body_bytes = settings.max_payload_bytes
     return Budgets(
@@ -313,7 +313,7 @@ def make_worker_budgets(
         idle_s=settings.keep_alive_s,
         body_bytes=body_bytes,
         body_s=settings.read_timeout_s,
-        # Two bodies of the largest size always fit in: one that is worked on, one that arrives.
+        # Two bodies of the largest size always fit: one that is worked on, and one that arrives.
         bodies_bytes=max(BODIES_BYTES // capacity.workers, 2 * body_bytes),
         images=settings.max_images,
         image_places=image_places,

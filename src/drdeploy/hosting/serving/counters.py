@@ -1,10 +1,11 @@
 """Count invocations, statuses and durations in counters that all processes of a container share.
 
 The counters are in a small file that every process maps into memory. A worker may be killed at any
-time, and its replacement must continue from the same counts.  Each change takes a file lock. The
-kernel releases this lock when its holder dies; a lock in shared memory would stay locked.  A change
-takes a few microseconds.  The mode of ``prometheus_client`` for several processes is not used. Its
-import slows down a cold start, and each started worker would make a new file.
+time, and its replacement must continue from the same counts. Each change takes a file lock. The
+kernel releases this lock when its holder dies; a lock in shared memory would stay locked. A change
+takes a few microseconds. The multiprocess mode of ``prometheus_client`` is not used, because
+importing ``prometheus_client`` slows down a cold start, and each started worker would make a new
+file.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class RequestCounters:
         self._threads = threading.Lock()
 
     def count_invocation(self) -> int:
-        """Count an invocation, and return its sequence number in the container, from 1."""
+        """Count an invocation, and return its number in the container, counted from 1."""
         with self._hold_file_lock():
             self._cells[_INVOCATIONS] += 1
             return int(self._cells[_INVOCATIONS])
@@ -127,7 +128,8 @@ class RequestCounters:
 
     @contextmanager
     def _hold_file_lock(self) -> Iterator[None]:
-        # fcntl(2): a POSIX lock belongs to the process, so its threads need one of their own.
+        # A POSIX lock belongs to the process (fcntl(2)), so the threads of a process need another
+        # lock.
         with self._threads:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:

@@ -19,8 +19,8 @@ _BEGINNINGS: Final = tuple(
 file."""
 _IMAGE_URLS: Final = (b"data:image/", b"data:application/octet-stream;", b"data:;base64,")
 _BASE64_CHARACTERS: Final = bytes.maketrans(b"-_", b"+/")
-"""Translates the base64 alphabet for URLs and file names into the usual one, which differs in two
-characters (RFC 4648, section 5).
+"""Translates the base64 alphabet for URLs and file names into the usual alphabet. The two alphabets
+differ in two characters (RFC 4648, section 5).
 """
 _ESCAPES: Final = tuple(
     (escape, character)
@@ -33,7 +33,7 @@ because decoding all of them would create many small objects.
 
 
 def begins_like_encoded_image(text: bytes) -> bool:
-    """Return whether a string can only be an image in base64, or a ``data:`` URL of one."""
+    """Return whether a string begins like an image in base64 or like its ``data:`` URL."""
     beginning = text[:_HEAD_BYTES].lstrip().removeprefix(b"b'")
     return beginning.startswith(_BEGINNINGS) or beginning.lower().startswith(_IMAGE_URLS)
 

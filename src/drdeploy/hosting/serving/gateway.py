@@ -127,7 +127,7 @@ class Gateway:
         echoed: Headers = ()
         try:
             echoed = _select_echoed_headers(request)
-            # Cheap refusals come first: a body that nobody can take on is not read.
+            # Requests are refused before their body is read, if that is possible.
             self._refuse_too_long_body(request)
             self._ordinary.refuse_if_no_free_places()
             request.body = await self._uploads.receive_body(body)
@@ -139,7 +139,7 @@ class Gateway:
             self._log.write_event_within_limit("client gone", "info", invocation=request.invocation)
             raise
         except (Overloaded, RequestTimeout) as err:
-            # Whoever floods the server meets these; the log says how many there were.
+            # A flood of requests causes many such errors, so the log says only how many there were.
             self._log.count_turned_away_request(err.code)
             response = make_refusal_response(err)
         except DrdeployError as err:
@@ -153,7 +153,7 @@ class Gateway:
         return replace(response, headers=response.headers + echoed) if echoed else response
 
     async def _handle_invocation_in_thread(self, request: Request) -> Response:
-        """Prepare an invocation in a thread, which also grades it if it costs only one place."""
+        """Prepare an invocation in a thread; the thread also grades it if it costs one place."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.budgets.processing_s
         self._ordinary.refuse_if_no_free_places()
@@ -210,7 +210,7 @@ class Gateway:
         if response.status < 400:
             self._log.write_event("invocation", **fields)
         elif request.invocation:
-            # A client can cause any number of these at the price of a few bytes each.
+            # A client can cause any number of these lines, for a few bytes each.
             self._log.write_event_within_limit(
                 "invocation", "info", kind="refused invocation", **fields
             )

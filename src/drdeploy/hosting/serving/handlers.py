@@ -51,7 +51,7 @@ reference, ``CreateTransformJob``).
 
 @dataclass(frozen=True)
 class PreparedInvocation:
-    """An invocation whose body has been read, with what its images cost to decode.
+    """An invocation whose body has been read, and the cost of decoding its images.
 
     Attributes:
         request: The request.
@@ -77,10 +77,10 @@ class RequestHandlers:
         settings: The settings of the server.
         budgets: The limits on what a request may cost.
         counters: The counters that all processes of the container share.
-        large_images: Lets one request with large images run at a time.
+        large_images: Lets only one request with large images run at a time.
         workers: How many worker processes the container has.
         concurrency: How many invocations each worker handles at once.
-        clock: The clock, in seconds, that gives ``Request.received_at``.
+        clock: The clock, in seconds, by which ``Request.received_at`` was set.
     """
 
     service: InferenceService

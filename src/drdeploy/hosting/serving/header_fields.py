@@ -16,8 +16,8 @@ ECHOED = {
 }
 """The header fields that a response repeats, by lower-case name.
 
-Each field has its spelling in the response, and InvokeEndpoint's limit on the value in ASCII
-characters.
+The values are the spelling of the name in the response, and the most ASCII characters that
+InvokeEndpoint allows in the value.
 """
 
 SINGLE = frozenset({
@@ -31,13 +31,13 @@ SINGLE = frozenset({
 NGINX also refuses most of these fields if they are repeated.
 
 If such a field is repeated, a proxy may use the first value and the server behind it the second, so
-that they act on different requests.  Header fields that are not in this list may be split over
-several fields (RFC 9110, section 5.3).
+that they act on different requests. Any other header field may be repeated, and its values form a
+list (RFC 9110, section 5.3).
 """
 
 
 _AUTHORITY = re.compile(
-    # RFC 3986, section 3.2.2: a name or an IPv4 address, or an IPv6 address; and a port.
+    # A name, an IPv4 address or an IPv6 address, and then a port (RFC 3986, section 3.2.2).
     r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 )
 
@@ -45,7 +45,7 @@ _AUTHORITY = re.compile(
 def combine_header_fields(
     fields: Iterable[tuple[bytes, bytes]], *, at_most: int
 ) -> Mapping[str, str]:
-    """Return the values of the header fields by lower-case name; the values of a list are joined.
+    """Return the values of the header fields by lower-case name; repeated fields are joined.
 
     Args:
         fields: The names and values as they arrived, without white space around them.

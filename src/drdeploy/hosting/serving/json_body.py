@@ -24,8 +24,8 @@ servers written by hand.
 """
 
 _DEEPEST: Final = 6
-"""How many lists and objects may enclose an image; in ``{"images": [{"image": {"b64": …}}]}``, four
-do.
+"""How many lists and objects may enclose an image. In ``{"images": [{"image": {"b64": …}}]}``, four
+of them enclose the image.
 """
 _REMEDY: Final = 'Send ["BASE64"] or {"instances": [{"b64": "BASE64"}]}'
 _BYTE_ORDER_MARKS: Final = {
@@ -36,7 +36,7 @@ _BYTE_ORDER_MARKS: Final = {
 
 
 def begins_like_json(body: bytes) -> bool:
-    """Return whether a body can only be a JSON list or object."""
+    """Return whether a body begins like a JSON list or object."""
     beginning = body[:256]
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if beginning.startswith(mark):
@@ -53,7 +53,7 @@ def extract_images_from_json(body: bytes, budgets: Budgets) -> list[bytes]:
     """
     content = _decode_json(_convert_json_to_utf8(body), budgets)
     if isinstance(content, str) and content.lstrip()[:1] in {"[", "{"}:
-        # A client encoded its body twice.
+        # The client encoded its body as JSON twice.
         content = _decode_json(content.encode(), budgets)
     images: list[bytes] = []
     _append_images_of_value(content, images, budgets, depth=0)
@@ -75,7 +75,8 @@ def _convert_json_to_utf8(body: bytes) -> bytes:
 
 
 def _decode_json(body: bytes, budgets: Budgets) -> Any:
-    # Base64 has no comma.  The decoder would make an object of each value before it counts them.
+    # Commas are counted before the body is decoded, because the decoder makes an object of each
+    # value. Base64 contains no commas.
     if body.count(b",") > budgets.json_commas:
         raise PayloadTooLarge(
             f"The JSON body contains more than {budgets.json_commas} values",
@@ -86,8 +87,8 @@ def _decode_json(body: bytes, budgets: Budgets) -> Any:
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError:
-            # Line breaks mean nothing in JSON, except inside a string, where a shell may have put
-            # what `base64` printed.
+            # JSON allows no line break inside a string, but a shell may have put the output of
+            # `base64` there. Outside of strings, line breaks mean nothing.
             if b"\n" not in body:
                 raise
             return msgspec.json.decode(body.translate(None, b"\r\n"))
@@ -106,7 +107,7 @@ def _append_images_of_value(
     if isinstance(value, str):
         if len(images) >= budgets.images:
             raise PayloadTooLarge(f"The request contains more than {budgets.images} images")
-        # A surrogate cannot be encoded, and becomes a question mark, which is not base64 either.
+        # A character outside ASCII becomes a question mark, which is not base64 either.
         images.append(decode_base64_text(value.encode("ascii", "replace")))
     elif depth >= _DEEPEST:
         raise MalformedRequest(

@@ -31,12 +31,12 @@ class LargeImages:
 
     @contextmanager
     def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
-        """Wait for the turn of a request with large images, and hold it while the block runs."""
+        """Wait for the turn of a request with large images; the turn lasts until the block ends."""
         if not is_large:
             yield
             return
-        # Opened anew for each turn: flock(2) locks belong to the open file, so that this one also
-        # keeps the threads of a process apart.
+        # The file is opened for each turn, because a flock(2) lock belongs to the open file. The
+        # lock therefore also works between the threads of a process.
         file = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -37,7 +37,7 @@ class ServerLog:
     Args:
         level: The lowest severity of events that are written.
         fd: The file descriptor to write to.
-        clock: Returns seconds, for the windows in which lines are counted.
+        clock: Returns the time in seconds, by which the windows are measured.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ServerLog:
         )
 
     def count_turned_away_request(self, code: str) -> None:
-        """Count a request that was refused, not processed, for :meth:`write_due_summary`."""
+        """Count a request that was refused; :meth:`write_due_summary` reports the number."""
         self.write_due_summary()
         with self._lock:
             self._begin_log_window()
@@ -114,7 +114,7 @@ class ServerLog:
 
     @property
     def seconds_until_summary(self) -> float | None:
-        """The seconds until the next summary, or None without a summary."""
+        """The seconds until the next summary; None if no summary is due."""
         if not self._window_began:
             return None
         return max(0.0, self._window_began + LOG_WINDOW_S - self._clock())
@@ -159,7 +159,7 @@ def _format_count(count: int, noun: str) -> str:
 
 
 def _truncate_log_text(value: object) -> object:
-    """Cut off a string that is too long for a log line; any other value is returned unchanged."""
+    """Shorten a string that is too long for a log line; return any other value unchanged."""
     if isinstance(value, str) and len(value) > LOG_LINE_BYTES:
         return f"{value[:LOG_LINE_BYTES]} [{len(value) - LOG_LINE_BYTES} characters cut off]"
     return value

@@ -2,11 +2,11 @@
 
 BINARY_TYPES = frozenset({
     "application/octet-stream",
-    "binary/octet-stream",  # what S3 says of an object that was uploaded without a type
+    "binary/octet-stream",  # S3's type of an object that was uploaded without a type
     "application/binary",
     "application/x-binary",
     "application/x-octet-stream",
-    "application/x-image",  # SageMaker's built-in image classifiers are called with it
+    "application/x-image",  # the type for SageMaker's built-in image classifiers
 })  # fmt: skip
 """Content types that do not say what the bytes are."""
 

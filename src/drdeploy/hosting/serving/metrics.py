@@ -1,7 +1,7 @@
 """Render the shared counters in Prometheus' text format.
 
-Only this module imports ``prometheus_client``, so the import slows down the first request of
-``/metrics``, and not the cold start.
+Only this module imports ``prometheus_client``. The import therefore slows down the first request
+for ``/metrics``, and not the cold start.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _MetricsCollector:
         yield responses
         bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
         for stage, durations in snapshot.durations.items():
-            cumulative = map(float, accumulate(durations.counts))  # Prometheus' buckets overlap
+            cumulative = map(float, accumulate(durations.counts))  # buckets are cumulative
             yield HistogramMetricFamily(
                 f"drdeploy_{stage}_duration_seconds",
                 f"Duration of {stage}.",

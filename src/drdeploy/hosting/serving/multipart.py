@@ -1,4 +1,4 @@
-"""Read the images in a ``multipart`` body (RFC 2046), mostly a form (RFC 7578).
+"""Read the images in a ``multipart`` body (RFC 2046), which is usually a form (RFC 7578).
 
 This module and its parser are imported when the first multipart request arrives.
 """
@@ -141,7 +141,7 @@ def _is_image_part(headers: dict[bytes, bytes], content: bytes) -> bool:
     )
     file_name = parse_options_header(headers.get(b"content-disposition", b""))[1].get(b"filename")
     if not (content or file_name):
-        return False  # a file field that nobody filled in
+        return False  # a file field that was left empty
     if media_type.startswith("image/") or media_type in BINARY_TYPES:
         return True
     # Browsers call an object that a script adds to a form "blob", for example metadata as JSON.

@@ -27,8 +27,8 @@ class _Range(NamedTuple):
 def choose_answer_form(accept: str) -> AnswerForm:
     """Return the format of the answer that ``Accept`` prefers; JSON if there is no preference.
 
-    With ``text/csv; header=absent`` (RFC 4180), the column names are left out, because Batch
-    Transform joins answers line by line.
+    With ``text/csv; header=absent`` (RFC 4180), the column names are left out. Batch Transform
+    needs this, because it joins answers line by line.
 
     Raises:
         NotAcceptable: The header allows neither JSON nor CSV.
@@ -80,4 +80,4 @@ def _parse_quality_value(text: str) -> float:
         weight = float(text)
     except ValueError:
         return 0.0
-    return weight if 0 <= weight <= 1 else 0.0  # and not a number is neither
+    return weight if 0 <= weight <= 1 else 0.0  # NaN becomes 0, too

@@ -44,7 +44,7 @@ def extract_images_from_body(content_type: str, body: bytes, budgets: Budgets) -
         EmptyBody: There is no body, or the body contains no image.
         MalformedRequest: The body does not have the format that its content type names.
         PayloadTooLarge: The body holds more images, fields or values than the budgets allow.
-        UnsupportedImage: The table of this module lists neither such a body nor the content type.
+        UnsupportedImage: Neither the body nor the content type is in the table of this module.
     """
     if not body:
         raise EmptyBody("The request has no body", remedy="Send an image as the body")
@@ -77,7 +77,7 @@ def _split_body_into_images(content_type: str, body: bytes, budgets: Budgets) ->
     if media_type in RAW_TYPES or media_type.startswith("image/"):
         return (body,)
     raise UnsupportedImage(
-        "The body is not an image, and the Content-Type names none",
+        "The body is not an image, and the Content-Type names no image either",
         remedy=(
             "Send a JPEG, PNG or TIFF as image/jpeg, image/png or image/tiff, or send several "
             "images as multipart/form-data or application/json"

@@ -1,9 +1,9 @@
 """Wait for signals and reap children, as the first process of a container must.
 
-Linux treats the first process of a container in two special ways (pid_namespaces(7)). First, a
-signal without a handler is ignored: without a handler for SIGTERM, the container would be killed
-after the grace period. Second, a process whose parent has ended becomes a child of the first
-process, and stays a zombie until the first process reaps it.
+Linux treats the first process of a container in two special ways (pid_namespaces(7)). First, it
+ignores signals for which it has no handler. Without a handler for SIGTERM, the container would
+therefore only be killed after the grace period. Second, a process whose parent has ended becomes a
+child of the first process, and stays a zombie until the first process reaps it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ WATCHED = (*STOP_SIGNALS, signal.SIGCHLD)
 class Signals:
     """Waits for signals and file descriptors together.
 
-    Python writes the number of each signal into a socket (``set_wakeup_fd``). Thus no signal is
-    lost between two waits, and the reaction to a signal runs as ordinary code.
+    Python writes the number of each signal into a socket (``set_wakeup_fd``). No signal is
+    therefore lost between two waits, and the reaction to a signal runs as ordinary code.
     """
 
     def __init__(self, receiver: socket.socket) -> None:
@@ -116,7 +116,7 @@ def die_with_parent(parent: int, number: int) -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:  # it ended before prctl was called
+    if os.getppid() != parent:  # the parent ended before prctl was called
         os._exit(1)
 
 

@@ -55,7 +55,7 @@ def _describe_setting_field(meaning: str, unit: str = "", **bounds: Any) -> msgs
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_variable):
-    """The settings of the server; for many, 0 or an empty text leaves the choice to the server."""
+    """The settings of the server; for many settings, 0 or an empty text lets the server choose."""
 
     profile: Annotated[
         ProfileName,

@@ -1,4 +1,4 @@
-"""Lanes: queues with threads of their own, which run invocations and limit how many may wait.
+"""Lanes: queues with their own threads. They run invocations, and limit how many may wait.
 
 There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
 large image at a time is decoded in a container, and decoding it takes a second or more. With only
@@ -37,13 +37,14 @@ class PoolJob:
         self.began_at: float | None = None
 
     def mark_as_running(self) -> None:
-        """Record in the thread that the work begins.
+        """Record that the work begins; the working thread calls this.
 
         Raises:
             ProcessingTimeout: The client has been answered with 504 already.
         """
-        # First, so that work that begins at the very deadline is watched: the event loop sets
-        # `is_abandoned` and then reads `began_at`.
+        # At the deadline, the event loop sets `is_abandoned` and then reads `began_at`. The thread
+        # does the opposite, so that work that begins at the very deadline is noticed by one of the
+        # two.
         self.began_at = time.monotonic()
         if self.is_abandoned:
             raise ProcessingTimeout("No thread became free for the request in time")
@@ -80,7 +81,8 @@ class BoundedThreadPool:
         self._taken = 0
         self._stuck_s = stuck_s
         self._stop_worker = stop_worker
-        # What is admitted beyond the threads waits in the pool's queue, which the places bound.
+        # If all threads are busy, an admitted request waits in the pool's queue, whose length the
+        # places limit.
         self._threads = ThreadPoolExecutor(threads, name)
 
     def refuse_if_no_free_places(self, places: int = 1) -> None:
@@ -118,8 +120,9 @@ class BoundedThreadPool:
                 return await done
         except TimeoutError as err:
             job.is_abandoned = True
-            # Work that has not begun is cancelled; a running thread cannot be, and keeps its place.
-            # What waits for its turn never begins any more, so it cannot be stuck.
+            # Work that has not begun is cancelled. A running thread cannot be cancelled, and keeps
+            # its place. If it still waits for its turn, it will not begin the work any more, so it
+            # cannot be stuck.
             if not future.cancel() and job.began_at is not None:
                 left_s = job.began_at + self._stuck_s - time.monotonic()
                 loop.call_later(max(0.0, left_s), self._stop_worker_if_stuck, future)
@@ -143,7 +146,7 @@ class BoundedThreadPool:
     ) -> None:
         self._taken -= places
         if done.done() or future.cancelled():
-            return  # the deadline has passed, and the client has its 504
+            return  # the deadline has passed, and the client got the answer 504
         error = future.exception()
         if error is not None:
             done.set_exception(error)

@@ -31,7 +31,7 @@ def bind_unix_socket(path: Path, backlog: int, *, where: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
-        # The mode is set before listen(), because nobody can connect before listen().
+        # The mode is set before listen(), and until then nobody can connect.
         listener.bind(str(path))
         path.chmod(0o600)
         listener.listen(backlog)

@@ -69,12 +69,12 @@ class BodyUploads:
             self._make_room_for_part(upload, len(part))
             data += part
             upload.deadline.reschedule(self._compute_next_deadline(upload.began, upload.size))
-        if upload.is_displaced:  # in the instant before its end
+        if upload.is_displaced:  # it was displaced just before it was complete
             raise _make_memory_full_error()
         return bytes(data)
 
     def _compute_next_deadline(self, began: float, size: int) -> float:
-        """Return the deadline for the next part of a body; every received byte extends it."""
+        """Return the deadline for the next part of a body; each received byte moves it back."""
         budgets = self._budgets
         earned_s = budgets.body_grace_s + size / budgets.body_bytes_per_s
         return began + min(earned_s, budgets.body_s)

@@ -1,5 +1,5 @@
 "use strict";
-// One file for all pages: sending photographs, keeping the list fresh, looking at eyes, keys.
+// The script of all pages: it sends photographs, refreshes the list, shows eyes, and handles keys.
 const texts = JSON.parse(document.body.dataset.texts);
 const token = document.body.dataset.token;
 const find = (selector) => document.querySelector(selector);
@@ -12,7 +12,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// ---- photographs are sent one after the other, so that the memory of a phone suffices
+// ---- photographs are sent one by one, so that the memory of a phone is large enough
 
 function prepareSending() {
   const drop = find("#drop");
@@ -40,7 +40,7 @@ function prepareSending() {
     const form = make("form", {}, make("strong", {}, file.name, ": ", texts["Which patient and which eye is it?"]));
     const fields = {};
     if (needs.includes("patient")) {
-      // Always empty: a number that is carried over from the patient before is soon a wrong one.
+      // The field starts empty, because the number of the last patient would soon be a wrong one.
       fields.patient = make("input", { id: `${number}-p`, required: "", maxlength: "64", autocomplete: "off" });
       form.append(make("label", { for: `${number}-p` }, texts["Patient's number"], fields.patient));
     }
@@ -66,7 +66,7 @@ function prepareSending() {
     const form = new FormData();
     form.append("patient", patient ?? "");
     form.append("eye", eye ?? "");
-    form.append("photograph", file, "photograph");  // the name may name a patient, and stays here
+    form.append("photograph", file, "photograph");  // the file's name is not sent: it may name a patient
     for (;;) {
       let answer;
       try {
@@ -108,7 +108,7 @@ function prepareSending() {
     sendAll();
   }
 
-  // What cannot be read is counted and named, and the rest of the drop is sent.
+  // Files that cannot be read are counted and named, and the other files are sent.
   async function readEntry(entry) {
     const found = [];
     try {
@@ -148,7 +148,7 @@ let listed = "";
 async function refresh() {
   const list = find("#list");
   if (!list) return;
-  // Without "Accept: text/html", an ended session answers 401, not with the page for signing in.
+  // Without "Accept: text/html", the answer after the end of a session is 401, and no sign-in page.
   const answer = await fetch(list.dataset.address).catch(() => null);
   const notice = find("#unreachable");
   if (answer) notice?.remove();
@@ -159,7 +159,7 @@ async function refresh() {
   if (html === listed) return;
   listed = html;
   const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-  list.innerHTML = html;  // the program's own, with all text escaped
+  list.innerHTML = html;  // made by this program, with all text escaped
   if (focused) list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
 }
 

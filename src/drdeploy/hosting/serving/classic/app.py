@@ -54,10 +54,10 @@ async def _load_model_for_app(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
     )
     gateway = Gateway(handlers, log)
     handlers.counters.count_worker_start()
-    # What is loaded stays: later collections need not look at it.
+    # What is loaded now stays loaded, so later garbage collections may skip it.
     gc.collect()
     gc.freeze()
-    yield {"gateway": gateway}  # every request's state, and that of Uvicorn's protocol
+    yield {"gateway": gateway}  # for the state of each request, and of Uvicorn's protocol
     log.write_due_summary(is_last=True)
 
 
@@ -81,7 +81,7 @@ async def _answer_through_gateway(gateway: Gateway, received: ServerRequest) -> 
     fields = combine_header_fields(received.headers.raw, at_most=gateway.budgets.header_fields)
     request = Request(
         method=received.method,
-        # Not of `received.url`, which is put together with a Host that may be anything.
+        # `received.url` is not used, because it contains the Host header, which may be anything.
         path=received.scope["path"],
         headers=fields,
         received_at=gateway.clock(),

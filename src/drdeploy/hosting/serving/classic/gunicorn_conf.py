@@ -42,6 +42,6 @@ logconfig_dict = {
 
 
 def post_fork(arbiter: object, worker: object) -> None:
-    """Make a new worker end with Gunicorn's main process; Gunicorn calls this function."""
+    """Make a new worker end when Gunicorn's main process ends; Gunicorn calls this function."""
     del arbiter
     die_with_parent(worker.ppid, signal.SIGKILL)  # type: ignore[attr-defined]  # no stubs

@@ -75,8 +75,8 @@ def write_nginx_configuration(
 ) -> Path:
     """Write NGINX's configuration file into the folder, and return the path of the file."""
     budgets = make_worker_budgets(settings, capacity)
-    # Gunicorn's socket is for the container's user alone.  NGINX's workers would become `nobody`
-    # if root started them, and anyone else who sets `user` is warned that it has no effect.
+    # Only the container's user may open Gunicorn's socket. If root starts NGINX, its workers become
+    # `nobody` unless `user` is set. For any other user, NGINX warns that `user` has no effect.
     user = ""
     if os.geteuid() == 0:
         user = f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
@@ -125,7 +125,7 @@ def _quote_nginx_parameter(path: Path | str) -> str:
 
 
 def _generate_error_locations(budgets: Budgets) -> Iterator[str]:
-    """Yield an NGINX location for each error that NGINX itself answers, in the gateway's words."""
+    """Yield an NGINX location for each error that NGINX answers itself, with the gateway's text."""
     for error in _list_nginx_refusals(budgets):
         response = make_refusal_response(error)
         headers = "".join(

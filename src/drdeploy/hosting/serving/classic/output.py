@@ -41,10 +41,10 @@ class ChildOutput:
             lines.append(self._partial_line)
             self._partial_line = b""
         for line in filter(None, lines):
-            if line.startswith(b'{"time":'):  # a worker's own event
+            if line.startswith(b'{"time":'):  # an event of a worker, which is JSON already
                 log.forward_line(line)
             else:
-                # NGINX writes a line for many a bad request, and quotes it.
+                # NGINX writes a line for many bad requests, and quotes the request.
                 log.write_event_within_limit(
                     "output",
                     "warning",

@@ -38,14 +38,14 @@ KILL_GRACE_S = 1.0
 """Seconds that NGINX and Gunicorn get to end by themselves after the drain has timed out."""
 GUNICORN_CONFIGURATION = "python:drdeploy.hosting.serving.classic.gunicorn_conf"
 DEATH_SIGNALS = {"gunicorn": signal.SIGKILL, "nginx": signal.SIGTERM}
-"""The signal that the kernel sends each child process when the supervisor is killed.  SIGTERM ends
-NGINX's workers at once. Gunicorn gets SIGKILL. On SIGTERM, Gunicorn would first finish its
-requests, although NGINX, their only client, is gone. The module ``gunicorn_conf`` makes Gunicorn's
-workers end with Gunicorn, also by SIGKILL."""
+"""The signal that the kernel sends each child process when the supervisor is killed. NGINX gets
+SIGTERM, which ends its workers at once. Gunicorn gets SIGKILL. On SIGTERM, Gunicorn would first
+finish its requests, although NGINX, its only client, is gone. The module ``gunicorn_conf`` makes
+Gunicorn's workers end with Gunicorn, by SIGKILL too."""
 
 
 class ClassicSupervision:
-    """Supervises NGINX and Gunicorn; Gunicorn replaces its own workers that die."""
+    """Supervises NGINX and Gunicorn; Gunicorn itself replaces workers that die."""
 
     def __init__(
         self,
@@ -80,8 +80,9 @@ class ClassicSupervision:
             self._settings, self._folder, socket_path, self._capacity
         )
         try:
-            # Bound here and handed over: NGINX may start first, and a request that comes before
-            # Gunicorn's workers have loaded waits in the backlog and gets no 502.
+            # The supervisor binds the socket and passes it to Gunicorn. NGINX may therefore start
+            # first. If a request comes before Gunicorn's workers have loaded, it waits in the
+            # backlog, and is not answered with 502.
             where = f"DRDEPLOY_STATE_DIR={self._folder}"
             with bind_unix_socket(socket_path, BACKLOG, where=where) as listener:
                 fd = listener.fileno()
@@ -116,7 +117,7 @@ class ClassicSupervision:
         for pid, exit_code in reap_ended_children():
             name = self._children.pop(pid, None)
             if name is not None:
-                _kill_process_group(pid)  # if it was killed, its own children are still there
+                _kill_process_group(pid)  # its own children may still run
                 yield name, exit_code
 
     def _start_child(self, name: str, command: Sequence[str], fds: Sequence[int] = ()) -> None:
@@ -128,13 +129,13 @@ class ClassicSupervision:
             env={**os.environ, **make_environment_variables(self._settings)},
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
-            process_group=0,  # Control-C in a terminal would end it before it is drained
+            process_group=0,  # or Control-C in a terminal would end it undrained
             preexec_fn=partial(_tie_child_to_supervisor, os.getpid(), DEATH_SIGNALS[name]),  # noqa: PLW1509 - the supervisor has no threads
         )
         os.close(output_write)
         self._outputs[output_read] = ChildOutput(output_read, name)
-        # reap_ended_children() collects it, with the orphans that PID 1 inherits; Popen must not
-        # wait for it.
+        # reap_ended_children() reaps this child and the orphans that PID 1 inherits, so Popen must
+        # not wait for the child.
         process.returncode = 0
         self._children[process.pid] = name
         self._log.write_event("started", child=name, child_pid=process.pid)
@@ -182,6 +183,6 @@ def _kill_process_group(pid: int) -> None:
 
 
 def _tie_child_to_supervisor(supervisor: int, death_signal: int) -> None:
-    """Make a child process end with the supervisor; runs in the child, before its program."""
+    """Make a child process end with the supervisor; runs in the child before its program starts."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     die_with_parent(supervisor, death_signal)

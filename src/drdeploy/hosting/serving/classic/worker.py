@@ -50,5 +50,5 @@ class ClassicWorker(UvicornWorker):  # type: ignore[misc]  # no stubs
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Its warnings are about bad requests, one each; the gateway counts those.
+        # Uvicorn warns about each bad request, but the gateway counts bad requests already.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -8,8 +8,8 @@ from alembic import op
 revision = "0004"
 down_revision = "0003"
 
-# What follows is how the program placed studies when this migration was made. It is a copy: a
-# migration that calls the program would change with it, and make other tables than it once made.
+# The following is a copy of how the program sorted studies when this migration was written. If the
+# migration called the program instead, it would later make different tables.
 OUTCOMES = ("urgent", "refer", "repeat photographs", "no referral")
 GRADES = 5
 GRADED, UNGRADABLE, WAITING = range(3)
