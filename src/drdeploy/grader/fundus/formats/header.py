@@ -43,7 +43,7 @@ class ImageHeader:
 
     @property
     def note_on_missing_end_marker(self) -> str:
-        """A sentence about the file for the reader of a result; usually empty."""
+        """A sentence that tells the user about a missing end marker; empty if the marker exists."""
         return NO_END_MARKER if self.lacks_end else ""
 
     @property
