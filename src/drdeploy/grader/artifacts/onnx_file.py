@@ -1,9 +1,10 @@
-"""Find the other files in which an ONNX file keeps its weights.
+"""Find the separate files in which an ONNX model keeps its weights.
 
-An ONNX file may keep its weights in files beside it, with any names (ONNX: external data). An ONNX
-file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. Only the fields of an ONNX
-file that lead to the weights are read. Packing needs no package for ONNX, and skips gigabytes of
-weights inside the file. The file is not trusted: every length is checked.
+The weights of an ONNX model may be in files beside the ONNX file, with any names (ONNX: external
+data). An ONNX file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. This module
+reads only the fields that lead to the weights. Therefore packing does not need the package
+``onnx``, and skips over gigabytes of weights inside the file. The file is not trusted: every length
+is checked.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def unpack_archive(
     """Unpack an archive, and let every user read its files.
 
     Folders are kept, even empty ones, and executable files stay executable.  Owners are not kept,
-    because the user of the container is not known here. A refused archive leaves nothing behind.
+    because this function does not know which user the container runs as. A refused archive leaves
+    nothing behind.
 
     Args:
         archive: A gzip-compressed tar file.

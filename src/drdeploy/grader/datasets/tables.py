@@ -62,8 +62,8 @@ class TextTable:
     Attributes:
         path: Path of the file.
         header: The names of the columns as they are written; empty if the table has no header.
-        rows: The rows, each with as many cells as the header or, without a header, as the longest
-            row has.
+        rows: The rows. Each row has as many cells as the header or, if there is no header, as the
+            longest row.
         notes: What was assumed or left out, in sentences.
     """
 

@@ -85,7 +85,7 @@ class DicomFile:
 
     @property
     def laterality(self) -> Laterality:
-        """The eye that Image Laterality names, or else Laterality; empty if neither names one."""
+        """The eye in the attribute Image Laterality, or else in Laterality; empty if unknown."""
         for name in ("ImageLaterality", "Laterality"):
             value = str(self.dataset.get(name) or "").strip().upper()
             if value:

@@ -242,7 +242,7 @@ def _lengths_of_uncompressed_parts(
 def _lengths_of_compressed_parts(
     directory: TiffDirectory, parts: _Parts, offsets: tuple[int, ...], file_bytes: int
 ) -> list[int]:
-    """Return the lengths of compressed parts; without a length, a part ends where the next begins."""
+    """Return the lengths of compressed parts; a missing length reaches to the next part."""
     claimed = directory.numbers_of_tag(parts.bytes_tag)
     if claimed and len(claimed) < parts.number:
         raise truncated_image_error(file_format="TIFF")
