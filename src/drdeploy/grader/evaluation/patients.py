@@ -58,7 +58,7 @@ def evaluate_patients(
     """Evaluate a grader by patient.
 
     Raises:
-        InvalidInput: The photographs of one patient cannot be told from those of another.
+        InvalidInput: It is not known which photographs show the same patient.
     """
     if not graded.group_unit:
         raise InvalidInput(

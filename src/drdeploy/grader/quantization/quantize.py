@@ -213,8 +213,9 @@ def split_for_calibration(
 ) -> tuple[Dataset, Dataset]:
     """Choose at most half of the photographs for calibration, and return both parts.
 
-    The comparison uses the rest, because it must not use an eye that calibration has used. If some
-    photographs of a session are chosen, the session's other photographs are in neither part.
+    The second part is for the comparison, which must not use an eye that calibration has used. If
+    some photographs of a session are used for calibration, the session's other photographs are in
+    neither part.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
     sample = np.sort(order[: min(images, len(dataset) // 2)])

@@ -1,7 +1,7 @@
 """Train one network with a learning-rate schedule and checkpoints.
 
-All random numbers are drawn from ``(seed, epoch, step)``. A training that continues from a
-checkpoint ends with the same weights as a training without interruption.
+All random numbers are drawn from ``(seed, epoch, step)``. Therefore a training that continues from
+a checkpoint ends with the same weights as a training without interruption.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def fit_network(
         transform: The network's transform, for its size and value range.
         prepared: The photographs.
         fold: The photographs for training, and the photographs on which kappa is computed after
-            every epoch, which may be none.
+            every epoch. The second part may be empty.
         recipe: Every choice of the training.
         seed: Seed of the order of the photographs and of the augmentation.
         frozen: The output of the frozen layers, if the recipe names the last frozen layer. The
@@ -237,7 +237,9 @@ class _Trainer:
         return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base, or only its batch normalisation and what the recipe names."""
+        """Freeze the whole base, or only its batch normalisation and the layers named in the
+        recipe.
+        """
         is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)

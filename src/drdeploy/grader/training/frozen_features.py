@@ -1,8 +1,8 @@
 """Compute the output of a network's frozen layers once, for all folds of a training.
 
-The first layers of a network compute the most and learn the least from a few hundred photographs.
-If they stay frozen, their output for an augmented photograph is the same in every fold. Each epoch
-augments every photograph once, and all folds share the outputs of the epoch.
+The first layers of a network take the most time to compute, and learn the least from a few hundred
+photographs. If they stay frozen, their output for an augmented photograph is the same in every
+fold. Each epoch augments every photograph once, and all folds share the outputs of the epoch.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class RunFolder:
         return Checkpoint(self.path / f"{name}.checkpoint.npz")
 
     def read_predictions_of_fold(self, fold: int) -> NDArray[np.float32] | None:
-        """Read the predictions for a fold's validation photographs; None if not finished."""
+        """Read the predictions for a fold's validation photographs; None for an unfinished fold."""
         file = self.path / f"fold_{fold}.npz"
         if not file.is_file():
             return None
