@@ -237,9 +237,7 @@ class _Trainer:
         return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base, or only its batch normalisation and the layers named in the
-        recipe.
-        """
+        """Freeze the whole base, or its batch normalisation and the layers named in the recipe."""
         is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)
