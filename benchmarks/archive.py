@@ -356,8 +356,8 @@ PARTS: dict[str, tuple[str, str, Callable[[Page, Path, Options, str], None]]] = 
     "rates": (
         "An archive on all processors",
         """
-*One thread* is the same code in one process without Ray, and *plain processes* are as many of those
-as there are cores, at the same time: what the machine has to give.
+*One thread* is the same code in one process without Ray.  *Plain processes* are one such process
+for each core, all at the same time; they show what the machine can do.
 """,
         measure_rates,
     ),
@@ -371,7 +371,7 @@ bound to the processor of the first node.
     ),
     "kills": (
         "An archive whose processes are killed",
-        "The kills come at random times of a fixed seed.\n",
+        "Processes are killed at random times, which come from a fixed seed.\n",
         measure_kills,
     ),
     "memory": ("The memory of a long run", "", measure_memory),

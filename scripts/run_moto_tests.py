@@ -1,6 +1,6 @@
 """Run moto's own tests of SageMaker and Application Auto Scaling against the local service.
 
-Of moto's tests of SageMaker, those of models and endpoints are run.
+Of moto's SageMaker tests, only those of models and endpoints are run.
 
 moto and AWS disagree in places. ``DISAGREEMENTS`` lists every test of moto that the local service
 fails, with the reason. If a result contradicts the list, the script ends with status 1.
@@ -99,8 +99,8 @@ def fresh(endpoint):
     for target in client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]:
         client.deregister_scalable_target(**{name: target[name] for name in names})
 """
-"""Every test begins with the endpoint that moto's tests scale and do not create.  AWS and the local
-service refuse a target that does not exist."""
+"""Every test begins with an endpoint, because moto's tests scale an endpoint but do not create it.
+AWS and the local service refuse a target that does not exist."""
 
 FRESH = {"test_sagemaker": FRESH_SAGEMAKER, "test_applicationautoscaling": FRESH_SCALING}
 
@@ -140,14 +140,14 @@ ADAPTATIONS = {
         '["custom-resource", "dynamodb", "ecs"]': '["sagemaker"]',
         'ServiceNamespace="dynamodb"': 'ServiceNamespace="sagemaker"',
         "DynamoDBReadCapacityUtilization": "SageMakerVariantInvocationsPerInstance",
-        # A policy of a table of DynamoDB has two alarms more, for a change that is sudden.
+        # A policy of a DynamoDB table has two additional alarms, for sudden changes.
         '"Alarms"]) == 4': '"Alarms"]) == 2',
         "len(alarms) == 4": "len(alarms) == 2",
     },
 }
 """Changes to the tests' text.
 
-Each change removes one disagreement that would hide all that follows it.
+Each change removes one disagreement that would hide everything that follows it in the test.
 """
 
 _NO_IMAGE = (
