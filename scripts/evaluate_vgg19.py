@@ -154,7 +154,7 @@ def build_document() -> dict[str, Any]:
 
 
 def read_answers_out_of_fold() -> dict[str, Answers]:
-    """Read the out-of-fold predictions; each fold is calibrated and flagged by the others."""
+    """Read the out-of-fold predictions, calibrated and flagged by choices on the other folds."""
     mobilenet = GradedSet.read_csv(EVIDENCE / NAME / "oof-fp32.csv")
     vgg19 = GradedSet.read_csv(OUT / "oof-fp32.csv", columns={"fold": "the script"})
     same = [mobilenet.files.index(file) for file in vgg19.files]

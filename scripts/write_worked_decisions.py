@@ -298,7 +298,7 @@ def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
 
 
 def _cheapest_with(model: str, decision: Decision) -> str:
-    """The cheapest option of a model that meets every requirement, or why there is no such option."""
+    """The cheapest option of a model that meets every requirement, or why no option meets them."""
     options = [one for one in decision.options if one.model == model and one.is_deployable]
     good = [one for one in options if not one.failures and one.usd_per_month is not None]
     if good:
