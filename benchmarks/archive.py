@@ -406,7 +406,7 @@ class QuietRounds(Generic[K]):
 def measure_quiet_rounds(
     ways: Mapping[K, Callable[[], tuple[float, float]]], rounds: int
 ) -> QuietRounds[K]:
-    """Measure until enough rounds are quiet, and keep the quietest; stop at twice the rounds.
+    """Measure until enough rounds are quiet, or twice as many are done; keep the quietest.
 
     Args:
         ways: The functions to compare. Each returns what it measured, and the share of the
@@ -443,8 +443,7 @@ def link_photographs(folder: Path, number: int) -> Path:
 def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[float, float]:
     """Grade with the code of Ray's workers in plain processes, without Ray.
 
-    Returns:
-        The photographs a second, and the share of the processors that other programs used.
+    Returns: The photographs per second, and the share of the processors that other programs used.
     """
     command = [sys.executable, "-c", ONE_THREAD, str(eyes), str(box_artifact()), str(number)]
     started = [
@@ -519,7 +518,7 @@ def bind_to_processor(number: int) -> list[str]:
 
 
 def watch_processes(pid: int, began: float, seen: GradingRun, over: threading.Event) -> None:
-    """Note the memory and the CPU time of a process and of its descendants, twice a second."""
+    """Record the memory and the CPU time of a process and of its descendants, twice a second."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         while not over.wait(0.5):

@@ -5,9 +5,9 @@ quarter of an hour; ``--requests 300`` sends fewer.
 
 - Undisturbed: an endpoint that has scaled to zero gets all requests, and an alarm wakes it. Most
   requests are photographs. Some requests name an input that does not exist, or an input that is not
-  a photograph. Requests of a third kind expire after a minute, which is sooner than the alarm wakes
-  the endpoint. Each request must end as it should. The metric ``ApproximateBacklogSize`` must equal
-  the number of requests without a result.
+  a photograph. Requests of a third kind expire after a minute, before the alarm wakes the endpoint.
+  Each request must end as it should. The metric ``ApproximateBacklogSize`` must equal the number of
+  requests without a result.
 - Interrupted: the service is ended halfway through the queue, by SIGTERM and by SIGKILL, and starts
   again. Each request must be answered before or after the restart. Only requests that were in
   progress may be answered twice.
@@ -199,7 +199,7 @@ def columns_of(page: Page, name: str) -> tuple[list[float], list[float]]:
 
 
 def check_results(page: Page, queue: Queue, sent: list[SentRequest]) -> None:
-    """Check that each request ended as expected, and that the metrics count the same."""
+    """Check that each request ended as expected, and that the metrics agree."""
     found = Counter((one.expected, queue.read_end(one)) for one in sent)
     expected = Counter(one.expected for one in sent)
     page.table(
@@ -476,7 +476,7 @@ class Queue:
         return float(max(points, key=lambda point: point["Timestamp"])["Minimum"])
 
     def sum_metric(self, name: str) -> float:
-        """Return the sum of a metric of the requests since the beginning."""
+        """Return the sum of a metric of the requests since the benchmark began."""
         points = self._cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName=name,
@@ -493,7 +493,7 @@ class Queue:
 
 
 def expected_end(number: int) -> str:
-    """Return how the request with a number must end."""
+    """Return how the request with the given number must end."""
     if number % 20 == 7:
         return EXPIRED
     return {11: ABSENT, 23: REFUSED}.get(number % 50, ANSWERED)

@@ -51,7 +51,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Measures a rate with LoadGen, and a number of clients that wait for answers with drdeploy."""
+    """Uses LoadGen to measure a rate, and drdeploy to measure clients that wait for answers."""
 
     search: CapacitySearch
     ours: EndpointProbe

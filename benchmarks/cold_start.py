@@ -5,7 +5,8 @@ Run ``python benchmarks/cold_start.py`` with a container engine. The images are 
 the series of images from the study's image ``baseline`` to the small image ``minimal``. The model
 is MobileNet, with the CPU limits of 1024, 2048 and 3072 MB. The study's images load the SavedModel,
 and drdeploy's images load the int8 ONNX model. A container that does nothing is timed beside the
-images, because no image can start faster than it in the same engine. The targets are:
+images, because no image can start faster than this empty container in the same engine. The targets
+are:
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
 - A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.

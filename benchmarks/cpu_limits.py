@@ -1,7 +1,7 @@
 """Measure which settings are best under a CPU limit, and whether micro-batching is faster.
 
-Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` takes a third of that). It
-measures:
+Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` takes a third of that). The
+benchmark measures:
 
 - ONNX Runtime and OpenVINO under the CPU limits of SageMaker's memory sizes, with one thread or
   two, and with idle threads that spin or wait. The load is one photograph now and then, or full

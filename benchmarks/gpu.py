@@ -6,8 +6,8 @@ measures nothing. It measures:
 
 - Latency of one photograph, from the model's input to checked probabilities, on the GPU in fp32 and
   fp16, and on the CPU in int8.
-- Photographs per second in batches of 16 and 64, and the share of the card's peak that this is. The
-  peak is the speed of a chain of large matrix products on the same card in the same precision.
+- Photographs per second in batches of 16 and 64, also as a share of the card's peak. The peak is
+  the speed of a chain of large matrix products on the same card in the same precision.
 - Photographs per second of 16 threads that each grade one photograph at a time, as in a server.
 - A MobileNet of the same size in PyTorch, if PyTorch is installed and finds the GPU.
 """

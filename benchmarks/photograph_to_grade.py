@@ -1,8 +1,8 @@
 """Measure the time from a camera's photograph to a grade, compared with the 2023 study's code.
 
 Run ``python benchmarks/photograph_to_grade.py`` (two minutes).  The benchmark grades the ten
-photographs of 4288 x 2848 in ``examples/photographs``.  All ways of grading take turns on each
-photograph, and ratios are computed for each photograph.
+photographs of 4288 x 2848 pixels in ``examples/photographs``.  All ways of grading take turns on
+each photograph, and ratios are computed for each photograph.
 """
 
 from __future__ import annotations

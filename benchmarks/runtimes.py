@@ -4,7 +4,7 @@ Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` takes a t
 predictor is a separate process. The predictors of one model take turns in every round. The
 benchmark measures:
 
-- Latency of one photograph, and the share of the machine's peak that this is. The peak is the speed
+- Latency of one photograph, and the speed as a share of the machine's peak. The peak is the speed
   of a large matrix product of the same precision in the same rounds.
 - drdeploy's prediction code, from a batch to checked probabilities, compared with the fastest
   runtime in fp32.

@@ -3,7 +3,7 @@
 Run ``python benchmarks/server_overhead.py`` (half a minute). A photograph is graded in turns in
 this process, and by a server on a connection that stays open. The overhead is the difference of the
 two medians within a round. It must be at most 1.5 ms. The page also shows the difference from the
-time of the model alone, which includes decoding, the quality check and the transform.
+time of the model alone. This difference includes decoding, the quality check and the transform.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ They run in a separate process. Two honest clients send photographs, each photog
 connection. In each round, the honest clients are timed alone and beside slow clients of all kinds,
 in an order that changes.
 
-The exit status is 1 if an honest client was refused, or if the p95 beside slow clients is more than
-1.5 times the p95 alone, with the whole interval of this ratio above 1.5. A ratio slightly above 1
-is expected, because the slow clients also use CPU time of this machine.
+The exit status is 1 if an honest client was refused, or if slow clients raise the p95 by a factor
+whose whole interval is above 1.5. A factor slightly above 1 is expected, because the slow clients
+also use CPU time of this machine.
 """
 
 from __future__ import annotations

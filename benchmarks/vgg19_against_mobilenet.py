@@ -34,7 +34,7 @@ VGG19 = ARTIFACTS_FOLDER / "vgg19-fp32-onnx.tar.gz"
 
 
 def main() -> int:
-    """Measure the times, print them, and write them if there is ``--out``."""
+    """Measure the times, print them, and write them if ``--out`` is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--out", type=Path, help="folder for predict_s.csv")

@@ -3,10 +3,10 @@
     python scripts/evaluate_gradability.py              # with IDRiD beside the checkout
     python scripts/evaluate_gradability.py --data DIR   # with a downloaded IDRiD
 
-The limits of gradability were chosen on darkness, overexposure, Gaussian blur, noise and half an
-eye.  Eight other flaws, each in four strengths, are applied to photographs of IDRiD's test part.
-The script writes one row for each photograph, flaw and strength to ``evidence/gradability``, and
-the page ``docs/gradability.md``.
+The limits of gradability were chosen on five flaws: darkness, overexposure, Gaussian blur, noise
+and half an eye. Eight other flaws, each in four strengths, are applied to photographs of IDRiD's
+test part. The script writes one row for each photograph, flaw and strength to
+``evidence/gradability``, and the page ``docs/gradability.md``.
 
 A learnt score is compared with the limits. The score is a logistic regression on the same
 measurements, and estimates the probability that a flaw has changed the decision. To score one flaw,

@@ -35,7 +35,7 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 
 
 def main(lock: Path = LOCK) -> int:
-    """Lock every base image anew; the header of the file stays."""
+    """Lock every base image again, and keep the header of the file."""
     header = lock.read_text("utf-8").partition("[[base]]")[0]
     today = datetime.now(UTC).date().isoformat()
     entries = [entry_of(moved(base, today)) for base in read_locked_bases(lock)]

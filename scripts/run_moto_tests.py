@@ -241,7 +241,7 @@ def main() -> int:
 
 
 def run_tests(tests: Path, folder: Path) -> dict[str, str]:
-    """Return the message of each test's failure by the test's name; empty if the test passes."""
+    """Return failure messages by the tests' names; a message is empty if the test passes."""
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from local_aws import FAKE_SERVER, Aws
 
@@ -270,7 +270,7 @@ def run_tests(tests: Path, folder: Path) -> dict[str, str]:
 
 
 def copy_package(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Copy files of a package of moto's tests, adapted."""
+    """Copy and adapt the files of a package of moto's tests."""
     target.mkdir(parents=True)
     for init in (target.parent, target):
         (init / "__init__.py").touch()
@@ -282,7 +282,7 @@ def copy_package(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def read_outcomes(report: Path) -> dict[str, str]:
-    """Return the message of each test's failure by the test's name; empty if the test passes."""
+    """Return failure messages by the tests' names; a message is empty if the test passes."""
     outcomes = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314  written just now
         problem = case.find("failure")

@@ -3,8 +3,8 @@
     python scripts/run_tests.py [arguments of pytest]
 
 Many tests start servers, containers, browsers and databases and wait for them, while other tests
-keep all processors busy. A test that fails under load but passes alone shows the load, and not a
-fault in the code. One such failure would hide the results of thousands of other tests. To
+keep all processors busy. If a test fails under load but passes alone, the cause is the load and not
+a fault in the code. One such failure would hide the results of thousands of other tests. To
 distinguish load from faults, failed tests are run once more, one after another with nothing beside
 them. This second run happens only if at most five tests failed, all of them in the folders below. A
 test of faulty code fails again. A test that passes alone is named at the end as unsteady: it waits
@@ -72,7 +72,7 @@ def _say(text: str) -> None:
 
 
 def _read_failed_tests() -> list[str]:
-    """Return the node ids that pytest has kept of the tests that failed in its last run."""
+    """Return the node ids of the tests that failed in pytest's last run."""
     kept = Path(".pytest_cache/v/cache/lastfailed")
     return sorted(json.loads(kept.read_text())) if kept.exists() else []
 

@@ -44,7 +44,7 @@ def direct_dependencies() -> list[str]:
 
 
 def locked_lines() -> dict[str, list[str]]:
-    """Return each name's pins in the lock; several where markers choose between versions."""
+    """Return each name's pins in the lock file; there are several if markers choose a version."""
     pins: dict[str, list[str]] = {}
     for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if re.match(r"[a-z0-9]", line):

@@ -434,7 +434,7 @@ def _markdown(documented: Any) -> str:
 
 
 def _items(body: str) -> str:
-    """Turn ``name: what it is``, with continuation lines, into a list; leave other text."""
+    """Turn ``name: what it is``, with continuation lines, into a list; keep other text."""
     entries = re.split(r"^(?=\S)", body.strip(), flags=re.MULTILINE)
     lines = []
     for entry in filter(None, entries):

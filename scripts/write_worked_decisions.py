@@ -331,7 +331,7 @@ def _rows(decision: Decision) -> Iterator[str]:
 
 
 def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
-    """Show every policy of the winner's configuration, but no policies of other configurations."""
+    """Whether an option is shown; policies are shown only for the winner's configuration."""
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}

@@ -90,7 +90,7 @@ class ArtifactContents:
 
 
 def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
-    """Sort the files of an artifact by their purpose, given their paths with forward slashes."""
+    """Sort the files of an artifact by their purpose; the paths have forward slashes."""
     everything = sorted(paths)
     debris = tuple(path for path in everything if is_debris_file_in_archive(path))
     kept = [path for path in everything if not is_debris_file_in_archive(path)]
@@ -115,7 +115,7 @@ def find_path_of_manifest(paths: Iterable[str]) -> str | None:
 
 
 def _find_folder_of_manifest(paths: Sequence[str]) -> str | None:
-    """Return the manifest's folder; None without a manifest, or if the folder lacks some files."""
+    """Return the manifest's folder; None without a manifest, or if a file is outside the folder."""
     found = find_path_of_manifest(paths)
     root = "" if found is None else found.removesuffix(MANIFEST_NAME)
     return root if found is not None and all(path.startswith(root) for path in paths) else None

@@ -62,7 +62,8 @@ def extract_archive(
         limits: The largest extracted size.
 
     Raises:
-        UnsafeArchive: The archive has files outside its folder, holds links, or is too large.
+        UnsafeArchive: A file would be written outside the folder, or the archive holds links or is
+            too large.
         TruncatedArchive: The archive ends too early.
         ManifestError: The manifest is wrong, or does not list exactly the files of the archive.
         DigestMismatch: A file's content differs from the digest in the manifest.

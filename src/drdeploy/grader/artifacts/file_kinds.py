@@ -128,7 +128,7 @@ _AT_BYTE_4 = {b"TFL3": ".tflite", b"ORTM": ".ort"}
 
 
 def find_file_kind(name: str, head: bytes) -> FileKind | None:
-    """Return the kind of a file, or None if its first bytes and its name show no kind.
+    """Return the kind of a file, or None if neither its first bytes nor its name show it.
 
     Args:
         name: The file's name or path.

@@ -41,7 +41,7 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file of the artifact.
 
     Attributes:
-        path: Relative to the manifest, with slashes.
+        path: Path relative to the manifest, with forward slashes.
         sha256: SHA-256 of the file in hexadecimal.
         size_bytes: Size of the file.
     """
@@ -57,7 +57,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Attributes:
         created_at: Time in ISO 8601; empty in archives that must be the same byte for byte.
         tool_version: Version of drdeploy that wrote the manifest.
-        source: Where the network and its first weights come from.
+        source: Where the network and its initial weights come from.
         dataset: The photographs that the model was trained on, with their digest.
         trained_on: The first 12 hexadecimal digits of each training photograph's SHA-256; empty if
             unknown. An evaluation recognises copies of the training photographs by these digits.
@@ -100,7 +100,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             few diseased eyes but flags more healthy eyes; ``balanced`` gives both errors the same
             weight.
         at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
-        threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
+        threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches this threshold.
         sensitivity: Share of flagged photographs among the validation photographs at or above the
             grade.
         specificity: Share of unflagged photographs among the validation photographs below the

@@ -122,7 +122,7 @@ def _find_external_path_of_tensor(data: mmap.mmap, start: int, end: int) -> Iter
 def _read_protobuf_fields(
     data: mmap.mmap, start: int, end: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the number, the wire type, and the start and end of the value of each field.
+    """Yield, for each field, its number, its wire type, and the start and end of its value.
 
     Raises:
         _Malformed: A field is longer than its message, or has an unknown wire type.

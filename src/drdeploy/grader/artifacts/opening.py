@@ -35,8 +35,8 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
         ManifestError: The manifest is wrong, does not list a file of the model, or lists a missing
             file.
         DigestMismatch: A file's content differs from the digest in the manifest.
-        ArtifactError: The file or folder is missing or unreadable, or the archive cannot be
-            trusted.
+        ArtifactError: The file or folder is missing or unreadable, or the archive is damaged or
+            unsafe.
     """
     try:
         return _open_file_or_folder(Path(model), verify=verify)

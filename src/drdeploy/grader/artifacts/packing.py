@@ -202,5 +202,5 @@ def read_transform_file(file: Path) -> FundusTransform:
         raise InvalidInput(
             str(err).replace("`", "'"),
             where=str(file),
-            remedy="The file may contain the fields of a manifest's transform",
+            remedy="Use only the fields that the transform of a manifest has",
         ) from err

@@ -129,7 +129,7 @@ class ArchiveMember:
         """Yield the file's content piece by piece.
 
         Raises:
-            TruncatedArchive: The archive ends before the file does, or is damaged.
+            TruncatedArchive: The archive ends in the middle of the file, or is damaged.
             UnsafeArchive: The archive unpacks to more bytes than the limit.
         """
         with _add_archive_path_to_errors(self.archive):

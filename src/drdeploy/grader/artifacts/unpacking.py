@@ -40,7 +40,8 @@ def unpack_archive(
         The paths of the files, in the order of the archive.
 
     Raises:
-        UnsafeArchive: The archive has files outside its folder, holds links, or is too large.
+        UnsafeArchive: A file would be written outside the folder, or the archive holds links or is
+            too large.
         TruncatedArchive: The archive ends too early, or is not a gzip-compressed tar file.
         ArtifactError: The folder is not empty, or cannot be written.
     """

@@ -333,7 +333,7 @@ def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:
-    """Return each photograph's patient if all names follow EyePACS's pattern; otherwise nothing."""
+    """Return each photograph's patient if all names look like ``17_left``; otherwise nothing."""
     stems = [re.sub(r"\.\w+$", "", re.split(r"[\\/]", name)[-1]) for name in names]
     matches = [_ONE_EYE.fullmatch(stem) for stem in stems]
     patients = [match[1] for match in matches if match]

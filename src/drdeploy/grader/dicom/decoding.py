@@ -226,7 +226,7 @@ def decode_frame(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
     """Decode a frame to its stored samples.
 
     Returns:
-        Shape ``(h, w)`` or ``(h, w, 3)``, in the fewest bits that hold the samples.
+        Shape ``(h, w)`` or ``(h, w, 3)``, in an integer type that holds the samples.
 
     Raises:
         RequestRefused: The frame cannot be decoded.
@@ -306,7 +306,7 @@ def _mask_stored_bits(stored: NDArray[np.generic], pixels: PixelFormat) -> NDArr
 def _decode_run_lengths(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
     """Decode RLE (PS3.5, annex G): one segment for each byte of a sample, the highest byte first.
 
-    Pillow's decoder of PackBits stops at the size of the picture, whatever the segment holds.
+    Pillow's PackBits decoder stops at the size of the picture, however much the segment holds.
     """
     sample_bytes = pixels.bits_allocated // 8
     places = [int.from_bytes(frame[at : at + 4], "little") for at in range(0, _RLE_HEADER_BYTES, 4)]

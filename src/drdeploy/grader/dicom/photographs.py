@@ -119,7 +119,7 @@ class DicomFile:
         return stream.getvalue()
 
     def _keep_pixels_of_jpeg(self, frame: bytes) -> bytes:
-        """Return a JPEG without EXIF, which DICOM viewers ignore, but with its colour space named.
+        """Remove EXIF data, which DICOM viewers ignore, from a JPEG, and name its colour space.
 
         Raises:
             UnreadableImage: The JPEG is damaged.

@@ -339,10 +339,10 @@ def estimate_predictive_values(
     wider than 95 % intervals.
 
     Raises:
-        InvalidInput: ``prevalence`` is not from 0 to 1.
+        InvalidInput: ``prevalence`` is not between 0 and 1.
     """
     if prevalence is not None and not 0 <= prevalence <= 1:
-        raise InvalidInput(f"The prevalence must be from 0 to 1, not {prevalence:g}")
+        raise InvalidInput(f"The prevalence must be between 0 and 1, not {prevalence:g}")
     if prevalence is None or sensitivity.value is None or specificity.value is None:
         reason = sensitivity.reason or specificity.reason or "no prevalence is known"
         n = sensitivity.n + specificity.n

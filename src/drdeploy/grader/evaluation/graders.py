@@ -146,7 +146,7 @@ class MatrixCell:
 
 @dataclass(frozen=True, eq=False)
 class PairedGraders:
-    """Two graders compared on the photographs that both graded.
+    """The comparison of two graders on the photographs that both graded.
 
     Attributes:
         reference: The first grader of the comparison.

@@ -107,7 +107,7 @@ class GradedSet:
 
     @classmethod
     def read_csv(cls, path: Path, columns: Mapping[str, str] | None = None) -> GradedSet:
-        """Read a file of :meth:`write_csv`, or another table with the :data:`NEEDED_COLUMNS`.
+        """Read a file that :meth:`write_csv` wrote, or another table with :data:`NEEDED_COLUMNS`.
 
         Args:
             path: The file.

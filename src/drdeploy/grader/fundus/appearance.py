@@ -55,7 +55,7 @@ def is_unlike_training(copies: EyeCopies, familiarity: Familiarity) -> bool:
 def compute_distance_of_measurements(
     measured: NDArray[np.float64], familiarity: Familiarity
 ) -> float:
-    """Return the distance that :class:`Familiarity` defines, from a photograph's measurements."""
+    """Compute a photograph's distance from its measurements, as :class:`Familiarity` defines it."""
     difference = measured - np.asarray(familiarity.means)
     # Sums of products and no matrix product: a lean image has only a part of BLAS.
     along = (np.asarray(familiarity.directions) * difference).sum(axis=1)

@@ -113,7 +113,7 @@ def decode_picture_of_header(header: ImageHeader, *, min_side_px: int | None = N
     takes as long as scaling them down.
 
     Raises:
-        UnsupportedImage: The file has a variant of its format that no photograph has.
+        UnsupportedImage: The file is of a variant of its format that is not used for photographs.
         UnreadableImage: The file is truncated or damaged.
     """
     try:

@@ -148,7 +148,7 @@ def _predict_probe_images(runtime: Runtime, manifest: ModelManifest) -> NDArray[
 
 
 def _make_probe_images(transform: FundusTransform) -> Iterator[NDArray[np.float32]]:
-    """Yield an image of an eye, of the eye in other colours, all black, all white, and of noise."""
+    """Yield five images: an eye, the eye in other colours, all black, all white, and noise."""
     eye = make_model_input(
         transform, WARM_UP_PHOTOGRAPH.read_bytes(), limits=DEFAULT_LIMITS, eye_px=0
     )

@@ -42,9 +42,9 @@ def scale_last_layer_to_unit_logits(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scale the last layer so that each logit has mean 0 and standard deviation 1.
 
-    Mean and deviation are taken over ``n`` photographs; ``features`` is the layer's input for these
-    photographs, in shape ``(n, units)``.  The function returns the scaled kernel ``(units,
-    classes)`` and a bias ``(classes,)``.
+    The mean and the standard deviation are taken over ``n`` photographs; ``features`` is the
+    layer's input for these photographs, in shape ``(n, units)``.  The function returns the scaled
+    kernel ``(units, classes)`` and a bias ``(classes,)``.
     """
     logits = features @ kernel
     # Rounded, because the last bits of sums differ between machines, and the model must not.

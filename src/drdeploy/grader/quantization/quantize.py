@@ -122,7 +122,7 @@ def quantize(
         images: How many photographs to calibrate on, at most half of ``calibration``.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the choice of photographs and of the bootstrap.
-        force: Write a refused archive, too. The manifest records the refusal.
+        force: Write the archive even if it is refused. The manifest records the refusal.
         own_names: Name photographs by their file names, instead of by hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 

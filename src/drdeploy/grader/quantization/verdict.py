@@ -8,10 +8,10 @@ other two measures are quadratic weighted kappa and the Brier score. A model tha
 diseased eye because it flags all eyes fails on specificity.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. All tests
-must pass, so the risk of accepting a worse grader stays at 5 %. The level of a single test needs no
-correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one observed loss
-exceeds its margin. In all other cases the verdict is undecided, and names the number of photographs
-that would be enough.
+must pass, so the risk of accepting a worse grader stays at 5 %. The significance level of a single
+test needs no correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one
+observed loss exceeds its margin. In all other cases the verdict is undecided, and names the number
+of photographs that would be enough.
 """
 
 from __future__ import annotations

@@ -271,7 +271,10 @@ def _describe_recalibration(
 def _replace_rates_by_cross_fitted_rates(
     clinical: Clinical, rates: Mapping[tuple[str, int], tuple[Estimate, Estimate]]
 ) -> Clinical:
-    """Replace the rates on the photographs that the points were chosen on, which are too good."""
+    """Replace the rates of the operating points by cross-fitted rates.
+
+    The rates on the photographs that the points were chosen on look too good.
+    """
     points: list[OperatingPoint] = []
     for point in clinical.operating_points:
         sensitivity, specificity = map(

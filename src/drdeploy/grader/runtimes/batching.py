@@ -144,12 +144,12 @@ def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) ->
     """Return a runtime that predicts the photographs of several threads together.
 
     Raises:
-        InvalidInput: The model takes batches of one size only.
+        InvalidInput: The model only takes batches of a fixed size.
     """
     size = runtime.signature.batch_size
     if size is not None:
         raise InvalidInput(
-            f"No batches can be formed: the model takes batches of {size} only",
+            f"No batches can be formed: the model only takes batches of size {size}",
             where="DRDEPLOY_BATCH_WAIT_MS",
             remedy="Export the model for batches of any size, or unset the variable",
         )

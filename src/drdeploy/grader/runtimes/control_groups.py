@@ -1,10 +1,10 @@
 """Find the control groups of this process, through which Linux limits a container.
 
-A limit applies to a group and to all groups below this group. Of the limits between a process's own
-group and the root of the hierarchy, the smallest limit therefore decides. Version 1 of control
-groups has one hierarchy for each controller, such as CPU or memory. Version 2 has a single
-hierarchy for all controllers. A hybrid host has both versions, so both are read (Linux kernel
-documentation: admin-guide/cgroup-v2).
+A limit applies to a group and to all groups below this group. For a process, the smallest limit on
+the way from its group to the root of the hierarchy therefore decides. Version 1 of control groups
+has one hierarchy for each controller, such as CPU or memory. Version 2 has a single hierarchy for
+all controllers. A hybrid host has both versions, so both are read (Linux kernel documentation:
+admin-guide/cgroup-v2).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _ControlGroupMount:
 
 
 def _parse_own_control_groups(proc_cgroup: str, controller: str) -> dict[str, PurePosixPath]:
-    """Return the control groups of this process; the key is the controller, or "" for version 2."""
+    """Return the control groups of this process by controller; the key of version 2 is ""."""
     groups = {}
     for line in proc_cgroup.splitlines():
         number, _, rest = line.partition(":")

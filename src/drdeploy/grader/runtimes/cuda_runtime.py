@@ -107,7 +107,7 @@ def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     if driver.cuda[0] < int(built_for.partition(".")[0]):
         supported = ".".join(map(str, driver.cuda))
         raise RuntimeUnavailable(
-            f"The NVIDIA driver supports CUDA {supported}, and ONNX Runtime {ort.__version__} "
+            f"The NVIDIA driver supports CUDA {supported}, but ONNX Runtime {ort.__version__} "
             f"was built for CUDA {built_for}",
             remedy="Use a host with a newer driver; on SageMaker, set InferenceAmiVersion. "
             + CPU_REMEDY,

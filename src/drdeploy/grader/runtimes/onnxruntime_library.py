@@ -87,11 +87,11 @@ POSITIONS = {
 
 
 class LibraryRefused(Exception):
-    """ONNX Runtime returned an error from a call; holds ONNX Runtime's message."""
+    """Raised if a call of ONNX Runtime failed; the exception holds ONNX Runtime's message."""
 
 
 class OnnxRuntimeLibrary:
-    """ONNX Runtime's C library, opened.
+    """The loaded C library of ONNX Runtime.
 
     All sessions share one environment, which holds ONNX Runtime's log and thread pools.
 

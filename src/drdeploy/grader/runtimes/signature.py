@@ -134,7 +134,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
     if taken.dtype not in FLOATS | INTEGERS:
         raise make_model_refused_error(
             manifest,
-            f"The model's input {taken} takes {taken.dtype}, not pixels",
+            f"The model's input {taken} takes values of type {taken.dtype}, not pixels",
             "Export the model with an input of float32",
         )
     if len(taken.shape) != 4:

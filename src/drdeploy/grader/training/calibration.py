@@ -124,8 +124,8 @@ def choose_operating_points(
             shape ``(n, 5)``.
         chosen_on: A description of the photographs.
         temperature: The temperature with which the probabilities were calibrated.
-        high_sensitivity: The smallest share of diseased photographs that the high-sensitivity point
-            may flag.
+        high_sensitivity: The share of diseased photographs that the high-sensitivity point must at
+            least flag.
         groups: Capture sessions or patients, shape ``(n,)``.
         folds: Folds of the photographs, grouped by session or patient.
     """

@@ -66,7 +66,7 @@ class Checkpoint:
     def save_state(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Save the variables of a network and its optimizer, in place of those saved before.
+        """Save the variables of a network and its optimizer, in place of earlier ones.
 
         ``best`` holds the network's variables after the best epoch, if they will be needed at the
         end of the training.

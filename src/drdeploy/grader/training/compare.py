@@ -68,7 +68,7 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         artifact_size_bytes: Size of the ONNX archive.
         predict_s: Seconds of each prediction by ONNX Runtime, after the first predictions.
         threads: Number of threads of a prediction.
-        tool_version: Version of drdeploy that measured.
+        tool_version: Version of drdeploy that made the measurements.
     """
 
     architecture: str

@@ -63,7 +63,7 @@ def fit_network(
         prepared: The photographs.
         fold: The photographs for training, and the photographs on which kappa is computed after
             every epoch. The second part may be empty.
-        recipe: Every choice of the training.
+        recipe: All settings of the training.
         seed: Seed of the order of the photographs and of the augmentation.
         frozen: The output of the frozen layers, if the recipe names the last frozen layer. The
             photographs behind this output are augmented with another seed.
@@ -139,7 +139,7 @@ def _make_validation_function(
     recipe: Recipe,
     frozen: FrozenFeatures | None,
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
-    """Return a function that predicts the photographs at some positions."""
+    """Return a function that predicts the photographs at given positions."""
     if frozen is None:
         predict = make_prediction_function(network, transform)
         return lambda positions: predict(prepared.exact[positions])

@@ -35,7 +35,7 @@ BATCH_SIZE = 16
 class FrozenFeatures:
     """The output of the frozen layers for every photograph of a data set.
 
-    The arrays stay in files of several hundred megabytes, of which only the rows in use are read.
+    The arrays stay in files of several hundred megabytes; only the rows in use are read.
 
     Attributes:
         augmented: For each epoch, the output for the augmented photographs, shape ``(n, …)``.

@@ -34,7 +34,7 @@ class RunFolder:
     path: Path
 
     def claim_for_settings(self, settings: Mapping[str, object]) -> None:
-        """Reserve the folder for a run with the given settings, unless another run has it.
+        """Reserve the folder for a run with the given settings, or refuse if another run uses it.
 
         Raises:
             InvalidInput: The folder belongs to a run with other settings.

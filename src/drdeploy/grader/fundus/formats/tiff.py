@@ -242,7 +242,10 @@ def _lengths_of_uncompressed_parts(
 def _lengths_of_compressed_parts(
     directory: TiffDirectory, parts: _Parts, offsets: tuple[int, ...], file_bytes: int
 ) -> list[int]:
-    """Return the lengths of compressed parts; a missing length reaches to the next part."""
+    """Return the lengths of compressed strips or tiles.
+
+    If a length is missing, the strip or tile ends where the next one begins.
+    """
     claimed = directory.numbers_of_tag(parts.bytes_tag)
     if claimed and len(claimed) < parts.number:
         raise truncated_image_error(file_format="TIFF")

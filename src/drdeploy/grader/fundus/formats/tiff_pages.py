@@ -1,4 +1,4 @@
-"""Refuse a TIFF with several pictures, or one whose first picture is a smaller copy of another.
+"""Refuse a TIFF with several pictures, or with a first picture that is only a smaller copy.
 
 The first picture of a camera raw file (DNG, NEF, ARW) is a preview, and each page of a scan or of
 an export may be another eye. A grade of only the first picture would look like a grade of the whole
