@@ -1,9 +1,9 @@
 """Compare the rate that `drdeploy capacity` finds with open loops at the same endpoint.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-each. The command searches for the highest rate whose p95 meets the requirement. Next, open loops
-like those of a study send requests at several rates, with different arrival times. The rate at
-which their p95 exceeds the required p95 is interpolated. The interpolated rate and the rate of the
+each. The command searches for the highest rate whose p95 meets the requirement. Next, requests are
+sent in open loops at several rates, as in a study, with different arrival times. The rate at which
+their p95 exceeds the required p95 is interpolated. The interpolated rate and the rate of the
 command must agree.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]

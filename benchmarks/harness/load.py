@@ -56,7 +56,7 @@ class Load:
 
     @property
     def failures_by_status(self) -> dict[int, int]:
-        """The number of failed requests by status, which is ``NO_ANSWER`` without an answer."""
+        """The number of failed requests by status; without an answer, this is ``NO_ANSWER``."""
         return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property

@@ -233,7 +233,7 @@ def pack_quantized_model(
     *,
     clinical: Clinical | None,
 ) -> ModelManifest:
-    """Pack a quantized model with its own decisions, and with the verdict if there is one.
+    """Pack a quantized model with its own thresholds, and with the verdict if there is one.
 
     The rest of the manifest, such as the transform and the origin of the weights, is copied from
     the fp32 model.

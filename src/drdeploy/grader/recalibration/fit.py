@@ -2,8 +2,8 @@
 
 The temperature and one weight for each grade are the most likely values under a prior that keeps
 them near 1. The method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar,
-ICML 2020). Without the prior, the fit would adapt too closely to as few as fifty photographs. The
-prior was tested in simulations, which shifted the logits and the shares of grades in the packaged
+ICML 2020). Without the prior, the values would overfit a set of only fifty photographs. The prior
+was tested in simulations, which shifted the logits and the shares of grades in the packaged
 grader's out-of-fold predictions. With the prior, recalibration did little harm where nothing was
 shifted, and kept most of the gain where something was shifted.
 """

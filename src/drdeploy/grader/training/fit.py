@@ -123,7 +123,7 @@ def make_prediction_function(
 def predict_in_batches(
     step: Callable[[Any], Any], inputs: NDArray[np.generic], batch_size: int = 16
 ) -> NDArray[np.float32]:
-    """Compute the output of a traced network for rows of its input."""
+    """Compute a network's output for many rows of input, batch by batch."""
     tf = import_tensorflow_and_keras().tensorflow
     answers = [
         step(tf.constant(inputs[at : at + batch_size])).numpy()
