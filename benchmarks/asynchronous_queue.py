@@ -330,7 +330,7 @@ class Queue:
         )
 
     def register_scaling(self) -> tuple[str, str]:
-        """Let the endpoint scale to zero and back; return the alarms that end and start it."""
+        """Let the endpoint scale to zero and back; return the alarms that trigger this."""
         target = {
             "ServiceNamespace": "sagemaker",
             "ResourceId": f"endpoint/{ENDPOINT}/variant/AllTraffic",

@@ -1,7 +1,7 @@
 """Write ``containers/debian-packages.txt``: the Debian packages in the images, with versions.
 
     python scripts/lock_debian.py            builds the six images (half an hour, 2 GB of downloads)
-    python scripts/lock_debian.py TAG...     reads images that are there
+    python scripts/lock_debian.py TAG...     reads existing images
 
 A package has the same version in all images, because the images are built on the same day.
 """

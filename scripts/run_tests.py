@@ -7,8 +7,8 @@ keep all processors busy. If a test fails under load but passes alone, the cause
 a fault in the code. One such failure would hide the results of thousands of other tests. To
 distinguish load from faults, failed tests are run once more, one after another with nothing beside
 them. This second run happens only if at most five tests failed, all of them in the folders below. A
-test of faulty code fails again. A test that passes alone is named at the end as unsteady: it waits
-for the wrong thing and must be fixed.
+test that has found a fault fails again. A test that passes alone is named at the end as unsteady:
+it waits for the wrong thing and must be fixed.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ MOST_CONNECTIONS = 512
 
 
 class Answered(NamedTuple):
-    """One request: seconds since the load began, seconds until its answer, and the status."""
+    """One request: when it was sent, how long its answer took, in seconds, and the status."""
 
     sent_s: float
     latency_s: float

@@ -81,7 +81,7 @@ def forms_of(name: str) -> Forms:
 
 
 def photographs() -> list[bytes]:
-    """Return photographs of 512 pixels: real photographs if there are any, or else synthetic ones."""
+    """Return photographs of 512 pixels: real ones if there are any, or else synthetic ones."""
     real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
     if real:
         return [file.read_bytes() for file in real]

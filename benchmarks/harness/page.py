@@ -91,7 +91,7 @@ class Page:
     def bar_plot(
         self, name: str, title: str, unit: str, bars: Sequence[tuple[str, Estimate, int]]
     ) -> None:
-        """Add horizontal bars with intervals; each bar is given by its label, estimate and colour."""
+        """Add horizontal bars with intervals; each bar has a label, an estimate and a colour."""
         with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
             figure = Figure(figsize=(7, 0.8 + 0.26 * len(bars)))
             axes = figure.subplots()
@@ -115,7 +115,7 @@ class Page:
         *,
         is_log: bool = False,
     ) -> None:
-        """Add a line plot; each line is given by its label, x values and y values."""
+        """Add a line plot; each line has a label, x values and y values."""
         with mpl.rc_context(STYLE):
             figure = Figure(figsize=(7, 3.4))
             axes = figure.subplots()

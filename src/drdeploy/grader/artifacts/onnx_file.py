@@ -48,7 +48,7 @@ class _Malformed(Exception):
 
 
 def read_paths_of_external_weights(file: Path) -> tuple[str, ...]:
-    """Return the paths of the weight files that an ONNX file names, as the file writes them.
+    """Return the paths of the weight files that an ONNX file names, exactly as in the file.
 
     Raises:
         ArtifactError: The file cannot be read, or is not an ONNX file.

@@ -95,7 +95,8 @@ def read_jpeg_2000_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     )
     if not is_plain:
         raise UnreadableImage(
-            "The JPEG 2000 in the DICOM file has tiles, offsets or components that photographs do not have",
+            "The JPEG 2000 in the DICOM file has tiles, offsets or components that no photograph "
+            "has",
             remedy="Export the photograph as a JPEG",
         )
     return CodestreamSize(x, y, samples, (components[0] & 0x7F) + 1)

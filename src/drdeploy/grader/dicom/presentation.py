@@ -51,7 +51,7 @@ def make_rgb(
 def refuse_stretched_pixels(dataset: pydicom.Dataset) -> None:
     """Refuse pixels that are not square.
 
-    With other pixels, the eye in the picture would not be a disc.
+    If pixels are not square, the eye in the picture is not a disc, as the next steps expect.
 
     Raises:
         UnsupportedImage: The pixels are not square.

@@ -111,7 +111,7 @@ def _fit_transform_to_input_size(
 def _choose_working_manifest(
     opened: OpenedModel, manifests: list[ModelManifest]
 ) -> tuple[ModelManifest, NDArray[np.float32]]:
-    """Return the only manifest with which the model can predict, together with the predictions."""
+    """Return the only one of the manifests with which the model predicts, and its predictions."""
     working = []
     failures = []
     for manifest in manifests:

@@ -169,7 +169,7 @@ def _load_weights_file(base: Any, path: Path) -> None:
             base.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as err:
         raise InvalidInput(
-            "The weights do not fit the network without its last layers",
+            "The weights do not fit the base of the network, that is, all but its last layers",
             where=str(path),
             remedy="Save the weights from keras.applications with include_top=False",
         ) from err
