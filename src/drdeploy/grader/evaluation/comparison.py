@@ -77,7 +77,7 @@ class GradeChange:
 
     @property
     def is_new_miss(self) -> bool:
-        """Whether the eye is severe or worse, and only the second grader misses the disease."""
+        """Whether the eye has severe disease or worse, and only the second grader misses it."""
         return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
 
 
@@ -101,7 +101,9 @@ class GraderComparison:
 
     @property
     def new_misses(self) -> tuple[GradeChange, ...]:
-        """The severe or worse eyes that the first grader recognises and the second misses."""
+        """The eyes with severe disease or worse that the first grader recognises and the second
+        misses.
+        """
         return tuple(change for change in self.changes if change.is_new_miss)
 
 
