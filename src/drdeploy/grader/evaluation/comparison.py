@@ -101,7 +101,7 @@ class GraderComparison:
 
     @property
     def new_misses(self) -> tuple[GradeChange, ...]:
-        """The eyes with severe disease or worse that the first grader finds and the second misses."""
+        """The eyes with severe disease or worse that only the second grader misses."""
         return tuple(change for change in self.changes if change.is_new_miss)
 
 
