@@ -1,14 +1,16 @@
-"""Measure ``drdeploy archive grade``: processors, memory, killed processes, a second Ray node.
+"""Measure ``drdeploy archive grade``: its rate, its memory, killed processes, a second Ray node.
 
-Run ``python benchmarks/archive.py`` (``--quick`` for less, ``--photographs N`` for the measurement
-of memory, ``--only PART`` for one part). Each part writes its own page of results.
+Run ``python benchmarks/archive.py``. ``--quick`` measures less, ``--photographs N`` sets the number
+of photographs for the measurement of memory, and ``--only PART`` runs one part. Each part writes
+its own page of results. The targets are:
 
-- Two processes of Ray reach at least 90 % of the rate of one thread times the number of cores.
-- Memory at the end of many photographs is within 10 % of what it was after a quarter.
+- The command, which starts one Ray process for each core, reaches at least 90 % of the rate of one
+  thread times the number of cores.
+- After many photographs, memory is within 10 % of what it was after a quarter of them.
 - Even if the command or a worker is killed at random times, each photograph gets exactly one row.
-- Two Ray nodes of one processor each take at most 0.6 of the time of one node. Each process of a
-  node is bound to the node's processor, and the command is bound to the processor of the first
-  node.
+- Two Ray nodes with one processor each take at most 0.6 of the time of one such node. Each process
+  of a node is bound to the node's processor, and the command is bound to the first node's
+  processor.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ KILLED_PHOTOGRAPHS = {"full": 1000, "quick": 300, "smoke": 64}
 KILLED_RUNS = {"full": 20, "quick": 6, "smoke": 1}
 EFFICIENCY, GROWTH, TWO_NODES = 0.9, 0.10, 0.6
 MOST_FOR_OTHERS = 0.03
-"""The share of the processors that other programs may use in a quiet round."""
+"""A round is quiet if other programs use at most this share of the processors."""
 SEED = 18
 KILLED_AFTER_S = (0.5, 15.0)
 MOST_ATTEMPTS = 4
@@ -93,9 +95,9 @@ class GradingRun:
 
     Attributes:
         status: The exit status.
-        times_s: When each line of progress came.
+        times_s: The time of each line of progress.
         photographs: How many photographs were graded at each line of progress.
-        whole_s: How long the command took.
+        whole_s: How many seconds the command took.
         memory: Samples of the memory: seconds, MB of the command, and MB of all its processes.
         cpu_s: Samples of the CPU time: seconds, the CPU seconds of each process of the benchmark by
             its process id, and the CPU seconds of all programs of the machine.
@@ -152,7 +154,7 @@ class GradingRun:
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--photographs", type=int, help="whose memory is followed [100,000]")
     parser.add_argument(
@@ -196,7 +198,7 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
         ]
     ideal = [CORES * value for value in rates["one thread"]]
     found = {name: ratio(values, ideal) for name, values in rates.items()}
-    page.text("## Share of the processors")
+    page.text("## Share of the rate of all cores")
     page.table(
         ["way", "photographs a second, by round", f"share of {CORES} x one thread"],
         [
@@ -273,7 +275,7 @@ def measure_memory(page: Page, folder: Path, options: Options, size: str) -> Non
 
 
 def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Kill the command or a worker at random times, go on, and compare the rows."""
+    """Kill the command or a worker at random times, continue, and check the rows."""
     del options
     number = KILLED_PHOTOGRAPHS[size]
     eyes = link_photographs(folder / "killed", number)
@@ -309,7 +311,7 @@ def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None
 
 
 def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Compare two Ray nodes of one processor each with one."""
+    """Compare two Ray nodes, each with one processor, with a single such node."""
     eyes = link_photographs(folder / "nodes", NODES_PHOTOGRAPHS[size])
     runs: dict[int, list[GradingRun]] = {1: [], 2: []}
 
@@ -354,8 +356,8 @@ PARTS: dict[str, tuple[str, str, Callable[[Page, Path, Options, str], None]]] = 
     "rates": (
         "An archive on all processors",
         """
-*One thread* is the same code in one process without Ray, and *plain processes* are as many of those
-as there are cores, at the same time: what the machine has to give.
+*One thread* is the same code in one process without Ray.  *Plain processes* are one such process
+for each core, all at the same time; they show what the machine can do.
 """,
         measure_rates,
     ),
@@ -369,7 +371,7 @@ bound to the processor of the first node.
     ),
     "kills": (
         "An archive whose processes are killed",
-        "The kills come at random times of a fixed seed.\n",
+        "Processes are killed at random times, which come from a fixed seed.\n",
         measure_kills,
     ),
     "memory": ("The memory of a long run", "", measure_memory),
@@ -378,11 +380,11 @@ bound to the processor of the first node.
 
 @dataclass(frozen=True)
 class QuietRounds(Generic[K]):
-    """The rounds in which other programs used the least of the processors.
+    """The rounds in which other programs used the processors least.
 
     Attributes:
-        values: What was measured in each of these rounds.
-        chosen: Which rounds these are.
+        values: The measured values of each of these rounds.
+        chosen: The numbers of these rounds.
         shares: The share that other programs used in every round.
     """
 
@@ -404,7 +406,7 @@ class QuietRounds(Generic[K]):
 def measure_quiet_rounds(
     ways: Mapping[K, Callable[[], tuple[float, float]]], rounds: int
 ) -> QuietRounds[K]:
-    """Measure until enough rounds are quiet, at most twice as many; keep the quietest rounds.
+    """Measure until enough rounds are quiet, or twice as many are done; keep the quietest.
 
     Args:
         ways: The functions to compare. Each returns what it measured, and the share of the
@@ -439,10 +441,9 @@ def link_photographs(folder: Path, number: int) -> Path:
 
 
 def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[float, float]:
-    """Grade with the code of a worker, without Ray.
+    """Grade with the code of Ray's workers in plain processes, without Ray.
 
-    Returns:
-        The photographs a second, and the share of the processors that other programs used.
+    Returns: The photographs per second, and the share of the processors that other programs used.
     """
     command = [sys.executable, "-c", ONE_THREAD, str(eyes), str(box_artifact()), str(number)]
     started = [
@@ -451,7 +452,7 @@ def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[f
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **HUGE_PAGES},  # as Ray's workers have
+            env={**os.environ, **HUGE_PAGES},  # like Ray's workers
         )
         for _ in range(processes)
     ]
@@ -512,12 +513,12 @@ def grade_archive(
 
 
 def bind_to_processor(number: int) -> list[str]:
-    """Return the words that start a command on one processor, with all that it starts."""
+    """Return the words that bind a command and all processes that it starts to one processor."""
     return ["taskset", "--cpu-list", str(PROCESSORS[number % len(PROCESSORS)])]
 
 
 def watch_processes(pid: int, began: float, seen: GradingRun, over: threading.Event) -> None:
-    """Note the memory and the CPU time of a process and of its descendants, twice a second."""
+    """Record the memory and the CPU time of a process and of its descendants, twice a second."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         while not over.wait(0.5):
@@ -544,7 +545,7 @@ def read_cpu_s_of_machine() -> float:
 
 
 def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: threading.Event) -> None:
-    """Kill a process, or a worker of Ray below it that grades, after some seconds."""
+    """After some seconds, kill a process, or a Ray worker that grades for it."""
     victim, after_s = kill
     over.wait(after_s)
     while not over.wait(0.05):
@@ -558,7 +559,7 @@ def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: thread
 
 
 def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
-    """Return the processes that grade, by the title that Ray gives them."""
+    """Return the processes that grade; Ray gives them a title by which they are found."""
     found = []
     for child in process.children(recursive=True):
         with suppress(psutil.Error):

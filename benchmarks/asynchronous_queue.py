@@ -1,19 +1,19 @@
-"""A long queue of asynchronous requests on one local instance, undisturbed and interrupted.
+"""Measure a long queue of asynchronous requests on one local instance.
 
-Run ``python benchmarks/asynchronous_queue.py`` (2,000 requests, about a quarter of an hour;
-``--requests 300`` for less).
+Run ``python benchmarks/asynchronous_queue.py``. It sends 2,000 requests, which takes about a
+quarter of an hour; ``--requests 300`` sends fewer.
 
 - Undisturbed: an endpoint that has scaled to zero gets all requests, and an alarm wakes it. Most
   requests are photographs. Some requests name an input that does not exist, or an input that is not
-  a photograph. Requests of a third kind may wait for only a minute, which is less than the alarm
-  takes. Each request must end as it should. The metric ``ApproximateBacklogSize`` must be the
-  number of requests that have no result.
-- Stopped and killed: the service ends in the middle, by SIGTERM and by SIGKILL, and starts again.
-  Each request must be answered before or after the restart. Only requests that were in progress may
-  be answered twice.
+  a photograph. Requests of a third kind expire after a minute, before the alarm wakes the endpoint.
+  Each request must end as it should. The metric ``ApproximateBacklogSize`` must equal the number of
+  requests without a result.
+- Interrupted: the service is ended halfway through the queue, by SIGTERM and by SIGKILL, and starts
+  again. Each request must be answered before or after the restart. Only requests that were in
+  progress may be answered twice.
 
-A subscriber of the success topic counts the answers. The results of a service that has ended are
-lost with the service's S3.
+A subscriber of the success topic counts the answers, because the results of a service that has
+ended are lost with the service's S3.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUESTS = {False: 2_000, True: 300}
-"""The number of requests, by whether the run is quick."""
+"""The number of requests of a normal and of a quick run."""
 SMOKE_REQUESTS = 30
 ENDPOINT = "queue"
 BUCKET = "queue"
@@ -87,7 +87,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class SentRequest:
-    """A request, and how it must end."""
+    """A request, and the end that is expected of it."""
 
     inference_id: str
     expected: str
@@ -96,7 +96,7 @@ class SentRequest:
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--requests", type=int, help="in the queue [2000; 300 if --quick]")
     given = read_options(parser)
@@ -159,7 +159,7 @@ def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: flo
     """Compare the backlog metric with the number of requests without a result, until it is 0.
 
     Returns:
-        By how much the metric was off at each look.
+        At each comparison, the difference between the metric and the number of requests.
     """
     differences = []
     deadline = time.monotonic() + TIMEOUT_S
@@ -199,7 +199,7 @@ def columns_of(page: Page, name: str) -> tuple[list[float], list[float]]:
 
 
 def check_results(page: Page, queue: Queue, sent: list[SentRequest]) -> None:
-    """Check that each request ended as it should, and that the metrics count the same."""
+    """Check that each request ended as expected, and that the metrics agree."""
     found = Counter((one.expected, queue.read_end(one)) for one in sent)
     expected = Counter(one.expected for one in sent)
     page.table(
@@ -233,7 +233,7 @@ def check_results(page: Page, queue: Queue, sent: list[SentRequest]) -> None:
 
 
 def measure_interrupted_queue(page: Page, count: int, number: signal.Signals) -> None:
-    """End the service when half of the requests are answered, start it again, and count."""
+    """End the service when half of the requests are answered, restart it, and count the answers."""
     port = find_free_port()
     with make_home() as home, subscriber() as listener:
         service = start_service(home, port, "process")
@@ -284,7 +284,7 @@ def read_queued_ids(home: Path) -> set[str]:
 
 
 class Queue:
-    """An asynchronous endpoint of a local service, and what has become of its requests."""
+    """An asynchronous endpoint of a local service, and the state of its requests."""
 
     def __init__(self, url: str, listener: Subscriber) -> None:
         self._listener = listener
@@ -330,7 +330,7 @@ class Queue:
         )
 
     def register_scaling(self) -> tuple[str, str]:
-        """Let the endpoint scale to zero and back; return the alarms that end and start it."""
+        """Let the endpoint scale to zero and back; return the alarms that trigger this."""
         target = {
             "ServiceNamespace": "sagemaker",
             "ResourceId": f"endpoint/{ENDPOINT}/variant/AllTraffic",
@@ -392,8 +392,8 @@ class Queue:
         )
 
     def raise_alarm(self, name: str, value: float) -> None:
-        """Set an alarm by hand, as if its metric had had a value for minutes."""
-        for state in ("OK", "ALARM"):  # only a change of the state has actions
+        """Set an alarm by hand, as if its metric had reached the limit for some minutes."""
+        for state in ("OK", "ALARM"):  # only a change of state runs the alarm's actions
             self._cloudwatch.set_alarm_state(
                 AlarmName=name,
                 StateValue=state,
@@ -402,7 +402,7 @@ class Queue:
             )
 
     def send_all(self, ends: list[str]) -> list[SentRequest]:
-        """Send one request for each expected end, several at once."""
+        """Send one request for each expected end, several at the same time."""
         photographs = len(small_photographs())
 
         def send(number: int) -> SentRequest:
@@ -436,7 +436,7 @@ class Queue:
         }
 
     def read_end(self, sent: SentRequest) -> str:
-        """Return how a request has ended."""
+        """Return how a request ended."""
         if self._read(sent.output) is not None:
             return ANSWERED
         failure = (self._read(sent.failure) or b"").decode(errors="replace")
@@ -476,7 +476,7 @@ class Queue:
         return float(max(points, key=lambda point: point["Timestamp"])["Minimum"])
 
     def sum_metric(self, name: str) -> float:
-        """Return the sum of a metric of the requests since the beginning."""
+        """Return the sum of a metric of the requests since the benchmark began."""
         points = self._cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName=name,
@@ -493,7 +493,7 @@ class Queue:
 
 
 def expected_end(number: int) -> str:
-    """Return how the request with a number must end."""
+    """Return how the request with the given number must end."""
     if number % 20 == 7:
         return EXPIRED
     return {11: ABSENT, 23: REFUSED}.get(number % 50, ANSWERED)
@@ -533,7 +533,7 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not is_so():
         if time.monotonic() > deadline:
-            raise SystemExit(f"After {TIMEOUT_S:.0f} s it is not so that {what}")
+            raise SystemExit(f"After {TIMEOUT_S:.0f} s, this is still not true: {what}")
         time.sleep(LOOK_S / 4)
 
 

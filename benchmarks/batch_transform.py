@@ -1,18 +1,19 @@
-"""The memory of the local service and of the container during a large Batch Transform job.
+"""Measure the memory of the local service and of the instance in a large Batch Transform job.
 
-Run ``python benchmarks/batch_transform.py`` (50,000 photographs, half an hour on two cores;
-``--photographs 2000`` for less).  ``--isolation container`` needs a container engine and the image
-``drdeploy:lean``.
+Run ``python benchmarks/batch_transform.py``. It grades 50,000 photographs, which takes half an hour
+on two cores; ``--photographs 2000`` grades fewer. ``--isolation container`` needs a container
+engine and the image ``drdeploy:lean``.
 
-A folder of hard links to a few small photographs is uploaded to the S3 of a local service of its
-own. One job grades all of them, on one instance with several requests at once.  Meanwhile the
-memory of the service and of the instance is sampled.
+The benchmark starts a local service, and uploads a folder of hard links to a few small photographs
+to the service's S3. One job grades all photographs, on one instance that gets several requests at
+once. Meanwhile the memory of the service and of the instance is sampled. The targets are:
 
-- The memory of the instance at the end is within 5 % of that after a fifth of the photographs.
-- The memory of the service at the end is within 5 % of that after a fifth of the photographs.  The
-  local S3 keeps the content of objects in a file. In memory, the local S3 keeps about 0.4 kB that
-  describe each object: name, date, digest.  The local CloudWatch Logs keeps the lines of the server
-  compressed.
+- The memory of the instance at the end is within 5 % of its memory after a fifth of the
+  photographs.
+- The memory of the service at the end is within 5 % of its memory after a fifth of the photographs.
+  The local S3 keeps the content of objects in a file, and only a description of each object in
+  memory: about 0.4 kB for name, date and digest. The local CloudWatch Logs keeps the server's lines
+  compressed in memory.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from harness.options import Options, parser_for, read_options
 from harness.page import Page, Target, rounded
 
 PHOTOGRAPHS = {False: 50_000, True: 2_000}
-"""The number of photographs, by whether the run is quick."""
-SMOKE_PHOTOGRAPHS = 400  # some seconds of work, in which even a busy machine takes a sample
+"""The number of photographs of a normal and of a quick run."""
+SMOKE_PHOTOGRAPHS = 400  # the job takes some seconds, so even a busy machine takes a sample
 BUCKET = "eyes"
 UPLOADS_AT_ONCE = 4
 SAMPLES = 200
-"""The most samples of a run."""
+"""The largest number of samples of a run."""
 SETTLED = 0.2
-"""The share of the photographs after which memory is compared with the end."""
+"""After this share of the photographs, memory is measured and later compared with the end."""
 GROWTH = 0.05
 MB = 1e6
 
@@ -70,7 +71,7 @@ class Sample:
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--photographs", type=int, help="of the job [50000; 2000 if --quick]")
     parser.add_argument("--concurrency", type=int, default=4, help="requests at once [4]")
@@ -167,7 +168,7 @@ def make_links(folder: Path, count: int) -> list[Path]:
 
 
 def upload(s3: Any, links: list[Path]) -> None:
-    """Upload the photographs, several at once."""
+    """Upload the photographs, several at the same time."""
 
     def put(link: Path) -> None:
         s3.put_object(Bucket=BUCKET, Key=f"in/{link.name}", Body=link.read_bytes())
@@ -206,9 +207,9 @@ def run_job(
             if done:  # the container has loaded its model
                 at_s = time.monotonic() - started
                 instance_mb = watched.instance_mb()
-                if done < count:  # afterwards the instance goes
+                if done < count:  # afterwards the instance is removed
                     samples.append(Sample(at_s, done, watched.service_mb(), instance_mb))
-            # About as many samples as are drawn, whatever the machine's speed is.
+            # The plot shows about this many samples, however fast the machine is.
             if len(samples) > 1 and samples[-1].done > samples[0].done:
                 per_s = (samples[-1].done - samples[0].done) / (samples[-1].at_s - samples[0].at_s)
                 pause_s = max(pause_s, count / per_s / SAMPLES)
@@ -221,7 +222,7 @@ def run_job(
 
 
 def count_answers(s3: Any, count: int) -> int:
-    """Return how many photographs have an answer: they are graded in the order of their keys."""
+    """Return how many photographs have an answer; they are graded in the order of their keys."""
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
@@ -234,7 +235,7 @@ def count_answers(s3: Any, count: int) -> int:
 
 
 def measure_answers_kb(s3: Any, count: int) -> float:
-    """Return the mean size of an answer, from a few of them."""
+    """Return the mean size of a few answers."""
     few = range(0, count, max(1, count // 50))
     sizes = [
         s3.head_object(Bucket=BUCKET, Key=f"out/{number:06d}.jpg.out")["ContentLength"]

@@ -1,9 +1,9 @@
-"""The highest rate that `drdeploy capacity` finds, against MLPerf LoadGen's arrivals and latencies.
+"""Compare the highest rate that `drdeploy capacity` finds with the rate that MLPerf LoadGen finds.
 
-Both programs send requests that arrive at random to the same server. The server handles one request
-at a time, and takes a fixed time for it.  Both programs search for the rate in the same way, but
-they send and measure differently. One is drdeploy's open loop; the other is LoadGen (Server
-scenario) from its package, in an environment of its own.
+Both programs send requests at random times to the same server, which handles one request at a time
+and takes a fixed time for each. The search for the rate is the same, but the requests are sent and
+measured by different programs: by drdeploy's open loop, and by LoadGen (Server scenario) from its
+package, in an environment of its own.
 
     python benchmarks/capacity.py [--quick | --smoke]
 
@@ -51,7 +51,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Measures given rates with LoadGen, and clients that wait for their answers with drdeploy."""
+    """Uses LoadGen to measure a rate, and drdeploy to measure clients that wait for answers."""
 
     search: CapacitySearch
     ours: EndpointProbe
@@ -63,7 +63,7 @@ class LoadGenProbe:
         return self.ours.measure_concurrency(clients)
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Let LoadGen send requests at a rate, and read the share of late answers."""
+        """Let LoadGen send requests at a rate, and read how many answers were late."""
         count = self.search.requests
         with tempfile.TemporaryDirectory() as folder:
             command = [self.python, PEERS / "loadgen_client.py", str(self.port), str(rate_per_s)]
@@ -128,7 +128,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends requests on kept connections, one for each thread."""
+    """Sends requests on connections that stay open, one for each thread."""
 
     port: int
     clock: Clock
@@ -149,7 +149,7 @@ class Sender:
 
 @contextmanager
 def sleeping_server() -> Iterator[int]:
-    """Run the server, give its port."""
+    """Run the server, and yield its port."""
     command = [sys.executable, str(PEERS / "sleeping_server.py"), str(SERVICE_S)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -159,7 +159,7 @@ def sleeping_server() -> Iterator[int]:
 
 
 def show(name: str, found: FoundCapacity) -> None:
-    """Print what was found."""
+    """Print the rate that was found."""
 
     def text(rate: float | None) -> str:
         return "none" if rate is None else f"{rate:.2f}"

@@ -1,10 +1,10 @@
-"""The rate that `drdeploy capacity` finds for a queue, against open loops at the same endpoint.
+"""Compare the rate that `drdeploy capacity` finds with open loops at the same endpoint.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-it. The command searches the highest rate whose p95 meets the requirement. Next, open loops like
-those of a study send requests at a grid of rates, with other arrivals. The rate at which their p95
-exceeds the required p95 is interpolated. The rate of the command and the interpolated rate must
-agree.
+each. The command searches for the highest rate whose p95 meets the requirement. Next, requests are
+sent in open loops at several rates, as in a study, with different arrival times. The rate at which
+their p95 exceeds the required p95 is interpolated. The interpolated rate and the rate of the
+command must agree.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 
@@ -50,7 +50,7 @@ MIDDLE_PER_S = 11.5
 
 
 def main() -> int:
-    """Search with the command, sweep with open loops, print both."""
+    """Search with the command, measure with open loops, and print both rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter runs")
@@ -80,13 +80,13 @@ def main() -> int:
 
 
 def text(rate: float | None) -> str:
-    """Write a rate."""
+    """Format a rate."""
     return "none" if rate is None else f"{rate:.2f}"
 
 
 @contextmanager
 def hosted_queue() -> Iterator[str]:
-    """Host the server on the local service, give the URL of the service."""
+    """Host the server on the local service, and yield the service's URL."""
     server = (sys.executable, str(PEERS / "sleeping_model.py"), str(SERVICE_S))
     with LocalService(
         0, isolation="process", options=ServiceOptions(trial_start=False), server_command=server
@@ -108,7 +108,7 @@ def run_command(url: str, out: Path, requests: int, *, smoke: bool) -> CapacityR
 
 
 def measure_p95_s(hosting: Hosting, rate_per_s: float, requests: int, runs: int) -> float:
-    """Return the p95 of open-loop requests at a rate, over several runs with other arrivals."""
+    """Return the p95 of open-loop requests at a rate, over several runs with different arrivals."""
     clock = Clock()
     latencies_s: list[float] = []
 
@@ -135,9 +135,10 @@ def measure_p95_s(hosting: Hosting, rate_per_s: float, requests: int, runs: int)
 
 
 def interpolate_rate(rates: list[float], p95s: list[float]) -> float | None:
-    """Return the rate at which the p95 is the required one, or None if no rate has this p95.
+    """Return the rate at which the p95 equals the required p95, or None if there is no such rate.
 
-    A p95 that is lower than that of a lower rate is chance, so the p95s are first made to rise.
+    If a higher rate has a lower p95, this is chance, so the p95s are first made to rise with the
+    rate.
     """
     rising = np.log(np.maximum.accumulate(p95s))
     if not rising[0] <= np.log(P95_S) < rising[-1]:

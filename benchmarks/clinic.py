@@ -1,14 +1,16 @@
-"""Studies of two eyes and two fields, from a camera to grades, while the worklist is read.
+"""Send studies to ``drdeploy clinic`` as a camera does, and read its pages until all are graded.
 
-Run ``python benchmarks/clinic.py`` (1,000 studies; ``--studies 50`` for less).  A camera sends the
-studies one after the other by C-STORE to ``drdeploy clinic listen``. The program grades each study
-and makes its report, page and bundle. ``drdeploy clinic serve`` shows the studies.  With ``--way
-page``, the photographs are dropped on the page, and ``clinic serve`` grades them as well.  Nothing
-is sent on.  Meanwhile somebody reads the list, its pages and studies, five times a second.
+Run ``python benchmarks/clinic.py`` (1,000 studies; ``--studies 50`` for fewer). A study has two
+fields of each eye. The benchmark plays a camera that sends the studies one after the other by
+C-STORE to ``drdeploy clinic listen``, which grades each study and makes its report, page and
+bundle. ``drdeploy clinic serve`` shows the studies. With ``--way page``, the benchmark drops the
+photographs on the web page instead, and ``clinic serve`` also grades them. The results are not sent
+to other systems. Meanwhile the benchmark opens pages of the worklist and of studies, five times a
+second. The targets are:
 
 - Every study is graded, and no photograph is refused.
-- The page answers within 200 ms (p95) meanwhile.
-- Resident memory at the end is within 10 % of what it was after a quarter of the time.
+- Meanwhile, the page answers within 200 ms (p95).
+- Resident memory at the end is within 10 % of its value after a quarter of the time.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUDIES = {False: 1000, True: 50}
-"""Number of studies, by whether the run is quick."""
+"""Number of studies of a normal and of a quick run."""
 SMOKE_STUDIES = 2
 FIELDS = 2
 PHOTOGRAPHS_OF_STUDY = 2 * FIELDS
@@ -63,7 +65,8 @@ MB = 1e6
 
 ANSWER_P95_S = 0.2
 READ_PAUSE_S = 0.2
-"""The requests of ten open pages, each of which asks for the list every two seconds."""
+"""Seconds between requests, as if ten pages were open that each ask for the list every two seconds.
+"""
 ADDRESSES = ("/", "/list", "/list?page=2", "/list?show=all&page=3", "/?outcome=urgent", "/studies/")
 
 INTRODUCTION = """
@@ -77,7 +80,7 @@ study's photographs.
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--studies", type=int, help="that are sent [1000; 50 if --quick]")
     parser.add_argument("--way", choices=("camera", "page"), default="camera")
@@ -93,7 +96,7 @@ def main() -> int:
 
 
 def measure(page: Page, folder: Path, options: Options) -> None:
-    """Send the studies, wait for their grades, and note the memory meanwhile."""
+    """Send the studies, wait for their grades, and record the memory meanwhile."""
     small = SMOKE_STUDIES if options.is_smoke else STUDIES[options.is_quick]
     studies = options.more.studies or small
     key = folder / "key"
@@ -156,7 +159,7 @@ class PageSender:
         self._headers = {"Cookie": cookie, "X-Token": token}
 
     def send(self, content: bytes) -> bool:
-        """Send a photograph, wait as long as the page asks, and return whether it is accepted."""
+        """Send a photograph, wait as long as the server asks, and return whether it accepted it."""
         mark = uuid.uuid4().hex
         head = (
             f'--{mark}\r\nContent-Disposition: form-data; name="photograph"; filename="p"\r\n\r\n'
@@ -173,7 +176,7 @@ class PageSender:
 
 
 class PageReader:
-    """Reads the page again and again in a thread, and notes how long each answer takes."""
+    """Reads pages again and again in a thread, and records how long each answer takes."""
 
     def __init__(self, page: Page, port: int, began_s: float) -> None:
         self.studies = 0
@@ -214,7 +217,7 @@ class PageReader:
 
 
 def check(page: Page, studies: int, refused: int, graded: int, failed: int) -> None:
-    """Compare what was seen with the targets."""
+    """Compare the measurements with the targets."""
     notes = [row for row in page.rows if "memory_mb" in row]
     at = [float(row["at_s"]) for row in notes]
     page.targets.append(
@@ -316,7 +319,7 @@ def wait_for_grades(
 def note(
     page: Page, processes: dict[str, psutil.Process], sent: int, graded: int, began_s: float
 ) -> None:
-    """Note the memory of the programs."""
+    """Record the memory of the programs."""
     page.rows.append({
         "at_s": rounded(time.monotonic() - began_s),
         "sent": sent,

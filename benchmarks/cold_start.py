@@ -1,10 +1,12 @@
-"""Cold start of each image of the ladder, from the request for a container to its first answer.
+"""Measure cold starts of container images, from the request for a container to its first answer.
 
 Run ``python benchmarks/cold_start.py`` with a container engine. The images are built first
-(``drdeploy image build ladder``), which takes a quarter of an hour once.  The model is MobileNet,
-at the CPU of 1024, 2048 and 3072 MB. The study's images load the SavedModel, and ours the int8
-ONNX.  A container that does nothing is timed beside the images. In the same engine, no image can
-start faster than the empty container.
+(``drdeploy image build ladder``), which takes a quarter of an hour the first time. The ladder is
+the series of images from the study's image ``baseline`` to the small image ``minimal``. The model
+is MobileNet, with the CPU limits of 1024, 2048 and 3072 MB. The study's images load the SavedModel,
+and drdeploy's images load the int8 ONNX model. A container that does nothing is timed beside the
+images, because no image can start faster than this empty container in the same engine. The targets
+are:
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
 - A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.
@@ -51,7 +53,7 @@ Debian's container image, which runs `/bin/true`.
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--only", nargs="+", choices=IMAGE_NAMES, help="these images")
     options = read_options(parser)
@@ -61,7 +63,7 @@ def main() -> int:
     if engine is None:
         print("no container engine answers, so no cold start of a container can be measured")
         return 0
-    for name in names:  # also one that is there: it may be of another checkout
+    for name in names:  # even if an image exists, because it may be from another checkout
         build_image(engine, name)
     for memory_mb in (TARGET_MB,) if options.is_smoke else MEMORY_MB:
         compare(page, engine, names, memory_mb, options)
@@ -139,7 +141,7 @@ def median_of(starts: list[ColdStart], stage: Stage) -> float:
 
 
 def check_targets(page: Page, values: dict[str, list[float]]) -> None:
-    """Compare the times that were measured at 1024 MB with both targets."""
+    """Compare the times at 1024 MB with both targets."""
     if "minimal" not in values:
         return
     if "baseline" in values:

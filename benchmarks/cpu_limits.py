@@ -1,10 +1,11 @@
-"""Which settings are best under a CPU limit, and whether micro-batching would be faster.
+"""Measure which settings are best under a CPU limit, and whether micro-batching is faster.
 
-Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` a third of it).
+Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` takes a third of that). The
+benchmark measures:
 
-- ONNX Runtime and OpenVINO are measured under the CPU limits of SageMaker's memory sizes. Both
-  runtimes run with one thread or two, and with idle threads that spin or wait. The load is one
-  photograph now and then, or full load. Drdeploy's own choice is measured too.
+- ONNX Runtime and OpenVINO under the CPU limits of SageMaker's memory sizes, with one thread or
+  two, and with idle threads that spin or wait. The load is one photograph now and then, or full
+  load. The settings that drdeploy chooses are measured too.
 - Batches of 1, 2, 4 and 8, compared with one photograph per thread.
 """
 
@@ -46,7 +47,7 @@ IDLE = (
     ("onnxruntime", 1, "wait"), ("onnxruntime", 2, "wait"), ("onnxruntime", 2, "spin"),
     ("openvino", 1, ""), ("openvino", 2, ""),
 )  # fmt: skip
-"""Kinds of predictor under a CPU limit, their threads, and what idle threads do."""
+"""Kinds of predictor under a CPU limit, the number of threads, and whether idle threads spin."""
 
 INTRODUCTION = """
 The model is the packaged grader, a MobileNet in int8.  Only the prediction is measured, on
@@ -58,7 +59,7 @@ setting that drdeploy chooses.
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     options = read_options(parser_for(__doc__))
     page = Page("cpu_limits", "Under a CPU limit", INTRODUCTION, options)
     forms = forms_of("mobilenet")
@@ -72,7 +73,7 @@ def main() -> int:
 
 
 def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGroups) -> None:
-    """Measure one photograph now and then, and full load, at each CPU limit."""
+    """At each CPU limit, measure one photograph now and then, and full load."""
     calls, seconds = options.budget.calls(5), options.budget.seconds(0.6)
     page.text("## Under a CPU limit (MobileNet, int8)")
     header = ["CPUs", "runtime", "threads", "idle threads", "now and then", "photographs/s"]
@@ -174,7 +175,7 @@ def batches(page: Page, forms: Forms, options: Options) -> None:
         asked = {
             cell: partial(opened(stack, spec).fastest_s, calls) for cell, spec in specs.items()
         }
-        # What a server does today: two threads of one each, side by side.
+        # What a server does today: two callers side by side, with one thread each.
         pair = opened(stack, Spec("onnxruntime", str(forms.onnx("int8")), "int8", threads=1))
         seconds = options.budget.seconds(0.5)
         asked["int8, two callers of one thread", 1] = lambda: 1 / pair.throughput_per_s(seconds, 2)

@@ -1,14 +1,14 @@
-"""A GPU against the CPU and PyTorch: latency, photographs a second, share of the card's peak.
+"""Compare a GPU with the CPU and with PyTorch: latency, throughput, share of the card's peak.
 
 Run ``python benchmarks/gpu.py`` on a machine with an NVIDIA GPU, with onnxruntime-gpu in place of
-onnxruntime (docs/gpu.md).  On a machine without a GPU, the benchmark says what is missing, and
-measures nothing.
+onnxruntime (docs/gpu.md). On a machine without a GPU, the benchmark says what is missing and
+measures nothing. It measures:
 
-- Latency of one photograph, from a batch to checked probabilities, on the GPU in fp32 and fp16 and
-  on the CPU in int8.
-- Photographs a second in batches of 16 and 64, with the share of the card's peak. The peak is what
-  a chain of large matrix products reaches on the same card in the same precision.
-- Photographs a second of 16 threads that each grade one photograph at a time, as in a server.
+- Latency of one photograph, from the model's input to checked probabilities, on the GPU in fp32 and
+  fp16, and on the CPU in int8.
+- Photographs per second in batches of 16 and 64, also as a share of the card's peak. The peak is
+  the speed of a chain of large matrix products on the same card in the same precision.
+- Photographs per second of 16 threads that each grade one photograph at a time, as in a server.
 - A MobileNet of the same size in PyTorch, if PyTorch is installed and finds the GPU.
 """
 
@@ -46,7 +46,7 @@ BATCHES = (1, 16, 64)
 THREADS = 16
 WAIT_S = 0.002
 SIDE, PRODUCTS = 4096, 16
-"""Size and number of the matrix products that show the card's peak."""
+"""Size and number of the matrix products by which the card's peak is measured."""
 CPU, TORCH = "CPU int8", "PyTorch fp32"
 
 INTRODUCTION = """
@@ -59,7 +59,7 @@ a round is its fastest call.
 
 
 def main() -> int:
-    """Measure and write the page; say so if there is no GPU."""
+    """Measure and write the page, or say that there is no GPU."""
     options = read_options(parser_for(__doc__))
     try:
         load_model_in_runtime(open_artifact(box_artifact("fp32")), runtime="cuda")
@@ -125,7 +125,7 @@ def measure_batches(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 
 
 def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options: Options) -> None:
-    """Time threads that each grade one photograph, with and without joining them into batches."""
+    """Time threads that each grade one photograph, with and without shared batches."""
     count = THREADS * options.budget.calls(CALLS)
     asked: dict[str, Callable[[], float]] = {}
     for precision, artifact in artifacts.items():
@@ -160,7 +160,7 @@ def fastest_s(predict: Callable[[], object], calls: int) -> float:
 
 
 def rate_of_threads(predict: Callable[[Any], object], count: int) -> float:
-    """Return the photographs a second of some threads that each grade one at a time."""
+    """Return the photographs per second of threads that each grade one photograph at a time."""
     batch = photographs(1)
     with ThreadPoolExecutor(THREADS) as threads:
         started = time.perf_counter()
@@ -171,7 +171,7 @@ def rate_of_threads(predict: Callable[[Any], object], count: int) -> float:
 def peak_of_card(
     precision: str, options: Options, *, side: int = SIDE, provider: str = "CUDAExecutionProvider"
 ) -> float:
-    """Return the operations a second of a chain of matrix products whose data stay on the card."""
+    """Return the operations per second of a chain of matrix products; the data stay on the card."""
     from drdeploy.grader.runtimes.cuda_runtime import OPTIONS
     from drdeploy.grader.runtimes.onnxruntime_binding import BindingSession
 
@@ -188,7 +188,7 @@ def peak_of_card(
 
 
 def write_matrix_products(path: Path, precision: str, side: int) -> Path:
-    """Write a graph that multiplies large matrices, and takes and returns one number only."""
+    """Write a graph that multiplies large matrices, but takes and returns only a single number."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,13 +1,14 @@
-"""What idle endpoints cost: the CPU of the local service, the engine and its monitors.
+"""Measure the CPU time that idle endpoints cost the local service, the engine and its monitors.
 
-Run ``python benchmarks/idle_endpoints.py`` (four minutes; needs a container engine and the image
-``drdeploy:lean``).  ``--against CHECKOUT`` also measures the local service of another checkout.
+Run ``python benchmarks/idle_endpoints.py``. It takes four minutes, and needs a container engine and
+the image ``drdeploy:lean``. ``--against CHECKOUT`` also measures the local service of another
+checkout.
 
-Real-time endpoints of one instance each are started on a local service of their own, in containers.
-Nobody calls them. After the endpoints have settled, three CPU times are read at the beginning and
-at the end of a minute: that of the service's process, that of the engine's process with the
-programs that it has run, and that of the containers' monitors (the parents of the containers' first
-processes). If other programs use the engine meanwhile, their work counts too.
+The benchmark starts a local service with real-time endpoints that run in containers, one instance
+each. No requests are sent to the endpoints. After they have settled, three CPU times are read at
+the beginning and at the end of a minute: the CPU time of the service's process, of the engine's
+process with the programs that it has run, and of the containers' monitors (the parents of the
+containers' first processes). If other programs use the engine meanwhile, their work is counted too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ is not counted.
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--against", type=Path, help="another checkout to measure as well")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="that are measured [60]")
@@ -73,7 +74,7 @@ def main() -> int:
 def measure(
     page: Page, engine: ContainerEngine, checkout: tuple[str, Path], count: int, options: Options
 ) -> None:
-    """Start the endpoints on a service of one checkout, and measure them."""
+    """Start the endpoints on the local service of one checkout, and measure the CPU time."""
     name, folder = checkout
     seconds = SMOKE_SECONDS if options.is_smoke else options.more.seconds
     with running_service("container", checkout=folder) as service:
@@ -100,7 +101,7 @@ def measure(
 
 
 def write_table(page: Page) -> None:
-    """Write one line per checkout and count."""
+    """Write one row for each checkout and number of endpoints."""
     page.table(
         ("", "endpoints", "service", "engine", "monitors", "total"),
         [
@@ -146,7 +147,7 @@ def read_cpu_seconds(
 
 
 def sum_cpu_seconds(process: psutil.Process, *, ended: bool = False) -> float:
-    """Return the CPU time of a process, with the programs that it ran and that have ended."""
+    """Return the CPU time of a process, including the programs that it ran and that have ended."""
     times = process.cpu_times()
     own = times.user + times.system
     return own + (times.children_user + times.children_system if ended else 0.0)

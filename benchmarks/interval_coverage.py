@@ -1,8 +1,9 @@
-"""How often 95 % intervals cover the truth, on simulated latencies whose truth is known.
+"""Measure how often 95 % intervals contain the true value, on simulated latencies.
 
-The functions of ``drdeploy.statistics`` themselves are called, once for each repetition.  Latencies
-are log-normal, or log-normal with a tail: some of the rows take several times as long.  The first
-line gives the sampling error of a coverage; what lies outside 93-98 % is marked.
+Each repetition draws a sample and calls the functions of ``drdeploy.statistics``. Latencies are
+log-normal, or log-normal with a tail: some of them are several times as long. The coverage is the
+share of repetitions whose interval contains the true value. The first line of the output gives the
+sampling error of a coverage. A coverage outside 93-98 % is marked.
 
     python benchmarks/interval_coverage.py [--repetitions 1000 | --smoke]
 """
@@ -34,7 +35,7 @@ LEAST, MOST = 0.93, 0.98
 
 @dataclass(frozen=True)
 class Latencies:
-    """A distribution: log-normal, of which ``share`` of the rows take ``factor`` times as long."""
+    """A log-normal distribution; a share ``share`` of the latencies is ``factor`` times as long."""
 
     sigma: float
     share: float = 0.0
@@ -76,7 +77,7 @@ TAILED = (
 
 @dataclass(frozen=True)
 class EstimatedStatistic:
-    """A statistic whose interval is checked, how samples of it are drawn, and its true value."""
+    """A statistic whose interval is checked, its true value, and a function that draws samples."""
 
     name: str
     estimate: Callable[..., Estimate]
@@ -86,7 +87,7 @@ class EstimatedStatistic:
     is_paired: bool = False
 
     def covers(self, latencies: Latencies, rng: np.random.Generator, n: int) -> bool:
-        """Whether the interval of one fresh sample holds the truth."""
+        """Whether the interval of one fresh sample contains the true value."""
         drawn = [latencies.draw(rng, n) for _ in range(self.samples)]
         if self.is_paired:  # both sides of a pair vary together
             shared = rng.lognormal(0, latencies.sigma, n)
@@ -123,13 +124,13 @@ STATISTICS = (
 def coverage(
     statistic: EstimatedStatistic, latencies: Latencies, n: int, repetitions: int
 ) -> float:
-    """Return the share of repetitions whose interval holds the true value."""
+    """Return the share of repetitions whose interval contains the true value."""
     rng = np.random.default_rng([2023, n])
     return float(np.mean([statistic.covers(latencies, rng, n) for _ in range(repetitions)]))
 
 
 def main() -> int:
-    """Print the table; the exit status is 1 if a coverage lies outside."""
+    """Print the table; the exit status is 1 if a coverage is outside 93-98 %."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--repetitions", type=int, default=1000)

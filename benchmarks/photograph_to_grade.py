@@ -1,8 +1,8 @@
-"""From a camera's photograph to a grade: our way compared with the study's.
+"""Measure the time from a camera's photograph to a grade, compared with the 2023 study's code.
 
 Run ``python benchmarks/photograph_to_grade.py`` (two minutes).  The benchmark grades the ten
-photographs of 4288 x 2848 in ``examples/photographs``.  All ways take turns on each photograph, and
-the ratio is formed within each photograph.
+photographs of 4288 x 2848 pixels in ``examples/photographs``.  All ways of grading take turns on
+each photograph, and ratios are computed for each photograph.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TARGET = 18.0
 LIMIT = 1.5
-"""Largest allowed ratio of our time to that of decoding and predicting alone."""
+"""Largest allowed ratio of our time to the time of decoding and predicting alone."""
 SMALL_PX = 336
 """Shorter side that our transform needs from a decoder."""
 SIMPLEJPEG = "simplejpeg==1.9.0"
@@ -72,7 +72,7 @@ STUDY, FAITHFUL, OURS, IN_ONE_THREAD, OURS_FP32, ALONE = (
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     options = read_options(parser_for(__doc__))
     page = Page("photograph_to_grade", "Photograph to grade", INTRODUCTION, options)
     files = photographs()
@@ -93,7 +93,7 @@ def photographs() -> dict[str, bytes]:
 
 
 def all_ways(forms: Forms) -> dict[str, Grade]:
-    """Return the ways to grade; each takes the bytes of a photograph and returns a prediction."""
+    """Return the ways of grading; each takes the bytes of a photograph and returns a prediction."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
@@ -126,7 +126,7 @@ def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Pr
 
 
 def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:
-    """Return the grade for a network's answer."""
+    """Return the grade that a network's answer means."""
     return Prediction(answer[0], manifest.classes, manifest.grade_thresholds)
 
 
@@ -138,7 +138,7 @@ def as_served(service: InferenceService, data: bytes) -> Prediction | None:
 def decoded_and_predicted(
     service: InferenceService, made: NDArray[np.float32], data: bytes
 ) -> Prediction:
-    """Decode a photograph, and predict an input that has nothing to do with it."""
+    """Decode a photograph, and predict an input that was made before."""
     draft(data)
     return service.classifier.predict(made)[0]
 
@@ -193,7 +193,7 @@ def decoders(page: Page, data: bytes, options: Options) -> None:
 
 
 def import_simplejpeg() -> Any:
-    """Import simplejpeg, which is no dependency of ours and is installed for the benchmark."""
+    """Import simplejpeg, which drdeploy does not depend on; it is installed for the benchmark."""
     folder = BUILD / "peers" / "simplejpeg"
     if not (folder / "simplejpeg").is_dir():
         uv = str(Path(sys.executable).with_name("uv"))
@@ -208,7 +208,7 @@ def import_simplejpeg() -> Any:
 
 
 def typical_s(call: Callable[[], object], calls: int) -> float:
-    """Return the median seconds of some calls, after one that is not counted."""
+    """Return the median seconds of some calls, after a first call that is not counted."""
     call()
     seconds = []
     for _ in range(calls):
@@ -219,7 +219,7 @@ def typical_s(call: Callable[[], object], calls: int) -> float:
 
 
 def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: Options) -> None:
-    """Time the whole way, and compare the grades."""
+    """Time each way from photograph to grade, and compare the grades."""
     calls = options.budget.calls(CALLS)
     page.text("## The whole way")
     grades = {
@@ -286,7 +286,7 @@ def grade_of(prediction: Prediction | None) -> str:
 
 
 def stages(page: Page, forms: Forms, files: dict[str, bytes], options: Options) -> None:
-    """Measure where our time goes."""
+    """Measure how long each step of our way takes."""
     service = InferenceService.load(forms.int8)
     measured = [
         service.infer([data])[0] for _ in range(options.budget.calls(10)) for data in files.values()

@@ -1,12 +1,14 @@
-"""Runtimes x precisions x models x threads, compared with ``model.predict`` and the machine's peak.
+"""Compare runtimes, precisions, models and thread counts with ``model.predict`` and the peak.
 
-Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` a third of it).  Each
-predictor is a process of its own. The predictors of one model take turns in every round.
+Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` takes a third of that). Each
+predictor is a separate process. The predictors of one model take turns in every round. The
+benchmark measures:
 
-- Latency of one photograph, with the share of the machine's peak. The peak is what a large matrix
-  product of the same precision reaches in the same rounds.
-- Our path (from a batch to checked probabilities), compared with the best runtime in fp32.
-- Whether int8 gives the grades of fp32.
+- Latency of one photograph, and the speed as a share of the machine's peak. The peak is the speed
+  of a large matrix product of the same precision in the same rounds.
+- drdeploy's prediction code, from a batch to checked probabilities, compared with the fastest
+  runtime in fp32.
+- Whether int8 gives the same grades as fp32.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ KINDS = (
     ("openvino", "bf16"), ("onnxruntime", "int8"), ("openvino", "int8"), ("drdeploy", "fp32"),
     ("drdeploy", "int8"), ("gemm", "fp32"), ("gemm", "bf16"), ("gemm", "int8"),
 )  # fmt: skip
-"""Kinds of predictor, and their precisions."""
+"""Kinds of predictor, and the precisions that each is measured in."""
 SMOKED = ("keras", "drdeploy", "gemm")
 
 Cell = tuple[str, str, int]
@@ -49,7 +51,7 @@ Cell = tuple[str, str, int]
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--models", nargs="+", choices=CALLS, default=list(CALLS))
     options = read_options(parser)
@@ -74,7 +76,7 @@ machine disturbs least.
 
 
 def matrix(page: Page, forms: Forms, options: Options) -> None:
-    """Time every runtime at every precision on one thread and on two."""
+    """Time every runtime in every precision, on one thread and on two."""
     cells = [(kind, precision, threads) for threads in (1, 2) for kind, precision in KINDS]
     if options.is_smoke:
         cells = [cell for cell in cells if cell[2] == 2 and cell[0] in SMOKED]
@@ -114,7 +116,7 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
 
 
 def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> None:
-    """Compare with the targets."""
+    """Compare the speeds with the targets."""
     faster = ratio(found[STUDY], found["drdeploy", "int8", 2])
     page.targets.append(at_least(
         f"{forms.name} int8, our path, at least {TARGETS[forms.name]:g} x as fast as model.predict",
@@ -130,7 +132,7 @@ def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> 
 
 
 def spec_of(forms: Forms, kind: str, precision: str, threads: int) -> Spec:
-    """Return what a kind of predictor loads."""
+    """Return what a predictor of this kind loads."""
     model = {
         "keras": forms.keras,
         "signature": forms.saved_model,

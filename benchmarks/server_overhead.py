@@ -1,9 +1,9 @@
-"""The time that the lean server adds to grading a photograph, with one client on loopback.
+"""Measure the time that the lean server adds to grading a photograph, with one local client.
 
-Run ``python benchmarks/server_overhead.py`` (half a minute). A photograph is graded in this process
-and by a server on a kept connection, in turns. The overhead is the difference of their medians
-within a round. The overhead must be at most 1.5 ms. The difference from the time of the model alone
-is shown beside it. Decoding, the check of quality and the transform are part of that difference.
+Run ``python benchmarks/server_overhead.py`` (half a minute). A photograph is graded in turns in
+this process, and by a server on a connection that stays open. The overhead is the difference of the
+two medians within a round. It must be at most 1.5 ms. The page also shows the difference from the
+time of the model alone. This difference includes decoding, the quality check and the transform.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ prediction takes.
 
 
 def main() -> int:
-    """Measure, write the page, say whether the target is met."""
+    """Measure, write the page, and print whether the target is met."""
     options = read_options(parser_for(__doc__))
     page = Page("server_overhead", "Overhead of the server", INTRODUCTION, options)
     model = forms_of("mobilenet").fp32
@@ -80,13 +80,13 @@ def main() -> int:
 def ways(
     service: InferenceService, port: int, photograph: bytes, options: Options
 ) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Return two ways to grade; each returns the median milliseconds of all and of the model."""
+    """Return two ways of grading; each returns median milliseconds: in all, and of the model."""
     request = request_of("/invocations", photograph)
 
     def over_loopback() -> tuple[float, float]:
         seconds = options.budget.seconds(SECONDS)
         load = closed_loop(port, request, concurrency=1, seconds=seconds)
-        # A smoke run on a busy machine may not come further than the first requests.
+        # A smoke run on a busy machine may not get further than the first requests.
         counted = load.latencies_s[UNCOUNTED:] or load.latencies_s
         return 1e3 * float(np.median(counted)), float("nan")
 
@@ -103,7 +103,7 @@ def ways(
 
 
 def compared(overhead: Estimate) -> Target:
-    """Return whether the target is met: the whole interval must be within it."""
+    """Return whether the target is met: the whole interval must be below the limit."""
     high = overhead.high if overhead.high is not None else overhead.value
     is_met = high is not None and high <= AT_MOST_MS
     return Target(f"the server adds at most {AT_MOST_MS:g} ms", is_met, written(overhead, "ms"))

@@ -1,15 +1,15 @@
-"""The simulation of a serverless endpoint against the local service, on the same arrivals.
+"""Compare the simulation of a serverless endpoint with the local service, on the same arrivals.
 
-The simulation is given the warm and cold rows of a results folder and the arrivals of each of its
-open-loop trials.  The simulation's share of cold starts is compared with the measured one. The p95
-of the requests that were answered is compared, too.  The simulation draws its times at random, so
-the median over seeds is compared, and the range over seeds is printed.
+For each open-loop trial in a results folder, the simulation gets the folder's warm and cold rows
+and the trial's arrivals. Two simulated figures are compared with the measured ones: the share of
+cold starts, and the p95 of the requests that were answered. The simulation draws its times at
+random, so the median over seeds is compared, and the range over seeds is printed.
 
     drdeploy study run studies/open-loop.toml
     python benchmarks/simulation_against_service.py results/open-loop [--smoke]
 
-The exit status is 1 if a share of cold starts is more than 5 percentage points off, or a p95 more
-than 15 %.
+The exit status is 1 if a share of cold starts is off by more than 5 percentage points, or a p95 by
+more than 15 %.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TrialFigures:
 
 
 def main() -> int:
-    """Compare every open-loop trial; print one line each."""
+    """Compare every open-loop trial, and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/open-loop"))
     parser.add_argument("--idle", type=float, default=1.0, help="idle_s of the study")

@@ -1,10 +1,10 @@
-"""How long a country's screening programme takes to simulate: ten million photographs in a year.
+"""Measure how long it takes to simulate a country's screening: ten million photographs in a year.
 
-One core, working hours, four photographs per patient. For each policy against cold starts, and for
-each way to run instances, several steps are timed. The steps draw a year of arrivals, fit the
-policy or the schedule, simulate the year, and compute the percentile. The results are medians and
-ranges of several interleaved runs. The simulated instances with a GPU differ from other instances
-only in the times of requests.
+The simulation runs on one core. Photographs arrive during working hours, four for each patient. For
+each policy against cold starts, and for each way to run instances, the benchmark times these steps
+together: draw a year of arrivals, fit the policy or the schedule, simulate the year, and compute
+the percentile. The results are medians and ranges of several interleaved runs. The simulated
+instances with a GPU differ from other instances only in the times of requests.
 
     python benchmarks/simulation_speed.py [--runs 3 | --quick | --smoke]
 
@@ -48,12 +48,15 @@ TARGET_S = 60.0
 MAY_WAIT_S = 24.0 * SECONDS_PER_HOUR
 ASSUMED = Assumptions()
 WARM_S, CPU_S, GPU_S = 0.35, 1.2, 0.03
-"""The median time of a warm request on imagined serverless endpoints, and on instances without and
-with a GPU.  There are several slow instances, so that they can be scaled."""
+"""The assumed median times of a warm request: on a serverless endpoint, on an instance without a
+GPU, and on an instance with a GPU.
+
+Instances without a GPU are so slow that several are needed, so that scaling is simulated.
+"""
 
 
 def service_times(warm_s: float = WARM_S) -> ServiceTimes:
-    """Return the times of an imagined configuration; a cold request takes 12 s."""
+    """Return the times of an assumed configuration; a cold request takes 12 s."""
     rng = np.random.default_rng(1)
     warm, cold = rng.lognormal(np.log(warm_s), 0.2, 25), rng.lognormal(np.log(12.0), 0.1, 10)
     return ServiceTimes(RowTimes(warm, warm), RowTimes(cold, cold))
@@ -103,7 +106,7 @@ def simulate_all(photographs: int, seed: int) -> Iterator[tuple[str, float, floa
             seed=seed,
         )
         begin = time.perf_counter()
-        # Each way is simulated when it is asked for.
+        # A generator: each way is simulated only when its result is requested.
         for run in simulate_ways_to_run_instances(load):
             taken_s = drawn_s + time.perf_counter() - begin
             yield f"{kind}, {run.way.removeprefix('real-time, ')}", taken_s, run.simulated.p95_s

@@ -1,16 +1,17 @@
-"""What honest clients lose beside slow ones: 64 of each kind, against both server profiles.
+"""Measure how much slow clients, 64 of each kind, disturb honest clients of both server profiles.
 
 Run ``python benchmarks/slow_clients.py`` (twenty minutes; seven with ``--quick``).  The servers are
-processes of this machine and, where a container engine answers, containers of 1024 MB.
+processes on this machine. If a container engine is running, they are also containers with 1024 MB.
 
-Slow clients send a byte of a head, of a body or of a chunk four times a second, send nothing at
-all, or ask for answers and read a byte of them four times a second.  They run in a process of
-their own.  Two honest clients send photographs, each over a new connection.  In each round they are
-timed alone and beside the slow clients of all kinds together, in an order that changes.
+There are several kinds of slow clients. Some send a byte of a request's head, body or chunk four
+times a second, some send nothing at all, and some read a byte of their answers four times a second.
+They run in a separate process. Two honest clients send photographs, each photograph over a new
+connection. In each round, the honest clients are timed alone and beside slow clients of all kinds,
+in an order that changes.
 
-The exit status is 1 if an honest client was refused, or if the whole interval of the ratio of the
-p95 is above 1.5: a slow client takes a little CPU time of this machine, which honest clients miss
-too.
+The exit status is 1 if an honest client was refused, or if slow clients raise the p95 by a factor
+whose whole interval is above 1.5. A factor slightly above 1 is expected, because the slow clients
+also use CPU time of this machine.
 """
 
 from __future__ import annotations
@@ -48,9 +49,11 @@ if TYPE_CHECKING:
 
 COUNT, SMOKE_COUNT = 64, 4
 SECONDS = 18.0
-"""Duration of one measurement: the server cuts a slow upload off after 5 to 15 seconds."""
+"""Duration of one measurement, which must be long enough: the server ends a slow upload after 5 to
+15 seconds.
+"""
 ROUNDS = 6
-"""The least number of rounds: with fewer, there is no interval."""
+"""The smallest number of rounds; with fewer rounds, there is no interval."""
 CLIENTS = 2
 MEMORY_MB = 1024
 SLOWER = 1.5
@@ -65,7 +68,7 @@ class Heard:
     """The answers that honest clients got in all rounds.
 
     Attributes:
-        statuses: Number of answers by status; 0 stands for none.
+        statuses: Number of answers by status; the status 0 stands for requests without an answer.
         latencies_ms: Latencies of all requests.
         p95_ms: The 95th percentile in each round.
     """
@@ -89,7 +92,7 @@ class Heard:
 
 
 def main() -> int:
-    """Print what honest clients got from each server; 1 if they lost something."""
+    """Print how each server answered honest clients; return 1 if slow clients harmed them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter rounds")
@@ -146,7 +149,7 @@ def as_container(
 def compare(  # noqa: PLR0917 - one line of the loop above
     name: str, url: str, photograph: bytes, count: int, seconds: float, rounds: int
 ) -> bool:
-    """Print what honest clients got with and without slow ones; whether they lost nothing."""
+    """Print how honest clients fare with and without slow ones; return whether nothing was lost."""
     heard = {ALONE: Heard(), BESIDE: Heard()}
 
     def ask(situation: str) -> Callable[[], None]:

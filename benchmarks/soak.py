@@ -1,14 +1,15 @@
-"""A lean server at 80 % of its capacity for minutes, then at five times its capacity.
+"""Load a lean server with 80 % of its capacity for minutes, and then with five times its capacity.
 
-Run ``python benchmarks/soak.py`` (ten minutes and a half; ``--minutes 2`` for less).  The
-server is a process of this machine.
+Run ``python benchmarks/soak.py`` (ten and a half minutes; ``--minutes 2`` for less). The server is
+a process on this machine. The targets are:
 
 - Soak: every request is answered with 200, and memory does not grow. Resident memory at the end is
   within 5 % of the memory after the first minute (or after a quarter of the time, if that is
   sooner).
 - Overload: five times the capacity is offered for ten seconds.  Every request is answered with 200,
   or refused with 503 and ``Retry-After``.
-- Recovery: afterwards, at 80 % again, the median is back within 20 % of that before, at once.
+- Recovery: when the load returns to 80 %, the median latency is at once within 20 % of its value
+  before the overload.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MINUTES = {False: 10.0, True: 1.5}
-"""Duration of the soak, by whether the run is quick."""
+"""Duration of the soak in a normal and in a quick run."""
 SMOKE_MINUTES = 0.05
 SHARE = 0.8
 OVERLOAD = 5.0
@@ -44,7 +45,7 @@ SLOWER = 1.2
 RECOVERS_WITHIN_S = 1.0
 SAMPLES = 60
 WINDOW = 20
-"""Answers over which a median is taken, to find when it has recovered."""
+"""The number of answers in a window; the latency has recovered when the window's median has."""
 
 INTRODUCTION = """
 The server has the lean profile with default settings and the packaged MobileNet in int8.  Clients
@@ -55,7 +56,7 @@ earlier requests have been answered.  The intervals between requests vary at ran
 
 
 def main() -> int:
-    """Measure, write the page, say which targets are met."""
+    """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--minutes", type=float, help="of the soak [10; 1.5 if --quick]")
     options = read_options(parser)
@@ -99,7 +100,7 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
 def watched(
     server: Running, seconds: float, work: Callable[[], Load]
 ) -> tuple[list[tuple[float, float]], Load]:
-    """Run a function, and sample the server's memory sixty times meanwhile."""
+    """Run a function, and meanwhile sample the server's memory sixty times."""
     memory: list[tuple[float, float]] = []
     is_over = threading.Event()
     started = time.monotonic()
@@ -120,7 +121,7 @@ def watched(
 
 
 def check_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seconds: float) -> None:
-    """Check that all requests succeeded and that memory stayed the same."""
+    """Check that all requests succeeded and that memory did not grow."""
     first_s = min(60.0, seconds / 4)
     first = next((mb for at_s, mb in memory if at_s >= first_s), memory[-1][1])
     last = memory[-1][1]

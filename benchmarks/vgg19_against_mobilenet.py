@@ -1,9 +1,9 @@
-"""How long VGG19 and the packaged MobileNet take for one prediction in fp32, in turns.
+"""Time single predictions of VGG19 and of the packaged MobileNet in fp32, in turns.
 
     make model-vgg19
     python benchmarks/vgg19_against_mobilenet.py [--rounds 30] [--out evidence/vgg19-idrid]
 
-Both artifacts are in ONNX and run in ONNX Runtime, with as many threads as the machine has cores.
+Both models are ONNX files, and run in ONNX Runtime with as many threads as the machine has cores.
 Each round measures one prediction of each network, in an order that changes. Without --out, the
 times are only printed.
 """
@@ -34,7 +34,7 @@ VGG19 = ARTIFACTS_FOLDER / "vgg19-fp32-onnx.tar.gz"
 
 
 def main() -> int:
-    """Measure, print, and keep the times."""
+    """Measure the times, print them, and write them if ``--out`` is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--out", type=Path, help="folder for predict_s.csv")

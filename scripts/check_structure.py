@@ -2,7 +2,8 @@
 
     python scripts/check_structure.py
 
-Imports for the type checker and imports inside functions count: a reader follows them too.
+Imports for the type checker and imports inside functions are counted, because a reader follows them
+too.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ def between_parts(package: str, imported: Mapping[str, Iterable[str]]) -> dict[s
 
 
 def cycles(imported: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Return one cycle for each strongly connected group of a graph, its first name repeated.
+    """Return a cycle for each strongly connected group of a graph; it ends with its first name.
 
     Args:
-        imported: Each module's imports; names that are no key are ignored.
+        imported: Each module's imports; names that are not keys are ignored.
     """
     found: list[list[str]] = []
     done: set[str] = set()

@@ -1,10 +1,10 @@
 """Show the way from a camera to the worklist, with the example photographs: ``make clinic-demo``.
 
-The demonstration needs Orthanc on this machine. Six invented patients are sent by C-STORE to
-``drdeploy clinic listen``. The program grades the photographs, and sends photographs, structured
-reports and PDFs to Orthanc. Then the results are fetched from Orthanc, and written as FHIR bundles.
-Without Orthanc, the results are written into folders. In the end the worklist is shown until
-Ctrl-C. All files are in a temporary folder, which is then removed.
+The demonstration needs Orthanc on this machine. Photographs of six invented patients are sent by
+C-STORE to ``drdeploy clinic listen``. The program grades the photographs, and sends photographs,
+structured reports and PDFs to Orthanc. Then the results are fetched from Orthanc, and written as
+FHIR bundles. Without Orthanc, the results are written into folders. Finally, the worklist is shown
+until you press Ctrl-C. All files are in a temporary folder, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def wait_for_results(records: Path, studies: int, *, deliveries: int) -> None:
 
 
 def show_archive(url: str) -> None:
-    """Say what Orthanc has of each study."""
+    """Print what Orthanc has received for each study."""
     say(f"  archive: {url}/app/explorer.html")
     for study in ask(f"{url}/studies?expand"):
         series = [ask(f"{url}/series/{one}") for one in study["Series"]]
@@ -243,7 +243,7 @@ def show_archive(url: str) -> None:
 
 
 def ask(url: str) -> Any:
-    """Return an answer of Orthanc."""
+    """Ask Orthanc, and return its answer."""
     with urllib.request.urlopen(url, timeout=30) as response:
         return json.load(response)
 
@@ -257,7 +257,7 @@ def has_command(name: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line at once, between the lines of the commands."""
+    """Print a line immediately, so that it appears between the outputs of the commands."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -1,7 +1,8 @@
 """Derive the test provider's ``aws_schema.json`` from the npm package ``@cdktf/provider-aws``.
 
-The package holds, generated from the provider itself, the name, type and necessity of every
-argument.  Only these facts are taken, and only for what the modules use:
+The package is generated from the provider itself. It holds the name and the type of every argument,
+and whether the argument is required. Only these facts are taken, and only for the resources that
+the modules use:
 
     npm pack @cdktf/provider-aws@21.22.1 && tar xzf cdktf-provider-aws-21.22.1.tgz
     python scripts/derive_provider_schema.py package

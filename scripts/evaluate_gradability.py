@@ -1,17 +1,17 @@
-"""Spoil photographs in ways that no limit was chosen on, and see what the grader does with them.
+"""Add new kinds of flaws to photographs, and see what the grader does with these photographs.
 
     python scripts/evaluate_gradability.py              # with IDRiD beside the checkout
     python scripts/evaluate_gradability.py --data DIR   # with a downloaded IDRiD
 
-The limits of gradability were chosen on darkness, overexposure, Gaussian blur, noise and half an
-eye.  Eight other flaws, each in four strengths, are applied to photographs of IDRiD's test part.
-The script writes one row for each photograph, flaw and strength to ``evidence/gradability``, and
-the page ``docs/gradability.md``.
+The limits of gradability were chosen on five flaws: darkness, overexposure, Gaussian blur, noise
+and half an eye. Eight other flaws, each in four strengths, are applied to photographs of IDRiD's
+test part. The script writes one row for each photograph, flaw and strength to
+``evidence/gradability``, and the page ``docs/gradability.md``.
 
-A learnt score is judged beside the limits. The learnt score is a logistic regression on the same
-measurements. The learnt score says how probably a flaw has changed the decision. To judge one flaw,
-the score is fitted on photographs of the training part with the other seven flaws. For research
-use; not a medical device.
+A learnt score is compared with the limits. The score is a logistic regression on the same
+measurements, and estimates the probability that a flaw has changed the decision. To score one flaw,
+the regression is fitted on photographs of the training part with the other seven flaws. For
+research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def move_camera(picture: Image.Image, length_px: float, rng: np.random.Generator
 
 
 def focus_wrongly(picture: Image.Image, radius_px: float, _: np.random.Generator) -> Image.Image:
-    """Average over a disc, as a lens does that is out of focus."""
+    """Average over a disc, like a lens that is out of focus."""
     y, x = np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
     pixels = np.zeros((picture.height, picture.width, 3), np.float32)
     places = [(a, b) for a, b in zip(x.flat, y.flat, strict=True) if np.hypot(a, b) <= radius_px]
@@ -178,7 +178,7 @@ def cloud_lens(picture: Image.Image, share: float, _: np.random.Generator) -> Im
 
 
 def reflect_flash(picture: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    """Add a white spot of a diameter that is a share of the frame's."""
+    """Add a white spot; its diameter is the given share of the frame's width."""
     width, height = picture.size
     x, y = rng.uniform(0.3, 0.7, 2) * picture.size
     radius = share * width / 2
@@ -194,7 +194,7 @@ def compress(picture: Image.Image, quality: float, _: np.random.Generator) -> Im
 
 
 def lose_pixels(picture: Image.Image, side_px: float, _: np.random.Generator) -> Image.Image:
-    """Keep a copy of few pixels, and scale it up again."""
+    """Shrink the picture to few pixels, and scale it up again."""
     side = int(side_px)
     return picture.resize((side, side), Image.Resampling.BOX).resize(
         picture.size, Image.Resampling.BICUBIC
@@ -272,7 +272,7 @@ def grade_spoilt_photographs(service: InferenceService, dataset: Dataset) -> lis
 
 
 def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dict[str, Any]:
-    """Return the cells that say what is graded."""
+    """Return the cells that name the photograph, the flaw and its strength."""
     return {
         "file": photograph.name,
         "group": photograph.group_name,
@@ -283,7 +283,7 @@ def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dic
 
 
 def grade_picture(service: InferenceService, data: bytes) -> dict[str, Any]:
-    """Return the grader's answer, and its decision if gradability were not checked."""
+    """Return the grader's answer, and its decision if gradability is not checked."""
     manifest = service.manifest
     header = read_and_check_header(data, limits=service.limits)
     quality = measure_photograph_quality(
@@ -315,7 +315,7 @@ def write_jpeg(picture: Image.Image, quality: int) -> bytes:
 def score_with_other_flaws(
     fitted_on: list[dict[str, Any]], rows: list[dict[str, Any]]
 ) -> NDArray[np.float64]:
-    """Return for each row how probably its flaw has changed the decision, shape ``(n,)``.
+    """Return for each row the probability that its flaw changed the decision, shape ``(n,)``.
 
     The regression that scores a flaw is fitted on the rows of all other flaws.
     """
@@ -333,7 +333,7 @@ def score_with_other_flaws(
 def measure_rows(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
     """Return the measurements and their squares, shape ``(n, 2 x measurements)``.
 
-    Sharpness counts by its logarithm, because blur divides it.
+    Sharpness is replaced by its logarithm, because blur divides sharpness by a factor.
     """
     values = np.array([[row[name] for name in MEASUREMENTS] for row in rows], float)
     at = MEASUREMENTS.index("sharpness")

@@ -8,9 +8,9 @@
 Both networks were trained on the same photographs of IDRiD, with the same folds. For the
 predictions out of fold, the temperature and the operating points of each fold were chosen on the
 other folds. The test photographs are those of the model card. All differences are VGG19 minus
-MobileNet, paired by photograph, with intervals over capture sessions. Of an unfinished training,
-the finished folds are evaluated; tests and times that are missing are left out. For research use;
-not a medical device.
+MobileNet, paired by photograph, with intervals over capture sessions. If the training is
+unfinished, only the finished folds are evaluated. Missing tests and times are left out. For
+research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def build_document() -> dict[str, Any]:
 
 
 def read_answers_out_of_fold() -> dict[str, Answers]:
-    """Read the out-of-fold predictions, and calibrate and flag each fold by the other folds."""
+    """Read the out-of-fold predictions, calibrated and flagged by choices on the other folds."""
     mobilenet = GradedSet.read_csv(EVIDENCE / NAME / "oof-fp32.csv")
     vgg19 = GradedSet.read_csv(OUT / "oof-fp32.csv", columns={"fold": "the script"})
     same = [mobilenet.files.index(file) for file in vgg19.files]

@@ -1,4 +1,4 @@
-"""Build all 27 networks with random weights, export each to both formats, and compare both.
+"""Build all 27 networks with random weights, and compare their exports as SavedModel and ONNX.
 
 All exports take half an hour on two cores, which is too long for every test run; ``make
 architectures`` runs them. With names as arguments, only these networks are exported.
@@ -90,7 +90,7 @@ def unpacked_mb(archive: Path) -> float:
 
 
 def print_line(line: str) -> None:
-    """Write a line at once: the next network takes a minute."""
+    """Print a line immediately, because the next network takes a minute."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

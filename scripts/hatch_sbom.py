@@ -1,4 +1,4 @@
-"""Puts the bill of materials into the wheel, at the place of PEP 770: ``*.dist-info/sboms/``."""
+"""Put the bill of materials into the wheel, where PEP 770 wants it: ``*.dist-info/sboms/``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ WRITTEN = "requirements/plain.cdx.json"
 
 
 class SbomHook(BuildHookInterface):
-    """Adds one file to a wheel; an editable install holds none."""
+    """Adds the bill of materials to a wheel, but not to an editable installation."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Name the file and its place for the build."""
+        """Tell the build which file to add, and its place in the wheel."""
         if version == "standard":
             # hatchling 1.27 has no setting for it; 1.28 has `sbom-files`.
             project = f"{self.metadata.core.name}-{self.metadata.version}"

@@ -1,9 +1,10 @@
-"""Write ``bases.toml`` anew, with the digests that the registry has today.
+"""Rewrite ``bases.toml`` with the digests that the registry has today.
 
     python scripts/lock_bases.py
 
-The registry is asked through its API (OCI distribution specification 1.1, end-3). The answer is
-hashed here. If a header of the answer states another digest, the answer is refused.
+The registry is asked through its API (OCI distribution specification 1.1, end-3). This script
+hashes the answer itself. If a header of the answer states a different digest, the answer is
+refused.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 
 
 def main(lock: Path = LOCK) -> int:
-    """Lock every base image anew; the header of the file stays."""
+    """Lock every base image again, and keep the header of the file."""
     header = lock.read_text("utf-8").partition("[[base]]")[0]
     today = datetime.now(UTC).date().isoformat()
     entries = [entry_of(moved(base, today)) for base in read_locked_bases(lock)]
@@ -68,7 +69,7 @@ def read_manifest(base: LockedBase) -> tuple[str, dict[str, Any]]:
     digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
     claimed = answer.headers.get("Docker-Content-Digest", digest)
     if claimed != digest:
-        sys.exit(f"{scheme}: the registry says {claimed}, and what it sends has {digest}")
+        sys.exit(f"{scheme}: the registry claims the digest {claimed}, but its answer has {digest}")
     return digest, json.loads(answer.content)
 
 
@@ -78,13 +79,13 @@ def manifest_url(base: LockedBase) -> tuple[str, str]:
     host, _, path = repository.partition("/")
     if not path or not ({".", ":"} & set(host)):
         host, path = "registry-1.docker.io", repository if path else f"library/{repository}"
-    # Docker takes a registry on the loopback for one without TLS, too.
+    # Docker, too, contacts a registry on the loopback address without TLS.
     scheme = "http" if host.partition(":")[0] in {"127.0.0.1", "localhost"} else "https"
     return f"{scheme}://{host}/v2/{path}/manifests/{tag}", host
 
 
 def fetch_token(challenge: str) -> str:
-    """Get a token for reading, without an account, where the registry's challenge says."""
+    """Get a read token without an account, from the address in the registry's challenge."""
     fields = dict(_FIELD.findall(challenge))
     query = urlencode({name: fields[name] for name in ("service", "scope") if name in fields})
     answer = requests.get(f"{fields['realm']}?{query}", timeout=TIMEOUT_S)

@@ -1,9 +1,9 @@
-"""Write ``containers/debian-packages.txt``: the packages of Debian in the images, with versions.
+"""Write ``containers/debian-packages.txt``: the Debian packages in the images, with versions.
 
     python scripts/lock_debian.py            builds the six images (half an hour, 2 GB of downloads)
-    python scripts/lock_debian.py TAG...     reads images that are there
+    python scripts/lock_debian.py TAG...     reads existing images
 
-A package has the same version in all images, because they are built on one day.
+A package has the same version in all images, because the images are built on the same day.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(tags: list[str]) -> int:
 
 
 def versions_of(packages: Iterable[DebianPackage]) -> dict[str, str]:
-    """Return the version of each package; two versions of one package end the program."""
+    """Return the version of each package; exit if a package has two versions."""
     versions: dict[str, str] = {}
     for package in packages:
         if versions.setdefault(package.name, package.version) != package.version:

@@ -3,7 +3,7 @@
     make model                        # with the photographs and weights beside the checkout
     make model DATA=DIR WEIGHTS=FILE  # with a downloaded IDRiD and other ImageNet weights
 
-An interrupted run continues where it stopped; a finished one is only packed and evaluated again.
+An interrupted run continues where it stopped. A finished run is only packed and evaluated again.
 The same seed on the same machine gives the same weights.  For research use; not a medical device.
 """
 
@@ -147,7 +147,7 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 
 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """Return the test split, without copies and without capture sessions that were trained on."""
+    """Return the test split, without copies and without capture sessions of the training split."""
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
     return test.select_by_index(
@@ -244,7 +244,7 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """Drop the folders of this machine from a document that will be committed."""
+    """Remove the paths of this machine's folders from a document that will be committed."""
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}
     }

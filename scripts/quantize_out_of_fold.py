@@ -1,9 +1,9 @@
 """Measure quantization on photographs that the quantized network was not trained on.
 
 The exported network was trained on all photographs, and hardly errs on them any more. Rounding the
-weights of the exported network changes few answers on these photographs, so it proves nothing.  For
-the comparison, the network of every fold is quantized, and calibrated on the photographs that it
-was trained on. The quantized network of a fold predicts the fold's validation photographs.
+weights of the exported network changes few answers on these photographs, so comparing these answers
+proves nothing. Instead, the network of every fold is quantized, and calibrated on the photographs
+that it was trained on. It then predicts the fold's validation photographs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def quantized_out_of_fold(
     Args:
         plan: Plan of the run.
         out_dir: Folder of the run.
-        temperature: The one that its out-of-fold predictions were calibrated with.
+        temperature: The temperature with which the run's out-of-fold predictions were calibrated.
         precision: Number format to quantize to.
         note: Called with a line for each fold, to show progress.
     """

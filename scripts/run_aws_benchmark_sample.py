@@ -1,8 +1,8 @@
-"""Run AWS's serverless benchmarking sample against the local service, to its report.
+"""Run AWS's serverless benchmarking sample against the local service until it writes a report.
 
-The sample is unmodified, in an environment of its own in ``build/clients``. The sample measures the
-fake server of the tests. The report of the sample shows that the sample runs, and says nothing
-about any model.
+The sample is not modified. It runs in an environment of its own in ``build/clients``, and measures
+the fake server of the tests. Its report shows that the sample runs, and says nothing about any
+model.
 
     git clone https://github.com/aws-samples/sagemaker-serverless-inference-benchmarking sample
     python scripts/run_aws_benchmark_sample.py sample

@@ -1,6 +1,6 @@
 """Run moto's own tests of SageMaker and Application Auto Scaling against the local service.
 
-Of moto's tests of SageMaker, those of models and endpoints are run.
+Of moto's SageMaker tests, only those of models and endpoints are run.
 
 moto and AWS disagree in places. ``DISAGREEMENTS`` lists every test of moto that the local service
 fails, with the reason. If a result contradicts the list, the script ends with status 1.
@@ -99,8 +99,8 @@ def fresh(endpoint):
     for target in client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]:
         client.deregister_scalable_target(**{name: target[name] for name in names})
 """
-"""Every test begins with the endpoint that moto's tests scale and do not create.  AWS and the local
-service refuse a target that does not exist."""
+"""Every test begins with an endpoint, because moto's tests scale an endpoint but do not create it.
+AWS and the local service refuse a target that does not exist."""
 
 FRESH = {"test_sagemaker": FRESH_SAGEMAKER, "test_applicationautoscaling": FRESH_SCALING}
 
@@ -140,14 +140,14 @@ ADAPTATIONS = {
         '["custom-resource", "dynamodb", "ecs"]': '["sagemaker"]',
         'ServiceNamespace="dynamodb"': 'ServiceNamespace="sagemaker"',
         "DynamoDBReadCapacityUtilization": "SageMakerVariantInvocationsPerInstance",
-        # A policy of a table of DynamoDB has two alarms more, for a change that is sudden.
+        # A policy of a DynamoDB table has two additional alarms, for sudden changes.
         '"Alarms"]) == 4': '"Alarms"]) == 2',
         "len(alarms) == 4": "len(alarms) == 2",
     },
 }
 """Changes to the tests' text.
 
-Each change removes one disagreement that would hide all that follows it.
+Each change removes one disagreement that would hide everything that follows it in the test.
 """
 
 _NO_IMAGE = (
@@ -241,7 +241,7 @@ def main() -> int:
 
 
 def run_tests(tests: Path, folder: Path) -> dict[str, str]:
-    """Return the message of each test's failure by the test's name; empty if the test passes."""
+    """Return failure messages by the tests' names; a message is empty if the test passes."""
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from local_aws import FAKE_SERVER, Aws
 
@@ -270,7 +270,7 @@ def run_tests(tests: Path, folder: Path) -> dict[str, str]:
 
 
 def copy_package(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Copy files of a package of moto's tests, adapted."""
+    """Copy and adapt the files of a package of moto's tests."""
     target.mkdir(parents=True)
     for init in (target.parent, target):
         (init / "__init__.py").touch()
@@ -282,7 +282,7 @@ def copy_package(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def read_outcomes(report: Path) -> dict[str, str]:
-    """Return the message of each test's failure by the test's name; empty if the test passes."""
+    """Return failure messages by the tests' names; a message is empty if the test passes."""
     outcomes = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314  written just now
         problem = case.find("failure")

@@ -1,14 +1,14 @@
-"""Run the tests in two processes, then run a few failed tests of other programs again, alone.
+"""Run the tests in two processes, and repeat a few failed tests if load may have disturbed them.
 
     python scripts/run_tests.py [arguments of pytest]
 
-Many tests start servers, containers, browsers and databases and wait for them, beside tests that
-keep all processors busy.  A test that fails under load and passes alone has found the load, not a
-fault. One such test would hide what the other thousands found.  To tell load from faults, failed
-tests are run once more, one after another with nothing beside them. This second run happens only if
-all failed tests are in the folders below, and if there are at most five of them.  A fault fails
-again. A test that passes alone is named at the end as unsteady: it waits for the wrong thing and
-must be mended.
+Many tests start servers, containers, browsers and databases and wait for them, while other tests
+keep all processors busy. If a test fails under load but passes alone, the cause is the load and not
+a fault in the code. One such failure would hide the results of thousands of other tests. To
+distinguish load from faults, failed tests are run once more, one after another with nothing beside
+them. This second run happens only if at most five tests failed, all of them in the folders below. A
+test that has found a fault fails again. A test that passes alone is named at the end as unsteady:
+it waits for the wrong thing and must be fixed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ TESTS_OF_OTHER_PROGRAMS = tuple(
 )
 """Folders and files of tests that wait for programs which the tests start."""
 AT_MOST = 5
-"""The most failed tests that are repeated. Load disturbs one or two; more is a fault."""
+"""The largest number of failed tests that are repeated.
+
+Load disturbs one or two tests; if more fail, the code is at fault.
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -69,7 +72,7 @@ def _say(text: str) -> None:
 
 
 def _read_failed_tests() -> list[str]:
-    """Return the node ids that pytest has kept of the tests that failed in its last run."""
+    """Return the node ids of the tests that failed in pytest's last run."""
     kept = Path(".pytest_cache/v/cache/lastfailed")
     return sorted(json.loads(kept.read_text())) if kept.exists() else []
 

@@ -4,10 +4,10 @@
     python scripts/train_macular_oedema_risk.py --data DIR   # with a downloaded IDRiD
 
 IDRiD labels each photograph with a risk of macular oedema. 0 means no hard exudates, 1 means hard
-exudates farther than one disc diameter from the fovea, and 2 means nearer ones. The head is a
-logistic regression on the features of the last pooling layer, which stay as they are. The head is
-no part of the packaged grader, changes no grade, and is only evaluated here. For research use; not
-a medical device.
+exudates farther than one disc diameter from the fovea, and 2 means hard exudates nearer than that.
+The head is a logistic regression on the features of the last pooling layer, which stay as they are.
+The head is not part of the packaged grader and changes no grade; this script only evaluates it. For
+research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def fit(features: np.ndarray, ill: np.ndarray, penalty_c: float) -> Any:
 def predict_out_of_fold(
     features: np.ndarray, ill: np.ndarray, folds: Any, penalty_c: float
 ) -> np.ndarray:
-    """Predict each fold with the head of the other folds, in shape ``(n,)``."""
+    """Predict each fold with a head that was trained on the other folds, in shape ``(n,)``."""
     chances = np.empty(len(ill))
     for fold in folds:
         head = fit(features[fold.train], ill[fold.train], penalty_c)
@@ -155,14 +155,14 @@ def predict_out_of_fold(
 
 
 def choose_threshold(ill: np.ndarray, chances: np.ndarray) -> float:
-    """Choose the highest threshold that flags at least 95 % of the ill."""
+    """Choose the highest threshold that flags at least 95 % of the photographs with disease."""
     return float(np.floor(1e4 * np.quantile(chances[ill], 1 - SENSITIVITY)) / 1e4)
 
 
 def flag_cross_fitted(
     ill: np.ndarray, out_of_fold: dict[float, np.ndarray], folds: Any
 ) -> np.ndarray:
-    """Flag each fold by the penalty and the threshold that the other folds would have chosen."""
+    """Flag each fold with the penalty and the threshold that were chosen on the other folds."""
     flags = np.zeros(len(ill), bool)
     for fold in folds:
         others = fold.train
@@ -175,7 +175,7 @@ def flag_cross_fitted(
 def evaluate(
     ill: np.ndarray, chances: np.ndarray, flags: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """Return area, rates of the flags and calibration, each with an interval over sessions."""
+    """Return AUROC, sensitivity, specificity and calibration, with intervals over sessions."""
     sensitivity, specificity = estimate_sensitivity_and_specificity(ill, flags, groups)
     calibration = estimate_binary_calibration(ill, chances, groups)
     return {

@@ -1,6 +1,7 @@
-"""Write ``environment.yml``: the direct dependencies of everything, pinned as the lock pins them.
+"""Write ``environment.yml``: the project's direct dependencies, at the versions of the lock file.
 
-Conda users get the very versions of ``requirements/dev.txt``; a test keeps the file in step.
+Conda users get the same versions as in ``requirements/dev.txt``. A test checks that the file is up
+to date.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def requirement_name(requirement: str) -> str:
 
 
 def direct_dependencies() -> list[str]:
-    """Return what ``pyproject.toml`` requires for these extras: names, sorted, each once."""
+    """Return the sorted names of the packages that ``pyproject.toml`` requires for these extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     stated = list(project["dependencies"])
     for extra in EXTRAS:
@@ -43,7 +44,7 @@ def direct_dependencies() -> list[str]:
 
 
 def locked_lines() -> dict[str, list[str]]:
-    """Return each name's pins in the lock; several where markers choose between versions."""
+    """Return each name's pins in the lock file; there are several if markers choose a version."""
     pins: dict[str, list[str]] = {}
     for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if re.match(r"[a-z0-9]", line):

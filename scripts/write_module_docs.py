@@ -82,7 +82,7 @@ def tables(folder: Path) -> str:
 
 
 def written(readme: Path) -> str:
-    """Return a README with its tables written again."""
+    """Return a README with new tables."""
     head, _, _ = readme.read_text(encoding="utf-8").partition(MARKER)
     return f"{head.rstrip()}\n\n{MARKER}\n\n{tables(readme.parent)}"
 
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _plain(type_text: str) -> str:
-    """Return a type for the table, shortened to its kind: the description lists the members."""
+    """Return a type for the table, shortened to its kind; the description lists the members."""
     one_line = " ".join(type_text.split())
     return one_line if len(one_line) <= 40 else one_line.partition("({")[0].replace("(", " of ")
 

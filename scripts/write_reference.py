@@ -1,4 +1,4 @@
-"""Write the reference pages of ``docs/reference`` from the code; a test keeps them in step."""
+"""Write the pages of ``docs/reference`` from the code; a test checks that they are up to date."""
 
 from __future__ import annotations
 
@@ -434,7 +434,7 @@ def _markdown(documented: Any) -> str:
 
 
 def _items(body: str) -> str:
-    """Turn ``name: what it is``, with continuation lines, into a list; leave other text."""
+    """Turn ``name: what it is``, with continuation lines, into a list; keep other text."""
     entries = re.split(r"^(?=\S)", body.strip(), flags=re.MULTILINE)
     lines = []
     for entry in filter(None, entries):
@@ -466,7 +466,7 @@ BUDGETS = ("<!-- budgets: written by `make docs` -->\n", "<!-- end of budgets --
 
 
 def security(page: str) -> str:
-    """Return ``SECURITY.md`` with the table of what a request may cost written anew."""
+    """Return ``SECURITY.md`` with a new table of what a request may cost."""
     from drdeploy.hosting.serving.budgets import list_budget_facts, make_worker_budgets
     from drdeploy.hosting.serving.capacity import Capacity
     from drdeploy.hosting.serving.settings import Settings

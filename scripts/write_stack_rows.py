@@ -4,8 +4,8 @@
     drdeploy study run study-stack --images PHOTOGRAPHS_OF_224_PIXELS --out results/stack-2
     python scripts/write_stack_rows.py results/stack-1 results/stack-2
 
-Of each trial, the run with the lowest median latency is kept: other programs make a request slower,
-and never faster.  All runs must be of one machine.
+Of each trial, the run with the lowest median latency is kept, because other programs make a request
+slower but never faster. All runs must come from the same machine.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python scripts/write_wheel_sbom.py
 
-The bill of materials lists the models in the wheel, and the packages that a plain install by the
-lock brings. ``scripts/hatch_sbom.py`` puts it into the wheel.
+The bill of materials lists the models in the wheel, and the packages that a plain installation with
+the lock file brings. ``scripts/hatch_sbom.py`` puts the bill into the wheel.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def about(measurements: Measurements) -> str:
 
 
 def section_on_networks(measurements: Measurements) -> str:
-    """Which network a required sensitivity allows, and what it costs, for the city."""
+    """Return the section on which network meets a required sensitivity, and at what cost."""
     case = CASES[1]
     measured = with_points_of_trained_networks(measurements)
     lines = [
@@ -299,7 +299,7 @@ def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
 
 
 def _cheapest_with(model: str, decision: Decision) -> str:
-    """The cheapest option of a model that meets every requirement, or why there is none."""
+    """The cheapest option of a model that meets every requirement, or why no option meets them."""
     options = [one for one in decision.options if one.model == model and one.is_deployable]
     good = [one for one in options if not one.failures and one.usd_per_month is not None]
     if good:
@@ -315,7 +315,7 @@ def _all(column: pd.Series) -> str:
 
 
 def _rows(decision: Decision) -> Iterator[str]:
-    """The winner, then the best of each other model, size and kind."""
+    """Yield the winner's row, and then the best option of each other model, size and kind."""
     shown: set[tuple[str, str, str]] = set()
     for option in decision.options:
         if (option.model, option.size, option.kind) in shown:
@@ -332,7 +332,7 @@ def _rows(decision: Decision) -> Iterator[str]:
 
 
 def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
-    """Of the winner's configuration every policy; of the others the one without a policy."""
+    """Whether an option is shown; policies are shown only for the winner's configuration."""
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}
@@ -386,7 +386,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """The decision with a price for provisioned concurrency, and instances that do more at once."""
+    """The decision with assumed prices, and with instances that handle several requests at once."""
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.instances.cgroups import ControlGroups
 
 MEMORY_MB = 6144
-"""Memory is not measured here: this is enough for every process."""
+"""A memory limit that no process reaches, because only CPU limits are measured."""
 
 ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; exec "$@"'
 """A shell script that enters control groups and then becomes the command."""
@@ -22,7 +22,7 @@ ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; e
 
 @contextmanager
 def control_groups() -> Iterator[ControlGroups | None]:
-    """Give a place where limits can be set, or None if this process may not set limits."""
+    """Yield a control group in which limits can be set; None if that is not permitted."""
     groups = find_control_groups(f"drdeploy-benchmark-{os.getpid()}")
     try:
         yield groups
@@ -34,7 +34,7 @@ def control_groups() -> Iterator[ControlGroups | None]:
 def limited(
     command: Sequence[str], groups: ControlGroups | None, cpus: float | None, name: str
 ) -> list[str]:
-    """Return the command in a control group of its own, or unchanged if there is no limit."""
+    """Return a command that runs in a control group of its own; unchanged if there is no limit."""
     if groups is None or cpus is None:
         return list(command)
     group = groups.create(name, memory_mb=MEMORY_MB, cpus=cpus)

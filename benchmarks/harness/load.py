@@ -1,7 +1,9 @@
-"""Clients on kept connections: a closed loop (each sends when it is answered) and an open loop.
+"""Clients on connections that stay open: a closed loop and an open loop.
 
-The clients are a bare protocol on asyncio, which takes a few dozen microseconds per request. With
-an HTTP client library, the time of the library would be added to the server's.
+In a closed loop, a client sends its next request when the last one is answered. In an open loop,
+requests are sent at a given rate. The clients are a minimal asyncio protocol, which takes a few
+dozen microseconds per request. An HTTP client library would take longer, and its time would be
+added to the server's.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ MOST_CONNECTIONS = 512
 
 
 class Answered(NamedTuple):
-    """One request: seconds since the load began, seconds until its answer, and the status."""
+    """One request: when it was sent, how long its answer took, in seconds, and the status."""
 
     sent_s: float
     latency_s: float
@@ -49,12 +51,12 @@ class Load:
 
     @property
     def failures(self) -> int:
-        """Number of the requests without an answer with status 200."""
+        """Number of requests that were not answered with status 200."""
         return len(self.answers) - len(self.latencies_s)
 
     @property
     def failures_by_status(self) -> dict[int, int]:
-        """The number of failed requests by status; ``NO_ANSWER`` if the connection ended."""
+        """The number of failed requests by status; without an answer, this is ``NO_ANSWER``."""
         return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property
@@ -97,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Take in a part of the answer; call back when it is complete."""
+        """Receive a part of the answer; call back when the answer is complete."""
         self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
@@ -107,7 +109,7 @@ class Connection(asyncio.Protocol):
             self._finish(int(head[9:12]), _header(head, b"retry-after").decode("ascii"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the server has closed the connection."""
+        """Record that the server has closed the connection."""
         del exc
         self._finish(NO_ANSWER)
 
@@ -129,7 +131,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def closed_loop(port: int, request: bytes, *, concurrency: int, seconds: float) -> Load:
-    """Put load on a server with some clients.
+    """Load a server with some clients.
 
     A client sends its next request when the last one is answered.
     """

@@ -1,4 +1,4 @@
-"""Loads a model with each kind of runtime; called in the predictor's own process."""
+"""Load a model with one of several kinds of runtime, in the predictor's own process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Spec:
 
     Attributes:
         kind: ``keras`` is ``model.predict``, as in the 2023 study, and ``signature`` is a
-            SavedModel called directly. ``drdeploy`` is our whole path from a batch to checked
-            probabilities. ``gemm`` is a matrix product, for the peak of the machine.
+            SavedModel called directly. ``drdeploy`` is drdeploy's whole prediction code, from a
+            batch to checked probabilities. ``gemm`` is a matrix product, which measures the
+            machine's peak.
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
         precision: ``fp32``, ``bf16`` or ``int8``.
         threads: Number of threads of the runtime; with 0, the runtime chooses.
@@ -134,7 +135,7 @@ def _drdeploy(spec: Spec) -> Predict:
 
 
 def _gemm(spec: Spec) -> Predict:
-    """Return a matrix product with whichever of the two libraries is faster in that precision."""
+    """Return a matrix product, computed by the library that is faster in the given precision."""
     graph = _gemm_graph(spec.precision)
     load = _openvino if spec.precision == "bf16" else _onnxruntime
     return load(spec, graph)

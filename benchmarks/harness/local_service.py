@@ -1,4 +1,4 @@
-"""A local service of a benchmark's own, and clients and small photographs for it."""
+"""Run a local service for a benchmark, and make clients and small photographs for it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def start_service(
 
 @contextmanager
 def make_home() -> Iterator[Path]:
-    """Give a folder for services, and delete it at the end."""
+    """Yield a folder for local services, and delete the folder at the end."""
     # A short path, for the Unix sockets below it, and empty, so that nothing else has its name.
     home = Path(tempfile.mkdtemp(prefix="drb-"))
     try:
@@ -92,7 +92,7 @@ def make_home() -> Iterator[Path]:
 
 @contextmanager
 def running_service(isolation: str, *, checkout: Path = ROOT) -> Iterator[RunningService]:
-    """Run a local service in a folder of its own."""
+    """Run a local service in a new folder, and end the service at the end."""
     with make_home() as home:
         service = start_service(home, find_free_port(), isolation, checkout=checkout)
         try:

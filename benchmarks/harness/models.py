@@ -1,10 +1,10 @@
-"""Makes every form of the compared models, once, in the folder ``build/benchmarks``.
+"""Make the compared models in every format and precision, in the folder ``build/benchmarks``.
 
-MobileNet is the grader that ships.  The Keras network of MobileNet is made from the same fp32
-weights. ``model.predict``, as the 2023 study used it, answers with the same probabilities as the
-grader that ships.  The export has folded each normalization into a convolution, so the network's
-normalization adds the bias and changes nothing else.  VGG19 has random weights: its latency is
-real, its grades mean nothing.
+MobileNet is the packaged grader. Its Keras network is made from the same fp32 weights, so
+``model.predict``, which the 2023 study used, answers with the same probabilities as the packaged
+grader. The export has folded each normalization into a convolution, so the network's normalization
+adds the bias and changes nothing else. VGG19 has random weights: its latency is valid, but its
+grades mean nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SYNTHETIC_IMAGES = 16
 
 @dataclass(frozen=True)
 class Forms:
-    """One network in every form.
+    """One network in every format and precision.
 
     Attributes:
         name: Name of the network.
@@ -44,7 +44,8 @@ class Forms:
         int8: Folder of the artifact in int8.
         keras: A ``.keras`` file.
         saved_model: Folder of the SavedModel.
-        flop: Floating-point operations for one image; a multiplication with addition is two.
+        flop: Floating-point operations for one image; a multiplication with an addition counts as
+            two operations.
     """
 
     name: str
@@ -55,14 +56,14 @@ class Forms:
     flop: float
 
     def onnx(self, precision: str) -> Path:
-        """Return the graph in a precision; for bf16, the graph in fp32."""
+        """Return the ONNX file in the given precision; for bf16, this is the file in fp32."""
         return (self.int8 if precision == "int8" else self.fp32) / "model.onnx"
 
 
 def forms_of(name: str) -> Forms:
-    """Return a network in every form; missing forms are built in a separate process.
+    """Return a network in every format and precision; what is missing is built in a new process.
 
-    TensorFlow's threads would otherwise go on in the benchmark's process.
+    Otherwise, TensorFlow's threads would keep running in the benchmark's process.
     """
     folder = BUILD / "models" / name
     if not (folder / "done").exists():
@@ -80,7 +81,7 @@ def forms_of(name: str) -> Forms:
 
 
 def photographs() -> list[bytes]:
-    """Return photographs of 512 pixels: real ones beside the project, or else synthetic ones."""
+    """Return photographs of 512 pixels: real ones if there are any, or else synthetic ones."""
     real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
     if real:
         return [file.read_bytes() for file in real]
@@ -89,7 +90,7 @@ def photographs() -> list[bytes]:
 
 
 def build(name: str) -> None:
-    """Write every form of one network."""
+    """Write one network in every format and precision."""
     folder = BUILD / "models" / name
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run has left
     folder.mkdir(parents=True)
@@ -117,7 +118,7 @@ def _mobilenet(folder: Path) -> Any:
 
 
 def _fill(network: Any, graph: Path) -> None:
-    """Set a MobileNet's weights to those of its export."""
+    """Set a MobileNet's weights to the weights in its exported ONNX file."""
     import onnx
     from onnx import numpy_helper
 
@@ -188,7 +189,7 @@ def _vgg19(folder: Path) -> Any:
 
 
 def count_flop(graph: Path) -> float:
-    """Count the operations for one image in convolutions and matrix products: nearly all."""
+    """Count the operations of convolutions and matrix products for one image: nearly all."""
     import onnx
 
     model = onnx.load(graph)

@@ -17,7 +17,8 @@ class Budget:
 
     Attributes:
         rounds: How often everything is measured; an interval needs six.
-        effort: Factor on the number of calls, and the duration of load, in a round.
+        effort: Factor by which the number of calls and the duration of load in a round are
+            multiplied.
     """
 
     rounds: int
@@ -42,9 +43,10 @@ class Options:
     Attributes:
         budget: How much is measured.
         is_quick: Whether fewer rounds and calls are made.
-        is_smoke: Whether one round only shows that the benchmark runs; no target is required.
+        is_smoke: Whether there is only one round, which shows that the benchmark runs; no target
+            must be met.
         out: Folder for the results.
-        more: All options, with those of the benchmark itself.
+        more: All options, including the options that the benchmark itself adds.
     """
 
     budget: Budget
@@ -55,7 +57,7 @@ class Options:
 
 
 def parser_for(documentation: str) -> argparse.ArgumentParser:
-    """Return a parser of the options of all benchmarks; a benchmark may add its own."""
+    """Return a parser of the options that all benchmarks have; a benchmark may add options."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="fewer rounds and calls")

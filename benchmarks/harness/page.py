@@ -1,4 +1,4 @@
-"""Writes the results of a benchmark: ``NAME.csv``, ``NAME-*.svg`` and ``NAME.md``."""
+"""Write the results of a benchmark: ``NAME.csv``, ``NAME-*.svg`` and ``NAME.md``."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COLOURS = (BLUE, ORANGE, GREY)
 
 @dataclass(frozen=True)
 class Target:
-    """A claim that a benchmark should confirm, and whether it does.
+    """A claim that a benchmark should confirm, and whether the benchmark confirmed it.
 
     Attributes:
         claim: The claim, as a sentence.
-        is_met: Whether the target is met; if there is an interval, the whole interval must meet it.
+        is_met: Whether the target is met; if there is an interval, all of it must meet the target.
         found: What was measured, as text.
     """
 
@@ -41,13 +41,13 @@ class Target:
 
 
 def at_least(claim: str, estimate: Estimate, target: float, found: str) -> Target:
-    """Return a target that is met if the interval's lower end, or else the value, reaches it."""
+    """Return a target: the interval's lower end, or else the value, must be at least this."""
     low = estimate.low if estimate.low is not None else estimate.value
     return Target(claim, low is not None and low >= target, found)
 
 
 def at_most(claim: str, estimate: Estimate, target: float, found: str) -> Target:
-    """Return a target that is met if the interval's upper end, or else the value, reaches it."""
+    """Return a target: the interval's upper end, or else the value, must be at most this."""
     high = estimate.high if estimate.high is not None else estimate.value
     return Target(claim, high is not None and high <= target, found)
 
@@ -61,7 +61,7 @@ class Page:
         title: Title of the page.
         introduction: What was compared, and how.
         options: Command-line options.
-        rows: All that was measured, a row per value and round.
+        rows: Everything that was measured, with one row per value and round.
         targets: The targets, met or not.
     """
 
@@ -91,7 +91,7 @@ class Page:
     def bar_plot(
         self, name: str, title: str, unit: str, bars: Sequence[tuple[str, Estimate, int]]
     ) -> None:
-        """Add horizontal bars with intervals, given label, estimate and colour of each."""
+        """Add horizontal bars with intervals; each bar has a label, an estimate and a colour."""
         with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
             figure = Figure(figsize=(7, 0.8 + 0.26 * len(bars)))
             axes = figure.subplots()
@@ -115,7 +115,7 @@ class Page:
         *,
         is_log: bool = False,
     ) -> None:
-        """Add a line plot, given label, x and y of each line."""
+        """Add a line plot; each line has a label, x values and y values."""
         with mpl.rc_context(STYLE):
             figure = Figure(figsize=(7, 3.4))
             axes = figure.subplots()

@@ -1,6 +1,7 @@
-"""Runs a model in a process of its own, because a runtime's threads are set once per process.
+"""Run a model in a separate process, because a runtime's threads are set once per process.
 
-The parent sends a line of JSON and reads one back.  ``python -m harness.predictor`` is the child.
+The parent process sends a line of JSON and reads a line back. ``python -m harness.predictor`` is
+the child process.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WARM_UPS = 5
 
 
 class Predictor:
-    """A model in another process, as the benchmark calls it."""
+    """A model in another process; the benchmark calls the model through this object."""
 
     def __init__(self, spec: Spec, groups: ControlGroups | None = None, name: str = "") -> None:
         self.spec = spec
@@ -43,12 +44,12 @@ class Predictor:
         self.ready = self._read()
 
     def latencies_s(self, calls: int, pause_s: float = 0.0) -> list[float]:
-        """Return the seconds of each of some calls, with a pause before each."""
+        """Return how many seconds each of several calls takes, with a pause before each call."""
         seconds: list[float] = self._ask(do="calls", calls=calls, pause_s=pause_s)["seconds"]
         return seconds
 
     def throughput_per_s(self, seconds: float, callers: int) -> float:
-        """Return the images per second of some threads that predict without pause."""
+        """Return the images per second of several threads that predict without a pause."""
         done = self._ask(do="throughput", seconds=seconds, callers=callers)
         return float(done["images"] / done["elapsed_s"])
 
@@ -59,7 +60,7 @@ class Predictor:
 
     def _read(self) -> dict[str, Any]:
         for line in self._process.stdout:
-            if line.startswith("{"):  # libraries print, too
+            if line.startswith("{"):  # libraries print lines, too
                 answer: dict[str, Any] = json.loads(line)
                 return answer
         raise SystemExit(f"the predictor ended: {self.spec}")
@@ -70,14 +71,14 @@ class Predictor:
         self._process.wait(60)
 
     def fastest_s(self, calls: int) -> float:
-        """Return the seconds of the fastest of some calls: other work disturbs it least."""
+        """Return the seconds of the fastest of several calls, which other work disturbs least."""
         return min(self.latencies_s(calls))
 
 
 def opened(
     stack: ExitStack, spec: Spec, groups: ControlGroups | None = None, name: str = ""
 ) -> Predictor:
-    """Return a predictor that the stack closes."""
+    """Return a predictor that is closed together with the stack."""
     predictor = Predictor(spec, groups, name)
     stack.callback(predictor.close)
     return predictor

@@ -1,7 +1,8 @@
-"""Measures side by side: everything once in each round, in turn.
+"""Measure things side by side: each round measures everything once.
 
-A disturbance of the machine then affects everything that is compared.  The sample is one value per
-round, because the calls of a round are not independent. A ratio is formed within its round.
+A disturbance of the machine then affects everything that is compared. Each round gives one value of
+the sample, because the calls of a round are not independent. A ratio is computed from two values of
+the same round.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ V = TypeVar("V")
 
 PAUSE_S = 0.05
 """Pause between two measurements: idle threads of one runtime may spin for a while, and would slow
-down the next one."""
+down the next measurement.
+"""
 
 
 def interleaved(

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and the path of its requests."""
+"""The compared servers: how each server is started, and the path of its requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PEERS = ROOT / "benchmarks" / "peers"
 READY_WITHIN_S = 90.0
 STOPS_WITHIN_S = 20.0
 QUEUE_LENGTH = 64
-"""Length of the queue of our servers, so that none of 32 clients is refused."""
+"""Length of the queue of our servers, which is enough that none of 32 clients is refused."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Server:
         command: The arguments of the server; ``$port`` and ``$folder`` are replaced.
         path: Path of a request to grade a photograph.
         environment: Environment variables; ``$port`` and ``$folder`` are replaced.
-        files: Texts by name, written into the folder first; ``$port`` and ``$folder`` are replaced.
+        files: Texts of files by name, which are written into the folder first; ``$port`` and
+            ``$folder`` are replaced.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Server:
 
 @dataclass
 class Running:
-    """A server that has answered.
+    """A running server, which has answered a request.
 
     Attributes:
         start_s: Seconds from the start of its process to its first answer.
@@ -81,7 +82,7 @@ class Running:
 
 @contextmanager
 def running(server: Server, photograph: bytes) -> Iterator[Running]:
-    """Start a server and wait for its first grade; at the end, stop all that was started."""
+    """Start a server and wait for its first grade; at the end, stop all of its processes."""
     with tempfile.TemporaryDirectory(prefix="drdeploy-bench-") as folder:
         port = find_free_port()
         names = {"port": str(port), "folder": folder}
@@ -143,7 +144,7 @@ def first_answer(
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:
-    """Return one of our profiles, with its default settings except for those given."""
+    """Return a server with one of our profiles and its default settings, except those given."""
     return Server(
         profile,
         (sys.executable, "-m", "drdeploy.hosting.serving"),
@@ -161,7 +162,7 @@ def ours(profile: str, model: Path, **settings: str) -> Server:
 
 
 def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
-    """Return a peer in a virtual environment of its own, which is made if it is missing."""
+    """Return a peer in its own virtual environment, which is created if it is missing."""
     environment = {
         "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(PEERS))),
         "PEER_PORT": "$port",
@@ -189,7 +190,7 @@ def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
 
 
 def installed(name: str) -> Path:
-    """Return the folder of programs of a peer's virtual environment, after installing it."""
+    """Install a peer in a virtual environment, and return the environment's folder of programs."""
     folder, pins = BUILD / "peers" / name, PEERS / f"{name}.txt"
     done = folder / "done"
     if not done.exists() or done.read_text(encoding="utf-8") != pins.read_text(encoding="utf-8"):

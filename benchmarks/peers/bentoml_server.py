@@ -9,7 +9,7 @@ from grader import WORKERS, Grader
 
 @bentoml.service(workers=WORKERS, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class Grading:
-    """One worker process."""
+    """The service in one worker process."""
 
     def __init__(self) -> None:
         self._grader = Grader()

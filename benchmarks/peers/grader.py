@@ -1,6 +1,6 @@
 """The work that every peer does for a request.
 
-This work is drdeploy's code, so that only the servers differ.
+All peers use drdeploy's code for this work, so that only the servers differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ THREADS = int(os.environ["PEER_THREADS"])
 
 
 class Grader:
-    """A model that is loaded and has predicted once."""
+    """A loaded model, which has already made its first prediction."""
 
     def __init__(self) -> None:
         self._service = InferenceService.load(Path(os.environ["PEER_MODEL"]), threads=THREADS)

@@ -9,7 +9,7 @@ from grader import PORT, WORKERS, Grader
 
 
 class Grading(litserve.LitAPI):
-    """One worker process."""
+    """The model in one worker process."""
 
     def setup(self, device: str) -> None:
         """Load the model."""

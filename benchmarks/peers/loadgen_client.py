@@ -1,8 +1,8 @@
-"""MLPerf LoadGen sends requests at a rate to a server (Server scenario).
+"""Send requests to a server at a rate with MLPerf LoadGen (Server scenario).
 
     loadgen_client.py PORT RATE REQUESTS SEED FOLDER
 
-prints the percentiles of the latency that LoadGen measured, as JSON: percent to seconds.
+prints the percentiles of the latency that LoadGen measured, as a JSON object of seconds by percent.
 """
 
 import http.client
@@ -32,14 +32,14 @@ def send(port: int, sample: loadgen.QuerySample) -> None:
 
 
 def main() -> None:
-    """Send, and print the percentiles."""
+    """Send the requests, and print the percentiles."""
     port, rate, requests = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     folder = Path(sys.argv[5])
     settings = loadgen.TestSettings()
     settings.scenario = loadgen.TestScenario.Server
     settings.mode = loadgen.TestMode.PerformanceOnly
     settings.server_target_qps = rate
-    settings.server_target_latency_ns = MINUTE_NS  # the caller judges the latencies
+    settings.server_target_latency_ns = MINUTE_NS  # the caller evaluates the latencies
     settings.server_target_latency_percentile = 0.95
     settings.min_query_count = settings.max_query_count = requests
     settings.min_duration_ms = 0

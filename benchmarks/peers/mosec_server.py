@@ -8,7 +8,7 @@ from grader import WORKERS, Grader
 
 
 class Grading(Worker):
-    """One worker process."""
+    """The model in one worker process."""
 
     def __init__(self) -> None:
         super().__init__()

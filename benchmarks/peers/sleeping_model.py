@@ -1,8 +1,8 @@
-"""The server of sleeping_server.py as a model server of the local service.
+"""Run the server of sleeping_server.py as a model server for the local service.
 
     sleeping_model.py SERVICE_S
 
-listens where the local service says: on a socket file, or on a port.
+listens on the socket file or the port that the local service names.
 """
 
 import os
@@ -14,7 +14,7 @@ from sleeping_server import Handler, Server
 
 
 class SocketFileHandler(Handler):
-    """Answers on a socket file, which has none of TCP's delays to turn off."""
+    """Answers on a socket file; the base class would turn off a delay that only TCP has."""
 
     disable_nagle_algorithm = False
 

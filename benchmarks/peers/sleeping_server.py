@@ -1,8 +1,8 @@
-"""A server that handles one request at a time and takes a fixed time for it, by sleeping.
+"""A server that handles one request at a time, and sleeps for a fixed time to answer it.
 
     sleeping_server.py SERVICE_S
 
-prints its port.  The noise of a busy machine matters little to a sleep.
+prints its port. The server sleeps because a busy machine hardly changes the length of a sleep.
 """
 
 import sys
@@ -14,19 +14,19 @@ ONE = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers each request after all that came before it."""
+    """Answers each request after all earlier requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer as a healthy server, for clients that ask before they send requests."""
+        """Answer a health check, for clients that send one before their requests."""
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def do_POST(self) -> None:
-        """Wait for the turn, and sleep."""
+        """Wait until it is this request's turn, sleep, and answer."""
         self.rfile.read(int(self.headers["Content-Length"]))
         with ONE:
             time.sleep(float(sys.argv[1]))
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Accepts as many connections at once as an open loop opens."""
+    """A server that accepts as many connections at once as an open loop opens."""
 
     request_queue_size = 512
     daemon_threads = True

@@ -1,4 +1,4 @@
-"""The 2023 study's application: FastAPI over ``model.predict``, behind NGINX and Gunicorn."""
+"""The 2023 study's application: FastAPI calls ``model.predict``, behind NGINX and Gunicorn."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ The following packages make a model from graded photographs:
 - ``datasets`` reads labelled photographs, finds copies, and splits data sets.
 - ``networks`` builds networks, sets their weights, and exports them.
 - ``importing`` turns a model that was made elsewhere into an artifact.
-- ``training`` trains out of fold, calibrates, and chooses operating points.
-- ``evaluation`` measures how good a grader is, with an interval for each result.
-- ``quantization`` makes a model smaller, and measures the loss of quality.
+- ``training`` trains networks with cross-validation, calibrates them, and chooses thresholds.
+- ``evaluation`` measures how good a grader is, and gives an interval for each result.
+- ``quantization`` makes a model smaller, and measures how much quality is lost.
 - ``synthetic`` paints photographs of eyes, for machines without real photographs.
 
 A lean container image contains ``inference`` and the packages ``fundus``, ``runtimes``, ``grading``

@@ -1,9 +1,8 @@
-"""Find the photographs in a folder, by one rule for all commands.
+"""Find the photographs in a folder, by the same rule for all commands.
 
 A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. A file also counts as
-a photograph if its name has the suffix of one of these formats.  All other files are counted, with
-the reason why they are left out.  Subfolders and linked folders are searched, too, each folder
-once.
+a photograph if its name has the suffix of one of these formats.  All other files are left out, and
+counted by reason. Subfolders and linked folders are searched too, but no folder is searched twice.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ _CONTENT_TYPES = {
 _SIGNATURES = tuple(_CONTENT_TYPES)
 _NO_PICTURES = frozenset({"PDF", "icon (ICO)"})
 _ICLOUD_SUFFIX = ".icloud"
-"""macOS replaces a photograph that is only in iCloud by ``.NAME.icloud``."""
+"""If a photograph is stored only in iCloud, macOS keeps a file ``.NAME.icloud`` in its place."""
 _SHORT_SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
 
 Cause = Literal[
@@ -81,13 +80,13 @@ _MAY_BE_MISSED: frozenset[Cause] = frozenset({"picture", "closed"})
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file or folder that was found and does not count as a photograph.
+    """A file or folder that was found but does not count as a photograph.
 
     Attributes:
         path: Path of the file or folder.
         cause: Why the file is left out.
-        detail: The format of the file, its suffix, its name if the operating system created it, or
-            the error message of the operating system.
+        detail: Depending on the cause, the format of the file, its suffix, its name, or the error
+            message of the operating system.
     """
 
     path: Path
@@ -121,8 +120,7 @@ def search_folder_for_photographs(
     The folder is searched even if its own name begins with a full stop.
 
     Args:
-        folder: The folder to search. A folder that is missing is listed as one that cannot be
-            opened.
+        folder: The folder to search. A missing folder is listed as a folder that cannot be opened.
         is_deep: Whether to search the subfolders, too.
         with_dicom: Whether DICOM files count as photographs.
     """
@@ -138,11 +136,11 @@ def iterate_photographs_in_folder(
     """Yield the photographs in a folder and its subfolders while the folder is being searched.
 
     A file counts as a photograph by the same rule as in :func:`search_folder_for_photographs`. Only
-    the names in one folder at a time are in memory. Photographs are sorted within each folder, but
+    the names of one folder are in memory at a time. Photographs are sorted within each folder, but
     the folders come in any order.
 
     Args:
-        folder: The folder to search. A folder that is missing is recorded as one that cannot be
+        folder: The folder to search. A missing folder is recorded as a folder that cannot be
             opened.
         record_left_out: Called with each other file or folder.
         with_dicom: Whether DICOM files count as photographs.
@@ -161,7 +159,7 @@ def read_photograph_bytes(file: Path) -> bytes:
 
     Raises:
         OSError: The file cannot be read, or is a pipe, a socket or a device.
-        PayloadTooLarge: The file is larger than any photograph.
+        PayloadTooLarge: The file is larger than a photograph may be.
     """
     with open_regular_file(file) as stream:
         data = stream.read(LOCAL_FILE_LIMITS.max_bytes + 1)
@@ -171,7 +169,7 @@ def read_photograph_bytes(file: Path) -> bytes:
 
 
 def is_dicom_file(file: Path) -> bool:
-    """Tell whether a file is DICOM, by its content, or by its suffix if it cannot be read."""
+    """Tell whether a file is DICOM by its content, or by its suffix if the file cannot be read."""
     try:
         with open_regular_file(file) as stream:
             return is_dicom(stream.read(HEAD_BYTES))
@@ -188,11 +186,11 @@ def find_content_type_of_photograph(data: bytes) -> str:
 def write_sentences_on_left_out_files(
     left_out: Iterable[LeftOut], *, show_paths: bool = False
 ) -> list[str]:
-    """Return a sentence for each reason why files are left out, with the number of files.
+    """Return one sentence per reason for leaving files out, with the number of these files.
 
     Args:
         left_out: The files and folders that were left out.
-        show_paths: Whether to show paths of files that may be photographs; file names often
+        show_paths: Whether to show the paths of files that may be photographs. File names often
             contain the name of a patient.
     """
     summary = LeftOutSummary()
@@ -211,7 +209,7 @@ class _LeftOutGroup:
 
 
 class LeftOutSummary:
-    """Counts of files that were left out; a million files need no more memory than one.
+    """Counts the files that were left out; a million files take no more memory than a hundred.
 
     Attributes:
         may_miss_photographs: Whether any file that was left out may be a photograph of an eye.
@@ -222,7 +220,7 @@ class LeftOutSummary:
         self._groups: dict[tuple[Cause, str], _LeftOutGroup] = {}
 
     def add_left_out_file(self, one: LeftOut) -> None:
-        """Count a file or folder."""
+        """Count a file or folder that was left out."""
         self.may_miss_photographs |= one.may_be_missed_photograph
         key = (one.cause, one.detail if one.may_be_missed_photograph else "")
         group = self._groups.setdefault(key, _LeftOutGroup())
@@ -281,7 +279,7 @@ _SENTENCES: Mapping[Cause, str] = {
 
 @dataclass
 class _PhotographSearch:
-    """The state of the search of a folder.
+    """The state of one search of a folder.
 
     Attributes:
         root: The folder that the user named.
@@ -363,7 +361,7 @@ class _PhotographSearch:
 
     def _record_unreadable_entry(self, path: Path, err: OSError) -> None:
         if path.suffix.lower() in SUFFIXES:
-            self.photographs.append(path)  # whoever reads it says why that fails
+            self.photographs.append(path)  # reading it later fails, with a message that says why
         elif isinstance(err, FileNotFoundError):
             self._record_left_out_file(path, "broken")
         else:

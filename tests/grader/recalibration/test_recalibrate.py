@@ -143,7 +143,7 @@ def test_a_second_recalibration_replaces_the_first(recalibrated, clinic, tmp_pat
 @pytest.mark.parametrize(
     ("choose", "reason"),
     [
-        (lambda rows: rows[:49], "49 photographs can be used, and recalibration needs at least 50"),
+        (lambda rows: rows[:49], "49 photographs can be used, but recalibration needs at least 50"),
         (
             lambda rows: [row for row in rows if int(row[1]) < 3],
             "Only 0 of the 71 photographs have grade 3 or worse",

@@ -121,5 +121,5 @@ def test_a_real_model_answers_the_same_in_batches():
 def test_a_model_of_one_batch_size_is_refused():
     plain = load_model_in_runtime(open_artifact(box_artifact("fp32")), threads=1)
     fixed = replace(plain, signature=replace(plain.signature, batch_size=1))
-    with pytest.raises(InvalidInput, match="batches of 1 only"):
+    with pytest.raises(InvalidInput, match="only takes batches of size 1"):
         form_batches_in_runtime(fixed, largest=4, wait_s=0.002)

@@ -52,7 +52,7 @@ def test_a_model_in_int8_is_refused_with_the_precision_that_works():
     ("driver", "reason"),
     [
         (None, "There is no NVIDIA driver here"),
-        (CudaDriver((11, 4), 1), "supports CUDA 11.4, and ONNX Runtime .* built for CUDA 13.0"),
+        (CudaDriver((11, 4), 1), "supports CUDA 11.4, but ONNX Runtime .* built for CUDA 13.0"),
         (CudaDriver((12, 4), 1), "supports CUDA 12.4"),
         (CudaDriver((13, 0), 0), "finds no GPU"),
     ],

@@ -1,19 +1,19 @@
 """Write, read and verify ``model.tar.gz`` and its manifest.
 
 :func:`pack_archive` writes an archive with ``manifest.json`` and the files that the manifest lists.
-The same model gives the same bytes. SageMaker extracts the archive to ``/opt/ml/model``, and
-:func:`open_artifact` reads that folder. On your own machine, :func:`extract_archive` extracts an
-archive and checks everything in it. The functions :func:`read_manifest_in_archive` and
-:func:`verify_archive` read an archive without writing anything. For a container of another project,
-:func:`unpack_archive` extracts an archive whatever files it contains.
+Packing the same model again gives the same bytes. SageMaker extracts the archive to
+``/opt/ml/model``, and :func:`open_artifact` reads that folder. On your own machine,
+:func:`extract_archive` extracts an archive and checks everything in it. The functions
+:func:`read_manifest_in_archive` and :func:`verify_archive` read an archive without writing
+anything. For a container of another project, :func:`unpack_archive` extracts an archive without
+checking which files it contains.
 
-A TensorFlow SavedModel without a manifest is used as in the original study's container. A
-SavedModel without a manifest gets the study's preprocessing, and gives raw probabilities without
-class names.
+A TensorFlow SavedModel without a manifest is used as in the original study's container: photographs
+get the study's preprocessing, and the answer is raw probabilities without class names.
 
-A server never extracts an archive: it opens a folder that already holds the extracted files. The
-modules that handle archives are imported only when they are first used. Importing archive modules
-earlier would slow down a cold start.
+A server never extracts an archive: it opens a folder that already holds the extracted files.
+Therefore the modules that handle archives are imported only when they are first used. Importing
+them earlier would slow down a cold start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model on disk with its manifest; a SavedModel without a manifest gets a default one."""
+"""A model on disk and its manifest; a SavedModel without a manifest gets a default manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelArtifact:
 def make_manifest_of_original_study(
     saved_model: str, files: tuple[FileDigest, ...] = ()
 ) -> ModelManifest:
-    """Make the default manifest of a SavedModel that came without one.
+    """Make the default manifest for a SavedModel that came without a manifest.
 
     The manifest describes the original study's container, which used the study's preprocessing and
     returned probabilities without class names. ``saved_model`` is the path of ``saved_model.pb`` in
@@ -65,7 +65,7 @@ def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], t
 
     Returns:
         The path of ``saved_model.pb``, the paths of all files of its SavedModel, and the paths of
-        all other files. No file outside the SavedModel is used.
+            all other files, which are not used.
 
     Raises:
         ManifestError: There is no SavedModel, there are several, or the artifact contains code.
@@ -81,7 +81,7 @@ def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], t
 def digest_mismatch_error(path: str) -> DigestMismatch:
     """Make the error for a file whose size or digest differs from the manifest."""
     return DigestMismatch(
-        f"'{path}' is not the file that the manifest names",
+        f"The size or digest of '{path}' differs from the manifest",
         where=path,
         remedy="Copy or pack the artifact again",
     )

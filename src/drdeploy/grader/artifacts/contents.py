@@ -40,7 +40,7 @@ class ArtifactContents:
         root: The folder that contains the manifest, as ``NAME/``; empty for the top folder, and for
             an artifact without a manifest.
         has_manifest: Whether there is a manifest.
-        files: Paths of the model's other files, relative to ``root``.
+        files: Paths of the model's files except the manifest, relative to ``root``.
         debris: Paths of the files that belong to no model, relative to the top folder.
         code: Paths of the files in the folder ``code``, relative to the top folder.
     """
@@ -90,7 +90,7 @@ class ArtifactContents:
 
 
 def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
-    """Sort the files of an artifact by their purpose, given their paths with forward slashes."""
+    """Sort the files of an artifact by their purpose; the paths have forward slashes."""
     everything = sorted(paths)
     debris = tuple(path for path in everything if is_debris_file_in_archive(path))
     kept = [path for path in everything if not is_debris_file_in_archive(path)]
@@ -115,7 +115,7 @@ def find_path_of_manifest(paths: Iterable[str]) -> str | None:
 
 
 def _find_folder_of_manifest(paths: Sequence[str]) -> str | None:
-    """Return the manifest's folder, or None if there is no manifest or a file lies outside."""
+    """Return the manifest's folder; None without a manifest, or if a file is outside the folder."""
     found = find_path_of_manifest(paths)
     root = "" if found is None else found.removesuffix(MANIFEST_NAME)
     return root if found is not None and all(path.startswith(root) for path in paths) else None
@@ -148,8 +148,8 @@ def is_debris_file_in_archive(path: str) -> bool:
 def find_path_of_saved_model(names: Collection[str]) -> str:
     """Return the path of ``saved_model.pb`` among an artifact's files.
 
-    TensorFlow Serving keeps numbered versions side by side (``1/``, ``2/``); as in TensorFlow
-    Serving, the newest version is used.
+    A folder of TensorFlow Serving may hold several numbered versions (``1/``, ``2/``). The newest
+    version is used, as TensorFlow Serving does.
 
     Raises:
         ManifestError: There is no SavedModel, or there are several without version numbers.

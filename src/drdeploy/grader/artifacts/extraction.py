@@ -1,8 +1,8 @@
 """Extract or read an archive from an untrusted source.
 
-An archive may come from somebody else's bucket, and a server loads its files. Every file is hashed
-while it is read, and the hash is compared with the manifest. The target folder appears only when
-all files match the manifest.
+An archive may come from somebody else's S3 bucket, and a server loads its files. Therefore every
+file is hashed while it is read, and the hash is compared with the manifest. The target folder
+appears only when all files match the manifest.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def extract_archive(
         limits: The largest extracted size.
 
     Raises:
-        UnsafeArchive: The archive has files outside its folder, holds links, or is too large.
+        UnsafeArchive: A file would be written outside the folder, or the archive holds links or is
+            too large.
         TruncatedArchive: The archive ends too early.
         ManifestError: The manifest is wrong, or does not list exactly the files of the archive.
         DigestMismatch: A file's content differs from the digest in the manifest.
@@ -119,11 +120,11 @@ class ArchiveContents:
     """The contents of a verified archive.
 
     Attributes:
-        manifest: The manifest of the artifact; for a SavedModel without one, the manifest of the
-            2023 study.
+        manifest: The manifest of the artifact; for a SavedModel without a manifest, the manifest of
+            the 2023 study.
         digest: The same digest as in :class:`drdeploy.grader.artifacts.ModelArtifact`.
-        root: The folder that contains all files of the archive, as ``NAME/``; empty if no folder
-            does.
+        root: The folder that contains all files of the archive, as ``NAME/``; empty if there is no
+            such folder.
         unused: Paths of the files that are not used.
     """
 
@@ -160,7 +161,7 @@ def read_contents(
         manifest = make_manifest_of_original_study(found, tuple(digests[name] for name in own))
         return ArchiveContents(manifest, digests[found].sha256, "", unused)
     if manifest_path != contents.root + MANIFEST_NAME:
-        # Only files of code hide a manifest from one of the two searches.
+        # The two searches for the manifest can disagree only if the archive holds a folder of code.
         contents.refuse_code_files()
     manifest = decode_manifest(manifest_bytes)
     unused = contents.check_manifest_files_and_list_unused({file.path for file in manifest.files})

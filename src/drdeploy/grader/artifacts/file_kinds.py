@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 WEIGHTS_SUFFIX = ".weights.h5"
-"""The ending of the name of a file that holds only the weights of a Keras network."""
+"""A file whose name ends in this suffix holds only the weights of a Keras network."""
 HEAD_BYTES = 512
 """The number of bytes to read from a file; the mark of a tar file begins at byte 257."""
 
@@ -69,8 +69,7 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
         FileKind(
             "compressed with gzip",
             "If the file is a model.tar.gz that was packed before, check the file with `drdeploy "
-            "artifact verify`. If the file is not such an archive, extract the file, and pack the "
-            "model that is inside",
+            "artifact verify`. Otherwise, extract the file, and pack the model that is inside",
         ),
     ),
     (b"BZh", FileKind("compressed with bzip2", _REPACK)),
@@ -112,14 +111,14 @@ _BY_SUFFIX: dict[str, FileKind] = {
     ".skops": FileKind("a scikit-learn model", _TO_ONNX),
     ".tar": _PLAIN_TAR,
     ".tflite": FileKind("a TensorFlow Lite model", _TO_SAVED_MODEL),
-    ".xml": FileKind("an XML file, as OpenVINO's models are", _ORIGINAL),
+    ".xml": FileKind("an XML file, the format of OpenVINO's models", _ORIGINAL),
     ".zip": ZIP,
 }
 _ZIPPED = frozenset(
     {".bin", ".ckpt", ".keras", ".mar", ".npz", ".pt", ".pt2", ".pth", ".ptl", ".skops"}
     | {".torchscript"}
 )
-"""The suffixes of kinds of files that are zip archives."""
+"""The suffixes of the kinds of files that are stored as zip archives."""
 _FIRST_NAMES_IN_ZIP: tuple[tuple[bytes, FileKind], ...] = (
     (b"/data.pkl", _PYTORCH),
     (b"metadata.json", KERAS_FILE),
@@ -129,7 +128,7 @@ _AT_BYTE_4 = {b"TFL3": ".tflite", b"ORTM": ".ort"}
 
 
 def find_file_kind(name: str, head: bytes) -> FileKind | None:
-    """Return the kind of a file, or None if its first bytes and its name show no kind.
+    """Return the kind of a file, or None if neither its first bytes nor its name show it.
 
     Args:
         name: The file's name or path.
@@ -158,7 +157,7 @@ def find_file_kind(name: str, head: bytes) -> FileKind | None:
 
 
 def _find_kind_of_zip(suffix: str, head: bytes) -> FileKind:
-    """Return what a zip archive is; PyTorch, Keras and NumPy write models as zip archives."""
+    """Return what a zip archive holds; PyTorch, Keras and NumPy save models as zip archives."""
     if suffix in _ZIPPED:
         return _BY_SUFFIX[suffix]
     return next((kind for name, kind in _FIRST_NAMES_IN_ZIP if name in head[:128]), ZIP)

@@ -26,7 +26,10 @@ MAX_SIDE_PX = 4096
 typos."""
 
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
-"""The allowed range of a recalibration's temperature and weights; outside it, numbers underflow."""
+"""The allowed range of a recalibration's temperature and weights.
+
+Outside this range, numbers underflow.
+"""
 
 ModelFormat = Literal["saved_model", "onnx"]
 InputLayout = Literal["nchw", "nhwc"]
@@ -38,7 +41,7 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file of the artifact.
 
     Attributes:
-        path: Relative to the manifest, with slashes.
+        path: Path relative to the manifest, with forward slashes.
         sha256: SHA-256 of the file in hexadecimal.
         size_bytes: Size of the file.
     """
@@ -54,10 +57,10 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Attributes:
         created_at: Time in ISO 8601; empty in archives that must be the same byte for byte.
         tool_version: Version of drdeploy that wrote the manifest.
-        source: Where the network and its first weights come from.
+        source: Where the network and its initial weights come from.
         dataset: The photographs that the model was trained on, with their digest.
-        trained_on: The first 12 hexadecimal digits of each training photograph's SHA-256, by which
-            copies are recognised. Empty if the digits are not known.
+        trained_on: The first 12 hexadecimal digits of each training photograph's SHA-256; empty if
+            unknown. An evaluation recognises copies of the training photographs by these digits.
         licence: Licence of the weights.
         seed: Seed of the random numbers.
         notes: Notes for the user, in sentences.
@@ -90,13 +93,14 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A threshold from which an eye is flagged, chosen once on validation photographs.
+    """A threshold on a probability; an eye that reaches the threshold is flagged.
 
     Attributes:
-        name: What the threshold aims at: ``high_sensitivity`` misses few diseased eyes and flags
-            more healthy eyes; ``balanced`` gives both errors the same weight.
+        name: How the threshold was chosen on validation photographs: ``high_sensitivity`` misses
+            few diseased eyes but flags more healthy eyes; ``balanced`` gives both errors the same
+            weight.
         at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
-        threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
+        threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches this threshold.
         sensitivity: Share of flagged photographs among the validation photographs at or above the
             grade.
         specificity: Share of unflagged photographs among the validation photographs below the
@@ -145,9 +149,9 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The result of comparing a quantized model with its fp32 original.
 
     Attributes:
-        verdict: ``accepted`` if the comparison shows that the quantized model is worse by less than
-            ``margin`` in every measure, ``refused`` if it is worse by more in one, and
-            ``undecided`` if the photographs were too few to tell.
+        verdict: ``accepted`` if the comparison shows that the quantized model loses less than
+            ``margin`` in every measure, ``refused`` if it loses more in at least one measure, and
+            ``undecided`` if there were too few photographs to tell.
         reason: Why the model was accepted, refused or left undecided, in one sentence.
         reference_digest: Digest of the fp32 artifact.
         images: How many photographs both models graded.
@@ -279,8 +283,8 @@ def decode_manifest(data: bytes) -> ModelManifest:
     """Read and check a manifest.
 
     Raises:
-        ManifestError: The data are not JSON or come from a newer version, or a field is wrong; the
-            message names the field.
+        ManifestError: The data are not JSON, the manifest has a newer format, or a field is wrong.
+            The message names the wrong field.
     """
     try:
         # The version first: for a newer manifest the message must not be about unknown fields.
@@ -396,7 +400,7 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
         _require_valid_field(
             place,
             0 <= point.threshold <= 1,
-            f"The threshold {point.threshold:g} is not from 0 to 1",
+            f"The threshold {point.threshold:g} is not between 0 and 1",
         )
 
 
@@ -442,7 +446,7 @@ def _check_list_of_files(manifest: ModelManifest) -> None:
     )
     entry = PurePosixPath(manifest.entry)
     holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)
-    _require_valid_field("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")
+    _require_valid_field("files", holds_entry, f"The list has no file for '{manifest.entry}'")
 
 
 def is_path_inside_folder(path: str) -> bool:

@@ -1,9 +1,10 @@
-"""Find the other files in which an ONNX file keeps its weights.
+"""Find the separate files in which an ONNX model keeps its weights.
 
-An ONNX file may keep its weights in files beside it, with any names (ONNX: external data). An ONNX
-file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. Only the fields of an ONNX
-file that lead to the weights are read. Packing needs no package for ONNX, and skips gigabytes of
-weights inside the file. The file is not trusted: every length is checked.
+The weights of an ONNX model may be in files beside the ONNX file, with any names (ONNX: external
+data). An ONNX file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. This module
+reads only the fields that lead to the weights. Therefore packing does not need the package
+``onnx``, and skips over gigabytes of weights inside the file. The file is not trusted: every length
+is checked.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Malformed(Exception):
 
 
 def read_paths_of_external_weights(file: Path) -> tuple[str, ...]:
-    """Return the paths of the weight files that an ONNX file refers to, as they are written in it.
+    """Return the paths of the weight files that an ONNX file names, exactly as in the file.
 
     Raises:
         ArtifactError: The file cannot be read, or is not an ONNX file.
@@ -121,7 +122,7 @@ def _find_external_path_of_tensor(data: mmap.mmap, start: int, end: int) -> Iter
 def _read_protobuf_fields(
     data: mmap.mmap, start: int, end: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the number, the wire type, and the start and end of the value of each field.
+    """Yield, for each field, its number, its wire type, and the start and end of its value.
 
     Raises:
         _Malformed: A field is longer than its message, or has an unknown wire type.

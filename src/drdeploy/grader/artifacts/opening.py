@@ -32,11 +32,11 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
             second per gigabyte. The files of an archive are always compared.
 
     Raises:
-        ManifestError: The manifest is wrong, does not name a file of the model, or names a missing
+        ManifestError: The manifest is wrong, does not list a file of the model, or lists a missing
             file.
         DigestMismatch: A file's content differs from the digest in the manifest.
-        ArtifactError: The file or folder is missing or unreadable, or the archive cannot be
-            trusted.
+        ArtifactError: The file or folder is missing or unreadable, or the archive is damaged or
+            unsafe.
     """
     try:
         return _open_file_or_folder(Path(model), verify=verify)
@@ -48,7 +48,8 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
 
 def _open_file_or_folder(folder: Path, *, verify: bool) -> ModelArtifact:
     if folder.is_file():
-        # A server opens folders only; its cold start does not pay for what reads archives.
+        # A server only opens folders, so its cold start does not import the code that reads
+        # archives.
         from drdeploy.grader.artifacts.extraction import extract_archive_temporarily
 
         return extract_archive_temporarily(folder)

@@ -42,12 +42,12 @@ def pack_archive(model_path: Path, archive: Path, description: ModelDescription)
         model_path: A SavedModel's folder or an ONNX file. If the ONNX file keeps weights in other
             files, these are packed too.
         archive: Where to write ``model.tar.gz``; replaced if it exists.
-        description: The other values of the manifest. A manifest of another archive can be passed
-            too; its list of files is ignored.
+        description: The values of the manifest except the list of files. The manifest of another
+            archive is accepted too; its list of files is ignored.
 
     Raises:
-        ArtifactError: ``model_path`` is not a SavedModel or an ONNX file, or its weights are
-            missing in its folder.
+        ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file, or a file with its
+            weights is not in the same folder.
         ManifestError: A field is wrong.
     """
     model_format = detect_model_format(model_path)
@@ -130,7 +130,7 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
         for path in own.values():
             _refuse_link_out_of_folder(path, model_path)
         return {f"{entry}/{name}": path for name, path in own.items()}
-    # An ONNX graph refers to its external data by file name, so that keeps its own.
+    # An ONNX graph refers to its external data by file name, so these files keep their names.
     beside = {
         location.removeprefix("./"): _find_external_weights_file(
             model_path, location.removeprefix("./")
@@ -202,5 +202,5 @@ def read_transform_file(file: Path) -> FundusTransform:
         raise InvalidInput(
             str(err).replace("`", "'"),
             where=str(file),
-            remedy="The file may contain the fields of a manifest's transform",
+            remedy="Use only the fields that the transform of a manifest has",
         ) from err

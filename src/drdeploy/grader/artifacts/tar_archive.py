@@ -1,11 +1,11 @@
 """Write a gzip-compressed tar file reproducibly, and read one that may be hostile.
 
-``tarfile`` trusts the headers of an archive. A member may be a link out of the folder, expand to a
-thousand times its compressed size, or have an extended header of gigabytes. Members are read as a
-stream and not kept in memory, and every name and type is checked before the content is read. The
-limit on bytes is checked twice: for the decompressed archive and for the members. The limit is
-needed twice because of sparse files, whose holes take no space in the archive. An archive of 162
-bytes with a sparse file wrote 200 MB.
+``tarfile`` trusts the headers of an archive. But a member may be a link out of the folder, expand
+to a thousand times its compressed size, or have an extended header of gigabytes. Members are
+therefore read as a stream and not kept in memory, and every name and type is checked before the
+content is read. The limit on bytes is checked twice: for the decompressed archive, and for the
+extracted files. Both checks are needed because the holes of a sparse file take no space in the
+archive. An archive of 162 bytes with a sparse file wrote 200 MB.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 COMPRESSION_LEVEL = 6
 GZIP_START = b"\x1f\x8b"
 HEADER_BYTES_MAX = 64 * KIB
-"""The longest extended header, for example a long name; tarfile reads it into memory at once."""
+"""The longest extended header, which holds, for example, a long name. tarfile reads the whole
+header into memory.
+"""
 NAME_CHARACTERS_MAX = 512
 NAME_PARTS_MAX = 16
 NAME_PART_BYTES_MAX = 255
@@ -60,7 +62,7 @@ class ArchiveLimits:
 def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
     """Write files or bytes to an archive under the given names, in the given order.
 
-    Owner, times and modes are fixed. If the contents are the same, the archive is the same.
+    Owners, times and modes are fixed, so the same contents always give the same archive.
     """
     with (
         open_for_atomic_write(archive) as raw,
@@ -127,7 +129,7 @@ class ArchiveMember:
         """Yield the file's content piece by piece.
 
         Raises:
-            TruncatedArchive: The archive ends before the file does, or is damaged.
+            TruncatedArchive: The archive ends in the middle of the file, or is damaged.
             UnsafeArchive: The archive unpacks to more bytes than the limit.
         """
         with _add_archive_path_to_errors(self.archive):
@@ -227,8 +229,8 @@ def iterate_members_without_keeping_them(
 ) -> Iterator[tarfile.TarInfo]:
     """Yield the members of a tar file one by one, without keeping them in memory.
 
-    Iterating over ``tar`` would keep all members with their extended headers, which can grow from a
-    few kilobytes to gigabytes.
+    Iterating over ``tar`` would keep all members with their extended headers. An archive of a few
+    kilobytes can then take gigabytes of memory.
 
     Raises:
         UnsafeArchive: There are more than ``max_members``.
@@ -339,7 +341,7 @@ class _ArtifactTarInfo(BoundedTarInfo):
     """Limits the total length of extended headers too, because a model's archive needs hardly any.
 
     tarfile takes about 5 microseconds for a record of 13 bytes. An archive with 64 KiB of records
-    before each of 10,000 members would keep it busy for minutes.
+    before each of 10,000 members would keep tarfile busy for minutes.
     """
 
     extended_bytes_max = 10 * MIB  # a kilobyte for each of 10,000 files

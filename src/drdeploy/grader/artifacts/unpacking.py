@@ -28,7 +28,8 @@ def unpack_archive(
     """Unpack an archive, and let every user read its files.
 
     Folders are kept, even empty ones, and executable files stay executable.  Owners are not kept,
-    because the user of the container is not known here. A refused archive leaves nothing behind.
+    because this function does not know which user the container runs as. A refused archive leaves
+    nothing behind.
 
     Args:
         archive: A gzip-compressed tar file.
@@ -39,7 +40,8 @@ def unpack_archive(
         The paths of the files, in the order of the archive.
 
     Raises:
-        UnsafeArchive: The archive has files outside its folder, holds links, or is too large.
+        UnsafeArchive: A file would be written outside the folder, or the archive holds links or is
+            too large.
         TruncatedArchive: The archive ends too early, or is not a gzip-compressed tar file.
         ArtifactError: The folder is not empty, or cannot be written.
     """

@@ -23,7 +23,7 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
     """Return the name of a column as it is written in the table.
 
     Args:
-        wanted: The name, which may differ from the table's in capital letters and spaces.
+        wanted: The name; capital letters and spaces may differ from the name in the table.
         columns: The names of the table's columns.
         option: The command-line option that named the column; the error quotes it.
         where: The path of the table or its folder, which the error shows.
@@ -43,7 +43,7 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
 
 
 def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArray[np.str_]:
-    """Return the cells of one column, in shape ``(n,)``; a cell is empty if a row lacks it.
+    """Return the cells of one column, in shape ``(n,)``; a missing cell is empty.
 
     Args:
         dataset: Photographs that a table of labels lists.

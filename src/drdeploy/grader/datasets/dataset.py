@@ -33,8 +33,8 @@ class LabelledPhotograph:
         sha256: SHA-256 of the file, or of the original that it was made from.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
-        cells: The column name and the content of each cell in the photograph's row of the table of
-            labels, by which subgroups are formed.
+        cells: The photograph's row in the table of labels, as pairs of column name and content.
+            Subgroups are formed by these cells.
     """
 
     file: Path
@@ -74,7 +74,7 @@ class SetAside:
     """A photograph that was set aside, with the reason.
 
     Attributes:
-        file: Path of the photograph, which no result shows.
+        file: Path of the photograph. Results never show this path.
         name: Name of the photograph in results.
         reason: Why the photograph was set aside, in a sentence.
         cause: The reason as one word, for programs.

@@ -40,7 +40,8 @@ def split_into_grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tup
     ``StratifiedGroupKFold``).
 
     Raises:
-        InvalidInput: ``k`` is below two, or larger than the number of groups or grades allows.
+        InvalidInput: ``k`` is below two, or larger than the number of groups or the number of
+            photographs of the most frequent grade.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -50,7 +51,8 @@ def split_into_grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tup
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     placeholder = np.zeros((len(dataset), 1))
     with warnings.catch_warnings():
-        # Some folds may lack a rare grade. Users know their rare grades, and it changes nothing.
+        # scikit-learn warns that some folds lack a rare grade. Users know their rare grades, and
+        # the warning changes nothing.
         warnings.filterwarnings("ignore", message="The least populated class", append=False)
         folds = tuple(
             Fold(np.sort(train), np.sort(validation))
@@ -108,7 +110,8 @@ def find_leaking_groups(dataset: Dataset) -> tuple[str, ...]:
     """Return the groups with photographs in more than one split.
 
     A network that is trained on one photograph of a group also learns about the group's other
-    photographs.  ``dataset.select_training_part(apart_from="test")`` leaves them out.
+    photographs.  ``dataset.select_training_part(apart_from="test")`` leaves out the training
+    photographs of such groups.
     """
     splits_of: dict[str, set[str | None]] = {}
     for one in dataset.photographs:

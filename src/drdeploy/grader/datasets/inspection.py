@@ -38,7 +38,7 @@ class DecodeCheck:
         size_bytes: Size of the file.
         width_px: Width as stored; 0 if the header cannot be read.
         height_px: Height as stored; 0 if the header cannot be read.
-        problem: Why the photograph cannot be decoded; empty if it can.
+        problem: Why the photograph cannot be decoded; empty if it can be decoded.
     """
 
     size_bytes: int = 0
@@ -108,8 +108,8 @@ class DatasetInspection:
 
     Attributes:
         dataset: The data set as it was read.
-        usable: The photographs that training and evaluation use. Copies are left out, and
-            photographs that cannot be decoded.
+        usable: The photographs that training and evaluation use. Photographs that cannot be decoded
+            are left out, and so are copies.
         copies: Photographs that occur several times.
         leaking: Groups with photographs in more than one split.
         width_px: Widths of the photographs that can be decoded.

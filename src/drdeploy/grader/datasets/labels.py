@@ -1,4 +1,4 @@
-"""Read a table of labels: which columns hold photographs, grades, patients and splits."""
+"""Read a table of labels, and find its columns of photographs, grades, patients and splits."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class ListedPhotograph:
         group: Capture session or patient.
         sha256: SHA-256 of the original file that this file was made from.
         ungradable: Why the data set gives no grade.
-        cells: The column name and the content of each cell in the photograph's row of the table, by
-            which subgroups are formed.
+        cells: The photograph's row in the table, as pairs of column name and content. Subgroups are
+            formed by these cells.
     """
 
     file: Path
@@ -112,8 +112,8 @@ class LabelFormat:
     Attributes:
         folder: The folder that the photographs' names are relative to; None is the table's folder.
         split: The split of all photographs, unless the table has a column with splits.
-        names_files: Whether the table names files with their suffixes; published tables often
-            give ids.
+        names_files: Whether the table gives file names with suffixes; published tables often give
+            ids instead.
         is_published: Whether the table has the columns of a known, published data set.
         file_column: The column with the photographs; empty means one of ``FILE_COLUMNS``.
         ungradable: The grade that means "ungradable"; empty if there is none.
@@ -309,7 +309,7 @@ def _find_unit_of_group_column(name: str) -> str:
 
 
 def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
-    """Check that no row has different grades in several columns."""
+    """Check that, in every row, the columns of grades have the same grade."""
     for row in table.rows:
         grades = {parse_grade(row[place]) for place in places if row[place].lower() not in NO_GRADE}
         if len(grades) > 1:
@@ -333,7 +333,7 @@ def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:
-    """Return each photograph's patient if all names follow EyePACS's pattern; otherwise nothing."""
+    """Return each photograph's patient if all names look like ``17_left``; otherwise nothing."""
     stems = [re.sub(r"\.\w+$", "", re.split(r"[\\/]", name)[-1]) for name in names]
     matches = [_ONE_EYE.fullmatch(stem) for stem in stems]
     patients = [match[1] for match in matches if match]

@@ -101,12 +101,12 @@ _SPLIT_WORDS: Final = (
 
 
 def split_from_name(name: str) -> str:
-    """Return the split that is mentioned in the name of a table or folder; empty if none is."""
+    """Return the split that the name of a table or folder mentions; empty if there is none."""
     return next((split for split, words in _SPLIT_WORDS if words.search(name.lower())), "")
 
 
 def _list_photographs_of_tables(root: Path) -> Listing:
-    """Read all tables of labels in a folder: one for each split, or a single one.
+    """Read all tables of labels in a folder: one table for each split, or a single table.
 
     Raises:
         InvalidInput: There are several tables, and two of them belong to the same split.

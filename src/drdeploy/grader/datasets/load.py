@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 ENOUGH_FOR_OTHER_GRADES = 20
-"""The number of photographs from which a data set should contain grades above 1."""
+"""A data set with at least this many photographs should contain grades above 1."""
 
 
 def load_dataset(
@@ -61,9 +61,8 @@ def load_dataset(
         names: Names of the photographs in results; None hashes the names with the user's key.
 
     Raises:
-        InvalidInput: The folder does not exist or has none of the layouts, or no photograph in it
-            is usable. The error also says if a table lacks a column, or names something that fits
-            several photographs.
+        InvalidInput: The folder does not exist, has none of the layouts, or has no usable
+            photograph. Or a table lacks a column, or a name in the table fits several photographs.
     """
     names = names or PhotographNames.with_user_key()
     if not (folder.is_file() or folder.is_dir()):
@@ -100,7 +99,7 @@ def _list_photographs(folder: Path) -> tuple[str, Listing]:
 
 
 def _explain_missing_layout(folder: Path) -> InvalidInput:
-    """Make the error for a folder in no known layout, more specific if it contains a table."""
+    """Make the error for a folder in no known layout; if it holds a table, explain the table."""
     by_suffix: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), reverse=True):
         if not file.name.startswith(".") and file.name.casefold() not in SYSTEM_NAMES:
@@ -228,7 +227,7 @@ def _load_photograph_or_set_aside(
 
 
 def _path_relative_to_folder(folder: Path, file: Path) -> str:
-    """Return a path relative to the folder, with slashes; the whole path if it is elsewhere.
+    """Return a path relative to the folder, with slashes; the whole path if it is outside.
 
     The folders are part of the name because a file name may occur in several splits.
     """
@@ -285,5 +284,5 @@ def _list_folders_with_labelled_photographs(folder: Path, parents: Iterable[Path
         for parent in inside
         if parent.is_relative_to(folder)  # a table may name files anywhere on the disk
     }
-    # A table may also name folders that do not exist, or that cannot: a name cannot contain a NUL.
+    # A table may also name folders that do not or cannot exist: no name can contain a NUL.
     return {branch for branch in branches if os.path.isdir(branch)}  # noqa: PTH112

@@ -67,7 +67,7 @@ class PhotographIndex:
         self._differences: Counter[str] = Counter()
 
     def find_files_of_names(self, names: Iterable[str]) -> list[Path]:
-        """Return the photograph of each name; if there is none, the path where it should be.
+        """Return the path of each name's photograph, or where it should be if it does not exist.
 
         Raises:
             AmbiguousPhotograph: A name fits several photographs.
@@ -83,9 +83,9 @@ class PhotographIndex:
             for name in dict.fromkeys(names)
             if name not in exact
         }
-        # Names that claim one file may differ in capital letters, and one may lack folders that
-        # another has. If they differ in anything else, a file is missing, and this file is left to
-        # the exact name.
+        # Names that match the same file may differ in capital letters and in missing folders. If
+        # they differ in anything else, a file is missing, and only the name that matches exactly
+        # gets this file.
         claims: dict[Path, set[tuple[str, ...]]] = {}
         for name, file in (*exact.items(), *((n, one.file) for n, one in near.items() if one)):
             parts = tuple(_normalise_for_comparison(part) for part in re.split(r"[\\/]+", name))

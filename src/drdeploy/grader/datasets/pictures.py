@@ -50,7 +50,7 @@ def write_dataset_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> 
 
 
 def draw_sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
-    """Draw a row for each grade with up to six photographs, which are chosen by the seed."""
+    """Draw a row of up to six photographs for each grade; the seed decides which photographs."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

@@ -62,8 +62,8 @@ class TextTable:
     Attributes:
         path: Path of the file.
         header: The names of the columns as they are written; empty if the table has no header.
-        rows: The rows, each with as many cells as the header or, without a header, as the longest
-            row has.
+        rows: The rows. Each row has as many cells as the header or, if there is no header, as the
+            longest row.
         notes: What was assumed or left out, in sentences.
     """
 
@@ -79,7 +79,7 @@ def simplify_column_name(name: str) -> str:
 
 
 def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
-    """Return the rows of a table by the names of its columns.
+    """Return the rows of a table as dictionaries, with the names of the columns as keys.
 
     Args:
         table: The file.
@@ -135,7 +135,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
         )
     if len(rows[place]) > TABLE_COLUMNS_MAX:
         raise InvalidInput(
-            f"The table has {len(rows[place]):,} columns, and at most {TABLE_COLUMNS_MAX:,} are "
+            f"The table has {len(rows[place]):,} columns, but at most {TABLE_COLUMNS_MAX:,} are "
             "read",
             where=str(table),
             remedy="Keep only the columns that are needed",

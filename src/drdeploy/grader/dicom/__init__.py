@@ -2,17 +2,17 @@
 
 Each step has its own file:
 
-1. ``opening`` reads the data elements within limits on bytes, elements and inflated size, and names
-   the kinds of objects and transfer syntaxes that are read.
+1. ``opening`` reads the data elements, and limits their number, their size and the size after
+   decompression. It also defines which kinds of objects and transfer syntaxes are accepted.
 2. ``codestreams`` reads the size in a compressed frame before the frame is decoded.
 3. ``decoding`` decodes a frame to the stored samples.
 4. ``presentation`` turns samples into 8-bit RGB: palettes, rescale, windows, YBR and colour
    profiles.
 5. ``photographs`` puts the steps together.
 
-The result of each frame is a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference`
-grades like any other photograph. The JPEG is the one in the DICOM file, only without its comments
-and profiles. A JPEG gets the same grade alone as in its DICOM file.
+Each frame becomes a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference` grades
+like any other photograph. The JPEG is the one in the DICOM file, without its comments and profiles.
+The grade is therefore the same whether the JPEG is sent alone or in a DICOM file.
 
 Pillow reads JPEG baseline, JPEG extended with 8 bits, JPEG lossless with 8 bits, and RLE. OpenJPEG
 (BSD-2-Clause) reads JPEG 2000 and HTJ2K. CharLS (BSD-3-Clause) reads JPEG-LS. GDCM (BSD-3-Clause)

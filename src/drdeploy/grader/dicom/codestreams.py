@@ -73,8 +73,8 @@ def read_jpeg_2000_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     """Read the image and tile size of a JPEG 2000 or HTJ2K codestream.
 
     Raises:
-        UnreadableImage: The bytes are not a codestream, or end before its end marker. The error is
-            also raised if the codestream is slow to decode, and built in a way that no camera uses.
+        UnreadableImage: The bytes are not a codestream, or end before its end marker. Or the
+            codestream is built in a way that is slow to decode and that no camera uses.
     """
     if not frame.startswith(_START_OF_CODESTREAM_AND_SIZE) or len(frame) < 42:
         raise scrambled_pixels_error(syntax_name)
@@ -95,7 +95,8 @@ def read_jpeg_2000_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     )
     if not is_plain:
         raise UnreadableImage(
-            "The JPEG 2000 in the DICOM file has tiles, offsets or components unlike a photograph",
+            "The JPEG 2000 in the DICOM file has tiles, offsets or components that no photograph "
+            "has",
             remedy="Export the photograph as a JPEG",
         )
     return CodestreamSize(x, y, samples, (components[0] & 0x7F) + 1)

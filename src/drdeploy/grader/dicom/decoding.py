@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.limits import ImageLimits
 
 MAX_FRAMES = 500
-"""The largest number of frames in a file: an angiography has a few hundred, other files have a
-few."""
+"""The largest number of frames in a file.
+
+An angiography has a few hundred frames; other files have a few.
+"""
 
 GDCM_TIMEOUT_S = 120
 _LARGEST_NUMBER = 2**31 - 1
@@ -65,7 +67,7 @@ class PixelFormat:
         samples: Samples per pixel, 1 or 3.
         photometric: Photometric interpretation.
         bits_allocated: 8 or 16.
-        bits_stored: How many of the bits hold the sample.
+        bits_stored: How many of the allocated bits hold the sample.
         high_bit: The position of the highest of the stored bits.
         is_signed: Whether samples are two's complement.
         is_planar: Whether all samples of one colour come before all samples of the next.
@@ -196,7 +198,7 @@ def cut_out_frames(dataset: pydicom.Dataset, pixels: PixelFormat) -> list[bytes]
         raise scrambled_pixels_error(pixels.syntax.name) from err
     if len(frames) != pixels.frames:
         raise UnreadableImage(
-            "The header of the DICOM file states another number of frames than the file has"
+            "The header of the DICOM file states a different number of frames than the file has"
         )
     return frames
 
@@ -205,7 +207,7 @@ def check_codestream(frame: bytes, pixels: PixelFormat) -> CodestreamSize:
     """Check that a compressed frame has the size that the DICOM file's header gives.
 
     Raises:
-        UnreadableImage: The frame is in another format, is cut off, or has another size.
+        UnreadableImage: The frame is cut off, or its format or size differs from the header.
     """
     read = read_jpeg_2000_size if pixels.syntax in opening.JPEG_2000 else read_jpeg_size
     size = read(frame, pixels.syntax.name)
@@ -224,7 +226,7 @@ def decode_frame(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
     """Decode a frame to its stored samples.
 
     Returns:
-        Shape ``(h, w)`` or ``(h, w, 3)``, in the fewest bits that hold the samples.
+        Shape ``(h, w)`` or ``(h, w, 3)``, in an integer type that holds the samples.
 
     Raises:
         RequestRefused: The frame cannot be decoded.
@@ -304,7 +306,7 @@ def _mask_stored_bits(stored: NDArray[np.generic], pixels: PixelFormat) -> NDArr
 def _decode_run_lengths(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
     """Decode RLE (PS3.5, annex G): one segment for each byte of a sample, the highest byte first.
 
-    Pillow's decoder of PackBits stops at the size of the picture, whatever the segment holds.
+    Pillow's PackBits decoder stops at the size of the picture, however much the segment holds.
     """
     sample_bytes = pixels.bits_allocated // 8
     places = [int.from_bytes(frame[at : at + 4], "little") for at in range(0, _RLE_HEADER_BYTES, 4)]
@@ -360,7 +362,7 @@ def _decode_in_own_process(
 
 
 def _read_samples_of_process(file: Path, count: int) -> NDArray[np.generic]:
-    """Read the samples that another process wrote, which may be too many for the memory."""
+    """Read the samples that another process wrote; refuse a file with an unexpected size."""
     kind = np.dtype("<u2")
     if file.stat().st_size != count * kind.itemsize:
         raise UnreadableImage(

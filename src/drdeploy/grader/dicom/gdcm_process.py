@@ -1,7 +1,7 @@
 """Decode one DICOM file with GDCM, as a process of its own: ``python gdcm_process.py FILE OUT``.
 
-GDCM is the only decoder in this package that is not continuously fuzzed. If hostile bytes end this
-process, or make it use all of its memory, all other processes continue.
+GDCM is the only decoder in this package that is not continuously fuzzed. If hostile bytes crash
+this process or make it use up its memory, all other processes continue.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 MAX_READS = 60_000
 """How often the parser may read from a file.  A photograph has a few hundred data elements, and 256
-MiB of compressed pixels take 33,000 reads. Without the limit, a file of nothing but empty elements
-would become gigabytes of objects."""
+MiB of compressed pixels take 33,000 reads. Without the limit, a file that consists of empty
+elements would become gigabytes of Python objects."""
 
 PHOTOGRAPH_CLASSES: Final[Mapping[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.77.1.5.1": "Ophthalmic Photography 8 Bit",
@@ -73,9 +73,12 @@ _BYTES = frozenset({"OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"})
 """Value representations that pydicom keeps as bytes (DICOM PS3.5, 6.2)."""
 
 _GROUPS_NOT_READ = frozenset({0x0018, 0x0022, 0x0032, 0x0038, 0x0040, 0x0088})
-"""The groups of elements that are skipped: how the photograph was taken and ordered, and its icon.
-A damaged or long element in these groups is left out, because the photograph may be good
-nevertheless."""
+"""Groups of elements that grading does not need: how the photograph was taken and ordered, and its
+icon.
+
+If an element in these groups is damaged or too long, the element is left out and the photograph is
+still read.
+"""
 
 _PARSING = threading.Lock()
 """Python's warning filters belong to the whole process, so only one thread at a time may set
@@ -175,8 +178,8 @@ def read_patient_number(data: bytes, limits: ImageLimits) -> str:
 def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that later reads cannot fail.
 
-    pydicom reads a value when it is first asked for.  A damaged value would fail late: in the
-    worklist, a report or an export.
+    pydicom reads a value only when it is first used. Without this function, a damaged value would
+    cause an error late: in the worklist, a report or an export.
 
     Raises:
         UnreadableImage: A value is damaged or too long.
@@ -209,7 +212,7 @@ def _refuse_long_value(dataset: pydicom.Dataset, tag: BaseTag) -> None:
     if kind not in _BYTES:
         raise UnreadableImage(
             f"The DICOM attribute {_describe_dicom_tag(tag)} has {raw.length} bytes, but at most "
-            f"{MAX_VALUE_BYTES} are read of text, numbers and sequences",
+            f"{MAX_VALUE_BYTES} are allowed for text, numbers and sequences",
             remedy="Export the photograph from the archive or the camera again",
         )
 
@@ -231,7 +234,7 @@ def _parse_data_elements(data: bytes, *, specific_tags: list[str] | None = None)
 
 
 def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
-    """Decompress a deflated file to one in explicit VR; return any other file unchanged.
+    """Decompress a deflated file to a file in explicit VR; return any other file unchanged.
 
     pydicom decompresses without a limit, and a file of 256 MiB may decompress to 256 GB.
 

@@ -85,7 +85,7 @@ class DicomFile:
 
     @property
     def laterality(self) -> Laterality:
-        """The eye that Image Laterality names, or else Laterality; empty if neither names one."""
+        """The eye in the attribute Image Laterality, or else in Laterality; empty if unknown."""
         for name in ("ImageLaterality", "Laterality"):
             value = str(self.dataset.get(name) or "").strip().upper()
             if value:
@@ -119,7 +119,7 @@ class DicomFile:
         return stream.getvalue()
 
     def _keep_pixels_of_jpeg(self, frame: bytes) -> bytes:
-        """Return a JPEG without EXIF, which DICOM viewers ignore, but with its colour space named.
+        """Remove EXIF data, which DICOM viewers ignore, from a JPEG, and name its colour space.
 
         Raises:
             UnreadableImage: The JPEG is damaged.

@@ -25,8 +25,10 @@ MAX_PROFILE_BYTES = 1 << 20
 """The largest colour profile that is read. A camera's profile has a few kilobytes, or a few hundred
 kilobytes with large tables."""
 SAME_COLOUR_LEVELS = 3
-"""The largest difference, in levels of 255, up to which a profile counts as sRGB. Cameras write
-many versions of sRGB."""
+"""A profile counts as sRGB if it changes colours by at most this many levels of 255.
+
+Cameras write many versions of sRGB.
+"""
 MAX_STRETCH = 0.02
 """A pixel whose sides differ by no more than this share counts as square."""
 
@@ -49,7 +51,7 @@ def make_rgb(
 def refuse_stretched_pixels(dataset: pydicom.Dataset) -> None:
     """Refuse pixels that are not square.
 
-    If pixels are not square, an eye is not a disc.
+    If pixels are not square, the eye in the picture is not a disc, as the next steps expect.
 
     Raises:
         UnsupportedImage: The pixels are not square.
@@ -153,7 +155,7 @@ def _find_grey_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 class ColourProfile:
-    """The conversion from a file's colours to sRGB, with which models were trained.
+    """The conversion from a file's colours to sRGB; models were trained on photographs in sRGB.
 
     Attributes:
         note: A sentence for the reader of the result if a profile cannot be used; usually empty.

@@ -1,10 +1,9 @@
-"""Measure whether P(grade >= g) is right on average, and neither too extreme nor too timid.
+"""Measure whether P(grade >= g) is right on average, and whether it is too extreme or too moderate.
 
 The calibration intercept, and the ratio of observed to expected diseased photographs, say whether
 the probabilities are right on average. The calibration slope says whether the probabilities are too
-extreme (below 1) or too timid (above 1).
-The terms are those of Van Calster et al. (BMC Medicine 2019, 17:230); the slope goes back to Cox
-(Biometrika 1958, 45:562-565).
+extreme (slope below 1) or too moderate (slope above 1). The terms are those of Van Calster et al.
+(BMC Medicine 2019, 17:230); the slope goes back to Cox (Biometrika 1958, 45:562-565).
 """
 
 from __future__ import annotations
@@ -28,8 +27,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SMALLEST = 1e-6
-"""The smallest distance of a probability from 0 and 1. Closer probabilities are moved away, because
-the logits of 0 and 1 are infinite."""
+"""The smallest distance of a probability from 0 and 1.
+
+Probabilities that are closer are moved to this distance, because the logits of 0 and 1 are
+infinite.
+"""
 STEPS = 100
 TOLERANCE = 1e-10
 LOGISTIC = "logistic regression, variance over groups"
@@ -133,7 +135,7 @@ def _fit_last_coefficient(
 ) -> Estimate:
     """Fit a logistic regression by Newton's method; return the last coefficient's estimate.
 
-    The variance is the sandwich over groups (Liang and Zeger, Biometrika 1986, 73:13-22).
+    The variance is the sandwich estimator over groups (Liang and Zeger, Biometrika 1986, 73:13-22).
     """
     n = events.size
     coefficients = np.zeros(design.shape[1])

@@ -1,9 +1,9 @@
-"""Fill the checklists of STARD 2015, with STARD-AI's additions, and of TRIPOD+AI.
+"""Fill in the reporting checklists STARD 2015, with the additions of STARD-AI, and TRIPOD+AI.
 
 The item numbers are those of two checklists: STARD 2015 (Bossuyt et al., BMJ 2015, 351:h5527) and
 TRIPOD+AI (Collins et al., BMJ 2024, 385:e078378). STARD-AI (Sounderajah et al., Nature Medicine
-2025) extends STARD 2015. The items that STARD-AI adds are marked ``AI``. The wording is our own,
-and the original checklists say more.
+2025) extends STARD 2015. The items that STARD-AI adds are marked ``AI``. The items are summarised
+in our own words; the original checklists say more.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ChecklistItem:
 
 
 def fill_reporting_checklist(evaluated: GraderEvaluation) -> tuple[ChecklistItem, ...]:
-    """Fill the checklists for one grader on one set of photographs."""
+    """Fill in the checklists for one grader on one set of photographs."""
     return tuple(
         ChecklistItem(*item)
         for part in (
@@ -254,7 +254,7 @@ def _list_checklist_items_for_author() -> Iterator[Row]:
         "6b",
         "Who could take part, and how they were found",
         "add",
-        "State the criteria, and whether patients were consecutive.",
+        "State the criteria, and whether patients were enrolled consecutively.",
     )
     yield (
         "20",

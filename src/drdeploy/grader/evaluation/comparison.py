@@ -47,8 +47,8 @@ class PairedRate:
         lost: Number of photographs that only the first grader grades correctly.
         p_value: P-value of McNemar's exact test; the null hypothesis is that both rates are equal.
         design_effect: The variance of the difference, as a multiple of its variance if all
-            photographs were independent; at least 1. The grades of one patient's photographs tend
-            to change together.
+            photographs were independent; at least 1. It is larger than 1 if the grades of one
+            patient's photographs change together.
     """
 
     difference: Estimate
@@ -77,7 +77,7 @@ class GradeChange:
 
     @property
     def is_new_miss(self) -> bool:
-        """Whether the eye is severe or worse, and only the second grader misses the disease."""
+        """Whether the eye has severe disease or worse, and only the second grader misses it."""
         return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
 
 
@@ -101,7 +101,7 @@ class GraderComparison:
 
     @property
     def new_misses(self) -> tuple[GradeChange, ...]:
-        """The severe or worse eyes that the first grader recognises and the second misses."""
+        """The eyes with severe disease or worse that only the second grader misses."""
         return tuple(change for change in self.changes if change.is_new_miss)
 
 
@@ -172,12 +172,12 @@ def compare_right_decisions(
     among: NDArray[np.bool_],
     groups: ArrayLike | None,
 ) -> PairedRate:
-    """Compare how often two graders decide rightly, for example to refer a diseased eye.
+    """Compare how often two graders make the right decision, such as to refer a diseased eye.
 
     Args:
         first: Whether the first grader's decision is right, shape ``(n,)``.
         second: Whether the second grader's decision is right, shape ``(n,)``.
-        among: Whether the compared rates refer to each photograph, shape ``(n,)``.
+        among: Whether each photograph counts in the two rates, shape ``(n,)``.
         groups: Capture sessions or patients, shape ``(n,)``.
     """
     gained = int((~first & second & among).sum())
@@ -222,8 +222,8 @@ def estimate_paired_rate(
 def tango_score_limits(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
     """Return the two differences at which the score statistic reaches ``z`` standard errors.
 
-    The arguments ``gained``, ``lost`` and ``n`` are those of :func:`estimate_paired_rate`; to plan
-    a study, the counts may be fractions.
+    The arguments ``gained``, ``lost`` and ``n`` are those of :func:`estimate_paired_rate`. The
+    counts may be fractions, which is useful to plan a study.
     """
     observed = (gained - lost) / n
     return (
@@ -251,7 +251,7 @@ def _bisect_to_score_limit(
 
 
 def _tango_score_statistic(gained: float, lost: float, n: float, difference: float) -> float:
-    """Return by how many standard errors the counts differ from those that a difference implies.
+    """Return how many standard errors the counts are from the counts that a difference implies.
 
     The variance depends on the probability that only the first grader is right, given the
     difference. The maximum-likelihood estimate of the probability that only the first grader is
@@ -269,7 +269,7 @@ def _tango_score_statistic(gained: float, lost: float, n: float, difference: flo
 
 
 def mcnemar_p_value(gained: int, lost: int) -> float:
-    """Return the exact two-sided p-value for gains and losses being equally likely.
+    """Return the exact two-sided p-value; the null hypothesis is that gains and losses are equal.
 
     McNemar, Psychometrika 1947, 12:153-157.
     """

@@ -1,10 +1,9 @@
 """Compute decision curves: whether decisions by the grader do more good than harm.
 
 A threshold probability says how many needless referrals are acceptable for each diseased eye that
-is found. A threshold of 20 % accepts four. The net benefit is a difference of two shares of all
-eyes. The share of needless referrals, multiplied by the odds of the threshold, is subtracted from
-the share of diseased eyes that are referred (Vickers and Elkin, Medical Decision Making 2006,
-26:565-574).
+is found. A threshold of 20 % accepts four. The net benefit is computed from two shares of all eyes:
+the share that is rightly referred, minus the share that is needlessly referred, which is multiplied
+by the odds of the threshold (Vickers and Elkin, Medical Decision Making 2006, 26:565-574).
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class EvaluationDetails:
     Attributes:
         flow: How many photographs were left at each step of the evaluation.
         adjustments: Calibration after each adjustment to another prevalence; empty if the manifest
-            does not state the shares of grades during calibration.
+            does not state how frequent the grades were among the photographs for calibration.
         net_benefits: The decision curve at each grade.
         risks: How often the most confident decisions are wrong, at several coverages.
         flag: How well photographs unlike the training photographs are flagged, or None if the
@@ -125,8 +125,9 @@ def resolve_prevalence(
     None means the share among the photographs.
 
     Raises:
-        InvalidInput: The prevalence cannot be estimated: the manifest does not state the shares of
-            grades during calibration, or no photograph was graded.
+        InvalidInput: The prevalence cannot be estimated, because the manifest does not state how
+            frequent the grades were among the photographs for calibration, or because no photograph
+            was graded.
     """
     if not isinstance(prevalence, str):
         return prevalence

@@ -46,8 +46,8 @@ class OperatingPointQuality:
             was chosen on.
         sensitivity: Share of the diseased eyes that are flagged.
         specificity: Share of the other eyes that are not flagged.
-        ppv: Positive predictive value at the detection's prevalence.
-        npv: Negative predictive value at the detection's prevalence.
+        ppv: Positive predictive value at the prevalence in :class:`Detection`.
+        npv: Negative predictive value at the prevalence in :class:`Detection`.
     """
 
     point: OperatingPoint
@@ -67,8 +67,8 @@ class Detection:
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
         sensitivity: Share of the diseased eyes that the grader grades at or above the grade.
         specificity: Share of the other eyes that the grader grades below the grade.
-        prevalence: Share of diseased photographs for which the predictive values are computed.
-            Without a photograph, the share is None.
+        prevalence: Share of diseased photographs for which the predictive values are computed. None
+            if there are no photographs.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, counting each ungradable photograph
@@ -105,7 +105,7 @@ class Evaluation:
             grader answered (column).
         kappa: Quadratic weighted kappa.
         accuracy: Share of photographs whose answer equals the label.
-        grade_sensitivity: For each grade, share of its photographs that are graded correctly.
+        grade_sensitivity: For each grade, the share of its photographs that are graded correctly.
         referable: Detection of moderate disease or worse.
         vision_threatening: Detection of severe disease or worse.
         ece: Expected calibration error.
@@ -152,7 +152,7 @@ def evaluate_probabilities(
         operating_points: Operating points that were chosen on other photographs.
         prevalence: Share of grade 2 or worse, for the predictive values; None takes the share
             among the graded photographs. The share of grade 3 or worse among grade 2 or worse is
-        always measured on the graded photographs.
+            always measured on the graded photographs.
         seed: Seed of the bootstrap intervals.
 
     Raises:
@@ -335,14 +335,14 @@ def estimate_predictive_values(
 
     The lower limits of both predictive values are computed from the lower limits of sensitivity and
     specificity, and the upper limits from the upper limits.  Sensitivity and specificity are
-    unlikely to be at their limits at the same time. The intervals of the predictive values are
+    unlikely to be at their limits at the same time, so the intervals of the predictive values are
     wider than 95 % intervals.
 
     Raises:
-        InvalidInput: ``prevalence`` is not from 0 to 1.
+        InvalidInput: ``prevalence`` is not between 0 and 1.
     """
     if prevalence is not None and not 0 <= prevalence <= 1:
-        raise InvalidInput(f"The prevalence must be from 0 to 1, not {prevalence:g}")
+        raise InvalidInput(f"The prevalence must be between 0 and 1, not {prevalence:g}")
     if prevalence is None or sensitivity.value is None or specificity.value is None:
         reason = sensitivity.reason or specificity.reason or "no prevalence is known"
         n = sensitivity.n + specificity.n

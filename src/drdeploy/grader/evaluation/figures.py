@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SIZE_IN = (4.6, 4.0)
 DARK_FROM = 0.55
-"""The share of a row from which a cell is so dark that its number is drawn in white."""
+"""A cell with at least this share of its row is so dark that its number is drawn in white."""
 LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
 MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 
@@ -119,7 +119,7 @@ def _draw_roc_curves(axes: Axes, evaluated: GraderEvaluation) -> None:
 
 
 def _mark_decisions_on_roc(axes: Axes, detection: Detection, colour: str) -> None:
-    """Mark the grader's own decision and each operating point, with error bars both ways."""
+    """Mark the grader's own decision and each operating point, both with error bars."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points

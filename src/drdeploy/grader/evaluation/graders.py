@@ -146,7 +146,7 @@ class MatrixCell:
 
 @dataclass(frozen=True, eq=False)
 class PairedGraders:
-    """Two graders compared on the photographs that both graded.
+    """The comparison of two graders on the photographs that both graded.
 
     Attributes:
         reference: The first grader of the comparison.
@@ -198,7 +198,7 @@ def choose_test_photographs(
             "Sessions and patients are not known. The intervals assume that photographs are "
             "independent, so the intervals may be too narrow."
         )
-    # Copies were set aside in the whole data set: those of other splits are not this part's.
+    # Copies were set aside in the whole data set; those in other splits do not belong to this part.
     elsewhere = {one.file for one in dataset.photographs if chosen not in {ALL, one.split}}
     aside = tuple(one for one in part.set_aside if one.file not in elsewhere)
     test_set = TestSet(part.name, str(dataset.folder), chosen, aside, tuple(notes))
@@ -215,9 +215,9 @@ def evaluate_prediction_table(
 ) -> GraderEvaluation:
     """Evaluate the predictions in a table, which :meth:`GradedSet.read_csv` reads.
 
-    The thresholds are those of the grader ``lender``; if None, the most probable grade is the
-    answer. ``patient`` names the column with the patients, if its name is not recognised. If
-    ``names`` is None, the names of photographs are hashed with the user's key.
+    The thresholds are those of the grader ``lender``; if ``lender`` is None, the most probable
+    grade is the answer. ``patient`` names the column with the patients, if its name is not
+    recognised. If ``names`` is None, the names of photographs are hashed with the user's key.
 
     Raises:
         InvalidInput: The table does not exist or cannot be read.
@@ -319,6 +319,6 @@ Named = TypeVar("Named", Grader, TestSet)
 
 
 def make_names_distinct(named: Sequence[Named]) -> list[Named]:
-    """Give graders or sets of the same name the path that each was read from as its name."""
+    """Rename graders or sets that share a name to the paths that they were read from."""
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

@@ -72,8 +72,7 @@ def estimate_accuracy(
     """Estimate the share of photographs that get the right grade, with its bootstrap interval.
 
     If all answers are right or all are wrong, every resample gives the same share, so the bootstrap
-    gives no interval. If the bootstrap gives no interval, Wilson's interval is computed from the
-    number of groups.
+    gives no interval. In this case, Wilson's interval is computed from the number of groups.
     """
     found = estimate_by_group_bootstrap(
         one_hot_encode_confusion_cells(labels, grades), _accuracy_from_cell_sums, groups, seed=seed
@@ -97,10 +96,10 @@ def estimate_calibration_error(
     Confidence is the probability of the most probable grade (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017).
 
-    Noise can only add to the calibration error. The calibration error is larger in a sample than in
-    the population, and larger still in a resample. The percentiles of a bootstrap of the
-    calibration error are too high. The upper percentile is kept as the upper limit. The lower limit
-    is as far below the value as the upper limit is above the value.
+    Noise can only increase the calibration error, so it is larger in a sample than in the
+    population, and larger still in a bootstrap resample. Therefore both percentiles of the
+    bootstrap are too high. The upper percentile is kept as the upper limit. The lower limit is
+    placed as far below the value as the upper limit is above it.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)

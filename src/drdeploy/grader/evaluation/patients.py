@@ -30,8 +30,8 @@ class PatientEvaluation:
     """The results of a grader with one answer for each patient.
 
     Attributes:
-        unit: What counts as a patient: ``patient``, ``session`` or ``group``, as the table of
-            labels has it.
+        unit: What counts as a patient: ``patient``, ``session`` or ``group``, depending on the
+            table of labels.
         n: Number of patients, with and without a grade.
         partly_graded: Number of patients with some photographs that were graded, and others that
             were not.
@@ -58,7 +58,7 @@ def evaluate_patients(
     """Evaluate a grader by patient.
 
     Raises:
-        InvalidInput: The photographs of one patient cannot be told from those of another.
+        InvalidInput: It is not known which photographs show the same patient.
     """
     if not graded.group_unit:
         raise InvalidInput(

@@ -107,7 +107,7 @@ class GradedSet:
 
     @classmethod
     def read_csv(cls, path: Path, columns: Mapping[str, str] | None = None) -> GradedSet:
-        """Read a file of :meth:`write_csv`, or another table with the :data:`NEEDED_COLUMNS`.
+        """Read a file that :meth:`write_csv` wrote, or another table with :data:`NEEDED_COLUMNS`.
 
         Args:
             path: The file.
@@ -194,7 +194,7 @@ def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[fl
         raise InvalidInput(
             "The values p0 to p4 are not probabilities",
             where=where,
-            remedy="Let p0, p1, p2, p3 and p4 be probabilities that add up to 1, or set gradable "
+            remedy="Make p0, p1, p2, p3 and p4 probabilities that add up to 1, or set gradable "
             "to false",
         )
     return label, shares, ""

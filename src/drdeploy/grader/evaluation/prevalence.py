@@ -1,11 +1,12 @@
 """Adjust probabilities to another prevalence, which is stated or estimated without labels.
 
-A grader's probabilities suit the shares of grades among the photographs on which it was calibrated.
-Where disease is rarer, the probabilities are too high. The method assumes that photographs of one
-grade look the same in both places. Each probability is multiplied by the ratio of the shares, and
-the products are divided by their sum (Saerens, Latinne and Decaestecker, Neural Computation 2002,
-14:21-41). The shares during calibration follow from the manifest's operating points, which say how
-many photographs were at and above grades 2 and 3.
+A grader's probabilities are right where the grades are as frequent as among the photographs on
+which it was calibrated. Where disease is rarer, the probabilities are too high. To adjust them, the
+probability of each grade is multiplied by the ratio of the grade's new share to its old share, and
+the products are divided by their sum. This assumes that photographs of one grade look the same in
+both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002, 14:21-41). The old
+shares follow from the manifest's operating points, which say how many photographs were at and above
+grades 2 and 3.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class AdjustedProbabilities:
 def find_shares_during_calibration(
     clinical: Clinical | None, recalibration: Recalibration | None = None
 ) -> DiseaseShares | None:
-    """Return the shares of grades that a grader's probabilities assume, or None.
+    """Return the shares of grades that a grader's probabilities assume; None if they are unknown.
 
     The shares are measured on the photographs on which the thresholds were chosen. A prevalence
     that was stated during recalibration replaces them.

@@ -27,7 +27,7 @@ class RiskAtCoverage:
     """The share of wrong decisions if only the most confident decisions are kept.
 
     Attributes:
-        at_least: The smallest share of the decisions that may be kept.
+        at_least: The share of the decisions that must at least be kept.
         coverage: The share of the decisions that is kept; larger than ``at_least`` if confidences
             are equal.
         risk: Share of the kept decisions that are on the wrong side of grade 2.

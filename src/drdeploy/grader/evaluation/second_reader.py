@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SecondReader:
-    """A second reader's grades against the labels, on the photographs that the grader graded too.
+    """How well a second reader agrees with the labels, on photographs that the grader also graded.
 
     Attributes:
         column: The column of the second reader's grades.

@@ -23,7 +23,7 @@ class Subgroup:
     """The results of a grader on the photographs with one value in a column.
 
     Attributes:
-        value: The value; empty for photographs without one.
+        value: The value; empty for photographs without a value.
         given: How many photographs were given to the grader.
         evaluation: The results.
     """

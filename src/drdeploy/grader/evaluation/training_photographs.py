@@ -26,12 +26,12 @@ def find_training_photographs(
     """Return the positions of photographs that are copies of the grader's training photographs.
 
     If the manifest lists the training photographs, each of them is recognised. An older manifest
-    contains a single digest of all training photographs. The photographs of an older manifest are
-    recognised only if the data set contains all of them.
+    contains only one digest of all training photographs together, so these are recognised only if
+    the data set contains all of them.
 
     Args:
         manifest: The grader's manifest.
-        photographs: The photographs in question.
+        photographs: The photographs to check.
         whole: The whole data set that ``photographs`` are taken from.
     """
     listed = frozenset(manifest.provenance.trained_on)

@@ -2,8 +2,9 @@
 
 The measurements describe the camera (colour, light, vignetting), its resolution and focus (detail
 of four sizes), its field of view (how coarse the vessels are), and unusual spots in the eye (the
-brightest and darkest spots of four sizes). All measurements are logarithms of ratios within the
-eye. The eye is scaled to a fixed size, so that the resolution of the file does not matter.
+brightest and darkest spots of four sizes). Each measurement is the logarithm of a ratio of two
+values within the eye. The eye is scaled to a fixed size, so that the resolution of the file does
+not matter.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.familiarity import Familiarity
 
 RIM_SHARE, DETAIL_RIM_SHARE = 0.9, 0.85
-"""Shares of the radius within which colour and detail are measured."""
+"""Colour and detail are measured within these shares of the eye's radius."""
 CORE_SHARE, RING_SHARE = 0.4, 0.65
 """Shares of the radius for vignetting, which compares the light outside the second share with the
 light inside the first."""
 SPOT_SHARE = 0.005
 """Share of the pixels that count as the brightest or darkest spots."""
 SMALLEST = 1e-4
-"""Smallest value whose logarithm is taken."""
+"""The smallest value that a logarithm is taken of; smaller values are replaced by it."""
 
 _DIFFERENCES = np.arange(-255, 256)
 _SIZES = np.abs(_DIFFERENCES)
@@ -46,7 +47,7 @@ def measure_appearance(copies: EyeCopies) -> NDArray[np.float64]:
 
 
 def is_unlike_training(copies: EyeCopies, familiarity: Familiarity) -> bool:
-    """Whether a photograph's distance from the training photographs is beyond the rule's limit."""
+    """Tell whether a photograph is farther from the training photographs than the rule's limit."""
     measured = measure_appearance(copies)
     return compute_distance_of_measurements(measured, familiarity) > familiarity.limit
 
@@ -54,7 +55,7 @@ def is_unlike_training(copies: EyeCopies, familiarity: Familiarity) -> bool:
 def compute_distance_of_measurements(
     measured: NDArray[np.float64], familiarity: Familiarity
 ) -> float:
-    """Return the root mean square of the differences from the means, in the rule's directions."""
+    """Compute a photograph's distance from its measurements, as :class:`Familiarity` defines it."""
     difference = measured - np.asarray(familiarity.means)
     # Sums of products and no matrix product: a lean image has only a part of BLAS.
     along = (np.asarray(familiarity.directions) * difference).sum(axis=1)

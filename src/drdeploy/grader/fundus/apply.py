@@ -39,8 +39,8 @@ def make_model_input(
         transform: The transform that the model was trained with.
         data: Content of the file.
         limits: How large the photograph may be.
-        eye_px: The smallest diameter of the eye with which gradability can be checked; 0 without a
-            check.
+        eye_px: The smallest diameter of the eye at which gradability can be checked; 0 if it is not
+            checked.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.
@@ -80,8 +80,8 @@ def _shrink_by_power_of_two(
 ) -> tuple[Image.Image, FieldOfView]:
     """Shrink a picture by a power of two if it is much larger than the model's input.
 
-    The model's input hardly depends on the scale at which the photograph was decoded. Scale matters
-    because networks are sensitive to small differences: a tenth of a grey level in the mean can
+    This step makes the model's input almost independent of the scale at which the photograph was
+    decoded. Networks are sensitive to small differences: a tenth of a grey level in the mean can
     change a probability by 0.02.
     """
     picture, view = photograph.picture, photograph.view
@@ -100,9 +100,9 @@ def _shrink_by_power_of_two(
 def _crop_to_eye_and_resize(
     transform: FundusTransform, picture: Image.Image, view: FieldOfView
 ) -> Image.Image:
-    """Cut out the box around the whole eye, fill it with black beyond the frame, and resize it.
+    """Cut out the box around the whole eye, paint it black beyond the frame, and resize it.
 
-    The box is a square unless the photograph was squashed; resizing it to a square undoes the
+    If the photograph was squashed, the box is not a square. Resizing the box to a square undoes the
     squash.  The edges of the box may be fractions of a pixel.  If the edges were rounded, the eye
     would move by a pixel between two decoding scales of the same photograph.
     """

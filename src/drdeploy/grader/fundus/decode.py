@@ -49,9 +49,9 @@ _ONES, _OTHER_BITS = b"\xff\x00" * 8, b"\x6a" * 8
 """Eight bytes of one-bits as they are written in compressed data, and eight bytes of mixed bits.
 
 A JPEG with one scan is decoded with one-bits in place of its end marker. If libjpeg finds an end
-marker in the middle of the picture, it paints the rest grey without an error; if the bytes end, it
-stops. One-bits are safe to add: libjpeg reads up to eight bytes ahead, and no Huffman code consists
-only of ones.
+marker in the middle of the picture, it paints the rest grey without an error; if the bytes end
+instead, libjpeg stops. One-bits are safe to add: libjpeg reads up to eight bytes ahead, and no
+Huffman code consists only of ones.
 """
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -107,13 +107,13 @@ def decode_image_of_header(
 
 
 def decode_picture_of_header(header: ImageHeader, *, min_side_px: int | None = None) -> Image.Image:
-    """Decode a file to an upright picture of Pillow in mode ``RGB``; see :func:`decode_image`.
+    """Decode a file to an upright Pillow picture in mode ``RGB``; see :func:`decode_image`.
 
-    All further steps of a photograph's way work on Pillow's own pixels. Copying them to an array
-    and back takes as long as scaling them down.
+    All later steps work on Pillow's own pixels, because copying the pixels to an array and back
+    takes as long as scaling them down.
 
     Raises:
-        UnsupportedImage: The file has a variant of its format that no photograph has.
+        UnsupportedImage: The file is of a variant of its format that is not used for photographs.
         UnreadableImage: The file is truncated or damaged.
     """
     try:

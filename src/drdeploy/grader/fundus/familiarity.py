@@ -1,4 +1,4 @@
-"""The rule in a manifest that says whether a photograph is unlike the training photographs."""
+"""The rule that decides whether a photograph is unlike the training photographs."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ SENTENCE = (
 
 
 class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How different from the training photographs a photograph may look.
+    """A rule in a manifest: how much a photograph may differ from the training photographs.
 
-    From each measurement of :data:`MEASUREMENTS`, the mean over the training photographs is
-    subtracted. The matrix ``directions`` turns these differences into uncorrelated numbers with a
-    spread of 1. The distance of a photograph is the root mean square of these uncorrelated numbers.
+    From each measurement in :data:`MEASUREMENTS`, the rule subtracts the mean over the training
+    photographs. The matrix ``directions`` turns these differences into uncorrelated numbers with a
+    standard deviation of 1. The distance of a photograph is the root mean square of these
+    uncorrelated numbers.
 
     Attributes:
         measurements: Names of the measurements, in order.
         means: Mean of each measurement over the training photographs.
-        directions: One row of weights for each independent direction, in units of its spread.
+        directions: The matrix, with one row of weights for each uncorrelated number.
         limit: Distance beyond which a photograph is unlike the training photographs.
         chosen_on: A description of the photographs on which the rule was chosen.
         flagged_share: Share of the training photographs beyond the limit, each measured by a rule

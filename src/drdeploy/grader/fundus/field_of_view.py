@@ -1,18 +1,19 @@
 """Find the eye within the surround of a fundus photograph.
 
 A fundus camera lights a disc, around which the picture is black except for sensor noise. The
-surround differs between cameras and says nothing about the eye, so it is cut away. A surround may
-also be grey or white, if software has filled it; the eye is then where the picture differs from the
-surround.
+surround differs between cameras and says nothing about the eye, so it is cut away. If software has
+filled the surround, it may also be grey or white. The eye is then where the picture differs from
+the surround.
 
-The disc is found on a small copy.  The share of lit pixels in each column and each row is a
-profile. The eye ends where the profile falls below a tenth of its maximum.  The end of the eye is
-interpolated between two pixels, so that the result hardly depends on the resolution of decoding.
+The disc is found on a small copy of the picture. The shares of lit pixels in the columns form one
+profile, and those in the rows form another. The eye ends where a profile falls below a tenth of its
+maximum.  The end of the eye is interpolated between two pixels, so that the result hardly depends
+on the resolution of decoding.
 
-Some collections squash every photograph to the same frame, and the disc becomes an ellipse. An
-ellipse is fitted to the outline of the lit part; the edges of the box are left out, because the
-frame may cut the disc there. If the ellipse is clearly not a circle, the squash is undone when the
-eye is cut out.
+Some collections squash every photograph to the same width and height, which turns the disc into an
+ellipse. An ellipse is fitted to the outline of the lit part; the edges of the box are left out,
+because the frame may cut the disc there. If the ellipse is clearly not a circle, the squash is
+undone when the eye is cut out.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ MIN_FILL = 0.6
 if the frame cuts the disc off, and smaller if a part of the disc is dark."""
 
 MIN_SIDE_SHARE = 0.25
-"""The eye must take at least this share of the frame's shorter side."""
+"""The eye must be at least this large, as a share of the frame's shorter side."""
 
 MIN_CONTRAST = 10.0
 """The smallest difference between the surround and the lit part, on a scale from 0 to 255."""
@@ -59,30 +60,37 @@ anything is measured."""
 SURE_RADIUS = 0.97
 """Pixels within this share of the eye's radius are never painted black."""
 TOLERANCE = 30
-"""The largest difference from the surround's colour, in each channel, of a pixel that is painted
-black, on a scale from 0 to 255."""
+"""A pixel is painted black only if each channel differs from the surround's colour by at most this
+much, on a scale from 0 to 255.
+"""
 
 STRIP_PX = 64
 """The number of rows that are painted at a time."""
 
 MAX_SURROUND_COLOUR = 24.0
 MAX_SURROUND_SPREAD = 12.0
-"""A surround that is not dark must be grey: its channels may differ by at most the first number,
-and its corners and pixels by at most the second."""
+"""A surround that is not dark must be an even grey.
+
+Its channels may differ from each other by at most the first number, and its corners and pixels by
+at most the second.
+"""
 
 LEAST_SQUASH = 0.07
-"""An ellipse whose axes differ by a smaller share counts as a circle."""
+"""An ellipse whose axes differ by a smaller share than this counts as a circle."""
 MAX_SQUASH = 2.0
 """The longer axis of an ellipse is at most this many times the shorter one."""
 MAX_OUTLINE_ERROR = 0.02
 """Largest root mean square distance of the outline from a fitted ellipse, as a share of its
 radius."""
 EDGE_SHARE = 0.02
-"""The outline is not used within this share of the box's side from the edges of the box, because
-the frame may have cut off the eye there."""
+"""Points of the outline that are closer than this to an edge of the box, as a share of the box's
+side, are not used, because the frame may have cut off the eye there.
+"""
 OUTLINE_STEP = 2
-"""Only every second row and column of the small copy is used, which gives as good an ellipse as all
-of them."""
+"""Only every second row and column of the small copy is used.
+
+The ellipse is as good as with all rows and columns.
+"""
 LEAST_OUTLINE = 30
 """The smallest number of points on the outline to which an ellipse is fitted."""
 FITS = 3
@@ -94,8 +102,8 @@ class FieldOfView:
     """The box around the visible part of the eye, in pixels of the frame.
 
     The edges of the box may be fractions of a pixel.  The eye is the disc around the box's centre
-    with the diameter ``side_px``. If the camera cuts the eye off above and below, the disc is
-    larger than the box.
+    with the diameter ``side_px``. If the frame cuts the eye off above and below, the disc is larger
+    than the box.
 
     Attributes:
         left: Left edge of the box.
@@ -132,8 +140,8 @@ class FieldOfView:
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
         """Return the field of view in a frame that is larger by ``factor``, within the frame.
 
-        When a photograph is decoded at a smaller size, its sides are rounded up. Scaled up again,
-        the field of view could extend beyond the frame by a fraction of a pixel.
+        When a photograph is decoded at a smaller size, its sides are rounded up. When the field of
+        view is scaled up again, it could extend beyond the frame by a fraction of a pixel.
         """
         return replace(
             self,
@@ -213,8 +221,8 @@ def find_field_of_view(picture: Image.Image) -> FieldOfView:
 def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image:
     """Return a copy of the picture in which the surround of the eye is black.
 
-    Pixels that differ from the surround stay as they are, so that a picture that is not a disc does
-    not come to look like one.
+    Only pixels with the colour of the surround are painted. Otherwise, a picture of something else
+    could turn into a disc that looks like an eye.
     """
     if view.surround is None:
         return picture
@@ -250,7 +258,7 @@ def _make_small_copy(picture: Image.Image) -> Image.Image:
 def _find_colour_of_lit_surround(
     small: Image.Image, brightness: NDArray[np.uint8]
 ) -> tuple[float, float, float] | None:
-    """Return the median colour of the corners; None if these are black."""
+    """Return the median colour of the corners; None if the corners are black."""
     (level,) = _compute_brightness_percentiles(_cut_out_frame_corners(brightness), 50)
     if level <= BLACK_LEVEL:
         return None
@@ -261,7 +269,7 @@ def _find_colour_of_lit_surround(
 
 
 def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Return a mask of the pixels unlike the corners; None if the corners are not a single grey."""
+    """Return a mask of the pixels unlike the corners; None if the corners are not an even grey."""
     side = max(1, min(pixels.shape[:2]) // 16)
     patches = [
         pixels[rows, columns].reshape(-1, 3).astype(np.float32)
@@ -287,7 +295,7 @@ def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.b
 def _find_width_to_height_ratio(
     lit: NDArray[np.bool_], across: tuple[float, float], down: tuple[float, float]
 ) -> float:
-    """Return width divided by height of the ellipse that fits the outline; 1 if none fits well.
+    """Return width / height of the ellipse that fits the outline; 1 if no ellipse fits well.
 
     Args:
         lit: The lit pixels of the small copy.
@@ -326,8 +334,8 @@ def _find_width_to_height_ratio(
 def _solve_linear_equations(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> list[float]:
     """Solve a few linear equations by Gaussian elimination; NaN if they have no single solution.
 
-    NumPy's own solver needs LAPACK. The lean image does not contain LAPACK, and the call would end
-    the process.
+    NumPy's own solver needs LAPACK. The lean container image does not contain LAPACK, so calling
+    the solver would end the process.
     """
     rows = [[*line, value] for line, value in zip(matrix.tolist(), right.tolist(), strict=True)]
     size = len(rows)

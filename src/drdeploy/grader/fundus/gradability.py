@@ -1,12 +1,12 @@
 """Decide whether a photograph shows an eye well enough to be graded.
 
-A network grades any picture, and grades a blurred eye as healthy. Light, sharpness, shape and
-colour are measured first and compared with the limits in the manifest.
+A network grades any picture, and grades a blurred eye as healthy. Therefore a photograph's light,
+sharpness, shape and colour are first measured and compared with the limits in the manifest.
 
 All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
 size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
-orange, and a picture of another colour is refused. Photographs that were filtered to an even grey
-are accepted, because the original study used filtered photographs.
+orange, so a picture of another colour is refused. However, photographs that a filter has turned to
+an even grey are accepted, because the original study used such photographs.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class PhotographQuality:
         eye_px: Diameter of the eye in the photograph as it was sent, in pixels.
         is_framed: Whether the eye has a dark surround.
         roundness: Shorter side of the eye's box divided by the longer side, after undoing a squash.
-        lit_share: Share of the eye that is not in the dark.
-        stray_share: Lit share of the corners around the disc, as a mean of the two darkest corners.
+        lit_share: Share of the eye that is not dark.
+        stray_share: Share of lit pixels in the corners around the disc; the mean of the two darkest
+            corners.
         brightness: Mean of the brightest channel, 0 to 255.
         clipped_share: Share of the eye that is overexposed.
         spread: Standard deviation of the brightness divided by its mean.
@@ -144,7 +145,7 @@ def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool
 
 
 def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    """Whether a picture is red and even enough to be the inside of an eye without a rim."""
+    """Whether a picture is red and even enough to show only the inside of an eye, without a rim."""
     return (
         quality.redness >= limits.unframed_min_redness
         and quality.hue_spread <= limits.unframed_max_hue_spread

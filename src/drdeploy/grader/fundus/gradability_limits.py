@@ -6,17 +6,18 @@ import msgspec
 
 
 class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The limits of darkness, blur and other flaws within which a photograph is graded.
+    """Limits on darkness, blur and other flaws; a photograph within these limits is graded.
 
     The default limits accept all real photographs that they were tested on: 516 photographs of
     IDRiD at 512 x 512 pixels, and 11 photographs at camera resolution. The default limits also
-    accept 99 % of 1,548 crops from inside the eye. For each limit, the list of attributes gives in
-    brackets the most extreme value among the accepted photographs and crops. After a semicolon
-    follow pictures that the limit refuses, with their values.
+    accept 99 % of 1,548 crops from inside the eye. In the list of attributes below, the first
+    number in brackets is the most extreme value among the accepted photographs and crops. After
+    this number come pictures that the limit refuses, each with its value.
 
     Attributes:
         min_eye_px: Least diameter of the eye in the photograph as it was sent, in pixels (501).
-        min_brightness: Least mean brightness of the eye, of 255 (69; a tenth of the light: 22).
+        min_brightness: Least mean brightness of the eye, from 0 to 255 (69; a tenth of the light:
+            22).
         max_clipped_share: Largest share of the eye that may be overexposed (0.04; with four times
             the light: 0.89).
         min_sharpness: Least mean difference from a blurred copy, beyond one level of rounding, as
@@ -24,8 +25,8 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             sigma 8 at 512 pixels: 0.0007, saved as a JPEG of quality 70 after that: 0.0009).
         max_sharpness: Largest mean difference from a blurred copy, beyond which the picture is
             noise (0.040; noise: 0.18).
-        min_lit_share: Least share of the eye that is not in the dark (0.98; half an eye, cut off
-            along a diagonal: 0.68).
+        min_lit_share: Least share of the eye that is not dark (0.98; half an eye, cut off along a
+            diagonal: 0.68).
         min_roundness: Least ratio of the sides of the eye's box (0.83; half an eye: 0.60).
         max_stray_share: Largest share of the corners around the disc that may be lit, if there is
             a dark surround (0.00; a flower before a dark background: 0.11).

@@ -1,8 +1,8 @@
 """The filter with which Graham won the 2015 Kaggle competition on diabetic retinopathy.
 
-The filter subtracts the local mean colour, which evens out light and pigmentation and leaves
-vessels and lesions. The formula is ``4 * image - 4 * blur(image) + 128``, with a Gaussian blur
-whose standard deviation is a thirtieth of the eye's radius.  Beyond 0.9 of the radius the result is
+The filter subtracts the local mean colour. This evens out light and pigmentation, and keeps vessels
+and lesions. The formula is ``4 * image - 4 * blur(image) + 128``, with a Gaussian blur whose
+standard deviation is a thirtieth of the eye's radius.  Beyond 0.9 of the radius the result is
 mid-grey, because the black surround would cause larger differences at the rim than any lesion
 (Graham, "Kaggle Diabetic Retinopathy Detection competition report", 2015).
 """

@@ -13,9 +13,9 @@ class ImageLimits:
 
     ``ImageLimits()`` suits a request: SageMaker passes at most 6 MB to a real-time endpoint, and
     the largest known fundus camera takes 7360 x 4912 pixels. ``ImageLimits(max_pixels=12_300_000)``
-    suits a container with little memory. A PNG with transparency takes about 17 bytes per pixel to
-    decode at full size. A JPEG at a reduced scale takes less than one byte per pixel, or 6 bytes
-    per pixel if it is progressive.
+    suits a container with little memory. Decoding a PNG with transparency at full size takes about
+    17 bytes of memory per pixel. Decoding a JPEG at a reduced scale takes less than one byte per
+    pixel, or 6 bytes per pixel if the JPEG is progressive.
 
     Attributes:
         max_bytes: Largest size of the file.
@@ -29,5 +29,7 @@ class ImageLimits:
 
 
 LOCAL_FILE_LIMITS = ImageLimits(max_bytes=256 * MIB)
-"""Limits for files on the user's own disk, where files may be large: a TIFF of 12 megapixels takes
-36 MB."""
+"""Limits for files on the user's own disk.
+
+These files may be large: a TIFF of 12 megapixels takes 36 MB.
+"""

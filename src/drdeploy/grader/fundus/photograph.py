@@ -68,14 +68,14 @@ def decode_photograph(
     Args:
         header: Header of the file, checked against the limits.
         transform: How the photograph will become the model's input.
-        eye_px: The smallest diameter of the eye with which gradability can be checked; 0 without a
-            check.
+        eye_px: The smallest diameter of the eye at which gradability can be checked; 0 if it is not
+            checked.
 
     Raises:
         RequestRefused: The file cannot be decoded.
     """
     if transform.interpolation == "nearest":
-        # It picks single pixels, and a smaller decode would have averaged these away.
+        # "nearest" picks single pixels, which decoding at a smaller scale would have averaged away.
         needed_px = None
     else:
         needed_px = max(transform.minimum_eye_diameter_px, eye_px)
@@ -86,8 +86,8 @@ def decode_photograph(
         view = FieldOfView.covering_whole_frame(*picture.size)
     is_scaled_to_eye = eye_px > 0 or transform.crop == "field_of_view"
     if needed_px is not None and is_scaled_to_eye:
-        # How large the eye is shows only in the picture. So it was decoded for an eye that fills
-        # the frame, as nearly all do; a smaller eye needs a larger decode.
+        # The size of the eye is known only after decoding. The first decoding assumed an eye that
+        # fills the frame, as nearly all eyes do; a smaller eye must be decoded at a larger scale.
         shorter_px = min(view.eye_width_px, view.eye_height_px)
         larger_px = ceil(needed_px / (shorter_px / min(picture.size)))
         factor, larger_factor = (

@@ -1,4 +1,4 @@
-"""Describe how a photograph becomes a model's input, as a part of the model's manifest."""
+"""The part of a manifest that describes how a photograph becomes the model's input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Literal
 import msgspec
 
 OVERSAMPLING = 1.5
-"""The smallest ratio of the decoded eye's size to the model's input. Decoding at this ratio takes a
-fraction of the time that full size takes, and gives nearly the same input."""
+"""The decoded eye must be at least this many times as large as the model's input.
+
+Decoding at this scale takes a fraction of the time of decoding at full size, and gives nearly the
+same input.
+"""
 
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
 """ImageNet mean of each channel in the order BGR, with which VGG and ResNet v1 were trained."""

@@ -42,4 +42,7 @@ _LABELS = {
 }
 
 ICDR_CLASSES: tuple[str, ...] = tuple(grade.label for grade in Grade)
-"""Class names in the order of the grades; a classifier with exactly these is an ICDR grader."""
+"""Class names in the order of the grades.
+
+A classifier with exactly these classes is an ICDR grader.
+"""

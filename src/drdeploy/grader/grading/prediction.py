@@ -27,8 +27,8 @@ class Prediction:
         probabilities: Shape ``(classes,)``, float32, each in [0, 1], summing to one.
         classes: The class names.
         grade_thresholds: One threshold for each grade from 1 to 4 of an ICDR grader. The answer is
-            the highest grade whose probability, added to the probabilities of all worse grades,
-            reaches the threshold. Without thresholds, the answer is the most probable class.
+            the highest grade for which P(that grade or worse) reaches the grade's threshold.
+            Without thresholds, the answer is the most probable class.
     """
 
     probabilities: NDArray[np.float32]
@@ -56,7 +56,7 @@ class Prediction:
 
     @cached_property
     def index(self) -> int:
-        """The position of the answered class; the first if several are equally probable."""
+        """The position of the class that is the answer; the first if several are most probable."""
         if self.grade_thresholds is None:
             return int(np.argmax(self.probabilities))
         return int(grades_from_probabilities(self.probabilities[None], self.grade_thresholds)[0])

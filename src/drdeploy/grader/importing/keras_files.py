@@ -1,8 +1,8 @@
 """Convert a Keras file to a SavedModel, or say which layer prevents the conversion.
 
-A Keras file describes its layers in JSON. The JSON of a Keras file is read before Keras is
-imported. A layer with code of its own (``Lambda``) is refused by name and never run. A setting that
-only Keras 2 accepts is removed if it does not change the predictions.
+A Keras file describes its layers in JSON, which this module reads before it imports Keras. A layer
+with code of its own (``Lambda``) is refused by name and never run. A setting that only Keras 2
+accepts is removed if it does not change the predictions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HDF5_START, ZIP_START = b"\x89HDF\r\n\x1a\n", b"PK\3\4"
 CONFIG_NAME, CONFIG_ATTRIBUTE = "config.json", "model_config"
 CONFIG_BYTES_MAX = 64 * MIB
-"""The largest description that is read; a network of thousands of layers takes a few MiB."""
+"""The largest JSON description that is read; a network of thousands of layers takes a few MiB."""
 
 _CODE_LAYERS = frozenset({"Lambda"})
 _KERAS_2_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod"})
@@ -44,7 +44,7 @@ def convert_keras_file_to_saved_model(file: Path, folder: Path) -> Path:
 
     Raises:
         ModelLoadFailed: The file is not a Keras file, a layer cannot be loaded, or the network does
-            not take one image.
+            not take exactly one image.
         RuntimeUnavailable: TensorFlow is not installed.
     """
     with file.open("rb") as opened:
@@ -170,7 +170,7 @@ def _refuse_unloadable_layer(file: Path, layer: dict[str, Any]) -> None:
 
 
 def _repair_layers_of_keras_2(layers: list[dict[str, Any]]) -> bool:
-    """Remove settings of Keras 2 without effect; return whether any setting was removed."""
+    """Remove Keras 2 settings that have no effect; return whether any setting was removed."""
     changed = False
     for layer in layers:
         details = layer.get("config")
@@ -218,7 +218,7 @@ def _write_network_config_to_hdf5(file: Path, text: str) -> None:
 
 
 def _shorten_keras_error(err: Exception) -> str:
-    """Return the first sentence of a Keras error, whose message may contain configurations."""
+    """Return the first sentence of a Keras error; the rest may be a long list of layer settings."""
     return one_line_error_message(err).partition(". ")[0][:300]
 
 

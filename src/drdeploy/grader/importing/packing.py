@@ -64,7 +64,7 @@ def pack_model(
         model: A SavedModel's folder, a folder of TensorFlow Serving, an ONNX file or a Keras file.
         archive: Where to write ``model.tar.gz``; replaced if it exists.
         description: The values of the manifest that are not read from the model.
-        size_px: Height and width of the model's input; None means that the model states it.
+        size_px: Height and width of the model's input; None reads them from the model.
 
     Raises:
         ArtifactError: The file cannot be packed as a model, or its weights are missing.

@@ -1,6 +1,6 @@
 """Load a model as a server would and predict with it, before it is packed.
 
-The trial finds facts that the model's file does not state: the size of the input, and which axis of
+The trial finds out what the model's file may not state: the size of the input, and which axis of
 the input holds the channels. The predictions show whether the model is a classifier.
 """
 
@@ -48,7 +48,7 @@ FALLING_LOGITS = (
     "classes. Outputs of an ordinal model that are read as logits always give the first class"
 )
 SizePx = tuple[int | None, int | None]
-"""Height and width of a model's input; None means that the model's file states it."""
+"""Height and width of a model's input; None reads them from the model's file."""
 
 
 def predict_on_probe_images_and_complete_description(
@@ -111,7 +111,7 @@ def _fit_transform_to_input_size(
 def _choose_working_manifest(
     opened: OpenedModel, manifests: list[ModelManifest]
 ) -> tuple[ModelManifest, NDArray[np.float32]]:
-    """Return the only manifest with which the model can predict, together with the predictions."""
+    """Return the only one of the manifests with which the model predicts, and its predictions."""
     working = []
     failures = []
     for manifest in manifests:
@@ -148,7 +148,7 @@ def _predict_probe_images(runtime: Runtime, manifest: ModelManifest) -> NDArray[
 
 
 def _make_probe_images(transform: FundusTransform) -> Iterator[NDArray[np.float32]]:
-    """Yield an eye, the eye in other colours, the darkest and the brightest image, and noise."""
+    """Yield five images: an eye, the eye in other colours, all black, all white, and noise."""
     eye = make_model_input(
         transform, WARM_UP_PHOTOGRAPH.read_bytes(), limits=DEFAULT_LIMITS, eye_px=0
     )

@@ -1,7 +1,7 @@
 """Convert a Keras network to a SavedModel or an ONNX file.
 
-Converting the same network twice gives the same bytes, because a model with another digest would
-count as another model.
+Converting the same network twice gives the same bytes. Otherwise, the two files would have
+different digests, and would count as two different models.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTPUT_NAME = "probabilities"
 def _wrap_as_serving_function(network: Any) -> Any:
     """Wrap a network as a TensorFlow function with a named input and output, for any batch size.
 
-    If the network has several outputs, each keeps its name in the network.
+    If the network has several outputs, each output keeps the name that it has in the network.
     """
     tf = import_tensorflow_and_keras().tensorflow
     turn_normalization_into_constants(network)

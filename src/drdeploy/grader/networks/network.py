@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HIDDEN_UNITS = 128
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-"""Standard deviations of red, green and blue, for pixel values from 0 to 1."""
+"""Standard deviations of red, green and blue in ImageNet, for pixel values from 0 to 1."""
 
 
 def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLASSES)) -> Any:
@@ -81,12 +81,12 @@ def set_imagenet_normalization(network: Any) -> None:
     """Normalize an EfficientNet's input with ImageNet's statistics, or with those of its weights.
 
     Keras builds EfficientNet's normalization layer in two ways. With ``weights="imagenet"``, the
-    weights file holds the standard deviation in place of the variance. The layer divides by the
-    square root of the deviation, and Keras adds a second division by this root (TensorFlow issue
-    49930). The division of the layer and the added division together compute the usual (x - mean) /
-    deviation. Keras adds no second division if there are no weights, and the layer has no
-    statistics. This function sets the statistics of the layer so that the layer alone computes (x -
-    mean) / deviation. With these statistics, one graph works with any weights.
+    weights file holds the standard deviation in place of the variance. The layer therefore divides
+    by the square root of the deviation, and Keras adds a second division by this root (TensorFlow
+    issue 49930). Together, the two divisions compute the usual (x - mean) / deviation. Without
+    weights, Keras adds no second division, and the layer has no statistics. This function sets the
+    layer's statistics so that the layer alone computes (x - mean) / deviation. Then the same graph
+    works with any weights.
 
     Call this function after a network is built, and again whenever its weights have been set.
     """

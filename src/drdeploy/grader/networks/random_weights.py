@@ -1,14 +1,14 @@
 """Random weights with which a deep network is as stable as with trained weights.
 
-A study needs a large model, but the trained weights of a large model may not be distributed. Random
-weights suffice to measure size, latency and cost.  Two builds must give the same file, and
-different photographs must get different answers.  The weights are drawn with NumPy. Weights drawn
-with NumPy do not depend on the library that builds the network.
+A study needs a large model, but the trained weights of a large model cannot be distributed with the
+package. Random weights suffice to measure size, latency and cost. Two builds must give the same
+file, and different photographs must get different answers. The weights are drawn with NumPy, so
+they do not depend on the library that builds the network.
 
 With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
-grade of an exported model. The batch normalization of every layer gets the statistics of a few
-photographs, and is shifted so that most values pass the activation. The last normalization of each
-residual branch gets a small gain.
+grade of an exported model. Therefore the batch normalization of every layer gets the statistics of
+a few photographs, and is shifted so that most values pass the activation. The last normalization of
+each residual branch gets a small gain.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def scale_last_layer_to_unit_logits(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scale the last layer so that each logit has mean 0 and standard deviation 1.
 
-    Mean and deviation are taken over ``n`` photographs; ``features`` is the layer's input for these
-    photographs, in shape ``(n, units)``.  The function returns the scaled kernel ``(units,
-    classes)`` and a bias ``(classes,)``.
+    The mean and the standard deviation are taken over ``n`` photographs; ``features`` is the
+    layer's input for these photographs, in shape ``(n, units)``.  The function returns the scaled
+    kernel ``(units, classes)`` and a bias ``(classes,)``.
     """
     logits = features @ kernel
     # Rounded, because the last bits of sums differ between machines, and the model must not.
@@ -122,8 +122,9 @@ def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
 def _find_last_normalizations_of_branches(network: Any) -> list[Any]:
     """Find the last normalization of each residual branch that is added to an identity.
 
-    The branch of an addition is the only input that comes from a normalization, directly or through
-    dropout.  If both inputs come from a normalization, the addition has no identity.
+    An addition has two inputs: the branch comes from a normalization, directly or through dropout,
+    and the identity does not. If both inputs come from a normalization, the addition has no
+    identity.
     """
     layers = import_tensorflow_and_keras().keras.layers
     by_output = {

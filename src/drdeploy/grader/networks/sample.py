@@ -1,4 +1,4 @@
-"""Make a small batch of input for a network, which is the same on every machine."""
+"""Make a small batch of photographs as a network's input, the same on every machine."""
 
 from __future__ import annotations
 

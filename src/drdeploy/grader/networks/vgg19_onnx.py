@@ -1,10 +1,11 @@
 """Write VGG19 with random weights as ONNX, without TensorFlow.
 
 A study compares a small model with a large one. Only the size and cost of the large model matter,
-not its grades. The large model takes 80 MB, which is too much for the package. TensorFlow is too
-large a download for building one model. This module needs only NumPy and ``onnx``, and writes the
-network and weights that ``model export vgg19 --format onnx`` writes. The network is configuration E
-of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
+not its grades. The large model takes 80 MB, which is too much for the package, so it is built on
+the user's machine. TensorFlow would be too large a download for building one model. Therefore this
+module needs only NumPy and ``onnx``. It writes the same network and weights as ``model export vgg19
+--format onnx``. The network is configuration E of Simonyan and Zisserman (ICLR 2015) with the
+study's last layers.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     Weights = dict[str, NDArray[np.float32]]
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""The number of filters and the number of convolutions in each block, which ends in 2 x 2
-max-pooling."""
+"""The number of filters and the number of convolutions in each block.
+
+Each block ends in 2 x 2 max-pooling.
+"""
 
 HIDDEN = (128, 128)
 OPSET, IR_VERSION = 17, 8

@@ -62,8 +62,9 @@ def set_network_weights(
 
     Random weights are drawn from ``seed``, layer by layer. The batch normalization of a random base
     gets the statistics of ``sample``. The last layer is scaled so that each logit has mean 0 and
-    deviation 1 over ``sample``. Without the statistics of ``sample``, a deep random network gives
-    every photograph the same answer, or rounding errors change its answers.
+    standard deviation 1 over ``sample``. Without the statistics of ``sample``, a deep random
+    network would give every photograph the same answer, or rounding errors would change its
+    answers.
 
     Args:
         network: A network that :func:`drdeploy.grader.networks.network.build_network` made.
@@ -138,7 +139,7 @@ def _download_imagenet_weights(base: Any, architecture: Architecture) -> None:
                 include_top=False,
                 weights="imagenet",
                 pooling="avg",
-                # The weights fit every size, but Keras offers NASNet's for this one alone.
+                # The weights fit every size, but Keras offers NASNet's weights for this size alone.
                 input_shape=(STUDY_SIDE_PX, STUDY_SIDE_PX, 3),
             )
     except Exception as err:  # Keras raises a bare Exception when a URL cannot be fetched
@@ -168,7 +169,7 @@ def _load_weights_file(base: Any, path: Path) -> None:
             base.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as err:
         raise InvalidInput(
-            "The weights do not fit the network without its last layers",
+            "The weights do not fit the base of the network, that is, all but its last layers",
             where=str(path),
             remedy="Save the weights from keras.applications with include_top=False",
         ) from err

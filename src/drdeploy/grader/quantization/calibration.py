@@ -1,7 +1,7 @@
 """Choose a quantized grader's temperature and operating points on its own predictions.
 
-Rounding the weights moves the probabilities, often all in one direction. Thresholds that were
-chosen for the original would flag too many or too few eyes.
+Rounding the weights moves the probabilities, often all in one direction. The original's thresholds
+would then flag too many or too few eyes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
 
 FEWEST_TO_CALIBRATE = 50
-"""The smallest number of photographs on which a temperature is chosen; with fewer, single
-photographs would decide it."""
+"""The smallest number of photographs on which a temperature is chosen.
+
+With fewer, single photographs would decide the temperature.
+"""
 FOLDS = 5
 
 
@@ -62,8 +64,8 @@ def calibrate_quantized_grader(
     """Choose temperature and operating points on the predictions of the quantized grader.
 
     Args:
-        original: The decisions of the original; only their grade thresholds are taken over, because
-            the thresholds define the grades.
+        original: The decisions of the original. Only the grade thresholds are taken over from them,
+            because these thresholds define the grades.
         quantized: Predictions of the quantized grader for every photograph of ``dataset``.
         dataset: The photographs.
         may_calibrate: Whether the model's logits can be divided by a temperature.
@@ -102,7 +104,7 @@ def calibrate_quantized_grader(
 def _remove_ungradable_from_folds(
     folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
 ) -> tuple[Fold, ...]:
-    """Return the folds without ungradable photographs, which the positions no longer count."""
+    """Return the folds without ungradable photographs, as positions among the other photographs."""
     position = np.cumsum(gradable) - 1
     return tuple(
         Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))

@@ -1,12 +1,12 @@
 """Convert an ONNX graph in fp32 to int8, bf16 or fp16.
 
 Quantization to int8 is static: the smallest and largest value of every activation are measured once
-on calibration photographs. Percentile and entropy calibration changed as many grades of the
+on calibration photographs. Percentile and entropy calibration changed just as many grades of the
 packaged MobileNet, and took three times as long. Weights are symmetric with one scale for each
-output channel. One scale for all channels would ruin a MobileNet. The ranges of a MobileNet's
-depthwise kernels differ by orders of magnitude. Activations have one scale for each tensor.
-Activations are unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights
-in one instruction.
+output channel. One scale for all channels would ruin a MobileNet, because the ranges of its
+depthwise kernels differ by orders of magnitude. Activations have one scale for each tensor. They
+are unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights in one
+instruction.
 
 The first convolution, and all layers after the last convolution, stay in fp32. In int8, ONNX
 Runtime and OpenVINO round differently in the first and last layers, so 3 % of the photographs got
@@ -235,7 +235,7 @@ def round_values_to_bf16(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @contextmanager
 def _silence_quantizer() -> Iterator[None]:
-    """Silence the progress and the advice that the quantizer prints inside the block."""
+    """Silence the progress and the advice that the quantizer prints inside the ``with`` block."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -122,7 +122,7 @@ def quantize(
         images: How many photographs to calibrate on, at most half of ``calibration``.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the choice of photographs and of the bootstrap.
-        force: Write a refused archive, too. The manifest records the refusal.
+        force: Write the archive even if it is refused. The manifest records the refusal.
         own_names: Name photographs by their file names, instead of by hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 
@@ -213,8 +213,9 @@ def split_for_calibration(
 ) -> tuple[Dataset, Dataset]:
     """Choose at most half of the photographs for calibration, and return both parts.
 
-    The comparison uses the rest, because it must not use an eye that calibration has used. If some
-    photographs of a session are chosen, the session's other photographs are in neither part.
+    The second part is for the comparison, which must not use an eye that calibration has used. If
+    some photographs of a session are used for calibration, the session's other photographs are in
+    neither part.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
     sample = np.sort(order[: min(images, len(dataset) // 2)])
@@ -232,7 +233,7 @@ def pack_quantized_model(
     *,
     clinical: Clinical | None,
 ) -> ModelManifest:
-    """Pack a quantized model with its own decisions, and with the verdict if there is one.
+    """Pack a quantized model with its own thresholds, and with the verdict if there is one.
 
     The rest of the manifest, such as the transform and the origin of the weights, is copied from
     the fp32 model.

@@ -1,17 +1,17 @@
 """Decide whether a quantized grader may replace its original.
 
 The verdict rests on tests of non-inferiority. A test of non-inferiority tests whether a measure of
-quality may have dropped by more than a margin. A test of whether the graders differ would prove
-nothing, because with few photographs it finds no difference. Ten measures are tested. Sensitivity,
-specificity, AUROC and calibration are tested at grade 2 and at grade 3. The other two measures are
-quadratic weighted kappa and the Brier score. A model that finds every diseased eye because it flags
-all eyes fails on specificity.
+quality may have dropped by more than a margin. A test for a difference between the graders would
+prove nothing, because with few photographs such a test finds no difference. Ten measures are
+tested. Sensitivity, specificity, AUROC and calibration are tested at grade 2 and at grade 3. The
+other two measures are quadratic weighted kappa and the Brier score. A model that finds every
+diseased eye because it flags all eyes fails on specificity.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. All tests
-must pass, so the risk of accepting a worse grader stays at 5 %. The level of a single test needs no
-correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one observed loss
-exceeds its margin. In all other cases the verdict is undecided, and names the number of photographs
-that would be enough.
+must pass, so the risk of accepting a worse grader stays at 5 %. The significance level of a single
+test needs no correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one
+observed loss exceeds its margin. In all other cases the verdict is undecided, and names the number
+of photographs that would be enough.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ Outcome = Literal["accepted", "refused", "undecided"]
 
 DEFAULT_MARGIN = 0.02
 """Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
-weights; this one is the project's choice. Rounding makes a grader faster but not better, so its
-cost is bounded. Rounding may cost at most two of a hundred diseased eyes, two of a hundred healthy
-eyes, and two of a hundred correctly ordered pairs (AUROC). Kappa, the mean probability and the
-Brier score may each lose at most 0.02."""
+weights; this one is the project's choice. Rounding makes a grader faster but not better, so the
+loss of quality must be small. Rounding may cost at most two of a hundred diseased eyes, two of a
+hundred healthy eyes, and two of a hundred correctly ordered pairs (AUROC). Kappa, the mean
+probability and the Brier score may each lose at most 0.02."""
 
 MOST_NEEDED = 10_000_000
-"""The largest number of needed photographs that a verdict states; above it, none is stated."""
+"""If a decision needs more photographs than this, the verdict states no number."""
 
 THRESHOLDS = (Grade.MODERATE, Grade.SEVERE)
 
@@ -276,7 +276,7 @@ def count_images_needed_for_decision(rate: PairedRate, images: int, margin: floa
 
     Args:
         rate: The difference in sensitivity or specificity.
-        images: How many photographs were compared, diseased or healthy.
+        images: How many photographs were compared, diseased and healthy ones together.
         margin: Largest acceptable loss, as a share of the eyes that the rate refers to.
 
     Returns:

@@ -2,7 +2,7 @@
 
 :mod:`~drdeploy.grader.recalibration.checks` refuses photographs that are unsuitable or too few.
 :mod:`~drdeploy.grader.recalibration.fit` finds the temperature, the weights of the grades and the
-thresholds. :mod:`~drdeploy.grader.recalibration.gains` measures the gain.
+thresholds. :mod:`~drdeploy.grader.recalibration.gains` compares the grader before and after.
 :mod:`~drdeploy.grader.recalibration.recalibrate` writes the new artifact.
 """
 

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import Dataset
 
 FEWEST_PHOTOGRAPHS = 50
-"""The smallest number of photographs. In simulations on out-of-fold predictions of the packaged
-grader, fewer photographs made the probabilities worse as often as better."""
+"""The smallest number of photographs.
+
+In simulations on out-of-fold predictions of the packaged grader, recalibration with fewer
+photographs made the probabilities worse as often as better.
+"""
 FEWEST_ON_EACH_SIDE = 10
-"""The smallest number of photographs on each side of a grade for choosing a threshold there."""
+"""To choose a threshold at a grade, at least this many photographs are needed on each side of it.
+"""
 FEWEST_GROUPS = 20
-"""The smallest number of patients, because many photographs of few patients say little about
-others."""
+"""The smallest number of patients, because many photographs of a few patients say little about
+other patients.
+"""
 MOST_NAMED = 3
 
 
@@ -51,7 +56,7 @@ def refuse_training_photographs(
 def refuse_too_few_photographs(
     labels: NDArray[np.intp], groups: NDArray[np.str_], *, knows_groups: bool, where: str
 ) -> None:
-    """Refuse photographs that are too few to choose a temperature and thresholds.
+    """Refuse a set of photographs that is too small to choose a temperature and thresholds.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -65,7 +70,7 @@ def refuse_too_few_photographs(
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:
         raise InvalidInput(
-            f"{n} photographs can be used, and recalibration needs at least {FEWEST_PHOTOGRAPHS}",
+            f"{n} photographs can be used, but recalibration needs at least {FEWEST_PHOTOGRAPHS}",
             where=where,
             remedy="Let an ophthalmologist grade more photographs of this camera",
         )
@@ -85,8 +90,8 @@ def refuse_too_few_photographs(
         ):
             if count < FEWEST_ON_EACH_SIDE:
                 raise InvalidInput(
-                    f"Only {count} of the {n} photographs {side}, and a threshold at grade "
-                    f"{grade} needs at least {FEWEST_ON_EACH_SIDE}",
+                    f"Only {count} of the {n} photographs {side}, but a threshold at grade "
+                    f"{grade} needs at least {FEWEST_ON_EACH_SIDE} such photographs",
                     where=where,
                     remedy=(
                         "Add graded photographs of these grades. If the grades are then no longer "

@@ -2,10 +2,10 @@
 
 The temperature and one weight for each grade are the most likely values under a prior that keeps
 them near 1. The method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar,
-ICML 2020). Without the prior, the fit would adapt too closely to as few as fifty photographs. The
-prior was tested by simulation. Logits and shares of grades were shifted in the packaged grader's
-out-of-fold predictions. The prior lost little where nothing was shifted, and kept most of the gain
-where something was shifted.
+ICML 2020). Without the prior, the values would overfit a set of only fifty photographs. The prior
+was tested in simulations, which shifted the logits and the shares of grades in the packaged
+grader's out-of-fold predictions. With the prior, recalibration did little harm where nothing was
+shifted, and kept most of the gain where something was shifted.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PRIOR_WEIGHT = 1.0
-"""Weight of the squared logarithms of temperature and grade weights in the prior. With a weight of
-1, a temperature or grade weight of 2 is rather unlikely. A weight of 2 is about as unlikely as a
-normal variable one standard deviation from its mean."""
+"""Weight of the squared logarithms of temperature and grade weights in the prior.
+
+With a weight of 1, a temperature or grade weight of 2 is about as unlikely as a normal variable
+that is one standard deviation from its mean.
+"""
 DIGITS = 4
 MOST_WEIGHT = 1000.0
 """Largest factor by which a weight may differ from 1.
@@ -78,14 +80,14 @@ class Adjustment:
 
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """The results of adjustments and thresholds on photographs that they were not chosen on.
+    """Results on photographs that were not used to choose the adjustment and the thresholds.
 
     Attributes:
         probabilities: Adapted probabilities, shape ``(n, 5)``. Each row is adapted with numbers
             that were fitted to photographs of other patients, and is not moved to a stated
             prevalence.
-        flags: Whether each operating point flags each photograph, shape ``(n,)``, by its name and
-            grade. The threshold was chosen on photographs of other patients.
+        flags: Whether each operating point flags each photograph, shape ``(n,)``, by the point's
+            name and grade. The threshold was chosen on photographs of other patients.
     """
 
     probabilities: Floats
@@ -151,7 +153,7 @@ def cross_fit_adjustment_and_thresholds(
         prevalence: Stated share of grade 2 or worse, for the thresholds, or None.
 
     Raises:
-        InvalidInput: Without the photographs of one fold, no threshold can be chosen at a grade.
+        InvalidInput: For one fold, no threshold at a grade can be chosen on the other folds.
     """
     adapted = np.empty_like(graded.probabilities)
     flags: dict[tuple[str, int], NDArray[np.bool_]] = {}
@@ -171,7 +173,7 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "On one side of a grade, all photographs come from only a few patients. Without "
+                "On one side of a grade, all photographs come from a few patients. Without "
                 "the photographs of these patients, no threshold can be chosen",
                 remedy="Add graded photographs of other patients with these grades",
             )
@@ -181,7 +183,7 @@ def cross_fit_adjustment_and_thresholds(
 def move_to_stated_prevalence(
     adjustment: Adjustment, labels: NDArray[np.intp], prevalence: float | None
 ) -> Adjustment:
-    """Return the adjustment, moved to the stated share of grade 2 or worse if one is stated."""
+    """Return the adjustment, moved to the stated share of grade 2 or worse, if there is one."""
     if prevalence is None:
         return adjustment
     return adjustment.move_to_prevalence(prevalence, float((labels >= Grade.MODERATE).mean()))

@@ -49,8 +49,8 @@ class RecalibrationGain:
 
     Attributes:
         before: The grader as it was.
-        after: The recalibrated grader; the values for each photograph were chosen on photographs of
-            other patients.
+        after: The recalibrated grader; the adjustment and thresholds for each photograph were
+            chosen on photographs of other patients.
         log_loss_change: Change of the log loss, photograph by photograph; negative is better.
     """
 

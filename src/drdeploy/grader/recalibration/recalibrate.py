@@ -138,7 +138,7 @@ def recalibrate(
 
     Raises:
         InvalidInput: The model does not grade retinopathy, or the grader was trained on one of the
-            photographs. There are too few photographs, patients, or eyes on one side of a grade.
+            photographs. Or there are too few photographs, patients, or eyes on one side of a grade.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -271,7 +271,10 @@ def _describe_recalibration(
 def _replace_rates_by_cross_fitted_rates(
     clinical: Clinical, rates: Mapping[tuple[str, int], tuple[Estimate, Estimate]]
 ) -> Clinical:
-    """Replace rates that are too good because the points were chosen on the same photographs."""
+    """Replace the rates of the operating points by cross-fitted rates.
+
+    The rates on the photographs that the points were chosen on look too good.
+    """
     points: list[OperatingPoint] = []
     for point in clinical.operating_points:
         sensitivity, specificity = map(

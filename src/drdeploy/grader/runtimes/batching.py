@@ -1,11 +1,11 @@
-"""Combine the predictions that several threads request at the same time into batches.
+"""Predict the photographs of several threads together, in batches.
 
-A GPU predicts sixteen photographs in little more time than one. Each thread of a server asks for
+A GPU needs little more time for sixteen photographs than for one. Each thread of a server asks for
 the prediction of one photograph. The first thread waits for the others up to a time limit, and
-predicts all photographs in one batch. While a batch is predicted, the next one forms.
+predicts all photographs in one batch. While one batch is being predicted, the next batch forms.
 
-A single request is predicted at once. A thread waits for others only if several threads shared the
-previous batch.
+A thread waits for others only if other threads were also busy during the previous batch. If
+requests come one at a time, each request is predicted at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Waiting:
-    """The photographs of a waiting thread, and later their result."""
+    """The photographs of a waiting thread, and the result after they are predicted."""
 
     data: NDArray[Any]
     output: int
@@ -45,8 +45,8 @@ class BatchFormer:
 
     Args:
         run: Function that predicts one batch.
-        largest: The largest number of photographs in a batch; a single thread's photographs are
-            never divided.
+        largest: The largest number of photographs in a batch. The photographs of one thread are
+            never split, even if there are more of them.
         wait_s: The longest time that a photograph waits for others.
         clock: Returns seconds.
     """
@@ -69,7 +69,7 @@ class BatchFormer:
         self._was_shared = False
 
     def predict_in_shared_batch(self, data: NDArray[Any], output: int) -> NDArray[Any]:
-        """Predict a batch, perhaps together with the batches of other threads.
+        """Predict a batch, together with the waiting photographs of other threads.
 
         Raises:
             PredictionFailed: The library refuses the whole batch.
@@ -90,7 +90,7 @@ class BatchFormer:
         return mine.outputs
 
     def _lead_or_wait(self, mine: _Waiting) -> list[_Waiting]:
-        """Return the batch that this thread is to predict; empty if another has predicted it."""
+        """Return the batch that this thread must predict; empty if another thread predicted it."""
         with self._changed:
             while self._is_led and not mine.is_done:
                 self._changed.wait()
@@ -110,7 +110,7 @@ class BatchFormer:
         return sum(len(one.data) for one in self._waiting)
 
     def _take_batch_of_waiting_images(self, mine: _Waiting) -> list[_Waiting]:
-        """Take the leader's own photographs, and those of other threads that fit into the batch."""
+        """Take this thread's photographs, and those of other threads that fit into the batch."""
         batch = [mine]
         size = len(mine.data)
         for one in self._waiting:
@@ -144,12 +144,12 @@ def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) ->
     """Return a runtime that predicts the photographs of several threads together.
 
     Raises:
-        InvalidInput: The model takes batches of one size only.
+        InvalidInput: The model only takes batches of a fixed size.
     """
     size = runtime.signature.batch_size
     if size is not None:
         raise InvalidInput(
-            f"No batches can be formed: the model takes batches of {size} only",
+            f"No batches can be formed: the model only takes batches of size {size}",
             where="DRDEPLOY_BATCH_WAIT_MS",
             remedy="Export the model for batches of any size, or unset the variable",
         )

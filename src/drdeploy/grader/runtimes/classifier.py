@@ -30,7 +30,7 @@ class Classifier:
     runtime: Runtime
 
     def predict(self, batch: NDArray[np.float32]) -> list[Prediction]:
-        """Classify a batch of shape ``(n, height, width, 3)``, which the manifest's transform made.
+        """Classify a batch that the manifest's transform made, of shape ``(n, height, width, 3)``.
 
         Raises:
             PredictionFailed: The output has the wrong shape, or does not consist of probabilities.

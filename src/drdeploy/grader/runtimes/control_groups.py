@@ -1,9 +1,10 @@
-"""Find the control groups of this process, by which Linux limits a container.
+"""Find the control groups of this process, through which Linux limits a container.
 
-A limit applies to a group and to all groups below this group. For a process, the smallest limit
-between its own group and the root of the hierarchy applies. Version 1 of control groups has a
-hierarchy for each controller, and version 2 has one for all controllers. A hybrid host has both
-versions, so both are read (Linux kernel documentation: admin-guide/cgroup-v2).
+A limit applies to a group and to all groups below this group. For a process, the smallest limit on
+the way from its group to the root of the hierarchy therefore decides. Version 1 of control groups
+has one hierarchy for each controller, such as CPU or memory. Version 2 has a single hierarchy for
+all controllers. A hybrid host has both versions, so both are read (Linux kernel documentation:
+admin-guide/cgroup-v2).
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class _ControlGroupMount:
 
     Attributes:
         controller: Name of the controller in version 1; empty in version 2.
-        group_root: The group at the mount's root; in a container, often the container's own.
+        group_root: The group at the mount's root; in a container, this is often the container's own
+            group.
         point: The folder on which the hierarchy is mounted.
     """
 
@@ -64,7 +66,7 @@ class _ControlGroupMount:
 
 
 def _parse_own_control_groups(proc_cgroup: str, controller: str) -> dict[str, PurePosixPath]:
-    """Return the control groups of this process; the key is the controller, or "" for version 2."""
+    """Return the control groups of this process by controller; the key of version 2 is ""."""
     groups = {}
     for line in proc_cgroup.splitlines():
         number, _, rest = line.partition(":")

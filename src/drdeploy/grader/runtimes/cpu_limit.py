@@ -1,13 +1,13 @@
 """Find how much CPU this process may use: the container's limit, not the host's cores.
 
-A container engine limits CPU by a quota of microseconds per period on a control group.  Version 1
-of control groups keeps the quota in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``, and version 2
-in ``cpu.max``. The formats are in the Linux kernel documentation (admin-guide/cgroup-v2,
+A container engine limits CPU time by a quota on a control group: so many microseconds per period.
+Version 1 of control groups keeps the quota in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``, and
+version 2 in ``cpu.max``. The formats are in the Linux kernel documentation (admin-guide/cgroup-v2,
 scheduler/sched-bwc).
 
-``os.cpu_count`` would return the number of the host's cores.  A model with one thread per core, in
-a container of half a CPU, wastes its quota. The model spends most of its quota on threads that wait
-for each other.
+``os.cpu_count`` returns the number of the host's cores, even in a container that may use only half
+a CPU. If a model used one thread per core there, threads that wait for each other would use up most
+of the quota.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def choose_thread_count(root: Path = Path("/"), affinity: int | None = None) -> 
     """Return the best number of threads, which is the CPU limit rounded up and at least one.
 
     The limit is rounded up because a quota is granted for each period, usually of 100 ms. With a
-    limit of 1.16 CPUs, two threads end a short prediction sooner than one thread. Two threads end a
-    long prediction at the same time as one thread.
+    limit of 1.16 CPUs, two threads finish a short prediction sooner than one thread, and a long
+    prediction no later than one thread.
     """
     return max(1, math.ceil(round(count_available_cpus(root, affinity), 2)))
 

@@ -1,9 +1,9 @@
-"""Run models on a GPU with the CUDA provider of ONNX Runtime, from the package onnxruntime-gpu.
+"""Run models on a GPU with ONNX Runtime's CUDA provider, which is part of onnxruntime-gpu.
 
 If the provider cannot be loaded, for example because the driver is too old, ONNX Runtime prints a
 warning and predicts on the CPU. An endpoint that predicts on the CPU would still answer, but ten
-times as slowly and at the price of a GPU. Therefore the driver is checked first, then the providers
-that the session uses. A model with a node that CUDA cannot compute is refused.
+times as slowly and at the price of a GPU. Therefore this module first checks the driver, and then
+the providers that the loaded model uses. It refuses a model with a node that CUDA cannot compute.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
 def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     """Refuse a machine on which the CUDA provider cannot run.
 
-    A program that was built for one major version of CUDA runs on many drivers: those that support
-    this version or a later one (NVIDIA, "CUDA Compatibility", section "Minor Version
+    A program that was built for a major version of CUDA runs with every driver that supports this
+    version or a later version (NVIDIA, "CUDA Compatibility", section "Minor Version
     Compatibility").
 
     Args:
@@ -107,7 +107,7 @@ def check_cuda_driver(driver: CudaDriver | None, built_for: str) -> None:
     if driver.cuda[0] < int(built_for.partition(".")[0]):
         supported = ".".join(map(str, driver.cuda))
         raise RuntimeUnavailable(
-            f"The NVIDIA driver supports CUDA {supported}, and ONNX Runtime {ort.__version__} "
+            f"The NVIDIA driver supports CUDA {supported}, but ONNX Runtime {ort.__version__} "
             f"was built for CUDA {built_for}",
             remedy="Use a host with a newer driver; on SageMaker, set InferenceAmiVersion. "
             + CPU_REMEDY,
@@ -169,7 +169,7 @@ def _refuse_int8(artifact: ModelArtifact) -> None:
     """Refuse a quantized model: the CUDA provider has no kernel for int8 convolutions."""
     if artifact.manifest.precision == "int8":
         raise ModelLoadFailed(
-            "ONNX Runtime's CUDA provider has no convolution in int8, so that the model would run "
+            "ONNX Runtime's CUDA provider has no convolution in int8, so the model would run "
             "on the CPU",
             where=artifact.manifest.name,
             remedy="Use the model in fp32, or make it smaller with `drdeploy model quantize "
@@ -190,7 +190,7 @@ def _explain_refused_model(artifact: ModelArtifact, reason: str) -> ModelLoadFai
 
 def _make_fallback_error(artifact: ModelArtifact, why: str) -> ModelLoadFailed:
     return ModelLoadFailed(
-        f"{why}, so that the model would run on the CPU, in whole or in part",
+        f"{why}, so the model would run on the CPU, in whole or in part",
         where=artifact.manifest.name,
         remedy=(
             "Compare the versions of CUDA and cuDNN with the versions that ONNX Runtime was "

@@ -38,7 +38,7 @@ onnxruntime-gpu and onnxruntime install the same files, and onnxruntime is a dep
 
 
 class RuntimeModule(Protocol):
-    """The interface of the modules that wrap one runtime each."""
+    """The interface of a module that wraps one runtime."""
 
     def open_model(self, artifact: ModelArtifact, *, threads: int) -> OpenedModel:
         """Load a model."""
@@ -58,7 +58,7 @@ def load_model_in_runtime(
 
     Raises:
         RuntimeUnavailable: The library is not installed.
-        ModelLoadFailed: The library does not read the format or refuses the model, or the manifest
+        ModelLoadFailed: The library cannot read the format or refuses the model, or the manifest
             does not fit the model.
         InvalidInput: No runtime has that name, or ``threads`` is below one.
     """
@@ -89,7 +89,7 @@ def import_runtime_module(
 
     Raises:
         RuntimeUnavailable: The library is not installed.
-        ModelLoadFailed: The library does not read the artifact's format.
+        ModelLoadFailed: The library cannot read the artifact's format.
         InvalidInput: No runtime has this name.
     """
     model_format = artifact.manifest.model_format

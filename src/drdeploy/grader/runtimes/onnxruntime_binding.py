@@ -1,4 +1,4 @@
-"""Run ONNX Runtime through its Python extension, on systems other than Linux and on GPUs."""
+"""Call ONNX Runtime through its Python extension: on GPUs, and on systems other than Linux."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """ONNX Runtime's C library, called without its Python extension.
 
 The Python package ``onnxruntime`` contains the library twice: as a C library, and inside a Python
-extension with bindings for all its functions.  A server only needs to load and run a model.  At a
-cold start, importing the extension takes about 27 ms of CPU, and opening the C library takes 4 ms.
-An image with only the C library is 37 MB smaller.
+extension with bindings for all its functions.  A server needs only the functions that load and run
+a model.  At a cold start, importing the extension takes about 27 ms of CPU, and opening the C
+library takes 4 ms. A container image with only the C library is 37 MB smaller.
 
 The C interface is one table of function pointers, ``OrtApi``. New versions only append to
 ``OrtApi``, so the position of a function never changes; see
@@ -87,11 +87,11 @@ POSITIONS = {
 
 
 class LibraryRefused(Exception):
-    """Raised with ONNX Runtime's message if a call returned an error."""
+    """Raised if a call of ONNX Runtime failed; the exception holds ONNX Runtime's message."""
 
 
 class OnnxRuntimeLibrary:
-    """The opened C library.
+    """The loaded C library of ONNX Runtime.
 
     All sessions share one environment, which holds ONNX Runtime's log and thread pools.
 
@@ -145,7 +145,7 @@ class OnnxRuntimeLibrary:
         return found.value
 
     def release_object(self, kind: str, thing: c_void_p) -> None:
-        """Free an object of the given kind, which the library created."""
+        """Free an object of the given kind that the library created."""
         self._functions[f"Release{kind}"](thing)
 
     def load_onnx_file(
@@ -268,7 +268,7 @@ class LibrarySession:
 
 
 def find_onnxruntime_library() -> Path | None:
-    """Find the C library of the installed ``onnxruntime``, which only Linux wheels contain."""
+    """Find the C library in the installed ``onnxruntime``; only its Linux wheels contain one."""
     package = importlib.util.find_spec("onnxruntime")
     if package is None or package.origin is None:
         return None

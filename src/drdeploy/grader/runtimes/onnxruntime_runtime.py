@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 # Its wheels report usage to Microsoft unless this is set before they are loaded. A server of
-# patients' photographs must not, and a cold start need not wait for it.
+# patients' photographs must not report usage, and a cold start need not wait for the report.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from drdeploy.errors import ModelLoadFailed, PredictionFailed, one_line_error_message
@@ -41,7 +41,7 @@ _PLACES = re.compile(
 """Matches the paths and source positions in an error message of ONNX Runtime."""
 _REMEDIES = {
     r"not a registered function|No Op registered|No opset import": "Export the model with ONNX's "
-    "own operators; drdeploy loads no library with others",
+    "own operators; drdeploy does not load libraries of custom operators",
     r"opset|IR version": "Export the model with an older opset, for example opset_version=17, or "
     "install a newer onnxruntime",
     r"out of bounds": "Copy the model again, together with the files that hold its weights",

@@ -1,4 +1,4 @@
-"""Run models with OpenVINO, which reads ONNX and SavedModel and is the fastest on Intel CPUs."""
+"""Run models with OpenVINO, the fastest runtime on Intel CPUs; it reads ONNX and SavedModel."""
 
 from __future__ import annotations
 

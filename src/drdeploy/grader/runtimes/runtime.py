@@ -21,13 +21,13 @@ CUDA_INSTALLATION = (
 )
 """How to install the runtime ``cuda``.
 
-The advice is defined here, so that other modules need not be imported.
+The advice is defined in this small module, so that showing it does not import a runtime.
 """
 
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model that a library has loaded, not yet compared with its manifest.
+    """A model that a library has loaded and that is not yet compared with its manifest.
 
     Attributes:
         name: The name of the library that runs the model.
@@ -74,14 +74,15 @@ class Runtime:
         """Predict a batch.
 
         Args:
-            batch: Photographs in shape ``(n, height, width, 3)``, which the manifest's transform
-                made.
+            batch: Photographs that the manifest's transform has prepared, of shape ``(n, height,
+                width, 3)``.
 
         Returns:
             The model's raw outputs (probabilities or logits), shape ``(n, classes)``.
 
         Raises:
-            PredictionFailed: The library refuses the batch, or the batch has another shape.
+            PredictionFailed: The library refuses the batch, or the batch does not have the shape of
+                the model's input.
         """
         return self.signature.predict_in_model_shape(
             batch, lambda data: self.opened.run(data, self.signature.output)

@@ -23,9 +23,8 @@ Shape = tuple[int | None, ...]
 
 RGB_CHANNELS = 3
 BATCH_SIZE_MAX = 256
-"""The largest fixed batch size of a model.
-
-With a fixed size, a single photograph costs as much as a whole batch.
+"""The largest batch size that is allowed for a model with a fixed batch size. Such a model takes as
+long for a single photograph as for a whole batch.
 """
 FLOATS = frozenset({"float16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int32", "int64"})
@@ -52,7 +51,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ModelSignature:
-    """The shape and type in which a model takes a batch, and the output with the predictions.
+    """The shape and type of the batches that a model takes, and its output with the predictions.
 
     Attributes:
         image_shape: Height, width and channels, as the manifest's transform makes them.
@@ -135,7 +134,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
     if taken.dtype not in FLOATS | INTEGERS:
         raise make_model_refused_error(
             manifest,
-            f"The model's input {taken} takes {taken.dtype}, not pixels",
+            f"The model's input {taken} takes values of type {taken.dtype}, not pixels",
             "Export the model with an input of float32",
         )
     if len(taken.shape) != 4:
@@ -155,7 +154,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
 
 
 def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
-    """Return the layouts that fit a shape of four axes; axes of any length fit both layouts."""
+    """Return which of NHWC and NCHW fit a shape of four axes; an axis of any length fits both."""
     _, first, _, last = shape
     if last == RGB_CHANNELS:
         return ("nhwc",)

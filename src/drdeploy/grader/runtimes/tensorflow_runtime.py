@@ -93,7 +93,7 @@ def _find_prediction_function(model: Any, artifact: ModelArtifact) -> Any:
 
 
 def _describe_outputs(structure: Any) -> Iterator[Tensor]:
-    """Describe the outputs by name, which is the order in which TensorFlow flattens them."""
+    """Describe the outputs, sorted by name, which is the order that TensorFlow flattens them in."""
     flat = tf.nest.flatten(structure)
     named = isinstance(structure, dict) and len(structure) == len(flat)
     names = sorted(structure) if named else [f"output_{index}" for index in range(len(flat))]

@@ -1,9 +1,9 @@
 """Paint a photograph of an eye that does not exist.
 
 A painted photograph has the size, the black surround, the colours and the file size of a camera's
-photograph. Nothing else matters for hosting. A painted photograph also shows people what a grade
-means. Do not train or evaluate a model on painted photographs, because they prove nothing about a
-grader.
+photograph. To test a server, nothing else matters. A painted photograph also shows people what a
+grade means. Do not train or evaluate a model on painted photographs, because they prove nothing
+about a grader.
 
 The eye is painted at a quarter of the resolution and enlarged, because a fundus photograph has no
 finer details.  Sensor noise is added at the end.

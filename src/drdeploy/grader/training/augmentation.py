@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 DRAWS = 12
 """Number of random numbers for each photograph."""
 SMALLEST = 1e-4
-"""Smallest value of a pixel before gamma: the gradient of a power at zero is infinite."""
+"""Smallest value of a pixel before gamma correction: the gradient of a power at zero is infinite.
+"""
 
 
 def augment_photographs(
@@ -50,7 +51,7 @@ def _change_geometry_at_random(
 ) -> Any:
     """Mirror, rotate, zoom, stretch and shift photographs in one step, which blurs them only once.
 
-    The matrix maps a pixel of the input back to a pixel of the larger photograph.
+    A matrix maps each pixel of the input back to a pixel of the larger photograph.
     """
     height_px, width_px = size
     source_h, source_w = images.shape[1], images.shape[2]

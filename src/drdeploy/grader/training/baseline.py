@@ -1,4 +1,4 @@
-"""Train the original study's last layers on a frozen network.
+"""Train new last layers on a frozen network, with the structure that the original study used.
 
 The network is frozen, so its pooled features are computed only once for each photograph. Training
 the last layers on the pooled features takes seconds.
@@ -30,7 +30,7 @@ def train_heads_and_predict_out_of_fold(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Predict each fold with last layers that were trained on the other folds.
+    """Train last layers for each fold on the other folds, and predict the fold with them.
 
     Args:
         features: Pooled features of a frozen network, shape ``(n, d)``.
@@ -53,13 +53,13 @@ def train_heads_and_predict_out_of_fold(
 def _train_last_layers_of_2023_study(
     features: NDArray[np.float32], labels: NDArray[np.intp], seed: int
 ) -> Any:
-    """Train two dense layers and a softmax by the preset ``study``.
+    """Train two dense layers and a softmax with the settings of the preset ``study``.
 
     scikit-learn trains the layers. Its network computes the same as Keras's: ReLU, uniform Glorot
     initialisation, Adam and cross-entropy. With a hundred thousand parameters, scikit-learn is many
     times faster than Keras. Features are first scaled to unit standard deviation, because the
     features of different networks differ by orders of magnitude. The scaling could be folded into
-    the first dense layer, so the network still has the study's structure.
+    the first dense layer, so the network would still have the study's structure.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier

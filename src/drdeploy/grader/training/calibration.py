@@ -4,12 +4,11 @@ A fully trained network is overconfident.  Dividing the logits by one number, th
 corrects overconfidence on average and does not change the order of the grades (Guo et al., ICML
 2017).
 
-Thresholds look too good if they are evaluated on the photographs on which they were chosen. Only
-this module chooses the temperature and the thresholds. The manifest stores both, and no evaluation
-changes them. Results that are computed from the predictions on which the thresholds were chosen are
-a little too good. For each fold, :func:`evaluate_cross_fitted_choices` evaluates the predictions
-with the temperature and thresholds that were chosen on the other folds. The grade itself is the
-posterior median, for which no threshold has to be chosen.
+Thresholds look too good if they are evaluated on the photographs on which they were chosen.
+Therefore only this module chooses the temperature and the thresholds; the manifest stores both, and
+no evaluation changes them. For an honest estimate, :func:`evaluate_cross_fitted_choices` evaluates
+each fold with the temperature and thresholds that were chosen on the other folds. The grade itself
+is the posterior median, for which no threshold has to be chosen.
 """
 
 from __future__ import annotations
@@ -116,8 +115,8 @@ def choose_operating_points(
 ) -> Clinical:
     """Choose a high-sensitivity and a balanced operating point at grades 2 and 3.
 
-    With folds, the rates of a point are cross-fitted: each photograph is flagged by a threshold
-    that is chosen on the other folds.
+    If ``folds`` is given, the rates of a point are cross-fitted: each photograph is flagged by a
+    threshold that is chosen on the other folds.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -125,8 +124,8 @@ def choose_operating_points(
             shape ``(n, 5)``.
         chosen_on: A description of the photographs.
         temperature: The temperature with which the probabilities were calibrated.
-        high_sensitivity: The smallest share of diseased photographs that the high-sensitivity point
-            may flag.
+        high_sensitivity: The share of diseased photographs that the high-sensitivity point must at
+            least flag.
         groups: Capture sessions or patients, shape ``(n,)``.
         folds: Folds of the photographs, grouped by session or patient.
     """
@@ -193,7 +192,7 @@ def _youden_threshold(is_positive: NDArray[np.bool_], scores: NDArray[np.floatin
 
 
 def _round_threshold_down(threshold: float) -> float:
-    """Round a threshold down, so that no photograph that reached it falls below it."""
+    """Round a threshold down, so that every photograph that reached it still reaches it."""
     return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
 
 
@@ -209,8 +208,8 @@ def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold])
     The result is the same whether or not the networks' predictions are already calibrated.
 
     Returns:
-        A dictionary for JSON with kappa, calibration error, and the operating points that could be
-        chosen for every fold, each with an interval.
+        A dictionary for JSON with kappa, the calibration error and the operating points, each with
+            an interval. It contains only operating points that could be chosen for every fold.
     """
     labels, groups = out_of_fold.labels, out_of_fold.groups
     calibrated, flags = calibrate_and_flag_cross_fitted(labels, out_of_fold.probabilities, folds)

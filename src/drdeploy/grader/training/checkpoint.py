@@ -23,8 +23,8 @@ class History:
 
     Attributes:
         losses: Mean training loss of each epoch.
-        kappas: Validation kappa after each epoch; None if kappa is undefined or nothing is held
-            out.
+        kappas: Validation kappa after each epoch; None if kappa is undefined or no photographs are
+            held out.
     """
 
     losses: tuple[float, ...] = ()
@@ -37,7 +37,7 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The position of the epoch with the highest kappa, or of the last if no kappa is known."""
+        """The position of the epoch with the highest kappa; the last epoch if no kappa is known."""
         known = [-1.0 if kappa is None else kappa for kappa in self.kappas]
         return (
             known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.finished_epochs - 1
@@ -66,7 +66,7 @@ class Checkpoint:
     def save_state(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Save the variables of a network and its optimizer, in place of those saved before.
+        """Save the variables of a network and its optimizer, in place of earlier ones.
 
         ``best`` holds the network's variables after the best epoch, if they will be needed at the
         end of the training.

@@ -68,7 +68,7 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         artifact_size_bytes: Size of the ONNX archive.
         predict_s: Seconds of each prediction by ONNX Runtime, after the first predictions.
         threads: Number of threads of a prediction.
-        tool_version: Version of drdeploy that measured.
+        tool_version: Version of drdeploy that made the measurements.
     """
 
     architecture: str
@@ -173,7 +173,7 @@ class NetworkComparison:
         self, candidate: Candidate, measured: NetworkMeasurement, out_of_fold: GradedSet
     ) -> None:
         row = self.path_of_result(candidate)
-        # The row is written last: that it exists means that the candidate is finished.
+        # The row is written last, so if it exists, the candidate is finished.
         out_of_fold.write_csv(row.with_suffix(".csv"))
         write_file_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
 
@@ -192,7 +192,8 @@ class NetworkComparison:
     ) -> tuple[Path, NDArray[np.float32]]:
         """Read a candidate's archive and pooled features, or make both.
 
-        The archive and the features are kept because building and running the network takes long.
+        The archive and the features are kept, because building and running the network takes a long
+        time.
         """
         architecture, folder = candidate.architecture, self._folder_of_candidate_network(candidate)
         archive = folder / f"{architecture.name.lower()}-fp32-onnx.tar.gz"

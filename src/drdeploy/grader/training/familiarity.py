@@ -2,7 +2,8 @@
 
 The rule depends only on the photographs, not on the network's weights, so it is the same for every
 precision of a grader. The limit is the distance that a given share of the training photographs
-exceeds. Each photograph is measured by a rule that was fitted to other patients or sessions.
+exceeds. The distance of each training photograph is measured by a rule that was fitted to other
+patients or sessions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FLAGGED_SHARE = 0.05
-"""Share of photographs like the training photographs that may be flagged."""
+"""The share of photographs that may be flagged although they resemble the training photographs."""
 FEWEST_PHOTOGRAPHS = 100
 """Fewest photographs from which means and correlations of the measurements are estimated."""
 SHRINKAGE = 0.02
@@ -47,7 +48,7 @@ DIGITS = 5
 def choose_familiarity_rule(
     dataset: Dataset, transform: FundusTransform, *, seed: int = 0
 ) -> Familiarity | None:
-    """Choose the rule on a grader's training photographs; None if they are too few.
+    """Choose the rule on a grader's training photographs; None if there are too few of them.
 
     Args:
         dataset: The training photographs, without copies.

@@ -1,7 +1,7 @@
 """Train one network with a learning-rate schedule and checkpoints.
 
-All random numbers are drawn from ``(seed, epoch, step)``. A training that continues from a
-checkpoint ends with the same weights as a training without interruption.
+All random numbers are drawn from ``(seed, epoch, step)``. Therefore a training that continues from
+a checkpoint ends with the same weights as a training without interruption.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def fit_network(
         transform: The network's transform, for its size and value range.
         prepared: The photographs.
         fold: The photographs for training, and the photographs on which kappa is computed after
-            every epoch, which may be none.
-        recipe: Every choice of the training.
+            every epoch. The second part may be empty.
+        recipe: All settings of the training.
         seed: Seed of the order of the photographs and of the augmentation.
         frozen: The output of the frozen layers, if the recipe names the last frozen layer. The
             photographs behind this output are augmented with another seed.
@@ -123,7 +123,7 @@ def make_prediction_function(
 def predict_in_batches(
     step: Callable[[Any], Any], inputs: NDArray[np.generic], batch_size: int = 16
 ) -> NDArray[np.float32]:
-    """Compute the output of a traced network for rows of its input."""
+    """Compute a network's output for many rows of input, batch by batch."""
     tf = import_tensorflow_and_keras().tensorflow
     answers = [
         step(tf.constant(inputs[at : at + batch_size])).numpy()
@@ -139,7 +139,7 @@ def _make_validation_function(
     recipe: Recipe,
     frozen: FrozenFeatures | None,
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
-    """Return a function that predicts the photographs at some positions."""
+    """Return a function that predicts the photographs at given positions."""
     if frozen is None:
         predict = make_prediction_function(network, transform)
         return lambda positions: predict(prepared.exact[positions])
@@ -237,7 +237,7 @@ class _Trainer:
         return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base, or only its batch normalisation and what the recipe names."""
+        """Freeze the whole base, or its batch normalisation and the layers named in the recipe."""
         is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)

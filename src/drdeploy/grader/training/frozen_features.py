@@ -1,8 +1,8 @@
 """Compute the output of a network's frozen layers once, for all folds of a training.
 
-The first layers of a network compute the most and learn the least from a few hundred photographs.
-If they stay frozen, their output for an augmented photograph is the same in every fold. Each epoch
-augments every photograph once, and all folds share the outputs of the epoch.
+The first layers of a network take the most time to compute, and learn the least from a few hundred
+photographs. If they stay frozen, their output for an augmented photograph is the same in every
+fold. Each epoch augments every photograph once, and all folds share the outputs of the epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BATCH_SIZE = 16
 class FrozenFeatures:
     """The output of the frozen layers for every photograph of a data set.
 
-    The arrays stay in files of several hundred megabytes, of which only the rows in use are read.
+    The arrays stay in files of several hundred megabytes; only the rows in use are read.
 
     Attributes:
         augmented: For each epoch, the output for the augmented photographs, shape ``(n, …)``.

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.transform import FundusTransform
 
 MARGIN = 1.15
-"""Ratio of the kept photographs' sides to the network's input; augmentation needs the margin to
-zoom in."""
+"""The prepared photographs are larger than the network's input by this factor, which leaves a
+margin for augmentation to zoom and shift.
+"""
 
 
 @dataclass(frozen=True, eq=False)

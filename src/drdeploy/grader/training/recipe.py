@@ -20,7 +20,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The ranges of the random changes to photographs, which differ in every epoch.
+    """The ranges of the changes that augmentation makes to photographs at random in every epoch.
 
     Disease looks the same in a mirrored or rotated eye, so any angle is allowed.  Light and colour
     are changed because they differ between cameras.
@@ -63,14 +63,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             gradients of a random head do not damage the base.
         batch_size: Number of photographs in a step.
         learning_rate: Largest learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).
-        head_learning_rate: Learning rate of the first ``head_epochs``, after which the rise to
-            ``learning_rate`` begins; 0 lets it rise from the first epoch.
+        head_learning_rate: Learning rate during the first ``head_epochs``. After these epochs, the
+            learning rate rises to ``learning_rate``. With 0, it rises from the first epoch on.
         warm_up_epochs: Epochs in which the learning rate rises to ``learning_rate``, before it
             falls to zero along a cosine.
         weight_decay: Weight decay of AdamW.
         clip_norm: Largest norm of the gradient of each variable.
-        class_weight_power: Power of the inverse share of a grade by which its photographs are
-            weighted: 0 gives all photographs the same weight, 1 gives all grades the same weight.
+        class_weight_power: Photographs are weighted by this power of the inverse share of their
+            grade: 0 gives all photographs the same weight, 1 gives all grades the same weight.
         smoothing: Share of the label that is spread over the neighbouring grades.
         ordinal_weight: Weight of the squared error of the expected grade, which is added to the
             cross-entropy, because an error of two grades is worse than an error of one grade.
@@ -119,7 +119,7 @@ STUDY: Final = Recipe(
 because the study's notebook silently ignored its augmentation."""
 
 FINE_TUNED: Final = Recipe()
-"""All layers are trained, rare grades get a larger weight, and an error counts by its distance."""
+"""All layers are trained, rare grades get a larger weight, and larger errors cost more."""
 
 FINE_TUNED_VGG: Final = Recipe(
     frozen_up_to="block3_pool",
@@ -131,9 +131,10 @@ FINE_TUNED_VGG: Final = Recipe(
     warm_up_epochs=1,
     precision="bfloat16",
 )
-"""The last two blocks of VGG16 or VGG19, with seven eighths of the base's weights, are trained
-within an hour on two cores.  Networks without batch normalization need a smaller learning rate than
-``fine-tuned`` has.  There are fewer epochs, each with twice as many steps."""
+"""This recipe trains only the last two blocks of VGG16 or VGG19, which hold seven eighths of the
+base's weights. The training takes less than an hour on two cores.  Networks without batch
+normalization need a smaller learning rate than ``fine-tuned`` has.  There are fewer epochs, each
+with twice as many steps."""
 
 PRESETS: Final = {
     "study": STUDY,

@@ -34,7 +34,7 @@ class RunFolder:
     path: Path
 
     def claim_for_settings(self, settings: Mapping[str, object]) -> None:
-        """Reserve the folder for a run with the given settings, unless another run has it.
+        """Reserve the folder for a run with the given settings, or refuse if another run uses it.
 
         Raises:
             InvalidInput: The folder belongs to a run with other settings.
@@ -54,7 +54,7 @@ class RunFolder:
         return Checkpoint(self.path / f"{name}.checkpoint.npz")
 
     def read_predictions_of_fold(self, fold: int) -> NDArray[np.float32] | None:
-        """Read the predictions for a fold's validation photographs; None if not finished."""
+        """Read the predictions for a fold's validation photographs; None for an unfinished fold."""
         file = self.path / f"fold_{fold}.npz"
         if not file.is_file():
             return None

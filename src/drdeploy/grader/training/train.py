@@ -287,7 +287,7 @@ class _TrainingRun:
     def _recipe_without_early_stopping(self) -> Recipe:
         """Return the recipe of the final network, whose training is never stopped early.
 
-        The number of epochs is the median of the folds' best epochs.
+        Its number of epochs is the median of the folds' best epochs.
         """
         if not self.plan.recipe.patience:
             return self.plan.recipe
@@ -345,7 +345,7 @@ def compute_in_training_precision(wanted: Precision) -> Iterator[None]:
 
 
 def choose_dtype_policy(wanted: Precision, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return Keras's name of the precision that the recipe wants and that this machine has.
+    """Return Keras's name for the precision to train in, given the recipe and this machine.
 
     A GPU always multiplies in half precision.  A processor does so if the recipe wants it and Linux
     lists an instruction for it.

@@ -108,9 +108,9 @@ _CONTENTS: Final = (
         "Download the file itself",
     ),
     (
-        # The mark of a PNG is made to show this damage.
+        # The mark of a PNG is designed to reveal this damage.
         re.compile(rb"\x89PNG[\r\n]"),
-        "a PNG that a transfer as text has damaged",
+        "a PNG that was damaged by a transfer as text",
         "Transfer the file as binary data",
     ),
     (

@@ -22,8 +22,8 @@ class ImageHeader:
         height_px: Height as stored, before the picture is turned upright.
         orientation: EXIF orientation, 1 to 8, which says how to turn the picture; 1 is upright.
         data: The file, reduced to the parts that are needed to decode the pixels.
-        part_px: Pixels of one strip or tile of a TIFF, which the decoder holds as a whole; 0 for
-            the other formats, which are decoded row by row.
+        part_px: Pixels of one strip or tile of a TIFF, which the decoder holds in memory as a
+            whole; 0 for the other formats, which are decoded row by row.
         is_progressive: Whether the file is a JPEG whose decoder must hold all coefficients until
             its last scan.
         scan_count: How many scans a JPEG has; 0 for the other formats.
@@ -43,7 +43,7 @@ class ImageHeader:
 
     @property
     def note_on_missing_end_marker(self) -> str:
-        """A sentence about the file for the reader of a result; usually empty."""
+        """A sentence that tells the user about a missing end marker; empty if the marker exists."""
         return NO_END_MARKER if self.lacks_end else ""
 
     @property

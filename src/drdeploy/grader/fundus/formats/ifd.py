@@ -90,8 +90,9 @@ def read_tiff_directory(
         start: Where the directory begins; None means the first directory of the file.
 
     Raises:
-        UnreadableImage: An entry points outside the data, there are more than ``MAX_ENTRIES``, or a
-            required tag occurs twice, has no value, or has another type.
+        UnreadableImage: An entry points outside the data, the directory has more than
+            ``MAX_ENTRIES`` entries, or a required tag occurs twice, has no value, or has a wrong
+            type.
     """
     order = "<" if data[:1] == b"I" else ">"
     entries: dict[int, Entry] = {}

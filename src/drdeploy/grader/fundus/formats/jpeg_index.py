@@ -2,8 +2,8 @@
 
 A stereo camera writes both views into one file, and an export may write both eyes. A camera also
 writes previews, and a phone may write a map of brightness (a gain map) or of depth. Previews and
-maps show the first picture again, so a file without any other picture is graded by its first
-picture. Any other picture in the index may be the picture to grade.
+maps only show the first picture again. If a file holds nothing else, its first picture is graded.
+If the index lists any other picture, that picture may be the one to grade, so the file is refused.
 """
 
 from __future__ import annotations

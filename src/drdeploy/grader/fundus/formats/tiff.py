@@ -1,9 +1,9 @@
 """Read the only picture of a TIFF file, and rewrite the file with this picture alone (TIFF 6.0).
 
 libtiff keeps every entry of a directory, follows pointers to other directories, and reads types
-that TIFF 6.0 does not have. A file of 0.3 MiB made libtiff allocate 294 MB. The decoder never gets
-the file that was sent. The decoder gets a rewritten file, with one directory of checked tags and
-the data of the picture's strips or tiles.
+that TIFF 6.0 does not have. A file of 0.3 MiB made libtiff allocate 294 MB. Therefore the decoder
+never gets the file that was sent. It gets a rewritten file that holds only one directory of checked
+tags and the data of the picture's strips or tiles.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_PARTS = MAX_VALUES
 """The largest number of strips or tiles of a picture; 40 million pixels in tiles of 32 x 32 are
 39,063 tiles."""
 MAX_SAMPLES = 6
-"""The largest number of samples per pixel that Pillow decodes: CMYK and two more."""
+"""The largest number of samples per pixel that Pillow decodes: the four of CMYK, and two more."""
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
@@ -71,7 +71,9 @@ _SINGLE = (
     *(WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR),
     *(PREDICTOR, TILE_WIDTH, TILE_HEIGHT),
 )
-"""Tags that must have exactly one value, because programs disagree on which of several counts."""
+"""Tags that must have exactly one value, because programs disagree on which of several values
+counts.
+"""
 
 _NONE, _JPEG = 1, 7
 # None, LZW, JPEG, Deflate (two numbers), PackBits: what cameras and image editors write.
@@ -111,7 +113,7 @@ def read_and_rewrite_tiff(data: bytes, limits: ImageLimits) -> ImageHeader:
         UnreadableImage: The directory is broken, or the picture's data are outside the file.
         UnsupportedImage: The file has a compression or a kind of pixel that photographs do not
             have, or more than one picture.
-        PayloadTooLarge: The picture exceeds a limit, which is found before its data are read.
+        PayloadTooLarge: The picture exceeds a limit. Its data are not read.
     """
     directory = read_tiff_directory(data, _KINDS_BY_TAG, optional=_OPTIONAL)
     if any(len(directory.numbers_of_tag(tag)) > 1 for tag in _SINGLE):
@@ -240,7 +242,10 @@ def _lengths_of_uncompressed_parts(
 def _lengths_of_compressed_parts(
     directory: TiffDirectory, parts: _Parts, offsets: tuple[int, ...], file_bytes: int
 ) -> list[int]:
-    """Return the lengths of compressed parts; a missing length is derived from the next part."""
+    """Return the lengths of compressed strips or tiles.
+
+    If a length is missing, the strip or tile ends where the next one begins.
+    """
     claimed = directory.numbers_of_tag(parts.bytes_tag)
     if claimed and len(claimed) < parts.number:
         raise truncated_image_error(file_format="TIFF")
@@ -256,7 +261,7 @@ def _lengths_of_compressed_parts(
 def _rebuild_file_with_one_picture(
     directory: TiffDirectory, parts: _Parts, data: list[bytes]
 ) -> bytes:
-    # The picture is turned upright with the others', not by the decoder.
+    # The picture is turned upright later, like those of other formats, and not by the decoder.
     entries = {tag: entry for tag, entry in directory.entries.items() if tag != ORIENTATION}
     if JPEG_TABLES in entries:
         tables = jpeg.check_and_reduce_tiff_tables(entries[JPEG_TABLES].body)

@@ -1,8 +1,8 @@
-"""Refuse a TIFF that holds further pictures, or whose first picture is a copy of another one.
+"""Refuse a TIFF with several pictures, or with a first picture that is only a smaller copy.
 
 The first picture of a camera raw file (DNG, NEF, ARW) is a preview, and each page of a scan or of
 an export may be another eye. A grade of only the first picture would look like a grade of the whole
-file. A TIFF may also contain smaller copies and masks of the first picture.
+file. Smaller copies and masks of the first picture are allowed.
 """
 
 from __future__ import annotations
