@@ -28,7 +28,8 @@ LEVEL = 0.01
 """The significance level of each test. If a study has 26 scenarios, each test gives about one false
 alarm in every four studies."""
 FENCE = 1.5
-"""A row this many box lengths away from the box is an outlier, as in box plots (Tukey 1977)."""
+"""A row is an outlier if it is more than this many box lengths away from the box of a box plot
+(Tukey 1977)."""
 
 
 class Stability(StrEnum):
@@ -42,7 +43,7 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A row outside the whiskers of the box plot. An outlier counts like any other row.
+    """A row outside the whiskers of the box plot; it counts like any other row.
 
     Attributes:
         position: Position in the sample, counted from 0.

@@ -57,7 +57,7 @@ class ResultsFolder:
                 ) from err
             delete_abandoned_temporary_files(
                 self.folder
-            )  # of a run that was killed while it replaced a file
+            )  # left by a run that was killed while it replaced a file
             yield
         finally:
             os.close(guard)

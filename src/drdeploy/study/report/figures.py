@@ -95,7 +95,7 @@ def _draw_one_box_with_rows(
         [sample],
         positions=[position],
         widths=0.42 * narrowing,
-        showfliers=False,  # every row is drawn as a dot below, outliers among them
+        showfliers=False,  # every row, outlier or not, is drawn as a dot below
         patch_artist=True,
         manage_ticks=False,
         boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": EDGE},

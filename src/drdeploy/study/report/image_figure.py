@@ -1,4 +1,4 @@
-"""Draw cold starts by container image, and how many times as fast each is as the first."""
+"""Draw the cold starts with each container image, and their speed relative to the first image."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _draw_bar_per_image(axes: Axes, group: Sequence[ScenarioSummary]) -> None:
             )
             text += f", {notation.format_estimate_value(ratio)} times as fast"
             text += f" ({notation.format_interval(ratio)})" if ratio.has_interval else ""
-        # A label beside a long bar would leave the picture.
+        # A label beside a long bar would extend beyond the picture.
         is_inside = value > longest / 2
         axes.annotate(
             *(text, (0 if is_inside else end, position)),
