@@ -105,7 +105,7 @@ def capacity(
 
     "In time" means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
     not earlier requests are answered. The latency of a request counts from the time at which the
-    request should have been sent. `drdeploy recommend --capacity` takes the result in place of
+    request should have been sent. `drdeploy recommend --capacity` uses the result instead of
     --requests-at-once. On AWS, the requests cost money.
     """
     from drdeploy.study.running.capacity import CapacitySearch
@@ -164,7 +164,7 @@ class _ImageHosting:
             raise InvalidInput(
                 "An image is hosted by a local service of its own",
                 where="--endpoint-url",
-                remedy="Omit --endpoint-url, or give an endpoint of that service",
+                remedy="Omit --endpoint-url, or name an endpoint of that service",
             )
         if self.instance_type and self.memory_mb:
             raise InvalidInput(

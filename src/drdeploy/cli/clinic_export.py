@@ -44,7 +44,8 @@ def export_deidentified(
     opened = open_records(records, database)
     studies = opened.load_studies_with_photographs()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # A folder of its own until everything is written: an export is whole, or it is not there.
+    # The export is written to a temporary folder and renamed at the end, so that an incomplete
+    # export never has the given name.
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with Progress(console=err, transient=True) as progress:
@@ -60,7 +61,7 @@ def export_deidentified(
         "the pixels were not searched for text, such as a name; look at the photographs first"
     )
     for count, why in (
-        (counts.with_writing, "they say that something is written in the pixels"),
+        (counts.with_writing, "they say that their pixels contain text"),
         (counts.undecodable, "they cannot be read or decoded"),
     ):
         if count:

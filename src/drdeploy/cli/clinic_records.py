@@ -122,7 +122,7 @@ def erase(
         str | None,
         typer.Option(
             metavar="UID",
-            help="One study by its Study Instance UID. The patient may have no number.",
+            help="One study by its Study Instance UID, even if its patient has no number.",
         ),
     ] = None,
     older_than_days: Annotated[

@@ -185,7 +185,7 @@ def _read_destinations(
         raise InvalidInput(
             "Only C-STORE can go without TLS",
             where="--plain",
-            remedy="Name --send too, or leave out --plain",
+            remedy="Add --send, or leave out --plain",
         )
     return read_destinations(stow, send, post, may_be_plain=plain)
 

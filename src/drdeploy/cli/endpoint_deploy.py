@@ -210,7 +210,8 @@ def deploy(
         region = account.find_region_name()
         _refuse_deployment_to_another_place(workspace, account.endpoint_url, region)
         _refuse_another_kind(workspace, described.config.kind)
-        # Before the image is built, which takes minutes: a provider that is missing ends it all.
+        # Terraform comes before the image, which takes minutes to build: without its provider,
+        # nothing can be deployed.
         terraform = prepare_terraform_folder(
             "single-endpoint", workspace, account, approver.show_progress
         )
@@ -374,7 +375,7 @@ def _build_own_image_and_return_tag(
         tag = choose_image_tag_for_endpoint(tag, config)
     own = find_own_image_by_tag(tag)
     if own is not None:
-        # Before the image is built: the image for GPUs takes 2 GB of downloads.
+        # The host is checked before the image is built, because the image for GPUs downloads 2 GB.
         if config.kind == "serverless":
             check_gpu_host(own.variables, None)
         else:
@@ -390,8 +391,8 @@ def _refuse_deployment_to_another_place(
 ) -> None:
     """Refuse to deploy to another place if the deployment exists already.
 
-    Terraform would find none of the resources in the new place. Terraform would forget the
-    resources in the old place, which keep running.
+    In the new place, Terraform would find none of the resources. It would then forget the resources
+    in the old place, which would keep running.
     """
     if not workspace.has_deployment_record:
         return

@@ -186,7 +186,8 @@ def _fetch_status_of_service(port: int) -> dict[str, Any]:
 
     url = f"http://127.0.0.1:{port}{STATUS_PATH}"
     try:
-        # A proxy of the environment must not be asked about this machine.
+        # Proxies from the environment variables are ignored, because the service is on this
+        # machine.
         request = Request(url, headers=_make_signed_headers_of_get(url, port))
         with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
             facts: dict[str, Any] = parse_json(answer.read())

@@ -81,7 +81,7 @@ def run(
         Path | None,
         typer.Option(
             help="Folder of photographs to send; by default, the example photographs.",
-            exists=True,  # also where all trials are measured, and no photograph is read
+            exists=True,  # even if no photograph is needed
             file_okay=False,
         ),
     ] = None,

@@ -35,8 +35,7 @@ def format_estimate_value(estimate: Estimate, unit: str = "") -> str:
 
 
 def format_interval(estimate: Estimate) -> str:
-    """Write an interval as ``86.1 to 91.0``, with the decimals of the value; empty if there is
-    none."""
+    """Write an interval as ``86.1 to 91.0``, with as many decimals as the value; may be empty."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return ""
     decimals = decimals_for_significant_digits(estimate.value)

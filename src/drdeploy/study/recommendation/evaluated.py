@@ -114,11 +114,11 @@ def refuses_too_many_requests(option: Option, required: Requirements) -> bool:
 
 
 def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requirements) -> str:
-    """Return why no operating point has the required sensitivity and specificity, or nothing.
+    """Return why no operating point has the required rates; empty if one has them.
 
     The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
-    operating point. A configuration without operating points fails every requirement on rates,
-    because its rates were never measured.
+    operating point. A configuration without operating points misses every requirement on these
+    rates, because its rates were never measured.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -131,7 +131,8 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
         if least is None:
             continue
         target = f"{least:.1%} at grade >= {required.at_grade}"
-        # The grader may well be good enough, but what nobody has measured cannot decide.
+        # The grader may be good enough, but a rate that was never measured cannot meet a
+        # requirement.
         if best is None:
             return f"the {name} was not measured, and {target} is required"
         rate = best.sensitivity if name == "sensitivity" else best.specificity

@@ -123,7 +123,8 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
     if winner is None:
         required = write_requirements_in_one_line(decision.required)
         yield f"No option meets all requirements ({required})."
-        # Every measured configuration has a way that can be deployed, so one is always excluded.
+        # Every measured configuration can be deployed in some way, so at least one option is in
+        # this list.
         nearest = decision.excluded[0]
         yield (
             f"The option that comes closest is {nearest.name} for "

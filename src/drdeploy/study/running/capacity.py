@@ -299,8 +299,7 @@ class CapacityFinder:
         return low, min(missed, default=None)
 
     def _describe_run_that_lasts_too_long(self, rate: float) -> str:
-        """Return why the remaining time is too short for a run at the rate; empty if it
-        suffices."""
+        """Return why the time left is too short for a run at the rate; empty if it suffices."""
         run_s = self.search.requests * (1 + SETTLING_SHARE) / rate
         left_s = self._deadline - self.clock.monotonic()
         if run_s <= max(left_s, SHORT_RUN_S):

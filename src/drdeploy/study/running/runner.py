@@ -70,8 +70,7 @@ class ProgressReporter(Protocol):
         """Report a row that was written to disk."""
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Report that a trial has ended; an error says which measurements are missing or do not
-        count."""
+        """Report that a trial has ended; an error says what is missing or does not count."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +206,7 @@ class Runner:
 
     @contextmanager
     def _find_or_create_endpoint(self, trial: Trial) -> Iterator[str]:
-        """Yield the name of a trial's endpoint; delete the endpoint later if it is only for this
-        trial."""
+        """Yield the name of a trial's endpoint; delete it later if it is only for this trial."""
         provisioned = self.target.endpoints.get(trial.id)
         if provisioned is not None:
             if isinstance(trial.scenario, Cold) and provisioned in self._used:

@@ -3,8 +3,8 @@
 Autoscaling follows the alarms that target tracking creates (Application Auto Scaling user guide,
 "Target tracking scaling policies"). There is a busy alarm after 3 minutes above the target, and a
 quiet alarm after 15 minutes below 90 % of the target. An alarm wakes an endpoint without instances
-after one minute. The step scaling policies that the developer guide gives for asynchronous
-endpoints and inference components wait equally long.
+after one minute. The developer guide has step scaling policies for asynchronous endpoints and
+inference components, which use the same times.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def count_instances_by_load(arrivals: Arrivals, scaling: InstanceScaling) -> Ins
             changes.append((float(minute * SECONDS_PER_MINUTE), state.ready))
         arrived = per_minute[minute] if minute < len(per_minute) else 0
         if not arrived and state.is_at_rest(scaling):
-            # Nights and weekends are most of a year: nothing changes until the next arrival.
+            # Nothing changes until the next arrival, so quiet minutes are skipped. Most of a year
+            # is nights and weekends.
             until = busy_minutes[bisect_left(busy_minutes, minute)]
             billed += scaling.fewest * (until - minute)
             minute = until
@@ -195,7 +196,7 @@ def simulate_changing_instances(
         requests_at_once: The number of requests that an instance handles at once.
         seed: The seed of the draws; the same seed always gives the same outcome.
         has_queue: Whether requests wait while there is no instance. Requests that do not wait fail.
-        answered_within_s: The time after which AWS gives a request up, waiting included.
+        answered_within_s: The time, including waiting, after which AWS gives up a request.
     """
     rows = np.random.default_rng((seed, 0)).integers(
         0, times.row_count, arrivals.n, dtype=np.uint32
@@ -212,7 +213,7 @@ def simulate_changing_instances(
         counts.at_s,
         counts.ready * requests_at_once,
     )
-    # What no instance is left to answer, or AWS has given up by then, is never answered.
+    # A request is never answered if no instance is left for it, or if AWS gives it up first.
     never = ~np.isfinite(waiting) | (waiting + busy > answered_within_s)
     starts = np.where(never, SimulatedStart.THROTTLED, SimulatedStart.WARM).astype(np.uint8)
     return SimulationOutcome(
@@ -239,7 +240,7 @@ def compute_waits_for_changing_workers_s(
     waits = []
     for now, busy in zip(times_s.tolist(), busy_s.tolist(), strict=True):
         begin = max(now, free_at[0]) if free_at else inf
-        # A change that comes before the request begins may let it begin earlier, or later.
+        # If the number of workers changes before the request begins, it may begin earlier or later.
         while next_at <= begin and next_at < inf:
             for _ in range(next_many - have):
                 heappush(free_at, next_at)
@@ -275,7 +276,7 @@ MOST_BATCH_INSTANCES = 64
 def choose_batch_plan(
     arrivals: Arrivals, times: RowTimes, may_wait_s: float | None, start_s: float, at_once: int
 ) -> BatchPlan:
-    """Return the plan with the fewest instances, and then the fewest jobs, that is fast enough.
+    """Return the fast enough plan with the fewest instances, and then with the fewest jobs.
 
     A plan is fast enough if every result comes within ``may_wait_s``. If no plan is fast enough,
     return the plan with the most jobs and the most instances.
