@@ -61,7 +61,7 @@ variable "kms_key_arns" {
 }
 
 variable "capture_arns" {
-  description = "ARNs of the folders that captured requests may be written to: arn:aws:s3:::BUCKET/FOLDER/*."
+  description = "ARNs of the folders to which captured requests may be written: arn:aws:s3:::BUCKET/FOLDER/*."
   type        = set(string)
   default     = []
 

@@ -209,7 +209,8 @@ WRONG = {
                 )
             }
         },
-        "elsewhere these modules expire nothing, which capture_retention_days = null accepts",
+        "in other folders, these modules delete no captured requests. To accept that, set "
+        "capture_retention_days = null",
     ),
     "photographs kept for no day": (
         {"capture_retention_days": 0},
