@@ -209,8 +209,7 @@ WRONG = {
                 )
             }
         },
-        "in other folders, these modules delete no captured requests. To accept that, set "
-        "capture_retention_days = null",
+        "in other folders, these modules delete no captured requests",
     ),
     "photographs kept for no day": (
         {"capture_retention_days": 0},
