@@ -131,8 +131,8 @@ def pull(
         print_line(f"{counts['new']} photographs are new in the records.", to=err)
         if counts["erased"]:
             print_note(
-                f"{counts['erased']} photographs are of studies that were erased from the records, "
-                "and stay out"
+                f"{counts['erased']} photographs belong to studies that were erased from the records, "
+                "and are not added again"
             )
         opened.close()
     if len(found) > limit:

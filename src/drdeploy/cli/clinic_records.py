@@ -136,9 +136,9 @@ def erase(
     """Delete the records of a patient, of a study or of old studies.
 
     The audit log keeps an entry that names the study by a keyed hash. Copies on archives, on
-    servers and in folders of `clinic pull` stay. `clinic pull --records` does not bring an erased
-    study back. Studies with the same patient number from another issuer are kept, and the command
-    prints how many there are.
+    servers and in folders of `clinic pull` are not deleted. `clinic pull --records` does not bring
+    an erased study back. Studies with the same patient number from another issuer are kept, and the
+    command prints how many there are.
     """
     if sum(one is not None for one in (patient, study, older_than_days)) != 1:
         raise InvalidInput(

@@ -413,9 +413,9 @@ def _make_traffic_from_options(
     between_photographs_s: float,
     seed: int,
 ) -> Traffic | Arrivals:
-    """Return the traffic that exactly one of three options gives.
+    """Return the traffic, which must come from exactly one of three options.
 
-    Options about the arrivals during a week (``weekly``) are refused where they have no effect.
+    Options about the arrivals during a week (``weekly``) are refused if they have no effect.
     """
     from drdeploy.study.recommendation.trace import read_arrivals_from_trace
     from drdeploy.study.recommendation.traffic import (

@@ -1,8 +1,8 @@
 """Estimate medians and percentiles, with intervals that assume no distribution.
 
 The number of rows below the true percentile follows a binomial distribution, whatever the
-distribution of the rows is. The chance that the percentile lies between two of the sorted rows is
-known exactly. A pair of sorted rows therefore serves as the interval.
+distribution of the rows is. The chance that the true percentile lies between two of the sorted rows
+is therefore known exactly, and two sorted rows can be the limits of an interval.
 """
 
 from __future__ import annotations

@@ -120,9 +120,9 @@ def studentised_bootstrap_limits(
     usable = np.isfinite(resamples.centre) & (resamples.squared_error > ROUNDING)
     pivots = (resamples.centre[usable] - centre) / np.sqrt(resamples.squared_error[usable])
     lower, upper = np.quantile(pivots, [tails.above, 1 - tails.below])
-    # The upper pivot gives the lower limit, and the lower pivot gives the upper one. If resamples
-    # lie far above the sample, the sample may lie as far above the true value, which is then far
-    # below the sample.
+    # The upper pivot gives the lower limit, and the lower pivot gives the upper limit. If the mean
+    # of a resample lies far above that of the sample, the mean of the sample may lie as far above
+    # the true mean.
     return centre - float(upper) * error, centre - float(lower) * error
 
 

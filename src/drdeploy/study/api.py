@@ -165,7 +165,7 @@ def recommend(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows were
             measured under different conditions.
-        UnknownPrice: The price sheet has no price for any of the options.
+        UnknownPrice: Every option needs a price that the price sheet lacks.
         MissingExtra: The extra ``study`` is not installed.
     """
     with turn_import_error_into_missing_extra(EXTRA, "A recommendation"):

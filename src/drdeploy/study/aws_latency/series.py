@@ -171,7 +171,7 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
 def pair_series_of_account(
     local: Measurements, account: Measurements, image_gb: float
 ) -> tuple[PairedSeries, ...]:
-    """Return the series of the user's account whose software was also measured on this machine.
+    """Return the series of the user's account, each paired with local rows of its software.
 
     Args:
         local: Rows of this machine.

@@ -141,8 +141,8 @@ class Trial:
     def worst_case_duration_s(self) -> float:
         """The duration in seconds if every request takes the longest time that is allowed.
 
-        A request may take 60 s, which is SageMaker's limit for endpoints. A transform job of a
-        study gives each photograph the same time. A result of an asynchronous request may take as
+        A request may take 60 s, which is SageMaker's limit for endpoints. In a transform job of a
+        study, each photograph may also take 60 s. A result of an asynchronous request may take as
         long as its scenario says.
         """
         if isinstance(self.scenario, Asynchronous):
@@ -219,8 +219,8 @@ class Plan:
             UnknownPrice: The sheet lacks a price that the cost depends on.
         """
         region = self.study.region
-        # Endpoints with instances are created together and deleted after the last trial on one of
-        # them (study.running.provisioned), so each is paid for all of that time.
+        # Endpoints with instances are created together, and deleted together after the last trial
+        # that uses any of them (study.running.provisioned). Each is paid for this whole time.
         always_on = [trial for trial in self.trials if trial.has_endpoint_with_instances]
         scaling_usd = sum(
             trial.worst_case_cost_usd(sheet, region)

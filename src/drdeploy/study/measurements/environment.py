@@ -23,7 +23,7 @@ PACKAGES = (
     *("boto3", "fastapi", "gunicorn", "httptools", "moto", "msgspec", "numpy", "onnxruntime"),
     *("openvino", "pillow", "simplejpeg", "tensorflow-cpu", "tensorflow", "uvicorn"),
 )
-"""The packages whose versions may change a latency."""
+"""The packages whose versions may affect a latency."""
 
 HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
 """The facts that must be equal for all rows in one results folder.

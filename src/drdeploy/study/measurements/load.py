@@ -51,7 +51,7 @@ class Measurements:
         frame: One row per invocation, with the columns and types of the schema.  The column
             ``line`` gives the row's line in the file.  The column ``left_out`` is empty if the
             row counts.
-        environment: The facts of each run by ``run_id``; empty without an ``environment.json``.
+        environment: The facts of each run by ``run_id``; empty if there is no ``environment.json``.
         source: The file that the rows were read from.
         notes: One sentence for each kind of line that was skipped while reading.
     """
@@ -85,7 +85,7 @@ class Measurements:
         return {
             name: values
             for name, values in found.items()
-            if len(values) > (0 if "trial" in name else 1)  # values: the trials at fault
+            if len(values) > (0 if "trial" in name else 1)  # each listed trial is a fault
         }
 
     def require_comparable(self) -> None:

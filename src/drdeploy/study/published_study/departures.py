@@ -168,7 +168,7 @@ def _make_change_of_price(factor: float) -> Change:
 
 
 def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = None) -> Change:
-    """Return a change to the rows of all terms, or only to those of the term at a position."""
+    """Return a function that changes the rows of all terms, or of the term at one position."""
 
     def change_rows_of_term(term: Term) -> Term:
         rows = term.operand
@@ -178,9 +178,9 @@ def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = 
 
 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
-    """Return a change to all terms, or only to the term at a position.
+    """Return a function that changes all terms, or only the term at one position.
 
-    The change returns None if it would leave every term as it is.
+    The function returns None if it would leave every term as it is.
     """
 
     def change_terms_of_reading(reading: FigureReading) -> FigureReading | None:

@@ -55,7 +55,7 @@ class StudyFigure:
 
     Attributes:
         number: The number of the picture, for example ``6.3``.
-        picture: The drawn picture, or None without rows.
+        picture: The drawn picture, or None if there are no rows.
         note: A sentence on missing parts of the picture, or an empty text.
     """
 

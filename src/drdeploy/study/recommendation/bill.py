@@ -148,7 +148,7 @@ class BilledEndpoint:
     Attributes:
         memory_mb: Memory of a serverless endpoint; 0 for a real-time endpoint.
         instance_type: Instance type of a real-time endpoint; empty for a serverless endpoint.
-        hour: The kind of hosting whose price of an instance hour is billed.
+        hour: The kind of hosting whose price for an instance hour applies.
     """
 
     memory_mb: int = 0

@@ -45,7 +45,8 @@ class Confidence:
     """The share of resamples in which each option is chosen.
 
     Attributes:
-        share: The share of the resamples in which the winner is chosen, or None without a winner.
+        share: The share of the resamples in which the winner is chosen, or None if there is no
+            winner.
         others: Each other option that is chosen in a resample, with its share of the resamples. The
             option with the largest share comes first.  An empty name stands for the resamples in
             which no option meets the requirements.
@@ -63,8 +64,8 @@ class ResampledOption:
     Attributes:
         usd: The monthly cost in each resample; NaN if the cost is not known.
         p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
-        p95_as_measured_s: The p95 with the times that were measured on this machine and the same
-            share of cold starts. None if the latencies are as measured.
+        p95_as_measured_s: The p95 that follows from the times measured on this machine, with the
+            same share of cold starts. None if ``p95_s`` already follows from measured times.
     """
 
     name: str
@@ -108,7 +109,8 @@ def compute_confidence_of_winner(
     """Count in how many resamples each option is chosen.
 
     Args:
-        winner: The name of the winner with the measured rows, or None.
+        winner: The name of the option that wins with the measured rows, or None if there is no
+            winner.
         contenders: The options that may be chosen in a resample, each with the number of components
             that someone must operate for it. They meet the requirements on sensitivity and refused
             requests, have known prices, and can be deployed. Resampling does not change these
@@ -219,8 +221,8 @@ class _PricedOption:
             return float(
                 np.quantile(
                     simulated.waits_s + np.resize(times.warm.total_s, WAITS),
-                    # The waits are those of answered requests only. A refused request counts as
-                    # infinitely slow, so the share of the answered requests must be higher.
+                    # The waits are those of answered requests only. Refused requests count as
+                    # infinitely slow, so a higher percentile of the answered requests is taken.
                     min(0.95 / (1 - simulated.throttled_share), 1.0),
                 )
                 if simulated.throttled_share < 0.05

@@ -85,7 +85,7 @@ def choose_cheapest_hosting(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
             platforms or machines are mixed without ``allow_mixed``.
-        UnknownPrice: The sheet has no price for any of the options.
+        UnknownPrice: Every option needs a price that the sheet lacks.
     """
     require_allowed_region(inputs.required, inputs.assumptions.region)
     if not allow_mixed:

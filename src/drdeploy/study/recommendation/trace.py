@@ -50,7 +50,7 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
         seed: The seed with which times within a minute are drawn.
 
     Raises:
-        InvalidInput: The file cannot be read, or its columns or a value are not valid. A minute
+        InvalidInput: The file cannot be read, or its columns or a value are not valid. Or a minute
             occurs twice, only some times have a time zone, or there are fewer than two arrivals.
     """
     try:

@@ -18,7 +18,7 @@ Every row is written to disk before the next request is sent. Each row has a tri
 number, and each sequence number is measured only once. The next run of the same command keeps the
 rows and measures only the missing sequence numbers. If the scenario has a warm-up, the warm-up
 request is sent again first. New rows get a new ``run_id``. An open-loop trial is a single arrival
-process, and cannot be continued. It starts again, and its earlier rows stay in the file, marked as
-warm-up. If the study or the machine has changed, the run is refused. Rows that were measured under
-different conditions are never mixed.
+process, and cannot be continued. Such a trial starts again, and its earlier rows stay in the file,
+marked as warm-up. If the study or the machine has changed, the run is refused. Rows that were
+measured under different conditions are never mixed.
 """

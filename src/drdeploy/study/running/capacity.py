@@ -43,12 +43,14 @@ HOPELESS_SHARE = 0.25
 """A run is stopped when more than this share of its requests is late, because it is certain to miss
 the requirement."""
 SETTLING_SHARE = 0.15
-"""The share of a run's requests that do not count. They come first, and find an idle endpoint."""
+"""The share of a run's requests, from its beginning, that do not count because the endpoint was
+idle before them."""
 GROWTH = 1.05
-"""The number of clients is doubled while this raises the throughput by this factor."""
+"""The number of clients is doubled as long as each doubling multiplies the throughput by at least
+this factor."""
 ROUNDS_MAX = 24
 SHORT_RUN_S = 60.0
-"""A run that takes no longer than this may begin even if the time limit ends before it does."""
+"""A run of at most this length may begin even if it would end after the time limit."""
 DELAYED_S = 0.01
 """A request counts as delayed if it is sent more than this many seconds after its scheduled
 time."""
@@ -73,7 +75,7 @@ class CapacitySearch:
         runs: The number of runs at each rate; each run has its own random arrivals.
         precision: The search stops when the limits of the rate differ by less than this share.
         time_limit_s: The search stops after this time.
-        max_clients: The largest number of clients that send requests one after another.
+        max_clients: The largest number of clients in the closed loop.
         seed: The seed of all random numbers.
     """
 
@@ -208,7 +210,7 @@ class CapacityFinder:
         if high is None:
             return max(self._list_measured_rates()) * 1.3
         # At rates between the limits, some runs met the requirement and others missed it. A run in
-        # the middle of the widest gap between these rates tells most.
+        # the middle of the widest gap between these rates gives the most information.
         inside = sorted(
             {low, high, *(one for one in self._list_measured_rates() if low < one < high)}
         )
@@ -256,7 +258,7 @@ class CapacityFinder:
         More requests are late at a higher rate. The shares of late requests are therefore smoothed,
         so that no share is below that of a lower rate (isotonic regression). The rate is
         interpolated between the smoothed shares. The highest rate at which a run met the
-        requirement is no good estimate: it may be due to chance, and is too high on average.
+        requirement is not a good estimate: it may be due to chance, and is too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]
@@ -413,7 +415,7 @@ def _is_requirement_met_by_run(run: RateRun) -> bool:
 
 
 class _HopelessRun(Exception):
-    """Raised if a run must miss the requirement, whatever happens to its other requests."""
+    """Raised if a run is certain to miss the requirement, whatever its other requests do."""
 
 
 class _RateTally:

@@ -99,8 +99,8 @@ class JobRunner:
 
     Attributes:
         name: The name of the trial; the names of its jobs begin with it.
-        photographs: The photographs in the order in which they are stored. If a job needs more, the
-            same photographs are stored again in this order.
+        photographs: The photographs in the order in which they are stored. If a job needs more
+            photographs, these are repeated in the same order.
         environment: The environment variables of the container.
     """
 

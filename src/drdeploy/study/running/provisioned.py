@@ -143,7 +143,7 @@ class StudyEndpoints:
         self._with_instances = {desired.key_of_trial[trial] for trial in self._waiting}
 
     def trial_ended(self, trial: Trial) -> None:
-        """Delete all endpoints with instances after the last trial on one of them.
+        """Delete all endpoints with instances after the last trial that uses any of them.
 
         The endpoints are deleted together, because running Terraform once for each endpoint would
         cost more time than it saves.

@@ -221,7 +221,7 @@ class _QueueRun:
         """Check for results until a request is due."""
         clock = self._context.clock
         while True:
-            # This check also happens if requests follow each other faster than the checks.
+            # The check comes first, so that it also happens if requests are always due.
             if clock.monotonic() >= self._next_look:
                 self._collect_finished_results(pool)
                 self._next_look = clock.monotonic() + self._queue.look_s
@@ -305,7 +305,7 @@ class _QueueRun:
                 photograph=one.photograph,
                 scheduled_at=one.due_at,
                 total_latency_s=seen - one.due,
-                start="warm",  # instances are running since the warm-up request
+                start="warm",  # the warm-up request started the instances
                 outcome=classify_outcome_of_invocation(invocation, answer),
                 invocation=invocation,
                 answer=answer,

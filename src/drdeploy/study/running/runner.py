@@ -88,8 +88,8 @@ class RunOutcome:
 
     Attributes:
         finished: The ids of all trials that are complete, in this run or an earlier run.
-        problems: For each trial that is not finished, by its id, a sentence that says what went
-            wrong. Measurements of the trial are missing, or do not count.
+        problems: The ids of the trials that are not finished, each with a sentence that says what
+            went wrong. Measurements of these trials are missing, or do not count.
     """
 
     finished: tuple[str, ...]
@@ -171,7 +171,7 @@ class Runner:
     def _restart_interrupted_schedule(
         self, trial: Trial, missing: Sequence[int]
     ) -> tuple[int, ...]:
-        """Return the sequence numbers to measure: only the missing ones, or all of a schedule.
+        """Return the sequence numbers to measure: the missing ones, or all numbers of a schedule.
 
         Requests on a schedule may queue at the endpoint. An interruption empties that queue, so an
         interrupted schedule starts again from its first request. The earlier rows of the schedule

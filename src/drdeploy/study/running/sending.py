@@ -83,7 +83,7 @@ class TrialContext:
     is_always_on: bool = False
 
     def choose_photograph(self, sequence: int) -> Photograph:
-        """Return the photograph of a request."""
+        """Return the photograph that a request sends."""
         # The sequence number decides, so that a run that is continued after an interruption sends
         # the same photographs as an uninterrupted run.
         return self.photographs[sequence % len(self.photographs)]

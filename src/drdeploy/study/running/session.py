@@ -74,8 +74,8 @@ class RunOptions:
         weights: The folder of ImageNet weights for models with ``weights = "best"``.
         endpoint_url: The address of a running local service; None starts a local service.
         aws: Whether to run on AWS, where Terraform creates the endpoints.
-        provisioning: How Terraform creates the endpoints; None creates each trial's endpoint
-            through the API of the local service.
+        provisioning: How Terraform creates the endpoints. With None, each trial's endpoint is
+            created through the API of the local service.
         isolation: How the local service of the run runs endpoints.
         batch_bucket: On AWS, the bucket of transform jobs; empty if the plan has none.
         batch_role: On AWS, the ARN of the role of transform jobs; empty if the plan has none.

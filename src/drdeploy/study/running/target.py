@@ -68,7 +68,7 @@ class Target:
         facts: Facts about the target that ``environment.json`` records.
         endpoints: The names of endpoints that were created before the trials, by trial id. For a
             trial that is not in ``endpoints``, an endpoint is created when the trial begins.
-        trial_ended: Called after each trial, with or without an error.
+        trial_ended: Called after each trial, whether or not the trial failed.
         endpoint_url: The address of the local service; None means AWS.
         region: The AWS region; None means the region in the user's configuration.
         images: On AWS, the URI of each container image in the registry, by its tag; empty
@@ -246,7 +246,8 @@ def build_own_images(
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
-    """Return the id of each given tag that the container engine has; empty without an engine."""
+    """Return the id of each given tag that the container engine has; empty if there is no
+    engine."""
     engine = ContainerEngine.find()
     if engine is None:
         return {}

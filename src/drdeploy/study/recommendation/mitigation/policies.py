@@ -52,7 +52,7 @@ class MitigationPolicy:
     Attributes:
         description: A description of the policy.
         actions: The keep-warm requests and provisioned containers in the simulation.
-        interval_s: The time between two keep-warm requests in seconds; 0 without them.
+        interval_s: The time between two keep-warm requests in seconds; 0 if the policy sends none.
         containers_by_hour: The number of containers that are kept warm or provisioned in each of
             the 168 hours of a week, starting on Monday at 0:00. Empty if the policy has no weekly
             schedule.

@@ -40,7 +40,7 @@ class InstanceCounts:
         at_s: The times at which the number changes, in ascending order.
         ready: The number of instances from each of these times on. Before the first time, there
             are no instances.
-        billed_s: Seconds that are billed, summed over instances, including those of their start.
+        billed_s: The billed seconds, summed over instances; the time of their start is included.
     """
 
     at_s: Floats
@@ -297,7 +297,7 @@ def choose_batch_plan(
 def simulate_batch_jobs(
     arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int, *, seed: int
 ) -> tuple[SimulationOutcome, float]:
-    """Simulate batch transform jobs, each with the photographs that arrived since the last one.
+    """Simulate batch transform jobs; each grades the photographs since the previous job.
 
     All results of a job come when the job ends.
 
