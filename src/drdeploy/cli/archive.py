@@ -257,7 +257,7 @@ class _RayRun:
     cluster: str | None
     prices: InstancePrices
 
-    advice = "the same command continues where this one stopped"
+    advice = "run the same command again to continue"
 
     @property
     def description_of_photograph_names(self) -> str:

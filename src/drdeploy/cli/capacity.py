@@ -162,9 +162,9 @@ class _ImageHosting:
             )
         if is_image and endpoint_url:
             raise InvalidInput(
-                "An image is hosted by a local service of its own",
+                "The command starts its own local service to host an image",
                 where="--endpoint-url",
-                remedy="Omit --endpoint-url, or name an endpoint of that service",
+                remedy="Omit --endpoint-url, or name an endpoint of the service at that address",
             )
         if self.instance_type and self.memory_mb:
             raise InvalidInput(

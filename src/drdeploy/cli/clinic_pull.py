@@ -64,7 +64,7 @@ def pull(
     ] = "OP",
     limit: Annotated[
         int,
-        typer.Option(min=1, help="Largest number of files of this query to fetch or keep."),
+        typer.Option(min=1, help="Largest number of files that the query may find."),
     ] = 10_000,
     records: Annotated[
         Path | None,
@@ -131,8 +131,8 @@ def pull(
         print_line(f"{counts['new']} photographs are new in the records.", to=err)
         if counts["erased"]:
             print_note(
-                f"{counts['erased']} photographs belong to studies that were erased from the records, "
-                "and are not added again"
+                f"{counts['erased']} photographs belong to studies that were erased from the "
+                "records, and are not added again"
             )
         opened.close()
     if len(found) > limit:

@@ -184,8 +184,7 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
             "The records have no study of this patient"
             + (f", but {others_said}" if others else ""),
             where="--patient",
-            remedy="Give the issuer of the number with --issuer; leave it out for a number without "
-            "one"
+            remedy="Give the issuer of the number with --issuer; omit it if the number has none"
             if others
             else "Check the number, or give a study of the patient with --study",
         )

@@ -65,7 +65,7 @@ def print_note(text: str) -> None:
 
 
 def print_note_on_photograph_names(*, own: bool) -> None:
-    """Print a note on how to find a photograph by its name in a result, to standard error."""
+    """Print a note to standard error that says how to find the photograph of a name."""
     if not own:
         print_note(
             "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
@@ -131,9 +131,8 @@ class Table:
 
     ::
 
-        table = Table([Column.name("image"), Column.number("grade")])
-        table.add_row("left.jpg", "3")
-        table.print()
+        table = Table([Column.of_names("image"), Column.of_numbers("grade")])
+        table.add_row("left.jpg", "3") table.print()
     """
 
     columns: Sequence[Column]

@@ -184,7 +184,7 @@ def _list_findings_of_inspection(inspection: DatasetInspection) -> tuple[str, ..
     )
     width, height = map(_format_size_range, (inspection.width_px, inspection.height_px))
     return (
-        f"{len(inspection.usable):,} photographs are usable: readable, graded, each once",
+        f"{len(inspection.usable):,} photographs are usable: readable, graded, without copies",
         f"files missing: {missing}, unreadable: {unreadable}, without a grade: {without_grade}",
         (
             f"photographs with copies: {len(inspection.copies):,}, "

@@ -144,7 +144,7 @@ class PhotographSelection:
     Attributes:
         paths: Each path once, in the order of the arguments; for a folder without photographs,
             the path of the folder.
-        left_out: The other files and folders in the folders.
+        left_out: The other files and subfolders in these folders.
         repeated: How many photographs were named more than once.
     """
 

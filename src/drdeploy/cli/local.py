@@ -28,7 +28,7 @@ OF_OPEN = (
 )
 OF_SHARED = (
     "drdeploy local: shared with other users. Set the three variables below wherever a client "
-    "runs. The key is good until the service stops\n"
+    "runs. The key is valid until the service stops\n"
 )
 
 PortOption = Annotated[
@@ -49,8 +49,8 @@ def up(
         typer.Option(
             "--idle-s",
             min=0.0,
-            help="Seconds after which an idle serverless worker, or an instance without copies of "
-            "inference components, is stopped.",
+            help="Seconds until an idle serverless worker is stopped. An instance without copies of "
+            "inference components is stopped after the same time.",
         ),
     ] = 300.0,
     vcpu_per_gb: Annotated[

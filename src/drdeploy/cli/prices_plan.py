@@ -103,8 +103,8 @@ def _print_plan_cost(cost: PlanCost, request_s: float, request_kb: float) -> Non
 _REMOVALS = {
     "delete": "the plan deletes it",
     "forget": (
-        "Terraform stops managing the resource without deleting it. Terraform leaves the resource "
-        "behind. It still costs money, and no sum here includes its cost"
+        "Terraform stops managing the resource, but does not delete it. The resource still costs "
+        "money, and no sum here includes its cost"
     ),
 }
 

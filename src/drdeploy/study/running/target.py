@@ -246,8 +246,7 @@ def build_own_images(
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
-    """Return the id of each given tag that the container engine has; empty if there is no
-    engine."""
+    """Return the image id of each given tag that the container engine has; empty without engine."""
     engine = ContainerEngine.find()
     if engine is None:
         return {}
