@@ -146,7 +146,7 @@ class Decision:
             with a GPU on which nothing was measured.
         confidence: The share of bootstrap resamples in which the winner is chosen.
         break_even: The volumes at which two kinds of hosting cost the same; latency is ignored.
-        prices: The dependence of the decision on each price; empty without a winner.
+        prices: The dependence of the decision on each price; empty if there is no winner.
         mitigation: The comparison of all policies against cold starts on one configuration.
         mitigated: The name of the configuration on which policies are compared.
         simulated_requests: The number of requests in the simulation.

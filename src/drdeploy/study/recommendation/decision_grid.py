@@ -1,9 +1,8 @@
 """Simulate every option at several volumes, so that the page can decide again in the browser.
 
 The page checks the requirements on latency and budget itself, because this needs no new simulation.
-An option is possible if it can be deployed and meets every requirement. Each volume needs a
-simulation of its own. The grid therefore holds a few volumes, and always the volume of the
-decision.
+An option is possible if it can be deployed and meets every requirement. Each volume needs its own
+simulation, so the grid holds only a few volumes. The volume of the decision is always one of them.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """The volumes of the grid as multiples of the decision's volume."""
 MOST_REQUESTS = 3_000_000.0
-"""The largest volume that is simulated for the grid. If the decision's volume is larger, it is the
-largest."""
+"""The largest volume that is simulated for the grid, unless the decision's own volume is larger."""
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ def could_be_cheapest_after_resampling(option: Option, required: Requirements) -
     """Whether the option could be the winner with resampled rows of its configuration.
 
     Resampling changes latency and cost, but not an unknown price, a sensitivity, or whether this
-    project can deploy the option.  The share of
-    refused requests also stays the same, because the simulation is not repeated.
+    project can deploy the option. The share of refused requests also stays the same, because the
+    simulation is not repeated.
     """
     return (
         option.is_deployable
@@ -180,7 +180,7 @@ def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str,
 
 
 def _add_network_isolation(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
-    """Return an endpoint's variables, with network isolation of the model if it is required.
+    """Return an endpoint's variables, and set the network isolation of the model if required.
 
     Variables for a VPC are left to the user, because only the user knows the subnets.
     """

@@ -214,8 +214,8 @@ def keep_endpoint_open_during_short_breaks(
 ) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice the time of its start. Without
-    this rule, the endpoint might have to be created again before its deletion has ended.
+    The endpoint stays open in a break that is shorter than twice its start-up time. Without this
+    rule, the endpoint might have to be created again before its deletion has ended.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.

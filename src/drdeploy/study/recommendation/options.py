@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """An option, which is a measured configuration and a way to run it.
+    """A measured configuration, and a way to run it.
 
     Attributes:
         name: A name that no other option has.

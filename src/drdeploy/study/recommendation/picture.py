@@ -50,7 +50,7 @@ TITLE = "Every option: its cost a month against its p95 latency"
 
 
 def make_decision_opening(decision: Decision) -> Opening | None:
-    """Return the picture at the top of the decision's page, or None without a picture."""
+    """Return the picture at the top of the decision's page, or None if no option can be drawn."""
     # Only options with a known cost and a finite p95 have a place on the axes.
     options = [one for one in decision.options if one.usd_per_month and one.p95_s]
     if not options:
@@ -183,7 +183,7 @@ def _choose_labels_of_marks(
         {_hosting_kind_of_option(winner)} if winner else set()
     ):
         of_kind = [option for option in options if _hosting_kind_of_option(option) == kind]
-        # There is one label per kind, because labels at all of forty marks could not be read.
+        # There is one label per kind, because labels at forty marks could not be read.
         best = min(
             of_kind,
             key=lambda one: (len(one.failures), not one.is_deployable, one.usd_per_month or 0.0),

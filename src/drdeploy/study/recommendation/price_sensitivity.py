@@ -46,7 +46,7 @@ class PriceSensitivity:
 
     Attributes:
         usd: The part of the winner's monthly bill that is billed at the price, in USD.
-        share: This part as a share of the winner's monthly bill.
+        share: The part ``usd`` as a share of the winner's monthly bill.
         dearer: The first other option that is chosen if the price rises. None if the winner stays
             up to :data:`HIGHEST_FACTOR` times the price.
         cheaper: The first other option that is chosen if the price falls. None if the winner stays

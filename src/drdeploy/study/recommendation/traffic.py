@@ -293,4 +293,5 @@ def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
 
 
 SENDING_SHARE = 0.9
-"""The share of the time in which the photographs of an archive are sent to an endpoint."""
+"""The photographs of an archive are sent to an endpoint during this share of the time in which the
+results may arrive."""

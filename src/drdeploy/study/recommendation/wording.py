@@ -61,7 +61,7 @@ def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
 
 
 def write_best_policy_sentence(decision: Decision) -> str:
-    """Return a sentence about the best policy against cold starts; empty without a comparison."""
+    """Return a sentence about the best policy against cold starts; empty if none were compared."""
     if decision.mitigation is None:
         return ""
     best = decision.mitigation.best

@@ -88,7 +88,7 @@ def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Qua
 def pair_rows_by_photograph(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the times of two scenarios paired by photograph, or None if rows have no partner."""
+    """Return the times of two scenarios paired by photograph, or None if a row has no partner."""
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()

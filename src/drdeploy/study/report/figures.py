@@ -38,7 +38,7 @@ class Box:
 
     Attributes:
         seconds: The measured times; empty if only a printed mean is known.
-        printed_mean_s: A mean that was only printed; it is drawn as a hollow diamond.
+        printed_mean_s: A printed mean of rows that are not known; it is drawn as a hollow diamond.
     """
 
     label: str

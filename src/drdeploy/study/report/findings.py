@@ -114,7 +114,7 @@ class _Ranking:
         warm: The warm scenarios, sorted by mean latency.
         priced: The warm scenarios with a known cost, sorted by mean cost.
         cold: The cold scenarios, sorted by mean latency.
-        label: Returns the label of a scenario's configuration.
+        label: A function that returns the label of a scenario's configuration.
     """
 
     warm: list[ScenarioSummary]

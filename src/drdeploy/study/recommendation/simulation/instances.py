@@ -213,7 +213,8 @@ def simulate_changing_instances(
         counts.at_s,
         counts.ready * requests_at_once,
     )
-    # A request is never answered if no instance is left for it, or if AWS gives it up first.
+    # A request is never answered if no instance is left for it, or if AWS gives up the request
+    # first.
     never = ~np.isfinite(waiting) | (waiting + busy > answered_within_s)
     starts = np.where(never, SimulatedStart.THROTTLED, SimulatedStart.WARM).astype(np.uint8)
     return SimulationOutcome(
@@ -322,7 +323,7 @@ def simulate_batch_jobs(
 def _compute_ends_of_batch_jobs(
     arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int
 ) -> tuple[Floats, float]:
-    """Return when the job of each arrival ends, and the billed seconds of all jobs."""
+    """Return the end of each arrival's job, and the billed seconds of all jobs."""
     job = np.ceil(arrivals.times_s / plan.interval_s).astype(np.int64)
     photographs = np.bincount(job)
     workers = plan.instances * at_once
