@@ -61,7 +61,7 @@ variable "model" {
 }
 
 variable "endpoint" {
-  description = "The endpoint, whose name is NAME_PREFIX. It has one kind. With null, there is no endpoint.  kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm.  kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn.  kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
+  description = "The endpoint. Its name is NAME_PREFIX, and its kind is serverless, realtime or asynchronous. With null, there is no endpoint.  kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm.  kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn.  kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
   type        = any
   default     = null
 

@@ -150,7 +150,7 @@ variable "autoscaling" {
 
   validation {
     condition     = var.initial_instance_count >= var.autoscaling.min_capacity && var.initial_instance_count <= var.autoscaling.max_capacity
-    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${var.autoscaling.min_capacity} to ${var.autoscaling.max_capacity}): a deployment begins with it."
+    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${var.autoscaling.min_capacity} to ${var.autoscaling.max_capacity}), because a deployment begins with this number."
   }
 
   validation {

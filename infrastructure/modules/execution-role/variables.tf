@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "bucket_arns" {
-  description = "ARNs of the buckets from which archives are read. They must belong to this account."
+  description = "ARNs of the buckets from which archives are read. The buckets must belong to this account."
   type        = set(string)
 
   validation {

@@ -94,7 +94,7 @@ variable "autoscaling" {
 
   validation {
     condition     = var.autoscaling == null ? true : var.initial_instance_count >= var.autoscaling.min_capacity && var.initial_instance_count <= var.autoscaling.max_capacity
-    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${try(var.autoscaling.min_capacity, 0)} to ${try(var.autoscaling.max_capacity, 0)}): a deployment begins with it."
+    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${try(var.autoscaling.min_capacity, 0)} to ${try(var.autoscaling.max_capacity, 0)}), because a deployment begins with this number."
   }
 
   validation {

@@ -94,8 +94,9 @@ def serve(
     that are dropped on it. If `drdeploy clinic listen` grades the studies of the same records, the
     page grades nothing. The page sends photographs and results to the servers of `--stow`, `--send`
     and `--post`. After a decision, archives and FHIR servers get the study again, with the
-    decision. Each archive that has the PDF gets a new PDF, and each FHIR server that has the bundle
-    gets a new bundle. When the page is ready, one line on standard output gives its address.
+    decision. An archive that already has the study's PDF gets a new PDF, and a FHIR server that
+    already has the study's bundle gets a new bundle. When the page is ready, one line on standard
+    output gives its address.
 
     For research use. Not a medical device.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 SHOWN = 10
-"""The number of lines of a list that the terminal shows; ``--json`` prints the whole list."""
+"""How many lines of a list the terminal shows; ``--json`` prints the whole list."""
 
 
 @app.command()

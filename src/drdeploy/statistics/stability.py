@@ -62,7 +62,7 @@ class Steadiness:
         verdict: Whether the rows are alike and independent.
         drift: Change from the first to the last row (Theil-Sen), divided by the median; 0.1 means
             10 %.
-        drift_p: P value of Kendall's rank correlation with the order (Mann 1945).
+        drift_p: P value of Kendall's rank correlation of the values with their order (Mann 1945).
         autocorrelation: Rank correlation of each row with the next.
         autocorrelation_p: P value of the autocorrelation.
         outliers: Rows that are more than one and a half box lengths away from the box of the box

@@ -249,7 +249,7 @@ def _write_tie_sentence(
     return (
         f"{listed} tie{'' if several else 's'} with {winner.name}: a difference in cost of up to "
         f"{required.same_cost_share:.0%}, or of up to {required.same_cost_usd:g} USD a month, "
-        f"counts as none. "
+        f"does not count. "
         f"{_write_why_winner_is_chosen(winner, tied)}"
     )
 

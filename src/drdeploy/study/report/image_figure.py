@@ -55,8 +55,8 @@ def _draw_cold_starts_of_one_model(
         figure,
         f"images-{model}-{size}",
         f"{model}, {size}: cold starts by image",
-        "Bars: mean total latency of cold starts with its 95 % interval. The numbers say how many "
-        "times as fast cold starts are with each container image as with the first",
+        "Bars: mean total latency of cold starts with its 95 % interval. The numbers compare the "
+        "speed of cold starts with that of the first container image",
     )
 
 

@@ -186,7 +186,7 @@ class CapacityFinder:
             self._measure_rate_repeatedly(rate)
             low, high = self._find_limits_of_rate()
             if self._is_time_up():
-                return f"The time of {self.search.time_limit_s:g} s is up"
+                return f"The time limit of {self.search.time_limit_s:g} s is reached"
             are_close = low and high and high <= low * (1 + self.search.precision)
             following = None if are_close else self._choose_next_rate()
             if following is None and low and self._count_runs(low) < self.search.runs:
