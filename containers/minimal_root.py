@@ -86,7 +86,7 @@ COMMON_LICENCES = Path("/usr/share/common-licenses")
 """Licence texts to which the copyright files of many packages refer."""
 
 RELEASE = Path("/usr/lib/os-release")
-"""Names the distribution; scanners look for its weaknesses."""
+"""Names the Debian release, for which scanners look up known vulnerabilities."""
 
 PACKAGE_FIELDS = "".join(
     f"{name}: ${{{field}}}\n"
