@@ -69,8 +69,8 @@ def capacity(
         typer.Option(
             min=1.0,
             max=100.0,
-            help="Stop when the lowest rate that fails is at most this percentage above the highest "
-            "rate that works.",
+            help="Stop when the lowest rate that fails is at most this percentage above the "
+            "highest rate that works.",
         ),
     ] = 10.0,
     minutes: Annotated[
