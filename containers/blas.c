@@ -1,9 +1,10 @@
 /* The few linear-algebra routines that serving a photograph needs, under the names by which NumPy
  * calls the OpenBLAS of its wheel.
  *
- * OpenBLAS is a quarter of a lean image, and the server uses it for a blur (matrix products) and a
- * measure of sharpness (a scalar product).  These routines are here in plain C.  A call of any
- * other ends the process with the routine's name (see slim_numpy.sh), so that no result is wrong.
+ * OpenBLAS is a quarter of a lean image, but the server uses it only for a blur (matrix products)
+ * and for a measure of sharpness (a scalar product).  This file has these routines in plain C.  A
+ * call of any other routine prints its name and ends the process (see slim_numpy.sh), so that no
+ * result is wrong.
  *
  * The interface: CBLAS with 64-bit integers, https://www.netlib.org/blas/#_cblas.
  */
@@ -88,7 +89,7 @@ static whole start(whole n, whole step) { return step < 0 ? (1 - n) * step : 0; 
     }                                                                                             \
   }                                                                                               \
                                                                                                   \
-  /* Both triangles are written: whoever asks for one mirrors it into the other. */               \
+  /* Both triangles are written, although a caller needs only one. */                             \
   void scipy_cblas_##p##syrk64_(int order, int uplo, int trans, whole n, whole k, real alpha,     \
                                 const real *a, whole lda, real beta, real *c, whole ldc) {        \
     (void)uplo;                                                                                   \

@@ -1,7 +1,8 @@
-# drdeploy:cuda: ONNX Runtime with its CUDA provider behind the light HTTP server of drdeploy:lean, on
-# Debian.  CUDA and cuDNN come from NVIDIA's Python packages, which are locked like all others, so
-# that the base is that of the other images.  The driver comes from the host: with Docker, run it with
-# `--gpus all` and the NVIDIA Container Toolkit; on SageMaker, see docs/gpu.md.
+# drdeploy:cuda: ONNX Runtime with its CUDA provider behind the light HTTP server of drdeploy:lean,
+# on Debian. CUDA and cuDNN come from NVIDIA's Python packages, which are locked like all other
+# packages. The image can therefore have the same base as the other images. The driver comes from
+# the host: with Docker, run it with `--gpus all` and the NVIDIA Container Toolkit; on SageMaker,
+# see docs/gpu.md.
 #
 #   drdeploy image build cuda
 #   docker build -f containers/cuda.Dockerfile -t drdeploy:cuda .
@@ -23,8 +24,8 @@ RUN python3 -m pip install --quiet --progress-bar off --root-user-action ignore 
       --no-cache-dir --no-compile --only-binary :all: --require-hashes \
       --target /build/site --report /build/report.json -r /build/requirements.txt \
  && python3 /build/record_wheels.py /build/report.json /build/wheels.sha256
-# What predicting a batch never opens: TensorRT's provider, the tools of training and conversion, and
-# headers.
+# Remove the files that prediction never opens: TensorRT's provider, the tools for training and
+# conversion, and headers.
 RUN cd /build/site \
  && rm -rf bin onnxruntime/tools onnxruntime/transformers onnxruntime/quantization \
       onnxruntime/capi/libonnxruntime_providers_tensorrt.so \
@@ -46,8 +47,9 @@ COPY --from=dependencies /build/site /usr/local/lib/python3.11/dist-packages
 COPY --from=dependencies /build/wheels.sha256 /usr/share/drdeploy/wheels.sha256
 COPY --from=source /build/site /usr/local/lib/python3.11/dist-packages
 COPY --from=source /build/serve.py /usr/local/bin/drdeploy-serve.py
-# The NVIDIA Container Toolkit reads the variables NVIDIA_*: which parts of the driver the container
-# gets, and the CUDA without which it does not start.  drdeploy reads the last before a deployment.
+# The NVIDIA Container Toolkit reads the variables NVIDIA_*. They say which parts of the driver the
+# container gets, and which version of CUDA it needs to start. drdeploy reads NVIDIA_REQUIRE_CUDA
+# before a deployment.
 ENV DRDEPLOY_PROFILE=lean \
     DRDEPLOY_RUNTIME=cuda \
     NVIDIA_VISIBLE_DEVICES=all \

@@ -1,8 +1,8 @@
 # drdeploy:lean: ONNX Runtime's C library behind one light HTTP server, on Debian with its shell and
-# apt.  The locked dependencies are stripped of what serving does not use (slim_site.sh,
-# slim_numpy.sh).  They and our source are compiled to byte code in stages of their own and copied
-# over Debian's Python, those that change least first, so that a change of the source rebuilds the
-# last layers only.
+# apt. Files that serving does not use are removed from the locked dependencies (slim_site.sh,
+# slim_numpy.sh). The dependencies and our source are compiled to byte code in separate stages, and
+# copied over Debian's Python. The dependencies come first, so that a change of the source rebuilds
+# only the last layers.
 #
 #   drdeploy image build lean
 #   docker build -f containers/lean.Dockerfile -t drdeploy:lean .

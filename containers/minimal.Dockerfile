@@ -1,7 +1,7 @@
-# drdeploy:minimal: the server of drdeploy:lean with the fewest files that fulfil the whole contract:
-# an interpreter, byte code, the libraries that they load, and the licences of all these.  There is no
-# shell, no package manager and no source.  minimal_root.py copies the files into an empty image.  To
-# look around in a container, run drdeploy:lean.
+# drdeploy:minimal: the server of drdeploy:lean with the fewest files that fulfil the whole hosting
+# contract: an interpreter, byte code, the libraries that they load, and the licences of all these.
+# There is no shell, no package manager and no source. minimal_root.py copies the files into an
+# empty image. To look around in a container, run drdeploy:lean.
 #
 #   drdeploy image build minimal
 #   docker build -f containers/minimal.Dockerfile -t drdeploy:minimal .
@@ -34,8 +34,8 @@ COPY containers/minimal_root.py containers/prepare_start.py /build/
 RUN python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image \
  && python3 -X no_debug_ranges -I -S /build/prepare_start.py /root-of-image/usr/lib/python3.11 \
  && install -D -m 644 /build/wheels.sha256 /root-of-image/usr/share/drdeploy/wheels.sha256
-# Podman 4.3 takes a LABEL from its cache also where only a build argument in it changed.  After this,
-# another base is another content, and the labels below are made anew.
+# If only a build argument in a LABEL changed, Podman 4.3 still takes the LABEL from its cache. The
+# file written below changes with the base, so the labels after it are made anew.
 ARG BASE_NAME=""
 ARG BASE_DIGEST=""
 RUN echo "${BASE_NAME} ${BASE_DIGEST}" >/root-of-image/usr/share/drdeploy/base

@@ -1,11 +1,12 @@
-"""Makes the root file system of ``drdeploy:minimal``: an interpreter, a server, their libraries.
+"""Make the root file system of ``drdeploy:minimal``: an interpreter, a server, their libraries.
 
     minimal_root.py SITE ROOT
 
-All Python modules are byte code without source in one folder, so that an import searches one
-place.  The shared libraries are those that the dynamic loader lists for the copied files.  The
-licence of everything that is copied is copied too, and so is what scanners need to know what is
-there: the metadata of each distribution and each package of Debian, and the files copied from it.
+All Python modules are byte code without source in one folder, so that an import searches only one
+place. The shared libraries are those that the dynamic loader lists for the copied files. The
+licence of everything that is copied is copied too. So are the facts by which scanners recognise the
+contents: the metadata of each distribution and each Debian package, and a list of the files copied
+from it.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
@@ -37,33 +38,34 @@ LEFT_OUT_EXTENSIONS = ("_crypt", "_curses", "_dbm", "_sqlite3", "_test", "_xx", 
 """Extensions of the standard library that are left out, by the beginning of their names."""
 
 ARRAYS_ARE_LISTS_HERE = "NDArray = list\n"
-"""Replaces NumPy's module of type hints: ``linalg`` imports it, which takes 17 ms, for one name
-that only has to accept ``[...]``."""
+"""Replaces NumPy's module of type hints. ``linalg`` imports that module only for one name, which
+has to accept ``[...]``, and the import takes 17 ms."""
 
 ADDS_DOCSTRINGS = ("_add_newdocs.py", "_add_newdocs_scalars.py")
 """NumPy's modules that add docstrings to compiled functions; they take 5 ms of every start."""
 
 NUMPY_EDITS = (
-    # NumPy compares the arguments of 300 of its own functions with those of their dispatchers.
+    # For 300 of its own functions, NumPy compares the arguments with those of a dispatcher. This
+    # check is removed.
     ("_core/overrides.py", "if verify:", "if False:"),
-    # `inspect` imports six modules, to tidy docstrings, which are empty here, and for signatures in
-    # the help.
+    # `inspect` imports six modules. NumPy needs it only to tidy docstrings, which are empty here,
+    # and for signatures in the help.
     ("_core/overrides.py", "dispatcher.__doc__ is not None:", "dispatcher.__doc__:"),
     ("_core/overrides.py", "if not verify and not getattr(", "if False and getattr("),
-    # A power of a matrix is the only use of `linalg`.
+    # The module needs `linalg` only for the power of a matrix, so it is imported only then.
     (
         "matrixlib/defmatrix.py",
         "from numpy.linalg import matrix_power\n",
         "def matrix_power(a, n): from numpy import linalg; return linalg.matrix_power(a, n)\n",
     ),
 )
-"""Of each changed file of NumPy, what is replaced by what."""
+"""For each changed file of NumPy: the file, the old text and the new text."""
 
 NUMPY_LATER = (
     *("_arraypad_impl", "_arraysetops_impl", "_nanfunctions_impl", "_npyio_impl"),
     *("_polynomial_impl", "_type_check_impl", "_ufunclike_impl", "_utils_impl"),
 )
-"""Modules of ``numpy.lib`` that are imported when one of their functions is asked for."""
+"""Modules of ``numpy.lib`` that are imported only when one of their functions is used."""
 
 GETS_LATER = """
 def __getattr__(attr):
@@ -84,7 +86,7 @@ COMMON_LICENCES = Path("/usr/share/common-licenses")
 """Licence texts to which the copyright files of many packages refer."""
 
 RELEASE = Path("/usr/lib/os-release")
-"""Names the distribution; scanners look for its weaknesses."""
+"""Names the Debian release, for which scanners look up known vulnerabilities."""
 
 PACKAGE_FIELDS = "".join(
     f"{name}: ${{{field}}}\n"
@@ -102,7 +104,7 @@ IS_LICENCE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 def main(site: Path, root: Path) -> None:
     """Copy and compile the Python modules; add the interpreter, libraries and licences."""
     library = root / "usr/lib/python3.11"
-    # It stays empty: the interpreter finds its installation by this folder.
+    # The folder stays empty. The interpreter finds its installation by it.
     (library / "lib-dynload").mkdir(parents=True)
     _copy_standard_library(library)
     metadata = shutil.ignore_patterns("*.dist-info")
@@ -153,7 +155,7 @@ def _standard_library() -> list[Path]:
 
 
 def _shorten_import_of_numpy(numpy: Path) -> None:
-    """Change the source of NumPy so that a start imports less; all functions stay."""
+    """Change the source of NumPy so that a start imports less; every function still works."""
     shutil.rmtree(numpy / "_typing")
     (numpy / "_typing.py").write_text(ARRAYS_ARE_LISTS_HERE)
     for name in ADDS_DOCSTRINGS:
@@ -161,16 +163,16 @@ def _shorten_import_of_numpy(numpy: Path) -> None:
     for name, old, new in NUMPY_EDITS:
         text = (numpy / name).read_text("utf-8")
         if text.count(old) != 1:
-            sys.exit(f"{numpy / name} does not have {old!r} once, so it is another NumPy")
+            sys.exit(f"{numpy / name} does not contain {old!r} exactly once")
         (numpy / name).write_text(text.replace(old, new), "utf-8")
     package = numpy / "__init__.py"
     package.write_text(import_later(package.read_text("utf-8"), NUMPY_LATER), "utf-8")
 
 
 def import_later(package: str, modules: Collection[str]) -> str:
-    """Return the source of NumPy's package so that it imports some modules of ``lib`` when asked.
+    """Return the source of NumPy's package, changed to import some modules of ``lib`` only on use.
 
-    Instead of ``from .lib.MODULE import NAME``, ``__getattr__`` imports the name; a term
+    Instead of ``from .lib.MODULE import NAME``, ``__getattr__`` imports the name. The expression
     ``lib.MODULE.__all__`` becomes a list of the names.
     """
     tree = ast.parse(package)
@@ -220,8 +222,8 @@ def _compile(library: Path, root: Path) -> None:
 def _compile_source(root: Path, source: Path) -> None:
     """Write the byte code of a module beside its source, without the docstrings of functions.
 
-    They are 18 % of the byte code, which a start reads.  They become empty and not None,
-    because NumPy works on those of its functions.
+    Docstrings are 18 % of the byte code that a start reads. They become empty strings, not None,
+    because NumPy processes the docstrings of its functions.
     """
     tree = ast.parse(source.read_bytes())
     for node in ast.walk(tree):
@@ -234,7 +236,7 @@ def _compile_source(root: Path, source: Path) -> None:
 
 
 def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
-    """Return the libraries outside a folder that the dynamic loader opens for some files."""
+    """Return the libraries outside a folder that the dynamic loader opens for the given files."""
     found: set[Path] = set()
     for file in files:
         listed = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False)
@@ -250,8 +252,8 @@ def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
 def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
     """Copy licences to a folder in ``usr/share/licenses`` for each distribution and Debian package.
 
-    A distribution that has its licence beside its code, as ONNX Runtime and this project, keeps it
-    there.
+    A distribution that has its licence beside its code, such as ONNX Runtime and this project,
+    keeps it there.
     """
     licences = root / "usr/share/licenses"
     for metadata in site.glob("*.dist-info"):
@@ -269,7 +271,7 @@ def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
 
 
 def _owners_of(files: list[Path]) -> dict[Path, str]:
-    """Return the Debian package that each of these files belongs to."""
+    """Return the Debian package to which each of the given files belongs."""
     owners: dict[str, str] = {}
     for listed in PACKAGE_LISTS.glob("*.list"):
         package = listed.stem.partition(":")[0]
@@ -295,10 +297,11 @@ def _copy_metadata(site: Path, library: Path) -> None:
 
 
 def _record_packages(of_debian: list[Path], root: Path) -> None:
-    """Write what ``/var/lib/dpkg/status.d`` has in an image without a package manager.
+    """Write the files of ``/var/lib/dpkg/status.d``, as in images without a package manager.
 
-    A file describes each package that something was copied from; another one, with ``.md5sums``,
-    lists the programs and libraries that were copied from it.  Byte code is no file of a package.
+    Each package from which a file was copied gets two files. The first describes the package. The
+    second, with ``.md5sums`` in its name, lists the programs and libraries that were copied from
+    it. Byte code is not listed, because it is not a file of a package.
     """
     copied: dict[str, list[str]] = defaultdict(list)
     for file, package in _owners_of(of_debian).items():

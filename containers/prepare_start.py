@@ -2,9 +2,9 @@
 
     prepare_start.py LIBRARY       LIBRARY: the folder with all modules as byte code
 
-Run it with the interpreter of the image and with ``-I -S``, as the image does.  It imports what the
-server imports, and keeps the byte code of the modules, of the dataclasses' methods, and of the
-regular expressions.
+Run it with the interpreter of the image and with ``-I -S``, as the image does. The script imports
+what the server imports. It keeps the byte code of the modules and of the methods of dataclasses,
+and the compiled regular expressions.
 """
 
 # ruff: noqa: E402, INP001, S102, S302, SLF001  a script beside the Dockerfiles; it runs its own code
@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 
 PRESENT = frozenset(sys.modules)
-"""Modules that the interpreter imports before it runs anything."""
+"""Modules that the interpreter has imported before a script begins."""
 LIBRARY = sys.argv[1]
 sys.path[:] = [LIBRARY]
 
@@ -40,7 +40,7 @@ WORKER = (
 """What the worker imports before its first answer."""
 
 ENTRY_POINT = "drdeploy_entry_point"
-"""It would serve if it were imported here."""
+"""This module is not imported here, because its import would start the server."""
 
 FOR_LATER = (
     *("PIL.ExifTags", "PIL.TiffTags", "ast", "asyncio.format_helpers", "asyncio.sslproto"),
@@ -52,14 +52,14 @@ FOR_LATER = (
     *("numpy.lib.format", "numpy.lib.mixins", "numpy.lib.npyio", "numpy.lib.scimath", "pickle"),
     *("queue", "textwrap"),
 )
-"""Modules that others import, but that hardly any start uses."""
+"""Modules that other modules import, but that hardly any start uses."""
 
 NEVER = ("drdeploy_serve", "importlib._bootstrap", "importlib._bootstrap_external")
-"""Modules that are there when the start begins, under another name."""
+"""Modules that exist under another name when the start begins."""
 
 
 class RecordingSre:
-    """Stands in for ``_sre`` in ``re._compiler``, and keeps what is compiled last."""
+    """Replaces ``_sre`` in ``re._compiler``, and keeps the arguments of the last compilation."""
 
     def __init__(self) -> None:
         self.last: tuple[Any, ...] = ()
@@ -70,7 +70,7 @@ class RecordingSre:
     def compile(self, pattern: Any, flags: int, code: list[int], groups: int, *names: Any) -> Any:
         """Compile an expression as ``_sre`` does."""
         by_name, by_number = names
-        # marshal takes no subclass of int, and ``re`` has such numbers.
+        # marshal refuses subclasses of int, which ``re`` uses.
         plain = [int(number) for number in code]
         self.last = (int(flags), plain, groups, dict(by_name), tuple(by_number))
         return _sre.compile(pattern, flags, code, groups, *names)
@@ -84,7 +84,7 @@ class Recorder:
         self.expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
 
     def start(self) -> None:
-        """Begin to keep what is compiled."""
+        """Begin to keep the code that is compiled."""
         sre = RecordingSre()
         compile_now = compiler.compile
 
@@ -100,19 +100,19 @@ class Recorder:
 
         compiler._sre = sre
         compiler.compile = compile_and_record
-        import dataclasses  # not above: it imports `inspect`, which is for later
+        import dataclasses  # not at the top: it imports `inspect`, which is for later
 
         dataclasses.exec = execute  # type: ignore[attr-defined]
 
     def take(self) -> tuple[dict[str, Any], dict[tuple[str | bytes, int], tuple[Any, ...]]]:
-        """Return what has been compiled since the last call."""
+        """Return the code that has been compiled since the last call."""
         taken = self.functions, self.expressions
         self.functions, self.expressions = {}, {}
         return taken
 
 
 def main() -> None:
-    """Import all of it, and write what was imported and compiled."""
+    """Import all modules of the server, and write the imported and compiled code to files."""
     later = {name: (is_package(name), marshal.dumps(read_code(name))) for name in FOR_LATER}
     finder = prepared_start.PreparedModules(LIBRARY)
     finder.modules = later
@@ -128,21 +128,21 @@ def main() -> None:
 
 
 def import_modules(names: tuple[str, ...], later: dict[str, Any]) -> dict[str, Any]:
-    """Import modules, and return all that are there then, as prepared_start.py loads them."""
+    """Import modules, and return all loaded modules as prepared_start.py needs them."""
     for name in names:
         importlib.import_module(name)
     found = {name for name in sys.modules if path_of(name).is_file()} - PRESENT - {*NEVER}
     return {
         name: later[name] if name in later else (is_package(name), read_code(name))
         for name in sorted(found)
-        if name in later or not _imp.is_frozen(name)  # it is in the interpreter, and read faster
+        if name in later or not _imp.is_frozen(name)  # built in, and faster to load
     }
 
 
 def write(
     name: str, modules: dict[str, Any], compiled: tuple[Any, Any], in_other_file: frozenset[str]
 ) -> None:
-    """Write one of the two files."""
+    """Write one of the two files of prepared code."""
     Path(LIBRARY, name).write_bytes(marshal.dumps((modules, *compiled, in_other_file)))
 
 

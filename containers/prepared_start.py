@@ -1,16 +1,16 @@
-"""Start the server from two files, which prepare_start.py has written beside this file.
+"""Start the server from two files that prepare_start.py has written beside this file.
 
-The files hold what every start would read and compute again with the same result:
+The files hold data that every start would otherwise read or compute again, with the same result:
 
-- the byte code of all modules that a start imports, so that two files are opened and not 285;
+- the byte code of all modules that a start imports, so that two files are opened instead of 285;
 - the methods that ``dataclasses`` compiles from text for each class;
 - the regular expressions, as ``re`` compiles them.
 
-``start.marshal`` is for the supervisor.  A worker is forked from the supervisor, and reads
-``worker.marshal`` when it first imports a module of that file.  If the supervisor had read it, the
-kernel would copy those pages as soon as the worker used them.
+``start.marshal`` is for the supervisor. A worker is forked from the supervisor, and reads
+``worker.marshal`` when it first imports a module of that file. If the supervisor read that file,
+the kernel would copy its memory pages as soon as the worker used them.
 
-Whatever the files lack is imported and compiled as ever.
+Modules and expressions that the files lack are imported and compiled as usual.
 """
 
 # ruff: noqa: INP001, S102, S302  a script beside the Dockerfiles, no package; it runs its own code
@@ -23,7 +23,7 @@ import sys
 from _frozen_importlib import ModuleSpec
 from _thread import RLock
 
-TYPE_CHECKING = False  # `typing` would be imported before it can be had from start.marshal
+TYPE_CHECKING = False  # start.marshal provides `typing` only later
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
@@ -34,11 +34,12 @@ START, WORKER = "start.marshal", "worker.marshal"
 
 
 class LaterModule(ModuleType):
-    """A module whose code runs as soon as it is asked for an attribute that it does not have."""
+    """A module whose code runs only when an attribute of the module is first used."""
 
     def __getattr__(self, name: str) -> Any:
         """Run the code of the module once, and return its attribute."""
-        # One lock for all would wait for the import lock of a thread that waits for this one.
+        # Each module has its own lock. With one lock for all modules, two threads could each wait
+        # for the lock of the other, because imports have locks too.
         with self.__dict__["_lock_for_later"]:
             code = self.__dict__.pop("_code_for_later", None)
             if code is not None:
@@ -54,10 +55,10 @@ class PreparedModules:
         library: The folder that the modules were in.
 
     Attributes:
-        modules: Of each module, by its name, whether it is a package, and its code. Code that is
-            still bytes belongs to a module that hardly any start needs.
+        modules: For each module, by its name: whether it is a package, and its code. If the code is
+            still bytes, hardly any start needs the module.
         later: The names of the modules in ``worker.marshal``, until it is read.
-        functions: The code that ``dataclasses`` compiles, by its text.
+        functions: The code that ``dataclasses`` compiles, by its source text.
         expressions: The regular expressions, by pattern and flags, as arguments of ``_sre``.
     """
 
@@ -69,9 +70,9 @@ class PreparedModules:
         self.expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
 
     def read(self, name: str) -> None:
-        """Add what a file holds."""
+        """Add the code in a file of prepared code."""
         with open(f"{self._library}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  no pathlib
-            # Not a copy of 2 MB, which would be made page by page.
+            # The file is mapped into memory. Reading it would copy 2 MB, page by page.
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         modules, functions, expressions, self.later = marshal.loads(content)
         content.close()
@@ -134,6 +135,6 @@ def use_prepared_code(library: str) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # what an import makes is no garbage; serve.py enables it again
+    gc.disable()  # imports make hardly any garbage; serve.py enables it again
     use_prepared_code(__file__.rpartition("/")[0])
     import drdeploy_entry_point  # noqa: F401  it serves until the container is stopped

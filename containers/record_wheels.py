@@ -1,8 +1,9 @@
-"""Write which wheels pip installed, with their SHA-256, as ``sha256sum`` does.
+"""Write the wheels that pip installed, with their SHA-256, in the format of ``sha256sum``.
 
     record_wheels.py REPORT WHEELS
 
-``REPORT`` is what ``pip install --report`` wrote.  ``drdeploy image sbom`` reads ``WHEELS``.
+``REPORT`` is the file that ``pip install --report`` wrote. ``drdeploy image sbom`` reads
+``WHEELS``.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
@@ -15,7 +16,7 @@ report, wheels = (Path(name) for name in sys.argv[1:])
 lines = []
 for installed in json.loads(report.read_text("utf-8"))["install"]:
     download = installed["download_info"]
-    # The name alone: the rest of the address may be of a private mirror.
+    # Only the file name is kept, because the rest of the address may name a private mirror.
     name = unquote(urlsplit(download["url"]).path.rpartition("/")[2])
     sha256 = download["archive_info"]["hashes"]["sha256"]
     lines.append(f"{sha256}  {name}\n")

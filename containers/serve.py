@@ -1,7 +1,7 @@
-"""Entry point of the images: ``docker run IMAGE serve``, as SageMaker starts them.
+"""Entry point of the images: SageMaker starts a container with ``docker run IMAGE serve``.
 
-By default the server listens on the loopback only; in a container it must be reachable from
-outside.
+By default, the server listens only on the loopback interface. In a container, it must be reachable
+from outside.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
@@ -9,7 +9,7 @@ import gc
 import os
 import sys
 
-# Hardly anything that imports make is garbage, so that looking for it is work for nothing.
+# Imports make hardly any garbage, so collecting garbage during the imports would only cost time.
 gc.disable()
 
 if sys.argv[1:2] != ["serve"]:

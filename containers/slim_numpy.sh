@@ -3,7 +3,8 @@
 #
 #   slim_numpy.sh SITE BLAS_C      SITE: the folder with numpy and numpy.libs
 #
-# A routine that NumPy needs and blas.c lacks becomes one that prints its name and ends the process.
+# If NumPy needs a routine that blas.c lacks, the replacement prints the routine's name and ends the
+# process.
 set -eu
 site=$1
 source=$2

@@ -10,7 +10,7 @@ rm -f "$site"/onnxruntime/capi/onnxruntime_pybind11_state*.so \
   "$site"/onnxruntime/capi/libonnxruntime_providers_shared.so
 rm -rf "$site"/onnxruntime/backend "$site"/onnxruntime/datasets \
   "$site"/onnxruntime/quantization "$site"/onnxruntime/tools "$site"/onnxruntime/transformers
-# Dependencies of its Python extension only.
+# Packages that only ONNX Runtime's Python extension needs.
 rm -rf "$site"/flatbuffers* "$site"/google "$site"/protobuf* "$site"/packaging*
 
 # NumPy: only array arithmetic stays.

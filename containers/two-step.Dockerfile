@@ -1,6 +1,7 @@
 # drdeploy:two-step: built in one stage and served from another, like the 2023 study's second image.
-# It holds NGINX, Python and the complete TensorFlow; build tools, package lists and pip's cache stay
-# in the first stage, which is the same as baseline's, so that an engine has it in its cache.
+# It holds NGINX, Python and the complete TensorFlow; build tools, package lists and pip's cache
+# stay in the first stage. The first stage is the same as that of baseline, so that the engine's
+# cache holds it.
 #
 #   drdeploy image build two-step
 #   docker build -f containers/two-step.Dockerfile -t drdeploy:two-step .

@@ -1,11 +1,12 @@
-"""A small model server that fulfils the hosting contract, except for the flaws that it is given.
+"""A small model server that fulfils the hosting contract, except for flaws that a file names.
 
-The file ``/flaw`` names the flaws, joined by ``+``; ``FLAWS`` describes each.  Without a flaw, the
-server fulfils every clause of ``drdeploy image conform``.  The model is any folder with ``weights``
-and their SHA-256 in ``weights.sha256``; a photograph is any body that begins and ends like a JPEG.
+The file ``/flaw`` names the flaws, joined by ``+``; ``FLAWS`` describes each flaw. Without a flaw,
+the server fulfils every clause of ``drdeploy image conform``. Any folder with a file ``weights``,
+and its SHA-256 in ``weights.sha256``, counts as a model. Any body that begins and ends like a JPEG
+counts as a photograph.
 """
 
-# ruff: noqa: ANN001, ANN201, INP001, S108, T201  a fixture for a container
+# ruff: noqa: ANN001, ANN201, INP001, S108, T201 a test server for a container
 import base64
 import hashlib
 import json
@@ -83,19 +84,19 @@ def predictors():
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request a connection."""
+    """Answers one request per connection."""
 
     threads = None
 
     def do_GET(self):
-        """``/ping``, and what Batch Transform asks."""
+        """Answer ``/ping``, and ``/execution-parameters`` of Batch Transform."""
         if self.path == "/execution-parameters":
             self.answer(200, {"MaxConcurrentTransforms": 1, "BatchStrategy": "SINGLE_RECORD"})
         else:
             self.answer(200 if self.path == "/ping" else 404)
 
     def do_POST(self):
-        """``/invocations``."""
+        """Answer ``/invocations``."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status = self.refusal(body)
         if not status:
@@ -105,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status or 200, {"predictions": [[0.2] * 5]})
 
     def refusal(self, body):
-        """Return the status for a body that is refused; 0 for one that is not."""
+        """Return the HTTP status with which a body is refused; 0 if it is accepted."""
         if "chatty" in HAS:
             self.log_message("%s", base64.b64encode(body[:300]).decode())
         if "hoarding" in HAS:
@@ -134,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def listen():
-    """Start the server; it answers in threads of its own."""
+    """Start the server; it answers each connection in a new thread."""
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080)
     kind = HTTPServer if "one-at-a-time" in HAS else ThreadingHTTPServer
     kind.request_queue_size = 128
@@ -155,7 +156,7 @@ def leave_traces():
 
 
 def main():
-    """Load, listen, wait."""
+    """Load the model, listen, and wait for the end."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if "abrupt" in HAS else stopping.set())
     leave_traces()

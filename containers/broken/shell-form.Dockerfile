@@ -1,4 +1,5 @@
-# The same server started by a shell, which as the first process gets SIGTERM and does not pass it on.
+# The same server, started by a shell. As the first process, the shell gets SIGTERM, but does not
+# pass it on.
 #
 #   docker build -f containers/broken/shell-form.Dockerfile -t broken:shell-form containers/broken
 

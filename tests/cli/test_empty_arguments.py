@@ -21,7 +21,7 @@ def test_an_empty_value_is_refused_by_its_place(words, where, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert f"{where}: The value is empty. Check that each variable" in done.stderr
+    assert f"{where}: The value is empty. Check that every shell variable" in done.stderr
     assert "Traceback" not in done.stderr
 
 

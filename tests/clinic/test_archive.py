@@ -367,7 +367,7 @@ def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(a
         assert done.exit_code == 0
         said = " ".join(done.output.split())
         assert "1 files were fetched, 1 were there already" in said
-        assert "1 photographs are of studies that were erased" in said
+        assert "1 photographs belong to studies that were erased" in said
         assert list_patients() == ["E2"]
         assert list(folder.iterdir()) == []
     # Whoever wants it back sends it, and a pull then takes the rest of the study too.

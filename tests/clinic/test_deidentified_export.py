@@ -100,7 +100,7 @@ def test_no_byte_of_an_export_says_whose_it_is(kind, folder, tmp_path):
     out = tmp_path / "out"
     done = export(folder, out, "--format", kind)
     assert done.exit_code == 1, done.output  # one photograph was left out
-    assert "1 files were left out, because they say that something is written" in " ".join(
+    assert "1 files were left out, because they say that their pixels contain text" in " ".join(
         done.output.split()
     )
     files = [one for one in out.rglob("*") if one.is_file()]

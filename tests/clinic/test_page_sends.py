@@ -243,7 +243,7 @@ def test_the_command_grades_what_is_dropped_and_sends_it(records, fhir, tmp_path
     [
         (("--send", "A@archive.example:104"), "in the clear"),
         (("--stow", "http://archive.example"), "only over https"),
-        (("--plain",), "Only C-STORE can go without TLS"),
+        (("--plain",), "Only C-STORE works without TLS"),
     ],
 )
 def test_what_would_be_unsafe_or_without_effect_is_refused(tmp_path, options, message):

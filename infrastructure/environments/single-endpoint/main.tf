@@ -3,7 +3,7 @@ locals {
   tags = merge({ (local.tag.key) = local.tag.value, "drdeploy:managed-by" = "terraform" }, var.tags)
 }
 
-# [*] makes a list with one element of the model, and an empty list of null.
+# [*] turns the model into a list of one element, and null into an empty list.
 module "deployment" {
   source = "../../modules/deployment"
 

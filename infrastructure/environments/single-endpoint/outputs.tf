@@ -19,6 +19,6 @@ output "execution_role_arn" {
 }
 
 output "endpoint" {
-  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of the endpoint. For an asynchronous endpoint, also inputs_uri, results_uri, failures_uri and topic_arns. null without an endpoint."
+  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of the endpoint. For an asynchronous endpoint, also inputs_uri, results_uri, failures_uri and topic_arns. null if there is no endpoint."
   value       = one(values(module.deployment.endpoints))
 }

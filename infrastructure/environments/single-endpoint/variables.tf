@@ -24,13 +24,13 @@ variable "tags" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket for model archives; null names it NAME_PREFIX-artifacts-ACCOUNT-REGION."
+  description = "Name of the bucket for model archives. With null, the name is NAME_PREFIX-artifacts-ACCOUNT-REGION."
   type        = string
   default     = null
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, it stops if there are any."
+  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, `terraform destroy` stops if there are any."
   type        = bool
   default     = false
 }
@@ -48,20 +48,20 @@ variable "permissions_boundary_arn" {
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, they are kept forever."
+  description = "Number of days for which captured requests are kept in the deployment's bucket. Captured requests are photographs of patients. With null, they are kept forever."
   type        = number
   default     = 30
 }
 
-# Types and limits of model and endpoint are those of modules/deployment, which both are passed on to.
+# modules/deployment, to which both values are passed on, checks their types and limits.
 variable "model" {
-  description = "The model: image_uri (by digest), model_data_url and model_data_sha256.  Where needed, also model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  With null, only the bucket, the repository and the role are created, so that the container image and the archive can be uploaded first."
+  description = "The model. It must have image_uri (by digest), model_data_url and model_data_sha256, and may have model_data_version_id, environment, network_isolation, vpc_config and cuda_version. With null, only the bucket, the repository and the role are created, so that the container image and the archive can be uploaded first."
   type        = any
   default     = null
 }
 
 variable "endpoint" {
-  description = "The endpoint, named NAME_PREFIX, of one kind, or null for none.  kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm.  kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn.  kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
+  description = "The endpoint. Its name is NAME_PREFIX, and its kind is serverless, realtime or asynchronous. With null, there is no endpoint.  kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm.  kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn.  kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn."
   type        = any
   default     = null
 
@@ -90,7 +90,7 @@ variable "create_alarms" {
 }
 
 variable "alarm_email" {
-  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
+  description = "E-mail address to which alarms and warnings about the budget are sent; null sends no e-mail."
   type        = string
   default     = null
 }

@@ -24,7 +24,7 @@ variable "tags" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket for model archives; null names it NAME_PREFIX-artifacts-ACCOUNT-REGION."
+  description = "Name of the bucket for model archives. With null, the name is NAME_PREFIX-artifacts-ACCOUNT-REGION."
   type        = string
   default     = null
 }
@@ -36,7 +36,7 @@ variable "repositories" {
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, it stops if there are any."
+  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, `terraform destroy` stops if there are any."
   type        = bool
   default     = false
 }
@@ -54,14 +54,14 @@ variable "permissions_boundary_arn" {
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, they are kept forever."
+  description = "Number of days for which captured requests are kept in the deployment's bucket. Captured requests are photographs of patients. With null, they are kept forever."
   type        = number
   default     = 30
 }
 
-# Types and limits of models and endpoints are those of modules/deployment, which both are passed on to.
+# modules/deployment, to which both values are passed on, checks their types and limits.
 variable "models" {
-  description = "The models, by key. Each has image_uri (by digest), model_data_url and model_data_sha256, and, where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version."
+  description = "The models, by key. Each must have image_uri (by digest), model_data_url and model_data_sha256, and may have model_data_version_id, environment, network_isolation, vpc_config and cuda_version."
   type        = any
   default     = {}
   nullable    = false
@@ -93,7 +93,7 @@ variable "create_alarms" {
 }
 
 variable "alarm_email" {
-  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
+  description = "E-mail address to which alarms and warnings about the budget are sent; null sends no e-mail."
   type        = string
   default     = null
 }

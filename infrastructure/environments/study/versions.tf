@@ -9,7 +9,7 @@ terraform {
     }
   }
 
-  # Where several people deploy, keep the state in a bucket: copy backend.tf.example to backend.tf.
+  # If several people deploy, keep the state in a bucket: copy backend.tf.example to backend.tf.
 }
 
 provider "aws" {

@@ -1,8 +1,8 @@
 resource "aws_s3_bucket" "this" {
-  #checkov:skip=CKV_AWS_18:Access logs would need a second bucket that outlives this one; CloudTrail data events do the same where an audit asks for them
-  #checkov:skip=CKV_AWS_144:Archives are built from the repository and its weights; a copy in another region protects nothing
-  #checkov:skip=CKV2_AWS_62:Nothing listens for new archives; Terraform deploys them by name
-  #checkov:skip=CKV_AWS_145:A key of the account's own is used where kms_key_arn is given, which every environment passes on; AES256 of S3 otherwise, without monthly cost
+  #checkov:skip=CKV_AWS_18:Access logs would need a second bucket that outlives this one; CloudTrail data events do the same if an audit needs them
+  #checkov:skip=CKV_AWS_144:Archives are built from the repository and its weights; a copy in another region would add no protection
+  #checkov:skip=CKV2_AWS_62:No program waits for new archives; Terraform deploys them by name
+  #checkov:skip=CKV_AWS_145:The account's own key is used if kms_key_arn is given, which every environment passes on; AES256 of S3 otherwise, without monthly cost
   bucket        = var.bucket_name
   force_destroy = var.force_destroy
   tags          = var.tags
@@ -70,8 +70,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
-  # Captured requests are photographs of patients.  The bucket keeps versions, so the first expiration
-  # only hides them; the second deletes them.
+  # Captured requests are photographs of patients. The bucket keeps old versions, so the first rule
+  # only hides the photographs, and the second deletes them.
   dynamic "rule" {
     for_each = var.capture_retention_days == null ? [] : [var.capture_retention_days]
 

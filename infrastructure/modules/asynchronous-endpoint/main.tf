@@ -8,24 +8,24 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
 
-  # One folder, so that one rule of the bucket deletes results and failures.
+  # Results and failures share one folder, so that one rule of the bucket deletes both.
   folder          = "asynchronous/"
   results_uri     = "s3://${module.results.bucket_name}/${local.folder}results"
   failures_uri    = "s3://${module.results.bucket_name}/${local.folder}failed"
   input_objects   = length(var.input_arns) > 0 ? sort(var.input_arns) : ["${module.results.bucket_arn}/${local.folder}inputs/*"]
   endpoint_metric = { EndpointName = var.name }
 
-  # Drivers of hosts with GPUs: one table for both kinds of endpoints with instances.
+  # The drivers of hosts with GPUs. Both kinds of endpoints with instances use this table.
   hosts       = jsondecode(file("${path.module}/../realtime-endpoint/inference_amis.json"))
   gpu_family  = try(regex("^ml\\.((?:g[0-9]|p[0-9])[a-z0-9-]*)\\.", var.instance_type)[0], null)
   host_driver = coalesce(var.inference_ami_version == null ? lookup(local.hosts.default_drivers, coalesce(local.gpu_family, "none"), null) : lookup(local.hosts.amis, coalesce(var.inference_ami_version, "none"), null), 9999)
 
-  # Disks of an instance's own are encrypted by hardware, and SageMaker refuses a key for them.
+  # The hardware encrypts the built-in disks of an instance, and SageMaker refuses a key for them.
   has_own_disks  = can(regex("^ml\\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\\.", var.instance_type))
   volume_key_arn = local.has_own_disks ? null : var.kms_key_arn
 
   # SageMaker cannot change a configuration, so every change makes a new one, and the old one is
-  # deleted only when the new one is in service: both need different names.
+  # deleted only when the new one is in service. Both therefore need different names.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.instance_type,
@@ -51,14 +51,14 @@ module "results" {
 }
 
 resource "aws_sns_topic" "this" {
-  #checkov:skip=CKV_AWS_26:A key of the account's own is used where kms_key_arn is given; the role may not use the key that AWS manages (alias/aws/sns)
+  #checkov:skip=CKV_AWS_26:The account's own key is used if kms_key_arn is given; the role may not use the key that AWS manages (alias/aws/sns)
   for_each          = toset(["completed", "failed"])
   name              = "${var.name}-${each.key}"
   kms_master_key_id = var.kms_key_arn
   tags              = var.tags
 }
 
-# What serving asynchronous requests takes beyond what modules/execution-role allows.
+# Permissions that asynchronous requests need in addition to those of modules/execution-role.
 resource "aws_iam_role_policy" "this" {
   name = "${var.name}-asynchronous"
   role = var.execution_role_name
@@ -97,10 +97,10 @@ resource "aws_iam_role_policy" "this" {
   })
 }
 
-# SageMaker would create the log group by itself; then its logs would be kept forever, and destroying
+# SageMaker would create the log group itself. Its logs would then be kept forever, and destroying
 # the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
-  #checkov:skip=CKV_AWS_158:A key of the account's own is used where kms_key_arn is given; the logs hold no photograph and no grade
+  #checkov:skip=CKV_AWS_158:The account's own key is used if kms_key_arn is given; the logs hold no photograph and no grade
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
   name              = "/aws/sagemaker/Endpoints/${var.name}"
   retention_in_days = var.log_retention_days
@@ -109,7 +109,7 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_sagemaker_endpoint_configuration" "this" {
-  #checkov:skip=CKV_AWS_98:A key of the account's own is used where kms_key_arn is given; instance types with disks of their own refuse one
+  #checkov:skip=CKV_AWS_98:The account's own key is used if kms_key_arn is given; instance types with built-in disks refuse a key
   name        = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
   kms_key_arn = local.volume_key_arn
   tags        = var.tags
@@ -195,8 +195,8 @@ resource "aws_appautoscaling_policy" "backlog" {
   }
 }
 
-# Without this policy, an endpoint without instances would wake only when the backlog exceeds the
-# target (developer guide, "Autoscale an asynchronous endpoint").
+# Without this policy, an endpoint that has no instances would wake only when the backlog exceeds
+# the target (developer guide, "Autoscale an asynchronous endpoint").
 resource "aws_appautoscaling_policy" "wake" {
   name               = "${var.name}-wake"
   policy_type        = "StepScaling"

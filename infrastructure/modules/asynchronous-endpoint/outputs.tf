@@ -1,5 +1,5 @@
 output "endpoint_name" {
-  description = "Name of the endpoint, which requests are sent to."
+  description = "Name of the endpoint to which requests are sent."
   value       = aws_sagemaker_endpoint.this.name
 }
 
@@ -19,17 +19,17 @@ output "inputs_uri" {
 }
 
 output "results_uri" {
-  description = "Folder that results are written to."
+  description = "Folder to which results are written."
   value       = local.results_uri
 }
 
 output "failures_uri" {
-  description = "Folder that failures are written to."
+  description = "Folder to which failures are written."
   value       = local.failures_uri
 }
 
 output "topic_arns" {
-  description = "ARNs of the two SNS topics, by the key completed or failed. Each gets a message for each request that ends in this way."
+  description = "ARNs of the two SNS topics, with the keys completed and failed. The first topic gets a message for each completed request, and the second for each failed request."
   value       = { for name, topic in aws_sns_topic.this : name => topic.arn }
 }
 

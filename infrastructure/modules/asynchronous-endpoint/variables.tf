@@ -29,7 +29,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1, which determines the NVIDIA driver of the instances (inference_amis.json). null takes SageMaker's default, which has driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1, which determines the instances' NVIDIA driver (inference_amis.json). null uses SageMaker's default, which has driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -98,7 +98,7 @@ variable "bucket_name" {
 }
 
 variable "input_arns" {
-  description = "Folders of this account's buckets from which inputs are read, each as arn:aws:s3:::BUCKET/FOLDER/*. Empty means asynchronous/inputs/ in the bucket that the module makes."
+  description = "Folders in this account's buckets from which inputs are read, each as arn:aws:s3:::BUCKET/FOLDER/*. Empty means asynchronous/inputs/ in the bucket that the module makes."
   type        = set(string)
   default     = []
 
@@ -109,7 +109,7 @@ variable "input_arns" {
 }
 
 variable "include_responses" {
-  description = "Whether the messages of the SNS topics contain the model's answer. It holds patients' grades, so consider who subscribes."
+  description = "Whether the messages of the SNS topics contain the model's answer. An answer holds a patient's grade, so consider who subscribes."
   type        = bool
   default     = false
 }
@@ -150,7 +150,7 @@ variable "autoscaling" {
 
   validation {
     condition     = var.initial_instance_count >= var.autoscaling.min_capacity && var.initial_instance_count <= var.autoscaling.max_capacity
-    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${var.autoscaling.min_capacity} to ${var.autoscaling.max_capacity}): a deployment begins with it."
+    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${var.autoscaling.min_capacity} to ${var.autoscaling.max_capacity}), because a deployment begins with this number."
   }
 
   validation {

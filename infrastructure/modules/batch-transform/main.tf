@@ -7,16 +7,16 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
 
-  # One folder, so that one rule of the bucket deletes uploaded photographs and answers.
+  # Uploaded photographs and answers share one folder, so that one rule of the bucket deletes both.
   folder = "batch/"
 
   log_group   = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/sagemaker/TransformJobs"
   own_account = { "s3:ResourceAccount" = local.account }
 
-  # The bucket of the module, and what else the jobs read.
+  # The folder of the module's bucket, and the further folders that jobs read.
   inputs = concat(["${module.store.bucket_arn}/${local.folder}*"], sort(var.input_arns))
 
-  # The folders of each further bucket, as prefixes of keys: {"arn:aws:s3:::BUCKET" = ["FOLDER/*"]}.
+  # The further folders by bucket, as prefixes of keys: {"arn:aws:s3:::BUCKET" = ["FOLDER/*"]}.
   further_folders = { for arn in sort(var.input_arns) : split("/", arn)[0] => regex("/(.*)$", arn)[0]... }
 }
 
@@ -54,8 +54,8 @@ resource "aws_iam_role" "this" {
 }
 
 resource "aws_iam_role_policy" "this" {
-  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData know no resource; the latter is held to one namespace
-  #checkov:skip=CKV_AWS_290:What writes with * is PutMetricData, held to one namespace
+  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData cannot be limited to a resource; PutMetricData is limited to one namespace
+  #checkov:skip=CKV_AWS_290:Only PutMetricData writes with *, limited to one namespace
   name = "run-transform-jobs"
   role = aws_iam_role.this.name
   policy = jsonencode({
@@ -89,7 +89,7 @@ resource "aws_iam_role_policy" "this" {
         Resource = sort(var.repository_arns)
       },
       {
-        # The token is for the whole registry: this action takes no narrower resource.
+        # The token is for the whole registry, so this action cannot be limited to a repository.
         Sid      = "LogInToTheRegistry"
         Effect   = "Allow"
         Action   = ["ecr:GetAuthorizationToken"]

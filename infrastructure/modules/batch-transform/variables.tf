@@ -24,7 +24,7 @@ variable "repository_arns" {
 }
 
 variable "input_arns" {
-  description = "Further folders of this account's buckets that jobs read, each as arn:aws:s3:::BUCKET/FOLDER/*."
+  description = "Further folders that jobs read, in this account's buckets, each as arn:aws:s3:::BUCKET/FOLDER/*."
   type        = set(string)
   default     = []
 

@@ -1,5 +1,5 @@
-# The most that a role of the deployer's can ever do, whatever policies the deployer writes into it.
-# What a role really may do is narrower: modules/execution-role.
+# The upper limit for every role that a deployer creates, whatever policies the deployer writes into
+# the role. The policies of a role allow less (modules/execution-role).
 
 locals {
   boundary_name = "${var.name_prefix}-boundary-${local.region}"
@@ -57,7 +57,7 @@ locals {
         Resource = [local.registry]
       },
       {
-        # The token is for the whole registry: this action takes no narrower resource.
+        # The token is for the whole registry, so this action cannot be limited to a repository.
         Sid      = "LogInToTheRegistry"
         Effect   = "Allow"
         Action   = ["ecr:GetAuthorizationToken"]
@@ -70,14 +70,14 @@ locals {
         Resource = concat(local.logs, [for group in local.logs : "${group}:log-stream:*"])
       },
       {
-        # What keeps a container warm; a deployer may send requests too.
+        # For keep-warm requests. A deployer may also send requests.
         Sid      = "SendRequests"
         Effect   = "Allow"
         Action   = ["sagemaker:InvokeEndpoint"]
         Resource = local.endpoints
       },
       {
-        # What opens and closes by the clock; a deployer may create and delete endpoints too.
+        # For opening hours. A deployer may also create and delete endpoints.
         Sid      = "OpenAndCloseEndpoints"
         Effect   = "Allow"
         Action   = ["sagemaker:AddTags", "sagemaker:CreateEndpoint", "sagemaker:DeleteEndpoint"]
@@ -133,8 +133,8 @@ locals {
 }
 
 resource "aws_iam_policy" "boundary" {
-  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData know no resource (the latter is held to two namespaces); EC2's actions come before the interface they would name and only with allow_vpc
-  #checkov:skip=CKV_AWS_290:What writes with * is PutMetricData, held to two namespaces, and with allow_vpc the network interfaces that SageMaker makes
+  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData cannot be limited to a resource (PutMetricData is limited to two namespaces); EC2's actions are checked before the network interface exists, and allowed only with allow_vpc
+  #checkov:skip=CKV_AWS_290:Only PutMetricData writes with *, limited to two namespaces, and with allow_vpc the actions that create SageMaker's network interfaces
   count       = var.create && var.permissions_boundary_arn == null ? 1 : 0
   name        = local.boundary_name
   description = "The most that a role of the deployer of ${var.name_prefix} can ever do"

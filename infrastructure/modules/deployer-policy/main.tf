@@ -1,5 +1,5 @@
-# The permissions of whoever runs drdeploy and terraform, for the resources of one name prefix in one
-# region.  What the roles may do that a deployer creates is bounded in boundary.tf.
+# The permissions of the user who runs drdeploy and terraform, for the resources of one name prefix
+# in one region. boundary.tf limits the roles that this user creates.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -11,7 +11,8 @@ locals {
   region    = data.aws_region.current.region
   regional  = "${local.region}:${local.account}"
 
-  # Each name is the prefix itself, or the prefix and a hyphen: PREFIX* would reach PREFIX2-... too.
+  # A name is the prefix itself, or begins with PREFIX-. The pattern PREFIX* would also match
+  # PREFIX2-...
   bucket    = "arn:${local.partition}:s3:::${var.name_prefix}-*"
   archives  = "${local.bucket}/artifacts/*"
   captures  = "${local.bucket}/captured/*"
@@ -34,8 +35,8 @@ locals {
 
   names = [var.name_prefix, "${var.name_prefix}-*"]
 
-  # A bucket of that name in somebody else's account is none of ours.  CreateBucket may come without
-  # the key: the bucket has no account yet.
+  # Only buckets of this account, not buckets with the same names in other accounts. CreateBucket
+  # may come without this key, because the bucket has no account yet.
   own_buckets = { StringEqualsIfExists = { "s3:ResourceAccount" = local.account } }
 
   hosting = [
@@ -52,7 +53,7 @@ locals {
       Resource = concat(local.endpoints, local.configs)
     },
     {
-      # These know no narrower resource, and read or list.
+      # These actions cannot be limited to a resource. They only read or list.
       Sid    = "Look"
       Effect = "Allow"
       Action = [
@@ -84,7 +85,7 @@ locals {
       Condition = local.own_buckets
     },
     {
-      # Captured photographs of patients can be deleted, and not read.
+      # Only archives can be read. Captured photographs of patients can be deleted, but not read.
       Sid       = "Archives"
       Effect    = "Allow"
       Action    = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
@@ -92,7 +93,8 @@ locals {
       Condition = local.own_buckets
     },
     {
-      # Of asynchronous requests, those that drdeploy itself sends; a failure holds no photograph.
+      # Of asynchronous requests, only those that drdeploy itself sends, and failures, which hold no
+      # photograph.
       Sid       = "OwnRequests"
       Effect    = "Allow"
       Action    = ["s3:GetObject", "s3:PutObject"]
@@ -122,8 +124,9 @@ locals {
 
   roles = [
     {
-      # IAM refuses both without the boundary, so nothing that a deployer writes into a role reaches
-      # beyond it.  iam:UpdateAssumeRolePolicy knows no such condition and is not granted.
+      # IAM refuses these actions for a role without the boundary, so no policy that a deployer
+      # writes exceeds the boundary. iam:UpdateAssumeRolePolicy has no such condition, and is not
+      # granted.
       Sid       = "RolesWithinTheBoundary"
       Effect    = "Allow"
       Action    = ["iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy"]
@@ -160,7 +163,7 @@ locals {
       Resource = [local.boundary_arn]
     },
     {
-      # Also where another policy of the deployer's allows it.
+      # Denied even if another policy of the deployer allows it.
       Sid      = "LeaveTheBoundaryAlone"
       Effect   = "Deny"
       Action   = ["iam:DeleteRolePermissionsBoundary", "iam:PutRolePermissionsBoundary"]
@@ -175,7 +178,7 @@ locals {
       Resource = concat([local.boundary_arn], local.policy_arns)
     },
     {
-      # Needed once in an account: the role that application-autoscaling acts with.
+      # Application Auto Scaling acts with this role, which is created once in an account.
       Sid       = "RoleOfAutoscaling"
       Effect    = "Allow"
       Action    = ["iam:CreateServiceLinkedRole"]
@@ -195,7 +198,8 @@ locals {
       Resource = concat(local.logs, flatten([for group in local.logs : ["${group}:*", "${group}:log-stream:*"]]))
     },
     {
-      # Alarms can also stop EC2 instances and call Lambda functions; these can mail, and no more.
+      # Alarms in general can stop EC2 instances and call Lambda functions. These alarms can only
+      # send e-mails.
       Sid       = "AlarmsThatMail"
       Effect    = "Allow"
       Action    = ["cloudwatch:PutMetricAlarm"]
@@ -203,7 +207,7 @@ locals {
       Condition = { "ForAllValues:StringEquals" = { "cloudwatch:AlarmActions" = [local.topic] } }
     },
     {
-      # Target tracking makes alarms of its own, with the permissions of whoever registers it.  An
+      # Target tracking makes its own alarms, with the permissions of the user who registers it. An
       # asynchronous endpoint has an alarm that starts its first instance.
       Sid       = "AlarmsThatScale"
       Effect    = "Allow"
@@ -226,8 +230,9 @@ locals {
       Resource = ["arn:${local.partition}:cloudwatch::${local.account}:dashboard/${var.name_prefix}"]
     },
     {
-      # The ARN of a target holds an identifier and no name.  A target of another team's endpoint
-      # cannot be registered all the same: that also takes sagemaker:UpdateEndpointWeightsAndCapacities.
+      # The ARN of a target contains an identifier, but no name. Still, a target for another team's
+      # endpoint cannot be registered, because that also needs
+      # sagemaker:UpdateEndpointWeightsAndCapacities.
       Sid    = "Scaling"
       Effect = "Allow"
       Action = [
@@ -270,7 +275,8 @@ locals {
       Condition = { StringEquals = { "sns:Protocol" = "email" } }
     },
     {
-      # SNS knows no resource here: whoever knows a subscription's ARN can end it.
+      # SNS cannot limit this action to a resource. Anybody with this permission who knows a
+      # subscription's ARN can end the subscription.
       Sid      = "EndNotices"
       Effect   = "Allow"
       Action   = ["sns:Unsubscribe"]
@@ -293,7 +299,8 @@ locals {
       Condition = { StringEquals = { "kms:ViaService" = "s3.${local.region}.amazonaws.com" } }
     },
     {
-      # A registry and the instances of an endpoint decrypt by grants that their creator gives.
+      # Repositories and the instances of an endpoint decrypt with grants, which the creator of the
+      # repository or endpoint gives.
       Sid       = "LendKeys"
       Effect    = "Allow"
       Action    = ["kms:CreateGrant"]
@@ -301,7 +308,7 @@ locals {
       Condition = { StringEquals = { "kms:ViaService" = ["ecr.${local.region}.amazonaws.com", "sagemaker.${local.region}.amazonaws.com"] } }
     },
     {
-      # It knows no such condition: whoever may retire a grant is said in the grant.
+      # This action has no such condition. Each grant names who may retire it.
       Sid      = "TakeKeysBack"
       Effect   = "Allow"
       Action   = ["kms:RetireGrant"]
@@ -322,7 +329,8 @@ locals {
   ]
   keys = [for statement in local.with_keys : statement if length(var.kms_key_arns) > 0]
 
-  # A managed policy holds at most 6144 characters (IAM and STS quotas), and a user at most ten.
+  # A managed policy holds at most 6144 characters, and a user has at most ten policies (IAM and STS
+  # quotas).
   policies = {
     hosting  = concat(local.hosting, local.roles, local.keys)
     storage  = local.storage
@@ -334,8 +342,8 @@ locals {
 }
 
 resource "aws_iam_policy" "this" {
-  #checkov:skip=CKV_AWS_355:What stands with * are lists, metrics, a registry token and the end of a subscription; none knows a narrower resource
-  #checkov:skip=CKV_AWS_290:What writes with * is the end of a subscription alone (sns:Unsubscribe), which knows no narrower resource
+  #checkov:skip=CKV_AWS_355:Only lists, metrics, a registry token and the end of a subscription have *; none of these actions can be limited to a resource
+  #checkov:skip=CKV_AWS_290:Only the end of a subscription (sns:Unsubscribe) writes with *; it cannot be limited to a resource
   #checkov:skip=CKV_AWS_288:Reading the archives and logs of NAME_PREFIX is the purpose
   for_each    = { for part, text in local.policy : part => text if var.create }
   name        = local.policy_names[each.key]

@@ -9,7 +9,7 @@ output "policy_arns" {
 }
 
 output "boundary_json" {
-  description = "The permissions boundary of the deployer's roles, as JSON; null if permissions_boundary_arn names another one."
+  description = "The permissions boundary of the deployer's roles, as JSON; null if permissions_boundary_arn names another boundary."
   value       = var.permissions_boundary_arn == null ? local.boundary : null
 }
 

@@ -9,7 +9,7 @@ variable "name_prefix" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the permissions boundary that every role created by the deployer must have. With null, the module makes one that allows only what an endpoint needs."
+  description = "ARN of the permissions boundary that every role created by the deployer must have. With null, the module makes a boundary that allows only what an endpoint needs."
   type        = string
   default     = null
 

@@ -134,11 +134,12 @@ module "asynchronous_endpoint" {
 
   max_concurrent_invocations_per_instance = each.value.max_concurrent_invocations_per_instance
 
-  # Without autoscaling, 0 instances or as many as a deployment starts with.
+  # If autoscaling is null, the endpoint scales between no instance and initial_instance_count
+  # instances.
   autoscaling = { for name, value in merge({ max_capacity = coalesce(each.value.initial_instance_count, 1) }, each.value.autoscaling) : name => value if value != null && name != "target_invocations_per_minute" }
 }
 
-# Off unless an endpoint has keep_warm.
+# Created only if an endpoint has keep_warm.
 module "keep_warm" {
   source = "../keep-warm"
   count  = anytrue([for one in values(var.endpoints) : one.keep_warm != null]) ? 1 : 0
@@ -151,7 +152,7 @@ module "keep_warm" {
   }) if one.keep_warm != null && one.kind == "serverless" }
 }
 
-# Off unless an endpoint has opening_hours.
+# Created only if an endpoint has opening_hours.
 module "opening_hours" {
   source = "../opening-hours"
   count  = anytrue([for one in values(var.endpoints) : one.opening_hours != null]) ? 1 : 0

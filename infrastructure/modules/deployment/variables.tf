@@ -9,13 +9,13 @@ variable "name_prefix" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket for model archives, which begins with NAME_PREFIX-; null names it NAME_PREFIX-artifacts-ACCOUNT-REGION."
+  description = "Name of the bucket for model archives. The name must begin with NAME_PREFIX-. With null, the name is NAME_PREFIX-artifacts-ACCOUNT-REGION."
   type        = string
   default     = null
 
   validation {
     condition     = var.bucket_name == null || startswith(coalesce(var.bucket_name, "-"), "${var.name_prefix}-")
-    error_message = "bucket_name must begin with ${var.name_prefix}-, for the deployer may touch no other bucket; not \"${coalesce(var.bucket_name, "null")}\"."
+    error_message = "bucket_name must begin with ${var.name_prefix}-, because the deployer may use no other bucket; not \"${coalesce(var.bucket_name, "null")}\"."
   }
 }
 
@@ -38,7 +38,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests, which are photographs of patients, are kept in the deployment's bucket. With null, they are kept forever."
+  description = "Number of days for which captured requests are kept in the deployment's bucket. Captured requests are photographs of patients. With null, they are kept forever."
   type        = number
   default     = 30
 }
@@ -50,7 +50,7 @@ variable "force_destroy" {
 }
 
 variable "models" {
-  description = "The models, by key. Each has image_uri (by digest), model_data_url and model_data_sha256, and, where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  A model is named NAME_PREFIX-KEY unless it has a name."
+  description = "The models, by key. Each must have image_uri (by digest), model_data_url and model_data_sha256, and may have model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  A model is named NAME_PREFIX-KEY unless it has a name."
   type = map(object({
     name                  = optional(string)
     image_uri             = string
@@ -70,7 +70,7 @@ variable "models" {
 
   validation {
     condition     = alltrue([for one in values(var.models) : one.name == null || one.name == var.name_prefix || startswith(coalesce(one.name, "-"), "${var.name_prefix}-")])
-    error_message = "models must have names that are name_prefix (${var.name_prefix}) or begin with it and a hyphen: the deployer may touch no others; not ${join(", ", [for one in values(var.models) : one.name if one.name != null])}."
+    error_message = "models must have names that are name_prefix (${var.name_prefix}) or begin with it and a hyphen: the deployer may use no others; not ${join(", ", [for one in values(var.models) : one.name if one.name != null])}."
   }
 
   validation {
@@ -80,12 +80,12 @@ variable "models" {
 
   validation {
     condition     = length(var.models) == 0 || length(var.repositories) > 0
-    error_message = "models need at least 1 of repositories, which the execution role pulls images from."
+    error_message = "models need at least 1 repository in repositories, from which the execution role pulls images."
   }
 }
 
 variable "endpoints" {
-  description = "The endpoints, by key. Each has a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn.  An endpoint is named NAME_PREFIX-KEY unless it has a name.  Captured requests go to the folder captured/ of the deployment's bucket, where they expire, unless destination_s3_uri names another folder."
+  description = "The endpoints, by key. Each has a model (a key of models) and a kind. kind serverless takes memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling and keep_warm. kind realtime takes instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture and kms_key_arn. kind asynchronous takes instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling and kms_key_arn.  An endpoint is named NAME_PREFIX-KEY unless it has a name.  Captured requests are written to the folder captured/ of the deployment's bucket, where they expire. destination_s3_uri may name another folder."
   type = map(object({
     name  = optional(string)
     model = string
@@ -118,9 +118,10 @@ variable "endpoints" {
     inference_ami_version  = optional(string)
     initial_instance_count = optional(number)
     kms_key_arn            = optional(string)
-    # Requests that an instance processes at a time; the other requests wait.
+    # The number of requests that an instance processes at a time. Further requests wait.
     max_concurrent_invocations_per_instance = optional(number)
-    # Real-time endpoints follow the invocations, asynchronous endpoints the backlog.
+    # Autoscaling of real-time endpoints follows the invocations, and that of asynchronous endpoints
+    # the backlog.
     autoscaling = optional(object({
       min_capacity                  = number
       max_capacity                  = number
@@ -156,12 +157,12 @@ variable "endpoints" {
 
   validation {
     condition     = alltrue([for one in values(var.endpoints) : one.name == null || one.name == var.name_prefix || startswith(coalesce(one.name, "-"), "${var.name_prefix}-")])
-    error_message = "endpoints must have names that are name_prefix (${var.name_prefix}) or begin with it and a hyphen: the deployer may touch no others; not ${join(", ", [for one in values(var.endpoints) : one.name if one.name != null])}."
+    error_message = "endpoints must have names that are name_prefix (${var.name_prefix}) or begin with it and a hyphen: the deployer may use no others; not ${join(", ", [for one in values(var.endpoints) : one.name if one.name != null])}."
   }
 
   validation {
     condition     = var.capture_retention_days == null || alltrue([for one in values(var.endpoints) : startswith(try(coalesce(one.data_capture.destination_s3_uri), local.captures_uri), local.captures_uri)])
-    error_message = "endpoints must have a data_capture.destination_s3_uri below ${local.captures_uri}, where captured requests expire after capture_retention_days (${coalesce(var.capture_retention_days, 0)}); elsewhere these modules expire nothing, which capture_retention_days = null accepts."
+    error_message = "endpoints must have a data_capture.destination_s3_uri below ${local.captures_uri}, where captured requests expire after capture_retention_days (${coalesce(var.capture_retention_days, 0)}); in other folders, these modules delete no captured requests. To accept that, set capture_retention_days = null."
   }
 
   validation {
@@ -226,7 +227,7 @@ variable "endpoints" {
 
   validation {
     condition     = length([for one in values(var.endpoints) : one if one.kind == "serverless"]) <= 50
-    error_message = "endpoints must be at most 50 of kind serverless (SageMaker's quota of a region), not ${length([for one in values(var.endpoints) : one if one.kind == "serverless"])}."
+    error_message = "endpoints must be at most 50 of kind serverless (SageMaker's quota per region), not ${length([for one in values(var.endpoints) : one if one.kind == "serverless"])}."
   }
 }
 
@@ -254,7 +255,7 @@ variable "create_alarms" {
 }
 
 variable "alarm_email" {
-  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
+  description = "E-mail address to which alarms and warnings about the budget are sent; null sends no e-mail."
   type        = string
   default     = null
 }

@@ -1,5 +1,6 @@
-# A key for everything that a deployment stores, and who may use it.  An administrator applies this;
-# the deployer and the execution role get their part of it by IAM policies (kms_key_arns).
+# A key for everything that a deployment stores, and a policy that says who may use the key. An
+# administrator applies this module. IAM policies let the deployer and the execution role use the
+# key (kms_key_arns).
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -16,7 +17,8 @@ locals {
     Version = "2012-10-17"
     Statement = [
       {
-        # Without it nobody could change the key any more; it lets the account's IAM policies decide.
+        # This statement lets the account's IAM policies decide. Without it, nobody could change the
+        # key any more.
         Sid       = "TheAccountDecidesByIam"
         Effect    = "Allow"
         Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
@@ -34,7 +36,7 @@ locals {
         }
       },
       {
-        # CloudWatch encrypts what it publishes to the topic.
+        # CloudWatch encrypts the messages that it publishes to the topic.
         Sid       = "AlarmsOfTheEndpoints"
         Effect    = "Allow"
         Principal = { Service = "cloudwatch.amazonaws.com" }

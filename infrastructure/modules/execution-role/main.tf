@@ -7,13 +7,13 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
 
-  # PREFIX* would reach the logs of PREFIX2-... too.
+  # The pattern PREFIX* would also match the logs of PREFIX2-...
   log_groups = [for name in [var.endpoint_name_prefix, "${var.endpoint_name_prefix}-*"] :
     "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/sagemaker/Endpoints/${name}"
   ]
 
-  # Names of buckets are free again once a bucket is deleted, for everybody: neither an archive of
-  # somebody else's is served, nor a photograph captured into somebody else's bucket.
+  # After a bucket is deleted, any account can take its name. With this condition, no archive of
+  # another account is served, and no photograph is captured into a bucket of another account.
   own_account = { "s3:ResourceAccount" = local.account }
 
   always = [
@@ -41,7 +41,7 @@ locals {
       Resource = sort(var.repository_arns)
     },
     {
-      # The token is for the whole registry: this action takes no narrower resource.
+      # The token is for the whole registry, so this action cannot be limited to a repository.
       Sid      = "LogInToTheRegistry"
       Effect   = "Allow"
       Action   = ["ecr:GetAuthorizationToken"]
@@ -111,8 +111,9 @@ resource "aws_iam_role" "this" {
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      # No other account can make SageMaker use this role (the confused deputy).  The ARN names no
-      # model and no endpoint: the developer guide says that inference takes it in this form alone.
+      # No other account can make SageMaker use this role (the confused deputy). The ARN names no
+      # model and no endpoint, because SageMaker sends it only in this form for inference (developer
+      # guide).
       Sid       = "OnlySageMakerForThisAccount"
       Effect    = "Allow"
       Principal = { Service = "sagemaker.amazonaws.com" }
@@ -126,8 +127,8 @@ resource "aws_iam_role" "this" {
 }
 
 resource "aws_iam_role_policy" "this" {
-  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData know no resource (the latter is held to two namespaces); EC2's actions come before the interface they would name and only with in_vpc
-  #checkov:skip=CKV_AWS_290:What writes with * is PutMetricData, held to two namespaces, and with in_vpc the network interfaces that SageMaker makes
+  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData cannot be limited to a resource (PutMetricData is limited to two namespaces); EC2's actions are checked before the network interface exists, and allowed only with in_vpc
+  #checkov:skip=CKV_AWS_290:Only PutMetricData writes with *, limited to two namespaces, and with in_vpc the actions that create SageMaker's network interfaces
   name = "serve-models"
   role = aws_iam_role.this.name
   policy = jsonencode({

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "bucket_arns" {
-  description = "ARNs of the buckets from which archives are read. They must belong to this account."
+  description = "ARNs of the buckets from which archives are read. The buckets must belong to this account."
   type        = set(string)
 
   validation {
@@ -61,7 +61,7 @@ variable "kms_key_arns" {
 }
 
 variable "capture_arns" {
-  description = "ARNs of the folders that captured requests may be written to: arn:aws:s3:::BUCKET/FOLDER/*."
+  description = "ARNs of the folders to which captured requests may be written: arn:aws:s3:::BUCKET/FOLDER/*."
   type        = set(string)
   default     = []
 

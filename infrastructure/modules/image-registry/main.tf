@@ -1,5 +1,5 @@
 resource "aws_ecr_repository" "this" {
-  #checkov:skip=CKV_AWS_136:A key of the account's own is used where kms_key_arn is given, which every environment passes on; AES256 of ECR otherwise, without monthly cost
+  #checkov:skip=CKV_AWS_136:The account's own key is used if kms_key_arn is given, which every environment passes on; AES256 of ECR otherwise, without monthly cost
   name                 = var.name
   image_tag_mutability = "IMMUTABLE"
   force_delete         = var.force_delete

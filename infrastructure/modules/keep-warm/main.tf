@@ -7,8 +7,8 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
 
-  # A universal target takes JSON.  The photograph is text in base64: a server that gets the text, and
-  # one that gets the decoded bytes, both read one photograph.
+  # A universal target takes JSON, so the photograph is base64 text. A server can read it as this
+  # text, or as the decoded bytes.
   request = jsondecode(file("${path.module}/request.json"))
 
   schedules = merge([for endpoint in values(var.endpoints) : {
@@ -60,7 +60,7 @@ resource "aws_iam_role_policy" "this" {
 }
 
 resource "aws_scheduler_schedule" "this" {
-  #checkov:skip=CKV_AWS_297:A schedule holds the name of an endpoint and a made-up photograph; the service encrypts it with a key of its own
+  #checkov:skip=CKV_AWS_297:A schedule holds the name of an endpoint and a made-up photograph; the service encrypts it with its own key
   for_each                     = local.schedules
   name                         = each.key
   description                  = "Keeps a container of ${each.value.endpoint_name} warm"
@@ -81,13 +81,13 @@ resource "aws_scheduler_schedule" "this" {
       Body         = each.value.body
     })
 
-    # The next request is minutes away: one that comes late keeps nothing warm that the next does not.
+    # A request that fails is not sent again, because the next request follows within minutes.
     retry_policy {
       maximum_event_age_in_seconds = 60
       maximum_retry_attempts       = 0
     }
   }
 
-  # The role must be allowed to before the first request is due.
+  # The role must have its policy before the first request is due.
   depends_on = [aws_iam_role_policy.this]
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "endpoints" {
-  description = "The endpoints to keep warm, by key, each with its name, ARN and schedules. A schedule is cron(...) or rate(...) of EventBridge Scheduler. body and content_type say what is sent; with null, a small made-up photograph is sent in base64."
+  description = "The endpoints to keep warm, by key, each with its name, ARN and schedules. A schedule is cron(...) or rate(...) of EventBridge Scheduler. body and content_type say what is sent. With null, a small synthetic photograph is sent in base64."
   type = map(object({
     endpoint_name = string
     endpoint_arn  = string

@@ -1,8 +1,8 @@
 locals {
-  # SageMaker cannot change a model, so every change makes a new one, and the old one is deleted only
-  # when no endpoint serves it any more.  Both exist meanwhile and need different names: a digest of
-  # the settings, and the time, because a failed deployment may have left a model with the same
-  # settings behind.
+  # SageMaker cannot change a model, so every change makes a new one, and the old one is deleted
+  # only when no endpoint serves it any more. For a while both exist, so they need different names.
+  # A name contains a digest of the settings. It also contains the time, because a failed deployment
+  # may have left a model with the same settings.
   identity = substr(sha256(jsonencode([
     var.image_uri,
     var.model_data_url,

@@ -28,7 +28,7 @@ locals {
     }
   }
 
-  # One alarm for each endpoint and each of the above that its kind has a metric for.
+  # One alarm for each endpoint and each alarm above, if the endpoint's kind has the metric.
   watched = merge([for ending, alarm in local.alarms : {
     for key, one in var.endpoints : "${key}-${ending}" => merge(alarm, {
       name          = "${one.endpoint_name}-${ending}"
@@ -44,9 +44,9 @@ locals {
     { title = "Cold starts: setup time, mean (microseconds)", metric = "ModelSetupTime", stat = "Average", kinds = ["serverless"] },
     { title = "Invocations", metric = "Invocations", stat = "Sum", kinds = ["serverless", "realtime"] },
     { title = "Errors of the container (5XX)", metric = "Invocation5XXErrors", stat = "Sum", kinds = ["serverless", "realtime"] },
-    { title = "Refused and mistaken requests (4XX)", metric = "Invocation4XXErrors", stat = "Sum", kinds = ["serverless", "realtime"] },
-    # For the cost: serverless endpoints are paid by the time in use, and memory that stays unused
-    # says that a smaller size would do.
+    { title = "Refused and invalid requests (4XX)", metric = "Invocation4XXErrors", stat = "Sum", kinds = ["serverless", "realtime"] },
+    # These panels concern the cost. Serverless endpoints are paid for the time in use. If memory
+    # stays unused, a smaller size is enough.
     { title = "Paid time: model latency in all (microseconds)", metric = "ModelLatency", stat = "Sum", kinds = ["serverless"] },
     { title = "Memory in use (percent)", metric = "MemoryUtilization", stat = "Maximum", kinds = ["serverless", "realtime", "asynchronous"] },
     { title = "Requests that wait or are processed", metric = "ApproximateBacklogSize", stat = "Maximum", kinds = ["asynchronous"] },
@@ -66,7 +66,7 @@ locals {
       stat   = panel.stat
       period = 60
       metrics = [for key, one in var.endpoints :
-        # The queue is the endpoint's, and not a variant's.
+        # The queue belongs to the endpoint, not to a variant.
         [for part in [
           panel.metric == "MemoryUtilization" && one.kind != "serverless" ? "/aws/sagemaker/Endpoints" : "AWS/SageMaker", panel.metric, "EndpointName", one.endpoint_name,
           startswith(panel.metric, "Approximate") ? null : "VariantName", startswith(panel.metric, "Approximate") ? null : local.variant, { label = key },
@@ -83,7 +83,7 @@ resource "aws_cloudwatch_dashboard" "this" {
 }
 
 resource "aws_sns_topic" "this" {
-  #checkov:skip=CKV_AWS_26:A key of the account's own is used where kms_key_arn is given, which every environment passes on; CloudWatch cannot publish under the key that AWS manages (alias/aws/sns)
+  #checkov:skip=CKV_AWS_26:The account's own key is used if kms_key_arn is given, which every environment passes on; CloudWatch cannot publish under the key that AWS manages (alias/aws/sns)
   count             = var.alarm_email == null ? 0 : 1
   name              = "${var.name}-alarms"
   kms_master_key_id = var.kms_key_arn

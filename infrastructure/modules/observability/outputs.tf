@@ -9,6 +9,6 @@ output "alarm_names" {
 }
 
 output "topic_arn" {
-  description = "ARN of the topic that alarms are published to; null without alarm_email."
+  description = "ARN of the topic to which alarms are published; null without alarm_email."
   value       = one(aws_sns_topic.this[*].arn)
 }

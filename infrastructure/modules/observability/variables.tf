@@ -61,7 +61,7 @@ variable "max_setup_ms" {
 }
 
 variable "alarm_email" {
-  description = "E-mail address that gets the alarms and the warnings of the budget; null sends no mail."
+  description = "E-mail address to which alarms and warnings about the budget are sent; null sends no e-mail."
   type        = string
   default     = null
 

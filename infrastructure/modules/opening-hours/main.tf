@@ -10,8 +10,8 @@ locals {
   target = "arn:${local.partition}:scheduler:::aws-sdk:sagemaker"
   keys   = sort(distinct(compact([for one in values(var.endpoints) : one.volume_key_arn])))
 
-  # What Terraform would create, the scheduler creates again: the same configuration and tags, so that
-  # a plan finds nothing to change while the endpoint is open.
+  # The scheduler creates the endpoint with the configuration and tags that Terraform would use, so
+  # that a plan finds nothing to change while the endpoint is open.
   opening = { for key, one in var.endpoints : key => jsonencode(merge(
     { EndpointName = one.endpoint_name, EndpointConfigName = one.configuration_name },
     length(one.tags) == 0 ? {} : { Tags = [for name in sort(keys(one.tags)) : { Key = name, Value = one.tags[name] }] },
@@ -80,7 +80,7 @@ resource "aws_iam_role_policy" "this" {
         Resource = sort([for one in values(var.endpoints) : one.endpoint_arn])
       },
       ], length(local.keys) == 0 ? [] : [{
-        # Volumes are decrypted by a grant that the creator of the endpoint gives.
+        # Volumes are decrypted with a grant, which the creator of the endpoint gives.
         Sid       = "LendVolumeKeys"
         Effect    = "Allow"
         Action    = ["kms:CreateGrant"]
@@ -91,7 +91,7 @@ resource "aws_iam_role_policy" "this" {
 }
 
 resource "aws_scheduler_schedule" "this" {
-  #checkov:skip=CKV_AWS_297:A schedule holds the names of an endpoint and its configuration; the service encrypts it with a key of its own
+  #checkov:skip=CKV_AWS_297:A schedule holds the names of an endpoint and its configuration; the service encrypts it with its own key
   for_each                     = local.schedules
   name                         = each.key
   description                  = each.value.description
@@ -109,13 +109,14 @@ resource "aws_scheduler_schedule" "this" {
     input    = each.value.input
 
     # An endpoint that is still being created or updated cannot be deleted, and one that is still
-    # being deleted cannot be created.  Without another try, it would run, or be missing, for a day.
+    # being deleted cannot be created. Without further attempts, the endpoint would run, or be
+    # missing, for a day.
     retry_policy {
       maximum_event_age_in_seconds = var.retry_s
       maximum_retry_attempts       = 185
     }
   }
 
-  # The role must be allowed to before the first endpoint is due.
+  # The role must have its policy before the first endpoint is due.
   depends_on = [aws_iam_role_policy.this]
 }

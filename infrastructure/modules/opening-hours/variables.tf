@@ -46,8 +46,9 @@ variable "endpoints" {
 }
 
 variable "retry_s" {
-  # A call is tried again also if there is nothing to do, for example to create an endpoint that
-  # exists.  If it were tried for hours, it could create an endpoint that has closed meanwhile.
+  # A call is also tried again if there is nothing to do, for example if the endpoint to create
+  # already exists. If the call were tried for hours, it could create an endpoint after its closing
+  # time.
   description = "For how many seconds a failed call to SageMaker is tried again: 60 to 3600."
   type        = number
   default     = 1800
@@ -65,7 +66,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "tags" {
-  description = "Tags of the role. Schedules have no tags; the tags of the endpoints are in endpoints."
+  description = "Tags of the role. Schedules have no tags. The tags of the endpoints are set in endpoints."
   type        = map(string)
   default     = {}
 }

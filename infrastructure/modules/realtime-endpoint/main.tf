@@ -2,8 +2,8 @@ locals {
   variant        = "AllTraffic"
   instance_types = jsondecode(file("${path.module}/instance_types.json"))
 
-  # Drivers of SageMaker's hosts with NVIDIA's GPUs, and the drivers that CUDA needs, with their
-  # sources in docs/gpu.md.  A driver that AWS does not document counts as new enough.
+  # The drivers of SageMaker's hosts with NVIDIA GPUs, and the drivers that CUDA needs. docs/gpu.md
+  # names the sources. A driver that AWS does not document counts as new enough.
   hosts       = jsondecode(file("${path.module}/inference_amis.json"))
   gpu_family  = try(regex("^ml\\.((?:g[0-9]|p[0-9])[a-z0-9-]*)\\.", var.instance_type)[0], null)
   host_driver = coalesce(var.inference_ami_version == null ? lookup(local.hosts.default_drivers, coalesce(local.gpu_family, "none"), null) : lookup(local.hosts.amis, coalesce(var.inference_ami_version, "none"), null), 9999)
@@ -13,15 +13,15 @@ locals {
     VariantName  = local.variant
   }
 
-  # Disks of an instance's own are encrypted by hardware, and SageMaker refuses a key for them.
+  # The hardware encrypts the built-in disks of an instance, and SageMaker refuses a key for them.
   has_own_disks  = can(regex("^ml\\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\\.", var.instance_type))
   volume_key_arn = local.has_own_disks ? null : var.kms_key_arn
   capture_key_id = var.data_capture == null ? null : try(coalesce(var.data_capture.kms_key_id, var.kms_key_arn), null)
 
   # SageMaker cannot change a configuration, so every change makes a new one, and the old one is
-  # deleted only when the new one is in service.  Both exist meanwhile and need different names: a
-  # digest of the settings, and the time, because a failed deployment may have left a
-  # configuration with the same settings behind.
+  # deleted only when the new one is in service. For a while both exist, so they need different
+  # names. A name contains a digest of the settings. It also contains the time, because a failed
+  # deployment may have left a configuration with the same settings.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.instance_type,
@@ -34,10 +34,10 @@ locals {
   ])), 0, 6)
 }
 
-# SageMaker would create the log group by itself; then its logs would be kept forever, and destroying
+# SageMaker would create the log group itself. Its logs would then be kept forever, and destroying
 # the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
-  #checkov:skip=CKV_AWS_158:A key of the account's own is used where kms_key_arn is given, which every environment passes on; the logs hold no photograph and no grade
+  #checkov:skip=CKV_AWS_158:The account's own key is used if kms_key_arn is given, which every environment passes on; the logs hold no photograph and no grade
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
   name              = "/aws/sagemaker/Endpoints/${var.name}"
   retention_in_days = var.log_retention_days
@@ -46,7 +46,7 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_sagemaker_endpoint_configuration" "this" {
-  #checkov:skip=CKV_AWS_98:A key of the account's own is used where kms_key_arn is given, which every environment passes on; instance types with disks of their own refuse one
+  #checkov:skip=CKV_AWS_98:The account's own key is used if kms_key_arn is given, which every environment passes on; instance types with built-in disks refuse a key
   name        = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
   kms_key_arn = local.volume_key_arn
   tags        = var.tags
@@ -155,8 +155,8 @@ resource "aws_sagemaker_endpoint" "this" {
     content {
       blue_green_update_policy {
         termination_wait_in_seconds = var.guardrails.termination_wait_s
-        # SageMaker rolls a deployment back after that.  Four hours are more than all steps and waits
-        # that the variables allow.
+        # SageMaker rolls a deployment back after this time. Four hours are longer than all steps
+        # and waits that the variables allow.
         maximum_execution_timeout_in_seconds = 14400
 
         traffic_routing_configuration {
@@ -198,9 +198,10 @@ resource "aws_sagemaker_endpoint" "this" {
   depends_on = [aws_cloudwatch_log_group.this]
 }
 
-# Scaling changes the endpoint's instance count and never its configuration.  So a plan that is made
-# while the endpoint is scaled out does not scale it in again.  A new configuration starts with
-# initial_instance_count, which must lie between the two capacities; scaling continues from there.
+# Scaling changes the endpoint's instance count, but never its configuration. A plan that is made
+# after the endpoint was scaled out therefore does not scale it in again. A new configuration starts
+# with initial_instance_count, which must lie between the two capacities; scaling continues from
+# there.
 resource "aws_appautoscaling_target" "this" {
   count              = var.autoscaling == null ? 0 : 1
   service_namespace  = "sagemaker"

@@ -1,5 +1,5 @@
 output "endpoint_name" {
-  description = "Name of the endpoint, which requests are sent to."
+  description = "Name of the endpoint to which requests are sent."
   value       = aws_sagemaker_endpoint.this.name
 }
 
@@ -19,7 +19,7 @@ output "configuration_arn" {
 }
 
 output "endpoint_tags" {
-  description = "Tags of the endpoint, those of the provider included."
+  description = "Tags of the endpoint, including those of the provider."
   value       = aws_sagemaker_endpoint.this.tags_all
 }
 

@@ -24,7 +24,7 @@ variable "instance_type" {
 }
 
 variable "inference_ami_version" {
-  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1, which determines the NVIDIA driver of the instances (inference_amis.json). null takes SageMaker's default, which has driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  description = "AMI version of instances with a GPU, for example al2023-ami-sagemaker-inference-gpu-4-1, which determines the instances' NVIDIA driver (inference_amis.json). null uses SageMaker's default, which has driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
   type        = string
   default     = null
 
@@ -94,7 +94,7 @@ variable "autoscaling" {
 
   validation {
     condition     = var.autoscaling == null ? true : var.initial_instance_count >= var.autoscaling.min_capacity && var.initial_instance_count <= var.autoscaling.max_capacity
-    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${try(var.autoscaling.min_capacity, 0)} to ${try(var.autoscaling.max_capacity, 0)}): a deployment begins with it."
+    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${try(var.autoscaling.min_capacity, 0)} to ${try(var.autoscaling.max_capacity, 0)}), because a deployment begins with this number."
   }
 
   validation {
@@ -143,7 +143,7 @@ variable "guardrails" {
 }
 
 variable "has_guardrails" {
-  description = "Whether guardrails apply to updates. Set false for an endpoint that a schedule creates (modules/opening-hours): the schedule creates it without guardrails, and Terraform would otherwise find a change in every plan."
+  description = "Whether guardrails apply to updates. Set it to false for an endpoint that a schedule creates (modules/opening-hours). The schedule creates the endpoint without guardrails, so with true, Terraform would find a change in every plan."
   type        = bool
   default     = true
 }

@@ -2,9 +2,9 @@ locals {
   variant = "AllTraffic"
 
   # SageMaker cannot change a configuration, so every change makes a new one, and the old one is
-  # deleted only when the new one is in service.  Both exist meanwhile and need different names: a
-  # digest of the settings, and the time, because a failed deployment may have left a
-  # configuration with the same settings behind.
+  # deleted only when the new one is in service. For a while both exist, so they need different
+  # names. A name contains a digest of the settings. It also contains the time, because a failed
+  # deployment may have left a configuration with the same settings.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.memory_mb,
@@ -13,10 +13,10 @@ locals {
   ])), 0, 6)
 }
 
-# SageMaker would create the log group by itself; then its logs would be kept forever, and destroying
+# SageMaker would create the log group itself. Its logs would then be kept forever, and destroying
 # the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
-  #checkov:skip=CKV_AWS_158:A key of the account's own is used where kms_key_arn is given, which every environment passes on; the logs hold no photograph and no grade
+  #checkov:skip=CKV_AWS_158:The account's own key is used if kms_key_arn is given, which every environment passes on; the logs hold no photograph and no grade
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
   name              = "/aws/sagemaker/Endpoints/${var.name}"
   retention_in_days = var.log_retention_days
@@ -54,8 +54,8 @@ resource "aws_sagemaker_endpoint" "this" {
   depends_on = [aws_cloudwatch_log_group.this]
 }
 
-# Scaling changes the endpoint and never its configuration.  So a plan that is made while the endpoint
-# is scaled up does not scale it down again.
+# Scaling changes the endpoint, but never its configuration. A plan that is made after the endpoint
+# was scaled up therefore does not scale it down again.
 locals {
   scaling   = var.provisioned_scaling
   schedules = try(local.scaling.schedules, {})
@@ -72,8 +72,8 @@ resource "aws_appautoscaling_target" "tracked" {
   tags               = var.tags
 }
 
-# A schedule overwrites both capacities of its target, so Terraform sets them once and then leaves
-# them alone.  That must not depend on a variable (ignore_changes), hence two resources.
+# A schedule overwrites both capacities of its target, so Terraform sets them once and then ignores
+# changes. ignore_changes cannot depend on a variable, so there are two resources.
 resource "aws_appautoscaling_target" "scheduled" {
   count              = length(local.schedules) > 0 ? 1 : 0
   service_namespace  = "sagemaker"

@@ -1,5 +1,5 @@
 output "endpoint_name" {
-  description = "Name of the endpoint, which requests are sent to."
+  description = "Name of the endpoint to which requests are sent."
   value       = aws_sagemaker_endpoint.this.name
 }
 

@@ -20,7 +20,8 @@ def main() -> None:
     try:
         _run_command_line(sys.argv[1:])
     except KeyboardInterrupt:
-        # While it imports what it needs; a command that runs says for itself what there is by then.
+        # Ctrl-C came during the imports. A command that is already running prints a message of its
+        # own.
         sys.stderr.write("interrupted\n")
         raise SystemExit(INTERRUPTED) from None
 
@@ -58,7 +59,7 @@ def _refuse_empty_words(words: Sequence[str]) -> None:
             raise InvalidInput(
                 "The value is empty",
                 where=where,
-                remedy="Check that each variable of your shell that the command uses has a value",
+                remedy="Check that every shell variable in the command has a value",
             )
 
 

@@ -22,10 +22,10 @@ NOUNS: dict[str, str] = {
     "study": "Plan, run and follow a study.",
     "prices": "Show and update the price sheet, and price a Terraform plan.",
 }
-"""Nouns with verbs of their own: ``drdeploy.cli.NOUN.app``."""
+"""Nouns that have verbs. The verbs of NOUN are in ``drdeploy.cli.NOUN.app``."""
 
 COMMANDS = ("capacity", "grade", "names", "recommend", "report", "reproduce", "serve")
-"""Commands without a noun: ``drdeploy.cli.NAME.NAME``."""
+"""Commands without a noun. The command NAME is the function ``drdeploy.cli.NAME.NAME``."""
 
 
 def build_app() -> typer.Typer:
@@ -34,7 +34,7 @@ def build_app() -> typer.Typer:
         name="drdeploy",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # boxes leave 25 characters of 80 to what an option does
+        rich_markup_mode=None,  # boxes leave too little room for the help
         help="Decide how to host a diabetic-retinopathy grader: measure every way of hosting, "
         "price it, and choose. For research use; not a medical device.",
     )

@@ -67,7 +67,7 @@ def grade(
     ],
     plan: Annotated[
         bool,
-        typer.Option("--plan", help="Grade only a sample, and show what a whole run would do."),
+        typer.Option("--plan", help="Grade only a sample, and estimate a whole run."),
     ] = False,
     artifact: ArtifactOption = None,
     runtime: RuntimeOption = None,
@@ -123,9 +123,9 @@ def grade(
     """Grade an archive on all processors, with one row per photograph.
 
     A photograph that cannot be graded has a row with the reason. The table has the same columns and
-    values as the file of `drdeploy grade --csv`. The command may be killed at any time. If you run
-    the same command again, it grades only the photographs that have no row yet. The exit status is
-    1 if a file is not a photograph, or if the folder holds pictures in other formats.
+    values as the file that `drdeploy grade --csv` writes. You may kill the command at any time. The
+    same command, run again, grades only the photographs that have no row yet. The exit status is 1
+    if a file is not a photograph, or if the folder holds pictures in other formats.
 
     For research use. Not a medical device.
     """
@@ -257,7 +257,7 @@ class _RayRun:
     cluster: str | None
     prices: InstancePrices
 
-    advice = "the same command continues where this one stopped"
+    advice = "run the same command again to continue"
 
     @property
     def description_of_photograph_names(self) -> str:

@@ -191,7 +191,7 @@ def print_transform_plan(
                 f"about {cost_usd:.2f} USD ({hour.usd} USD an hour in {hour.region}, {hour.date})"
             )
     plan.print_size(f"{instance_count} x {prices.instance_type} with Batch Transform")
-    # Billed is the time from TransformStartTime (API reference, ``DescribeTransformJob``).
+    # AWS bills the time from TransformStartTime on (API reference, ``DescribeTransformJob``).
     start = "" if is_local else ", after some minutes of start, which cost nothing"
     print_line(
         f"plan: {plan.time_per_photograph_sentence}, so about {format_duration(work_s)} of work "

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LINES_EVERY = 20
-"""How many lines of progress are printed in all where there is no terminal."""
+"""How many lines of progress are printed in all if the output is not a terminal."""
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def grading_progress(total: int, finished: int) -> Iterator[Callable[[int], None
 
 
 class _ProgressLines:
-    """Counts photographs, and prints a line now and then where there is no terminal."""
+    """Counts photographs, and prints a line now and then if the output is not a terminal."""
 
     def __init__(self, total: int, finished: int, draw: Callable[[int], None]) -> None:
         self._total = total

@@ -53,7 +53,7 @@ class TransformOptions:
 
 @dataclass(frozen=True)
 class TransformRun:
-    """The Batch Transform jobs of one run, before anything is sent.
+    """The options of a run with Batch Transform, and the steps of the run.
 
     Attributes:
         batch: The transform jobs of AWS or of the local service.
@@ -63,7 +63,7 @@ class TransformRun:
         prices: The instance type, and its price.
         options: The options that the user gave.
         naming: The rule by which photographs are named in the table.
-        is_folder: Whether the photographs are in a folder of this machine.
+        is_folder: Whether the photographs are in a folder on this machine.
     """
 
     batch: BatchTransform

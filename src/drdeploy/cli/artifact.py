@@ -183,7 +183,8 @@ def pack(
 
     Any image classifier can be packed. With --icdr, the model is a grader of diabetic retinopathy,
     and gives no grade to a photograph that is too dark, too blurred or too small. Before the model
-    is packed, it is loaded and predicts a few images. A model that cannot be served is refused.
+    is packed, it is loaded, and classifies a few images as a test. A model that fails the test is
+    refused.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits

@@ -124,10 +124,10 @@ def run(
 
     if variables is not None:
         refuse_options_replaced_by_variables_file(context, INSTANCES, "job")
-    if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
+    if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
         raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
     instances = (
-        BatchConfig.model_construct(  # SageMaker says what it refuses
+        BatchConfig.model_construct(  # not validated: SageMaker does that
             instance_type=instance_type,
             instance_count=instance_count,
             max_concurrent_transforms=concurrency,

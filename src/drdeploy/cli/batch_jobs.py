@@ -83,7 +83,7 @@ def choose_bucket_role_and_image(
 
 
 def find_model_archive(artifact: Path | None) -> Path:
-    """Return the path of the model's archive, after checking that it is one.
+    """Return the path of the model's archive, after checking that it is an archive.
 
     Raises:
         InvalidInput: The file is missing, or is not an archive of a model.

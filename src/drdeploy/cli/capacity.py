@@ -69,8 +69,8 @@ def capacity(
         typer.Option(
             min=1.0,
             max=100.0,
-            help="Stop when the highest rate that works and the lowest that fails differ by at "
-            "most this percentage.",
+            help="Stop when the lowest rate that fails is at most this percentage above the "
+            "highest rate that works.",
         ),
     ] = 10.0,
     minutes: Annotated[
@@ -105,7 +105,7 @@ def capacity(
 
     "In time" means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
     not earlier requests are answered. The latency of a request counts from the time at which the
-    request should have been sent. `drdeploy recommend --capacity` takes the result in place of
+    request should have been sent. `drdeploy recommend --capacity` uses the result instead of
     --requests-at-once. On AWS, the requests cost money.
     """
     from drdeploy.study.running.capacity import CapacitySearch
@@ -162,9 +162,9 @@ class _ImageHosting:
             )
         if is_image and endpoint_url:
             raise InvalidInput(
-                "An image is hosted by a local service of its own",
+                "The command starts its own local service to host an image",
                 where="--endpoint-url",
-                remedy="Omit --endpoint-url, or give an endpoint of that service",
+                remedy="Omit --endpoint-url, or name an endpoint of the service at that address",
             )
         if self.instance_type and self.memory_mb:
             raise InvalidInput(

@@ -154,7 +154,7 @@ def triage(
     print_line(f"{len(rows)} studies, {len(failures)} files failed. {RESEARCH_USE_NOTICE}", to=err)
     for note in selection.write_notes_on_left_out_files(show_paths=False):
         print_note(note)
-    # Last: what cannot be sent has been shown and written.
+    # Sending comes last, so that results have been shown and written even if they cannot be sent.
     refused = outputs.send_results(studies, artifact_used, files)
     for one in refused:
         print_line(f"{one.image}: {one.error}", style="red", to=err)
@@ -193,7 +193,8 @@ def _make_row(name: str, study: GradedStudy, naming: PhotographNames) -> dict[st
 
 
 def _name_study(study: GradedStudy, naming: PhotographNames) -> str:
-    # With the patient: two clinics may have given one identifier to two studies.
+    # The patient is part of the name, because two clinics may have given the same identifier to two
+    # studies.
     text = f"study {study.patient_identity} {study.dataset.StudyInstanceUID}"
     hashed = naming.name_of_table_entry("group", text)
     return hashed.replace("group-", "study-")

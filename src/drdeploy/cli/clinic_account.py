@@ -35,7 +35,7 @@ def add(
     ],
     database: DatabaseOption = None,
 ) -> None:
-    """Make an account, or give an account another role and password.
+    """Make an account, or change the role and password of an account.
 
     The command asks for the password on a terminal, or reads it from the first line of standard
     input. If the password of an account changes, the sessions of the account end.

@@ -39,7 +39,7 @@ def read_destinations(
             raise InvalidInput(
                 "Results with patients' names would cross the network in the clear",
                 where=f"--send {send}",
-                remedy="Use --stow with https, or say --plain if the network is separate and you "
+                remedy="Use --stow with https, or give --plain if the network is separate and you "
                 "accept it",
             )
     return Destinations(stow or "", send or "", post or "")

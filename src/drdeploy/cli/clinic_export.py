@@ -30,11 +30,11 @@ def export_deidentified(
 ) -> None:
     """Export photographs, grades and decisions without identities.
 
-    Each DICOM file is written anew with a short list of data elements, which keeps to the basic
-    profile of DICOM PS3.15. JPEG files have no metadata. Two tables name patients, studies and
-    photographs by keyed hashes. Dates are moved by a secret number of days, which is the same for
-    all dates of a patient. The pixels are not searched for text: look at the photographs before you
-    pass them on. The audit log gets an entry. The exit status is 1 if a photograph is left out.
+    Each DICOM file is written anew, with only a short list of data elements. The list follows the
+    basic profile of DICOM PS3.15. JPEG files have no metadata. Two tables name patients, studies
+    and photographs by keyed hashes. Dates are moved by a secret number of days, which is the same
+    for all dates of a patient. The pixels are not searched for text: look at the photographs before
+    you pass them on. The audit log gets an entry. The exit status is 1 if a photograph is left out.
 
     For research use. Not a medical device.
     """
@@ -44,7 +44,8 @@ def export_deidentified(
     opened = open_records(records, database)
     studies = opened.load_studies_with_photographs()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # A folder of its own until everything is written: an export is whole, or it is not there.
+    # The export is written to a temporary folder and renamed at the end, so that an incomplete
+    # export never has the given name.
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with Progress(console=err, transient=True) as progress:
@@ -60,7 +61,7 @@ def export_deidentified(
         "the pixels were not searched for text, such as a name; look at the photographs first"
     )
     for count, why in (
-        (counts.with_writing, "they say that something is written in the pixels"),
+        (counts.with_writing, "they say that their pixels contain text"),
         (counts.undecodable, "they cannot be read or decoded"),
     ):
         if count:

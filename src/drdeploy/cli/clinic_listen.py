@@ -106,7 +106,8 @@ def listen(
             where=str(records),
             remedy="End the other program, and start `clinic serve` after `clinic listen`",
         )
-    # Before the model loads, so that an address that cannot be used is reported at once.
+    # The listener opens its address before the model loads, so that an unusable address is reported
+    # at once.
     listener = PhotographListener(address, store)
     service = InferenceService.load(model, runtime=runtime)
     chosen.check_grader(service.manifest)

@@ -110,7 +110,7 @@ class ResultOutputs:
         artifact: ModelArtifact,
         files: Mapping[str, Path],
     ) -> list[FailedFile]:
-        """Send the results of each study to the servers; return the studies that are refused.
+        """Send the results of each study to the servers; return the studies that a server refused.
 
         Args:
             studies: The studies by name.

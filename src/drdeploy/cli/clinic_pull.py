@@ -64,7 +64,7 @@ def pull(
     ] = "OP",
     limit: Annotated[
         int,
-        typer.Option(min=1, help="Largest number of this query's files that the folder may hold."),
+        typer.Option(min=1, help="Largest number of files that the query may find."),
     ] = 10_000,
     records: Annotated[
         Path | None,
@@ -111,7 +111,7 @@ def pull(
     patients = [""] if worklist is None else read_patients(worklist)
     folder.mkdir(parents=True, exist_ok=True)
     delete_abandoned_temporary_files(folder)
-    # Without a list, the empty number stands for every patient.
+    # Without a list, the query has an empty patient number, which stands for every patient.
     listed = (list_archived_files(url, replace(query, patient=one)) for one in patients)
     found = list(islice(chain.from_iterable(listed), limit + 1))
     opened = None if records is None else _open_records(records, database)
@@ -131,8 +131,8 @@ def pull(
         print_line(f"{counts['new']} photographs are new in the records.", to=err)
         if counts["erased"]:
             print_note(
-                f"{counts['erased']} photographs are of studies that were erased from the records, "
-                "and stay out"
+                f"{counts['erased']} photographs belong to studies that were erased from the "
+                "records, and are not added again"
             )
         opened.close()
     if len(found) > limit:
@@ -169,7 +169,8 @@ def _pull_file(
     if isinstance(content, str):
         return content
     problem = "" if records is None else _add_to_records(records, content, counts)
-    # What the records hold has no second copy here: an erasure would not find it.
+    # A photograph that the records hold is not written to the folder too: an erasure would not
+    # delete that copy.
     if not is_there and (records is None or problem):
         write_file_atomically(file, content)
     return problem

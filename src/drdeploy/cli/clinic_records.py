@@ -122,7 +122,7 @@ def erase(
         str | None,
         typer.Option(
             metavar="UID",
-            help="One study by its Study Instance UID. The patient may have no number.",
+            help="One study by its Study Instance UID, even if its patient has no number.",
         ),
     ] = None,
     older_than_days: Annotated[
@@ -136,9 +136,9 @@ def erase(
     """Delete the records of a patient, of a study or of old studies.
 
     The audit log keeps an entry that names the study by a keyed hash. Copies on archives, on
-    servers and in folders of `clinic pull` stay. `clinic pull --records` does not bring an erased
-    study back. Studies with the same patient number from another issuer are kept, and the command
-    prints how many there are.
+    servers and in folders of `clinic pull` are not deleted. `clinic pull --records` does not bring
+    an erased study back. Studies with the same patient number from another issuer are kept, and the
+    command prints how many there are.
     """
     if sum(one is not None for one in (patient, study, older_than_days)) != 1:
         raise InvalidInput(
@@ -184,8 +184,7 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
             "The records have no study of this patient"
             + (f", but {others_said}" if others else ""),
             where="--patient",
-            remedy="Give the issuer of the number with --issuer; leave it out for a number without "
-            "one"
+            remedy="Give the issuer of the number with --issuer; omit it if the number has none"
             if others
             else "Check the number, or give a study of the patient with --study",
         )

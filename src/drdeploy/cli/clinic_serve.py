@@ -89,13 +89,14 @@ def serve(
 
     Drop photographs on the page, and decide about each patient.
 
-    On this machine's own address, nobody needs to sign in, as long as the records have no accounts.
-    An address that other machines can reach needs TLS and accounts. The page grades photographs
+    If only this machine can reach the page, and the records have no accounts, nobody needs to sign
+    in. An address that other machines can reach needs TLS and accounts. The page grades photographs
     that are dropped on it. If `drdeploy clinic listen` grades the studies of the same records, the
     page grades nothing. The page sends photographs and results to the servers of `--stow`, `--send`
     and `--post`. After a decision, archives and FHIR servers get the study again, with the
-    decision. Each archive that has the PDF gets a new PDF, and each FHIR server that has the bundle
-    gets a new bundle. When the page is ready, one line on standard output gives its address.
+    decision. An archive that already has the study's PDF gets a new PDF, and a FHIR server that
+    already has the study's bundle gets a new bundle. When the page is ready, one line on standard
+    output gives its address.
 
     For research use. Not a medical device.
     """
@@ -183,9 +184,9 @@ def _read_destinations(
 ) -> Destinations:
     if plain and send is None:
         raise InvalidInput(
-            "Only C-STORE can go without TLS",
+            "Only C-STORE works without TLS",
             where="--plain",
-            remedy="Name --send too, or leave out --plain",
+            remedy="Add --send, or leave out --plain",
         )
     return read_destinations(stow, send, post, may_be_plain=plain)
 

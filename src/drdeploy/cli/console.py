@@ -26,7 +26,7 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-# A name such as "p:eye:.jpg" is not an emoji.
+# Without emoji=False, a file name such as "p:eye:.jpg" would be printed with an emoji.
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
 """Progress, notes and errors.  Standard output carries only results."""
@@ -65,7 +65,7 @@ def print_note(text: str) -> None:
 
 
 def print_note_on_photograph_names(*, own: bool) -> None:
-    """Print a note on how to find a photograph by its name in a result, to standard error."""
+    """Print a note to standard error that says how to find the photograph of a name."""
     if not own:
         print_note(
             "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
@@ -78,7 +78,7 @@ def print_note_on_unused_artifact_files(paths: Sequence[str]) -> None:
     if paths:
         named = ", ".join(paths[:UNUSED_NAMED])
         more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""
-        print_note(f"not used, because no part of the model: {named}{more}")
+        print_note(f"not used, because not part of the model: {named}{more}")
 
 
 def print_notice() -> None:
@@ -131,9 +131,8 @@ class Table:
 
     ::
 
-        table = Table([Column.name("image"), Column.number("grade")])
-        table.add_row("left.jpg", "3")
-        table.print()
+        table = Table([Column.of_names("image"), Column.of_numbers("grade")])
+        table.add_row("left.jpg", "3") table.print()
     """
 
     columns: Sequence[Column]
@@ -175,7 +174,7 @@ def shorten_paths_to_common_folder(paths: Sequence[str]) -> list[str]:
     parents = {str(Path(path).parent) for path in paths}
     try:
         common = os.path.commonpath(parents)
-    except ValueError:  # some are absolute and some are not
+    except ValueError:  # a mix of absolute and relative paths
         return list(paths)
     return [os.path.relpath(path, common or ".") for path in paths]
 
@@ -231,7 +230,8 @@ def _shorten_text(text: str, width: int, where: Literal["never", "middle", "end"
 
 
 def _print_lines(lines: Sequence[str], style: str, to: Console) -> None:
-    # The one place where text reaches the terminal, and some of it is file names.
+    # All text for the terminal passes through this function. File names in it may hold control
+    # characters.
     for line in map(escape_control_characters, lines):
         to.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 

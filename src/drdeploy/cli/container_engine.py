@@ -1,4 +1,4 @@
-"""The container engine of a command, named on standard error."""
+"""Find the container engine of a command, and print which engine it is."""
 
 from __future__ import annotations
 

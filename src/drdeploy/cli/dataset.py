@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 SHOWN = 10
-"""The number of lines of a list that the terminal shows; ``--json`` prints the whole list."""
+"""How many lines of a list the terminal shows; ``--json`` prints the whole list."""
 
 
 @app.command()
@@ -184,7 +184,7 @@ def _list_findings_of_inspection(inspection: DatasetInspection) -> tuple[str, ..
     )
     width, height = map(_format_size_range, (inspection.width_px, inspection.height_px))
     return (
-        f"{len(inspection.usable):,} photographs are usable: readable, each once, with one grade",
+        f"{len(inspection.usable):,} photographs are usable: readable, graded, without copies",
         f"files missing: {missing}, unreadable: {unreadable}, without a grade: {without_grade}",
         (
             f"photographs with copies: {len(inspection.copies):,}, "

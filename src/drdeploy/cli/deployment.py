@@ -43,7 +43,7 @@ KmsKeyOption = Annotated[
         metavar="ARN",
         help=(
             "KMS key that encrypts archives, images, logs and volumes; by default, each AWS "
-            "service uses its own key. A repeated command without --kms-key uses the same key."
+            "service uses its own key. If you omit --kms-key later, the key stays the same."
         ),
     ),
 ]
@@ -54,8 +54,8 @@ BoundaryOption = Annotated[
         metavar="ARN",
         help=(
             "Policy that limits the execution role; by default, the boundary of "
-            "infrastructure/modules/deployer-policy, if the account has it. A repeated command "
-            "without --permissions-boundary uses the same policy."
+            "infrastructure/modules/deployer-policy, if the account has it. If you omit "
+            "--permissions-boundary later, the policy stays the same."
         ),
     ),
 ]

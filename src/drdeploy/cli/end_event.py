@@ -13,10 +13,10 @@ from drdeploy.end_of_process import remove_everything_temporary
 
 
 class EndEvent:
-    """An event that a handler of signals may set.
+    """An event that a signal handler may set.
 
-    A handler cannot set a ``threading.Event``. The signal may arrive while the same thread holds
-    the event's lock in ``wait``; the handler would then wait for the lock for ever.
+    A handler must not set a ``threading.Event``. If the signal arrives while the same thread holds
+    the event's lock in ``wait``, the handler waits for the lock forever.
     """
 
     def __init__(self) -> None:

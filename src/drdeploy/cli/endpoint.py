@@ -149,8 +149,8 @@ def delete(
     """Delete an endpoint and everything that belongs to it.
 
     If `drdeploy endpoint deploy` created the endpoint, Terraform deletes it with its bucket,
-    repository and role. After the deletion, `endpoint delete` asks AWS whether a resource is left.
-    A bucket with objects other than archives, such as captured photographs, is kept. The command
+    repository and role. After the deletion, the command asks AWS whether a resource is left. A
+    bucket with objects other than archives, such as captured photographs, is kept. The command
     names this bucket. If another tool created the endpoint, the configuration and the model that
     have the endpoint's name are deleted too.
     """

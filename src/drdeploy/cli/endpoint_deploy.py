@@ -200,17 +200,20 @@ def deploy(
     if account.platform == "local" and described.has_schedules_of_calls:
         print_line(
             "the local service stores the schedules of keep-warm requests and opening hours, and "
-            "does not carry them out",
+            "does not execute them",
             to=err,
         )
     workspace = TerraformWorkspace.for_single_endpoint(check_name_prefix(name))
     approver = TerminalApprover(yes=yes, is_local=account.platform == "local")
-    advice = f"the same command continues, and `drdeploy endpoint delete {name}` deletes"
+    advice = (
+        f"run the same command again to continue, or delete with `drdeploy endpoint delete {name}`"
+    )
     with exit_cleanly_on_interruption(advice):
         region = account.find_region_name()
         _refuse_deployment_to_another_place(workspace, account.endpoint_url, region)
         _refuse_another_kind(workspace, described.config.kind)
-        # Before the image is built, which takes minutes: a provider that is missing ends it all.
+        # Terraform comes before the image, which takes minutes to build: without its provider,
+        # nothing can be deployed.
         terraform = prepare_terraform_folder(
             "single-endpoint", workspace, account, approver.show_progress
         )
@@ -255,8 +258,8 @@ def delete_deployment(
         others: Whether to also delete the objects in the bucket that drdeploy did not upload.
 
     Returns:
-        The deleted resources, with the check in AWS. None if the deployment was in a local service
-        that has ended, because its resources ended with it.
+        The deleted resources, and the result of the check in AWS. None if the deployment was in a
+        local service that has ended, because its resources ended with it.
     """
     from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
     from drdeploy.hosting.deployment.teardown import (
@@ -268,7 +271,7 @@ def delete_deployment(
     approver = TerminalApprover(yes=True, is_local=record.endpoint_url is not None)
     if delete_workspace_folder_if_service_ended(workspace, approver):
         return None
-    with exit_cleanly_on_interruption("the same command continues"):
+    with exit_cleanly_on_interruption("run the same command again to continue"):
         terraform = prepare_terraform_folder(
             record.environment, workspace, record.account, approver.show_progress
         )
@@ -295,7 +298,7 @@ def _make_scaling_settings(
             raise InvalidInput(
                 f"--max-instances {most} is below --instance-count {instance_count}",
                 where="--max-instances",
-                remedy="Give at least as many as the endpoint starts with",
+                remedy="Give at least the number of instances that the endpoint starts with",
             )
         return {"autoscaling": {"min_capacity": 0, "max_capacity": most}}
     if max_instances is not None:
@@ -374,7 +377,7 @@ def _build_own_image_and_return_tag(
         tag = choose_image_tag_for_endpoint(tag, config)
     own = find_own_image_by_tag(tag)
     if own is not None:
-        # Before the image is built: the image for GPUs takes 2 GB of downloads.
+        # The host is checked before the image is built, because the image for GPUs downloads 2 GB.
         if config.kind == "serverless":
             check_gpu_host(own.variables, None)
         else:
@@ -390,8 +393,8 @@ def _refuse_deployment_to_another_place(
 ) -> None:
     """Refuse to deploy to another place if the deployment exists already.
 
-    Terraform would find none of the resources in the new place. Terraform would forget the
-    resources in the old place, which keep running.
+    In the new place, Terraform would find none of the resources. It would then forget the resources
+    in the old place, which would keep running.
     """
     if not workspace.has_deployment_record:
         return

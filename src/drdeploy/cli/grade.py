@@ -76,7 +76,7 @@ def grade(
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.inference import InferenceService
 
-    if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
+    if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
         raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
     model = artifact or box_artifact()
     if not model.exists():
@@ -108,7 +108,7 @@ def grade(
         })  # fmt: skip
     else:
         print_rows_as_table(rows, sort, is_icdr=manifest.is_icdr)
-    if csv_file is not None:  # last: what cannot be written has been shown
+    if csv_file is not None:  # last, after the rows are shown
         write_rows_as_csv(csv_file, rows, manifest.classes)
     failed = sum(bool(row.error) for row in rows)
     refused = sum(row.gradable is False for row in rows)
@@ -118,7 +118,7 @@ def grade(
         to=err,
     )
     for path, row in found:
-        if row.error and path in images:  # who named it should see which
+        if row.error and path in images:  # the user named this file
             print_line(f"{path}: {row.error}", to=err)
     for note in selection.write_notes_on_left_out_files(show_paths=names):
         print_note(note)
@@ -144,7 +144,7 @@ class PhotographSelection:
     Attributes:
         paths: Each path once, in the order of the arguments; for a folder without photographs,
             the path of the folder.
-        left_out: The other files and folders in the folders.
+        left_out: The other files and subfolders in these folders.
         repeated: How many photographs were named more than once.
     """
 
@@ -253,7 +253,7 @@ def print_rows_as_table(
 
 
 _STYLES = ("", "yellow", "red")
-"""The numbers of graded rows, of rows that need a human, and of files that failed."""
+"""The styles of graded rows, of rows that need a human, and of files that failed."""
 
 
 _GRADE_COLUMNS = (

@@ -93,7 +93,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
         for number, archive in enumerate(artifacts or [box_artifact("int8")]):
             into = Path(folder) / str(number)
             models[extract_archive(archive, into).manifest.model_format] = into
-            into.chmod(0o755)  # the container's user is not the one who extracts
+            into.chmod(0o755)  # the container runs as another user
         Path(folder).chmod(0o755)
         rows = _measure_cold_starts_of_images(
             engine, images, models, memory_mb=memory_mb, n=n, bandwidth_mbit_s=bandwidth_mbit_s

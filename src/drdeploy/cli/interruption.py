@@ -22,8 +22,8 @@ def exit_cleanly_on_interruption(advice: str) -> Iterator[None]:
     Args:
         advice: The advice on how to continue, which is printed last.
     """
-    # A scheduler and a system that shuts down send SIGTERM: they too must not leave endpoints
-    # behind unannounced.
+    # A scheduler, or a system that shuts down, sends SIGTERM. Then, too, the user must learn how to
+    # continue and what is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

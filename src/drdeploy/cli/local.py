@@ -28,7 +28,7 @@ OF_OPEN = (
 )
 OF_SHARED = (
     "drdeploy local: shared with other users. Set the three variables below wherever a client "
-    "runs. The key is good until the service stops\n"
+    "runs. The key is valid until the service stops\n"
 )
 
 PortOption = Annotated[
@@ -49,8 +49,8 @@ def up(
         typer.Option(
             "--idle-s",
             min=0.0,
-            help="Seconds after which an idle serverless worker, or an instance without copies of "
-            "inference components, is stopped.",
+            help="Seconds until an idle serverless worker is stopped. An instance without copies "
+            "of inference components is stopped after the same time.",
         ),
     ] = 300.0,
     vcpu_per_gb: Annotated[
@@ -186,7 +186,8 @@ def _fetch_status_of_service(port: int) -> dict[str, Any]:
 
     url = f"http://127.0.0.1:{port}{STATUS_PATH}"
     try:
-        # A proxy of the environment must not be asked about this machine.
+        # Proxies from the environment variables are ignored, because the service is on this
+        # machine.
         request = Request(url, headers=_make_signed_headers_of_get(url, port))
         with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
             facts: dict[str, Any] = parse_json(answer.read())

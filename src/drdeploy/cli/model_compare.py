@@ -74,9 +74,9 @@ def compare(
 ) -> None:
     """Compare the quality and the cost of networks.
 
-    Each network ends in the last layers of the 2023 study, and only these layers are trained. All
-    networks are trained on the same folds of the same photographs. A capture session is never split
-    between folds.
+    Each network gets the final layers of the 2023 study's networks, and only these layers are
+    trained. All networks are trained on the same folds of the same photographs. A capture session
+    is never split between folds.
 
     For research use. Not a medical device.
     """

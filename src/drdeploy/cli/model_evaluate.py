@@ -89,8 +89,8 @@ def evaluate(
         Path | None,
         typer.Option(
             help=(
-                "Compare photograph by photograph with a second grader: an artifact, or with "
-                "--oof a CSV file."
+                "Compare photograph by photograph with a second grader. Give its artifact or, "
+                "with --oof, the CSV file of its predictions."
             )
         ),
     ] = None,

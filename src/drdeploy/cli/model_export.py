@@ -36,7 +36,8 @@ def export(
 ) -> None:
     """Build a network and pack it as artifacts.
 
-    The network ends in the last layers of the 2023 study. One archive is written for each format.
+    The network gets the final layers of the 2023 study's networks. One archive is written for each
+    format.
     """
     from drdeploy.grader.artifacts import read_manifest_in_archive
     from drdeploy.grader.networks.export import build_and_export_model

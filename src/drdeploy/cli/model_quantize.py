@@ -78,8 +78,8 @@ def quantize(
     The quantized and the original grader grade the same photographs, and each measure of quality is
     compared. The quantized grader is `accepted` if every measure is worse by less than the margin
     (--margin), `refused` if one is worse by more, and `undecided` if the photographs are too few to
-    tell. It gets a temperature and operating points of its own. A refused grader is written only
-    with --force; if it is not written, the exit status is 1.
+    tell. The quantized grader gets its own temperature and operating points. A refused grader is
+    written only with --force; if it is not written, the exit status is 1.
 
     For research use. Not a medical device.
     """

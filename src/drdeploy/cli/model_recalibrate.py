@@ -88,8 +88,8 @@ def recalibrate(
 
     New values are chosen for the temperature, the shares of the grades, and the thresholds of the
     operating points. The network stays as it is. The results after the adaptation are cross-fitted:
-    the numbers that are applied to a patient's photographs were chosen on other patients.
-    Recalibrate a grader before you use it with a new camera.
+    the numbers that are applied to a patient's photographs were chosen on photographs of other
+    patients. Recalibrate a grader before you use it with a new camera.
 
     For research use. Not a medical device.
     """

@@ -318,7 +318,7 @@ def log_to_standard_error() -> None:
 
 
 def list_given_options(context: typer.Context, parameters: Collection[str]) -> list[str]:
-    """Return the options that were given on the command line itself, not by a variable.
+    """Return the options given on the command line, without those from environment variables.
 
     Args:
         context: The context of the command, with the options that were given.

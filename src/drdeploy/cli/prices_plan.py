@@ -91,7 +91,7 @@ def _print_plan_cost(cost: PlanCost, request_s: float, request_kb: float) -> Non
     _print_usage_costs(cost)
     unknown = [one for one in cost.resources if one.not_known]
     if unknown:
-        print_line("Costs that are not known, and so are in no total:")
+        print_line("Costs that are not known, and are not in any total:")
     for one in unknown:
         print_line(f"{one.address}: {'; '.join(one.not_known)}", indent=2)
     _print_free_resources(cost)
@@ -103,8 +103,8 @@ def _print_plan_cost(cost: PlanCost, request_s: float, request_kb: float) -> Non
 _REMOVALS = {
     "delete": "the plan deletes it",
     "forget": (
-        "Terraform stops managing the resource without deleting it. Terraform leaves the resource "
-        "behind. It still costs money, and no sum here includes its cost"
+        "Terraform stops managing the resource, but does not delete it. The resource still costs "
+        "money, and no sum here includes its cost"
     ),
 }
 

@@ -203,8 +203,8 @@ def recommend(
     account: Annotated[
         Path | None,
         typer.Option(
-            help="Results of `study run --target aws` in your own account on the same stack, which "
-            "make the expected latencies on AWS more exact."
+            help="Results of `study run --target aws` in your own account, with the same "
+            "software. They make the expected latencies on AWS more exact."
         ),
     ] = None,
     stack: Annotated[
@@ -236,7 +236,7 @@ def recommend(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the hosting that meets your requirements for least money.
+    """Choose the hosting that meets your requirements at the lowest cost.
 
     The traffic is simulated and priced on every measured configuration. Serverless endpoints are
     simulated with every policy against cold starts. Six ways to run instances are simulated: around
@@ -413,9 +413,9 @@ def _make_traffic_from_options(
     between_photographs_s: float,
     seed: int,
 ) -> Traffic | Arrivals:
-    """Return the traffic that exactly one of three options gives.
+    """Return the traffic, which must come from exactly one of three options.
 
-    Options about the arrivals during a week (``weekly``) are refused where they have no effect.
+    Options about the arrivals during a week (``weekly``) are refused if they have no effect.
     """
     from drdeploy.study.recommendation.trace import read_arrivals_from_trace
     from drdeploy.study.recommendation.traffic import (
@@ -464,7 +464,7 @@ def _make_traffic_from_options(
 def _refuse_weekly_options_without_effect(weekly: Sequence[str], traffic: str) -> None:
     if traffic != "--requests" and weekly:
         raise InvalidInput(
-            f"{' and '.join(weekly)} would have no effect: {traffic} says when photographs come",
+            f"{' and '.join(weekly)} would have no effect: {traffic} says when photographs arrive",
             remedy=f"Omit {' and '.join(weekly)}, or give --requests in place of {traffic}",
         )
     if "--days" in weekly and "--hours" not in weekly:
@@ -507,8 +507,7 @@ def _print_decision(decision: Decision) -> None:
     if decision.research:
         kinds = "; ".join(sorted({one.kind for one in decision.research}))
         print_line(
-            f"Simulated, but not to be deployed with this project: {kinds} (--json and --page show "
-            "them)"
+            f"Simulated, but this project cannot deploy them: {kinds} (--json and --page show them)"
         )
     for one in decision.unusable:
         print_line(f"{one.name}: {one.reason}")

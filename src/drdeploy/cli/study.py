@@ -81,7 +81,7 @@ def run(
         Path | None,
         typer.Option(
             help="Folder of photographs to send; by default, the example photographs.",
-            exists=True,  # also where all trials are measured, and no photograph is read
+            exists=True,  # even if no photograph is needed
             file_okay=False,
         ),
     ] = None,
@@ -209,7 +209,7 @@ def run(
         fresh=fresh,
         names=PhotographNames.choose_file_names_or_hashes(own=names),
     )
-    advice = "all measured rows are kept, and the same command continues"
+    advice = "all measured rows are kept; run the same command again to continue"
     with exit_cleanly_on_interruption(advice), progress:
         outcome = run_plan(chosen, options, progress)
     if as_json:
@@ -253,7 +253,7 @@ def delete(
             remedy="Give the results folder of the run with --out",
         )
     is_local = workspace.read_record().endpoint_url is not None
-    with exit_cleanly_on_interruption("the same command continues"):
+    with exit_cleanly_on_interruption("run the same command again to continue"):
         approver = TerminalApprover(yes=True, is_local=is_local)
         delete_study_resources(workspace, approver, others=delete_captured)
 

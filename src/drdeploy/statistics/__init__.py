@@ -1,7 +1,7 @@
 """Compute estimates with 95 % intervals.
 
-- ``estimate``: an estimate with its interval, the number of rows and the method.
-- ``means``: means, and ratios of independent or paired rows; the bootstrap is in ``studentised``.
+- ``estimate``: an estimate, its interval, its number of rows and its method.
+- ``means``: means and medians of one sample, and their ratios for two samples.
 - ``percentiles``: medians and percentiles, with intervals from order statistics.
 - ``proportions``: proportions (Wilson), AUROC (DeLong, Newcombe), and statistics over groups.
 - ``stability``: whether rows drift or depend on each other, and which rows are outliers.

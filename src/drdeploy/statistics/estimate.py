@@ -14,12 +14,12 @@ class Estimate:
 
     Attributes:
         value: The estimate from the sample; None if the sample is empty.
-        low: Lower 95 % limit, or None without an interval (``reason`` says why).
-        high: Upper 95 % limit, or None without an interval.
+        low: Lower 95 % limit; None if there is no interval (``reason`` says why).
+        high: Upper 95 % limit; None if there is no interval.
         n: Number of rows; for a ratio of two samples, the number of rows of the numerator.
         method: How the interval was computed.
         n_other: Number of rows of the denominator, for a ratio of two samples.
-        reason: Why there is no interval, or no value.
+        reason: Why there is no interval, or no value; empty if there is an interval.
     """
 
     value: float | None
@@ -60,5 +60,5 @@ class Estimate:
 
 
 def reason_for_too_few_rows(n: int, needed: int) -> str:
-    """Return the text of :attr:`Estimate.reason`, which says how many rows an interval needs."""
+    """Return a text for :attr:`Estimate.reason` that says how many rows an interval needs."""
     return f"no interval: {n} row{'s' * (n != 1)}, {needed} needed"

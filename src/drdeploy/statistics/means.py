@@ -1,9 +1,9 @@
 """Estimate means and ratios of latencies, whose samples are small and skewed.
 
-A 95 % interval should contain the true value 95 times out of 100.  The table shows in how many per
-cent of 1,000 simulated samples each interval of this module contains the true value
-(``benchmarks/interval_coverage.py``). The simulated latencies are log-normal with a sigma of 0.1 to
-0.8.  In the simulations with a tail, 2 to 10 % of the latencies are 2 to 4 times as long.
+A 95 % interval should contain the true value 95 times out of 100. For each interval of this module,
+the table shows the percentage of 1,000 simulated samples in which the interval contains the true
+value (``benchmarks/interval_coverage.py``). The simulated latencies are log-normal with a sigma of
+0.1 to 0.8. In the simulations with a tail, 2 to 10 % of the latencies are 2 to 4 times as long.
 
 ==================  ================================  =====================  =====================
 statistic           interval                          log-normal             with a tail
@@ -21,16 +21,16 @@ standard deviation  Bonett 2006                       87-95 / 86-91 / 88     66 
 The benchmark does not compute the last line of the table. If there are outliers, the interval of a
 standard deviation is only approximate, and the pages of results say so.
 
-No interval can account for slow rows that the sample does not contain.  If one row in twenty takes
-five times as long, the interval of 10 or 25 rows contains the true mean in 86 to 89 % of cases.
-The interval of a percentile comes from order statistics, which are exact for every distribution.
-The function :func:`rows_needed_for_percentile` returns how many rows the interval of a percentile
-needs.
+No interval can account for slow rows that the sample does not contain. If one row in twenty takes
+five times as long, the interval from 10 or 25 rows contains the true mean in only 86 to 89 % of the
+samples. The interval of a percentile comes from order statistics, which are exact for every
+distribution. The function :func:`rows_needed_for_percentile` returns how many rows the interval of
+a percentile needs.
 
-Rows are paired if each row of one configuration was measured next to a row of the other, with the
-same photograph.  In a paired comparison, a disturbance that slows both rows of a pair cancels out,
-so the interval is shorter. Two trials that ran one after the other have no pairs, even if they have
-equally many rows.
+The rows of two configurations are paired if each row of the first was measured with the same
+photograph as a row of the second, right before or after it. In a paired comparison, a disturbance
+that slows both rows of a pair cancels out, so the interval is shorter. If two trials ran one after
+the other, their rows are not paired, even if both have equally many rows.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ if TYPE_CHECKING:
 
 SEED = 2023
 BOOTSTRAP_ROWS = 10
-"""Fewest rows for the studentised bootstrap.  With fewer rows, the bootstrap is erratic. Some
-resamples hardly vary, and dividing by their error gave limits of 10^11 at n = 5.  Fewer rows get
-Student's t of the log. The intervals of Student's t contain the true mean in 93-95 % of samples at
-n = 3 to 8 (for ratios, by Welch: 94-97 %)."""
+"""The smallest number of rows for the studentised bootstrap. With fewer rows, some resamples hardly
+vary. Dividing by the tiny standard error of such resamples gave limits of 10^11 at n = 5. Smaller
+samples therefore use Student's t of the logarithm. The intervals of Student's t contain the true
+mean in 93-95 % of samples at n = 3 to 8 (for ratios, by Welch: 94-97 %)."""
 MEDIAN_BOOTSTRAP_ROWS = 5
 FEWEST_ROWS = 3
 STUDENTISED = "calibrated studentised bootstrap of the log"
@@ -94,8 +94,9 @@ def estimate_mean(sample: ArrayLike, *, seed: int = SEED) -> Estimate:
 def estimate_standard_deviation(sample: ArrayLike) -> Estimate:
     """Estimate the standard deviation (n - 1), with an interval if there are at least 10 rows.
 
-    The interval is Bonett's (Computational Statistics and Data Analysis 2006, 50:775-782). Bonett's
-    interval is that for a normal distribution, widened by the kurtosis of the sample.
+    The interval is Bonett's (Computational Statistics and Data Analysis 2006, 50:775-782). Bonett
+    takes the interval for a normal distribution, and adjusts its length to the kurtosis of the
+    sample.
     """
     values = flatten_to_float_array(sample)
     spread = float(values.std(ddof=1)) if values.size > 1 else None
@@ -119,7 +120,7 @@ def estimate_ratio_of_means(
 
 
 def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Estimate the mean of a part divided by the mean of the whole, from pairs of both."""
+    """Estimate the mean of a part divided by the mean of the whole; the values are paired."""
     rows = _pair_finite_values(part, whole)
     parts, wholes = rows.T
     ratio = _divide_or_none(_mean_or_none(parts), _mean_or_none(wholes))
@@ -167,7 +168,7 @@ def estimate_ratio_of_medians(
 def estimate_paired_ratio_of_medians(
     one: ArrayLike, other: ArrayLike, *, seed: int = SEED
 ) -> Estimate:
-    """Estimate the ratio of the medians of paired rows, by percentile bootstrap over pairs.
+    """Estimate the ratio of the medians of paired rows; the percentile bootstrap draws pairs.
 
     Raises:
         AnalysisError: The samples are not of the same length.
@@ -192,7 +193,7 @@ def flatten_to_float_array(sample: ArrayLike) -> Floats:
 
 
 def reason_for_no_interval(values: Floats, needed: int) -> str:
-    """Return why no interval can be computed for positive values; empty if one can be computed."""
+    """Return why the values, which must be positive, give no interval; empty if they give one."""
     if values.size < needed:
         return reason_for_too_few_rows(values.size, needed)
     if values.min() <= 0:
@@ -211,12 +212,14 @@ def _estimate_with_log_interval(
     tails: Tails,
     seed: int,
 ) -> Estimate:
-    """Estimate a statistic of one sample, or a ratio of two independent samples, with its interval.
+    """Estimate a statistic, with an interval that is computed on a logarithmic scale.
+
+    The statistic belongs to one sample, or is a ratio of statistics of two independent samples.
 
     Args:
         value: The estimated statistic or ratio.
         samples: One sample, or two samples of which the first is the numerator.
-        reason: Why there is no interval; empty if an interval is given.
+        reason: Why there is no interval; empty if there is one.
         log_statistic: Function that computes the logarithm of the statistic for each of several
             samples, which are stacked along the first axis.
         tails: Shares of the pivots that the bootstrap cuts off on each side.
@@ -242,7 +245,7 @@ def _estimate_with_log_interval(
 
 
 def _pair_finite_values(one: ArrayLike, other: ArrayLike) -> Floats:
-    """Return the pairs with two finite numbers, in shape ``(n, 2)``."""
+    """Pair two samples, and return the pairs of two finite numbers in shape ``(n, 2)``."""
     first, second = flatten_to_float_array(one), flatten_to_float_array(other)
     if first.size != second.size:
         raise AnalysisError(

@@ -1,8 +1,8 @@
 """Estimate medians and percentiles, with intervals that assume no distribution.
 
 The number of rows below the true percentile follows a binomial distribution, whatever the
-distribution of the rows is. The chance that the percentile lies between two of the sorted rows is
-known exactly. A pair of sorted rows therefore serves as the interval.
+distribution of the rows is. The chance that the true percentile lies between two of the sorted rows
+is therefore known exactly, and two sorted rows can be the limits of an interval.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def estimate_median(sample: ArrayLike) -> Estimate:
     """Estimate the median, with an interval from interpolated order statistics.
 
-    A pair of sorted rows may contain the median in 93 % of samples. The next wider pair may contain
-    it in 98 %. The limits are interpolated between two pairs (Hettmansperger and Sheather,
-    Statistics and Probability Letters 1986, 4:75-79).
+    For example, one pair of sorted rows encloses the median in 93 % of samples, and the next wider
+    pair encloses it in 98 %. The 95 % limits are interpolated between these two pairs
+    (Hettmansperger and Sheather, Statistics and Probability Letters 1986, 4:75-79).
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     method = "interpolated order statistics"
@@ -42,7 +42,7 @@ def estimate_median(sample: ArrayLike) -> Estimate:
 
 
 def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
-    """Estimate a percentile, with an interval of two order statistics.
+    """Estimate a percentile, with two order statistics as the limits of its interval.
 
     Args:
         sample: The rows.
@@ -66,19 +66,18 @@ def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
 def rows_needed_for_percentile(share: float) -> int:
     """Return how many rows the interval of a percentile needs, for example 59 for p95."""
     n = 1
-    # The chance that neither all rows nor none of them lie below the percentile.
+    # The chance that some rows lie below the percentile, and some above it.
     while 1 - share**n - (1 - share) ** n < CONFIDENCE:
         n += 1
     return n
 
 
 def _depth_of_median_interval(n: int) -> tuple[int, float]:
-    """Return which two pairs of rows the interval of a median lies between.
+    """Return the two pairs of sorted rows between which the limits of a median are interpolated.
 
     Returns:
-        The depth of the outer pair, which is its distance from both ends of the sorted rows. The
-        second value of the pair is the weight of the next inner pair, which is used to interpolate
-        the limits.
+        The depth of the outer pair of rows, and the weight of the next inner pair in the
+        interpolation. The depth is the distance of both rows from the ends of the sorted rows.
 
     The pair at depth 1 is the smallest and the largest row.  A depth of 0 means that even the
     smallest and the largest row enclose the median in less than 95 % of samples.
@@ -97,10 +96,11 @@ def _coverage_of_median_pair(depth: int, n: int) -> float:
 
 
 def _ranks_enclosing_percentile(share: float, n: int) -> tuple[int, int] | None:
-    """Return the ranks, from 0, of the closest two rows that enclose the percentile.
+    """Return the ranks, counted from 0, of the two closest rows that enclose a percentile.
 
-    The two rows enclose the true percentile in at least 95 % of samples.  Of equally close pairs,
-    the pair whose error is split most evenly between both sides is returned.
+    The two rows enclose the true percentile in at least 95 % of samples. If several pairs are
+    equally close, the function returns the pair whose error is split most evenly between both
+    sides.
     """
     if n < rows_needed_for_percentile(share):
         return None

@@ -32,7 +32,7 @@ RESAMPLES = 1999
 DRAWN_AT_ONCE = 200
 """How many resamples are in memory at the same time."""
 BISECTIONS = 60
-"""The number of bisection steps; these find a share to the last bit of a float."""
+"""The number of bisection steps, enough to find a share to the last bit of a float."""
 ROUNDING = 1e-12
 """Values that differ by less than this are taken as equal."""
 BOOTSTRAP = "bootstrap over groups"
@@ -44,8 +44,8 @@ NO_SPREAD = "no interval: the photographs or groups show no spread"
 def estimate_proportion(successes: int, n: int) -> Estimate:
     """Estimate a proportion, with Wilson's interval (Wilson 1927).
 
-    The textbook interval (share plus or minus two standard errors) has length zero if all or none
-    succeed. Wilson's interval always has a length.
+    The textbook interval (share plus or minus two standard errors) has length zero if all attempts
+    succeed or all fail. Wilson's interval never has length zero.
     """
     if n == 0:
         return Estimate(None, None, None, 0, "Wilson", reason=NO_PHOTOGRAPH)
@@ -58,9 +58,9 @@ def estimate_grouped_proportion(
 ) -> Estimate:
     """Estimate a proportion of photographs that come in groups, with Wilson's interval.
 
-    The number of photographs is divided by the design effect before the limits are computed (Rao
-    and Scott, Biometrics 1992, 48:577-585). Photographs of one patient tend to be right or wrong
-    together.
+    Photographs of one patient tend to be graded correctly or wrongly together. The number of
+    photographs is therefore divided by the design effect before the limits are computed (Rao and
+    Scott, Biometrics 1992, 48:577-585).
 
     Args:
         is_success: Shape ``(n,)``.
@@ -89,7 +89,7 @@ def estimate_design_effect(values: Floats, groups: NDArray[np.generic]) -> float
     """Estimate how much larger a mean's variance is because photographs come in groups.
 
     The variance over groups is divided by the variance of independent photographs (Kish, Survey
-    Sampling, 1965). A value below 1 is taken as 1, because an estimate from few groups is
+    Sampling, 1965). A value below 1 is replaced by 1, because an estimate from few groups is
     uncertain.
 
     Args:
@@ -125,10 +125,10 @@ def estimate_grouped_mean(values: Floats, groups: ArrayLike | None = None) -> Es
 def estimate_standard_error_over_groups(
     departures: Floats, groups: ArrayLike | None = None
 ) -> float:
-    """Return the standard error of a sum of departures from a mean; 0 if there is only one group.
+    """Return the standard error of a sum of deviations from a mean; 0 if there is only one group.
 
-    Each group's departures are added up before they are squared (Liang and Zeger, Biometrika 1986,
-    73:13-22).
+    The deviations of each group are added up before they are squared (Liang and Zeger, Biometrika
+    1986, 73:13-22).
     """
     _, member_of = np.unique(
         np.arange(departures.size) if groups is None else np.asarray(groups), return_inverse=True
@@ -142,14 +142,14 @@ def estimate_standard_error_over_groups(
 def estimate_auroc(
     is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
 ) -> Estimate:
-    """Estimate the area under the ROC curve: the chance that a positive scores above a negative.
+    """Estimate the area under the ROC curve: how often positives score above negatives.
 
     The variance is that of DeLong and others (Biometrics 1988, 44:837-845), computed from mid-ranks
     (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393). Obuchowski extended this
     variance to grouped photographs (Biometrics 1997, 53:567-578). The interval is computed on the
-    logit scale, so that its limits stay between 0 and 1. If every positive scores above every
-    negative, the variance is zero, and :func:`newcombe_limits_of_auroc` computes the interval from
-    the number of groups.
+    logit scale, so that its limits stay between 0 and 1. If every positive photograph scores above
+    every negative one, the variance is zero. Then :func:`newcombe_limits_of_auroc` computes the
+    interval from the numbers of groups.
 
     Args:
         is_positive: Shape ``(n,)``, boolean.
@@ -194,8 +194,8 @@ def estimate_auroc_change(
             standard errors.
 
     Returns:
-        An estimate has no limits if no photograph changed its rank, or if one side has fewer than
-        two groups.
+        The change of the AUROC. It has no limits if no photograph changed its rank, or if the
+        positive or the negative photographs come from fewer than two groups.
     """
     positive = np.asarray(is_positive, dtype=bool)
     if not positive.any() or positive.all():
@@ -233,10 +233,11 @@ def _count_groups_on_each_side(
 def _compute_auroc_and_deviations(
     positive: NDArray[np.bool_], values: Floats
 ) -> tuple[float, Floats]:
-    """Return the area under the ROC curve, and how far each photograph departs from its mean."""
+    """Return the area under the ROC curve, and by how much each photograph deviates from it."""
     ill, well = values[positive], values[~positive]
-    # The rank among all, less the rank among its own side, counts the photographs of the other
-    # side that score below; equal scores count half. So there is no need to compare all pairs.
+    # A photograph has one rank among all photographs, and one among those of its own side (ill or
+    # well). The difference is the number of photographs of the other side with a lower score, where
+    # equal scores count half. So the pairs need not be compared one by one.
     ranks = _rank_with_mean_rank_for_ties(np.concatenate([ill, well]))
     wins = (ranks[: ill.size] - _rank_with_mean_rank_for_ties(ill)) / well.size
     losses = 1.0 - (ranks[ill.size :] - _rank_with_mean_rank_for_ties(well)) / ill.size
@@ -308,9 +309,9 @@ def estimate_by_group_bootstrap(
 ) -> Estimate:
     """Estimate a function of sums over photographs, by percentile bootstrap over groups.
 
-    For example, kappa is a function of 25 counts, each of which is a sum over photographs.  The
-    counts of a resample of groups are a weighted sum of the groups' counts. Thousands of resamples
-    are one matrix product.
+    For example, kappa is a function of 25 counts, each of which is a sum over photographs. The
+    counts of a resample of groups are a weighted sum of the groups' counts. One matrix product
+    therefore computes many resamples.
 
     Args:
         summands: What each photograph adds to the k sums, shape ``(n, k)``.
@@ -326,8 +327,8 @@ def estimate_by_group_bootstrap(
     value = float(statistic(summands.sum(axis=0, keepdims=True))[0])
     if not math.isfinite(value):
         return Estimate(None, None, None, n, BOOTSTRAP, reason="undefined for these photographs")
-    # Groups with the same sums are of one kind, and only the kinds are drawn: a thousand
-    # photographs fall into 25 cells of a confusion matrix.
+    # Groups with the same sums are one kind, and a resample only draws how often each kind occurs.
+    # A thousand photographs, for example, fall into the 25 cells of a confusion matrix.
     kinds, counts = np.unique(_sum_per_group(summands, groups), axis=0, return_counts=True)
     if counts.sum() < 2:
         return Estimate(value, None, None, n, BOOTSTRAP, reason="no interval: 1 group, 2 needed")
@@ -339,8 +340,8 @@ def estimate_by_group_bootstrap(
         for size in sizes
     ]
     low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail])
-    # If every photograph is right, or no grade changed, all resamples are the same. That proves no
-    # certainty: other photographs would show some spread.
+    # If every photograph is right, or no grade changed, all resamples are the same. This does not
+    # mean that the value is certain: other photographs would show some spread.
     if high - low < ROUNDING:
         reason = "no interval: every resample gives this value"
         return Estimate(value, None, None, n, BOOTSTRAP, reason=reason)

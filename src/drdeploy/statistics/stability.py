@@ -28,7 +28,8 @@ LEVEL = 0.01
 """The significance level of each test. If a study has 26 scenarios, each test gives about one false
 alarm in every four studies."""
 FENCE = 1.5
-"""A row this many box lengths away from the box is an outlier, as in box plots (Tukey 1977)."""
+"""A row is an outlier if it is more than this many box lengths away from the box of a box plot
+(Tukey 1977)."""
 
 
 class Stability(StrEnum):
@@ -42,7 +43,7 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A row outside the whiskers of the box plot. An outlier counts like any other row.
+    """A row outside the whiskers of the box plot; it counts like any other row.
 
     Attributes:
         position: Position in the sample, counted from 0.
@@ -61,7 +62,7 @@ class Steadiness:
         verdict: Whether the rows are alike and independent.
         drift: Change from the first to the last row (Theil-Sen), divided by the median; 0.1 means
             10 %.
-        drift_p: P value of Kendall's rank correlation with the order (Mann 1945).
+        drift_p: P value of Kendall's rank correlation of the values with their order (Mann 1945).
         autocorrelation: Rank correlation of each row with the next.
         autocorrelation_p: P value of the autocorrelation.
         outliers: Rows that are more than one and a half box lengths away from the box of the box

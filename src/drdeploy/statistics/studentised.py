@@ -1,21 +1,21 @@
 """Compute intervals with the studentised bootstrap.
 
-A sample of latencies is small and skewed, so a normal interval around its mean misses the true
-value too often.  The bootstrap draws resamples from the sample, and measures how far their means
-are from the sample's mean.  In the studentised bootstrap, each distance is divided by the
-resample's own standard error.  The division corrects for skewness. A resample without slow rows has
-too small a mean and too small an error (Efron and Tibshirani, 1993, section 12.5).  The method is
-applied to the logarithm of the mean, because the error of the logarithm depends less on the mean.
+Samples of latencies are small and skewed, so a normal interval around the mean misses the true
+value too often. The bootstrap draws resamples from the sample, and measures how far their means are
+from the sample's mean. In the studentised bootstrap, each distance is divided by the resample's own
+standard error. The division corrects for skewness: a resample without slow rows has both too small
+a mean and too small an error (Efron and Tibshirani, 1993, section 12.5). The method is applied to
+the logarithm of the mean, because the error of the logarithm depends less on the mean.
 
-The pivot of a resample is the difference of its log mean from the sample's log mean, divided by the
-standard error of the resample.  To find the limits, the quantiles of the pivots are multiplied by
-the sample's standard error. The products are subtracted from the sample's log mean.
+The pivot of a resample is its log mean minus the sample's log mean, divided by the standard error
+of the resample. To find the limits, the quantiles of the pivots are multiplied by the sample's
+standard error. The products are subtracted from the sample's log mean.
 
-An interval that cuts off 2.5 % of the pivots on each side still misses the true value too often. A
-small sample often has no slow rows. The tails are calibrated: smaller shares are cut off, so that
-simulated intervals cover 95 %. The method is in Efron and Tibshirani (1993, chapter 18) and Loh
-(Journal of the American Statistical Association 1987, 82:155-162).
-``benchmarks/interval_coverage.py`` shows the coverage with and without calibration.
+An interval that cuts off 2.5 % of the pivots on each side still misses the true value too often,
+because a small sample often has no slow rows. The tails are therefore calibrated: smaller shares
+are cut off, so that 95 % of simulated intervals contain the true value. The method is in Efron and
+Tibshirani (1993, chapter 18) and Loh (Journal of the American Statistical Association 1987,
+82:155-162). ``benchmarks/interval_coverage.py`` shows the coverage with and without calibration.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 RESAMPLES = 1999
 """(RESAMPLES + 1) times each tail below is a whole number, so the limits are order statistics."""
 ROUNDING = 1e-24
-"""A squared error of a logarithm up to this value comes from rounding.
+"""A squared error of a logarithm up to this value is only a rounding error.
 
-The mean of equal rows may differ from the rows in its last bit.
+If all rows are equal, their mean may still differ from them in the last bit.
 """
 
 
@@ -58,10 +58,10 @@ class Tails:
 
 
 OF_A_MEAN = Tails(above=0.005, below=TAIL)
-"""Tails for a mean.  A sample that lacks its slow row has too small a mean and too small a spread
-at once. The upper limit is moved further out."""
+"""Tails for a mean. A sample without slow rows has both too small a mean and too small a spread, so
+the upper limit is moved further out."""
 OF_A_COMPARISON = Tails(above=0.015, below=0.015)
-"""Tails for a comparison, where either of the two samples may lack its slow row."""
+"""Tails for a comparison of two samples, either of which may lack slow rows."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def draw_resamples(values: Floats, rng: np.random.Generator) -> Floats:
 def studentised_bootstrap_limits(
     observed: StatisticWithError, resamples: StatisticWithError, tails: Tails
 ) -> tuple[float, float]:
-    """Return the limits of the statistic on its own scale, for example the logarithm of a mean.
+    """Return the limits of a statistic on its own scale, for example the log scale of a log mean.
 
     Args:
         observed: The statistic of the sample.
@@ -116,12 +116,13 @@ def studentised_bootstrap_limits(
         tails: Shares of the pivots to cut off.
     """
     centre, error = float(observed.centre[0]), float(np.sqrt(observed.squared_error[0]))
-    # A resample may draw the same row every time; without a spread it has no pivot.
+    # A resample may consist of copies of one row. It has no spread, and therefore no pivot.
     usable = np.isfinite(resamples.centre) & (resamples.squared_error > ROUNDING)
     pivots = (resamples.centre[usable] - centre) / np.sqrt(resamples.squared_error[usable])
     lower, upper = np.quantile(pivots, [tails.above, 1 - tails.below])
-    # The two change places: a pivot far above zero means that the sample may lie that far above
-    # the truth, which is therefore further down.
+    # The upper pivot gives the lower limit, and the lower pivot gives the upper limit. If the mean
+    # of a resample lies far above that of the sample, the mean of the sample may lie as far above
+    # the true mean.
     return centre - float(upper) * error, centre - float(lower) * error
 
 
@@ -133,7 +134,7 @@ def student_t_limits(observed: StatisticWithError, freedom: float) -> tuple[floa
 
 
 def degrees_of_freedom(pivots: Sequence[StatisticWithError], sizes: Sequence[int]) -> float:
-    """Return the degrees of freedom of a mean (n - 1), or of a difference of two (Welch)."""
+    """Return the degrees of freedom of a mean (n - 1), or of a difference of means (Welch)."""
     errors = [float(pivot.squared_error[0]) for pivot in pivots]
     if len(errors) == 1:
         return sizes[0] - 1

@@ -3,7 +3,7 @@
 A measurement passes through the packages in this order:
 
 - ``design`` reads a study from its TOML file, and plans its trials, duration and cost.
-- ``running`` hosts each model, sends requests, and records rows; begin at ``running/session.py``.
+- ``running`` hosts each model, sends requests, and records rows; start at ``running/session.py``.
 - ``measurements`` holds the schema of a row, the journal of rows, and the results folder.
 - ``report`` shows summaries, comparisons, findings, pictures and tables on one page.
 - ``recommendation`` simulates traffic, prices every way of hosting, and chooses the cheapest.

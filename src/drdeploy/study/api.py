@@ -1,7 +1,7 @@
-"""The functions of ``import drdeploy`` that run a study and decide from its results.
+"""The functions of the package ``drdeploy`` that run a study and recommend a hosting.
 
-Each function imports pandas and other packages only when it is called. Importing this module is
-fast. A call without the extra ``study`` says that the extra is missing.
+Each function imports pandas and other packages only when it is called, so importing this module is
+fast. If the extra ``study`` is not installed, a call raises an error that says so.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def run_study(
         results: The folder for the rows.  Rows that are in the folder already are kept. Only rows
             that are missing or do not count are measured.
         only: Run only the trials whose id contains this text, or matches this pattern.
-        seed: Seed of arrival times, of the order of photographs and of random weights. None takes
+        seed: Seed of arrival times, of the order of photographs and of random weights. None uses
             the seed in the study's file.
-        photographs: A folder of photographs to send. None takes the example photographs, or
+        photographs: A folder of photographs to send. None sends the example photographs, or
             synthetic photographs if the examples are not installed.
         weights: A folder of ImageNet weights as Keras publishes them, for architectures without
-            trained weights. None takes random weights.
+            trained weights. None uses random weights.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
         isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,
@@ -143,9 +143,8 @@ def recommend(
 
     ::
 
-        decision = recommend("results/quick", 50_000, Requirements(p95_s=3.0))
-        decision.answer  # in sentences
-        decision.winner  # None where nothing meets the requirements
+        decision = recommend("results/quick", 50_000, Requirements(p95_s=3.0)) decision.answer # the
+        answer in sentences decision.winner # None if no option meets the requirements
 
     The traffic is simulated and priced on every measured configuration, with every policy against
     cold starts.  Of the options that cost about the same, the simplest to run is chosen.
@@ -157,7 +156,7 @@ def recommend(
         requirements: What an option must meet. Without requirements, the cheapest option wins.
         assumptions: Values that no measurement gives, for example the time after which an idle
             container is removed.
-        prices: A price sheet, or its TOML file; the packaged one if None.
+        prices: A price sheet, or its TOML file. None uses the packaged price sheet.
         seed: Seed of the arrivals, the simulation and the bootstrap.
         allow_mixed: Accept rows that were measured on different platforms or machines.
         as_measured: Use latencies of this machine as they were measured. By default, the latencies
@@ -166,7 +165,7 @@ def recommend(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows were
             measured under different conditions.
-        UnknownPrice: The price sheet has no price for any of the options.
+        UnknownPrice: Every option needs a price that the price sheet lacks.
         MissingExtra: The extra ``study`` is not installed.
     """
     with turn_import_error_into_missing_extra(EXTRA, "A recommendation"):

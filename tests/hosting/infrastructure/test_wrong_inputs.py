@@ -209,7 +209,7 @@ WRONG = {
                 )
             }
         },
-        "elsewhere these modules expire nothing, which capture_retention_days = null accepts",
+        "in other folders, these modules delete no captured requests",
     ),
     "photographs kept for no day": (
         {"capture_retention_days": 0},

@@ -127,7 +127,7 @@ def test_a_tie_is_named_with_what_decided_it(measured, sheet):
     tie = decision.answer[1]
     assert f" with {decision.winner.name}: " in tie
     assert decision.equivalent[0] in tie
-    assert "up to 5%, or of up to 1 USD a month, counts as none" in tie
+    assert "up to 5%, or of up to 1 USD a month, does not count" in tie
     assert "simplest" in tie
     # Serverless without a policy: of the same cost, nothing is simpler, and none is faster.
     assert decision.winner.operated_parts == ()

@@ -243,6 +243,6 @@ def test_ctrl_c_deletes_stops_and_keeps_the_rows(workplace):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "the same command continues" in errors
+    assert "run the same command again to continue" in errors
     assert counted(rows_of(workplace), "tiny-fp32-lean-2048mb-cold")[:1] == [1]
     wait_for_no_processes(workplace)

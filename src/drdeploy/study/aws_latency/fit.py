@@ -1,9 +1,9 @@
 """Fit the coefficients by which latency on AWS is estimated from latency on this machine.
 
-Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel. For a
-cold start, the time to pull the container image is subtracted first. The time to place the
-container and the CPU ratio are fitted together. The fit uses least squares of relative errors, with
-both values at least zero.
+Ratios are averaged on a logarithmic scale, so that a ratio of 0.5 and a ratio of 2 cancel out. For
+a cold start, the time to pull the container image is subtracted first. The time to place the
+container and the CPU ratio are then fitted together, by least squares of the relative errors.
+Neither value can become negative.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from drdeploy.study.aws_latency.series import PairedSeries, SeriesSummary
 
 BASE_MB = 1024
-"""The memory with which the study measured its larger images."""
+"""The memory with which the 2023 study measured its larger container images."""
 LARGEST_IMAGE_GB = 1.79827
-"""The compressed size of the study's largest image (table 5.2, no optimisation)."""
+"""The compressed size of the 2023 study's largest container image (table 5.2, no optimisation)."""
 ENOUGH_OWN_SERIES = 3
 """The number of series in the user's account that is enough to use them instead of the study's."""
 
@@ -48,10 +48,10 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
     """Fit every coefficient except ``pull_s_per_gb``, which the caller passes.
 
     Args:
-        summaries: The series to fit: at least one of warm serverless rows, one of instances and one
-            of cold starts.
-        pull_s_per_gb: The seconds to pull a compressed GB of the container image, from
-            :func:`fit_image_pull_s_per_gb`.
+        summaries: The series to fit. At least one series of each kind is needed: warm serverless
+            rows, rows of instances, and cold starts.
+        pull_s_per_gb: The seconds that it takes to pull a compressed GB of the container image,
+            from :func:`fit_image_pull_s_per_gb`.
     """
     by_kind: dict[str, list[SeriesSummary]] = defaultdict(list)
     for one in summaries:
@@ -74,7 +74,7 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
 
 
 def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSummary]:
-    """Return the series of the user's account if there are enough, otherwise all series."""
+    """Return only the series of the user's account if there are enough, otherwise all series."""
     own = [one for one in summaries if one.series.source != STUDY_SOURCE]
     return own if len(own) >= ENOUGH_OWN_SERIES else list(summaries)
 
@@ -92,11 +92,11 @@ def predict_aws_median_latency_s(one: SeriesSummary, values: Mapping[str, float]
 
 
 def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
-    """Return the seconds to pull a compressed GB of a container image.
+    """Return the seconds that it takes to pull a compressed GB of a container image.
 
-    They are fitted to the cold starts of the 2023 study with its largest and its smallest container
-    image. For the largest, the study printed only the mean; for the smallest, it published all
-    rows.
+    The value is fitted to the 2023 study's cold starts with its largest and its smallest container
+    image. For the largest image, the study printed only the mean. For the smallest image, it
+    published all rows.
     """
     printed = _read_cold_starts_with_largest_image()
     slopes = [
@@ -118,11 +118,11 @@ def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[
 def resample_series(
     resampled: Sequence[Sequence[SeriesSummary]], at: int, rng: np.random.Generator
 ) -> list[SeriesSummary]:
-    """Draw series with replacement, separately for each kind and source, from one resample.
+    """Draw series with replacement, separately for each kind and source of series.
 
     Args:
-        resampled: The summaries of each series, one for each resample of its rows.
-        at: The number of the resample to draw from.
+        resampled: For each series, one summary for each resample of its rows.
+        at: The number of the resample whose summaries are used.
         rng: The random number generator.
     """
     groups: dict[tuple[str, ...], list[SeriesSummary]] = defaultdict(list)

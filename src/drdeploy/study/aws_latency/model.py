@@ -1,4 +1,4 @@
-"""Fit the model of AWS latency with intervals, and validate it on series that were left out."""
+"""Fit the model of AWS latency, with intervals, and validate it on series left out of the fit."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def fit_transfer_model(
     stack: Measurements | None = None,
     seed: int = SEED,
 ) -> TransferModel | None:
-    """Fit the model for rows of this machine; None if all rows were measured on AWS.
+    """Fit the model for rows of this machine; return None if all rows were measured on AWS.
 
     Args:
         measurements: The rows of the decision.
         image_gb: The compressed size of the container image of ``measurements`` in GB.
         account: Rows of the same software in the user's account, which ``study run --target aws``
             measured.
-        stack: Rows of the study ``study-stack`` on the machine of the measurements. None takes the
-            packaged rows, which another machine may have measured.
+        stack: Rows of the study ``study-stack`` on the machine of the measurements. None uses the
+            packaged rows, which may come from another machine.
         seed: The seed of the bootstrap.
 
     Raises:
@@ -143,7 +143,7 @@ def _predict_each_left_out_series(series: Sequence[PairedSeries]) -> Iterator[Le
 def _draw_random_model_errors(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw random factors that are as far from 1 as the model errs, in both directions."""
+    """Draw random factors with the size of the model's errors; half of them are below 1."""
     sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
     factors: NDArray[np.float64] = np.exp(
         rng.choice([-1.0, 1.0], RESAMPLES) * rng.choice(sizes, RESAMPLES)
@@ -199,13 +199,13 @@ def _write_limits_of_model(
         yield (
             f"The CPU ratios compare AWS with {theirs or 'a machine that is not known'}. Your "
             f"rows were measured on {ours or 'a machine that is not known'}. Run `drdeploy study "
-            f"run {STACK_STUDY}` on your machine, and name its results with --stack."
+            f"run {STACK_STUDY}` on your machine, and pass its results with --stack."
         )
     yield (
-        "The transfer to AWS is fitted to two TensorFlow networks, which the 2023 study measured "
-        "in one region. Another runtime may gain more or less from the CPU of AWS, and AWS has "
-        "changed since 2023. Measure on AWS before you promise a latency, and name the rows with "
-        "--account."
+        "The model of AWS latency is fitted to two TensorFlow networks, which the 2023 study "
+        "measured in one region. The CPUs of AWS may speed up another runtime more or less, and "
+        "AWS has changed since 2023. Measure on AWS before you promise a latency, and pass the "
+        "rows with --account."
     )
     yield (
         "The 2023 study's instances have four vCPU, and the rows of this machine use two. An "
@@ -214,7 +214,7 @@ def _write_limits_of_model(
 
 
 def _name_machine(measurements: Measurements) -> str:
-    """Return the CPU of the machine with the number of its cores; empty if it is not known."""
+    """Return the name of the machine's CPU and its number of cores; empty if they are not known."""
     machines = {
         f"{facts['cpu_model']} with {facts['cpu_count']} cores"
         for facts in measurements.environment.values()

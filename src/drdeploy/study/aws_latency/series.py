@@ -1,9 +1,9 @@
 """Pair rows that were measured on AWS with rows of the same software on this machine.
 
-The rows of the 2023 study are paired with local rows of the study's networks, on its server and in
-its smallest image. The local rows come from the folder ``studies/study-stack-local``, or from the
-user's machine. Rows of the user's account are paired with local rows of the same model, precision,
-profile and size.
+The rows of the 2023 study are paired with local rows of the same networks, which ran in the study's
+server and in its smallest container image. The local rows come from the folder
+``studies/study-stack-local``, or from the user's machine. Rows of the user's account are paired
+with local rows of the same model, precision, server profile and endpoint size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ STACK_STUDY = "study-stack"
 STACK_ROWS = path_of_shipped_file("studies/study-stack-local")
 STUDY_DATE = "2023"
 STUDY_IMAGE_GB = 0.51723
-"""The compressed size of the image of the study's rows (table 5.2, reduced dependencies)."""
+"""The compressed size of the container image that gave the study's rows (table 5.2, reduced
+dependencies)."""
 STUDY_SOURCE, ACCOUNT_SOURCE = "rows of the 2023 study", "rows of your own account"
 
 
@@ -51,9 +52,9 @@ class PairedSeries:
         memory_mb: Memory of a serverless endpoint; 0 for an instance.
         instance_type: Instance type on AWS; empty for a serverless endpoint.
         start: ``warm`` or ``cold``.
-        here_s: The times in the container on this machine; for a cold start, including the start of
-            the container.
-        aws_container_s: The times in the container on AWS; for a cold start, not used.
+        here_s: The times in the container on this machine. For a cold start, they include the start
+            of the container.
+        aws_container_s: The times in the container on AWS, which are not used for cold starts.
         aws_total_s: The latencies on AWS.
         image_gb: The compressed size of the container image.
         source: Where the rows on AWS come from.
@@ -85,13 +86,13 @@ class PairedSeries:
         return INSTANCE if self.instance_type else WARM
 
     def summarise(self) -> SeriesSummary:
-        """Return the values of the series that a fit uses."""
+        """Return the summary of the series, to which the model is fitted."""
         return _summarise_rows(
             self, self.here_s[None], self.aws_container_s[None], self.aws_total_s[None]
         )[0]
 
     def summarise_resamples(self, rng: np.random.Generator, count: int) -> list[SeriesSummary]:
-        """Return the same values for bootstrap resamples of the local rows and the AWS rows."""
+        """Return a summary for each bootstrap resample of the local rows and the AWS rows."""
         aws = rng.integers(0, self.aws_total_s.size, (count, self.aws_total_s.size))
         here = rng.integers(0, self.here_s.size, (count, self.here_s.size))
         return _summarise_rows(
@@ -101,12 +102,12 @@ class PairedSeries:
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """The values of a series, or of a resample of its rows, that a fit uses.
+    """Medians and a mean of a series, or of a resample of its rows, to which the model is fitted.
 
     Attributes:
         here_s: The median time in the container on this machine.
         ratio: The median time in the container on AWS divided by ``here_s``.
-        overhead_s: The median of the latency on AWS beyond the time in the container.
+        overhead_s: The median of the latency on AWS minus the time in the container.
         aws_s: The median latency on AWS.
         mean_aws_s: The mean latency on AWS.
     """
@@ -151,7 +152,8 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
     }
     series: list[PairedSeries] = []
     for one in collect_measured_configurations(load_raw_rows_of_study()):
-        # Any small instance stands for the study's: no machine here is one of them.
+        # The local rows were not measured on the study's instance types. Rows of any local instance
+        # are paired with the study's instances.
         found = here.get((_get_lowercase_model_name(one), one.configuration.memory_mb))
         if found is None:
             raise AnalysisError(
@@ -169,7 +171,7 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
 def pair_series_of_account(
     local: Measurements, account: Measurements, image_gb: float
 ) -> tuple[PairedSeries, ...]:
-    """Return the series of the user's account whose software was measured on this machine too.
+    """Return the series of the user's account, each paired with local rows of its software.
 
     Args:
         local: Rows of this machine.
@@ -208,7 +210,8 @@ def _get_lowercase_model_name(one: MeasuredConfiguration) -> str:
 
 
 def _name_software_stack(one: MeasuredConfiguration) -> tuple[object, ...]:
-    # Not the image: on AWS its name holds the registry and a digest.
+    # The names of the container images are not compared: on AWS, they hold the registry and a
+    # digest.
     here = one.configuration
     return here.model, here.precision, here.profile, here.memory_mb, here.instance_type
 

@@ -39,15 +39,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import HostingConfig, PriceSheet
     from drdeploy.study.design.study import Block, ImageSpec, ModelSpec, Study
 
-# Only the expected duration that a plan shows depends on these, for the local service on two cores.
+# These times are for the local service on two cores. Only the expected duration in a plan depends
+# on them.
 ASSUMED_HOSTING_S = 4.0
 """Time to create and delete an endpoint."""
 ASSUMED_COLD_S = {"lean": 1.5, "classic": 8.0}
 ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
-"""Time of one invocation, by profile."""
+"""Time of one warm invocation, for each server profile."""
 
 DEPLOYMENT_ALLOWANCE_S = 1800.0
-"""Time to create and delete a study's endpoints on AWS, in the worst case that is priced."""
+"""The longest time to create and delete a study's endpoints on AWS, for the worst-case cost."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Trial:
 
         A run refuses to add rows to a trial whose existing rows have another fingerprint.
         """
-        # Title, region and the other trials are left out: they change no latency.
+        # Title, region and the other trials are left out: they do not affect a latency.
         facts = {
             "model": self.model.model_dump(mode="json"),
             "image": self.image.model_dump(mode="json"),
@@ -140,12 +141,13 @@ class Trial:
     def worst_case_duration_s(self) -> float:
         """The duration in seconds if every request takes the longest time that is allowed.
 
-        A request may take 60 s, which is SageMaker's limit for endpoints. A transform job of a
-        study gives each photograph the same time. A result of an asynchronous request may take as
+        A request may take 60 s, which is SageMaker's limit for endpoints. In a transform job of a
+        study, each photograph may also take 60 s. A result of an asynchronous request may take as
         long as its scenario says.
         """
         if isinstance(self.scenario, Asynchronous):
-            # Requests wait in the queue together, each for at most the same time.
+            # All requests wait in the queue at the same time, so the longest wait counts only once
+            # for each part of the trial.
             return 2 * self.scenario.timeout_s + self.scenario.expected_schedule_s
         schedules_s = self.scenario.attempts_max * self.scenario.expected_schedule_s
         return self.max_invocation_count * INVOCATION_TIMEOUT_S + schedules_s
@@ -187,7 +189,7 @@ class Trial:
         if not isinstance(self.endpoint, ServerlessConfig):
             return always_on_usd
         busy_s = self.max_invocation_count * INVOCATION_TIMEOUT_S
-        # AWS bills what goes in and what comes out, and an answer may be as large.
+        # AWS bills requests and answers, and an answer may be as large as a request.
         both_ways = 2 * self.max_invocation_count * self.endpoint.payload_limit_bytes
         data_usd = both_ways / GIB * sheet.data_processed_gb(region).usd
         return busy_s * sheet.serverless_second(self.endpoint.memory_mb, region).usd + data_usd
@@ -217,8 +219,8 @@ class Plan:
             UnknownPrice: The sheet lacks a price that the cost depends on.
         """
         region = self.study.region
-        # Endpoints with instances are created together and deleted after the last trial on one of
-        # them (study.running.provisioned), so each is paid for all of that time.
+        # Endpoints with instances are created together, and deleted together after the last trial
+        # that uses any of them (study.running.provisioned). Each is paid for this whole time.
         always_on = [trial for trial in self.trials if trial.has_endpoint_with_instances]
         scaling_usd = sum(
             trial.worst_case_cost_usd(sheet, region)

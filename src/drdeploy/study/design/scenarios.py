@@ -19,15 +19,15 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,30}[a-z
 """A name that may be part of a trial's id and of an endpoint's name."""
 
 ATTEMPTS = 3
-"""The largest number of requests for one measurement until the right kind of container answers.
+"""How many requests may be sent for one measurement until the right kind of container answers.
 
 A warm trial needs a container that has answered before, and a cold trial needs a container that has
-not.  An endpoint that does not scale to zero during the pause makes every start wrong. More
-attempts would only cost time and money."""
+not. If an endpoint does not scale to zero during the pause, every attempt reaches a warm container.
+More attempts would only cost time and money."""
 
 MAX_ASYNCHRONOUS = 10_000
-"""The largest number of requests in an asynchronous scenario, because every check for results lists
-all of them in S3."""
+"""The largest number of requests in an asynchronous scenario, because each check for results lists
+all results in S3."""
 
 MAX_ASYNCHRONOUS_WAIT_S = 25_200.0
 """The longest wait for a result in seconds.
@@ -45,7 +45,8 @@ MAX_IN_FLIGHT = 256
 
 
 class _Scenario(BaseModel):
-    # A field that is misspelt must be an error: with its default, another study would be measured.
+    # A misspelt field must be an error. If it were ignored, the default would apply, and the run
+    # would measure a different study.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
@@ -78,7 +79,7 @@ class _ClosedLoop(_Scenario):
 
 
 class Warm(_ClosedLoop):
-    """Requests to a serverless endpoint, each to a container that has answered before."""
+    """Requests to a serverless endpoint; each must reach a container that has answered before."""
 
     kind: Literal["warm"] = "warm"
 
@@ -154,7 +155,7 @@ class OnSchedule(_Scenario):
 
 
 class OpenLoop(OnSchedule):
-    """Requests on a schedule to an endpoint that answers over the same connection.
+    """Requests on a schedule to an endpoint that answers each request over its connection.
 
     The latency includes the time that the request waits for a free connection, which avoids
     coordinated omission.
@@ -170,8 +171,8 @@ class OpenLoop(OnSchedule):
 class Asynchronous(OnSchedule):
     """Requests on a schedule to an asynchronous endpoint, which queues them.
 
-    The latency is the time from the scheduled time of a request until its result is seen in S3, and
-    includes the queue.
+    The latency is the time from the scheduled time of a request until its result is seen in S3. It
+    includes the time in the queue.
 
     Attributes:
         timeout_s: The longest time to wait for a result after its request was sent, in seconds. An
@@ -197,7 +198,7 @@ class Batch(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The duration without the jobs: zero, as a job begins when the previous one has ended."""
+        """The pauses between jobs: zero, because each job begins when the previous one ends."""
         return 0.0
 
 

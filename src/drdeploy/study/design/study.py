@@ -52,11 +52,11 @@ class ModelSpec(_Table):
     Attributes:
         architecture: Name of a network, which is built and exported if its artifact is missing.
         artifact: Path of a ``model.tar.gz``, relative to the folder of the study's file.
-        weights: ``random``, ``imagenet`` or ``best``. ``best`` takes trained weights if there are
-            any, from the packaged grader or from an archive of yours in ``build/artifacts``. If a
-            network has no trained weights, ``best`` takes ImageNet weights from the folder of
-            ``study run --weights``. If the folder has none for the network, ``best`` takes random
-            weights. The manifest and every row say which weights were taken.
+        weights: ``random``, ``imagenet`` or ``best``. ``best`` uses trained weights if there are
+            any: those of the packaged grader, or those of your own archive in ``build/artifacts``.
+            If a network has no trained weights, ``best`` uses ImageNet weights from the folder that
+            ``study run --weights`` names. If the folder has no weights for the network, ``best``
+            uses random weights. The manifest and every row say which weights were used.
     """
 
     architecture: str | None = None
@@ -75,8 +75,8 @@ class ImageSpec(_Table):
 
     Attributes:
         tag: The tag of the container image in the container engine, or in the registry on AWS.
-        profile: The profile of the server in the image. Without a container engine, a process with
-            the image's server profile runs instead of a container.
+        profile: The profile of the server in the image. Without a container engine, a server
+            process with this profile runs instead of a container.
         model_format: Format of the artifacts that the server loads; None means ``onnx`` for the
             profile ``lean`` and ``saved_model`` for the profile ``classic``.
         environment: Environment variables of the container.

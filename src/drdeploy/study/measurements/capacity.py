@@ -33,7 +33,7 @@ class CapacityPayload(_Part):
 
 
 class ConcurrencyStep(_Part):
-    """The answers to a number of clients that each send one request after another.
+    """Throughput and latency with a number of clients, each of which sends requests one by one.
 
     Attributes:
         clients: The number of requests that were in progress at once.
@@ -57,8 +57,9 @@ class RateRun(_Part):
     Attributes:
         rate_per_s: The mean number of arrivals in a second.
         seed: The seed of the arrivals and of the order of the photographs.
-        requests: The number of requests that count. Those at the beginning do not count.
-        late: The number of requests that were answered too late; a failed request is late.
+        requests: The number of requests that count. Requests at the beginning of the run do not
+            count.
+        late: The number of requests that were answered too late; a failed request counts as late.
         failed: The number of requests that failed.
         p95_s: The 95th percentile of the latency, from the scheduled time. None if the run was
             stopped early, because it already missed the requirement.
@@ -87,17 +88,18 @@ class CapacityResult(_Part):
         platform: ``local`` or ``aws``.
         hosting: The instance type, or the memory of a serverless endpoint.
         instances: The number of instances; 0 for a serverless endpoint.
-        p95_s: The latency that 95 of 100 requests must meet.
+        p95_s: The latency that at most 5 of 100 requests may exceed.
         rate_per_s: The rate at which the share of late requests reaches 5 %, interpolated from all
             runs. None if every rate missed the requirement.
-        low_per_s: The highest rate at which each run met the requirement, or None.
-        high_per_s: The lowest rate at which each run missed the requirement, or None if the search
-            found none.
+        low_per_s: The highest rate at which every run met the requirement, or None if there is no
+            such rate.
+        high_per_s: The lowest rate at which every run missed the requirement, or None if the search
+            found no such rate.
         requests_at_once: How many requests one instance works on at once, estimated as its highest
-            throughput times the latency of a single request. ``requests_at_once`` is None for a
-            serverless endpoint, whose containers each work on one request.
+            throughput times the latency of a single request. None for a serverless endpoint,
+            because each of its containers works on one request at a time.
         stopped: Why the search ended.
-        notes: Sentences on circumstances that may have changed the result.
+        notes: Sentences on circumstances that may have affected the result.
     """
 
     kind: Literal["drdeploy capacity"] = "drdeploy capacity"

@@ -23,7 +23,7 @@ PACKAGES = (
     *("boto3", "fastapi", "gunicorn", "httptools", "moto", "msgspec", "numpy", "onnxruntime"),
     *("openvino", "pillow", "simplejpeg", "tensorflow-cpu", "tensorflow", "uvicorn"),
 )
-"""The packages whose versions may change a latency."""
+"""The packages whose versions may affect a latency."""
 
 HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
 """The facts that must be equal for all rows in one results folder.
@@ -31,11 +31,11 @@ HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
 Latencies that were measured on different machines are not comparable."""
 
 BUSY_PERCENT = 20.0
-"""If the CPUs are busier than this before a run, other programs change the latencies."""
+"""If the CPUs are busier than this before a run, other programs affect the latencies."""
 
 
 def measure_cpu_busy_percent(over_s: float = 0.5) -> float:
-    """Measure for some seconds how busy all CPUs are together; return a percentage."""
+    """Return how busy all CPUs together are during some seconds, in per cent."""
     import psutil
 
     return float(psutil.cpu_percent(over_s))
@@ -90,7 +90,7 @@ class EnvironmentFile:
         return runs
 
     def record_facts_of_run(self, run_id: str, facts: Mapping[str, Any]) -> None:
-        """Write facts of a run to the file, beside the facts that the file has already."""
+        """Add facts of a run to the file, and keep the facts that the file already holds."""
         runs = self.read_facts_by_run()
         runs[run_id] = {**runs.get(run_id, {}), **facts}
         write_json_file(self.path, runs)
@@ -140,11 +140,11 @@ class EnvironmentFile:
         """
         runs = self.read_facts_by_run()
         for run_id in sorted(runs.keys() & set(run_ids)):
-            # Versions that did not record it wrote the names of the files.
+            # Older versions did not record how photographs were named. They used the file names.
             were = runs[run_id].get("photograph_names", OWN_NAMES.description_of_photograph_names)
             if were == are:
                 continue
-            remedy = f"Let {KEY_VARIABLE} name the key file of that run"
+            remedy = f"Set {KEY_VARIABLE} to the path of that run's key file"
             if were == OWN_NAMES.description_of_photograph_names:
                 remedy = "Continue with --names"
             elif are == OWN_NAMES.description_of_photograph_names:
@@ -159,8 +159,8 @@ class EnvironmentFile:
 def _describe_first_difference_of_conditions(
     before: Mapping[str, Any], now: Mapping[str, Any], trial: str
 ) -> str:
-    # What one side does not know cannot differ: older versions recorded fewer facts, and before
-    # the artifacts are built a run knows only its definitions.
+    # Only facts that both runs know are compared. Older versions recorded fewer facts, and a run
+    # does not know its artifacts before they are built.
     for name in (*HOST_FACTS, "seed"):
         if name in before and name in now and before[name] != now[name]:
             return f"{name.replace('_', ' ')} was {before[name]}, and is {now[name]} now"

@@ -1,9 +1,9 @@
 """Write rows to ``measurements.csv``, where they survive a crash of the process or the machine.
 
 Each row is one ``write`` to a file that is open for appending. An ``fsync`` follows before the next
-request is sent.  A killed process loses at most the row that it was about to write. A killed
-process leaves at most one incomplete line at the end of the file.  The next run removes the
-incomplete line, and every reader of the file ignores it.
+request is sent. If the process is killed, at most the row that it was about to write is lost. At
+most one incomplete line remains at the end of the file. The next run removes the incomplete line,
+and every reader of the file ignores it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Journal:
         if self.path.exists() and self.path.stat().st_size:
             rows = read_complete_rows(self.path)
             if not self.path.read_bytes().startswith(encode_header()):
-                # It was written by an older version, which did not have all columns.
+                # An older version, which did not have all columns, wrote the file.
                 write_file_atomically(self.path, encode_header() + b"".join(map(encode_row, rows)))
         else:
             write_file_atomically(self.path, encode_header())
@@ -60,23 +60,25 @@ class Journal:
         """Write one row; after this call returns, a crash cannot lose the row.
 
         Raises:
-            OSError: The disk is full or broken; the file holds the whole row, or is unchanged.
+            OSError: The disk is full or broken. The file then either holds the whole row, or is
+                unchanged.
         """
         with self._lock:
             content = encode_row(measurement)
             size_bytes = os.fstat(self._file).st_size
-            # The kernel takes a row in one write.  It takes less only where the disk is about to
-            # be full, and then the next write raises.
+            # The kernel writes a row in one call. It writes less only if the disk is almost full,
+            # and then the next call raises an error.
             try:
                 with add_path_to_disk_errors(self.path):
                     while content:
                         content = content[os.write(self._file, content) :]
                     os.fsync(self._file)
             except OSError:
-                # A whole row stays, even where the disk does not promise to keep it: whoever has
-                # read the file has seen it.
+                # If only fsync failed, the whole row stays in the file, because another process may
+                # have read it already.
                 if content:
-                    # Another thread's row would continue the half line, and both would be lost.
+                    # Otherwise the row of another thread would continue the incomplete line, and
+                    # both rows would be lost.
                     os.ftruncate(self._file, size_bytes)
                 raise
 

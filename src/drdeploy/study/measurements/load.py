@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_BYTES_MAX = 256 * MIB
-"""The largest file of measurements, or of facts about runs, that is read; a million rows fit in."""
+"""The size of the largest file of measurements, or of facts about runs, that is read. A file of
+this size holds a million rows."""
 
 LINE = "line"
-"""The column with the number of the line in the file that a row was read from."""
+"""The column that holds the line number of each row in its file."""
 WARM_UP = "warm_up"
 UNGRADABLE = "ungradable"
 
@@ -50,7 +51,7 @@ class Measurements:
         frame: One row per invocation, with the columns and types of the schema.  The column
             ``line`` gives the row's line in the file.  The column ``left_out`` is empty if the
             row counts.
-        environment: The facts of each run by ``run_id``; empty without an ``environment.json``.
+        environment: The facts of each run by ``run_id``; empty if there is no ``environment.json``.
         source: The file that the rows were read from.
         notes: One sentence for each kind of line that was skipped while reading.
     """
@@ -84,7 +85,7 @@ class Measurements:
         return {
             name: values
             for name, values in found.items()
-            if len(values) > (0 if "trial" in name else 1)  # there, values are the trials at fault
+            if len(values) > (0 if "trial" in name else 1)  # each listed trial is a fault
         }
 
     def require_comparable(self) -> None:
@@ -145,7 +146,8 @@ def make_measurements_from_frame(
         AnalysisError: There is no row, or a row contradicts the schema.
     """
     rows = convert_and_validate_rows(frame, source)
-    # Two identical rows are one invocation that was written twice: no two have the same start.
+    # Two identical rows are one invocation that was written twice: no two invocations start at
+    # exactly the same time.
     repeated = rows.duplicated(keep="first")
     count = int(repeated.sum())
     if count:
@@ -156,8 +158,8 @@ def make_measurements_from_frame(
     rows = rows[~repeated].copy()
     rows[LINE] = rows.index + FIRST_LINE
     rows = rows.reset_index(drop=True)
-    # A container that does not identify itself leaves the start open; an instance that is always
-    # on was warm all the same.
+    # If a container does not identify itself, the kind of start is not known. An instance that is
+    # always on was warm in any case.
     implied = rows["scenario"].isin(["warm", "real-time", "realtime", "asynchronous"]) & (
         rows["start"] == ""
     )
@@ -196,7 +198,7 @@ def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...
         raise AnalysisError(
             f"The file of measurements has two columns '{twice}'", where=str(source)
         )
-    # A run that was killed leaves a last line without its end: not yet a measurement.
+    # A killed run may leave an incomplete last line, which is not a measurement.
     torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")
     rows = rows[:-1] if torn else rows
     for line, row in enumerate(rows, start=FIRST_LINE):

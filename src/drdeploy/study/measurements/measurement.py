@@ -115,7 +115,7 @@ class Measurement:
     ]
     requests_ahead: Annotated[
         int | None,
-        "Number of the trial's asynchronous requests that had no result when this one was sent.",
+        "Number of the trial's asynchronous requests without a result when this request was sent.",
         OPTIONAL,
         ADDED_LATER,
     ] = None

@@ -46,8 +46,8 @@ class ResultsFolder:
         guard = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
-                # The kernel releases the lock when the process ends, however it ends: no lock
-                # file of a killed run has to be deleted by hand.
+                # The kernel releases the lock however the process ends, so no lock file of a killed
+                # run must be deleted by hand.
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as err:
                 raise StudyError(
@@ -57,7 +57,7 @@ class ResultsFolder:
                 ) from err
             delete_abandoned_temporary_files(
                 self.folder
-            )  # of a run that was killed while it replaced a file
+            )  # left by a run that was killed while it replaced a file
             yield
         finally:
             os.close(guard)

@@ -168,9 +168,10 @@ def image_sort_key(image: str) -> tuple[int, str]:
 
 
 def label_configuration(configuration: Configuration, *, among: Iterable[Configuration]) -> str:
-    """Return the size, and the container image and precision if configurations differ in them.
+    """Return a short label: the memory or instance type, and what else differs.
 
-    An example is ``2048 MB, lean``.
+    The container image and the precision are part of the label only if the configurations differ in
+    them. An example is ``2048 MB, lean``.
     """
     others = list(among)
     differing = [

@@ -41,8 +41,8 @@ _TYPE_NAMES = {
     datetime: "time, UTC",
     str: "text",
 }
-# One row is one line, whatever an error message holds: that is how a row that was not written
-# completely is recognised.
+# Line breaks within an error message are replaced, so that each row is one line. A line without a
+# line break at its end is therefore an incomplete row.
 _LINE_BREAKS = str.maketrans(dict.fromkeys("\r\n\0", " "))
 
 
@@ -95,7 +95,7 @@ class CsvColumn:
 
 
 def encode_cell(value: object) -> str:
-    """Return the text of a cell for a value; :meth:`CsvColumn.decode_cell` does the reverse."""
+    """Return the text of the cell for a value; :meth:`CsvColumn.decode_cell` does the reverse."""
     match value:
         case None:
             return ""
@@ -104,7 +104,7 @@ def encode_cell(value: object) -> str:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         case float():
-            return repr(value)  # str() of another version may round; repr() never does
+            return repr(value)  # repr() never rounds
         case _:
             return str(value).translate(_LINE_BREAKS)
 

@@ -37,8 +37,8 @@ def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame
         raise AnalysisError(
             f"The measurements lack the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
             where=str(source),
-            remedy="Run the study again with this version of drdeploy, or rename the columns of a "
-            "file that another tool wrote",
+            remedy="Run the study again with this version of drdeploy. If another tool wrote the "
+            "file, rename its columns",
         )
     if frame.empty:
         raise AnalysisError(
@@ -105,7 +105,7 @@ def _require_valid_values(rows: pd.DataFrame, source: Path) -> None:
 
 
 def _require_facts_of_jobs(rows: pd.DataFrame, source: Path) -> None:
-    """Require the values from which the time and the cost of a photograph are computed."""
+    """Require the values of transform jobs from which the time and cost of a photograph follow."""
     of_jobs = (rows["scenario"] == "batch") & (rows["outcome"] == "ok")
     for name in ("photograph_count", "instance_count", "startup_s"):
         least = 0 if name == "startup_s" else 1
@@ -120,7 +120,7 @@ def _require_one_value_per_trial(rows: pd.DataFrame, source: Path) -> None:
         for column in SCHEMA:
             if ONE_PER_TRIAL not in column.rules:
                 continue
-            # A row of a failed invocation may lack what its container would have said.
+            # The row of a failed invocation may lack values that its container would have reported.
             known = of_trial[column.name].replace("", np.nan).dropna()
             if len(known.unique()) > 1:
                 raise AnalysisError(

@@ -15,5 +15,5 @@ way to compute a printed number from the rows.
 - ``figures`` draws pictures 6.1 to 6.12 of the study again.
 - ``page`` writes the reproduction as one HTML page that needs no other file.
 
-A printed number is recomputed from its description, and only then compared with the result.
+Each number is first recomputed from its description, and only then compared with the printed value.
 """

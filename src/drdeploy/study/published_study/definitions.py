@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
-"""The memory size from which section 6.1.2 starts, and the memory size that it recommends."""
+"""The memory size with which section 6.1.2 of the study starts, and the one that it recommends."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Definition:
     Attributes:
         formula: The formula, or None if rows and prices do not determine the printed number.
         why_not: Why the printed number cannot be recomputed; empty if it can.
-        note: Assumptions of the definition, which the study does not state.
+        note: Assumptions of the definition that the study does not state.
     """
 
     formula: Formula | None
@@ -57,7 +57,7 @@ class PublishedStudy:
 
         Args:
             quantity: The quantity of the printed number.
-            missing: The reason in the error if no printed number matches.
+            missing: The text of the error that is raised if no printed number matches.
             configuration: The configuration of the printed number; empty for any configuration.
             model: The model of the printed number; empty for any model.
         """
@@ -204,7 +204,7 @@ def _formula_of_cold_start_in_small_image(figure: PrintedFigure, _: PublishedStu
 def _formula_of_cold_start_in_large_image(
     figure: PrintedFigure, study: PublishedStudy
 ) -> Definition:
-    """Return the cold start in the larger container image: that in the smaller one x speed-up."""
+    """Return a formula: the cold start in the smaller container image times the speed-up."""
     gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
     return Definition(

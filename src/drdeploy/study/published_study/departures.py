@@ -134,7 +134,8 @@ def list_possible_departures(
 
     Args:
         formula: The formula of the definition.
-        samples: The rows of all experiments, which a reading may use in place of its own rows.
+        samples: The rows of all experiments. A reading may use them instead of the rows of its
+            definition.
         printed_terms: Means that the study printed, from which it may have computed other numbers.
     """
     yield from list_departures_to_other_rows(formula, samples)
@@ -167,7 +168,7 @@ def _make_change_of_price(factor: float) -> Change:
 
 
 def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = None) -> Change:
-    """Return a change to the rows of all terms, or only to those of the term at a position."""
+    """Return a function that changes the rows of all terms, or of the term at one position."""
 
     def change_rows_of_term(term: Term) -> Term:
         rows = term.operand
@@ -177,9 +178,9 @@ def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = 
 
 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
-    """Return a change to all terms, or only to the term at a position.
+    """Return a function that changes all terms, or only the term at one position.
 
-    The change returns None if it would leave every term as it is.
+    The function returns None if it would leave every term as it is.
     """
 
     def change_terms_of_reading(reading: FigureReading) -> FigureReading | None:

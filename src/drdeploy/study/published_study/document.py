@@ -67,7 +67,7 @@ def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
 
 
 def describe_departures_of_reading(reading: FigureReading) -> str:
-    """Return how the reading differs from the definition."""
+    """Return a text that says how the reading differs from the definition."""
     return "; ".join(reading.departures)
 
 
@@ -173,7 +173,7 @@ def write_sentence_on_figure(figure: RecomputedFigure) -> str:
 
 
 def explain_printed_number(figure: RecomputedFigure) -> str:
-    """Return a sentence that names the readings that give the printed number, if any were found.
+    """Return a sentence that names the readings, if any, that give the printed number.
 
     The text is empty for a reproduced number.
     """

@@ -1,7 +1,7 @@
 """Draw pictures 6.1 to 6.12 of the study again from its rows.
 
-The study's data do not number the pictures.  The pictures are numbered in the order of the study's
-sections, each for VGG19 and then for MobileNet:
+The study's data do not number the pictures. The pictures are therefore numbered in the order of the
+study's sections. Each picture of VGG19 is followed by the same picture of MobileNet:
 
 - section 6.1.1: cold starts by image
 - section 6.1.2.1: warm prediction time and warm total latency by memory
@@ -55,7 +55,7 @@ class StudyFigure:
 
     Attributes:
         number: The number of the picture, for example ``6.3``.
-        picture: The drawn picture, or None without rows.
+        picture: The drawn picture, or None if there are no rows.
         note: A sentence on missing parts of the picture, or an empty text.
     """
 

@@ -1,8 +1,8 @@
 """Compute a printed number from the rows of experiments.
 
-A printed number is an amount (a mean, possibly times a price), a ratio of two amounts, or a
-reduction. A reduction leads from one amount to another. The interval of a printed number comes from
-the rows; prices are exact.
+A printed number is an amount (a mean, possibly times a price), a ratio of two amounts, or the
+reduction from one amount to another. The interval of a printed number comes from the rows; prices
+are exact.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ _ARITHMETIC: Mapping[Form, tuple[str, Callable[[float, float], float]]] = {
     Form.REDUCTION: ("1 - ({1}) / ({0})", lambda first, second: 1 - second / first),
     Form.EXCESS: ("({0}) / ({1}) - 1", lambda first, second: first / second - 1),
 }
-"""The formula of each form as text, and the function that computes it from its amounts."""
+"""For each form, the formula as text, and the function that computes the number from its
+amounts."""
 
 
 def combine_two_amounts(form: Form, first: float, second: float = 1.0) -> float:
@@ -203,7 +204,7 @@ def estimate_figure_with_interval(formula: Formula, samples: StudySamples) -> Es
         case Form.AMOUNT | Form.RATIO:
             return means.multiplied_by(formula.scale)
         case Form.REDUCTION:  # means is second over first
-            flipped = replace(means, low=means.high, high=means.low)  # the limits change sides
+            flipped = replace(means, low=means.high, high=means.low)  # 1 - x reverses their order
             return _apply_to_value_and_limits(flipped, lambda limit: 1 - limit).multiplied_by(
                 formula.scale
             )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FIELDS = ("id", "where", "quantity", "model", "configuration", "value", "unit")
 IMAGES_SOURCE = "thesis, table 5.2"
 CLOSE = 0.01
-"""A number within 1 % of the printed one is close."""
+"""A recomputed number within 1 % of the printed number is close."""
 
 
 class ReproductionVerdict(StrEnum):
@@ -64,9 +64,9 @@ class PrintedFigure:
 
     def equals_after_rounding(self, value: float) -> bool:
         """Whether a value, rounded or truncated to the printed digits, equals the printed value."""
-        # Studies round and truncate, so both count; ties are rounded either way.
+        # Studies round or truncate, so both count. A tie may be rounded up or down.
         step, printed = Decimal(1).scaleb(self._exponent_of_last_digit), Decimal(self.text)
-        # Decimal, because 2.675 is below itself in binary and would be rounded down.
+        # Decimal, because the float 2.675 is slightly below 2.675 and would be rounded down.
         exact = Decimal(repr(float(value)))
         ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
         return any(exact.quantize(step, rounding=way) == printed for way in ways)
@@ -144,7 +144,7 @@ def _parse_printed_figure(row: Mapping[Any, Any], where: str) -> PrintedFigure:
 
 
 def list_published_image_sizes() -> tuple[ReferenceImage, ...]:
-    """Return the printed sizes of the study's container images, by drdeploy's similar image."""
+    """Return the printed size of each of the study's images, by drdeploy's corresponding image."""
     sizes = {(one.configuration, one.unit): one.value for one in read_printed_figures(STUDY_FOLDER)}
     return tuple(
         ReferenceImage(ours, round(sizes[theirs, "MB"]), sizes[theirs, "GB"], IMAGES_SOURCE)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUDY_NAME = "thesis-2023"
-"""The name by which commands take the packaged rows instead of a results folder."""
+"""The name that stands for the packaged rows where a command takes a results folder."""
 STUDY_FOLDER = path_of_shipped_file(f"studies/{STUDY_NAME}")
 PUBLISHED_FILE, ROWS_FILE = "published.csv", "raw_rows.csv"
 COLUMNS = {
@@ -199,7 +199,7 @@ def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: StudyExperime
         "is_warmup": False,
         "outcome": "ok",
         "status": 200,
-        "started_at": "",  # the study did not publish when
+        "started_at": "",  # the study did not publish the time
     }
     rows = raw[list(COLUMNS)].rename(columns=COLUMNS).reset_index(drop=True).astype(float)
     return rows.assign(sequence=rows.index + 1, **facts)

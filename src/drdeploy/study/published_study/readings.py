@@ -85,7 +85,8 @@ def search_other_readings(
                 reading, value, matches
             ):
                 matches.append((reading, value))
-        # Two departures explain far more numbers than one, so they are tried only if one does not.
+        # Pairs of departures give far more different numbers than single departures. Pairs are
+        # tried only if no single departure gives the printed digits.
         if matches:
             break
     chance = _count_matches_expected_by_chance(figure, tried)
@@ -107,8 +108,8 @@ def find_close_readings_with_other_rows(
 ) -> tuple[tuple[FigureReading, float], ...]:
     """Return readings that use other rows and come within 1 % of the printed number.
 
-    A close reading suggests that the study's text names the wrong rows, although the printed digits
-    do not match.
+    A close reading suggests that the study's text names the wrong rows, even if the reading does
+    not give the printed digits.
     """
     readings = [
         apply_departures(formula, (departure,))
@@ -128,7 +129,8 @@ def find_close_readings_with_other_rows(
 def _count_matches_expected_by_chance(figure: PrintedFigure, tried: Iterable[float]) -> float:
     """Return the number of readings that are expected to give the printed digits by chance."""
     span = NEIGHBOURHOOD * abs(figure.value)
-    # A reading that gives the number itself is what is to be explained: it is not counted.
+    # A reading that gives exactly the printed number is not counted, because the question is
+    # whether it did so by chance.
     near = sum(0 < abs(value - figure.value) <= span for value in tried)
     window = WINDOW_UNITS * figure.unit_of_last_digit
     return near * min(1.0, window / (2 * span)) if span else 0.0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck:
-    """A number that is computed from rows of one measurement and the printed value of another."""
+    """A number computed from the rows of one measurement and the printed value of another."""
 
     value: float
     verdict: ReproductionVerdict
@@ -51,7 +51,8 @@ class RecomputedFigure:
         estimate: The recomputed number with its interval. None if the number cannot be recomputed.
         search: The search for another reading; None if the number is reproduced.
         check: A computation from printed numbers, for a number whose rows were not published.
-        near: Readings with other rows within 1 % of the printed value, if the number differs.
+        near: If the number differs: readings of other rows that give a value within 1 % of the
+            printed one.
     """
 
     printed: PrintedFigure
@@ -82,7 +83,7 @@ def recompute_all_figures(
     samples = StudySamples.from_measurements(measurements)
     study = PublishedStudy(printed, samples)
     definitions = [define_printed_figure(figure, study) for figure in printed]
-    # Means that were printed themselves: another figure may have been computed from the print.
+    # The means that the study printed. It may have computed other numbers from these rounded means.
     amounts = {
         definition.formula.first: Constant(figure.value, f"printed in {figure.where}")
         for figure, definition in zip(printed, definitions, strict=True)
@@ -117,7 +118,8 @@ def _recompute_figure(
     if verdict is ReproductionVerdict.REPRODUCED:
         return RecomputedFigure(figure, definition, verdict, found)
     searched = search_other_readings(figure, formula, samples, amounts)
-    # A figure that is close needs no other rows: they would explain more than there is to explain.
+    # Other rows are not tried for a number that is close. A result within 1 % does not suggest that
+    # the study names the wrong rows.
     close = (
         find_close_readings_with_other_rows(figure, formula, samples)
         if verdict is ReproductionVerdict.DIFFERS

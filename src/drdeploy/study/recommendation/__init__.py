@@ -6,7 +6,7 @@
 - ``traffic`` draws the times at which photographs arrive; ``trace`` reads them from a CSV file.
 - ``simulation`` simulates traffic on an endpoint.
 - ``mitigation`` holds the policies against cold starts.
-- ``hosting_ways`` lists the ways of hosting, with their limits and whether they can be deployed.
+- ``hosting_ways`` lists the ways of hosting, their limits, and which of them can be deployed.
 - ``instance_options`` simulates the ways to run instances other than around the clock.
 - ``options`` simulates and prices every way of hosting.
 - ``bill`` computes the monthly bill of an option.
@@ -14,7 +14,7 @@
 - ``choice`` chooses among options of about the same cost: the simplest, then the fastest.
 - ``price_age`` says how old the prices are.
 - ``price_sensitivity`` computes how far a price can move before another option is chosen.
-- ``confidence`` computes a bootstrap of the rows, with intervals for each option.
+- ``confidence`` resamples the rows, and computes intervals for each option.
 - ``break_even`` finds the volume of requests above which another kind of hosting is cheaper.
 - ``decide`` makes the decision: it calls the modules from ``requirements`` to ``break_even`` in
   order.

@@ -1,13 +1,13 @@
 """Estimate the latency on AWS from latency that was measured on this machine.
 
-A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
-overhead. The expected time of a cold start has three parts. The first part of a cold start is the
-platform's placement. The second part is the pull of the container image, which depends on its
-compressed size. The third part is the start of the container with its first prediction, multiplied
-by another CPU ratio. :mod:`drdeploy.study.aws_latency` fits the coefficients.
+For a warm request, the estimate is the time in the container times a CPU ratio, plus the overhead
+of the platform. A cold start has three parts. First, the platform places the container. Second, it
+pulls the container image, which takes longer for a larger compressed size. Third, the container
+starts and makes its first prediction; the time of this part is multiplied by another CPU ratio.
+:mod:`drdeploy.study.aws_latency` fits the coefficients.
 
-The interval of an expected latency accounts for the uncertainty of the coefficients. The interval
-also accounts for the errors that the model makes on series that were left out of the fit.
+The interval of an expected latency accounts for the uncertainty of the coefficients, and for the
+errors of the model on series that were left out of the fit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class LeftOutSeries:
     Attributes:
         name: For example ``MobileNet, 1024 MB, cold``.
         start: ``warm`` or ``cold``.
-        here_s: The median time in the container on this machine; for a cold start, including the
+        here_s: The median time in the container on this machine. For a cold start, it includes the
             start of the container.
         expected_s: The expected latency on AWS.
         aws_s: The median latency on AWS.
@@ -96,10 +96,10 @@ class TransferModel:
     Attributes:
         values: The value of each coefficient by name.
         draws: The value of each coefficient in each bootstrap resample, by name.
-        errors: By ``warm`` and ``cold``, a factor for each resample: the possible error of the
-            model for a new series.
+        errors: For ``warm`` and for ``cold``, one factor per resample: an error that the model may
+            make for a new series.
         coefficients: The coefficients with intervals and sources.
-        left_out: Every series, with the estimate of a model without it.
+        left_out: Every series, with the estimate of a model that was fitted without it.
         notes: Sentences on the limits of the fit.
     """
 
@@ -159,7 +159,7 @@ class _LatencyCoefficients:
         errors: Mapping[str, float] | None = None,
     ) -> _LatencyCoefficients:
         known = name_ratio_of_instance(instance_type)
-        # For an instance type without a series on AWS: the mean of those that have one.
+        # An instance type without a series on AWS gets the mean ratio of the types that have one.
         ratio = values.get(known, values[INSTANCE_RATIO])
         return cls(
             ratio=ratio if instance_type else values[SERVERLESS_RATIO],
@@ -170,7 +170,7 @@ class _LatencyCoefficients:
         )
 
     def apply_to_local_times(self, local: ServiceTimes) -> ServiceTimes:
-        """Return the times on AWS; a container is not occupied during the platform's overhead."""
+        """Return the times on AWS; the overhead of the platform does not occupy the container."""
         busy = local.warm.busy_s * self.ratio
         warm = RowTimes((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
         if local.cold is None:
@@ -193,9 +193,9 @@ class ExpectedServiceTimes(ServiceTimes):
     steps: tuple[_LatencyCoefficients, ...] = field(kw_only=True)
 
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
-        """Return a resample of this machine's rows, converted to AWS with one set of coefficients.
+        """Return a resample of this machine's rows, converted to times on AWS.
 
-        Resample k of every configuration uses set k of the coefficients.
+        Resample k of every configuration is converted with set k of the coefficients.
         """
         steps = self.steps[number % len(self.steps)]
         return steps.apply_to_local_times(self.local.draw_bootstrap_resample(rng, number))
@@ -229,13 +229,13 @@ class ExpectedLatency:
 
 @dataclass(frozen=True)
 class AppliedTransfer:
-    """How latencies on AWS were estimated from this machine for a decision, as plain values.
+    """How a decision estimated latencies on AWS from this machine's rows, as plain values.
 
     Attributes:
         image_gb: The compressed size of the container image that is pulled.
         latencies: The latency of each configuration, as measured here and as expected on AWS.
         coefficients: The coefficients that were used.
-        left_out: Every series, with the estimate of a model without it.
+        left_out: Every series, with the estimate of a model that was fitted without it.
         median_warm_error: The median error of the warm series that were left out.
         median_cold_error: The median error of the cold series that were left out.
         limits: Sentences on the limits of the model.
@@ -257,8 +257,8 @@ def expect_configurations_on_aws(
 ) -> tuple[MeasuredConfiguration, ...]:
     """Return the configurations with times that are expected on AWS.
 
-    Configurations that were measured on AWS stay as they were measured. Without a model, all
-    configurations stay so.
+    Configurations that were measured on AWS keep their measured times. Without a model, all
+    configurations keep them.
     """
     if model is None:
         return tuple(configurations)

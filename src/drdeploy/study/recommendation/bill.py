@@ -7,7 +7,7 @@ The pricing pages of SageMaker AI, ECR and S3 say what AWS bills:
 - For provisioned concurrency, AWS bills each second that a container is held ready. AWS also bills
   each second that the container works, at a lower price.
 - For an instance, AWS bills each hour, and each GB of data in and out.
-- For a registry or a bucket, AWS bills each GB in each month.
+- For a registry or a bucket, AWS bills each stored GB in each month.
 
 SageMaker lists no price per request.  If a price sheet has a price per request, each request is
 billed. An example is the price of a gateway in front of the endpoint.
@@ -148,7 +148,7 @@ class BilledEndpoint:
     Attributes:
         memory_mb: Memory of a serverless endpoint; 0 for a real-time endpoint.
         instance_type: Instance type of a real-time endpoint; empty for a serverless endpoint.
-        hour: The kind of hosting whose price of an instance hour is billed.
+        hour: The kind of hosting whose price for an instance hour applies.
     """
 
     memory_mb: int = 0

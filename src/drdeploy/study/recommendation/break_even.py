@@ -1,9 +1,9 @@
 """Find the volume of requests above which another kind of hosting is cheaper.
 
-Only cost is compared, not latency.  There are three kinds of hosting: serverless on demand,
-serverless with provisioned concurrency, and real-time.  For each kind, the option that is cheapest
-for the given traffic is priced at many volumes.  The distribution of the requests over the week
-stays the same.
+Only cost is compared, not latency. There are three kinds of hosting: serverless on demand,
+serverless with provisioned concurrency, and real-time. For each kind, the option that is cheapest
+for the given traffic is priced at many volumes. The distribution of the requests over the week is
+the same at every volume.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ factor of ten."""
 MOST_SIMULATED = 100_000.0
 """The largest volume, in requests a month, at which serverless costs are simulated.
 
-At higher volumes, hardly any request meets a cold start. At such volumes, all costs but those of
-storage are proportional to the number of requests."""
+At higher volumes, hardly any request meets a cold start, and all costs except storage are
+proportional to the number of requests."""
 ENOUGH_REQUESTS = 5_000
 """The number of requests that a simulation needs for a stable share of cold starts."""
 MOST_WEEKS = 52
@@ -113,8 +113,8 @@ def find_break_even_of_each_pair(curves: Sequence[CostCurve]) -> tuple[BreakEven
 
 def find_first_crossing_of_curves(one: CostCurve, other: CostCurve) -> BreakEven:
     """Return the lowest volume at which the cheaper of two options changes."""
-    # On logarithmic axes a cost is close to a straight line, so interpolating there is exact where
-    # it is in proportion to the requests, and where it does not depend on them.
+    # On logarithmic axes, a constant cost is a straight line, and so is a cost that is proportional
+    # to the requests. Interpolation on these axes is exact for both.
     at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), GRID_POINTS)
     one_usd, other_usd = (
         np.exp(np.interp(np.log(at), np.log(VOLUMES), np.log(curve.usd))) for curve in (one, other)
@@ -131,7 +131,7 @@ def _compute_monthly_on_demand_usd(
 ) -> float:
     volume = traffic.requests_per_month
     if volume > MOST_SIMULATED:
-        # Storage does not grow with the requests; everything else is scaled up.
+        # The cost of storage does not grow with the requests; all other costs are scaled up.
         volumes = collect_data_volumes(option.measured, context.assumptions)
         stored = MonthlyUsage(image_gb=volumes.image_gb, artifact_gb=volumes.artifact_gb)
         fixed_usd = _price_usage_or_nan(option, stored, context)
@@ -157,7 +157,8 @@ def _compute_monthly_provisioned_usd(
 ) -> float:
     busy_s = option.measured.service_times.warm.mean_busy_s
     by_hour = traffic.shape.requests_by_hour(traffic.requests_per_week)
-    # Cold starts beyond the provisioned containers are left out: Erlang's formula keeps them rare.
+    # Requests that find every provisioned container busy are not counted as cold starts. They are
+    # rare, because Erlang's formula gives the number of containers.
     containers = np.maximum(compute_containers_by_hour(by_hour, busy_s), FEWEST_PROVISIONED)
     held_hours = float(containers.sum()) * HOURS_PER_MONTH / HOURS_PER_WEEK
     volumes = collect_data_volumes(option.measured, context.assumptions)

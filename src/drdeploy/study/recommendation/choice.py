@@ -1,8 +1,8 @@
 """Choose among the options that meet every requirement; small differences do not count.
 
-Options whose monthly costs differ by little count as equal: a third of a cent decides nothing.
-Among the options that cost as much as the cheapest, the simplest to run is chosen. Among equally
-simple options, the fastest is chosen, and among equally fast options the cheapest.
+Options whose monthly costs differ by little count as equal, so that a third of a cent does not
+decide. Among the options that cost as much as the cheapest, the simplest to run is chosen. Among
+equally simple options, the fastest is chosen, and among equally fast options the cheapest.
 """
 
 from __future__ import annotations

@@ -4,16 +4,16 @@ Each resample draws the rows of every configuration again, with replacement, and
 and the p95 of every option.  The resamples give 95 % intervals of cost and p95, and the share of
 resamples in which the winner is still chosen.
 
-The simulation is not repeated for each resample.  The share of cold starts and the waiting times
-hardly depend on the drawn rows. To simulate every option 400 times would take minutes.  The p95 of
-a serverless option is computed from a mixture of resampled warm and cold rows. The simulation gives
-the shares of the mixture.  The p95 of a real-time option is computed from simulated waiting times
-plus the latencies of resampled rows.
+The simulation is not repeated for each resample, because simulating every option 400 times would
+take minutes. The share of cold starts and the waiting times hardly depend on the drawn rows. The
+p95 of a serverless option is computed from a mixture of resampled warm and cold rows. The
+simulation gives the shares of the mixture. The p95 of a real-time option is computed from simulated
+waiting times plus the latencies of resampled rows.
 
 All options of one configuration share the same resampled rows, so chance affects them alike. The
 confidence does not cover another day, another machine or other prices. With a few dozen rows, the
-interval of a p95 is too narrow. No resample holds a slower request than the slowest measured
-request.
+interval of a p95 is too narrow, because no resample holds a slower request than the slowest
+measured one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Confidence:
     """The share of resamples in which each option is chosen.
 
     Attributes:
-        share: The share of the resamples in which the winner is chosen, or None without a winner.
+        share: The share of the resamples in which the winner is chosen, or None if there is no
+            winner.
         others: Each other option that is chosen in a resample, with its share of the resamples. The
             option with the largest share comes first.  An empty name stands for the resamples in
             which no option meets the requirements.
@@ -63,8 +64,8 @@ class ResampledOption:
     Attributes:
         usd: The monthly cost in each resample; NaN if the cost is not known.
         p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
-        p95_as_measured_s: The p95 with the times that were measured on this machine and the same
-            share of cold starts. None if the latencies are as measured.
+        p95_as_measured_s: The p95 that follows from the times measured on this machine, with the
+            same share of cold starts. None if ``p95_s`` already follows from measured times.
     """
 
     name: str
@@ -82,7 +83,8 @@ def resample_cost_and_p95(
     for _, group in groupby(options, key=lambda option: option.measured.name):
         priced = [_PricedOption.from_option_with_bill_split(option) for option in group]
         times = priced[0].option.measured.service_times
-        # One draw of rows for all options of the configuration: their difference is not noise.
+        # All options of a configuration use the same drawn rows, so that differences between the
+        # options are not due to chance.
         usd = np.empty((len(priced), resamples))
         p95_s = np.empty_like(usd)
         for at in range(resamples):
@@ -107,11 +109,12 @@ def compute_confidence_of_winner(
     """Count in how many resamples each option is chosen.
 
     Args:
-        winner: The name of the winner with the measured rows, or None.
-        contenders: The options that a resample may choose. All options in a resample meet the
-            requirements on sensitivity and refused requests, have known prices and can be deployed.
-            Resampling does not change these properties. Each option comes with the number of
-            components that someone must operate for it.
+        winner: The name of the option that wins with the measured rows, or None if there is no
+            winner.
+        contenders: The options that may be chosen in a resample, each with the number of components
+            that someone must operate for it. They meet the requirements on sensitivity and refused
+            requests, have known prices, and can be deployed. Resampling does not change these
+            properties.
         required: The requirements.
     """
     if not contenders:
@@ -135,7 +138,7 @@ def compute_interval_of_middle_95_percent(
     values: NDArray[np.float64],
 ) -> tuple[float, float] | None:
     """Return the interval of the middle 95 % of resamples, or None if a value is not finite."""
-    # A p95 has no end where more than 5 % of the requests are refused; nor has its interval then.
+    # If more than 5 % of the requests are refused, the p95 is infinite, and has no interval.
     if not np.isfinite(values).all():
         return None
     low, high = np.quantile(values, [TAIL, 1 - TAIL])
@@ -195,7 +198,8 @@ class _PricedOption:
             cold=simulated.cold / months,
             provisioned=simulated.provisioned / months,
         )
-        # By subtraction, so that with the rows as measured the parts sum to the bill exactly.
+        # The fixed part is computed by subtraction, so that for the measured rows both parts add up
+        # exactly to the bill.
         bill_usd = option.bill.usd if option.bill else float("nan")
         return replace(
             varying, fixed_usd=bill_usd - varying.compute_monthly_usd(option.measured.service_times)
@@ -212,11 +216,13 @@ class _PricedOption:
         """Return the 95th percentile of the latency if requests take the given times."""
         simulated = self.option.simulated
         if times.cold is None:
-            # Rows come in random order already, so repeating them pairs them with the waits.
+            # The rows are in random order already. They are repeated until there is a row for each
+            # wait.
             return float(
                 np.quantile(
                     simulated.waits_s + np.resize(times.warm.total_s, WAITS),
-                    # Refused requests never end, and are not among the waits that are sampled.
+                    # The waits are those of answered requests only. Refused requests count as
+                    # infinitely slow, so a higher percentile of the answered requests is taken.
                     min(0.95 / (1 - simulated.throttled_share), 1.0),
                 )
                 if simulated.throttled_share < 0.05
@@ -235,13 +241,13 @@ def compute_mixture_percentile(
 ) -> float:
     """Return a percentile of a mixture of two samples, each with a weight.
 
-    The weights sum to at most 1; the rest of the mixture counts as infinite.
+    The weights add up to at most 1. The remaining share of the mixture counts as infinite.
     """
     values = np.concatenate([one[0], other[0]])
     weights = np.concatenate(
         [np.full(sample.size, weight / sample.size) for sample, weight in (one, other)]
     )
     order = np.argsort(values)
-    # Weights that sum to 0.95 may come out as 0.9499999999999998, and must count as 0.95.
+    # The sum of weights may be 0.9499999999999998 instead of 0.95, and must count as 0.95.
     at = int(np.searchsorted(np.cumsum(weights[order]), share - 1e-12))
     return float(values[order][at]) if at < values.size else float("inf")

@@ -77,7 +77,7 @@ def collect_measured_configurations(
     """
     groups: dict[Configuration, list[Scenario]] = defaultdict(list)
     for scenario in group_rows_into_scenarios(measurements):
-        # Their rows hold time that a request waited, which the simulation adds itself.
+        # The latencies of scenarios with a queue include waiting, which the simulation adds itself.
         if not scenario.has_queue:
             groups[scenario.configuration].append(scenario)
     points = _read_operating_points_by_trial(measurements)

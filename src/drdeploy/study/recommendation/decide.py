@@ -85,7 +85,7 @@ def choose_cheapest_hosting(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
             platforms or machines are mixed without ``allow_mixed``.
-        UnknownPrice: The sheet has no price for any of the options.
+        UnknownPrice: Every option needs a price that the sheet lacks.
     """
     require_allowed_region(inputs.required, inputs.assumptions.region)
     if not allow_mixed:
@@ -167,7 +167,8 @@ def _evaluate_options_and_make_decision(
     unusable: tuple[Unusable, ...],
 ) -> Decision:
     required, arrivals = inputs.required, context.arrivals
-    # A policy that finds nothing to do is the same as doing nothing: it is not a separate option.
+    # A policy that takes no action gives the same result as no policy, so it is not an option of
+    # its own.
     options = [option for option in simulated if option.differs_from_doing_nothing]
     failing = {
         option.name: tuple(describe_missed_requirements(option, required)) for option in options
@@ -175,7 +176,7 @@ def _evaluate_options_and_make_decision(
     meeting = sorted(
         (o for o in options if o.is_deployable and not failing[o.name]), key=lambda o: o.usd
     )
-    # Nearest first: an option that misses one requirement needs less than one that misses two.
+    # The option that misses the fewest requirements comes first, because it is the closest.
     missing = sorted(
         (o for o in options if o.is_deployable and failing[o.name]),
         key=lambda o: (len(failing[o.name]), o.usd),
@@ -213,7 +214,7 @@ def _evaluate_options_and_make_decision(
             ],
             required,
         ),
-        # An archive is graded once: no volume a month makes another way of hosting cheaper.
+        # An archive is graded only once. It has no monthly volume, and so no break-even volume.
         break_even=()
         if arrivals.is_archive
         else find_break_even_of_each_pair(
@@ -230,7 +231,8 @@ def _evaluate_options_and_make_decision(
         mitigated=mitigated,
         simulated_requests=arrivals.n,
         seed=inputs.seed,
-        # A trace whose rows were sorted, and photographs of assumed size, change what is decided.
+        # Sorted rows of a trace, or an assumed size of photographs, may change the decision, so the
+        # notes mention them.
         notes=(*arrivals.notes, *measurements.notes, *_write_notes_on_decision(options, inputs)),
         price_age="",
         price_sources=tuple(sorted(prices, key=lambda price: (price.unit, price.item))),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BillLine:
-    """One line of a month's bill, which is a quantity times a dated price."""
+    """One line of a month's bill: a quantity times a dated price."""
 
     item: str
     quantity: float
@@ -54,9 +54,9 @@ class EvaluatedOption:
             refused.
         p95_s_limits: The interval of the middle 95 % of the p95 in bootstrap resamples; None if
             a p95 is infinite.
-        p95_as_measured_s: The p95 that follows from the times on this machine, where ``p95_s``
-            follows from the times that are predicted for AWS. None if ``p95_s`` follows from the
-            times on this machine too, or if more than 5 % of the requests are refused.
+        p95_as_measured_s: If ``p95_s`` comes from times that are expected on AWS: the p95 with the
+            times that were measured on this machine. None if ``p95_s`` itself comes from measured
+            times, or if more than 5 % of the requests are refused.
         cold_share: The share of the answered requests that met a cold start.
         throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
@@ -140,13 +140,13 @@ class Decision:
         equivalent: The names of the runners-up that cost about the same as the cheapest option.
         excluded: The options that miss a requirement. The options are sorted by the number of
             missed requirements, and then by cost.
-        research: The options that exist only in the simulation, the cheapest first. This project
-            cannot deploy them.
+        research: The options that exist only in the simulation because this project cannot deploy
+            them, the cheapest first.
         unusable: Two groups: configurations without the rows that a simulation needs, and instances
             with a GPU on which nothing was measured.
         confidence: The share of bootstrap resamples in which the winner is chosen.
         break_even: The volumes at which two kinds of hosting cost the same; latency is ignored.
-        prices: The dependence of the decision on each price; empty without a winner.
+        prices: The dependence of the decision on each price; empty if there is no winner.
         mitigation: The comparison of all policies against cold starts on one configuration.
         mitigated: The name of the configuration on which policies are compared.
         simulated_requests: The number of requests in the simulation.

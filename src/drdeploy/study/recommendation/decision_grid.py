@@ -1,9 +1,8 @@
-"""Simulate every option at several volumes, so that a page can decide again in the browser.
+"""Simulate every option at several volumes, so that the page can decide again in the browser.
 
-The page applies the requirements on latency and budget itself, because they need no new simulation.
-An option is possible if it can be deployed and meets every requirement. Each volume needs a
-simulation of its own. The grid therefore holds a few volumes, and always the volume of the
-decision.
+The page checks the requirements on latency and budget itself, because this needs no new simulation.
+An option is possible if it can be deployed and meets every requirement. Each volume needs its own
+simulation, so the grid holds only a few volumes. The volume of the decision is always one of them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """The volumes of the grid as multiples of the decision's volume."""
 MOST_REQUESTS = 3_000_000.0
-"""The largest volume that is simulated for the grid, or the decision's if that is larger."""
+"""The largest volume that is simulated for the grid, unless the decision's own volume is larger."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def simulate_decision_grid(
 
     For a trace, the grid holds only the volume of the trace.
     """
-    # The requirements of the decision, except the two that the page applies itself.
+    # The requirements of the decision, except the two that the page checks itself.
     required = replace(inputs.required, p95_s=None, budget_usd=None)
     columns = {}
     configurations = expect_configurations_on_aws(
@@ -135,7 +134,7 @@ def _make_grid_option(option: Option, required: Requirements) -> GridOption:
     missed = list(describe_missed_requirements(option, required))
     if not option.is_deployable:
         missed.append(
-            "it exists in the simulation alone and cannot be deployed"
+            "it exists only in the simulation and cannot be deployed"
             if option.policy
             else "this project has no Terraform for it"
         )

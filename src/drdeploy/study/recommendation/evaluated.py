@@ -66,8 +66,8 @@ def could_be_cheapest_after_resampling(option: Option, required: Requirements) -
     """Whether the option could be the winner with resampled rows of its configuration.
 
     Resampling changes latency and cost, but not an unknown price, a sensitivity, or whether this
-    project can deploy the option.  The share of
-    refused requests also stays the same, because the simulation is not repeated.
+    project can deploy the option. The share of refused requests also stays the same, because the
+    simulation is not repeated.
     """
     return (
         option.is_deployable
@@ -114,11 +114,11 @@ def refuses_too_many_requests(option: Option, required: Requirements) -> bool:
 
 
 def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requirements) -> str:
-    """Return why no operating point has the required sensitivity and specificity, or nothing.
+    """Return why no operating point has the required rates; empty if one has them.
 
     The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
-    operating point. A configuration without operating points fails every requirement on rates,
-    because its rates were never measured.
+    operating point. A configuration without operating points misses every requirement on these
+    rates, because its rates were never measured.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -131,7 +131,8 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
         if least is None:
             continue
         target = f"{least:.1%} at grade >= {required.at_grade}"
-        # The grader may well be good enough, but what nobody has measured cannot decide.
+        # The grader may be good enough, but a rate that was never measured cannot meet a
+        # requirement.
         if best is None:
             return f"the {name} was not measured, and {target} is required"
         rate = best.sensitivity if name == "sensitivity" else best.specificity
@@ -179,7 +180,7 @@ def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str,
 
 
 def _add_network_isolation(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
-    """Return an endpoint's variables, with network isolation of the model if it is required.
+    """Return an endpoint's variables, and set the network isolation of the model if required.
 
     Variables for a VPC are left to the user, because only the user knows the subnets.
     """

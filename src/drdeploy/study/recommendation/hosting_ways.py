@@ -55,7 +55,7 @@ class HostingWay:
         article: The name with an article, as sentences use it.
         deployment: The Terraform module with which the way is set up; empty if there is none.
         command: The command of this project that takes the variables of the way (`--variables`).
-        largest_payload_bytes: The largest photograph that the way takes.
+        largest_payload_bytes: The size of the largest photograph that the way accepts.
         payload_source: Where the limit of the payload is documented.
         answers_in_response: Whether a client gets its result in the response to its request. If
             not, the result is written to S3, and the client must wait for it.
@@ -204,12 +204,12 @@ def _describe_broken_constraints_of_job(
         ("network isolation", required.needs_network_isolation),
         ("a volume with your own key", required.needs_own_key),
     ):
-        if is_needed:  # SageMaker could, but whoever runs the recommended command gets none
+        if is_needed:  # SageMaker offers it, but `batch run` does not
             yield f"a job of `batch run` does not have {name}"
 
 
 def describe_late_results(required: Requirements, way: HostingWay, slowest_s: float) -> str:
-    """Return a clause if a result comes later than it may; otherwise an empty text."""
+    """Return a clause if a result comes later than required; otherwise an empty text."""
     may_wait_s = required.may_wait_s
     if way.answers_in_response or may_wait_s is None or slowest_s <= may_wait_s:
         return ""

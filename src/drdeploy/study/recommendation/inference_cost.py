@@ -6,7 +6,7 @@ time that its container works. :attr:`CostBasis.CONTAINER_TIME` prices only this
 instance by the hour, with or without requests. For an instance, the cost of an inference assumes
 that the instance is always busy. This is the lowest possible cost. The latency of an asynchronous
 request includes the time in the queue, which costs nothing. Only the time of the container is
-priced. A transform job costs the time that its instances work.
+priced. For a transform job, the time that its instances work is priced.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def look_up_price_per_second(
     Args:
         kind: ``serverless``, ``realtime``, ``asynchronous`` or ``batch``, as in the measurements.
         memory_mb: Memory of a serverless endpoint.
-        instance_type: Type of the instances of another kind.
+        instance_type: Type of the instances of every other kind of endpoint.
         sheet: The price sheet.
 
     Raises:

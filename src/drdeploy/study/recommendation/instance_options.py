@@ -184,7 +184,7 @@ def _simulate_autoscaled(load: InstanceLoad, fewest: int) -> SimulatedInstances:
 
 
 def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
-    if load.arrivals.is_archive:  # is graded once: there are no hours of the week to open in
+    if load.arrivals.is_archive:  # graded only once, so there are no weekly hours
         return None
     weekly = average_requests_by_hour_of_week(load.arrivals)
     each = load.target_per_minute * SECONDS_PER_HOUR / SECONDS_PER_MINUTE
@@ -192,7 +192,7 @@ def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
     is_open = keep_endpoint_open_during_short_breaks(weekly > 0, start_s)
     if is_open.all():
         return None
-    # A schedule creates and deletes an endpoint, whose configuration holds one number of instances.
+    # The schedule always creates the endpoint with the same number of instances.
     instances = int(np.ceil(weekly.max() / each))
     counts = count_instances_by_hour(
         repeat_weekly_plan(instances * is_open.astype(np.int64), load.arrivals), start_s
@@ -214,8 +214,8 @@ def keep_endpoint_open_during_short_breaks(
 ) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice the time of its start. Without
-    this rule, the endpoint might have to be created again before its deletion has ended.
+    The endpoint stays open in a break that is shorter than twice its start-up time. Without this
+    rule, the endpoint might have to be created again before its deletion has ended.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.

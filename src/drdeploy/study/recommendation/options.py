@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """An option, which is a measured configuration and a way to run it.
+    """A measured configuration, and a way to run it.
 
     Attributes:
         name: A name that no other option has.
@@ -160,7 +160,7 @@ def simulate_all_options(
             yield always_on
             yield from simulate_other_instance_options(measured, always_on.instances, context)
             continue
-        # Policies that find nothing to do have one and the same outcome: it is simulated once.
+        # All policies that take no action have the same outcome, which is simulated only once.
         if_nothing: SimulationSummary | None = None
         for policy in policies:
             if policy == "provisioned-fixed" and not is_demand_varying(measured, context):
@@ -316,7 +316,8 @@ def is_demand_varying(measured: MeasuredConfiguration, context: SimulationContex
 
 def compute_needed_instance_count(peak_per_s: float, times: RowTimes, assumed: Assumptions) -> int:
     """Return the number of instances that the busiest hour needs, with the assumed headroom."""
-    # Little's law: requests under way are arrivals per second times seconds of each.
+    # Little's law: the requests in progress are the arrivals per second times the seconds that each
+    # takes.
     load = peak_per_s * times.mean_busy_s
     needed = ceil(load / (assumed.requests_at_once * (1 - assumed.headroom)))
     return max(needed, assumed.fewest_instances)

@@ -44,13 +44,14 @@ KINDS: dict[Kind, Key] = {
 }
 FAILS = Key("hollow: misses a requirement", "o", INK, is_hollow=True)
 CLOSE = 0.15
-"""If two marks differ by less than this share on both axes, one of them gets no label."""
+"""If both the costs and the p95 of two marks differ by less than this share, one of the marks gets
+no label."""
 TITLE = "Every option: its cost a month against its p95 latency"
 
 
 def make_decision_opening(decision: Decision) -> Opening | None:
-    """Return the picture at the top of the decision's page, or None without a picture."""
-    # Options with a known cost and a finite p95: they alone have a place on the axes.
+    """Return the picture at the top of the decision's page, or None if no option can be drawn."""
+    # Only options with a known cost and a finite p95 have a place on the axes.
     options = [one for one in decision.options if one.usd_per_month and one.p95_s]
     if not options:
         return None
@@ -74,7 +75,7 @@ def _write_caption_of_picture(options: Sequence[EvaluatedOption], decision: Deci
         f"intervals from {RESAMPLES} bootstrap resamples of the measured rows. Each mark rests on "
         f"at least {warm} warm rows{f' and {cold} cold rows' if cold else ''}."
     )
-    # Where more than one request in twenty is cold, the p95 comes from cold rows.
+    # If more than one request in twenty is cold, the p95 is the latency of a cold request.
     behind_p95 = (one.cold_rows if one.cold_share > 0.05 else one.warm_rows for one in options)
     if min(behind_p95) < rows_needed_for_percentile(0.95):
         caption += (
@@ -182,7 +183,7 @@ def _choose_labels_of_marks(
         {_hosting_kind_of_option(winner)} if winner else set()
     ):
         of_kind = [option for option in options if _hosting_kind_of_option(option) == kind]
-        # One label per kind: a name at each of forty marks could not be read.
+        # There is one label per kind, because labels at forty marks could not be read.
         best = min(
             of_kind,
             key=lambda one: (len(one.failures), not one.is_deployable, one.usd_per_month or 0.0),

@@ -46,7 +46,7 @@ class PriceSensitivity:
 
     Attributes:
         usd: The part of the winner's monthly bill that is billed at the price, in USD.
-        share: This part as a share of the winner's monthly bill.
+        share: The part ``usd`` as a share of the winner's monthly bill.
         dearer: The first other option that is chosen if the price rises. None if the winner stays
             up to :data:`HIGHEST_FACTOR` times the price.
         cheaper: The first other option that is chosen if the price falls. None if the winner stays
@@ -68,8 +68,8 @@ def compute_price_sensitivities(
     Args:
         winner: Name of the winner, a key of ``bills``.
         bills: The bill of every option that meets the requirements, by the option's name.
-        choose: Takes the monthly costs of the options in some cases, of shape ``(options, cases)``.
-            Returns the index of the chosen option in each case.
+        choose: A function that takes the monthly costs of the options in several cases, in shape
+            ``(options, cases)``. It returns the index of the chosen option in each case.
     """
     prices = {entry.price: None for bill in bills.values() for entry in bill.entries}
     found = [_compute_sensitivity_to_price(price, winner, bills, choose) for price in prices]
@@ -84,7 +84,8 @@ def _compute_sensitivity_to_price(
     due = np.array([[bill.usd_due_to_price(price)] for bill in bills.values()])
 
     def choose_winners_at_price_factors(factors: Floats) -> NDArray[np.int64]:
-        # With the price times f, a bill is its total plus (f - 1) times what the price makes up.
+        # If a price is multiplied by f, a bill grows by (f - 1) times the part that is billed at
+        # the price.
         return choose(totals + (factors - 1) * due)
 
     def find_first_change_of_winner(factors: Floats) -> WinnerChange | None:

@@ -54,11 +54,10 @@ class Requirements:
         largest_photograph_mb: The size of the largest photograph in MB (of 1024 x 1024 bytes).
             SageMaker accepts 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB
             for asynchronous inference.
-        may_wait_s: The time for which every result may wait, in seconds. Without such a time, a
-            client waits for each response, so asynchronous inference and batch transform are
-            excluded.
+        may_wait_s: The longest time that a result may take, in seconds. None means that a client
+            waits for each response, so asynchronous inference and batch transform are excluded.
         data_stays_in: The regions that photographs must not leave, or the first parts of the names
-            of regions, such as ``eu``. Empty means anywhere.
+            of regions, such as ``eu``. Empty means that every region is allowed.
     """
 
     p95_s: float | None = None
@@ -253,7 +252,7 @@ class DecisionInputs:
 
 
 def require_allowed_region(required: Requirements, region: str) -> None:
-    """Check that the data may be in the region.
+    """Check that the requirements allow photographs in the region.
 
     Raises:
         InvalidInput: The requirements exclude the region, so no option is possible.

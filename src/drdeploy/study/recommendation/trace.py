@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 MINUTE_S = 60
 DAY_S = HOURS_PER_DAY * SECONDS_PER_HOUR
 MAX_ARRIVALS = 50_000_000
-"""The largest number of arrivals in a trace, which take 400 MB of memory.
+"""The largest number of arrivals in a trace. So many arrivals take 400 MB of memory.
 
 A year with one arrival per second stays below this limit."""
 MAX_DAYS = 3660
-"""The longest trace, ten years. The simulation counts instances minute by minute, so a wrong year
-in one row would make it run through millennia."""
+"""The length of the longest trace in days: ten years. The simulation counts instances minute by
+minute, and a wrong year in one row would make it simulate millennia."""
 MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
@@ -50,7 +50,7 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
         seed: The seed with which times within a minute are drawn.
 
     Raises:
-        InvalidInput: The file cannot be read, or its columns or a value are not valid. A minute
+        InvalidInput: The file cannot be read, or its columns or a value are not valid. Or a minute
             occurs twice, only some times have a time zone, or there are fewer than two arrivals.
     """
     try:
@@ -179,7 +179,7 @@ def _read_times_of_rows(
     path: Path,
     counts: list[int] | None = None,
 ) -> tuple[datetime, NDArray[np.float64]]:
-    """Return the first time, and the seconds from it to each row's time.
+    """Return the time of the first row, and the seconds from this time to each row's time.
 
     The counts of the rows are appended to ``counts``.
     """

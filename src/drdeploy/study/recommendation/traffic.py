@@ -122,7 +122,7 @@ class Arrivals:
         requests_per_month: The number of requests in a month, for the bill.
         description: Where the arrivals come from.
         notes: Sentences about changes that were made to a trace.
-        is_archive: Whether the photographs lie in an archive, and may be sent at any time.
+        is_archive: Whether the photographs come from an archive, and may be sent at any time.
     """
 
     times_s: NDArray[np.float64]
@@ -229,8 +229,8 @@ class Traffic:
         patients = self.shape.requests_by_hour(
             self.requests_per_week / self.photographs_per_patient
         )
-        # Counts per hour first, then moments within the hour: a Poisson process whose rate changes
-        # by the hour is exactly that.
+        # First the number of arrivals in each hour is drawn, then their times within the hour. The
+        # result is exactly a Poisson process whose rate changes by the hour.
         counts = rng.poisson(np.tile(patients, weeks))
         begins = np.repeat(np.arange(counts.size) * float(SECONDS_PER_HOUR), counts)
         visits = begins + rng.random(begins.size) * SECONDS_PER_HOUR
@@ -246,7 +246,8 @@ class Traffic:
             times_s=times,
             horizon_s=max(weeks * float(WEEK_S), float(times[-1])),
             begins_at_hour=0.0,
-            # Of the arrivals as drawn, so that bill and simulation are about the same requests.
+            # Counted from the drawn arrivals, so that the bill and the simulation cover the same
+            # requests.
             requests_per_month=times.size * SECONDS_PER_MONTH / (weeks * WEEK_S),
             description=self.description,
         )
@@ -260,9 +261,9 @@ def choose_weeks_to_simulate(requests_per_week: float) -> int:
 def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
     """Return the arrivals of an archive's photographs, which are graded once, in one month.
 
-    An endpoint refuses requests that all come at once. A client spreads the photographs evenly over
-    the time in which the results may arrive. A queue and a batch transform job take all photographs
-    at once.
+    An endpoint refuses requests that all come at once, so a client spreads the photographs evenly
+    over the time in which the results may arrive. A queue or a batch transform job takes all
+    photographs at once.
 
     Args:
         photographs: The number of photographs, at least 2.
@@ -292,4 +293,5 @@ def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
 
 
 SENDING_SHARE = 0.9
-"""The share of the time in which the photographs of an archive are sent to an endpoint."""
+"""The photographs of an archive are sent to an endpoint during this share of the time in which the
+results may arrive."""

@@ -61,7 +61,7 @@ def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
 
 
 def write_best_policy_sentence(decision: Decision) -> str:
-    """Return a sentence about the best policy against cold starts; empty without a comparison."""
+    """Return a sentence about the best policy against cold starts; empty if none were compared."""
     if decision.mitigation is None:
         return ""
     best = decision.mitigation.best
@@ -123,7 +123,8 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
     if winner is None:
         required = write_requirements_in_one_line(decision.required)
         yield f"No option meets all requirements ({required})."
-        # Every measured configuration has a way that can be deployed, so one is always excluded.
+        # Every measured configuration can be deployed in some way, so at least one option is in
+        # this list.
         nearest = decision.excluded[0]
         yield (
             f"The option that comes closest is {nearest.name} for "
@@ -248,7 +249,7 @@ def _write_tie_sentence(
     return (
         f"{listed} tie{'' if several else 's'} with {winner.name}: a difference in cost of up to "
         f"{required.same_cost_share:.0%}, or of up to {required.same_cost_usd:g} USD a month, "
-        f"counts as none. "
+        f"does not count. "
         f"{_write_why_winner_is_chosen(winner, tied)}"
     )
 

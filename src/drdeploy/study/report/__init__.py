@@ -2,7 +2,7 @@
 
 - ``summaries`` computes the times, the cost and the number of rows of each scenario.
 - ``comparisons`` computes ratios between scenarios that differ in one dimension, with intervals.
-- ``findings`` writes sentences on the fastest and cheapest configuration and on cold starts.
+- ``findings`` writes sentences on the fastest and the cheapest configuration, and on cold starts.
 - ``caveats`` writes warnings about the measurements.
 - ``evidence`` computes all results of ``summaries``, ``comparisons``, ``findings`` and ``caveats``
   once.

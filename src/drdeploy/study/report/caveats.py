@@ -150,7 +150,8 @@ def _write_warning_on_unsteady_rows(summaries: Sequence[ScenarioSummary]) -> Ite
             yield f"{sentence} in {len(trials)} of {len(summaries)} scenarios: {', '.join(trials)}."
     checks = [s.steadiness.halves for s in summaries if s.steadiness.halves.has_interval]
     alarms = sum(check.interval_excludes(1.0) for check in checks)
-    # One in twenty is expected to alarm by chance, and one more does not justify a warning.
+    # By chance, one check in twenty is expected to raise an alarm. One more alarm does not justify
+    # a warning.
     if alarms > 1 + MANY_ALARMS * len(checks):
         yield (
             f"In {alarms} of {len(checks)} scenarios, odd-numbered rows differ from even-numbered "

@@ -75,7 +75,7 @@ def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Qua
     """Return the ratio of the mean times of two scenarios.
 
     If both scenarios sent each photograph equally often, their rows are paired by photograph.
-    Differences between photographs do not widen the interval of pairs.
+    Differences between photographs then do not widen the interval.
     """
     pairs = pair_rows_by_photograph(before, after, quantity)
     if pairs:
@@ -88,11 +88,12 @@ def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Qua
 def pair_rows_by_photograph(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the times of two scenarios paired by photograph, or None if rows have no partner."""
+    """Return the times of two scenarios paired by photograph, or None if a row has no partner."""
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()
-        # The first row of a photograph is paired with the first of the other side, and so on.
+        # The first row of a photograph is paired with its first row in the other scenario, and so
+        # on.
         rows = rows.assign(time=rows.groupby("photograph").cumcount())
         sides.append(rows.set_index(["photograph", "time"])[quantity])
     one, other = sides
@@ -134,12 +135,12 @@ def _list_pairs_to_compare(
     for group in alike.values():
         steps = sorted(group, key=lambda scenario: _dimension_sort_key(scenario, dimension))
         pairs = list(pairwise(steps))
-        # The first image is what every smaller one is measured against; of memory sizes, the ends
-        # of the range are what the 2023 study compared.
+        # Every smaller image is compared with the first one. For memory sizes, only the smallest
+        # and the largest are added, as in the 2023 study.
         beyond = steps[2:] if dimension == "image" else steps[2:][-1:]
         pairs += [(steps[0], step) for step in beyond]
         for before, after in pairs:
-            # Two trials may have used the same image.
+            # Two scenarios may have used the same image.
             if dimension != "image" or before.configuration.image != after.configuration.image:
                 yield before, after
 
@@ -157,7 +158,7 @@ def _list_facts_except_dimension(dimension: Dimension, scenario: Scenario) -> tu
         "instance_type": configuration.instance_type,
         "scenario": scenario.name,
     }
-    if dimension == "start":  # a warm and a cold scenario have different names, but mean the same
+    if dimension == "start":  # warm and cold are both closed loops
         facts["scenario"] = "closed loop" if scenario.name in _START_ORDER else scenario.name
     if dimension == "image":  # the profile is part of the image
         del facts["profile"]

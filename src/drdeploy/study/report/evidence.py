@@ -42,7 +42,7 @@ class Evidence:
         jobs: The transform jobs of batch scenarios, which are not among the summaries.
         findings: The findings about each model, in sentences.
         warnings: Warnings about these measurements.
-        limits: Sentences on the limits of measurements on the platform.
+        limits: Sentences on what measurements on each platform cannot show.
         scenarios_of_jobs: The batch scenarios, also those without a row that counts.
     """
 
@@ -91,11 +91,12 @@ def compute_evidence(
         AnalysisError: The rows differ in platform, machine or isolation, and ``allow_mixed`` is
             False.
     """
-    # Two machines in one table would be compared as if they were configurations.
+    # In one table, rows of two machines would be compared as if they were rows of two
+    # configurations.
     if not allow_mixed:
         measurements.require_comparable()
     grouped = group_rows_into_scenarios(measurements)
-    # A transform job is not a request: its time must not stand beside latencies.
+    # A transform job is not a request, so its time is not shown beside the latencies of requests.
     scenarios = tuple(one for one in grouped if not one.has_rows_of_transform_jobs)
     all_summaries = tuple(summarise_scenario(scenario, sheet) for scenario in grouped)
     summaries = tuple(one for one in all_summaries if not one.scenario.has_rows_of_transform_jobs)

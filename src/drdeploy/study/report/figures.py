@@ -38,7 +38,7 @@ class Box:
 
     Attributes:
         seconds: The measured times; empty if only a printed mean is known.
-        printed_mean_s: A mean that was only printed; it is drawn as a hollow diamond.
+        printed_mean_s: A printed mean of rows that are not known; it is drawn as a hollow diamond.
     """
 
     label: str
@@ -95,7 +95,7 @@ def _draw_one_box_with_rows(
         [sample],
         positions=[position],
         widths=0.42 * narrowing,
-        showfliers=False,  # every row is drawn as a dot below, outliers among them
+        showfliers=False,  # every row, outlier or not, is drawn as a dot below
         patch_artist=True,
         manage_ticks=False,
         boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": EDGE},

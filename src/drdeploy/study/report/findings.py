@@ -1,10 +1,10 @@
 """Write the findings about each model as sentences, with numbers computed from rows.
 
 Configurations of one model on one kind of endpoint are ranked by their mean latency or cost. The
-best configuration is named. The measurements may not show a difference between two configurations:
-the interval of their ratio then contains 1. A configuration that does not differ from the best one
-is named beside it. Serverless and real-time endpoints are not ranked against each other, because
-their costs depend on the traffic.
+best configuration is named. If the interval of the ratio of two configurations contains 1, the
+measurements do not show a difference between the two. Configurations that are not shown to differ
+from the best one are named beside it. Serverless and real-time endpoints are not ranked against
+each other, because their costs depend on the traffic.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def write_findings_per_model(summaries: Sequence[ScenarioSummary]) -> tuple[Mode
         configuration = summary.scenario.configuration
         return configuration.model, configuration.endpoint_kind
 
-    # A latency that holds the queue says more about the traffic than about the configuration.
+    # A latency that includes time in a queue says more about the traffic than about the
+    # configuration.
     ranked = [s for s in summaries if not s.scenario.has_queue_in_s3]
     grouped = groupby(sorted(ranked, key=get_model_and_endpoint_kind), get_model_and_endpoint_kind)
     return tuple(
@@ -113,7 +114,7 @@ class _Ranking:
         warm: The warm scenarios, sorted by mean latency.
         priced: The warm scenarios with a known cost, sorted by mean cost.
         cold: The cold scenarios, sorted by mean latency.
-        label: Returns the label of a scenario's configuration.
+        label: A function that returns the label of a scenario's configuration.
     """
 
     warm: list[ScenarioSummary]
@@ -258,7 +259,7 @@ def _compute_latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Esti
 
 
 def _compute_cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
-    """Return the ratio of two costs; its interval comes from the latencies, as prices are exact."""
+    """Return the ratio of two costs, with an interval from the latencies: prices are exact."""
     latencies = _compute_latency_ratio(one, other)
     if one.cost is None or other.cost is None:
         return replace(latencies, value=None, low=None, high=None, reason="unknown price")

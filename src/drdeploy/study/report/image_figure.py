@@ -1,4 +1,4 @@
-"""Draw cold starts by container image, and how many times as fast each is as the first."""
+"""Draw the cold starts with each container image, and their speed relative to the first image."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def _draw_cold_starts_of_one_model(
         figure,
         f"images-{model}-{size}",
         f"{model}, {size}: cold starts by image",
-        "Bars: mean total latency of cold starts with its 95 % interval. The numbers say how many "
-        "times as fast cold starts are with each container image as with the first",
+        "Bars: mean total latency of cold starts with its 95 % interval. The numbers compare the "
+        "speed of cold starts with that of the first container image",
     )
 
 
@@ -81,7 +81,7 @@ def _draw_bar_per_image(axes: Axes, group: Sequence[ScenarioSummary]) -> None:
             )
             text += f", {notation.format_estimate_value(ratio)} times as fast"
             text += f" ({notation.format_interval(ratio)})" if ratio.has_interval else ""
-        # A label beside a long bar would leave the picture.
+        # A label beside a long bar would extend beyond the picture.
         is_inside = value > longest / 2
         axes.annotate(
             *(text, (0 if is_inside else end, position)),

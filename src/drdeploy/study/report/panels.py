@@ -82,7 +82,8 @@ def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Scena
     if key[2] != "serverless":
         yield _make_panel(key, "instance", sorted(group, key=_get_line_number_of_first_row))
         return
-    # Several images at one size would put bars that differ in the image among those by memory.
+    # If a memory size has several images, bars that differ in the image would be mixed with bars
+    # that differ in the memory.
     several = _find_sizes_with_several_images(group)
     by_memory = [
         s for s in group if s not in several or _was_image_measured_at_other_size(s, group)
@@ -100,7 +101,7 @@ def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
 
 
 def _find_sizes_with_several_images(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
-    """Return the scenarios at memory sizes with several container images, by memory size."""
+    """Return, for each memory size with several container images, the scenarios of that size."""
     counted = Counter(_list_facts_except_image(s) for s in group)
     several = [s for s in group if counted[_list_facts_except_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)

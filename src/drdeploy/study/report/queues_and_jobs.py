@@ -33,8 +33,9 @@ class QueueSummary:
         arrival_to_output: The mean time from the scheduled time of a request to its result in S3.
         p95: The 95th percentile of the same time.
         container: The mean time in the container.
-        outside: The mean time outside the container: the queue, and the way through S3.
-        longest_queue: The largest number of requests that had no result when another one was sent.
+        outside: The mean time outside the container: in the queue, and in transfers through S3.
+        longest_queue: The largest number of requests that still had no result when a request was
+            sent.
     """
 
     scenario: Scenario
@@ -48,14 +49,14 @@ class QueueSummary:
 
 @dataclass(frozen=True, eq=False)
 class JobSummary:
-    """The transform jobs of a batch scenario; each estimate is over jobs.
+    """The transform jobs of a batch scenario; every mean is taken over jobs, not photographs.
 
     Attributes:
         label: The instances, with the details that distinguish them from the others.
         photographs: The number of photographs of a job.
         total: The mean time from the creation of a job to its end.
-        startup: The mean time until the instances worked.
-        per_photograph: The mean time of work for each photograph.
+        startup: The mean time from the creation of a job until its instances were ready to work.
+        per_photograph: The mean working time for each photograph, over the jobs.
         cost_per_million_usd: The cost of a million photographs, or None if the price is not known.
         price: The price of a second of an instance, or None if not known.
         no_cost: A sentence that names the unknown price; empty if the price is known.

@@ -53,7 +53,8 @@ def write_report_page_and_files(
     decision: Decision | NoDecision | None = None,
 ) -> None:
     """Write the page, and ``tables/*.csv`` and ``figures/*.svg`` in the same folder."""
-    # A decision opens with its options; a report without one with what was measured.
+    # A report with a decision begins with a picture of its options. A report without a decision
+    # begins with a picture of the measurements.
     opening = (
         picture.make_decision_opening(decision)
         if isinstance(decision, Decision)

@@ -46,7 +46,8 @@ def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | Non
     ]
     if not priced:
         return None
-    # Cost is proportional to the mean latency, so a p95 tells more; few rows give it no interval.
+    # The cost is proportional to the mean latency, so the p95 shows more. From few rows, the p95
+    # has no interval, and the mean is shown.
     has_p95 = all(summary.total.p95.has_interval for summary, _ in priced)
     latency = "p95 latency" if has_p95 else "mean latency"
     colours = assign_colour_to_each_name(
@@ -85,13 +86,14 @@ def _make_marks_of_scenarios(
     marks = []
     for _, group in groupby(sorted(priced, key=_line_key_of_scenario), _line_key_of_scenario):
         members = list(group)
-        # Labels at all marks would crowd: the cheapest and the fastest of each line have one.
+        # Labels at all marks would overlap, so only the cheapest and the fastest of each line have
+        # one.
         cheapest, _ = min(members, key=lambda one: one[1].per_million_usd.value or 0.0)
         fastest, _ = min(members, key=lambda one: one[0].total.mean.value or 0.0)
         for summary, cost in members:
             scenario = summary.scenario
             is_named = summary is cheapest or summary is fastest
-            has_order = scenario.configuration.memory_mb > 0  # instance types have none
+            has_order = scenario.configuration.memory_mb > 0  # instance types are not ordered
             marks.append(
                 Mark(
                     name=_describe_scenario_in_words(summary, cost, among),

@@ -92,7 +92,7 @@ class ScenarioSummary:
         prediction: The mean time of the model's prediction.
         setup: The mean time to start the container and load the model.
         prediction_share: The share of the prediction in the total latency.
-        breakdown: The parts of the mean latency, or None without such rows.
+        breakdown: The parts of the mean latency, or None if no row has them.
         cost: The cost of an inference, or None if the price is not known.
         no_cost: A sentence that names the unknown price; empty if the cost is known.
         steadiness: Whether the total latency drifts from the first row to the last.
@@ -171,7 +171,8 @@ def _compute_cost_or_reason(scenario: Scenario, sheet: PriceSheet) -> tuple[Cost
         )
     except UnknownPrice as err:
         return None, f"{err.what}."
-    # The total latency of an asynchronous request holds the queue, in which others are served.
+    # The total latency of an asynchronous request includes its time in the queue, in which the
+    # instance works on other requests.
     basis = CostBasis.CONTAINER_TIME if scenario.has_queue_in_s3 else CostBasis.TOTAL_LATENCY
     cost = Cost(
         inference=statistics.estimate_mean(

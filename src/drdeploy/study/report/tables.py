@@ -98,7 +98,7 @@ def make_job_table(jobs: Iterable[JobSummary]) -> pd.DataFrame:
 
 
 def make_comparison_table(comparisons: Iterable[ScenarioRatio]) -> pd.DataFrame:
-    """Return a table with one row per comparison: both ratios, and the size of both samples."""
+    """Return a table with one row per comparison: ratios of means and medians, and sample sizes."""
     return pd.DataFrame(
         [
             {

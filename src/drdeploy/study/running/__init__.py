@@ -7,18 +7,18 @@ modules in this order:
 2. ``models`` finds or builds the artifacts, and ``photographs`` finds or paints the photographs.
 3. ``target`` connects to a local service or to AWS.  ``provisioned`` creates all endpoints with
    Terraform, if requested.
-4. ``runner`` hosts and measures each trial, and deletes the trial's endpoint.  ``sending`` sends
-   a trial's requests as its scenario says, and reads the answers.
+4. ``runner`` hosts and measures each trial, and deletes the trial's endpoint. ``sending`` sends the
+   requests of a trial as its scenario says, and reads the answers.
 5. ``rows`` makes one row of each invocation, and adds CloudWatch's metrics.
 
 What an interrupted run leaves behind
 -------------------------------------
 
-Every row is written to disk before the next request is sent.  Each row has a trial and a sequence
-number, and each sequence number is measured only once.  The next run of the same command keeps the
+Every row is written to disk before the next request is sent. Each row has a trial and a sequence
+number, and each sequence number is measured only once. The next run of the same command keeps the
 rows and measures only the missing sequence numbers. If the scenario has a warm-up, the warm-up
-comes first. New rows get a new ``run_id``.  An open-loop trial is a single arrival process, and
-cannot be continued. The trial starts again, and its earlier rows are kept and marked as warm-up.
-If the study or the machine has changed, the run is refused. Rows of different conditions are never
-mixed.
+request is sent again first. New rows get a new ``run_id``. An open-loop trial is a single arrival
+process, and cannot be continued. Such a trial starts again, and its earlier rows stay in the file,
+marked as warm-up. If the study or the machine has changed, the run is refused. Rows that were
+measured under different conditions are never mixed.
 """

@@ -4,9 +4,9 @@
    after another (a closed loop). The answers show the latency of a single request, and the highest
    throughput.
 2. Then requests arrive at random (Poisson), whether or not earlier requests are answered (an open
-   loop). The answers show how many requests are late at a rate. The search begins at half of the
-   highest throughput, and narrows down the rate between two limits. At the lower limit, every run
-   met the requirement; at the upper limit, every run missed it.
+   loop). The answers show how many requests are late at each rate. The search begins at half of the
+   highest throughput. It then narrows down the rate between two limits. At the lower limit, every
+   run met the requirement; at the upper limit, every run missed it.
 
 The search stops when the two limits differ by less than the precision, or when the time is up. The
 search also stops when only chance decides whether a run between the limits meets the requirement.
@@ -38,18 +38,22 @@ if TYPE_CHECKING:
     from drdeploy.study.running.sending import ObservedInvocation
 
 LATE_SHARE = 0.05
-"""The largest share of late requests: the requirement is on the 95th percentile."""
+"""The largest share of late requests that meets a requirement on the 95th percentile."""
 HOPELESS_SHARE = 0.25
-"""A run is stopped when this share of its requests is late, because it misses the requirement."""
+"""A run is stopped when more than this share of its requests is late, because it is certain to miss
+the requirement."""
 SETTLING_SHARE = 0.15
-"""The share of a run's requests that do not count, because they find an idle endpoint."""
+"""The share of a run's requests, from its beginning, that do not count because the endpoint was
+idle before them."""
 GROWTH = 1.05
-"""The number of clients is doubled while this raises the throughput by this factor."""
+"""The number of clients is doubled as long as each doubling multiplies the throughput by at least
+this factor."""
 ROUNDS_MAX = 24
 SHORT_RUN_S = 60.0
-"""A run that takes at most this time may begin even if less time is left."""
+"""A run of at most this length may begin even if it would end after the time limit."""
 DELAYED_S = 0.01
-"""The time after its scheduled time at which a sent request counts as delayed, in seconds."""
+"""A request counts as delayed if it is sent more than this many seconds after its scheduled
+time."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,12 @@ class CapacitySearch:
     """The requirement, and the precision of the search.
 
     Attributes:
-        p95_s: The latency that 95 of 100 requests must meet.
+        p95_s: The latency that at most 5 of 100 requests may exceed.
         requests: The number of requests of a run.
-        runs: The number of runs at a rate; each run has its own random arrivals.
+        runs: The number of runs at each rate; each run has its own random arrivals.
         precision: The search stops when the limits of the rate differ by less than this share.
         time_limit_s: The search stops after this time.
-        max_clients: The largest number of clients that each wait for their answer.
+        max_clients: The largest number of clients in the closed loop.
         seed: The seed of all random numbers.
     """
 
@@ -102,7 +106,7 @@ class CapacityProbe(Protocol):
     """Measures how an endpoint answers under a load."""
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure the given number of clients that each send one request after another."""
+        """Measure with a number of clients, each of which sends one request after another."""
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
         """Measure requests that arrive at random at the given rate."""
@@ -182,11 +186,11 @@ class CapacityFinder:
             self._measure_rate_repeatedly(rate)
             low, high = self._find_limits_of_rate()
             if self._is_time_up():
-                return f"The time of {self.search.time_limit_s:g} s is up"
+                return f"The time limit of {self.search.time_limit_s:g} s is reached"
             are_close = low and high and high <= low * (1 + self.search.precision)
             following = None if are_close else self._choose_next_rate()
             if following is None and low and self._count_runs(low) < self.search.runs:
-                following = low  # one run may have met it by chance
+                following = low  # one run may have met the requirement by chance
             if following is None and are_close:
                 return f"The two limits of the rate differ by less than {self.search.precision:.0%}"
             if following is None:
@@ -201,12 +205,12 @@ class CapacityFinder:
         """Return the rate to measure next; None if only chance decides between the limits."""
         low, high = self._find_limits_of_rate()
         if low is None:
-            # Also below the rates that some runs met: the limit is still unknown.
+            # The lower limit is still unknown, so a rate below all measured rates comes next.
             return min(self._list_measured_rates()) / 1.5
         if high is None:
             return max(self._list_measured_rates()) * 1.3
-        # Rates between the limits were met by some runs and missed by others, so that the middle of
-        # the widest gap says most.
+        # At rates between the limits, some runs met the requirement and others missed it. A run in
+        # the middle of the widest gap between these rates gives the most information.
         inside = sorted(
             {low, high, *(one for one in self._list_measured_rates() if low < one < high)}
         )
@@ -223,8 +227,9 @@ class CapacityFinder:
             self._runs.append(run)
             if self._is_time_up() or self._describe_run_that_lasts_too_long(rate):
                 break
-            # A rate that is far from the limit needs no second run until it is the lower limit.
-            # A run that meets a rate by chance, above one that another run missed, says nothing.
+            # A rate that clearly misses or meets the requirement needs no second run until it
+            # becomes the lower limit. A run above a rate that another run missed may have met the
+            # requirement by chance, so it is always repeated.
             is_below = all(
                 one.rate_per_s >= rate for one in self._runs if not _is_requirement_met_by_run(one)
             )
@@ -250,10 +255,10 @@ class CapacityFinder:
     def _estimate_highest_rate(self, low: float | None, high: float | None) -> float | None:
         """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
 
-        More requests are late at a higher rate. The shares of late requests are smoothed until none
-        is below that of a lower rate (isotonic regression). From the smoothed shares, the rate is
-        interpolated. The highest rate at which runs met the requirement may be due to chance, and
-        would be too high on average.
+        More requests are late at a higher rate. The shares of late requests are therefore smoothed,
+        so that no share is below that of a lower rate (isotonic regression). The rate is
+        interpolated between the smoothed shares. The highest rate at which a run met the
+        requirement is not a good estimate: it may be due to chance, and is too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]
@@ -261,7 +266,8 @@ class CapacityFinder:
         late = np.array([sum(one.late for one in those) for those in runs], dtype=float)
         if not rates:
             return None
-        # Half a request more of each kind keeps the logarithms of the odds finite.
+        # Adding half a request to the late and to the other requests keeps the logarithm of the
+        # odds finite.
         share = optimize.isotonic_regression((late + 0.5) / (requests + 1), weights=requests).x
         is_late = share > LATE_SHARE
         if is_late[0]:
@@ -295,7 +301,7 @@ class CapacityFinder:
         return low, min(missed, default=None)
 
     def _describe_run_that_lasts_too_long(self, rate: float) -> str:
-        """Return why the time left is too short for a run at the rate; empty if it is enough."""
+        """Return why the time left is too short for a run at the rate; empty if it suffices."""
         run_s = self.search.requests * (1 + SETTLING_SHARE) / rate
         left_s = self._deadline - self.clock.monotonic()
         if run_s <= max(left_s, SHORT_RUN_S):
@@ -320,7 +326,7 @@ class CapacityFinder:
         if delayed > LATE_SHARE:
             notes.append(
                 f"In one run, up to {delayed:.0%} of the requests left this machine later than "
-                "scheduled. Perhaps this machine is the limit, and not the endpoint"
+                "scheduled. Perhaps this machine is too slow, and not the endpoint"
             )
         if any(step.failed for step in self._steps):
             notes.append(
@@ -347,14 +353,14 @@ class EndpointProbe:
     clock: Clock
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure a number of clients that each send one request after the other.
+        """Measure with a number of clients, each of which sends one request after another.
 
         Raises:
             EndpointError: The endpoint fails.
         """
         count = max(20, min(self.search.requests // 2, 20 * clients))
         sequence = self._draw_photographs(f"clients-{clients}", count + clients)
-        for photograph in sequence[:clients]:  # starts the containers, and is not counted
+        for photograph in sequence[:clients]:  # not counted: they start containers
             self._refuse_endpoint_that_fails(self.send(photograph))
         begin = self.clock.monotonic()
         with ThreadPoolExecutor(clients, "capacity") as pool:
@@ -409,7 +415,7 @@ def _is_requirement_met_by_run(run: RateRun) -> bool:
 
 
 class _HopelessRun(Exception):
-    """Raised if a run must miss the requirement, whatever happens to its other requests."""
+    """Raised if a run is certain to miss the requirement, whatever its other requests do."""
 
 
 class _RateTally:

@@ -33,7 +33,7 @@ JOB_NAME_CHARS = 63
 
 @dataclass(frozen=True)
 class JobPlace:
-    """Where the transform jobs of a trial run, and where their photographs are.
+    """What the transform jobs of a trial share: the image, the model, the bucket and the role.
 
     Attributes:
         image: The URI of the container image.
@@ -98,9 +98,9 @@ class JobRunner:
     """Runs the transform jobs of one trial.
 
     Attributes:
-        name: The name of the trial, with which the names of its jobs begin.
-        photographs: The photographs in the order in which they are stored. After the last one, the
-            first one follows again.
+        name: The name of the trial; the names of its jobs begin with it.
+        photographs: The photographs in the order in which they are stored. If a job needs more
+            photographs, these are repeated in the same order.
         environment: The environment variables of the container.
     """
 
@@ -116,7 +116,7 @@ class JobRunner:
         """Store photographs in S3 for all jobs, and delete them and all answers at the end."""
         self.batch.delete_folder(
             self._s3_folder_uri_of_job
-        )  # a run that was killed had no chance to
+        )  # a run that was killed may have left photographs
         stored = _StoredPhotographs(f"{self._s3_folder_uri_of_job}input/")
         try:
             for photograph in islice(cycle(self.photographs), count):
@@ -142,8 +142,8 @@ class JobRunner:
             concurrency=self.config.max_concurrent_transforms,
             role_arn=self.place.role_arn,
             environment=self.environment,
-            # What the worst case of a plan assumes; and a photograph that was sent twice would
-            # count as one that is slow.
+            # The worst case of a plan assumes this timeout. SageMaker must not send a photograph
+            # again, because the time of both attempts would count as the time of one photograph.
             timeout_s=round(INVOCATION_TIMEOUT_S),
             retries=0,
         )
@@ -189,7 +189,7 @@ class _StoredPhotographs:
 
 @dataclass(frozen=True)
 class _CountedAnswers:
-    """How many photographs of a job were answered, and how many of them cannot be graded."""
+    """How many photographs of a job got an answer, and how many of the answers have no grade."""
 
     answered: int
     ungradable: int

@@ -1,7 +1,7 @@
 """Find the artifacts that a study's trials need, or build them.
 
-The best weights of an architecture are trained weights, from an existing archive or from the
-packaged grader.
+Trained weights are used if there are any: those of an existing archive, or those of the packaged
+grader.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def find_or_build_artifacts(
         trials: The trials of the plan.
         seed: The seed of random weights.
         weights_folder: A folder of ImageNet weights, which models with ``weights = "best"`` use.
-        folder: The folder in which built artifacts are kept.
+        folder: The folder to which built artifacts are saved.
         note: Called with a sentence for each artifact that is built.
 
     Raises:
-        StudyError: An artifact is missing and has no architecture to build it from, or the folder
-            of weights is missing.
+        StudyError: An artifact is missing and cannot be built, because its architecture is not
+            known. Or the folder of weights is missing.
     """
     needed = {artifact_key_of_trial(trial): trial for trial in trials}
     return {
@@ -90,7 +90,8 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
     """Check the artifact files that a study names, so that a mistake is found before the run.
 
     Raises:
-        StudyError: A file is missing, or does not have the format that its container image loads.
+        StudyError: A file is missing, or its model has a format that the trial's container image
+            does not load.
         ArtifactError: A file is not an artifact.
     """
     for trial in {artifact_key_of_trial(trial): trial for trial in trials}.values():
@@ -106,8 +107,8 @@ def choose_weights_to_build_with(
     Args:
         spec: The model.  ``best`` means ImageNet weights from the folder, or random weights if the
             folder has none for the architecture.
-        folder: A folder of weights with the file names that Keras gives them,
-            ``ARCHITECTURE_…imagenet….h5``. With None, there is no folder of weights.
+        folder: A folder of weights under the file names that Keras uses,
+            ``ARCHITECTURE_…imagenet….h5``. None means that there is no such folder.
 
     Raises:
         StudyError: The folder does not exist.
@@ -149,12 +150,13 @@ def _find_or_build_artifact(
             return shipped
     weights = choose_weights_to_build_with(trial.model, weights_folder)
     label = weights if isinstance(weights, str) else "imagenet"
-    # An archive without a seed holds no random weights, so every seed fits it.
+    # An archive without a seed does not hold random weights, so it can be used with any seed.
     is_current = manifest is not None and (
         manifest.weights == label and manifest.provenance.seed in {None, seed}
     )
     if not is_current:
-        # Other precisions come from quantization, which needs photographs and a validation.
+        # Models with another precision come from quantization, which needs photographs and a
+        # validation.
         if trial.precision != "fp32":
             raise StudyError(
                 f"drdeploy has no artifact of {architecture} with the precision {trial.precision}",
@@ -209,7 +211,8 @@ def _read_manifest_or_none(path: Path) -> ModelManifest | None:
 def _export_network_in_own_process(
     architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
 ) -> None:
-    # TensorFlow's memory and threads end with the process, before anything is measured.
+    # The export runs in a process of its own. TensorFlow's memory and threads are gone when that
+    # process ends, before anything is measured.
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_silence_tensorflow_log) as pool:
         pool.submit(
             _export_network_as_archive, architecture, folder, weights, seed, model_format
@@ -224,7 +227,8 @@ def _export_network_as_archive(
     architecture: str, folder: Path, weights: Any, seed: int, model_format: ModelFormat
 ) -> None:
     if (architecture.lower(), weights, model_format) == ("vgg19", "random", "onnx"):
-        # The second model of `quick`: a machine without TensorFlow can run that study.
+        # This network is the second model of the study `quick`. It is built without TensorFlow, so
+        # that a machine without TensorFlow can run the study.
         from drdeploy.grader.networks.vgg19_onnx import export_random_vgg19_as_onnx
 
         export_random_vgg19_as_onnx(folder, seed=seed)

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECODED_SIDE_PX = 256
-"""A JPEG is decoded only to about this size, which reads every byte and is still fast."""
+"""A JPEG is decoded only to about this size. This still reads every byte of the file, but is
+fast."""
 
 EXAMPLE_PHOTOGRAPHS = "examples/photographs"
-"""The folder of eleven real photographs that are part of the project, with their licences."""
+"""The folder with the project's eleven real photographs and their licences."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class PhotographSet:
 
     Attributes:
         source: ``synthetic``, or the name of the folder.
-        left_out: Photographs that no endpoint can grade, each with its name and the reason, and the
-            number of other files in the folder.
+        left_out: What is not sent: the name of each photograph that no endpoint can grade, with the
+            reason, and the number of other files in the folder.
         naming: How photographs are named; recorded with the facts of the run.
     """
 
@@ -79,12 +80,12 @@ def read_or_paint_photographs(
 
     Args:
         folder: The folder of photographs. Without a folder, the example photographs are used, or
-            synthetic photographs if those are not installed.
+            synthetic photographs if the examples are not installed.
         limit_bytes: The smallest payload limit among the endpoints.
         seed: The seed of synthetic photographs.
         cache: The folder in which synthetic photographs are kept, because painting takes seconds.
         synthetic: The number of synthetic photographs.
-        names: How the rows name photographs; by a hash with the user's key if None.
+        names: How the rows name photographs. None means by a hash with the user's key.
 
     Raises:
         StudyError: The folder holds no photograph that decodes and is small enough, or a photograph
@@ -99,7 +100,7 @@ def read_or_paint_photographs(
     if not chosen.is_dir():
         raise StudyError("The folder of photographs does not exist", where=str(chosen))
     found = search_folder_for_photographs(chosen)
-    # The table and the licence beside the example photographs are not reported.
+    # The files beside the example photographs (a table and a licence) are not reported as left out.
     left_out = found.left_out if folder else ()
     counted = write_sentences_on_left_out_files(left_out, show_paths=names.are_file_names)
     return _read_photograph_files(

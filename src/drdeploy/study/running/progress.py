@@ -1,4 +1,4 @@
-"""Find out which measurements of a plan are done and which are missing, only from the rows.
+"""Find out from the rows alone which measurements of a plan are done and which are missing.
 
 No other state is kept, so a study can continue from its rows after a run was killed at any time.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def count_finished_measurements(
     plan: Plan, results: ResultsFolder
 ) -> tuple[tuple[Trial, int], ...]:
-    """Return each trial of the plan with the number of its finished measurements.
+    """Return the number of finished measurements of each trial of the plan.
 
     The function may be called while a run is writing rows.
     """
@@ -67,8 +67,8 @@ def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
         if row.outcome == "wrong_start":
             wrong_starts[row.sequence] += 1
         elif row.status or row.outcome == "timeout":
-            # Without a status nothing answered at all: the service was gone, which says nothing
-            # about the endpoint, so the number is measured again.
+            # A request without a status got no answer at all, because the service was gone. That
+            # says nothing about the endpoint, so the sequence number is measured again.
             settled.add(row.sequence)
     most = trial.scenario.attempts_max
     return settled | {number for number, count in wrong_starts.items() if count >= most}
@@ -77,12 +77,12 @@ def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 OVERLOAD_OUTCOMES = frozenset({"throttled", "timeout", "unavailable"})
 """The failures that count as results if requests are sent on a schedule.
 
-Failures on a schedule show that the endpoint does not keep up.
+Such failures show that the endpoint does not keep up with the schedule.
 """
 
 
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
-    """Return the last row of each of a trial's measurements that do not count.
+    """Return the last row of each measurement of a trial that does not count.
 
     A measurement with a refused photograph or a failed request does not count. If requests are sent
     on a schedule, failed requests count, because the scenario measures how many fail.

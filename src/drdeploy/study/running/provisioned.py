@@ -5,9 +5,8 @@ instances are measured first, and all these endpoints are deleted after the last
 Serverless endpoints cost nothing while they wait for their trials.  Transform jobs need no
 endpoint; only their image is pushed beforehand.
 
-A complete run deletes all its resources. An interrupted run deletes the endpoints, because they may
-cost money. An interrupted run keeps the images, the archives and Terraform's state for the next
-run.
+A complete run deletes all its resources. An interrupted run deletes only the endpoints, because
+they may cost money. The images, the archives and Terraform's state stay for the next run.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class DesiredStudy:
         on_aws: bool,
         safeguards: Safeguards = NO_SAFEGUARDS,
     ) -> Self:
-        """Collect a model for each archive and container image, an endpoint per configuration.
+        """List one model per archive and container image, and one endpoint per configuration.
 
         Args:
             plan: The plan with the trials.
@@ -117,7 +116,7 @@ class DesiredStudy:
             archive = artifacts[artifact_key_of_trial(trial)].path
             models[model] = ModelSource(tag, archive, trial.image.environment)
             if isinstance(trial.endpoint, BatchConfig):
-                continue  # a job needs the image in the registry, and makes a model of its own
+                continue  # a job only needs the image in the registry, and creates its own model
             endpoints[endpoint] = EndpointVariables(model, trial.endpoint)
             key_of_trial[trial.id] = endpoint
         foundation = DeploymentVariables("study", prefix, plan.study.region, safeguards=safeguards)
@@ -144,7 +143,7 @@ class StudyEndpoints:
         self._with_instances = {desired.key_of_trial[trial] for trial in self._waiting}
 
     def trial_ended(self, trial: Trial) -> None:
-        """Delete all endpoints with instances after the last trial on one of them.
+        """Delete all endpoints with instances after the last trial that uses any of them.
 
         The endpoints are deleted together, because running Terraform once for each endpoint would
         cost more time than it saves.
@@ -157,7 +156,7 @@ class StudyEndpoints:
 
 
 def choose_image_tag_of_trial(trial: Trial, *, on_aws: bool) -> str:
-    """Return the container image's tag for a trial's endpoint; Graviton on AWS needs arm64."""
+    """Return the tag of a trial's container image; Graviton instances on AWS need arm64."""
     return (
         choose_image_tag_for_endpoint(trial.image.tag, trial.endpoint)
         if on_aws
@@ -224,8 +223,8 @@ def create_and_delete_study_endpoints(
         provisioned = provisioner.provision_endpoints(desired.endpoints)
         yield StudyEndpoints(plan, desired, provisioned, provisioner)
     except BaseException as err:
-        # Ctrl-C included.  The error that is under way is the one to report: what goes wrong
-        # while deleting is added to it and does not take its place.
+        # BaseException includes Ctrl-C. The original error is the one to report. An error while
+        # deleting is added to it as a note, and does not replace it.
         if not provisioning.keep:
             try:
                 if provisioner.delete_models_and_endpoints():
@@ -235,7 +234,7 @@ def create_and_delete_study_endpoints(
         raise
     if provisioning.keep:
         approver.show_progress("all resources are kept; `drdeploy study delete` deletes them")
-    # A local service often ends with the run, and what it holds costs nothing to make again.
+    # A local service often ends with the run, and its resources cost nothing to create again.
     elif is_complete() or account.platform == "local":
         _tear_down_and_report(account, workspace, terraform, approver)
     else:

@@ -1,8 +1,8 @@
 """Send the requests of a trial to an asynchronous endpoint, and see when their results arrive.
 
-The photographs are stored in S3 before the first request, so that a request is one call. The client
-lists the folders of results and failures repeatedly, and a latency ends when the client sees the
-object. The latency is up to :attr:`TrialQueue.look_s` too long.
+The photographs are stored in S3 before the first request, so that a request is a single call. The
+client lists the folders of results and failures repeatedly. A latency ends when the client sees the
+result, and is therefore up to :attr:`TrialQueue.look_s` too long.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ACCEPTED = 202
 
 @dataclass(frozen=True)
 class TrialQueue:
-    """The S3 folders that a trial uses, and the endpoint that its requests go to.
+    """The endpoint to which a trial's requests go, and the S3 folders of the trial.
 
     Use the queue as a context manager. At the end, the queue deletes the inputs, and the results
     and failures that it has seen.
@@ -61,7 +61,7 @@ class TrialQueue:
     _failures: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
-        """Delete the objects that a killed run left.
+        """Delete the objects that an earlier, killed run left.
 
         Raises:
             EndpointError: The endpoint is not asynchronous, or S3 refuses the deletion.
@@ -72,7 +72,8 @@ class TrialQueue:
     def __exit__(self, *_: object) -> None:
         for folder in (self._s3_folder_uri_of_inputs, *self._results):
             self.client.delete_folder(folder)
-        # Their folder may be that of all requests to the endpoint.
+        # Failures are deleted one by one, because their folder may also hold failures of other
+        # requests to the endpoint.
         self.client.delete_versions(*sorted(self._failures))
 
     @property
@@ -80,7 +81,7 @@ class TrialQueue:
         return f"{self.client.find_inputs_uri(self.endpoint)}{OWN_FOLDER}/{self.folder}/"
 
     def store_inputs(self, photographs: Iterable[Photograph]) -> dict[str, str]:
-        """Store each photograph once, and return the ``s3://`` URIs by the photographs' names."""
+        """Store each photograph once, and return its ``s3://`` URI by the photograph's name."""
         inputs_uri = self._s3_folder_uri_of_inputs
         stored = {}
         for number, photograph in enumerate(photographs):
@@ -139,7 +140,7 @@ def queue_missing_requests(
     Args:
         scenario: The scenario, with its schedule.
         missing: The missing sequence numbers in ascending order, from 1.
-        queue: The endpoint and the folders of S3.
+        queue: The endpoint, and the folders in S3.
         context: The functions and values of the trial; its ``send`` is not used.
 
     Raises:
@@ -187,11 +188,11 @@ class _QueueRun:
         self._next_look = 0.0
 
     def add_pending_call(self, call: Future[None]) -> None:
-        """Keep a call, so that an error in it ends the trial."""
+        """Remember a call that is still running, so that an error in the call ends the trial."""
         self._calls.append(call)
 
     def send_asynchronous_request(self, sequence: int, due: float, due_at: datetime) -> None:
-        """Send one request, and keep it until its result arrives."""
+        """Send one request, and remember it until its result arrives."""
         context = self._context
         photograph = context.choose_photograph(sequence)
         started, started_at = context.clock.monotonic(), context.clock.now()
@@ -220,7 +221,7 @@ class _QueueRun:
         """Check for results until a request is due."""
         clock = self._context.clock
         while True:
-            # Also where requests follow each other faster than the looks.
+            # The check comes first, so that it also happens if requests are always due.
             if clock.monotonic() >= self._next_look:
                 self._collect_finished_results(pool)
                 self._next_look = clock.monotonic() + self._queue.look_s
@@ -229,7 +230,7 @@ class _QueueRun:
             clock.sleep_until(min(due, self._next_look))
 
     def collect_until_all_finished(self, pool: ThreadPoolExecutor) -> None:
-        """Check for results until each request has one, or has waited for too long."""
+        """Check for results until each request has a result, or has waited for too long."""
         while self._waiting or self._calls:
             self._collect_finished_results(pool)
             self._context.clock.sleep(self._queue.look_s)
@@ -252,7 +253,7 @@ class _QueueRun:
             self.add_pending_call(pool.submit(self._read_result_and_record_row, one, seen, uri))
 
     def _raise_errors_of_calls(self) -> None:
-        # A call may end meanwhile, so each is asked only once.
+        # A call may end during this loop, so each call is asked only once whether it has ended.
         calls, self._calls = self._calls, []
         for call in calls:
             if call.done():
@@ -304,7 +305,7 @@ class _QueueRun:
                 photograph=one.photograph,
                 scheduled_at=one.due_at,
                 total_latency_s=seen - one.due,
-                start="warm",  # the warm-up request woke the instances
+                start="warm",  # the warm-up request started the instances
                 outcome=classify_outcome_of_invocation(invocation, answer),
                 invocation=invocation,
                 answer=answer,

@@ -1,10 +1,10 @@
 """Make a row of ``measurements.csv`` from each invocation, and add CloudWatch's metrics.
 
 CloudWatch reports an average and the number of samples for each period. A period is a minute on AWS
-and a second on the local service.  CloudWatch does not say which invocation a sample belongs to, so
-rows and metrics are matched by time.  A row gets a metric only if its own request alone can have
-caused the sample.  If several requests fall into one period, the metrics stay empty in their rows.
-An average is not a measurement of one request.
+and a second on the local service. CloudWatch does not say which invocation a sample belongs to, so
+rows and metrics are matched by time. A row gets a metric only if no other request can have caused
+the sample. If several requests fall into one period, the metrics stay empty in their rows. An
+average is not a measurement of one request.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COLUMN_OF: Mapping[MetricName, str] = {
 class RowBuilder:
     """Builds the rows of one trial in one run.
 
-    The builder keeps the values that are equal in all of these rows.
+    The builder holds the values that are the same in all of these rows.
     """
 
     trial: Trial
@@ -141,7 +141,7 @@ def _count_instances(endpoint: HostingConfig) -> int | None:
 def read_cloudwatch_metrics_of_rows(
     hosting: Hosting, endpoint: str, rows: Sequence[Measurement], *, period_s: int
 ) -> dict[MetricName, tuple[Datapoint, ...]]:
-    """Read an endpoint's metrics from CloudWatch, for the times in which the rows were measured.
+    """Read an endpoint's metrics from CloudWatch, for the times at which the rows were measured.
 
     Raises:
         EndpointError: CloudWatch refuses the request.
@@ -163,8 +163,8 @@ def _list_times_of_rows(
     """Return the beginning and end of each period that contains rows, in order.
 
     Months may lie between two rows, because a study was continued late or a clock was set. Reading
-    all metrics in between would take thousands of requests. Two periods are joined only if one
-    request for metrics covers both.
+    all metrics in between would take thousands of requests. Two periods are joined only if a single
+    request for metrics can cover both.
     """
     times: list[tuple[datetime, datetime]] = []
     for row in sorted(rows, key=lambda row: row.started_at):
@@ -185,14 +185,15 @@ def add_metrics_to_rows(
     *,
     period_s: int,
 ) -> list[Measurement]:
-    """Return the rows, with each metric that certainly belongs to a row added to the row.
+    """Return the rows, and add to each row the metrics that certainly belong to it.
 
-    A datapoint belongs to a row under three conditions. The datapoint counts one sample, only the
-    row's invocation overlaps its period, and only this datapoint's period overlaps the invocation.
+    A datapoint belongs to a row under three conditions. The datapoint counts one sample. Of all
+    invocations, only that of the row overlaps the datapoint's period. Of all datapoints, only this
+    one has a period that overlaps the invocation.
 
     Args:
-        rows: The rows of all invocations of the endpoint, from every trial, in the time of the
-            datapoints.
+        rows: The rows of all invocations of the endpoint during the time of the datapoints, in
+            whatever trial.
         datapoints: The datapoints of each metric; values are in microseconds, as in CloudWatch.
         period_s: The length of a datapoint's period, in seconds.
     """
@@ -206,20 +207,20 @@ def add_metrics_to_rows(
                 continue
             values: dict[str, Any] = {COLUMN_OF[metric]: point.average / MICROSECONDS_PER_S}
             if metric == "ModelSetupTime":
-                # A container that does not identify itself leaves the start open.  AWS reports a
-                # set-up time for cold starts only, so this one was cold.
+                # If a container does not identify itself, the kind of start is unknown. AWS reports
+                # a set-up time only for cold starts, so this start was cold.
                 values["start"] = row.start or "cold"
             joined[number] = replace(joined[number], **values)
     return joined
 
 
 def may_be_cold_start(row: Measurement) -> bool:
-    """Whether a container answered for which this may have been the first request."""
+    """Whether a container answered, and this may have been its first request."""
     return row.outcome in {"ok", "wrong_start", "ungradable"} and row.start != "warm"
 
 
 def was_answered_by_container(row: Measurement) -> bool:
-    """Whether the container answered; refusing the photograph is an answer too."""
+    """Whether the container answered; an answer that refuses the photograph counts too."""
     return row.outcome in {"ok", "wrong_start", "ungradable", "model_error"}
 
 
@@ -238,7 +239,7 @@ def _assign_datapoints_to_rows(
     may_cause: Callable[[Measurement], bool],
     period_s: int,
 ) -> dict[int, Datapoint]:
-    """Return the datapoint of each row that certainly has one, by the row's position."""
+    """Return the datapoint that certainly belongs to a row, by the position of the row."""
     period = timedelta(seconds=period_s)
     spans = {
         number: (row.started_at - period, row.scheduled_at + timedelta(seconds=row.total_latency_s))

@@ -70,7 +70,7 @@ class ProgressReporter(Protocol):
         """Report a row that was written to disk."""
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Report that a trial has ended; an error means that measurements are still missing."""
+        """Report that a trial has ended; an error says what is missing or does not count."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class RunOutcome:
 
     Attributes:
         finished: The ids of all trials that are complete, in this run or an earlier run.
-        problems: By the id of each other trial, a sentence that says what went wrong. The trial is
-            unfinished, or some of its measurements do not count.
+        problems: The ids of the trials that are not finished, each with a sentence that says what
+            went wrong. Measurements of these trials are missing, or do not count.
     """
 
     finished: tuple[str, ...]
@@ -113,7 +113,7 @@ class Runner:
     def record_conditions_of_run(
         self, environment: EnvironmentFile, facts: Mapping[str, Any]
     ) -> None:
-        """Write the conditions of the run to disk, after comparing them with earlier runs.
+        """Compare the conditions of the run with earlier runs, then write the conditions to disk.
 
         Raises:
             StudyError: Earlier rows of the plan's trials were measured under other conditions.
@@ -125,7 +125,7 @@ class Runner:
         environment.record_facts_of_run(self.run_id, facts)
 
     def measure_missing_rows(self) -> RunOutcome:
-        """Measure all missing rows; a trial that cannot be hosted is skipped."""
+        """Measure all missing rows; skip a trial whose endpoint cannot be created."""
         problems = {}
         for trial in self.plan.trials:
             self._set_uncounted_rows_aside(trial)
@@ -149,7 +149,7 @@ class Runner:
     def _set_uncounted_rows_aside(self, trial: Trial) -> None:
         """Mark uncounted rows of earlier runs as warm-up, so that they are measured again.
 
-        A user who repeats the command wants these measurements to count.  The marked rows stay in
+        A user who repeats the command wants to repeat these measurements. The marked rows stay in
         the file.
         """
         rows = self.journal.read_rows()
@@ -171,11 +171,11 @@ class Runner:
     def _restart_interrupted_schedule(
         self, trial: Trial, missing: Sequence[int]
     ) -> tuple[int, ...]:
-        """Return the sequence numbers to measure: the missing ones, or all of a schedule.
+        """Return the sequence numbers to measure: the missing ones, or all numbers of a schedule.
 
-        An interruption loses the queue of requests that are sent on a schedule, so an interrupted
-        schedule starts again. The earlier rows of the schedule stay in the file and are marked as
-        warm-up.
+        Requests on a schedule may queue at the endpoint. An interruption empties that queue, so an
+        interrupted schedule starts again from its first request. The earlier rows of the schedule
+        stay in the file and are marked as warm-up.
         """
         if not isinstance(trial.scenario, OnSchedule) or len(missing) == trial.scenario.n:
             return tuple(missing)
@@ -206,19 +206,19 @@ class Runner:
 
     @contextmanager
     def _find_or_create_endpoint(self, trial: Trial) -> Iterator[str]:
-        """Yield a trial's endpoint by name, and delete it later if it was made for this trial."""
+        """Yield the name of a trial's endpoint; delete it later if it is only for this trial."""
         provisioned = self.target.endpoints.get(trial.id)
         if provisioned is not None:
             if isinstance(trial.scenario, Cold) and provisioned in self._used:
-                # Trials of one configuration share a provisioned endpoint, and the one before
-                # left its container warm.
+                # Trials of one configuration share a provisioned endpoint. The previous trial left
+                # the endpoint's container warm.
                 self.clock.sleep(trial.scenario.interval_s)
             self._used.add(provisioned)
             yield provisioned
             return
         name = name_endpoint_of_trial(trial)
         hosting = self.target.hosting
-        hosting.delete(name)  # a run that was killed had no chance to
+        hosting.delete(name)  # a run that was killed may have left it
         with hosting.deployed(
             self._make_definition_of_endpoint(trial, name), timeout_s=self.target.hosting_timeout_s
         ):
@@ -285,8 +285,9 @@ class Runner:
 
         def record_row_of_invocation(observed: ObservedInvocation) -> None:
             self._append_and_report_row(trial, rows.make_row_of_invocation(observed))
-            # No status means that the connection broke.  An endpoint that breaks connections is
-            # measured on; if the service itself is gone, `exists` raises and the trial ends.
+            # No status means that the connection broke. If the endpoint still exists, the trial
+            # goes on. If the service itself is gone, `exists` raises an error, which ends the
+            # trial.
             is_broken = observed.outcome == "unavailable" and not observed.invocation.status
             if is_broken and not hosting.exists(name):
                 raise EndpointError("The endpoint no longer exists", where=name)
@@ -306,7 +307,7 @@ class Runner:
             elif not isinstance(trial.scenario, Batch):  # its jobs need no endpoint
                 send_missing_requests(trial.scenario, missing, context)
         except BaseException:
-            # A local service takes its metrics with it, so they are read now or never.
+            # The metrics of a local service are lost when it stops, so they are read now.
             with suppress(EndpointError):
                 self._add_metrics_to_recorded_rows(trial, name)
             raise
@@ -317,7 +318,8 @@ class Runner:
         self, scenario: Asynchronous, name: str, missing: Sequence[int], context: TrialContext
     ) -> None:
         look_s = LOOK_AWS_S if self.target.platform == "aws" else LOOK_LOCAL_S
-        # The same in every run, so that a run also deletes what a killed run left.
+        # The folder is the same in every run, so that a run also deletes the objects that a killed
+        # run left.
         folder = sha256_of_bytes(f"{self.plan.study.name}/{context.seed}".encode())[:16]
         client = self.target.connect_asynchronous_client()
         with TrialQueue(client, name, folder, look_s) as queue:
@@ -327,7 +329,7 @@ class Runner:
         rows = self.journal.read_rows()
         sharing = {one for one, endpoint in self.target.endpoints.items() if endpoint == name}
         sharing.add(trial.id)
-        keeps_metrics = self.target.platform == "aws"  # those of earlier runs too
+        keeps_metrics = self.target.platform == "aws"  # also metrics of earlier runs
         mine = [
             row
             for row in rows
@@ -394,6 +396,6 @@ def name_endpoint_of_trial(trial: Trial) -> str:
 
 
 def _list_operating_points(artifact: TrialArtifact) -> list[Any]:
-    """Return the operating points of an artifact with their sensitivities; empty without any."""
+    """Return the operating points of an artifact with their sensitivities; empty if it has none."""
     clinical = artifact.manifest.clinical
     return [] if clinical is None else [msgspec.to_builtins(p) for p in clinical.operating_points]

@@ -1,8 +1,8 @@
 """Send one trial's requests as its scenario says, and report each answer.
 
-A failed request is recorded as a result. Failed requests are not sent again.  A request that
-reached the wrong kind of start is sent again, a limited number of times. The latency of the wrong
-kind of start does not belong to the scenario.
+A failed request is recorded as a result. Failed requests are not sent again. A request is sent
+again if it found a warm container but needs a cold one, or the reverse: such a latency does not
+belong to the scenario. The number of attempts is limited.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 WARM_UP_SEQUENCE = 0
 TEXT_CHARACTERS = 1000
-"""The number of characters that a row keeps of a text in an answer.
+"""The largest number of characters that a row keeps of a text from an answer.
 
-Labels and digests have about a tenth of that.
+Labels and digests are about a tenth as long.
 """
 LARGEST_INTEGER = 2**53
 """The largest whole number that every reader of a row reads exactly."""
@@ -46,8 +46,8 @@ class ObservedInvocation:
     Attributes:
         total_latency_s: The time from sending the request to the answer; in an open loop, the
             time from ``scheduled_at`` to the answer.
-        requests_ahead: The asynchronous requests that had no result when this one was sent. None
-            for a request that is not asynchronous.
+        requests_ahead: The number of asynchronous requests that had no result when this one was
+            sent. None for a request that is not asynchronous.
     """
 
     sequence: int
@@ -69,8 +69,8 @@ class TrialContext:
     Attributes:
         send: Sends one photograph to the trial's endpoint.
         record: Keeps an observed invocation; called before the next request is sent.
-        photographs: The photographs in the order in which they are sent. After the last one, the
-            first one follows again.
+        photographs: The photographs in the order in which they are sent; after the last one, the
+            first one is sent again.
         seed: The seed of arrival times.
         is_always_on: Whether the container runs before the first request arrives.
     """
@@ -83,9 +83,9 @@ class TrialContext:
     is_always_on: bool = False
 
     def choose_photograph(self, sequence: int) -> Photograph:
-        """Return the photograph of a request."""
-        # By its number, so that a run that continues after an interruption sends what an
-        # uninterrupted one would have sent.
+        """Return the photograph that a request sends."""
+        # The sequence number decides, so that a run that is continued after an interruption sends
+        # the same photographs as an uninterrupted run.
         return self.photographs[sequence % len(self.photographs)]
 
 
@@ -128,7 +128,7 @@ def _send_each_after_previous_answer(
 def _send_until_each_start_is_cold(
     scenario: Cold, missing: Sequence[int], context: TrialContext
 ) -> None:
-    pause_s = 0.0  # the endpoint is new: its first request starts a container anyway
+    pause_s = 0.0  # a new endpoint has no container yet, so the first start is cold
     for sequence in missing:
         for _ in range(scenario.attempts_max):
             context.clock.sleep(pause_s)
@@ -141,10 +141,10 @@ def _send_until_each_start_is_cold(
 
 
 def _send_on_schedule(scenario: OpenLoop, missing: Sequence[int], context: TrialContext) -> None:
-    # A client that waits for each answer sends least where the server is slowest, and so never
-    # measures the worst of it ("coordinated omission").  Here requests arrive by a schedule that
-    # is drawn beforehand, and latency counts from the scheduled time: a request that finds every
-    # thread busy waits in the pool while its clock runs.
+    # A client that waits for each answer sends fewest requests when the server is slowest, and so
+    # misses the longest latencies ("coordinated omission"). Here the times of all requests are
+    # drawn beforehand, and each latency begins at the scheduled time. If all threads are busy, a
+    # request waits in the pool, and the wait is part of its latency.
     _send_and_record_one_request(context, WARM_UP_SEQUENCE, is_warmup=True)
     due_s = scenario.draw_arrival_times_s(context.seed)
     clock = context.clock
@@ -160,8 +160,8 @@ def _send_on_schedule(scenario: OpenLoop, missing: Sequence[int], context: Trial
                 context, sequence, due=due, due_at=begin_at + timedelta(seconds=due - begin)
             )
         except BaseException:
-            # What ends one request (a full disk, a service that is gone) ends the trial; the
-            # threads that wait for their turn send nothing more.
+            # An error such as a full disk or a service that is gone ends the whole trial. The
+            # requests that still wait in the pool are not sent.
             broken.set()
             raise
 
@@ -211,7 +211,8 @@ def _send_and_record_one_request(
 
 
 def _classify_start_as_cold_or_warm(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
-    # Only the container knows whether it answered before: SageMaker does not say which one did.
+    # Only the container knows whether it has answered before. SageMaker does not say which
+    # container answered.
     if is_always_on:
         return "warm"
     if answer.container_invocation is None:
@@ -239,7 +240,7 @@ def classify_outcome_of_invocation(
 
 @dataclass(frozen=True)
 class ContainerAnswer:
-    """The fields of a JSON answer that a row keeps, named like the columns of the row.
+    """Fields of a JSON answer that become columns of a row; they have the names of the columns.
 
     Attributes:
         is_ungradable: Whether the answer says that the photograph cannot be graded.
@@ -297,7 +298,7 @@ def _get_json_number_or_none(value: object) -> float | None:
         return None
     try:
         number = float(value)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # a whole number with hundreds of digits
         return None
     return number if math.isfinite(number) else None
 
@@ -309,5 +310,5 @@ def _get_json_integer_or_none(value: object) -> int | None:
 
 
 def _get_json_text_or_empty(value: object) -> str:
-    """Return a text in a form that a row can hold, cut to the longest allowed length."""
+    """Return a text as a row can hold it, cut to the largest allowed length."""
     return make_encodable(value[:TEXT_CHARACTERS]) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""One run of a study, from beginning to end.  Read this file first.
+"""One run of a study, from beginning to end; read this file first.
 
 :func:`run_plan` calls all steps of a run. The functions below :func:`run_plan` are the steps, in
 order.
@@ -74,8 +74,8 @@ class RunOptions:
         weights: The folder of ImageNet weights for models with ``weights = "best"``.
         endpoint_url: The address of a running local service; None starts a local service.
         aws: Whether to run on AWS, where Terraform creates the endpoints.
-        provisioning: How Terraform creates the endpoints; None creates each trial's endpoint
-            through the API of the local service.
+        provisioning: How Terraform creates the endpoints. With None, each trial's endpoint is
+            created through the API of the local service.
         isolation: How the local service of the run runs endpoints.
         batch_bucket: On AWS, the bucket of transform jobs; empty if the plan has none.
         batch_role: On AWS, the ARN of the role of transform jobs; empty if the plan has none.
@@ -118,7 +118,7 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
             if locate_terraform_workspace(results).has_deployment_record:
                 _delete_or_mention_resources_of_earlier_run(options, progress)
             elif options.endpoint_url:
-                with suppress(EndpointError):  # it is gone, with everything in it
+                with suppress(EndpointError):  # a service that is gone has no endpoints
                     hosting = connect_to_local_service(options.endpoint_url).hosting
                     delete_leftover_endpoints(hosting, plan.trials, progress)
             return RunOutcome(finished=tuple(trial.id for trial in plan.trials), problems={})
@@ -159,7 +159,8 @@ def _delete_or_mention_resources_of_earlier_run(
 ) -> None:
     """Delete the resources of an earlier run that was killed before it could delete them.
 
-    Resources are kept if this run would not have deleted them either.
+    The resources are kept if they belong to another target, or if this run would keep its own
+    resources.
 
     Raises:
         DeploymentError: A resource cannot be deleted; the message names the resources that exist.
@@ -180,7 +181,8 @@ def _refuse_rows_of_another_study(
 ) -> None:
     """Refuse to add rows to the results of another study, or of a study that has changed.
 
-    The machine and the artifacts are not known yet; they are compared when the trials begin.
+    The machine and the artifacts are compared later, when the trials begin, because they are not
+    known yet.
     """
     definitions = {trial.id: {"definition": trial.fingerprint} for trial in plan.trials}
     facts = {"seed": options.seed, "trials": definitions}
@@ -190,7 +192,7 @@ def _refuse_rows_of_another_study(
 
 
 def _check_access_before_building(plan: Plan, options: RunOptions) -> None:
-    """Check Terraform and the AWS account first: building container images takes minutes."""
+    """Check Terraform and the AWS account first; building container images takes minutes."""
     if options.provisioning:
         account = AwsAccount(options.endpoint_url, plan.study.region)
         prepare_terraform_folder("study", locate_terraform_workspace(options.results), account)
@@ -306,7 +308,7 @@ def _run_trials_and_record_facts(runner: Runner, environment: EnvironmentFile) -
     busy_percent = measure_cpu_busy_percent()
     if busy_percent > BUSY_PERCENT:
         runner.progress.note(
-            f"other programs keep the CPUs {busy_percent:.0f} % busy, which changes the latencies"
+            f"other programs keep the CPUs {busy_percent:.0f} % busy, which affects the latencies"
         )
     tags = {trial.image.tag for trial in runner.plan.trials}
     is_contained = runner.target.isolation == "container"

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
-"""The time for the service to stop. SageMaker gives a container 30 s to stop, and the service needs
-a little longer."""
+"""The longest time that the local service may take to stop. The service gives its containers 30 s
+to stop, as SageMaker does, and needs a little longer itself."""
 
 STATUS_TIMEOUT_S = 60.0
-"""The time for the service to report its status. The service asks the container engine, which may
-be slow under load."""
+"""The longest time that the local service may take to report its status. The service asks the
+container engine, which may be slow under load."""
 
 LOCAL_BUCKET = "drdeploy-artifacts"
 Isolation = Literal["auto", "container", "process"]
@@ -59,16 +59,16 @@ class Target:
 
     Attributes:
         isolation: What enforces the memory and CPU limits of an endpoint.
-        bucket: The bucket for artifacts of endpoints that are created for a single trial, and for
-            transform jobs. Empty on AWS without transform jobs.
-        role_arn: The role of endpoints that are created for a single trial, and of transform jobs.
+        bucket: The bucket of transform jobs, and of the artifacts of endpoints that are created for
+            a single trial. Empty on AWS if there are no transform jobs.
+        role_arn: The role of transform jobs, and of endpoints that are created for a single trial.
         metrics_period_s: The period of the CloudWatch metrics, in seconds.
         metrics_delay_s: The longest time until a metric appears, in seconds.
         hosting_timeout_s: The longest time until an endpoint is in service, in seconds.
         facts: Facts about the target that ``environment.json`` records.
-        endpoints: The names of endpoints that were created before the trials, by trial id. An
-            endpoint is created for each trial that ``endpoints`` lacks.
-        trial_ended: Called after each trial, with or without an error.
+        endpoints: The names of endpoints that were created before the trials, by trial id. For a
+            trial that is not in ``endpoints``, an endpoint is created when the trial begins.
+        trial_ended: Called after each trial, whether or not the trial failed.
         endpoint_url: The address of the local service; None means AWS.
         region: The AWS region; None means the region in the user's configuration.
         images: On AWS, the URI of each container image in the registry, by its tag; empty
@@ -100,7 +100,7 @@ class Target:
 
 
 def connect_to_local_service(endpoint_url: str, region: str | None = None) -> Target:
-    """Return a target for a local service that is running already.
+    """Return a target for a local service that is already running.
 
     Raises:
         StudyError: The URL is not on this machine.
@@ -169,9 +169,9 @@ def start_and_stop_local_service(
     command += ["--port", str(port), "--idle-s", str(idle_s), "--isolation", isolation]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as log_file:
-        # In a session of its own, so that Ctrl-C reaches this process alone, which deletes its
-        # endpoints while the service still answers.  If this process is killed, the service's
-        # standard input closes, and it stops too.
+        # The service runs in a session of its own, so that Ctrl-C reaches only this process. This
+        # process then deletes its endpoints while the service still answers. If this process is
+        # killed, the standard input of the service closes, and the service stops too.
         service = subprocess.Popen(
             [*command, "--until-stdin-closes"],
             stdin=subprocess.PIPE,
@@ -187,7 +187,8 @@ def start_and_stop_local_service(
     finally:
         _stop_local_service(service)
         if service.returncode < 0:
-            # It was killed (for want of memory, perhaps), and could not stop what it had started.
+            # The service was killed, perhaps because memory ran out, and could not stop its
+            # containers.
             from drdeploy.hosting.local import remove_stale_services
 
             remove_stale_services()
@@ -222,7 +223,7 @@ def build_images_and_choose_isolation(
 def build_own_images(
     engine: ContainerEngine, tags: Collection[str], note: Callable[[str], None]
 ) -> None:
-    """Build those container images among the given tags that belong to this project.
+    """Build the container images of this project that have one of the given tags.
 
     An existing container image is built again, so that the current checkout is measured; unchanged
     layers come from the engine's cache.
@@ -245,7 +246,7 @@ def build_own_images(
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
-    """Return the id of each given tag that the container engine has; empty without an engine."""
+    """Return the image id of each given tag that the container engine has; empty without engine."""
     engine = ContainerEngine.find()
     if engine is None:
         return {}
@@ -254,7 +255,7 @@ def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
 
 
 def _wait_for_ready_line(service: subprocess.Popen[bytes], log: Path) -> None:
-    # It prints one line once it takes connections.
+    # The service prints one line as soon as it accepts connections.
     deadline = time.monotonic() + READY_TIMEOUT_S
     printed = b""
     with selectors.DefaultSelector() as selector:
@@ -295,7 +296,8 @@ def fetch_local_service_status(endpoint_url: str) -> dict[str, Any]:
     Raises:
         EndpointError: No local service answers at the URL.
     """
-    # The service is on this machine, where a proxy that the environment names cannot reach it.
+    # Proxies are ignored: the service is on this machine, and a proxy from the environment
+    # variables could not reach it.
     opener = build_opener(ProxyHandler({}))
     try:
         with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=STATUS_TIMEOUT_S) as answer:

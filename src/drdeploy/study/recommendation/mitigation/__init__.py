@@ -3,7 +3,7 @@
 - ``policies`` holds the five policies. The policies are no action, keep-warm requests, provisioned
   concurrency by schedule, the hybrid histogram of idle times, and a forecast.
 - ``histogram`` computes the hybrid histogram (Shahrad et al. 2020).
-- ``comparison`` computes the number of cold starts that each policy avoids, and the cost.
+- ``comparison`` computes how many cold starts each policy avoids, and what the policy costs.
 - ``settings`` writes a policy as variables for the Terraform modules.
 
 The histogram and the forecast use only past arrivals.  The two policies with a schedule use the

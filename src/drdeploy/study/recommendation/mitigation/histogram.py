@@ -4,8 +4,8 @@ The policy counts the idle times between requests in bins of a minute, up to fou
 request, the next request is expected between the 5th and the 99th percentile of the idle times. A
 margin of 10 % is added on both sides. The container is kept warm for all four hours if the
 coefficient of variation of the bins is below 2, or if more than half of the idle times are longer
-than four hours. If many idle times exceed four hours, the authors fit a time series. In this
-project, the seasonal forecast is a separate policy.
+than four hours. If many idle times exceed four hours, the authors fit a time series. This project
+does not: its seasonal forecast is a separate policy.
 
 The system of Shahrad et al. starts and stops containers itself. On SageMaker the platform decides
 when to stop a container, so keep-warm requests are sent instead. The first keep-warm request is
@@ -50,7 +50,7 @@ class IdleTimes:
 
     def predict_window_of_next_request_s(self) -> tuple[float, float]:
         """Return the earliest and latest expected time from a request to the next, in seconds."""
-        # Without evidence the container is kept for the whole range, as the authors do.
+        # Without enough evidence, the container is kept warm for all four hours, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range
         if self._n < FEWEST_IDLE_TIMES or self._beyond_range > MOST_BEYOND_RANGE * self._n:
@@ -75,8 +75,9 @@ def compute_keep_warm_times_s(
     """
     gaps = np.diff(times_s, append=horizon_s)
     known, counted, moments = IdleTimes(), 0, []
-    # An idle time shorter than the interval needs no keep-warm request, so the histogram is used
-    # for the longer ones only.  At each it holds the idle times before it, and none after.
+    # An idle time that is shorter than the interval needs no keep-warm request, so a window is
+    # predicted only for longer ones. For each prediction, the histogram holds only earlier idle
+    # times.
     for at in np.flatnonzero(gaps > interval_s).tolist():
         known.add_idle_times(gaps[counted:at])
         counted = at

@@ -33,7 +33,7 @@ DEPLOYABLE_POLICIES: frozenset[PolicyName] = frozenset(
 )
 """The policies that the Terraform modules of this project set up.
 
-All other policies are research.
+All other policies exist only in the simulation.
 """
 FEWEST_PROVISIONED = 1
 """The smallest number of provisioned containers that Application Auto Scaling accepts."""
@@ -41,8 +41,8 @@ KEEP_WARM_MARGIN = 0.9
 """The time between two keep-warm requests, as a share of the time after which the platform removes
 an idle container.  With this margin, a request that is a little late reaches a warm container."""
 SCHEDULE_LATENESS_S = 60.0
-"""The largest delay of EventBridge Scheduler, which sends within the minute of the schedule (user
-guide, "Schedule types")."""
+"""The largest delay of EventBridge Scheduler, which sends a request within the scheduled minute
+(user guide, "Schedule types")."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class MitigationPolicy:
     Attributes:
         description: A description of the policy.
         actions: The keep-warm requests and provisioned containers in the simulation.
-        interval_s: The time between two keep-warm requests in seconds; 0 without them.
+        interval_s: The time between two keep-warm requests in seconds; 0 if the policy sends none.
         containers_by_hour: The number of containers that are kept warm or provisioned in each of
             the 168 hours of a week, starting on Monday at 0:00. Empty if the policy has no weekly
             schedule.
@@ -115,7 +115,8 @@ def fit_policy_to_traffic(
         case "nothing":
             return MitigationPolicy(name, "no measure against cold starts", MitigationActions())
         case "keep-warm":
-            # One is enough: where requests overlap they keep each other's containers warm.
+            # One container is enough. Where client requests overlap, they keep further containers
+            # warm themselves.
             one = np.minimum(weekly, 1)
             return MitigationPolicy(
                 name,
@@ -204,9 +205,10 @@ def _schedule_keep_warm_times_s(
 
 
 REFUSED_AT_MOST = 0.01
-"""The highest share of requests that may find every warm container busy, and meet a cold start."""
+"""The highest allowed share of requests that find every warm container busy, and so meet a cold
+start."""
 WORTH_KEEPING = 0.05
-"""If fewer requests are expected in an hour, no container is kept warm in the hour."""
+"""If fewer requests are expected in an hour, no container is kept warm in that hour."""
 SMOOTHING = 0.3
 """The weight of the latest week in the forecast's level and profile."""
 
@@ -225,7 +227,7 @@ def _count_hours_until_last_request(arrivals: Arrivals) -> int:
 def average_requests_by_hour_of_week(arrivals: Arrivals) -> NDArray[np.float64]:
     """Return the average requests in each of the 168 hours of a week, from Monday at 0:00.
 
-    An archive is sent once: the weeks after its last photograph do not count.
+    An archive is sent only once, so the weeks after its last photograph do not count.
     """
     counts = count_requests_in_each_hour(arrivals)
     if arrivals.is_archive:
@@ -265,7 +267,8 @@ def compute_containers_by_hour(
         requests_by_hour: The expected number of requests in each hour.
         busy_s: The mean time that one request occupies a container, in seconds.
     """
-    # A week has few distinct demands, and a year of hours repeats them: each is computed once.
+    # The hours of a year share a few distinct demands, and the result for each demand is computed
+    # only once.
     rounded = np.round(requests_by_hour, 3)
     distinct = {
         requests: compute_fewest_workers_for_load(requests * busy_s / SECONDS_PER_HOUR)

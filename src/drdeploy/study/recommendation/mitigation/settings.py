@@ -3,8 +3,8 @@
 Provisioned concurrency by the hour becomes ``provisioned_scaling``, with a schedule for each hour
 at which the number of containers changes. Keep-warm requests become ``keep_warm``, with a schedule
 for each group of days that have the same hours. Opening hours become ``opening_hours``, with a pair
-of schedules for each opening and closing. The hours of the traffic have no time zone, and AWS reads
-hours without a time zone as UTC. If the hours of the traffic are in local time, add
+of schedules for each pair of opening and closing times. The hours of the traffic have no time zone,
+and AWS reads hours without a time zone as UTC. If the hours of the traffic are in local time, add
 ``timezone`` to the schedules.
 """
 
@@ -76,7 +76,7 @@ def _make_keep_warm_schedules(policy: MitigationPolicy) -> dict[str, dict[str, A
         if hours:
             days_by_hours.setdefault(hours, []).append(day[:3].upper())
     minutes = int(policy.interval_s // SECONDS_PER_MINUTE)
-    # The simulation, too, starts over with each hour.
+    # The minutes are counted from each full hour, as in the simulation.
     within = f"0/{minutes}" if minutes < MINUTES_PER_HOUR else "0"
     return {
         f"keep-warm-{number}": {
@@ -101,7 +101,7 @@ def _make_scaling_schedules(containers_by_hour: Sequence[int]) -> dict[str, dict
     """Return a schedule for each hour at which the number of containers changes."""
     days: dict[tuple[int, int], list[str]] = {}
     for at, containers in enumerate(containers_by_hour):
-        # Monday's first hour follows Sunday's last, at index -1.
+        # Index -1 is Sunday's last hour, which comes before Monday's first.
         if containers != containers_by_hour[at - 1]:
             day, hour = divmod(at, HOURS_PER_DAY)
             days.setdefault((hour, containers), []).append(DAYS[day][:3].upper())
@@ -171,14 +171,14 @@ def make_scheduled_terraform_variables(
 def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
     """Return a pair of schedules for each pair of opening and closing times.
 
-    Each schedule has days of its own. The endpoint for a Monday may have to be created on the
-    Sunday evening before.
+    The two schedules have separate days, because the endpoint for a Monday may have to be created
+    on the Sunday evening before.
     """
     week = len(is_open)
     lead = ceil(start_s / SECONDS_PER_MINUTE)
     days: dict[tuple[int, int], tuple[list[str], list[str]]] = {}
     for begin in range(week):
-        # Monday's first hour follows Sunday's last, at index -1.
+        # Index -1 is Sunday's last hour, which comes before Monday's first.
         if not is_open[begin] or is_open[begin - 1]:
             continue
         end = next(at for at in range(begin + 1, begin + week) if not is_open[at % week])

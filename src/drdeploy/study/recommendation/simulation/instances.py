@@ -3,8 +3,8 @@
 Autoscaling follows the alarms that target tracking creates (Application Auto Scaling user guide,
 "Target tracking scaling policies"). There is a busy alarm after 3 minutes above the target, and a
 quiet alarm after 15 minutes below 90 % of the target. An alarm wakes an endpoint without instances
-after one minute. The step scaling policies that the developer guide gives for asynchronous
-endpoints and inference components wait equally long.
+after one minute. The developer guide has step scaling policies for asynchronous endpoints and
+inference components, which use the same times.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class InstanceCounts:
         at_s: The times at which the number changes, in ascending order.
         ready: The number of instances from each of these times on. Before the first time, there
             are no instances.
-        billed_s: Seconds that are billed, summed over instances, including those of their start.
+        billed_s: The billed seconds, summed over instances; the time of their start is included.
     """
 
     at_s: Floats
@@ -106,7 +106,8 @@ def count_instances_by_load(arrivals: Arrivals, scaling: InstanceScaling) -> Ins
             changes.append((float(minute * SECONDS_PER_MINUTE), state.ready))
         arrived = per_minute[minute] if minute < len(per_minute) else 0
         if not arrived and state.is_at_rest(scaling):
-            # Nights and weekends are most of a year: nothing changes until the next arrival.
+            # Nothing changes until the next arrival, so quiet minutes are skipped. Most of a year
+            # is nights and weekends.
             until = busy_minutes[bisect_left(busy_minutes, minute)]
             billed += scaling.fewest * (until - minute)
             minute = until
@@ -195,7 +196,7 @@ def simulate_changing_instances(
         requests_at_once: The number of requests that an instance handles at once.
         seed: The seed of the draws; the same seed always gives the same outcome.
         has_queue: Whether requests wait while there is no instance. Requests that do not wait fail.
-        answered_within_s: The time after which AWS gives a request up, waiting included.
+        answered_within_s: The time, including waiting, after which AWS gives up a request.
     """
     rows = np.random.default_rng((seed, 0)).integers(
         0, times.row_count, arrivals.n, dtype=np.uint32
@@ -212,7 +213,8 @@ def simulate_changing_instances(
         counts.at_s,
         counts.ready * requests_at_once,
     )
-    # What no instance is left to answer, or AWS has given up by then, is never answered.
+    # A request is never answered if no instance is left for it, or if AWS gives up the request
+    # first.
     never = ~np.isfinite(waiting) | (waiting + busy > answered_within_s)
     starts = np.where(never, SimulatedStart.THROTTLED, SimulatedStart.WARM).astype(np.uint8)
     return SimulationOutcome(
@@ -239,7 +241,7 @@ def compute_waits_for_changing_workers_s(
     waits = []
     for now, busy in zip(times_s.tolist(), busy_s.tolist(), strict=True):
         begin = max(now, free_at[0]) if free_at else inf
-        # A change that comes before the request begins may let it begin earlier, or later.
+        # If the number of workers changes before the request begins, it may begin earlier or later.
         while next_at <= begin and next_at < inf:
             for _ in range(next_many - have):
                 heappush(free_at, next_at)
@@ -275,7 +277,7 @@ MOST_BATCH_INSTANCES = 64
 def choose_batch_plan(
     arrivals: Arrivals, times: RowTimes, may_wait_s: float | None, start_s: float, at_once: int
 ) -> BatchPlan:
-    """Return the plan with the fewest instances, and then the fewest jobs, that is fast enough.
+    """Return the fast enough plan with the fewest instances, and then with the fewest jobs.
 
     A plan is fast enough if every result comes within ``may_wait_s``. If no plan is fast enough,
     return the plan with the most jobs and the most instances.
@@ -296,7 +298,7 @@ def choose_batch_plan(
 def simulate_batch_jobs(
     arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int, *, seed: int
 ) -> tuple[SimulationOutcome, float]:
-    """Simulate batch transform jobs, each with the photographs that arrived since the last one.
+    """Simulate batch transform jobs; each grades the photographs since the previous job.
 
     All results of a job come when the job ends.
 
@@ -321,7 +323,7 @@ def simulate_batch_jobs(
 def _compute_ends_of_batch_jobs(
     arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int
 ) -> tuple[Floats, float]:
-    """Return when the job of each arrival ends, and the billed seconds of all jobs."""
+    """Return the end of each arrival's job, and the billed seconds of all jobs."""
     job = np.ceil(arrivals.times_s / plan.interval_s).astype(np.int64)
     photographs = np.bincount(job)
     workers = plan.instances * at_once

@@ -74,13 +74,15 @@ class SimulationOutcome:
         accepted = self.starts != SimulatedStart.THROTTLED
         begins = (self.times_s + self.waiting_s)[accepted]
         ends = np.sort(begins + self.busy_s[accepted])
-        # When the k-th request begins, k have begun; subtract those that have ended by then.
+        # When the k-th request begins, k requests have begun. Those that have ended by then are
+        # subtracted.
         done = np.searchsorted(ends, np.sort(begins), side="right")
         return int((np.arange(1, begins.size + 1) - done).max(initial=0))
 
     def make_summary(self) -> SimulationSummary:
         """Return a summary of the outcome, so small that many summaries fit into memory."""
-        # Spread over the traffic: the first ones would all come from one quiet or busy hour.
+        # The sample is spread over the whole traffic. The first waits would all come from one hour,
+        # which may be quiet or busy.
         sample = np.linspace(0, self.request_count - 1, WAITS).astype(np.int64)
         return SimulationSummary(
             n=self.request_count,
@@ -154,6 +156,6 @@ class SimulationSummary:
 
 
 def compute_billed_s(busy_s: Floats) -> float:
-    """Return the seconds that AWS bills, which rounds each invocation up to a millisecond."""
-    # Rounding first: 0.010 s are 10.000000000000002 ms in floating point, but 10 on the bill.
+    """Return the billed seconds; AWS rounds each invocation up to a full millisecond."""
+    # Round first: 0.010 s are 10.000000000000002 ms in floating point, but 10 ms on the bill.
     return float(np.ceil(np.round(busy_s * 1000, 6)).sum() / 1000)

@@ -1,7 +1,7 @@
 """Simulate a real-time endpoint, whose requests wait in one queue for the next free worker.
 
 SageMaker and the local service send each request to the least busy instance. All instances together
-behave as if their requests waited in one queue.
+therefore behave as if requests waited in one queue.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def simulate_real_time(
         times: The measured times, from which each request draws one row.
         workers: The total number of workers on all instances.
         seed: The seed of the draws; the same seed always gives the same outcome.
-        answered_within_s: The time after which AWS gives a request up, waiting included.
+        answered_within_s: The time, including waiting, after which AWS gives up a request.
 
     Raises:
         AnalysisError: The number of workers is below 1.
@@ -67,7 +67,7 @@ def compute_waiting_time_of_each_request_s(
     The heap holds the times at which the workers become free.  The next request goes to the worker
     that becomes free first.
     """
-    # All workers are free at first, which is a valid heap.
+    # All workers are free at first; equal times are a valid heap.
     free_at = [0.0] * workers
     waits = []
     for now, busy in zip(times_s.tolist(), busy_s.tolist(), strict=True):

@@ -7,7 +7,7 @@ The rules are those of the local service, which follows SageMaker:
 - If no provisioned container is idle, the request goes to the on-demand container that became idle
   last.
 - If no container is idle, a new container is started, which is a cold start.
-- If ``max_concurrency`` requests are in progress, a request is refused at once, because the
+- If ``max_concurrency`` requests are in progress, a new request is refused at once, because the
   endpoint has no queue.
 - An on-demand container that is idle for too long is removed.
 """
@@ -64,7 +64,8 @@ class MitigationActions:
     Attributes:
         keep_warm_s: The times of keep-warm requests in ascending order.  Each keep-warm request
             occupies a container, so several requests at one time keep several containers warm.
-        provisioned_by_hour: The number of provisioned containers in each hour; empty without any.
+        provisioned_by_hour: The number of provisioned containers in each hour; empty if there are
+            none.
     """
 
     keep_warm_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -85,7 +86,7 @@ class _Pool:
     Attributes:
         on_demand: A heap of the times at which busy on-demand containers become idle.
         provisioned: A heap of the times at which busy provisioned containers become idle.
-        idle: The times since which idle on-demand containers have been idle, in ascending order.
+        idle: The times at which the idle on-demand containers became idle, in ascending order.
     """
 
     on_demand: list[float] = field(default_factory=list)
@@ -113,11 +114,13 @@ def simulate_serverless(
         )
     actions = actions or MitigationActions()
     times = np.concatenate([arrivals.times_s, actions.keep_warm_s])
-    # Stable: of two at the same moment, the client's request is served before the keep-warm one.
+    # The sort is stable, so that a client's request is served before a keep-warm request of the
+    # same moment.
     order = np.argsort(times, kind="stable")
     times = times[order]
-    # A warm and a cold row are drawn for every request, whichever it turns out to need: so all are
-    # drawn at once, as arrays, and only what must follow the order of time is a loop.
+    # A warm and a cold row are drawn for every request, before it is known which one it needs. All
+    # rows can then be drawn at once as arrays, and the loop contains only the steps that depend on
+    # the order of time.
     warm = _draw_row_numbers(service.warm.row_count, times.size, seed, stream=0)
     cold = _draw_row_numbers(service.cold.row_count, times.size, seed, stream=1)
     starts = _simulate_start_of_each_request(
@@ -130,7 +133,8 @@ def simulate_serverless(
     is_cold, is_refused = starts == SimulatedStart.COLD, starts == SimulatedStart.THROTTLED
     latency = np.where(is_cold, service.cold.total_s[cold], service.warm.total_s[warm])
     busy = np.where(is_cold, service.cold.busy_s[cold], service.warm.busy_s[warm])
-    # A client that is refused has no answer: counting it as fast would reward a full endpoint.
+    # A refused request gets no answer. If refusals counted as fast, a full endpoint would look
+    # good.
     latency[is_refused], busy[is_refused] = np.inf, 0.0
     on_demand = (starts == SimulatedStart.WARM) | is_cold
     # Keep-warm requests occupy containers and are billed, but nobody waits for their answers.
@@ -149,7 +153,8 @@ def simulate_serverless(
 
 
 def _draw_row_numbers(rows: int, n: int, seed: int, *, stream: int) -> NDArray[np.uint32]:
-    # Streams of their own: cold rows are the same whether or not warm ones were drawn before.
+    # Warm and cold rows have separate random streams, so that the drawn cold rows do not depend on
+    # the warm ones.
     rng = np.random.default_rng((seed, stream))
     return rng.integers(0, rows, n, dtype=np.uint32)
 
@@ -208,7 +213,8 @@ def _serve_requests_and_append_starts(
     too long, so have all other idle containers. Removals need no events of their own, and serving a
     request takes well below a microsecond.
     """
-    # The only loop over requests: local names, and no calls but those of heaps and lists.
+    # This is the only loop over requests. For speed, it uses local names, and calls only functions
+    # of heaps and lists.
     busy, held, idle = pool.on_demand, pool.provisioned, pool.idle
     idle_s, most = scaling.idle_s, scaling.max_concurrency
     for now, if_warm, if_cold in requests:

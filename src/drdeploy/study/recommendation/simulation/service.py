@@ -71,8 +71,8 @@ class ServiceTimes:
 
         Args:
             rng: The random number generator.
-            number: The position of the resample in the bootstrap. At one position, all
-                configurations get equal values of what they share.
+            number: The position of the resample in the bootstrap. In resamples at the same
+                position, all configurations use the same shared values, such as coefficients.
         """
         cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)

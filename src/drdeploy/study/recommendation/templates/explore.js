@@ -1,5 +1,5 @@
 "use strict";
-// Decides as drdeploy.study.recommendation.choice does, on the simulated options in this page.
+// Chooses among the simulated options in this page, as drdeploy.study.recommendation.choice does.
 (() => {
   const grid = JSON.parse(document.getElementById("explore-grid").textContent);
   const at = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@
     const value = field.value.trim() === "" ? NaN : Number(field.value);
     return value > 0 && Number.isFinite(value) ? value : null;
   };
-  // A browser shows no value of a field that holds no number: the field is not empty.
+  // A field that holds text other than a number has an empty value, although it is not empty.
   const isWrong = (field) =>
     number(field) === null && (field.value.trim() !== "" || field.validity.badInput);
   const markWrongFields = () => {
@@ -69,7 +69,7 @@
       picture.append(made);
       return made;
     };
-    // As many units as pixels, so that the letters are as large on a phone.
+    // One unit per pixel, so that letters have the same size on a phone.
     const width = Math.round(Math.max(300, picture.getBoundingClientRect().width || 640));
     picture.setAttribute("viewBox", `0 0 ${width} 350`);
     const [left, right, top, bottom] = [50, width - 15, 12, 322];
@@ -149,7 +149,7 @@
       : `${grouped(wanted)} is rounded to ${grouped(used)} requests a month, the nearest simulated volume (${grid.volumes.map(grouped).join(", ")}).`;
     at("explore-winner").textContent = winner
       ? `Host ${winner.name}: ${usdText(winner.usd)} a month, p95 ${secondsText(winner.p95_s)}.`
-      : wrong ? "Give numbers above 0; an empty field means any." : "No option meets these requirements.";
+      : wrong ? "Give numbers above 0. An empty field means no limit." : "No option meets these requirements.";
     at("explore-form").dataset.winner = winner ? winner.name : "";
     draw(options, winner, p95_s, budget_usd);
     list(options, winner, p95_s, budget_usd);
