@@ -1,9 +1,8 @@
-"""Refuse variants whose container image needs a GPU or a driver that the host does not have.
+"""Refuse variants whose container image needs a GPU, or a driver, that their host on AWS lacks.
 
-SageMaker accepts such variants, and the endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU, so the local service also refuses all instance types with a GPU. The check
-for instance types comes last, so that the user first learns whether a configuration could start on
-AWS.
+SageMaker accepts such variants, but their endpoint fails a quarter of an hour later. Instances on
+this machine get no GPU, so the local service also refuses all instance types with a GPU. This check
+comes last, so that the user first learns whether a configuration could start on AWS.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Json = dict[str, Any]
 def check_gpu_hosts_of_variants(
     config: Json, find_image_variables: Callable[[str], Mapping[str, str]]
 ) -> None:
-    """Refuse an endpoint configuration with a variant that no host could start.
+    """Refuse an endpoint configuration if a variant's image cannot start on the variant's host.
 
     Args:
         config: The request of ``CreateEndpointConfig``.

@@ -1,8 +1,8 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
-``http.server`` reads headers like those of an e-mail. It joins folded lines, drops all lines after
-a malformed line, and does not check for repeated headers. A request with such headers could be read
-in two ways.
+Python's ``http.server`` reads headers as if they were those of an e-mail. It joins folded lines,
+drops all lines after a malformed line, and does not check for repeated headers. A request with such
+headers could be read in two ways.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class MalformedHttp(ValueError):
 class HeaderLines:
     """Reads the lines of headers and chunks, and refuses a carriage return within a line.
 
-    The standard library takes a carriage return for the end of a line. Inside the value of one
-    header, a client could then hide a second header that states another length.
+    The standard library treats a carriage return as the end of a line, and other programs do not. A
+    client could therefore hide a second header, with another body length, in the value of the
+    first.
 
     Args:
         file: The file from which the client's bytes are read.
@@ -63,15 +64,16 @@ class HeaderLines:
         return line
 
     def read(self, size: int = -1) -> bytes:
-        """Return the bytes after the headers; used after a refusal."""
+        """Return the next bytes; the server discards them after it has refused a request."""
         return self._file.read(size)
 
 
 def read_body_length(headers: Message, version: str) -> int | None:
     """Return the length that the headers state for the body; None if the body is chunked.
 
-    As in the model server, a request must say clearly where its body ends and for which host it is
-    (RFC 9112, sections 3.2, 5 and 6). Any other request is refused.
+    A request must say clearly where its body ends and for which host it is (RFC 9112, sections 3.2,
+    5 and 6). Any other request is refused. The model server (:mod:`drdeploy.hosting.serving`) has
+    the same rules.
 
     Raises:
         MalformedHttp: The headers are ambiguous.

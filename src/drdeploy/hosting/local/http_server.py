@@ -72,13 +72,13 @@ too few for a load test."""
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """One request, with content that is not verified.
+    """One request, as the client sent it; nothing in it has been checked.
 
     Attributes:
         method: The method, for example ``GET`` or ``POST``.
         target: The path and query as they arrived, percent-encoded.
         headers: The headers; names are looked up regardless of case.
-        body: The body, positioned at its beginning; empty until the request is admitted.
+        body: The body as a file at its beginning; empty until the request is admitted.
         length_bytes: The length of the body. Before admission, ``length_bytes`` is the length that
             the headers state, or 0 if they state none.
     """
@@ -120,7 +120,7 @@ class ServiceResponse:
 
 @dataclass(frozen=True)
 class AdmittedHead:
-    """The decision to admit a request, made from its headers; the body is read afterwards.
+    """Says how an admitted request is answered; a request is admitted before its body is read.
 
     Attributes:
         body_bytes_max: The most bytes that the body may have.
@@ -138,8 +138,8 @@ class HttpServer(ThreadingHTTPServer):
 
     Args:
         port: The port to listen on; 0 takes a free port.
-        admit: Admits or refuses a request by its headers. The function is called in the thread of
-            the connection, and must not raise.
+        admit: Admits or refuses a request after a look at its headers. The function is called in
+            the thread of the connection, and must not raise.
 
     Raises:
         InvalidInput: The port cannot be used.
@@ -193,7 +193,7 @@ class HttpServer(ThreadingHTTPServer):
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Return whether there is room for one more connection; otherwise, it is closed."""
+        """Return whether there is room for a new connection; without room, the caller closes it."""
         del client_address
         with self._lock:
             has_place = len(self._open) < CONNECTIONS_MAX
@@ -222,7 +222,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     admit: ClassVar[Callable[[ServiceRequest], AdmittedHead | ServiceResponse]]
 
     def parse_request(self) -> bool:
-        """Read the headers; refuse the request if the standard library misreads a header."""
+        """Read the headers; refuse a request whose headers the standard library would misread."""
         received = self.rfile
         self.rfile = HeaderLines(received)  # type: ignore[assignment]  # only these two are called
         try:
@@ -270,17 +270,21 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer_one_request  # noqa: N815  http.server's names
 
     def handle_expect_100(self) -> bool:
-        """Send no ``100 Continue`` yet; the body is needed only if the request is admitted."""
+        """Do not ask for the body yet (``100 Continue``): the request may still be refused."""
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse a request that cannot be read, with a sentence instead of an HTML page."""
+        """Refuse a malformed request with one sentence of text instead of an HTML page."""
         del message, explain
         text = f"The request is not served: {HTTPStatus(code).phrase}."
         self._refuse_malformed_request(HTTPStatus(code), text)
 
     def _refuse_malformed_request(self, status: HTTPStatus, text: str) -> None:
-        """Answer a request whose end is unknown, and wait until the client has the answer."""
+        """Refuse a request whose end cannot be found, and close the connection afterwards.
+
+        What the client still sends is read and discarded for a time. Otherwise, the connection
+        could be reset before the client has read the answer.
+        """
         self.close_connection = True
         headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
         self._write_response(ServiceResponse(status, headers, text.encode()))
@@ -288,7 +292,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
         self._discard_bytes(DISCARDED_BYTES)
 
     def _discard_bytes(self, count: int) -> None:
-        """Read and discard what a client still sends, for a limited time."""
+        """Read at most ``count`` bytes that a client still sends, and discard them."""
         deadline = time.monotonic() + DISCARD_S
         while count > 0 and (left_s := deadline - time.monotonic()) > 0:
             self.connection.settimeout(left_s)
@@ -321,7 +325,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
         return body
 
     def _read_chunked_body(self, limit_bytes: int) -> IO[bytes]:
-        """Read a chunked body to its end, or until it exceeds the limit by one byte."""
+        """Read a chunked body; stop one byte beyond the limit if the body is too long."""
         # RFC 9112, 7.1: chunks, a chunk of size 0, trailer fields, an empty line.
         body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  closed with the request
         count = 0
@@ -349,8 +353,8 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     def _read_framing_line(self) -> bytes:
         """Read a line that says where the body ends.
 
-        If a longer line were cut off, its rest would be read as content of the body, or as the end
-        of the body.
+        A line that is too long is refused. If it were cut off instead, its rest would be read as
+        content of the body, or as the end of the body.
         """
         line = HeaderLines(self.rfile, "the chunked body").readline(LINE_BYTES_MAX)
         if line.endswith(b"\n"):

@@ -27,7 +27,7 @@ PART_BYTES = 64 * KIB
 
 
 class InstanceConnectionLost(Exception):
-    """The instance refused or closed the connection, or did not answer in HTTP."""
+    """The instance refused the connection, closed it, or sent an answer that is not HTTP."""
 
 
 class InstanceTimeout(Exception):
@@ -62,7 +62,7 @@ class InstanceStream:
         timeout_s: Seconds that every read from the socket may take.
         deadline: The time on the monotonic clock by which the whole body must have arrived, if
             :meth:`read_to_end` reads it.
-        keep: Takes the connection back for another request.
+        keep: Called with the connection if another request can reuse it.
 
     Attributes:
         status: The HTTP status.
@@ -87,7 +87,7 @@ class InstanceStream:
         self._is_complete = False
 
     def read_part(self) -> bytes:
-        """Wait for bytes, and return those that have arrived; empty at the end of the body.
+        """Wait for the next bytes of the body, and return them; empty at the end of the body.
 
         Raises:
             InstanceTimeout: No byte arrived in time.
@@ -132,7 +132,7 @@ class InstanceStream:
 
 @contextlib.contextmanager
 def _explain_connection_failures(connection: HTTPConnection, timeout_s: float) -> Iterator[None]:
-    """Close the connection if it fails, and raise an error that says why."""
+    """If the block fails, close the connection, and raise an error that says why."""
     try:
         yield
     except TimeoutError as err:
@@ -149,8 +149,8 @@ class InstanceClient:
     """An HTTP client for one instance; safe to use from several threads.
 
     Args:
-        connect: Takes a timeout in seconds, and returns a connection to the instance; raises
-            OSError.
+        connect: Opens a connection to the instance, within a timeout in seconds. Raises OSError if
+            that fails.
     """
 
     def __init__(self, connect: Callable[[float], socket.socket]) -> None:

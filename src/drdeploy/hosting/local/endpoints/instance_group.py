@@ -1,9 +1,10 @@
-"""The instances of a variant that names no model, but hosts copies of inference components.
+"""The instances of an endpoint variant that hosts inference components instead of a model.
 
-An instance of the group is not a container. It only counts which resources of the variant's
-instance type are free. Each copy of an inference component is a container of its own, and reserves
-some of the resources (API reference, ``InferenceComponentComputeResourceRequirements``). An
-instance of the group therefore takes no time to start.
+These instances form a group. An instance of the group is not a container, but a record of which
+resources of the instance type are free. Each copy of an inference component is a container of its
+own, and reserves some of the resources (API reference,
+``InferenceComponentComputeResourceRequirements``). An instance of the group therefore takes no time
+to start.
 
 With ``ManagedInstanceScaling``, the group adds an instance, up to ``MaxInstanceCount``, if a copy
 fits on no instance. The group releases instances without copies, down to ``MinInstanceCount`` (API
@@ -41,8 +42,8 @@ class CopyRequirements:
         memory_mb: The memory that the copy reserves, MiB.
         memory_limit_mb: The memory that the copy's container may use, MiB. None means all memory of
             the instance.
-        cpus: The CPUs that the copy reserves and may use. With None, the copy reserves nothing, and
-            may use all CPUs of the instance.
+        cpus: The number of CPUs that the copy reserves. The copy cannot use more CPUs. None means
+            that the copy reserves no CPU, and may use all CPUs of the instance.
         is_packed: Whether a copy goes to the fullest instance that has room for it. Otherwise, it
             goes to the emptiest instance.
     """
@@ -126,7 +127,7 @@ class InstanceGroup:
 
     Args:
         resources: The resources of the variant's instance type.
-        count: The number of instances that are started first.
+        count: The number of instances at the start.
         bounds: How many instances managed scaling may run; None if the number is fixed.
         idle_s: Seconds after which managed scaling releases an instance without copies.
         clock: The clock that measures how long an instance has had no copies.
@@ -150,7 +151,7 @@ class InstanceGroup:
         self._lock = threading.Lock()
 
     def start_first_workers(self) -> None:
-        """Start the first instances."""
+        """Start as many instances as the group should have at the start."""
         with self._lock:
             self._add_missing_instances()
 
@@ -214,7 +215,7 @@ class InstanceGroup:
         return True
 
     def workers(self) -> tuple[InstanceWorker, ...]:
-        """Return no workers: the copies belong to the inference components."""
+        """Return an empty tuple, because an instance of the group has no container of its own."""
         return ()
 
     def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
@@ -226,7 +227,7 @@ class InstanceGroup:
         """Do nothing, because the group leases no workers."""
 
     def measure_load(self) -> PoolLoad:
-        """Return the number of instances as the load."""
+        """Return a load without requests; its number of workers is the number of instances."""
         return PoolLoad(0, self.count_instances())
 
     def close(self) -> None:

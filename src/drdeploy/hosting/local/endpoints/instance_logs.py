@@ -3,8 +3,9 @@
 The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
 SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon
 CloudWatch Logs"). A container engine keeps the lines of a container and their times. These lines
-are fetched only when a client asks for them, so an idle service does no work. The lines of a
-process have no times, so they are fetched every second.
+are fetched only when a client asks for them, so an idle service does no work. A process writes its
+lines to a file, without times. The service therefore reads new lines of processes every second, and
+takes the time of the reading.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class LogStreamName:
 
 @dataclass(frozen=True)
 class InstanceOrigin:
-    """The region, endpoint and variant for which an instance was started.
+    """The region, endpoint, variant and inference component for which an instance was started.
 
     Attributes:
         component: The inference component that the instance is a copy of; empty if it is not a
@@ -62,7 +63,7 @@ class InstanceOrigin:
 
 
 class LogOrigin(Protocol):
-    """The resource for which an instance was started, for example the variant of an endpoint."""
+    """The purpose for which an instance was started, which decides where its log lines go."""
 
     def name_log_stream(self, instance: Instance) -> LogStreamName:
         """Return the log stream of one instance."""
@@ -92,7 +93,7 @@ class InstanceLogs:
         self._put(name, ())
 
     def put_lines(self, name: LogStreamName, lines: Sequence[LogLine]) -> None:
-        """Append lines that the service itself writes to a log stream."""
+        """Append lines of the service itself to a log stream; no instance wrote them."""
         self._put(name, lines)
 
     def finish_instance(self, instance: Instance) -> None:
@@ -102,7 +103,7 @@ class InstanceLogs:
             self._streams.pop(instance, None)
 
     def fetch_lines_of_groups(self, region: str, is_wanted: Callable[[str], bool]) -> None:
-        """Copy the newest lines of the log groups whose names ``is_wanted`` accepts."""
+        """Fetch the new lines of the instances whose log groups ``is_wanted`` accepts by name."""
         for instance, name in self._list_instances_with_log_streams():
             if name.region == region and is_wanted(name.group):
                 self._fetch_lines_of_instance(instance)

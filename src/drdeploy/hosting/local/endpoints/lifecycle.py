@@ -7,13 +7,13 @@
                            v            v             v
                         Failed -----> Deleting <------+      then it no longer exists
 
-The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). The control
-plane only changes the status and returns. Each change has a thread of its own, which starts and
-stops workers. When the thread is done, it reads the status again. If the endpoint was deleted
-meanwhile, the thread closes the deployment that it prepared. While an update is in progress, the
-new deployment gets a share of the invocations. The share grows in the steps that ``guardrails``
-lists. An update that fails is undone (RollingBack), and the endpoint is InService with its previous
-deployment.
+The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). A request
+that creates, updates or deletes an endpoint only changes the status, and is answered at once. A
+thread of its own then starts and stops the workers. When the thread is done, it reads the status
+again. If the endpoint was deleted meanwhile, the thread closes the deployment that it prepared.
+While an update is in progress, the new deployment gets a share of the invocations. The share grows
+in the steps that ``guardrails`` lists. An update that fails is undone (RollingBack), and the
+endpoint is InService with its previous deployment.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ class LocalEndpoint:
         name: The endpoint's name, in the spelling of the request that created it.
         arn: The endpoint's ARN.
         deployment: The first deployment, which is not prepared yet.
-        raised: Takes the names of alarms, and returns the names of the alarms in the state
-            ``ALARM``.
+        raised: Takes the names of alarms, and returns those that are in the state ``ALARM``.
         clock: The clock that gives the times of creations and changes, and measures updates.
 
     Attributes:
@@ -118,7 +117,7 @@ class LocalEndpoint:
     # -- for the control plane: return at once -------------------------------------------
 
     def create(self) -> None:
-        """Begin to prepare the first deployment."""
+        """Begin to start the endpoint's first deployment, and return at once."""
         self._run_in_background(self._start_first_deployment)
 
     def update(
@@ -165,7 +164,7 @@ class LocalEndpoint:
         self._deployment.maintain_workers()
 
     def delete(self, forget: Callable[[], object]) -> None:
-        """Begin to stop the endpoint, and call ``forget`` when it has stopped."""
+        """Begin to stop the endpoint; ``forget`` is called when all its workers have stopped."""
         with self._lock:
             if self.status == "Deleting":
                 return
@@ -238,7 +237,7 @@ class LocalEndpoint:
         return current + (arriving.list_all_variants() if arriving else ())
 
     def maintain_workers(self) -> None:
-        """Let the pools in service stop idle workers and replace dead ones."""
+        """Let the pools of workers that are in service stop idle workers and replace dead ones."""
         if self.status in SERVING:
             self._deployment.maintain_workers()
             arriving = self._arriving
@@ -288,7 +287,10 @@ class LocalEndpoint:
     def _move_share_and_watch_alarms(
         self, deployment: EndpointDeployment, guardrails: Guardrails, share: float, deadline: float
     ) -> str:
-        """Move a share of the traffic, and watch alarms; return why to roll back, or ""."""
+        """Send a share of the traffic to the new deployment, and watch the alarms for a time.
+
+        Returns the reason for a rollback, or an empty text if all is well.
+        """
         if guardrails.is_rolling:
             deployment.set_capacity(share)
             if not self._wait_for_capacity(deployment, deadline):
@@ -329,7 +331,7 @@ class LocalEndpoint:
         return True
 
     def _watch_alarms(self, seconds: float, alarms: Sequence[str]) -> str:
-        """Watch alarms for some seconds; return why to roll the update back, or an empty text.
+        """Watch alarms for some seconds; return the reason for a rollback, or an empty text.
 
         The wait ends early if an alarm is raised or the endpoint is deleted.
         """
@@ -359,7 +361,7 @@ class LocalEndpoint:
     # -- called with the lock held -------------------------------------------------------
 
     def _choose_deployment(self) -> EndpointDeployment:
-        """Choose a deployment for a request at random, by the shares of the traffic."""
+        """Choose at random which deployment gets a request: during an update, there are two."""
         arriving = self._arriving
         if arriving is not None and random.random() < self._arrived_share:
             return arriving
@@ -448,7 +450,7 @@ def _change_variant_capacity(variant: Variant, change: dict[str, Any]) -> None:
 
 
 def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -> str:
-    """Prepare a deployment; return the reason for a failure, or an empty text."""
+    """Start the workers of a deployment; return why that failed, or an empty text."""
     try:
         deployment.pin_models_and_start_workers(capacity)
     except StartFailed as err:

@@ -1,4 +1,4 @@
-"""Definitions that both kinds of worker pools use."""
+"""Definitions that the pools of real-time endpoints and of serverless endpoints share."""
 
 from __future__ import annotations
 

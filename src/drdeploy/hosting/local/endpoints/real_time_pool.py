@@ -3,12 +3,12 @@
 Unlike a serverless worker, a real-time worker takes any number of concurrent requests. Only the
 server in the container limits the number. Each request goes to the worker with the fewest requests
 in progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``. If the variant asks for ``RANDOM``,
-the request goes to any worker (API reference, ``ProductionVariantRoutingConfig``).
+the worker is chosen at random (API reference, ``ProductionVariantRoutingConfig``).
 
-A worker that fails to answer a request is *suspect*. Its server may only be restarting a process. A
-suspect worker gets no further request until it answers ``GET /ping`` again. A suspect worker that
-does not answer is replaced. A worker that leaves the pool finishes its requests before it is
-stopped.
+A worker that fails to answer a request is *suspect*. It is not replaced at once, because its server
+may be restarting a process, and then recover. A suspect worker gets no further request until it
+answers ``GET /ping`` again. If it does not answer in time, it is replaced. A worker that leaves the
+pool finishes its requests before it is stopped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class RealTimePool:
         launch: Starts a worker, and returns it when it is ready; raises :class:`StartFailed`.
         retire: Stops a worker in the background.
         clock: The clock that measures waits.
-        is_random: Whether a request goes to any worker instead of the least busy one.
+        is_random: Whether the worker for a request is chosen at random. Otherwise, the request goes
+            to the least busy worker.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Find servers that answer pings although their workers keep failing for lack of file permissions.
+"""Find servers that answer pings, but whose workers keep failing for lack of file permissions.
 
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
 others. If a worker of such a server may not write a file that it needs, the server starts the
@@ -7,9 +7,9 @@ not publish which user a serverless container runs as; the local service runs th
 user without special rights. If a server fails for lack of rights, the service must say so instead
 of letting requests time out.
 
-Most servers that may not write a file log one line about it and continue. Such a line (a refusal)
-therefore counts only if the server logs it again and again after it has answered the ping, although
-no request arrives.
+One such log line proves nothing: most servers that may not write a file log a line about it and
+continue. The line (a *refusal*) counts only if it appears again and again after the server has
+answered the ping. No request arrives during this time, so only a restarting worker can repeat it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LINE_CHARACTERS = 300
 
 
 def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
-    """Raise an error if the server of an instance fails again and again for lack of rights.
+    """Raise an error if an instance's server restarts its workers endlessly for lack of rights.
 
     Args:
         instance: An instance that has answered a ping and has had no request.
@@ -77,16 +77,16 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
                     f"answer a request: {_find_last_line(instance, text)}",
                     where=instance.name,
                     remedy=(
-                        "The container runs without the rights of its image's user. Let every "
-                        "user write where the server writes: add `RUN chmod -R o+rwX FOLDER` to "
-                        "the Dockerfile. Or let the server write below /tmp, for example with "
+                        "A serverless container does not run as the user that its image names. Let "
+                        "every user write where the server writes: add `RUN chmod -R o+rwX FOLDER` "
+                        "to the Dockerfile. Or let the server write below /tmp, for example with "
                         "TEMP=/tmp or TMPDIR=/tmp in the model's Environment"
                     ),
                 )
 
 
 def _count_log_lines_of_refusals(instance: Instance) -> Counter[str]:
-    """Count each log line about a refusal; times and other changing parts are left out."""
+    """Count how often each refusal was logged; its times and process ids are removed first."""
     return Counter(_remove_changing_parts(line) for line in _list_log_lines_of_refusals(instance))
 
 

@@ -8,8 +8,9 @@ Serverless Inference" and "Provisioned Concurrency"):
   and waits for it, which is a *cold start*. A serverless pool has no queue, so requests beyond
   ``MaxConcurrency`` are throttled.
 * Workers that stay idle are stopped, until no worker is left.
-* ``ProvisionedConcurrency`` workers are started before the first request and not stopped while
-  idle. Requests beyond the provisioned workers start workers on demand.
+* As many workers as ``ProvisionedConcurrency`` says are started before the first request. They are
+  not stopped while they are idle. If all of them are busy, further requests start workers on
+  demand.
 
 Each start of a worker runs in its own thread. A start may take longer than the request that caused
 it can wait. If the request gives up, its start becomes *unclaimed*, and the next request waits for

@@ -158,11 +158,11 @@ def _raise_if_start_failed(instance: Instance) -> None:
 def find_line_that_explains_failure(log: str) -> str:
     """Return the line of a log that probably says why a server ended; empty for an empty log.
 
-    The last line may only be a bracket that closes a quoted traceback, or say that the server has
-    shut down. If there is a line with a word like "error", the last such line is chosen instead.
-    Lines about pings are ignored, because they say only that the server was not ready yet. A line
-    may only report the failure of another program, such as ``ln`` in the ``serve`` of AWS's
-    samples. In this case, the line of that other program is returned.
+    The last line of a log is often useless: a bracket that closes a quoted traceback, or a sentence
+    that the server has shut down. If there are lines with a word like "error", the last of them is
+    chosen instead. Lines about pings are ignored, because they say only that the server was not
+    ready yet. Some lines only report that another program failed, such as ``ln`` in the ``serve``
+    of AWS's samples. In this case, the error of that other program is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
@@ -180,9 +180,9 @@ def find_line_that_explains_failure(log: str) -> str:
 def _ping_and_read_status_bytes(instance: Instance, deadline: float, clock: Clock) -> bytes:
     """Send one ping, and return the status of the answer; empty if there is no answer.
 
-    If a server listens before it can answer, the ping waits on the same connection. Repeated pings
-    would pile up in the server.  A refused or reset connection counts as no answer, because an
-    engine publishes a port before the server listens.
+    Some servers accept connections before they can answer. This function then waits on the one
+    connection, because repeated pings would pile up in the server. A refused or reset connection
+    counts as no answer: a container engine publishes a port before the server listens.
     """
     head = b""
     with (
