@@ -14,22 +14,23 @@ class ServiceOptions:
 
     Attributes:
         idle_s: Seconds without a request after which a serverless worker is stopped. Managed
-            scaling releases an instance after the same time without a copy of an inference
-            component. AWS does not publish its own times; a few minutes have been observed.
+            scaling releases an instance that has hosted no copy of an inference component for as
+            many seconds. AWS does not publish its own times; a few minutes have been observed.
         mb_per_vcpu: MB of serverless memory that come with one vCPU. SageMaker does not publish
             this number; the default is AWS Lambda's number.
-        trial_start: Whether creating a serverless endpoint starts its container once, at full CPU
-            and within its memory, and stops it again. If the container cannot start, the creation
-            of the endpoint fails, as on AWS. Without this trial, the first request fails instead.
+        trial_start: Whether a new serverless endpoint starts its container once, and stops it
+            again. This trial has the memory limit of the endpoint, but all CPUs. If the container
+            cannot start, the creation of the endpoint fails, as on AWS. Without this trial, the
+            first request fails instead.
         invocation_timeout_s: Seconds within which a container must answer a request.
         strict_containers: Whether containers are restricted more than on AWS.  A restricted
             container has the user of its image, no capabilities, and a read-only root file system
             with a writable ``/tmp``.
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
             wait there when the service stops. A later service with the same folder processes them
-            as soon as it has their endpoints. The default, None, is a folder for the port below
-            ``DRDEPLOY_LOCAL_HOME``. If the service chooses its own port, the requests are deleted
-            when the service ends.
+            as soon as it has their endpoints. None stands for a folder below
+            ``DRDEPLOY_LOCAL_HOME`` whose name contains the service's port. If the service chooses
+            its own port, the requests are deleted when the service ends.
     """
 
     idle_s: float = 300.0

@@ -148,7 +148,7 @@ def check_names_are_unique(variants: Iterable[Json]) -> None:
 
 
 def check_update_request(request: Json) -> None:
-    """Refuse an ``UpdateEndpoint`` request that sets a member without effect."""
+    """Refuse an ``UpdateEndpoint`` request with members that contradict or have no effect."""
     if request.get("RetainDeploymentConfig") and request.get("DeploymentConfig"):
         raise make_validation_error(
             "RetainDeploymentConfig=true and DeploymentConfig are mutually exclusive."
@@ -163,7 +163,7 @@ def check_update_request(request: Json) -> None:
 
 
 def check_variant_names(old_config: Json, new_config: Json) -> None:
-    """Refuse deployment guardrails for an update that renames, adds or removes a variant.
+    """Refuse an update with deployment guardrails that renames, adds or removes a variant.
 
     Source: developer guide, "Deployment guardrails", "Exclusions".
     """
@@ -187,7 +187,11 @@ def check_models(config: Json, models: Iterable[Json]) -> None:
 
 
 def check_endpoint_update(old_config: Json, new_config: Json) -> None:
-    """Refuse to turn a real-time endpoint into a serverless one, as SageMaker does."""
+    """Refuse an update that changes the kind of an endpoint.
+
+    Like SageMaker, this function refuses to turn a real-time endpoint into a serverless endpoint.
+    The local service also refuses to make an endpoint asynchronous, or no longer asynchronous.
+    """
     if is_serverless(new_config) and not is_serverless(old_config):
         raise make_validation_error(
             "Cannot update an instance-based endpoint to a serverless endpoint. Create a new "
@@ -228,8 +232,8 @@ def check_quotas(config: Json, others: Iterable[Json]) -> None:
 def may_run_without_instances(config: Json) -> bool:
     """Return whether an endpoint configuration allows its variants to run without instances.
 
-    Only an asynchronous endpoint may run without instances, because its requests wait in a queue
-    (developer guide, "Autoscale an asynchronous endpoint").
+    If the variants have models, only an asynchronous endpoint may run without instances, because
+    its requests wait in a queue (developer guide, "Autoscale an asynchronous endpoint").
     """
     return bool(config.get("AsyncInferenceConfig"))
 
@@ -300,7 +304,7 @@ def is_serverless(config: Json) -> bool:
 
 
 def find_container_of_model(model: Json) -> Json:
-    """Return the container that a model's request describes."""
+    """Return the description of the container in a request of ``CreateModel``."""
     containers = model.get("Containers") or [{}]
     container: Json = model.get("PrimaryContainer") or containers[0]
     return container
@@ -321,7 +325,7 @@ def is_model_data_archive(model: Json) -> bool:
 
 
 def _check_model_data(container: Json) -> None:
-    """Refuse a model with two archives, or with an archive that has no ``s3://`` URI."""
+    """Refuse a model whose archive is named twice, or in a way that the service cannot read."""
     sources = [name for name in ("ModelDataUrl", "ModelDataSource") if container.get(name)]
     if len(sources) > 1:
         raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")
@@ -343,7 +347,7 @@ def _check_model_data(container: Json) -> None:
 
 
 def is_encodable_as_utf8(text: str) -> bool:
-    """Return whether a string can be encoded as UTF-8; half a surrogate pair in JSON cannot."""
+    """Return whether a string can be encoded as UTF-8; half a surrogate pair cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -412,7 +416,7 @@ def _check_asynchronous_config(request: Json) -> None:
 
 
 def _refuse_web_address_of_bucket(capture: Json) -> None:
-    """Refuse a bucket's web address as destination, although SageMaker would accept it."""
+    """Refuse data capture to an ``https://`` address; SageMaker would also accept a bucket's."""
     uri = capture["DestinationS3Uri"]
     _refuse_text_without_encoding("DataCaptureConfig.DestinationS3Uri", uri)
     if not uri.startswith("s3://"):

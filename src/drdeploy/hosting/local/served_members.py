@@ -306,7 +306,7 @@ def describe_unserved_member(operation: str, refused: str) -> str:
 
 
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each refused member, and its value if only the value is refused.
+    """Yield the path of each refused member; ``=VALUE`` follows if other values are accepted.
 
     Args:
         served: The table of the members that are served.

@@ -111,7 +111,7 @@ class LocalService:
         *,
         shared: bool,
     ) -> None:
-        """Make the parts of the service, and register with ``undo`` how to close each of them."""
+        """Make the parts of the service; if one fails, ``undo`` closes those that were made."""
         self._engine = _find_engine_for_isolation(isolation)
         if self._engine is not None:
             undo.callback(self._engine.close)
@@ -200,7 +200,8 @@ class LocalService:
         """Start answering requests.
 
         Raises:
-            OSError: The disk is full, for example.  The service has been stopped after the error.
+            OSError: The service could not start, for example because the disk is full. What had
+                started is stopped before the error is raised.
         """
         try:
             self._aws.import_moto()
@@ -336,8 +337,8 @@ def remove_stale_services(engine: ContainerEngine | None = None) -> None:
     """Remove the processes, groups, containers and files of killed services.
 
     Args:
-        engine: The container engine. With None, an engine is looked for if there is a service to
-            remove.
+        engine: The container engine. If it is None, and there is a service to remove, this function
+            looks for an engine.
     """
 
     def remove_leftovers_of_service(name: str) -> None:

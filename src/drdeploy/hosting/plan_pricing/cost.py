@@ -67,7 +67,7 @@ class ResourceCost:
         region: The region whose prices are used; empty for a free resource.
         monthly: The costs that arise every month.
         usage: The costs that depend on use.
-        reason: Why the resource itself is free; empty for a resource that is paid for.
+        reason: Why the resource costs nothing; empty for a resource that is paid for.
         not_known: A sentence for each part of the cost that is not known.
     """
 

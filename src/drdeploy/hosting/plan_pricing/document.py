@@ -82,12 +82,12 @@ class PlannedResource:
         return at is True
 
     def list_blocks(self, name: str) -> list[Mapping[str, Any]]:
-        """Return the list of the blocks that have a name, even if at most one may have it."""
+        """Return all blocks of the resource that are called ``name``."""
         return list_blocks_in(self.values, name)
 
 
 def list_blocks_in(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the blocks in a resource or in a block that have a name."""
+    """Return the blocks called ``name`` among the values of a resource or of a block."""
     blocks = values.get(name)
     return [one for one in blocks if isinstance(one, dict)] if isinstance(blocks, list) else []
 
@@ -320,7 +320,7 @@ class _Plan(_Lenient):
 
 
 class _PlanReader:
-    """Collects the resources of a plan, with their facts from other sections of the plan."""
+    """Collects what the sections of a plan say about each resource."""
 
     def __init__(self, plan: _Plan, name: str) -> None:
         if not re.match(r"[01]\.", plan.format_version):
@@ -430,7 +430,7 @@ class _PlanReader:
 
 
 def _list_configured_resources(module: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each resource in the configuration, with its address without keys."""
+    """Yield the address and the configuration of each resource; the address has no keys."""
     if not isinstance(module, dict):
         return
     for one in module.get("resources") or ():

@@ -1,9 +1,10 @@
 """Price an endpoint, from the configuration that it uses and the scaling of each variant.
 
 Source: the pricing page of SageMaker AI. An instance is paid by the hour, and a serverless
-container by the second of work. For a provisioned container, every second costs, and each second of
-work costs more, but less than in other containers. A shadow variant costs what a production variant
-costs, and gets a copy of the requests.
+container by the second of work. A provisioned container is paid for every second, whether or not it
+works. In addition, each second of work is paid, at a lower price than in containers that are not
+provisioned. A shadow variant costs what a production variant costs, and gets a copy of the
+requests.
 """
 
 from __future__ import annotations
@@ -317,7 +318,7 @@ class _EndpointBill:
 
 @lru_cache(maxsize=1)
 def _list_endpoints_that_close(plan: PlanDocument) -> frozenset[str]:
-    """Return the names of the endpoints that schedules create and delete."""
+    """Return the names of the endpoints that a schedule in the plan deletes from time to time."""
     names = set()
     for one in plan.resources:
         targets = one.list_blocks("target") if one.type == "aws_scheduler_schedule" else []

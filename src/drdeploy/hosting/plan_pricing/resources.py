@@ -158,7 +158,7 @@ class PlanPricer:
         )
 
     def make_price_lookup(self, item: str) -> Callable[[], Price]:
-        """Return a function that looks up the price of an item that is not hosting."""
+        """Return a function that looks up the price of an AWS service other than SageMaker."""
         return lambda: self.sheet.other_service(item, self.region)
 
 

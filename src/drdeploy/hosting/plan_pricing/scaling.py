@@ -41,7 +41,7 @@ def read_count(value: object) -> int | None:
 
 
 def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) -> str:
-    """Return why scaling cannot be matched with an endpoint of the plan; empty if it can."""
+    """Return why a scaling resource has no endpoint in the plan; empty if it has one."""
     endpoint = _find_scaled_endpoint(plan, scaling)
     if endpoint is not None:
         return ""
@@ -56,7 +56,9 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds of a variant; None if it does not scale; a sentence if they are unknown.
+    """Return the bounds between which a variant scales, or None if it does not scale.
+
+    If the bounds are unknown, the answer is a sentence that says why.
 
     The bounds of scheduled actions count too, because a scheduled action replaces the bounds of its
     target for a time.

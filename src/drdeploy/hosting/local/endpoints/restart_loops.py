@@ -77,9 +77,9 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
                     f"answer a request: {_find_last_line(instance, text)}",
                     where=instance.name,
                     remedy=(
-                        "A serverless container does not run as the user that its image names. Let "
-                        "every user write where the server writes: add `RUN chmod -R o+rwX FOLDER` "
-                        "to the Dockerfile. Or let the server write below /tmp, for example with "
+                        "The container has fewer rights here than the image may expect. Let every "
+                        "user write where the server writes: add `RUN chmod -R o+rwX FOLDER` to "
+                        "the Dockerfile. Or let the server write below /tmp, for example with "
                         "TEMP=/tmp or TMPDIR=/tmp in the model's Environment"
                     ),
                 )

@@ -121,7 +121,7 @@ def check_component_specification(specification: Json) -> None:
 
 
 def make_model_from_specification(specification: Json, role: str) -> Json:
-    """Return the request of ``CreateModel`` that would describe the component's container.
+    """Return a request of ``CreateModel`` that describes the same container as a specification.
 
     Args:
         specification: A specification with a ``Container``.

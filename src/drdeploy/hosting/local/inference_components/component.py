@@ -100,7 +100,7 @@ class InferenceComponent:
         """Begin to start or stop copies, until ``count`` copies are running.
 
         Raises:
-            ApiError: Another change is in progress, or there are more copies than can run.
+            ApiError: Another change is in progress, or the local service cannot run as many copies.
         """
         check_instance_count("CopyCount", count)
         with self._lock:

@@ -101,7 +101,7 @@ class ComponentDeployment(EndpointDeployment):
 
     @property
     def copies(self) -> Variant | None:
-        """The copies as a variant; None until the image and the archive are pinned."""
+        """The variant whose workers are the copies; None until image and archive are pinned."""
         return self.variants[0] if self.variants else None
 
     def count_copies(self) -> int:
@@ -118,9 +118,9 @@ class ComponentDeployment(EndpointDeployment):
         self.maintain_workers()
 
     def wait_until_copies_hold_room(self, most: int, timeout_s: float) -> None:
-        """Wait until at most ``most`` copies take resources of an instance, or ``timeout_s`` pass.
+        """Wait until at most ``most`` copies still hold resources, but not longer than a timeout.
 
-        A copy that is being stopped takes resources until its last request and its container have
+        A copy that is being stopped holds resources until its last request and its container have
         ended.
         """
         with self._held_changed:
@@ -134,12 +134,12 @@ class ComponentDeployment(EndpointDeployment):
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
     ) -> dict[str, float | None]:
-        """Return the used shares of a copy's reserved CPU and memory, by metric name.
+        """Return how much of its reserved CPU and memory a copy uses, as values of two metrics.
 
         Args:
             cpus: How many CPUs the copy has used on average.
-            memory_share: The memory that the copy uses, as a share of its limit, or None if it is
-                not known.
+            memory_share: The memory that the copy uses, as a share of its memory limit; None if the
+                memory in use is not known.
         """
         size = self._compute_worker_size(self.config.request["ProductionVariants"][0])
         limit = size.memory_mb / self._needed.memory_mb

@@ -1,4 +1,4 @@
-"""The interface through which the scaler reads and scales inference components."""
+"""The interface through which the autoscaler reads and changes the copies of a component."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tell instances that their containers have ended, as soon as the engine reports the end.
+"""Listen to the container engine, and tell instances at once that their containers have ended.
 
-The engine is asked for a container's state only after it has reported a change, because each
+The service asks for a container's state only after the engine has reported a change, because each
 request costs the engine milliseconds. Asking for the state of twenty idle containers every second
 would take a tenth of a core. If the stream of events breaks, the service asks for the state of
 every container at a slow pace until the stream is back.
@@ -31,7 +31,7 @@ REMEMBERED_ENDS = 1000
 
 
 class EndStream(Protocol):
-    """The ids of ended containers."""
+    """The engine's stream of the ids of containers that have ended; it waits for the next end."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield ids until the stream ends."""
@@ -86,7 +86,7 @@ class ContainerEndListener:
             self._callbacks.pop(container_id, None)
 
     def must_ask_engine_for_state(self, asked_at: float) -> bool:
-        """Return whether the engine must be asked for a container's state again."""
+        """Return whether a known state is too old; true only while the stream of ends is broken."""
         return self._is_broken and time.monotonic() >= asked_at + self._ask_again_s
 
     def close(self) -> None:

@@ -8,17 +8,22 @@ SIGKILL 30 s later.
 A container of a real-time endpoint runs as the user of its image, with a writable root file system
 and the engine's usual capabilities. The developer guide even says that SageMaker "expects all
 containers to run with root users". A container of a serverless endpoint runs without capabilities,
-as a user that no image knows. It can write to its root file system only where the modes of the
-files allow it. The developer guide (Serverless Inference, "Troubleshooting") advises
+as a user that exists in no image. It can write to its root file system only where the file modes
+allow every user to write. The developer guide (Serverless Inference, "Troubleshooting") advises
 ``chmod o+rwX``. If the service was started as strict, every container has the restrictions that are
 the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
-No container uses the host's network, and containers of two endpoints never share a network. A
-container has no network in three cases: the model asks for isolation; the image has the label
-``NETWORK_LABEL``, like the images of this project; or the machine is shared, and other users could
-reach a port. To reach a container without a network, the service enters the container's network
-namespace, which only root may do. All other containers are on a network that belongs to their
-endpoint and leads to the outside, as on AWS.
+No container uses the host's network, and containers of two endpoints never share a network. To
+reach a container without a network, the service enters the container's network namespace, which
+only root may do. A container has no network in three cases:
+
+- The model asks for network isolation.
+- The image has the label ``NETWORK_LABEL``, like the images of this project, and the service runs
+  as root.
+- Other users share the machine. They could otherwise reach the container's port.
+
+All other containers are on a network that belongs to their endpoint and leads to the outside, as on
+AWS.
 """
 
 from __future__ import annotations
@@ -86,8 +91,8 @@ class ContainerBackend:
         service: The name of the local service. A label of each container has this name as its
             value.
         registry: The host and port of the local registry, from which images of ECR are pulled.
-        has_image: Takes the name and the reference of an image, and returns whether the local
-            registry has the image.
+        has_image: Takes the name of a repository, and a tag or digest. Returns whether the local
+            registry has this image.
         credentials: Returns the ``username`` and the ``password`` for the local registry, or None
             if it needs none.
         shared: Whether other users share this machine. On a shared machine, no container may
@@ -126,7 +131,7 @@ class ContainerBackend:
         self._unused_networks: set[str] = set()
         if shared and not engine.can_enter_network_namespaces:
             raise InvalidInput(
-                "Containers would be open to every user of this machine",
+                "Every user of this machine could send requests to the containers",
                 where="shared",
                 remedy=(
                     "Choose --isolation process, or start the service as root, because only "
@@ -135,7 +140,7 @@ class ContainerBackend:
             )
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets the port, or whose isolation is impossible here."""
+        """Refuse a model that sets another port, or wants isolation that is impossible here."""
         if environment.get(PORT_VARIABLE, str(CONTAINER_PORT)) != str(CONTAINER_PORT):
             raise ModelRefused(
                 f"Environment sets {PORT_VARIABLE}, but the service chooses the port"
@@ -166,9 +171,9 @@ class ContainerBackend:
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
         """Return the image's id and a network for its instances, and pull a missing image.
 
-        An image that is missing in the local registry is looked up in the engine. The engine is
-        asked for the full name, and for the name without its registry. A model that names an image
-        in ECR thus finds a local image such as ``drdeploy:lean``.
+        An image that is missing in the local registry is looked up in the engine, first by its full
+        name, and then by its name without the registry. A model that names an image in ECR can
+        therefore run a local image such as ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}
@@ -382,9 +387,10 @@ class ContainerInstance:
         return lines
 
     def _fetch_new_log_lines(self) -> None:
-        """Ask for the lines since the last known second, and keep the new lines.
+        """Ask the engine for the lines that are newer than the last line that it returned.
 
-        Podman 4.3 writes times in whole seconds, so the last second is asked for again.
+        Podman 4.3 writes times in whole seconds. All lines of the last line's second are therefore
+        asked for again, and those that are known already are left out.
         """
         try:
             lines = self._container.read_timed_lines(self._read_until_s)

@@ -50,7 +50,7 @@ class PinnedImage:
 
     Attributes:
         name: A name that always means this image, even if a tag is moved.
-        network: The network that :meth:`InstanceBackend.pin_image_and_network` has chosen or made.
+        network: The name of the network of the instances; ``none`` if they have no network.
         is_own: Whether the image starts this project's server.  If so, the archive of the model
             must have a manifest or be a SavedModel. If not, the archive's content is not checked.
         accepts_port: Whether a label of the image says that its server listens on the port that

@@ -1,10 +1,10 @@
 """Start instances as processes, for machines without a container engine.
 
-Every process runs the model server of this installation; the container image of a model only
-determines the server's profile.  A control group limits the memory and CPU of each process, if the
-kernel lets the user create groups. A process without a control group has no limits, so its
-latencies say nothing about a memory size. :attr:`ProcessBackend.isolation` says whether there are
-limits.
+Every process runs the model server of this installation, and not the one in the container image.
+The image only determines which of the server's two profiles runs, lean or classic. A control group
+limits the memory and CPU of each process, if the kernel lets the user create groups. A process
+without a control group has no limits, so its latencies do not show how fast a container with
+limited memory and CPU would be. :attr:`ProcessBackend.isolation` says whether there are limits.
 
 A process has the rights of the service's user, so a process must not run a stranger's code. The API
 allows a model to set only known environment variables. The server needs no network: it listens on a
@@ -129,8 +129,8 @@ class ProcessBackend:
         folder: The folder for the instances' logs and temporary files.
         groups: The place where control groups are made. With None, the processes have no limits.
         command: The command of the server, whose settings are environment variables.
-        profile_of: Takes the name and the reference of an image in the local registry, and returns
-            the profile of its server.
+        profile_of: Takes the name of a repository in the local registry, and a tag or digest.
+            Returns the profile of the image's server, or None if the image is not of this project.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class ProcessBackend:
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's name; for an image in the local registry, ``drdeploy:PROFILE``."""
+        """Return the image's name; ``drdeploy:PROFILE`` if the local registry has the image."""
         network = NO_NETWORK if isolated else ""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None
@@ -182,7 +182,7 @@ class ProcessBackend:
         return PinnedImage(image, network)
 
     def release_network(self, image: PinnedImage) -> None:
-        """Do nothing, because :meth:`pin_image_and_network` has made nothing."""
+        """Do nothing, because processes have no network of their own."""
 
     def start_instance(self, spec: InstanceSpec) -> ProcessInstance:
         """Start a process, and return without waiting for its server."""

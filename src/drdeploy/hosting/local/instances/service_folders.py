@@ -5,7 +5,8 @@ leaves processes, containers, control groups and files behind, which the next se
 service has a folder below ``DRDEPLOY_LOCAL_HOME``, by default ``drdeploy-local-UID`` in the
 temporary folder. The file ``service.json`` in the folder of a service holds the port, the process
 id and the start time of the process. The start time is needed because a process id may be reused.
-Each instance that is a process writes its process id into a subfolder before it becomes the server.
+If instances are processes, each has a subfolder. The process writes its id there before it becomes
+the server, so that the next service can find it and end it.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class ServiceRecord:
             containers' names.
         port: The port on which the service answers.
         pid: The id of the service's process.
-        began: When the process began, as the id of the boot and the clock ticks since the boot. A
-            time of day would not do, because it changes when the machine's clock is set.
+        began: When the process began: the id of the machine's boot, and the number of clock ticks
+            since then. A time of day would not do, because it changes when the machine's clock is
+            set.
     """
 
     name: str
@@ -71,7 +73,7 @@ def make_services_folder() -> Path:
 
     Raises:
         InvalidInput: The folder belongs to another user, another user may write to it, or its path
-            is not printable.
+            has characters that cannot be printed.
     """
     default = Path(tempfile.gettempdir()) / f"drdeploy-local-{os.getuid()}"
     named = os.environ.get("DRDEPLOY_LOCAL_HOME")
@@ -104,7 +106,7 @@ def _describe_owner_problem(folder: Path) -> str:
 
 
 def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[ServiceRecord, Path]:
-    """Make the folder of this process's service, with the service's record and its key if any."""
+    """Make the folder of a new service, with the service's record and, if it has one, its key."""
     pid = os.getpid()
     record = ServiceRecord(
         f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _read_process_start_time(pid) or ""
@@ -150,7 +152,7 @@ def find_service(port: int) -> ServiceRecord | None:
 
 
 def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
-    """Remove the processes, other resources, and files of ended services.
+    """Remove what ended services have left behind: processes, containers, networks and files.
 
     Args:
         clear: Takes the name of an ended service, and removes its containers and networks.

@@ -1,8 +1,9 @@
 """Decide the state of an alarm from the datapoints of its last periods.
 
 Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch alarms treat
-missing data". An alarm is evaluated on two periods more than ``EvaluationPeriods``, as in the
-tables of the guide. AWS does not publish whether it always evaluates that many.
+missing data". To decide an alarm's state, this module looks at two periods more than
+``EvaluationPeriods`` says, as the tables of the guide do. AWS does not publish whether CloudWatch
+always looks at two more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read an expression of metric math, or of ``SEARCH``, as a tree.
+"""Parse an expression of metric math into a tree of operators and function calls.
 
 Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics".
 """
@@ -74,7 +74,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Group:
-    """Expressions in brackets: an array of time series."""
+    """Expressions in square brackets, such as ``[m1, m2]``: an array of time series."""
 
     members: tuple[Node, ...]
 

@@ -46,7 +46,7 @@ def make_log_matcher(pattern: str) -> Matcher:
     """Return a function that tells whether a line matches a pattern.
 
     Raises:
-        MonitoringError: The pattern cannot be read, or is not served.
+        MonitoringError: The pattern cannot be read, or the local service does not support it.
     """
     pattern = pattern.strip()
     if not pattern:

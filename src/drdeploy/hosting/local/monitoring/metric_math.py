@@ -1,9 +1,9 @@
 """Compute expressions of metric math.
 
-Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". In an operation on
-two series, a value that only one series has is combined with 0. A point of the result is left out
-if it would need a division by 0. The standard deviation is that of a population; the guide does not
-say whether it means a population or a sample.
+Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". If an operation has
+two series, and only one of them has a value in a period, 0 stands for the other value. A point of
+the result is left out if it would need a division by 0. The standard deviation is that of a
+population; the guide does not say whether it means a population or a sample.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class MathContext:
     Attributes:
         range: The range of the request.
         metrics: The metrics of the request by id, in the order of the request.
-        expressions: The other expressions of the request by id.
+        expressions: The text of each expression of the request, by id.
         search: Takes the text, the statistic and the period of ``SEARCH``, and returns the series
             that it finds. None where ``SEARCH`` is forbidden.
         period_s: The period of a series that is made without a metric, for example by
@@ -82,7 +82,8 @@ def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | lis
     """Return the value of an expression of the request, by its id.
 
     Raises:
-        MonitoringError: The expression cannot be read or computed, or its value is a number.
+        MonitoringError: The expression cannot be read or computed, or its value is a single number
+            instead of a time series.
     """
     try:
         value = _evaluate_by_id(query_id, context, ())
@@ -121,7 +122,8 @@ def _evaluate_by_id(query_id: str, context: MathContext, pending: tuple[str, ...
 class _ExpressionEvaluation:
     """Computes one expression.
 
-    ``pending`` names the expressions that wait for its result.
+    ``pending`` holds the ids of this expression and of the expressions that wait for its result. An
+    expression that refers to one of them refers to itself.
     """
 
     def __init__(self, context: MathContext, pending: tuple[str, ...]) -> None:
@@ -476,7 +478,10 @@ def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
 def _make_change_function(
     compute: Callable[[float, int], float],
 ) -> Callable[[dict[int, float]], dict[int, float]]:
-    """Return a function that applies ``compute`` to each change in a series and to its duration."""
+    """Return a function that compares each value of a series with the value before.
+
+    It calls ``compute`` with the difference of the two values, and the seconds between them.
+    """
     return lambda points: {
         at: compute(value - before, at - at_before)
         for (at_before, before), (at, value) in pairwise(points.items())

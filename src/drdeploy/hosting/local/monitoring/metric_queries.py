@@ -227,7 +227,9 @@ def check_period(period: Any) -> int:
 
 
 def read_time_range(request: Mapping[str, Any], period_s: int) -> TimeRange:
-    """Return a request's time range; its start is rounded to a whole minute or short period.
+    """Return a request's time range; its start is rounded down to a whole minute.
+
+    If the period is shorter than a minute, the start is rounded down to a multiple of the period.
 
     Raises:
         MonitoringError: The range ends before it begins.
@@ -245,7 +247,7 @@ def read_page_start(token: str | None) -> int:
     """Return the index of a page's first item in the whole list.
 
     Raises:
-        MonitoringError: CloudWatch did not make the token.
+        MonitoringError: The token is not one that this service has issued.
     """
     if token is None:
         return 0
@@ -294,7 +296,7 @@ def _check_queries(queries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def find_shortest_period(queries: Sequence[Mapping[str, Any]]) -> int:
-    """Return the shortest period of some queries, in seconds; a minute if no query has one.
+    """Return the shortest period that any query names, in seconds; a minute if none names one.
 
     Raises:
         MonitoringError: CloudWatch does not support a period.

@@ -123,7 +123,7 @@ class _SearchParser:
         key, value = term["key"], term["value"]
         if not value:
             raise make_validation_error(
-                f"The local service does not serve a group of values after {key}= in SEARCH()"
+                f"The local service does not serve SEARCH() with a group of values after {key}="
             )
         return lambda metric: any(
             _matches_search_term(value, found)

@@ -45,7 +45,7 @@ class MetricName:
 
 @dataclass(frozen=True)
 class StatisticSet:
-    """A statistic set: samples that were published only as number, sum, minimum and maximum."""
+    """Samples of which only the count, sum, minimum and maximum are known: a statistic set."""
 
     count: float
     total: float
@@ -107,8 +107,8 @@ class MetricStore:
         """Store all data of a ``PutMetricData`` request, or nothing if the request is refused.
 
         Raises:
-            MonitoringError: A datum has no value, several kinds of values, or a value that is not
-                a number.
+            MonitoringError: A datum has no value, has more than one of ``Value``, ``Values`` and
+                ``StatisticValues``, or has a value that is not a number.
         """
         read = [_parse_metric_datum(datum, number) for number, datum in enumerate(data, 1)]
         with self._lock:

@@ -1,4 +1,4 @@
-"""The error that CloudWatch answers with."""
+"""The error for requests that CloudWatch refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MonitoringError(Exception):
 
 
 def make_validation_error(message: str) -> MonitoringError:
-    """Make the error for a request that breaks a rule."""
+    """Make an error with the code ``ValidationError``, CloudWatch's code for an invalid request."""
     return MonitoringError("ValidationError", message)
 
 

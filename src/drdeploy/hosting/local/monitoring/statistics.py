@@ -51,7 +51,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """The samples in order of their values, and the share of each sample that is within the bounds.
+    """Sorted values, how often each occurred, and how many occurrences are within the bounds.
 
     For a winsorized mean, a sample outside of the bounds counts with the value of the nearer bound.
     """
@@ -66,7 +66,9 @@ Bounds = tuple[str | None, str | None]
 
 
 def parse_basic_statistic(text: str) -> Statistic:
-    """Return one of the five statistics that can also be computed from statistic sets.
+    """Return one of CloudWatch's five basic statistics, which all samples allow.
+
+    Statistic sets are enough to compute the basic statistics.
 
     Raises:
         MonitoringError: There is no such statistic.
@@ -168,10 +170,11 @@ def _make_bounded_statistic(kind: str, bounds: Bounds) -> Callable[[MetricSample
 def _sort_single_samples(
     samples: MetricSamples,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the values in order and their counts, or None if single samples are not known.
+    """Return the sorted values with their counts; None if extended statistics are impossible.
 
-    A statistic set counts as single samples if all its samples must be equal. If a value is
-    negative, CloudWatch computes none of the extended statistics.
+    Extended statistics need every single value. A statistic set allows them only if its minimum
+    and maximum are equal, because all its values are then the same. CloudWatch computes no extended
+    statistic if a value is negative.
     """
     values, counts = list(samples.values), list(samples.counts)
     for one in samples.sets:

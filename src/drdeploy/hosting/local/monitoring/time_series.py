@@ -1,4 +1,4 @@
-"""A time series of metric math, and the range of time in which a request computes it."""
+"""A time series of metric math, and the range of time that a request asks for."""
 
 from __future__ import annotations
 

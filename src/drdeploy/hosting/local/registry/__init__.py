@@ -7,7 +7,7 @@ result, ``DescribeImages`` lists pushed images, an image deleted through ECR can
 immutable tags cannot be moved.
 
 Images have the same names as on AWS, ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:…``
-(``ecr_uri``), so models do not depend on the service's port.  As on AWS, the member
-``proxyEndpoint`` of the answer to ``GetAuthorizationToken`` is the address to push to
+(``ecr_uri``), so models do not depend on the service's port. Clients learn the registry's address
+as on AWS: from the member ``proxyEndpoint`` in the answer to ``GetAuthorizationToken``
 (``ecr_login``). ``server_profiles`` finds the server profile of this project's images.
 """

@@ -6,15 +6,15 @@ The routes and their numbers are those of the OCI distribution specification 1.1
     GET HEAD    /v2/NAME/blobs/DIGEST                 end-2   pull a layer or a configuration
     GET HEAD    /v2/NAME/manifests/REFERENCE          end-3   pull a manifest
     POST        /v2/NAME/blobs/uploads/               end-4   begin an upload
-                                      ?mount=DIGEST   end-11  or take over another repository's blob
+                                      ?mount=DIGEST   end-11  or use the blob of another repository
     PATCH       /v2/NAME/blobs/uploads/UPLOAD         end-5   send a part
     PUT         /v2/NAME/blobs/uploads/UPLOAD         end-6   send the last part, and its digest
-    PUT         /v2/NAME/manifests/REFERENCE          end-7   push a manifest: the image exists
+    PUT         /v2/NAME/manifests/REFERENCE          end-7   push a manifest (completes an image)
     GET         /v2/NAME/tags/list                    end-8   list the tags
     GET         /v2/NAME/blobs/uploads/UPLOAD         end-13  how much has arrived?
 
-Deletion is not served, because images are deleted through ECR's API. Referrers are not served
-either.
+The routes that delete content are not served, because images are deleted through ECR's API. The
+route that lists an image's referrers (end-12) is not served either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Find the server profile of an image of this project: lean, or classic as in the 2023 study."""
+"""Find out which server an image of this project starts: the lean or the classic profile.
+
+The classic profile is the server of the 2023 study.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Linux control groups, of version 1 or 2, that limit the memory and CPU of a process.
 
 The kernel shows each group as a folder, and the limits of the group as files in it. A process that
-is about to become the model server writes its id into ``cgroup.procs`` to enter a group. Version 1
-has a tree of folders for each controller, and a process enters one folder in each tree. Version 2
-has one tree. In this tree, each folder must enable the controllers for its children. Only a folder
-without processes may enable controllers.
+is about to become the model server writes its id into ``cgroup.procs`` to enter a group. The part
+of the kernel that enforces the limits of one resource is called a controller, for example ``cpu``
+or ``memory``. Version 1 has a tree of folders for each controller, and a process enters one folder
+in each tree. Version 2 has one tree for all controllers. In this tree, each folder must enable the
+controllers for its children, and only a folder without processes may do so.
 
 The Linux kernel documentation describes the formats: admin-guide/cgroup-v1/memory,
 scheduler/sched-bwc (CPU quota) and admin-guide/cgroup-v2.

@@ -14,7 +14,7 @@ REMOVAL_S = 2.0
 
 
 def find_own_control_groups(root: Path) -> dict[str, PurePosixPath]:
-    """Return this process's control group for each controller; version 2 has the key ""."""
+    """Return this process's control group by controller; the group of version 2 has the key ""."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -20,7 +20,8 @@ class ControlGroup:
     """A control group with its limits.
 
     Attributes:
-        folders: The folder of the group; in version 1, its folder in the tree of each controller.
+        folders: The folders of the group. Version 1 has a folder in the tree of each controller,
+            and version 2 has one folder.
         kills_file: The file whose field ``oom_kill`` counts the processes killed for lack of
             memory.
         usage_file: The file with the memory in use, in bytes.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GroupsV1:
-    """The folders for control groups in the trees of the ``cpu`` and ``memory`` controllers."""
+    """Two folders in which control groups are made, one for ``cpu`` and one for ``memory``."""
 
     cpu: Path
     memory: Path
@@ -64,7 +64,11 @@ class GroupsV1:
 
 
 def find_group_folders_of_version_1(name: str, root: Path) -> Iterator[GroupsV1]:
-    """Yield a place for groups below this process's own groups, if both controllers are mounted."""
+    """Yield the folders for control groups of version 1, or nothing if they cannot be made.
+
+    The folders are below this process's own groups. They need the trees of both controllers,
+    ``cpu`` and ``memory``.
+    """
     own = find_own_control_groups(root)
     folders = {}
     for controller in ("cpu", "memory"):

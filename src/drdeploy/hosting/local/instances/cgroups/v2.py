@@ -26,7 +26,7 @@ CONTROLLERS = {"cpu", "memory"}
 
 @dataclass(frozen=True)
 class GroupsV2:
-    """The folder for control groups; its parent enables the controllers ``cpu`` and ``memory``."""
+    """The folder in which control groups are made; it passes ``cpu`` and ``memory`` on to them."""
 
     folder: Path
     isolation: ClassVar[Literal["process+cgroup-v2"]] = "process+cgroup-v2"
@@ -55,11 +55,11 @@ class GroupsV2:
 
 
 def find_group_folders_of_version_2(name: str, root: Path) -> Iterator[GroupsV2]:
-    """Yield two places for control groups.
+    """Yield up to two folders in which control groups of version 2 may be made.
 
-    The first place is below the root of the tree, and only root can use it. The second place is
-    below this process's own group. Another user can use it only if systemd has delegated the group
-    to this user.
+    The first folder is below the root of the tree, so only the user root can use it. The second
+    folder is below this process's own group. Users other than root can use it only if systemd has
+    delegated the group to them.
     """
     mount = root / "sys/fs/cgroup"
     own = find_own_control_groups(root).get("")
