@@ -71,7 +71,7 @@ class PhotographNames:
 
     @classmethod
     def choose_file_names_or_hashes(cls, *, own: bool) -> Self:
-        """Return file names if ``own`` is true, otherwise names hashed with the user's key."""
+        """Return names that are file names if ``own`` is true, else hashes with the user's key."""
         return cls(None) if own else cls.with_user_key()
 
     @property
@@ -93,7 +93,8 @@ class PhotographNames:
 
         Args:
             file: Path of the photograph.
-            own: The name to return if photographs are named by their file names.
+            own: The photograph's file name, which is returned if photographs are named by file
+                names.
             sha256: SHA-256 of the file's content; empty if the file cannot be read.
         """
         if self.key is None:
@@ -112,7 +113,11 @@ class PhotographNames:
         return self._make_hashed_name(kind, "text", text.encode("utf-8", "surrogateescape"))
 
     def quote_table_cell(self, cell: str) -> str:
-        """Return how a message names a cell of a table, which may hold a patient's name."""
+        """Return the words with which an error message refers to a cell of a table.
+
+        The cell is quoted if file names may be shown. Otherwise, it may hold a patient's name, and
+        only a small number is quoted.
+        """
         return f"'{cell}'" if self.key is None else quote_cell_if_number(cell)
 
     def _make_hashed_name(self, kind: Named, of_what: str, value: bytes) -> str:
@@ -132,9 +137,10 @@ Use file names only if they are public.
 
 
 def quote_cell_if_number(cell: str) -> str:
-    """Return how a message names a table's cell: a small number is quoted, other text is not.
+    """Return the words with which an error message refers to a cell of a table.
 
-    Text that is not a small number may name a patient.
+    A small number is quoted. Any other text may name a patient, so it is not quoted, and the words
+    are "The text of the cell".
     """
     return f"'{cell}'" if _SHORT_NUMBER.fullmatch(cell) else "The text of the cell"
 

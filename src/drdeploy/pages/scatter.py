@@ -110,8 +110,8 @@ class Mark:
     Attributes:
         name: A description of the mark with its numbers; shown when a reader points at the mark.
         shape: Name of a Matplotlib marker.
-        label: Lines of text beside the mark; empty for none.  A label without room is left out;
-            only the chosen mark always has its label.
+        label: Lines of text beside the mark; empty for none. If there is no room for a label, it is
+            left out. The label of the chosen mark is always written.
         is_hollow: Whether the mark fails a requirement.
         is_chosen: Whether the mark gets a ring and a bold label.
         path: Marks with the same path are joined by a line, in their order; empty for none.
@@ -402,8 +402,8 @@ class _LabelPlacer:
         """Write a label at the best of several places; each place is a point with an offset.
 
         Returns:
-            The offset of the place that was taken; None if the text would cover too much
-            everywhere.
+            The offset of the place that was taken. None if the label was left out, because it would
+            cover too much at every place.
         """
         written = self._axes.text(
             *(0, 0, text), transform=self._axes.transAxes, ha="left", va="bottom", zorder=6, **style

@@ -1,6 +1,6 @@
 """SageMaker hosting: endpoint configurations, limits, prices, and a client.
 
-A study uses the modules in this order:
+A study of hosting costs and latencies uses the modules in this order:
 
 1. ``api_limits``: SageMaker's limits, read from botocore's service model if the model states them.
 2. ``configs``: :class:`ServerlessConfig`, :class:`RealTimeConfig`, :class:`AsynchronousConfig`,

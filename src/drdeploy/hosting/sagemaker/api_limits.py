@@ -110,7 +110,7 @@ def read_provisioned_concurrency_range() -> IntegerRange:
 
 
 def read_initial_instance_count_range() -> IntegerRange:
-    """Return the permitted range of ``InitialInstanceCount``, the first number of instances."""
+    """Return the permitted range of ``InitialInstanceCount``, the instances at the start."""
     return _read_integer_range_of_shape("InitialTaskCount")
 
 
@@ -129,6 +129,7 @@ def read_transform_instance_types() -> frozenset[str]:
 def estimate_vcpu_from_memory(memory_mb: int, *, mb_per_vcpu: float = LAMBDA_MB_PER_VCPU) -> float:
     """Return the vCPUs that a serverless container with the given memory is assumed to have.
 
-    The default ``mb_per_vcpu`` is the proportion in AWS Lambda.
+    SageMaker does not publish this number. By default, a vCPU comes with as many MB as in AWS
+    Lambda.
     """
     return memory_mb / mb_per_vcpu

@@ -89,7 +89,7 @@ class AsynchronousClient:
         sagemaker: The boto3 client that describes endpoints.
         runtime: The boto3 client that sends requests.
         s3: The boto3 client that stores inputs and reads results.
-        clock: The clock with which the client waits.
+        clock: The clock that measures how long the client waits.
         poll_s: The seconds after which the client looks for a result again.
     """
 
@@ -117,10 +117,11 @@ class AsynchronousClient:
         return cls(clients.sagemaker, clients.runtime, clients.s3, clock or Clock(), poll_s)
 
     def find_inputs_uri(self, endpoint: str) -> str:
-        """Return the folder of inputs of an endpoint that drdeploy deployed.
+        """Return the S3 folder to which the inputs of an asynchronous endpoint are uploaded.
 
-        The Terraform module ``asynchronous-endpoint`` puts the folder of inputs beside the folder
-        of results.
+        This is the folder ``inputs`` next to the folder of results. The endpoint must have been
+        made with drdeploy's Terraform module ``asynchronous-endpoint``, which lays the folders out
+        like this.
 
         Raises:
             EndpointError: The endpoint is not asynchronous, or SageMaker refuses to describe it.
@@ -140,9 +141,9 @@ class AsynchronousClient:
     def invoke_and_wait_for_result(
         self, endpoint: str, inputs_uri: str, body: bytes, content_type: str, *, timeout_s: float
     ) -> AsynchronousResult:
-        """Send one request, wait for its result, and delete its objects in S3.
+        """Send one request, wait for its result, and delete its input and its result from S3.
 
-        The objects are deleted because a bucket that still holds objects cannot be deleted.
+        They are deleted because Terraform could not delete a bucket with objects in it later.
 
         Args:
             endpoint: The name of the endpoint.

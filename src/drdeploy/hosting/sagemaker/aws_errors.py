@@ -20,7 +20,8 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
     """Turn the errors that boto3 raises in the block into errors of this package.
 
     Args:
-        action: The action of the block, in words that follow "Could not" in the message.
+        action: What the block does, for example ``describe the endpoint``. The message then says
+            "Could not describe the endpoint".
         where: The resource that the block reads or changes.
 
     Raises:

@@ -150,7 +150,7 @@ class BatchTransform:
         )
 
     def upload_files(self, uri: str, body: bytes, content_type: str) -> None:
-        """Write an object to S3; on the local service, a missing bucket is created first."""
+        """Write one file to S3 as an object; the bucket must exist."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         with translate_aws_errors("upload a photograph", uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
@@ -250,7 +250,7 @@ class BatchTransform:
             self._clock.sleep(_POLL_LOCAL_S if self.is_local else _POLL_AWS_S)
 
     def job_exists(self, name: str) -> bool:
-        """Return whether there is a job with a name, in progress or ended.
+        """Return whether a job with the given name exists, even if it has ended.
 
         Raises:
             EndpointError: The API refuses the request, or does not answer.
@@ -275,7 +275,10 @@ class BatchTransform:
             self._sagemaker.delete_model(ModelName=name)
 
     def read_answer(self, output_uri: str, relative_key: str) -> bytes | None:
-        """Return the answer for an object, given its key below the input; None if there is none."""
+        """Return the answer for one photograph, or None if there is no answer.
+
+        ``relative_key`` is the photograph's key without the prefix of the inputs.
+        """
         bucket, _, folder = output_uri.removeprefix("s3://").partition("/")
         parts = (folder.rstrip("/"), f"{relative_key}.out")
         key = "/".join(part for part in parts if part)
@@ -287,7 +290,7 @@ class BatchTransform:
                 return None
 
     def read_failures(self, name: str) -> dict[str, str]:
-        """Return why objects failed, by their ``BUCKET/KEY``, as the job's log says."""
+        """Return why photographs failed: the reasons in the job's log, by ``BUCKET/KEY``."""
         lines: dict[str, list[str]] = {}
         for line in self._read_error_log_of_job(name):
             found = _LOG_LINE.fullmatch(line)
@@ -356,7 +359,7 @@ class BatchTransform:
 
 
 def _summarize_failure(texts: list[str]) -> str:
-    """Return one line that says why an object failed, if possible in the server's own words."""
+    """Return one line that says why a photograph failed, if possible as the server put it."""
     told = [text for text in texts if text and text != "Message:"]
     answer = " ".join(told[1:])
     found = _JSON_MESSAGE.search(answer)

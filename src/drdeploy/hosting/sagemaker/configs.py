@@ -95,7 +95,7 @@ class ServerlessConfig(_Config):
 
     @property
     def label(self) -> str:
-        """A short, stable name of the configuration for trial ids, for example ``1024mb-c5-p2``."""
+        """A short, stable name of the configuration, for example ``1024mb-c5-p2``."""
         concurrency = f"-c{self.max_concurrency}" if self.max_concurrency > 1 else ""
         provisioned = f"-p{self.provisioned_concurrency}" if self.provisioned_concurrency else ""
         return f"{self.memory_mb}mb{concurrency}{provisioned}"
@@ -121,7 +121,7 @@ class _InstanceConfig(_Config):
 
     @property
     def label(self) -> str:
-        """A short, stable name for trial ids, for example ``m5.xlarge`` or ``m5.xlarge-x2``."""
+        """A short, stable name of the configuration, for example ``m5.xlarge-x2``."""
         count = f"-x{self.initial_instance_count}" if self.initial_instance_count > 1 else ""
         ami = f"-{self.inference_ami_version}" if self.inference_ami_version else ""
         return f"{self.instance_type.removeprefix('ml.')}{count}{ami}"
@@ -170,7 +170,7 @@ class AsynchronousConfig(_InstanceConfig):
 
     @property
     def label(self) -> str:
-        """A short, stable name for trial ids, for example ``m5.xlarge-async-c4``."""
+        """A short, stable name of the configuration, for example ``m5.xlarge-async-c4``."""
         at_once = self.max_concurrent_invocations_per_instance
         concurrency = f"-c{at_once}" if at_once is not None else ""
         return f"{super().label}-async{concurrency}"
@@ -205,7 +205,7 @@ class BatchConfig(_Config):
 
     @property
     def label(self) -> str:
-        """A short, stable name for trial ids, for example ``m5.xlarge-x2`` or ``m5.xlarge-c4``."""
+        """A short, stable name of the configuration, for example ``m5.xlarge-x2-c4``."""
         count = f"-x{self.instance_count}" if self.instance_count > 1 else ""
         at_once = self.max_concurrent_transforms
         concurrency = f"-c{at_once}" if at_once is not None else ""

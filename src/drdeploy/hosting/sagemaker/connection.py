@@ -83,7 +83,7 @@ def is_loopback_url(endpoint_url: str | None) -> bool:
 
 
 def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the credentials for a local service, by the names of AWS's environment variables.
+    """Return the credentials for a local service: a value for each of AWS's variables.
 
     If the environment holds a key that a shared service has printed, this key is returned.
     Otherwise, made-up credentials are returned, because a service that is not shared accepts any.

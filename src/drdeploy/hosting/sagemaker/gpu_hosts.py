@@ -179,7 +179,7 @@ def _refuse_ami_without_driver(
         )
     if amis[ami] is not None and not family:
         raise InvalidInput(
-            f"{ami} is for instances with a GPU, and {instance_type} has none",
+            f"{ami} is for instances with a GPU, and {instance_type} has no GPU",
             where=ami_member,
             remedy=f"Leave {ami_member} out, or choose an instance type with a GPU",
         )
@@ -205,7 +205,11 @@ def _check_architecture(required: str, instance_type: str, family: str) -> None:
 
 
 def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
-    """Return whether a driver meets at least one of the alternatives that an image states."""
+    """Return whether a driver meets the requirement of an image.
+
+    The value of ``NVIDIA_REQUIRE_CUDA`` is a list of alternatives, separated by blanks. Each is a
+    list of conditions, separated by commas. One alternative must be met.
+    """
     return any(
         all(_is_condition_met(condition, driver) for condition in alternative.split(","))
         for alternative in required.split()
@@ -213,7 +217,7 @@ def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
 
 
 def _is_condition_met(condition: str, driver: GpuDriver) -> bool:
-    """Return whether a condition holds; a condition that is not about the driver counts as met."""
+    """Return whether a condition such as ``cuda>=12.4`` holds; other kinds count as met."""
     found = re.fullmatch(r"(cuda|driver)(>=|<=|>|<|=)([0-9]+)(?:\.([0-9]+))?.*", condition)
     if found is None:
         return True

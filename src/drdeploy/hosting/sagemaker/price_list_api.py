@@ -15,9 +15,9 @@ suffixes:
 - ``TimedStorage-ByteHrs`` of ECR and S3 stands for a GB stored for a month.
 
 If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
-hosting does not need are left out. If the list lacks a price, the price stays unknown, and an error
-is raised when it is needed. A price in a currency other than US dollars is an error, and is never
-left out silently.
+hosting does not need are left out. If the list lacks a price, the price sheet lacks it too. An
+error is raised only when a calculation needs this price. A price in a currency other than US
+dollars is an error, and is never left out silently.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def format_prices_as_toml(
 
 
 def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, int | str] | None:
-    """Return the table, column and key of a product in a price sheet; None if it has no place."""
+    """Return the table, column and key of a product in a price sheet; None for other products."""
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")
@@ -198,7 +198,10 @@ def _list_currencies(product: Mapping[str, Any]) -> set[str]:
 
 
 def _format_column_as_toml(column: str, prices: Mapping[int | str, float]) -> str:
-    """Format a column as TOML: a table of prices, or for ``usd`` only the highest price."""
+    """Format a column as TOML: a table of prices, or one price.
+
+    The column ``usd`` holds one price, the highest of those that are given.
+    """
     if column == "usd":
         return repr(max(prices.values()))
     entries = ", ".join(f'"{name}" = {usd!r}' for name, usd in sorted(prices.items()))

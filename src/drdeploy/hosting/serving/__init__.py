@@ -1,6 +1,6 @@
 """The model server, which takes photographs over HTTP and answers with grades.
 
-A request passes through modules in this order:
+These are the modules, roughly in the order in which a request meets them:
 
 - ``supervisor`` is the first process: it reads settings, binds the port, and replaces workers that
   die.

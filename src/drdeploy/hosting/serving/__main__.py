@@ -1,4 +1,4 @@
-"""Run ``python -m drdeploy.hosting.serving`` like ``drdeploy serve``."""
+"""Start the model server with ``python -m drdeploy.hosting.serving``, like ``drdeploy serve``."""
 
 from __future__ import annotations
 

@@ -170,7 +170,10 @@ def make_json_answer(
 
 
 def make_classification(inference: Inference, manifest: ModelManifest) -> Classification:
-    """Return the answer for one image; its fields are empty if the manifest names no classes."""
+    """Return the answer for one image; without classes in the manifest, it has no grade.
+
+    Grade, label, referral, screening and probabilities are then left out.
+    """
     prediction, reason = inference.prediction, inference.ungradable
     note = inference.note or UNSET
     if prediction is None or reason is not None:
@@ -216,8 +219,7 @@ def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral
     """Decide whether an eye should be referred; return None if the model is not an ICDR grader.
 
     The high-sensitivity operating point at grade 2 decides, because a missed eye costs more than an
-    unnecessary visit. If the manifest has no high-sensitivity point at grade 2, the answered grade
-    decides.
+    unnecessary visit. If the manifest has no such point, the grade in the answer decides.
     """
     grade = prediction.grade
     if grade is None:
@@ -233,7 +235,10 @@ GRADE_RULE = "grade >= 2, because the model has no high-sensitivity operating po
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe an operating point, and its sensitivity and specificity when it was chosen."""
+    """Describe an operating point in words, with its sensitivity and specificity.
+
+    Both were measured on the photographs on which the point was chosen.
+    """
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
         "On the photographs where the point was chosen, the sensitivity was "

@@ -153,7 +153,11 @@ class Gateway:
         return replace(response, headers=response.headers + echoed) if echoed else response
 
     async def _handle_invocation_in_thread(self, request: Request) -> Response:
-        """Prepare an invocation in a thread; the thread also grades it if it costs one place."""
+        """Read the headers of an invocation's images in a thread, and grade the images.
+
+        If decoding takes more memory than one place, the images are graded in a second step, which
+        takes as many places as the images need.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.budgets.processing_s
         self._ordinary.refuse_if_no_free_places()
@@ -197,7 +201,7 @@ class Gateway:
             raise make_too_large_error(self.budgets)
 
     def _count_and_log_invocation(self, request: Request, response: Response) -> None:
-        """Count an answered invocation, and write its log line if it was handled."""
+        """Count an answered invocation; write a log line if it succeeded or reached a thread."""
         duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)
         fields = {
@@ -216,7 +220,7 @@ class Gateway:
             )
 
     def _schedule_log_summary(self) -> None:
-        """Schedule the log line that reports withheld lines, in case no other request arrives."""
+        """Make sure that the number of withheld log lines is logged, even without more requests."""
         due_in_s = self._log.seconds_until_summary
         if due_in_s is not None and self._summary is None:
             loop = asyncio.get_running_loop()

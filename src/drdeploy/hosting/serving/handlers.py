@@ -1,7 +1,7 @@
 """The handlers of all paths, which both profiles use.
 
 ===========================  ======================================================
-``GET /ping``                200 once the model has loaded and predicted
+``GET /ping``                200 as soon as the model is loaded and has predicted once
 ``POST /invocations``        the grade of one image, or of several
 ``GET /execution-parameters``  the parameters that Batch Transform asks for before it starts
 ``GET /metadata``            the model, the server's limits, the versions
@@ -57,7 +57,8 @@ class PreparedInvocation:
         request: The request.
         form: The format of the answer.
         images: The images, whose headers have been read and checked.
-        places: How many places the request takes, if its images are decoded one after the other.
+        places: How much memory decoding takes, in places of ``PLACE_BYTES``. The images are decoded
+            one after the other.
         is_large: Whether one of the images takes more than one place.
     """
 
@@ -167,7 +168,7 @@ class RequestHandlers:
         return make_json_response(answer, facts)
 
     def answer_execution_parameters(self, request: Request) -> Response:
-        """Tell Batch Transform to send one whole photograph per request."""
+        """Answer Batch Transform, which asks how to send requests: one whole photograph in each."""
         del request
         payload_mb = self.settings.max_payload_bytes // MIB
         # SageMaker refuses a job in which the product of the two numbers exceeds its limit.

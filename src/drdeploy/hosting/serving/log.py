@@ -93,7 +93,11 @@ class ServerLog:
             self.write_event(name, level, **fields)
 
     def write_failure(self, name: str, error: BaseException, /, **fields: object) -> None:
-        """Write an error event with the exception's message and traceback, within the limit."""
+        """Write an error event with an exception's message and traceback.
+
+        Like :meth:`write_event_within_limit`, this method writes no more than a limited number of
+        events in a window.
+        """
         import traceback
 
         text = "".join(traceback.format_exception(error))
@@ -109,7 +113,7 @@ class ServerLog:
             self._turned_away[code] += 1
 
     def forward_line(self, line: bytes) -> None:
-        """Write an event of another process, which is a finished line already."""
+        """Write a line that another process has already formatted as an event."""
         os.write(self._fd, line + b"\n")
 
     @property

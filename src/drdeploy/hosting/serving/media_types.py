@@ -1,4 +1,4 @@
-"""The content types under which clients send an image as plain bytes."""
+"""The content types with which clients send a body that is the file of one image."""
 
 BINARY_TYPES = frozenset({
     "application/octet-stream",

@@ -67,7 +67,7 @@ def _measure_folder_bytes(folder: Path) -> int:
 
 
 def count_memory_places_for_one_image(capacity: Capacity, root: Path = Path("/")) -> int:
-    """Return the number of places that one image may take without exhausting memory.
+    """Return how much memory decoding one image may take, in places of ``PLACE_BYTES``.
 
     The memory for an image is what remains of the container's memory after the workers, an ordinary
     photograph in each thread, and the bodies of requests.

@@ -45,8 +45,8 @@ def load_model_and_make_handlers(
         settings: The settings of the server, whose processes all share the folder ``state_dir``.
         capacity: The capacity of the server.
         log: The log that says how long loading took, or why it failed.
-        in_progress: Counts the photographs that all workers are grading; None if a worker cannot
-            know those of the others.
+        in_progress: Counts the photographs that all workers together are grading. None if the
+            workers do not share such a count.
 
     Raises:
         ArtifactError: The folder holds no model that can be used.
@@ -88,7 +88,10 @@ def load_model_and_make_handlers(
 def _form_batches_if_configured(
     service: InferenceService, settings: Settings, capacity: Capacity
 ) -> InferenceService:
-    """Return a service that predicts in batches, or ``service`` if no batches are formed."""
+    """Return a service that predicts several photographs at once, if the settings ask for that.
+
+    Otherwise, ``service`` is returned unchanged. On a GPU, batches are formed by default.
+    """
     classifier = service.classifier
     wait_ms = settings.batch_wait_ms
     if not wait_ms:

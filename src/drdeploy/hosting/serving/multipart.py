@@ -51,8 +51,7 @@ def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budge
 def _find_boundary(content_type: str, body: bytes) -> bytes:
     """Return the boundary in the header, or else the boundary in the body's first line.
 
-    The library that makes the body should also make the header, because a header that a user writes
-    by hand often lacks the boundary.
+    A header that a user writes by hand often lacks the boundary.
     """
     named = parse_options_header(content_type.encode("latin-1"))[1].get(b"boundary")
     if named:

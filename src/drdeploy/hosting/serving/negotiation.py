@@ -53,7 +53,11 @@ def choose_answer_form(accept: str) -> AnswerForm:
 
 
 def _find_best_media_range(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
-    """Return the weight of a format's most specific media range, and facts about this range."""
+    """Return how much the header wants a format: the weight of the best range that matches it.
+
+    Further values decide between formats of the same weight: how specific the range is, and its
+    place in the header. The last value says whether a CSV answer names its columns.
+    """
     specificity = _MATCHES[form].index
     matching = [
         (specificity(each.name), -each.place, each.weight, each.has_header)

@@ -34,8 +34,9 @@ WATCHED = (*STOP_SIGNALS, signal.SIGCHLD)
 class Signals:
     """Waits for signals and file descriptors together.
 
-    Python writes the number of each signal into a socket (``set_wakeup_fd``). No signal is
-    therefore lost between two waits, and the reaction to a signal runs as ordinary code.
+    Python writes the number of each signal into a socket (``set_wakeup_fd``). A signal between two
+    waits is therefore not lost: the next wait finds its number. The reaction to a signal runs as
+    ordinary code, and not inside a signal handler.
     """
 
     def __init__(self, receiver: socket.socket) -> None:

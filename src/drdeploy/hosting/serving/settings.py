@@ -1,8 +1,8 @@
 """All settings of the server, each with its variable, default, unit and meaning.
 
-Each setting is a field of :class:`Settings`.  The type of the field holds the limits and the
-description of the setting. Validation, ``drdeploy serve --help`` and the reference documentation
-read them there.
+Each setting is a field of :class:`Settings`. The type of the field holds the limits and the
+description of the setting. The validation, ``drdeploy serve --help`` and the reference
+documentation all use this type.
 """
 
 from __future__ import annotations

@@ -154,6 +154,6 @@ class BoundedThreadPool:
             done.set_result(future.result())
 
     def _stop_worker_if_stuck(self, future: Future[T]) -> None:
-        """Stop the worker process if a thread still works on a request."""
+        """Stop the worker process if a thread has not finished a request by now."""
         if not future.done():
             self._stop_worker(self._stuck_s)

@@ -33,7 +33,7 @@ class BodyUploads:
 
         Raises:
             PayloadTooLarge: The body is too long.
-            RequestTimeout: The body took too long to arrive, or arrived below the lowest rate.
+            RequestTimeout: The body took too long to arrive, or arrived too slowly.
             Overloaded: The worker's memory for bodies is full, and this upload was the slowest.
             ClientGone: The client closed the connection while ``body`` was read.
         """
@@ -74,7 +74,7 @@ class BodyUploads:
         return bytes(data)
 
     def _compute_next_deadline(self, began: float, size: int) -> float:
-        """Return the deadline for the next part of a body; each received byte moves it back."""
+        """Return the deadline for the next part of a body; each received byte gives more time."""
         budgets = self._budgets
         earned_s = budgets.body_grace_s + size / budgets.body_bytes_per_s
         return began + min(earned_s, budgets.body_s)

@@ -27,10 +27,10 @@ def choose_worker_and_thread_counts(
 ) -> Capacity:
     """Choose the values that the settings leave open, from the container's CPU and memory limits.
 
-    ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Each
-    worker has its own global lock of Python, so two workers on two vCPUs grade a fifth more
-    photographs per second than one worker. A second worker on a fraction of a vCPU would only slow
-    down the first.
+    ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Python
+    runs only one thread of a process at a time (the global interpreter lock). Two workers on two
+    vCPUs therefore grade a fifth more photographs per second than one worker. A second worker on a
+    fraction of a vCPU would only slow down the first.
 
     In the lean profile, the workers share the vCPUs: each uses its share for a prediction and for
     decoding. While only one photograph is being graded, its worker also uses the vCPUs of the
@@ -62,7 +62,10 @@ def choose_worker_and_thread_counts(
 def _choose_threads_when_alone(
     settings: Settings, cpus: float, workers: int, threads: int, memory_bytes: float | None
 ) -> int | None:
-    """Return the threads for a photograph while no other is graded; None if always ``threads``."""
+    """Return how many threads a photograph gets while the container grades no other.
+
+    None means that a photograph always gets ``threads``.
+    """
     widest = min(_round_cpus_up(cpus), MAX_THREADS_WHEN_ALONE)
     can_change = (
         settings.profile == "lean"

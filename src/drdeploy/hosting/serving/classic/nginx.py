@@ -125,7 +125,10 @@ def _quote_nginx_parameter(path: Path | str) -> str:
 
 
 def _generate_error_locations(budgets: Budgets) -> Iterator[str]:
-    """Yield an NGINX location for each error that NGINX answers itself, with the gateway's text."""
+    """Yield the NGINX locations for the errors that NGINX answers itself.
+
+    The answers have the same text as those of the gateway.
+    """
     for error in _list_nginx_refusals(budgets):
         response = make_refusal_response(error)
         headers = "".join(

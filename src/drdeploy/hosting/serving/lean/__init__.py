@@ -1,13 +1,14 @@
 """The lean profile, which runs one asyncio process per worker with an HTTP protocol of its own.
 
 The profile has its own HTTP server for two reasons. First, every import slows down a cold start.
-Second, no tested server has both limits on headers and timeouts for slow requests, and none lets a
-client that is still sending read a refusal. Node's parser llhttp, called through httptools, accepts
-headers, chunks and pipelined requests without limit. It also loses the body of a request that
-offers an upgrade, and does not report the end of a request. ``head`` and ``body`` parse the part of
-HTTP/1.1 that is needed. The parsers of the head and of the body are fuzzed, and compared with NGINX
-request by request (``tests/hosting/contract``). ``benchmarks/servers.py`` compares the lean profile
-with other model servers, and with Uvicorn in front of the gateway.
+Second, none of the servers that we tested has both limits on headers and timeouts for slow
+requests. If they refuse a request whose body is still arriving, the client may not get to read the
+refusal. Node's parser llhttp, called through httptools, accepts headers, chunks and pipelined
+requests without limit. It also loses the body of a request that has an ``Upgrade`` header, and does
+not report the end of that request. ``head`` and ``body`` parse the part of HTTP/1.1 that is needed.
+The parsers of the head and of the body are fuzzed, and compared with NGINX request by request
+(``tests/hosting/contract``). ``benchmarks/servers.py`` compares the lean profile with other model
+servers, and with Uvicorn in front of the gateway.
 
 - ``supervision`` forks the workers, replaces workers that die, and drains the workers at the end.
 - ``worker`` is the worker process, which loads the model, serves and drains.

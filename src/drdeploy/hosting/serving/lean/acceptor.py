@@ -38,7 +38,7 @@ class Acceptor:
         listener: The non-blocking socket that all workers share.
         connect: Returns the protocol object for a new connection.
         log: The log of failures to accept.
-        budgets: The limits on answers that a client does not read.
+        budgets: The limits of the worker; here, those for clients that do not read their answers.
         counts: The number of connections of each worker.
         slot: The index of this worker in ``counts``.
     """
@@ -133,10 +133,10 @@ class Acceptor:
         return True
 
     def _limit_unread_answers(self, client: socket.socket) -> None:
-        """Limit what the kernel keeps for a client that does not read, and for how long.
+        """Limit how much the kernel stores for a client that does not read, and for how long.
 
-        Without the second limit, the kernel would keep the answers after the server has closed the
-        connection, for as long as the client answers the kernel's questions.
+        Without the limit on time, the kernel would keep unread answers even after the server has
+        closed the connection: as long as the client confirms that it is still there.
         """
         budgets = self._budgets
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, budgets.unread_bytes)

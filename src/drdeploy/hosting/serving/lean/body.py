@@ -86,7 +86,7 @@ class ChunkedBody:
         return data[place:]
 
     def _read_chunk_data(self, data: bytes, start: int, pieces: bytearray) -> int:
-        """Read the available part of a chunk and its end, and return the new position."""
+        """Read as much of a chunk as has arrived, and return the position after it."""
         end = start + self._left
         pieces += data[start:end]
         self._framing_bytes = 0

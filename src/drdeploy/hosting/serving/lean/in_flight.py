@@ -18,7 +18,7 @@ HIGH_WATER_BYTES = 256 * KIB
 
 
 class BodySource(Protocol):
-    """The methods of a connection that a request in flight uses."""
+    """What a request in flight needs from its connection."""
 
     def send_continue(self) -> None:
         """Tell the client to send the body."""

@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection: bytes become requests, and responses become bytes.
 
-``head`` and ``body`` parse the grammar of RFC 9112.  This module handles one request at a time, and
-sets deadlines for clients that send or read slowly. The module also closes connections so that the
-client can read a refusal.
+``head`` and ``body`` parse the grammar of RFC 9112. This module handles one request at a time, and
+sets deadlines for clients that send or read slowly. If the module refuses a request, it closes the
+connection in such a way that the client can still read the refusal.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class HttpConnection(asyncio.Protocol):
     The state of the connection is in four attributes. ``_unread`` holds the beginning of a
     request's headers, or bytes that the client sent before the answer to an earlier request.
     ``_current`` is the request being answered. ``_body`` reads the rest of the current request's
-    body. ``_linger_bytes`` is not None as soon as the connection only waits for the client to close
-    it.
+    body. ``_linger_bytes`` is None until the last answer is sent. From then on, the connection only
+    waits for the client to close it, and ``_linger_bytes`` is how much it may still send.
     """
 
     def __init__(self, server: LeanServer) -> None:
@@ -109,7 +109,7 @@ class HttpConnection(asyncio.Protocol):
                 self.resume_reading()
 
     def eof_received(self) -> bool:
-        """Keep the connection open if a response to the client is still due."""
+        """The client sends no more; keep the connection open if it still waits for a response."""
         return self._current is not None and self._current.is_received
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -259,7 +259,7 @@ class HttpConnection(asyncio.Protocol):
         self._send_refusal_and_close(RequestTimeout("The request took too long to arrive"))
 
     def _send_refusal_and_close(self, error: DrdeployError) -> None:
-        """Send a refusal to the client, and close the connection in stages."""
+        """Send a refusal, and close the connection after the client has read the refusal."""
         response = self._server.gateway.count_and_refuse_request(error)
         if self._current is not None:
             self._current.mark_client_gone()
@@ -270,7 +270,7 @@ class HttpConnection(asyncio.Protocol):
         self._close_in_stages()
 
     def _close_in_stages(self) -> None:
-        """Close the connection in stages (RFC 9112, section 9.6).
+        """Close the sending half of the connection first, and the rest later (RFC 9112, 9.6).
 
         If the connection were closed with unread bytes of the client, the kernel would reset it.
         After a reset, the client might never see the response.

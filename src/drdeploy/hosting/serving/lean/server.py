@@ -27,7 +27,7 @@ once."""
 
 
 class OpenConnection(Protocol):
-    """The methods of a connection that the server uses."""
+    """What the server needs from each of its connections."""
 
     def close_when_answered(self) -> None:
         """Close the connection as soon as no request is left to answer."""

@@ -52,7 +52,8 @@ def run_lean_worker(
         in_progress: The number of photographs that each worker is grading.
         slot: This worker's index in ``counts`` and ``in_progress``.
         ready_fd: The pipe that is written to as soon as requests are accepted.
-        lifeline_fd: A pipe whose other end the supervisor holds open.
+        lifeline_fd: A pipe whose other end the supervisor holds open. When the supervisor ends, the
+            kernel closes this other end, and the worker notices.
 
     Returns:
         The exit status of the process.
@@ -126,7 +127,10 @@ async def _serve_until_stopped(
 
 
 async def _load_model_for_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
-    """Load the model with more threads, while the first requests are answered without it."""
+    """Load the model a second time, for predictions that use the vCPUs of idle workers too.
+
+    Meanwhile, the first requests are answered with the model that is loaded already.
+    """
     if handlers.service.model_for_idle_cpus is None:
         return
     try:
