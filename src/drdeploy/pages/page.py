@@ -42,7 +42,7 @@ def create_template_environment(package: str) -> jinja2.Environment:
 
 
 def format_table_cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """Format a number for a table, and below it its interval, or why there is no interval.
+    """Format a cell of a table: a number, and below it its interval or a reason for having none.
 
     Args:
         value: The number with its unit.

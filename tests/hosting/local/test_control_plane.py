@@ -196,15 +196,15 @@ def test_a_variant_neither_serverless_nor_real_time_is_refused(aws, model):
     [
         (
             {"Containers": [{"Image": "a"}, {"Image": "b"}]},
-            "Containers with 2 containers, an inference pipeline: put all steps into one container",
+            "Containers with 2 containers (an inference pipeline): put all steps into one container",
         ),
         (
             {"Containers": [{"Image": "a"}, {"Image": "b"}], "InferenceExecutionConfig": SERIAL},
-            "Containers with 2 containers, an inference pipeline: put all steps into one container",
+            "Containers with 2 containers (an inference pipeline): put all steps into one container",
         ),
         (
             {"Containers": [{"Image": "a"}, {"Image": "b"}], "InferenceExecutionConfig": DIRECT},
-            "a multi-container endpoint with direct invocation: create a model for each container",
+            "a multi-container endpoint with direct invocation): create a model for each container",
         ),
         (
             {"PrimaryContainer": {"Image": "a"}, "InferenceExecutionConfig": DIRECT},

@@ -28,7 +28,7 @@ def refusal_of_config(aws, variant, image="drdeploy:lean"):
     [
         (on("ml.g5.xlarge"), "instances on this machine get no GPU"),
         (on("ml.g5.xlarge", NEWEST), "instances on this machine get no GPU"),
-        (on("ml.m5.large", NEWEST), "and ml.m5.large has no GPU. Leave InferenceAmiVersion out"),
+        (on("ml.m5.large", NEWEST), "and ml.m5.large has none. Leave InferenceAmiVersion out"),
         (SERVERLESS | {"InferenceAmiVersion": NEWEST}, "InferenceAmiVersion cannot be set"),
     ],
 )

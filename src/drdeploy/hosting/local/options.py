@@ -23,9 +23,9 @@ class ServiceOptions:
             cannot start, the creation of the endpoint fails, as on AWS. Without this trial, the
             first request fails instead.
         invocation_timeout_s: Seconds within which a container must answer a request.
-        strict_containers: Whether containers are restricted more than on AWS.  A restricted
-            container has the user of its image, no capabilities, and a read-only root file system
-            with a writable ``/tmp``.
+        strict_containers: Whether containers are restricted more than on AWS. A restricted
+            container runs as the user of its image, without capabilities. Its root file system is
+            read-only, except for ``/tmp``.
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
             wait there when the service stops. A later service with the same folder processes them
             as soon as it has their endpoints. None stands for a folder below

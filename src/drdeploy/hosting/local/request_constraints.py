@@ -77,7 +77,7 @@ def _refuse_several_containers(count: int, *, is_direct: bool) -> NoReturn:
             "create a model for each container, and an endpoint or an inference component for each "
             "model"
         )
-    raise make_not_served_error(f"Containers with {count} containers, {kind}: {remedy}")
+    raise make_not_served_error(f"Containers with {count} containers ({kind}): {remedy}")
 
 
 def check_endpoint_config(request: Json) -> None:

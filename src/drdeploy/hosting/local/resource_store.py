@@ -74,8 +74,9 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique regardless of case, because ARNs on AWS are in lower case. If a name is taken
-    or unknown, a method raises an :class:`ApiError` with AWS's message.
+    Names are unique regardless of case, because ARNs on AWS are in lower case. A method raises an
+    :class:`ApiError` with AWS's message if a name to add exists already, or if a name to find does
+    not exist.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.

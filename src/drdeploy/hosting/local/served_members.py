@@ -3,8 +3,8 @@
 A request must not succeed if one of its members has no effect. A user could otherwise believe that
 an endpoint is isolated from networks, or that its disk is encrypted. Each operation has a table of
 the members that have an effect. Every other member in botocore's service model is refused, and the
-error names the member. Values without effect are accepted: ``null``, ``false``, an empty list, or
-an empty structure.
+error names the member. Values that ask for nothing are accepted for every member: ``null``,
+``false``, an empty text, an empty list, or an empty structure.
 """
 
 from __future__ import annotations

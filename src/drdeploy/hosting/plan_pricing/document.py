@@ -1,8 +1,8 @@
 """Read a plan as ``terraform show -json`` and ``tofu show -json`` print it.
 
 Source: "JSON Output Format" of Terraform's documentation, format versions 0.x and 1.x. A value that
-is known only after the plan is applied is missing from ``planned_values``. In the ``after_unknown``
-of the resource's change, ``true`` stands for such a value.
+is known only after the plan is applied is missing from the section ``planned_values``. The section
+``resource_changes`` says which values these are: they are ``true`` in ``after_unknown``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PlannedResource:
         values: The values that are known before the plan is applied.
         unknown: Which values are known only after the plan is applied, in the form of
             ``after_unknown``.
-        references: The references of each argument, for example ``aws_sagemaker_model.this.name``.
+        references: What each argument refers to, for example ``aws_sagemaker_model.this.name``.
     """
 
     address: str

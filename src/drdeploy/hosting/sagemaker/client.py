@@ -129,8 +129,8 @@ class Hosting:
         """Create a model, an endpoint configuration and an endpoint, without waiting.
 
         Raises:
-            EndpointError: The API refuses the request. If a request is refused, the resources that
-                were already created are deleted again.
+            EndpointError: The API refuses to create one of the three. Those that were already
+                created are deleted again.
         """
         name = definition.name
         sagemaker = self._clients.sagemaker

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Clock:
-    """The real clock, unless a test passes other functions.
+    """Tells the time and waits; tests pass functions of their own instead of the real clock.
 
     Attributes:
         monotonic: Returns the seconds of a clock that never jumps, for measuring durations.

@@ -1,10 +1,10 @@
 """Check that a container image's CUDA can start on the GPU host that SageMaker would choose.
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
-CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. If an image
-with such a program gets such a host, SageMaker nevertheless creates the endpoint, and reports a
-failed health check a quarter of an hour later. :func:`check_gpu_host` needs no hardware, because it
-compares the environment variables of the image with the tables here.
+CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. The program
+cannot start on this host. SageMaker nevertheless creates the endpoint, and reports a failed health
+check a quarter of an hour later. :func:`check_gpu_host` needs no hardware, because it compares the
+environment variables of the image with the tables here.
 
 Sources, read in November 2026:
 
@@ -179,7 +179,7 @@ def _refuse_ami_without_driver(
         )
     if amis[ami] is not None and not family:
         raise InvalidInput(
-            f"{ami} is for instances with a GPU, and {instance_type} has no GPU",
+            f"{ami} is for instances with a GPU, and {instance_type} has none",
             where=ami_member,
             remedy=f"Leave {ami_member} out, or choose an instance type with a GPU",
         )

@@ -110,7 +110,7 @@ class PriceSheet:
     def joined(self, other: PriceSheet) -> PriceSheet:
         """Return a sheet with the prices of both sheets.
 
-        If both sheets have a price of an item, the newer price counts.
+        If both sheets have a price of the same item, the price with the later date is used.
         """
         return PriceSheet((*self.prices, *other.prices))
 

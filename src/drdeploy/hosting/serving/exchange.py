@@ -1,7 +1,7 @@
 """The requests and responses that handlers work with, independent of any web framework.
 
-The lean server and Starlette are the HTTP servers of the two profiles. Both servers turn what they
-receive into a :class:`Request`.
+The lean profile and the classic profile have different HTTP servers. Both turn what they receive
+into a :class:`Request`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Wait for signals and reap children, as the first process of a container must.
 
 Linux treats the first process of a container in two special ways (pid_namespaces(7)). First, it
-ignores signals for which it has no handler. Without a handler for SIGTERM, the container would
-therefore only be killed after the grace period. Second, a process whose parent has ended becomes a
-child of the first process, and stays a zombie until the first process reaps it.
+ignores signals for which it has no handler. Without a handler for SIGTERM, the container would not
+stop when asked to, and would be killed at the end of the grace period. Second, a process whose
+parent has ended becomes a child of the first process, and stays a zombie until the first process
+reaps it.
 """
 
 from __future__ import annotations

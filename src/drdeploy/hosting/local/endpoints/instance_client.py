@@ -60,8 +60,8 @@ class InstanceStream:
         connection: The connection to the instance.
         response: The response, whose body has not been read.
         timeout_s: Seconds that every read from the socket may take.
-        deadline: The time on the monotonic clock by which the whole body must have arrived, if
-            :meth:`read_to_end` reads it.
+        deadline: The time on the monotonic clock by which the whole body must have arrived. Only
+            :meth:`read_to_end` checks it.
         keep: Called with the connection if another request can reuse it.
 
     Attributes:

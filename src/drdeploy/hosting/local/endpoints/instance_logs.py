@@ -97,7 +97,7 @@ class InstanceLogs:
         self._put(name, lines)
 
     def finish_instance(self, instance: Instance) -> None:
-        """Copy the last lines of an instance that has been stopped."""
+        """Copy the last lines of a stopped instance to its log stream, and forget the instance."""
         self._fetch_lines_of_instance(instance)
         with self._lock:
             self._streams.pop(instance, None)

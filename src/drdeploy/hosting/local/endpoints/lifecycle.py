@@ -218,7 +218,7 @@ class LocalEndpoint:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[EndpointDeployment | None]:
-        """Yield the deployment in service, or None; the deployment stays open during the block."""
+        """Yield a deployment that takes requests, or None; the block keeps it from being closed."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._choose_deployment() if self.status in SERVING else None

@@ -12,10 +12,10 @@ Serverless Inference" and "Provisioned Concurrency"):
   not stopped while they are idle. If all of them are busy, further requests start workers on
   demand.
 
-Each start of a worker runs in its own thread. A start may take longer than the request that caused
-it can wait. If the request gives up, its start becomes *unclaimed*, and the next request waits for
-this start instead of beginning another. A request never waits for a start that another request has
-claimed, because the worker will be busy as soon as it is ready.
+Each start of a worker runs in its own thread. The request that caused a start may give up before
+the worker is ready. The start then becomes *unclaimed*, and the next request waits for this start
+instead of beginning another. A request never waits for a start that another request has claimed,
+because the worker will be busy as soon as it is ready.
 """
 
 from __future__ import annotations

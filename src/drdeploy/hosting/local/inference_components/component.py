@@ -165,7 +165,7 @@ class InferenceComponent:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[ComponentDeployment | None]:
-        """Yield the deployment in service, or None; the deployment stays open during the block."""
+        """Yield the deployment in service, or None; the block keeps it from being closed."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._deployment if self.status in SERVING else None

@@ -1,7 +1,7 @@
 """A deployment of an inference component: its pinned image, its archive, and its copies.
 
 A copy is a container that is placed on one of the instances of the endpoint's variant. The copies
-form a real-time pool, so dead copies are replaced like the instances of a model.
+form a pool like that of a real-time endpoint, so a copy that dies is replaced.
 """
 
 from __future__ import annotations

@@ -51,8 +51,9 @@ class PinnedImage:
     Attributes:
         name: A name that always means this image, even if a tag is moved.
         network: The name of the network of the instances; ``none`` if they have no network.
-        is_own: Whether the image starts this project's server.  If so, the archive of the model
-            must have a manifest or be a SavedModel. If not, the archive's content is not checked.
+        is_own: Whether the image starts this project's server. For this server, the archive of the
+            model must hold a manifest or a SavedModel. For any other server, the archive's content
+            is not checked.
         accepts_port: Whether a label of the image says that its server listens on the port that
             ``SAGEMAKER_BIND_TO_PORT`` names.
     """
@@ -199,7 +200,7 @@ class InstanceBackend(Protocol):
         """Return the environment variables of an image; empty if they are not known here."""
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image as it is now, and a network for its instances.
+        """Return the image that its name means now, and a network for its instances.
 
         Raises:
             ImageUnavailable: The image cannot be run on this machine.

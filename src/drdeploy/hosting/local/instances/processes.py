@@ -149,7 +149,7 @@ class ProcessBackend:
         self._command = tuple(command)
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets forbidden variables, or that cannot have network isolation."""
+        """Refuse a model that sets forbidden variables, or wants isolation that is impossible."""
         reason = explain_refused_variables(environment)
         if reason is not None:
             raise ModelRefused(reason)

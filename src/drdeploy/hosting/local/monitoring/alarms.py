@@ -48,7 +48,7 @@ class AlarmRule:
 
     @property
     def range_periods(self) -> int:
-        """The number of periods whose datapoints can affect the alarm's state."""
+        """The number of past periods that are looked at to decide the alarm's state."""
         return self.evaluation_periods + EXTRA_PERIODS
 
     def is_breaching(self, value: float) -> bool:

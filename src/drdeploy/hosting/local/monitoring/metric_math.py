@@ -60,7 +60,7 @@ class MathContext:
     """The metrics and settings that the expressions of one request may use.
 
     Attributes:
-        range: The range of the request.
+        range: The range of time that the request asks for.
         metrics: The metrics of the request by id, in the order of the request.
         expressions: The text of each expression of the request, by id.
         search: Takes the text, the statistic and the period of ``SEARCH``, and returns the series

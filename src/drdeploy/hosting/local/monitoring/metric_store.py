@@ -136,7 +136,7 @@ class MetricStore:
     ) -> Iterator[tuple[int, dict[str, MetricSamples]]]:
         """Yield each period that has samples: its first second, and its samples by unit.
 
-        The periods begin at ``start_s``; ``end_s`` is exclusive.
+        The first period begins at ``start_s``, and the last ends before ``end_s``.
         """
         periods: dict[int, dict[str, MetricSamples]] = {}
         with self._lock:

@@ -3,9 +3,8 @@
 Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage always stands for a
 whole number of samples. Of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the
 mean of the samples up to this rank. This follows from the guide, which calls p99 the largest value
-that is left when the highest 1 % are ignored. CloudWatch itself keeps many samples in rounded form.
-The percentiles of CloudWatch for large periods are close to the values of this module, but not
-always equal.
+that is left when the highest 1 % are ignored. If a period has many samples, CloudWatch keeps them
+only in rounded form. Its percentiles are then close to those of this module, but not always equal.
 """
 
 from __future__ import annotations

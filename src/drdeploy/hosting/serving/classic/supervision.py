@@ -153,7 +153,10 @@ class ClassicSupervision:
         return 0 if is_drained else 1
 
     def _signal_child_and_wait(self, name: str, number: int, deadline: float) -> list[int]:
-        """Send a signal to a child process, wait for its end, and return all exit codes."""
+        """Send a signal to a child process, and wait until it ends, or until a deadline.
+
+        Returns the exit codes of all child processes that ended during the wait.
+        """
         for pid, child in self._children.items():
             if child == name:
                 send_signal(pid, number)

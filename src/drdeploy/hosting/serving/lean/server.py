@@ -91,7 +91,7 @@ class LeanServer:
         """Add a new connection, and close the longest idle one if there are too many.
 
         Returns:
-            Whether there is room for the new connection; if not, it must close itself.
+            Whether there is room for the new connection. If not, the connection must close itself.
         """
         self.connections.add(connection)
         if len(self.connections) > self.budgets.connections:
