@@ -196,11 +196,11 @@ def test_a_variant_neither_serverless_nor_real_time_is_refused(aws, model):
     [
         (
             {"Containers": [{"Image": "a"}, {"Image": "b"}]},
-            "Containers with 2 containers (an inference pipeline): put all steps into one container",
+            "Containers with 2 containers (an inference pipeline): put all steps into one",
         ),
         (
             {"Containers": [{"Image": "a"}, {"Image": "b"}], "InferenceExecutionConfig": SERIAL},
-            "Containers with 2 containers (an inference pipeline): put all steps into one container",
+            "Containers with 2 containers (an inference pipeline): put all steps into one",
         ),
         (
             {"Containers": [{"Image": "a"}, {"Image": "b"}], "InferenceExecutionConfig": DIRECT},

@@ -156,7 +156,7 @@ class BatchTransform:
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
     def create_local_bucket(self, bucket: str) -> None:
-        """Create a bucket in the local service; on AWS, the bucket must exist."""
+        """Create a bucket in the local service; do nothing on AWS, where the bucket must exist."""
         if self.is_local:
             with translate_aws_errors("create the bucket", f"s3://{bucket}"):
                 self._s3.create_bucket(Bucket=bucket)

@@ -103,7 +103,7 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
             currencies = _list_currencies(product)
         except (ValueError, TypeError, AttributeError, KeyError) as err:
             raise EndpointError(
-                "The price list has a product in a format that AWS does not use "
+                "The price list has a product in a format that is not AWS's format "
                 f"({type(err).__name__})",
                 where="AWS price list",
                 remedy="Give the address of a copy of AWS's offer files, or use --from api",

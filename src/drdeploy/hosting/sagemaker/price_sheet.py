@@ -154,7 +154,7 @@ class PriceSheet:
         return self._find_newest_price(_BUCKET_ITEM, region)
 
     def other_service(self, item: str, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of another service of AWS, for example ``KMS key``."""
+        """Return the price of an item of another AWS service, for example of a ``KMS key``."""
         return self._find_newest_price(item, region)
 
     def request(self, region: str = DEFAULT_REGION) -> Price | None:

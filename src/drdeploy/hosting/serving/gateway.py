@@ -244,6 +244,6 @@ def _select_echoed_headers(request: Request) -> Headers:
         if value is None:
             continue
         if len(value) > limit or not (value.isascii() and value.isprintable()):
-            raise MalformedRequest(f"{name} is longer than {limit} ASCII characters")
+            raise MalformedRequest(f"{name} must be at most {limit} printable ASCII characters")
         echoed.append((name, value))
     return tuple(echoed)

@@ -73,7 +73,8 @@ class InstanceWorker:
     def is_usable(self) -> bool:
         """Return whether the instance runs and never ran out of memory.
 
-        The kernel may have killed one process of the instance and left the others running.
+        After a lack of memory, the kernel may have killed one process of the instance and left the
+        others running. Such an instance is not used again.
         """
         return self.instance.is_alive() and not self.instance.ran_out_of_memory()
 

@@ -79,7 +79,7 @@ class MathContext:
 
 
 def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | list[TimeSeries]:
-    """Return the value of an expression of the request, by its id.
+    """Compute the expression that has the given id in the request.
 
     Raises:
         MonitoringError: The expression cannot be read or computed, or its value is a single number

@@ -212,7 +212,7 @@ class MetricReader:
 
 
 def check_period(period: Any) -> int:
-    """Return a period in seconds.
+    """Check that CloudWatch supports a period, and return it in seconds.
 
     Raises:
         MonitoringError: CloudWatch does not support the period.

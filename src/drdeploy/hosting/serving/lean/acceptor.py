@@ -67,7 +67,7 @@ class Acceptor:
         self._watch_listener()
 
     def count_closed_connection(self) -> None:
-        """Count that a connection of this worker has ended."""
+        """Lower the number of this worker's connections by one, because a connection has ended."""
         self._open -= 1
         if not self._is_closed:
             self._counts.set_count_of_worker(self._slot, self._open)
