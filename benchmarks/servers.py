@@ -45,11 +45,12 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 
 `lean` and `classic` are the two server profiles of drdeploy. Their queue has 64 places, so that all
 32 clients are answered. `lean` has its default settings: one worker per vCPU with one thread each.
-While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker, whose threads share each prediction (`MODEL_SERVER_WORKERS=1`). `uvicorn`
-is drdeploy's gateway on Uvicorn instead of drdeploy's own HTTP protocol. These three have their
-heap on huge pages (`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec, huge
-pages` is mosec with this variable, which its users do not set by default. Peers with worker
-processes have two workers with one thread each, which is their best setting on two cores. KServe
+While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker,
+which grades two photographs at once (`MODEL_SERVER_WORKERS=1`). `uvicorn` is drdeploy's gateway on
+Uvicorn instead of drdeploy's own HTTP protocol. These three have their heap on huge pages
+(`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec, huge pages` is mosec
+with this variable, which its users do not set by default. Peers with worker processes
+have two workers with one thread each, which is their best setting on two cores. KServe
 has one process and two threads. `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
 workers, FastAPI, Pillow, and `model.predict` of Keras in fp32. All clients run in one process on
 the same two cores. `p50 at 1` is the median latency with one client. `p99 at 8` is the 99th

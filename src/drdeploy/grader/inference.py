@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from drdeploy.errors import RequestRefused
+from drdeploy.errors import PredictionFailed, RequestRefused
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.fundus.appearance import is_unlike_training
 from drdeploy.grader.fundus.apply import apply_transform, make_model_input
@@ -26,8 +26,9 @@ from drdeploy.grader.fundus.gradability import find_ungradable_reason, measure_p
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
+from drdeploy.grader.runtimes.cpu_limit import choose_thread_count, count_available_cpus
 from drdeploy.grader.runtimes.model_loading import (
+    choose_runtime,
     import_runtime_module,
     load_model_in_runtime,
     open_model,
@@ -82,8 +83,8 @@ class Inference:
             the photograph is ungradable.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
-        transform_s: Seconds for checking gradability, making the model's input, and waiting for the
-            second thread, which compares the photograph with the training photographs.
+        transform_s: Seconds for checking the photograph and making the model's input. With a second
+            thread, seconds for making the input, and for waiting for the checks.
         predict_s: Seconds for running the model.
         note: A sentence about the file for the reader of the result; usually empty.
     """
@@ -96,6 +97,13 @@ class Inference:
     predict_s: float
     note: str = ""
     is_unlike_training: bool | None = None
+
+
+class _Checks(NamedTuple):
+    """What the checks of a photograph found; see :class:`Inference`."""
+
+    ungradable: Reason | None
+    is_unlike_training: bool | None
 
 
 @dataclass(frozen=True)
@@ -167,10 +175,11 @@ class InferenceService:
         Args:
             model: A ``model.tar.gz``, or the folder that it was extracted to.
             runtime: The library that runs the model; None takes the default of the model's format.
-            threads: Threads for one photograph. None takes as many as the CPU limit allows.
-            threads_when_alone: Threads for a photograph while no other is being graded. They are
-                used after a call of :meth:`load_model_for_idle_cpus`, and only with ONNX Runtime.
-                None always uses ``threads``.
+            threads: Threads for the prediction of a photograph. None takes as many as suit the
+                model and the CPU limit.
+            threads_when_alone: The most threads for a photograph while no other is being graded.
+                More than ``threads`` are used with ONNX Runtime only, after a call of
+                :meth:`use_idle_cpus`. None means ``threads``.
             in_progress: Counts the photographs that all workers of a server are grading. None
                 counts those of this process.
             limits: How large an image may be; the default suits files on your own disk.
@@ -182,10 +191,13 @@ class InferenceService:
         started = time.perf_counter()
         artifact = open_artifact(model)
         import_runtime_module(artifact, runtime=runtime)
+        cpus = count_available_cpus()
+        adapts_itself = False
+        if threads is None and cpus >= 2 and choose_runtime(artifact, runtime) == "onnxruntime":
+            threads, threads_when_alone, adapts_itself = 1, choose_thread_count(), True
         imported = time.perf_counter()
         loaded = load_model_in_runtime(artifact, runtime=runtime, threads=threads)
         counter = in_progress or PhotographsInProgress()
-        widest = max(threads or 2, threads_when_alone or 1)
         model_for_idle_cpus = None
         if (threads_when_alone or 1) > (threads or 1) and loaded.name == "onnxruntime":
             from drdeploy.grader.runtimes.idle_cpus import ModelForIdleCpus
@@ -196,15 +208,18 @@ class InferenceService:
                 counter,
             )
             loaded = model_for_idle_cpus.replace_model_of(loaded)
+        may_use_two = max(threads or 2, threads_when_alone or 1) > 1
         service = cls(
             Classifier(artifact, loaded),
             limits,
             in_progress=counter,
-            second_thread=SecondThread(counter, is_used=widest > 1 and count_available_cpus() >= 2),
+            second_thread=SecondThread(counter, is_used=may_use_two and cpus >= 2),
             model_for_idle_cpus=model_for_idle_cpus,
         )
         loaded_at = time.perf_counter()
         service.warm_up()
+        if adapts_itself:
+            service.use_idle_cpus()
         times = LoadTimes(imported - started, loaded_at - imported, time.perf_counter() - loaded_at)
         return replace(service, load_times=times)
 
@@ -213,16 +228,20 @@ class InferenceService:
         """The manifest of the loaded model."""
         return self.classifier.artifact.manifest
 
-    def load_model_for_idle_cpus(self) -> None:
-        """Load the model with more threads, if :meth:`load` was asked for it.
+    def use_idle_cpus(self) -> None:
+        """Load a slow model a second time, with ``threads_when_alone``, if :meth:`load` got more.
 
         This is a separate step, so that a server answers its first request without waiting for it.
 
         Raises:
-            ModelError: The runtime refuses the model.
+            ModelError: The runtime refuses the model, or a prediction fails.
         """
-        if self.model_for_idle_cpus is not None:
-            self.model_for_idle_cpus.load()
+        if self.model_for_idle_cpus is None:
+            return
+        batch = self._make_warm_up_batch()
+        started = time.perf_counter()
+        self.classifier.predict(batch)
+        self.model_for_idle_cpus.load_if_worthwhile(time.perf_counter() - started)
 
     def warm_up(self) -> None:
         """Classify a small photograph once, whether or not it can be graded.
@@ -231,9 +250,12 @@ class InferenceService:
         initialised. The checks of the photograph are left out. Their first run takes only 1 ms
         longer than later runs, but running them here would add 6 ms to every cold start.
         """
+        self.classifier.predict(self._make_warm_up_batch())
+
+    def _make_warm_up_batch(self) -> NDArray[np.float32]:
         header = read_and_check_header(WARM_UP_PHOTOGRAPH.read_bytes(), limits=self.limits)
         photograph = self._decode_image(header)
-        self.classifier.predict(apply_transform(self.manifest.transform, photograph)[None])
+        return apply_transform(self.manifest.transform, photograph)[None]
 
     def model_input(self, photograph: bytes) -> NDArray[np.float32]:
         """Return the model's input for a photograph, whether or not it can be graded.
@@ -287,39 +309,61 @@ class InferenceService:
         started = self.clock() - image.open_s  # waiting between the two is not decoding
         photograph = self._decode_image(image.header)
         decoded = self.clock()
-        compare = self._start_comparing_with_training(photograph)
-        ungradable = self._find_ungradable_reason(photograph)
-        batch = None if ungradable else apply_transform(self.manifest.transform, photograph)[None]
+        # With a second thread, the model predicts before it is known whether the photograph can be
+        # graded.
+        wait_for_checks, may_be_gradable = self._start_checks(photograph)
+        batch = None
+        if may_be_gradable:
+            batch = apply_transform(self.manifest.transform, photograph)[None]
         del photograph  # whatever is decoded meanwhile must find this memory free
-        transformed = predicted = compared = self.clock()
-        prediction = is_unlike = None
-        if batch is not None:
-            prediction = self.classifier.predict(batch)[0]
-            predicted = compared = self.clock()
-            if compare is not None:
-                is_unlike = compare()
-                compared = self.clock()
+        transformed = self.clock()
+        prediction = None if batch is None else self._predict_or_return_error(batch)
+        predicted = self.clock()
+        checks = wait_for_checks()
+        checked = self.clock()
+        if checks.ungradable is not None:
+            prediction = None
+        if isinstance(prediction, PredictionFailed):
+            raise prediction
         return Inference(
             prediction=prediction,
-            ungradable=ungradable,
+            ungradable=checks.ungradable,
             is_assessed=self.manifest.gradability is not None,
             decode_s=decoded - started,
-            transform_s=transformed - decoded + compared - predicted,
+            transform_s=transformed - decoded + checked - predicted,
             predict_s=predicted - transformed,
             note=image.header.note_on_missing_end_marker,
-            is_unlike_training=is_unlike,
+            is_unlike_training=checks.is_unlike_training,
         )
 
-    def _start_comparing_with_training(
-        self, photograph: DecodedPhotograph
-    ) -> Callable[[], bool] | None:
-        """Start the comparison with the training photographs; return None if there is no rule."""
+    def _start_checks(self, photograph: DecodedPhotograph) -> tuple[Callable[[], _Checks], bool]:
+        """Check a photograph in the second thread, or at once if the thread is not free.
+
+        Returns:
+            A function that waits for the result, and False if the photograph is known to be
+            ungradable.
+        """
+        check = partial(self._check_photograph, photograph)
+        running = None if self.second_thread is None else self.second_thread.start(check)
+        if running is not None:
+            return running, True
+        checks = check()
+        return lambda: checks, checks.ungradable is None
+
+    def _check_photograph(self, photograph: DecodedPhotograph) -> _Checks:
+        """Check whether a photograph can be graded, and whether it is unlike those of training."""
+        ungradable = self._find_ungradable_reason(photograph)
         rule = self.manifest.familiarity
-        if rule is None:
-            return None
-        # The work keeps the small copies in memory, not the photograph.
-        work = partial(is_unlike_training, photograph.eye_copies, rule)
-        return work if self.second_thread is None else self.second_thread.start(work)
+        if ungradable is not None or rule is None:
+            return _Checks(ungradable, is_unlike_training=None)
+        return _Checks(None, is_unlike_training(photograph.eye_copies, rule))
+
+    def _predict_or_return_error(self, batch: NDArray[np.float32]) -> Prediction | PredictionFailed:
+        """Predict a photograph; an error counts only if the photograph turns out gradable."""
+        try:
+            return self.classifier.predict(batch)[0]
+        except PredictionFailed as err:
+            return err
 
     @property
     def _least_eye_px_to_decode(self) -> int:

@@ -39,12 +39,19 @@ def threads_used(model):
 def test_a_photograph_on_its_own_uses_all_cpus_once_the_second_model_is_loaded(model, in_progress):
     with in_progress:
         assert threads_used(model) == 1
-        model.load()
+        model.load_if_worthwhile(1.0)
         assert threads_used(model) == 4
 
 
+def test_a_fast_model_is_loaded_only_once(in_progress):
+    model = ModelForIdleCpus(model_that_answers(1), pytest.fail, in_progress)
+    model.load_if_worthwhile(0.004)
+    with in_progress:
+        assert threads_used(model) == 1
+
+
 def test_several_photographs_share_the_cpus(model, in_progress):
-    model.load()
+    model.load_if_worthwhile(1.0)
     with in_progress:
         with in_progress:
             assert threads_used(model) == 1
@@ -91,7 +98,7 @@ def test_a_model_that_cannot_be_loaded_twice_still_predicts(in_progress):
 
     model = ModelForIdleCpus(model_that_answers(1), refuse, in_progress)
     with pytest.raises(ModelLoadFailed):
-        model.load()
+        model.load_if_worthwhile(1.0)
     with in_progress:
         assert threads_used(model) == 1
 
@@ -102,7 +109,7 @@ def test_the_answer_is_the_same_bit_for_bit_on_one_thread_and_on_several(path, t
     shared = InferenceService.load(folder, threads=1)
     alone = InferenceService.load(folder, threads=1, threads_when_alone=2)
     assert alone.model_for_idle_cpus is not None
-    alone.load_model_for_idle_cpus()
+    alone.model_for_idle_cpus.load_if_worthwhile(1.0)
     data = path.read_bytes()
     ((expected,), (found,)) = shared.infer([data]), alone.infer([data])
     assert found.prediction.probabilities.tobytes() == expected.prediction.probabilities.tobytes()
@@ -115,4 +122,4 @@ def test_without_more_threads_the_model_is_loaded_once(tmp_path):
     folder = extract_archive(box_artifact(), tmp_path / "model").folder
     service = InferenceService.load(folder, threads=2, threads_when_alone=2)
     assert service.model_for_idle_cpus is None
-    service.load_model_for_idle_cpus()
+    service.use_idle_cpus()

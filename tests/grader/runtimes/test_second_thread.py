@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
+from drdeploy.errors import PredictionFailed
 from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.inference import InferenceService
@@ -101,10 +102,10 @@ def test_work_is_done_in_the_other_thread_while_it_is_free():
     first, goes_on = second.start(threading.get_ident), threading.Event()
     assert first() != threading.get_ident()
     waiting = second.start(goes_on.wait)
-    meanwhile = second.start(threading.get_ident)
-    assert meanwhile() == threading.get_ident()
+    assert second.start(threading.get_ident) is None
     goes_on.set()
     assert waiting()
+    assert second.start(threading.get_ident) is not None
 
 
 def test_the_thread_helps_only_with_a_single_photograph():
@@ -112,18 +113,26 @@ def test_the_thread_helps_only_with_a_single_photograph():
     second = SecondThread(in_progress, is_used=True)
     with in_progress:
         with in_progress:
-            assert second.start(threading.get_ident)() == threading.get_ident()
-        assert second.start(threading.get_ident)() != threading.get_ident()
+            assert second.start(threading.get_ident) is None
+        assert second.start(threading.get_ident) is not None
 
 
-def test_without_a_second_thread_work_is_done_when_its_result_is_needed():
-    done = []
-    wait = SecondThread(PhotographsInProgress(), is_used=False).start(
-        lambda: done.append(threading.get_ident())
-    )
-    assert not done
-    wait()
-    assert done == [threading.get_ident()]
+def test_a_thread_that_is_not_used_starts_nothing():
+    assert SecondThread(PhotographsInProgress(), is_used=False).start(pytest.fail) is None
+
+
+def test_a_failed_prediction_counts_only_if_the_photograph_can_be_graded(packaged):
+    class Failing:
+        artifact = packaged.classifier.artifact
+
+        def predict(self, batch):
+            raise PredictionFailed("The model answered NaN")
+
+    failing = replace(with_second_thread(packaged), classifier=Failing())
+    gradable, too_dark, *_ = spoilt(EXAMPLES[0].read_bytes())
+    assert answered(failing, too_dark) == answered(packaged, too_dark)
+    with pytest.raises(PredictionFailed):
+        failing.infer([gradable])
 
 
 def test_after_an_error_the_thread_is_free_again():

@@ -25,9 +25,9 @@ def test_there_is_one_worker_per_whole_vcpu(profile, vcpus, workers):
         (0.58, (1, 1, 1, None)),
         (1.16, (1, 2, 2, None)),
         (2.0, (2, 1, 1, 2)),
-        (2.9, (2, 2, 2, 3)),
+        (2.9, (2, 2, 1, 3)),
         (4.0, (4, 1, 1, 4)),
-        (16.0, (16, 1, 1, 4)),
+        (16.0, (16, 1, 1, 8)),
     ],
 )
 def test_lean_workers_share_the_vcpus_and_use_all_when_alone(vcpus, expected):
@@ -39,17 +39,16 @@ def test_lean_workers_share_the_vcpus_and_use_all_when_alone(vcpus, expected):
     "settings",
     [
         Settings(threads=1),
-        Settings(workers=1),
         Settings(runtime="openvino"),
         Settings(profile="classic"),
     ],
-    ids=["threads given", "one worker", "another runtime", "classic"],
+    ids=["threads given", "another runtime", "classic"],
 )
 def test_a_photograph_on_its_own_gets_no_more_threads(settings):
     assert choose_worker_and_thread_counts(settings, 2.0, PLENTY).threads_when_alone is None
 
 
-@pytest.mark.parametrize(("memory_mb", "threads"), [(1200, None), (1400, 4)])
+@pytest.mark.parametrize(("memory_mb", "threads"), [(1140, None), (1400, 4)])
 def test_a_second_copy_of_the_model_must_fit_into_memory(tmp_path, memory_mb, threads):
     (tmp_path / "model.onnx").write_bytes(bytes(8 * MIB))
     settings = Settings(profile="lean", model_dir=str(tmp_path), workers=2)
@@ -75,6 +74,10 @@ def test_no_more_workers_than_fit_into_memory_beside_the_largest_image(
 def test_a_framework_takes_more_memory_than_a_lean_worker():
     settings = Settings(profile="lean", runtime="tensorflow", model_dir="nowhere")
     assert choose_worker_and_thread_counts(settings, 4.0, 3072 * MIB).workers == 2
+
+
+def test_one_worker_on_two_vcpus_handles_two_photographs_with_a_thread_each():
+    assert choose_worker_and_thread_counts(Settings(workers=1), 2.0, PLENTY) == Capacity(1, 2, 1, 2)
 
 
 def test_settings_override_the_plan():

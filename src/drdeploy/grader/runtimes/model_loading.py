@@ -80,6 +80,11 @@ def open_model(
     return module.open_model(artifact, threads=threads or choose_thread_count())
 
 
+def choose_runtime(artifact: ModelArtifact, runtime: RuntimeName | None = None) -> RuntimeName:
+    """Return the given runtime, or the default for the artifact's format."""
+    return runtime or DEFAULT[artifact.manifest.model_format]
+
+
 def import_runtime_module(
     artifact: ModelArtifact, *, runtime: RuntimeName | None = None
 ) -> RuntimeModule:
@@ -93,7 +98,7 @@ def import_runtime_module(
         InvalidInput: No runtime has this name.
     """
     model_format = artifact.manifest.model_format
-    chosen = runtime or DEFAULT[model_format]
+    chosen = choose_runtime(artifact, runtime)
     if chosen not in READS:
         raise InvalidInput(
             f"The runtime '{chosen}' does not exist", remedy=f"Choose one of {', '.join(READS)}"

@@ -22,7 +22,9 @@ class PhotographsInProgress:
         slot: The index of this process's cell.
     """
 
-    def __init__(self, cells: MutableSequence[int] | memoryview | None = None, slot: int = 0):
+    def __init__(
+        self, cells: MutableSequence[int] | memoryview | None = None, slot: int = 0
+    ) -> None:
         self._cells = [0] if cells is None else cells
         self._slot = slot
         self._lock = threading.Lock()

@@ -1,9 +1,8 @@
-"""Do one part of a photograph's work in a second thread, while the caller does another part.
+"""Check a photograph in a second thread, while the caller makes the model's input and predicts.
 
-Pillow and NumPy let other threads of Python run while they compute. On two CPUs, a photograph is
-therefore compared with the training photographs while its gradability is checked and the model's
-input is made. A photograph takes less time, and about as much CPU time as before. If several
-photographs are graded at once, no CPU is idle, and each caller does all work itself.
+Pillow, NumPy and the runtimes let other threads of Python run while they compute. On two CPUs, a
+photograph therefore takes less time, and about as much CPU time as in one thread. If several
+photographs are being graded, no CPU is idle, and each caller does all work itself.
 """
 
 from __future__ import annotations
@@ -39,18 +38,17 @@ class SecondThread:
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
 
-    def start(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Start work, and return a function that waits for its result.
+    def start(self, work: Callable[[], T]) -> Callable[[], T] | None:
+        """Start work in the thread, and return a function that waits for its result.
 
-        The returned function does the work itself if the thread is not used or is busy, or if
-        several photographs are being graded. The work is then not done at all if the function is
-        never called.
+        Returns:
+            None if the thread is not used or is busy, or if several photographs are being graded.
         """
         if not self.is_used:
-            return work
+            return None
         with self._lock:
             if self._is_busy or self._in_progress.are_several:
-                return work
+                return None
             self._is_busy = True
         try:
             return self._open_pool().submit(self._do_and_become_free, work).result

@@ -100,9 +100,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     threads: Annotated[
         int,
         _describe_setting_field(
-            "Number of the runtime's threads in each worker. 0 means the worker's share of "
+            "Number of the runtime's threads for a photograph. 0 means the photograph's share of "
             "the vCPUs (lean) or all vCPUs (classic). With 0, a lean worker on ONNX Runtime uses "
-            "up to four vCPUs while no other photograph is being graded.",
+            "idle vCPUs, too, while the container grades only one photograph.",
             ge=0,
             le=256,
         ),

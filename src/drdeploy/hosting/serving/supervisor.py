@@ -83,7 +83,6 @@ def _serve_profile(settings: Settings, log: ServerLog) -> int:
             "container": settings.container_id,
             "workers": capacity.workers,
             "threads": capacity.threads,
-            "threads_when_alone": capacity.threads_when_alone or capacity.threads,
         }
         if settings.profile == "lean":
             from drdeploy.hosting.serving.lean.supervision import LeanSupervision

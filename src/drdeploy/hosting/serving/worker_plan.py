@@ -17,9 +17,9 @@ GPU_CONCURRENCY = 8
 for the GPU uses no CPU. A batch cannot have more photographs than the worker handles requests at
 once."""
 
-MAX_THREADS_WHEN_ALONE = 4
-"""The most threads for a photograph while no other is graded. A prediction of MobileNet takes a few
-milliseconds, and more threads would mostly wait for each other."""
+MAX_THREADS_WHEN_ALONE = 8
+"""The most threads for a photograph while the container grades no other. The layers of a network
+that grades photographs are too small to keep more threads busy."""
 
 
 def choose_worker_and_thread_counts(
@@ -49,39 +49,30 @@ def choose_worker_and_thread_counts(
     else:
         workers = _choose_worker_count(settings, cpus, memory_bytes)
     share = _round_cpus_up(cpus / workers)
-    threads = settings.threads or (_round_cpus_up(cpus) if settings.profile == "classic" else share)
     least = GPU_CONCURRENCY if settings.runtime == "cuda" else 1
-    return Capacity(
-        workers,
-        settings.concurrency or max(share, least),
-        threads,
-        _choose_threads_when_alone(settings, cpus, workers, threads, memory_bytes),
-    )
-
-
-def _choose_threads_when_alone(
-    settings: Settings, cpus: float, workers: int, threads: int, memory_bytes: float | None
-) -> int | None:
-    """Return how many threads a photograph gets while the container grades no other.
-
-    None means that a photograph always gets ``threads``.
-    """
+    concurrency = settings.concurrency or max(share, least)
+    if settings.threads:
+        return Capacity(workers, concurrency, settings.threads)
+    if settings.profile == "classic":
+        return Capacity(workers, concurrency, _round_cpus_up(cpus))
+    if not _may_use_idle_cpus(settings, cpus, workers, memory_bytes):
+        return Capacity(workers, concurrency, share)
     widest = min(_round_cpus_up(cpus), MAX_THREADS_WHEN_ALONE)
-    can_change = (
-        settings.profile == "lean"
-        and not settings.threads
-        and settings.runtime in {"", "onnxruntime"}
-        and workers > 1
-    )
-    if not can_change or widest <= threads:
-        return None
+    return Capacity(workers, concurrency, max(1, share // concurrency), widest)
+
+
+def _may_use_idle_cpus(
+    settings: Settings, cpus: float, workers: int, memory_bytes: float | None
+) -> bool:
+    """Return whether a worker may use the vCPUs that no other photograph needs."""
+    if cpus < 2 or settings.runtime not in {"", "onnxruntime"}:
+        return False
     from drdeploy.hosting.serving.memory import (
         COPIES_OF_TWO_MODELS,
         count_workers_that_fit_in_memory,
     )
 
-    fitting = count_workers_that_fit_in_memory(settings, memory_bytes, COPIES_OF_TWO_MODELS)
-    return widest if workers <= fitting else None
+    return workers <= count_workers_that_fit_in_memory(settings, memory_bytes, COPIES_OF_TWO_MODELS)
 
 
 def _choose_worker_count(settings: Settings, cpus: float, memory_bytes: float | None) -> int:

@@ -117,7 +117,7 @@ async def _serve_until_stopped(
     # the worker.
     with suppress(BrokenPipeError):
         os.write(ready_fd, READY)
-    loading = asyncio.create_task(_load_model_for_idle_cpus(handlers, log))
+    loading = asyncio.create_task(_use_idle_cpus(handlers, log))
     await stopping.wait()
     is_drained = await server.drain_connections(handlers.settings.drain_s)
     await loading
@@ -126,17 +126,14 @@ async def _serve_until_stopped(
     return 0 if is_drained else 1
 
 
-async def _load_model_for_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
-    """Load the model a second time, for predictions that use the vCPUs of idle workers too.
-
-    Meanwhile, the first requests are answered with the model that is loaded already.
-    """
+async def _use_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
+    """Prepare the model for idle vCPUs, while the first requests are already answered."""
     if handlers.service.model_for_idle_cpus is None:
         return
     try:
-        await asyncio.to_thread(handlers.service.load_model_for_idle_cpus)
+        await asyncio.to_thread(handlers.service.use_idle_cpus)
     except DrdeployError as err:
-        # Photographs are graded all the same, only with fewer threads.
+        # Photographs are graded all the same, only on fewer threads.
         log.write_failure("idle vCPUs stay unused", err)
 
 
