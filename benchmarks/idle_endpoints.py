@@ -135,7 +135,7 @@ def start_endpoints(url: str, count: int) -> None:
 def read_cpu_seconds(
     engine: ContainerEngine, service: psutil.Process, container_ids: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return how many seconds of CPU time the service, the engine and the monitors have used so far."""
+    """Return the seconds of CPU time that the service, engine and monitors have used so far."""
     own = engine._api  # noqa: SLF001  the engine's pids, which the product does not need
     mains = [own.inspect_container(one)["State"]["Pid"] for one in container_ids]
     monitors = {psutil.Process(pid).ppid() for pid in mains if pid}

@@ -36,7 +36,10 @@ LEAST, MOST = 0.93, 0.98
 
 @dataclass(frozen=True)
 class Latencies:
-    """A log-normal distribution, in which a part of the latencies (``share``) is ``factor`` times as long."""
+    """A log-normal distribution of latencies; a share of them can be several times as long.
+
+    The share is ``share``, and these latencies are ``factor`` times as long.
+    """
 
     sigma: float
     share: float = 0.0
@@ -88,7 +91,7 @@ class EstimatedStatistic:
     is_paired: bool = False
 
     def covers(self, latencies: Latencies, rng: np.random.Generator, n: int) -> bool:
-        """Draw a sample; return whether the interval that is computed from it contains the true value."""
+        """Draw a sample; return whether its interval contains the true value."""
         drawn = [latencies.draw(rng, n) for _ in range(self.samples)]
         if self.is_paired:  # both sides of a pair vary together
             shared = rng.lognormal(0, latencies.sigma, n)

@@ -1,4 +1,4 @@
-"""Measure how long drdeploy takes to grade a camera's photograph, and how long the 2023 study's code.
+"""Measure how long drdeploy and the 2023 study's code take to grade a camera's photograph.
 
 Run ``python benchmarks/photograph_to_grade.py`` (two minutes). The benchmark grades the ten
 photographs of 4288 x 2848 pixels in ``examples/photographs``. Each photograph is graded in every

@@ -156,7 +156,7 @@ def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -
 
 
 def agreement(page: Page, forms: Forms, options: Options) -> None:
-    """Compare the grades in int8 and fp32, and quote the tests of the quantization in the manifest."""
+    """Compare the grades in int8 and fp32, and quote the manifest's tests of the quantization."""
     files = photographs()[: options.budget.calls(COMPARED) if not options.is_smoke else 2]
     services = [InferenceService.load(folder) for folder in (forms.fp32, forms.int8)]
     pairs = [

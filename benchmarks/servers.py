@@ -167,7 +167,7 @@ def keep(page: Page, found: dict[str, list[ServerRound]]) -> None:
 
 
 def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
-    """Add the tables and plots: a table for each number of clients, and one for start and memory."""
+    """Add plots, a table for each number of clients, and a table for start and memory."""
     counts = list(next(iter(found.values()))[0].latencies_s)
     for count in counts:
         page.text(f"## {count} client{'s' * (count != 1)}")

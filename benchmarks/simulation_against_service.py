@@ -134,7 +134,7 @@ def compare(
 
 
 def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
-    """Return when a trial's requests were due, and how many of them, the first ones, were warm-up."""
+    """Return when a trial's requests were due, and how many of the first were warm-up requests."""
     due = pd.to_datetime(rows["scheduled_at"]).to_numpy(dtype="datetime64[ns]")
     order = np.argsort(due, kind="stable")
     seconds = (due[order] - due[order][0]) / np.timedelta64(1, "s")

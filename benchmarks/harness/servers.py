@@ -144,7 +144,10 @@ def first_answer(
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:
-    """Return drdeploy's own server with a profile, the given settings, and otherwise the defaults."""
+    """Return drdeploy's own server with a profile.
+
+    Settings that are not given keep their defaults.
+    """
     return Server(
         profile,
         (sys.executable, "-m", "drdeploy.hosting.serving"),
