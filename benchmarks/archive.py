@@ -1,16 +1,16 @@
-"""Measure ``drdeploy archive grade``: its rate, its memory, killed processes, a second Ray node.
+"""Measure ``drdeploy archive grade``: speed, memory, killed processes, and one or two Ray nodes.
 
 Run ``python benchmarks/archive.py``. ``--quick`` measures less, ``--photographs N`` sets the number
 of photographs for the measurement of memory, and ``--only PART`` runs one part. Each part writes
 its own page of results. The targets are:
 
-- The command, which starts one Ray process for each core, reaches at least 90 % of the rate of one
-  thread times the number of cores.
-- After many photographs, memory is within 10 % of what it was after a quarter of them.
+- The command starts one Ray process for each core. It grades at least 90 % as many photographs a
+  second as one thread without Ray, times the number of cores.
+- Memory at the end of a long run is within 10 % of the memory after a quarter of the photographs.
 - Even if the command or a worker is killed at random times, each photograph gets exactly one row.
-- Two Ray nodes with one processor each take at most 0.6 of the time of one such node. Each process
-  of a node is bound to the node's processor, and the command is bound to the first node's
-  processor.
+- Two Ray nodes with one processor each take at most 0.6 of the time of one such node. In this part,
+  the processes of each node run only on the node's own processor, and the command runs on the
+  processor of the first node.
 """
 
 from __future__ import annotations
@@ -91,18 +91,20 @@ print(len(places) / (time.perf_counter() - began), time.process_time() - cpu_beg
 
 @dataclass
 class GradingRun:
-    """The measurements of one run of the command.
+    """What was measured during one run of ``drdeploy archive grade``.
 
     Attributes:
         status: The exit status.
         times_s: The time of each line of progress.
         photographs: How many photographs were graded at each line of progress.
         whole_s: How many seconds the command took.
-        memory: Samples of the memory: seconds, MB of the command, and MB of all its processes.
-        cpu_s: Samples of the CPU time: seconds, the CPU seconds of each process of the benchmark by
-            its process id, and the CPU seconds of all programs of the machine.
+        memory: Samples of the memory. A sample has the time in seconds, the MB of the command
+            itself, and the MB of the command and all processes below it.
+        cpu_s: Samples of the CPU time. A sample has the time in seconds, the CPU seconds of each
+            process of the benchmark by its process id, and the CPU seconds of all programs of the
+            machine.
         workers: The process ids of the workers.
-        errors: The last output on standard error.
+        errors: The last 2,000 characters that the command wrote to standard error.
         was_killed: Whether the command or a worker was killed.
     """
 
@@ -118,16 +120,16 @@ class GradingRun:
 
     @property
     def per_s(self) -> float:
-        """Photographs a second between the first and the last line of progress."""
+        """The photographs per second between the first and the last line of progress."""
         return (self.photographs[-1] - self.photographs[0]) / (self.times_s[-1] - self.times_s[0])
 
     @property
     def whole_per_s(self) -> float:
-        """Photographs a second from the start of the command to its end."""
+        """The photographs per second from the start of the command to its end."""
         return self.photographs[-1] / self.whole_s
 
     def count_cpu_s_per_thousand(self, *, is_worker: bool) -> float:
-        """Return the CPU seconds for 1,000 photographs between the first and the last line."""
+        """Return the CPU seconds per 1,000 photographs between first and last line of progress."""
         first, last = self._find_samples_of_first_and_last_line()
         seconds = sum(
             last[1][pid] - first[1].get(pid, 0.0)
@@ -138,7 +140,7 @@ class GradingRun:
 
     @property
     def share_of_others(self) -> float:
-        """The share of the processors that other programs used from the first to the last line."""
+        """The share of the processors' time that other programs used during the measurement."""
         first, last = self._find_samples_of_first_and_last_line()
         own_s = sum(last[1][pid] - first[1].get(pid, 0.0) for pid in last[1])
         return (last[2] - first[2] - own_s) / (last[0] - first[0]) / CORES
@@ -174,7 +176,7 @@ def main() -> int:
 
 
 def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Compare the rate of the command with the rate of one thread times the number of cores."""
+    """Compare the command's photographs per second with those of one thread times the cores."""
     eyes = link_photographs(folder / "rate", RATE_PHOTOGRAPHS[size])
     number = PLAIN_PHOTOGRAPHS[size]
     runs: list[GradingRun] = []
@@ -238,7 +240,7 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
 
 
 def measure_memory(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Follow the memory of the command and of its processes."""
+    """Measure how the memory of the command and of its processes grows during a long run."""
     number = options.more.photographs or MEMORY_PHOTOGRAPHS[size]
     eyes = link_photographs(folder / "memory", number)
     table = folder / "memory.parquet"
@@ -275,7 +277,7 @@ def measure_memory(page: Page, folder: Path, options: Options, size: str) -> Non
 
 
 def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Kill the command or a worker at random times, continue, and check the rows."""
+    """Kill the command or a worker at random times, run the command again, and check the rows."""
     del options
     number = KILLED_PHOTOGRAPHS[size]
     eyes = link_photographs(folder / "killed", number)
@@ -383,9 +385,10 @@ class QuietRounds(Generic[K]):
     """The rounds in which other programs used the processors least.
 
     Attributes:
-        values: The measured values of each of these rounds.
+        values: For each compared function, the values that it measured in these rounds.
         chosen: The numbers of these rounds.
-        shares: The share that other programs used in every round.
+        shares: For every round, also for those left out, the share of the processors that other
+            programs used.
     """
 
     values: dict[K, list[float]]
@@ -394,7 +397,7 @@ class QuietRounds(Generic[K]):
 
     @property
     def description(self) -> str:
-        """Sentences on how quiet the machine was."""
+        """Sentences that say how much other programs used the processors."""
         used = ", ".join(f"{self.shares[round_]:.1%}" for round_ in self.chosen)
         left_out = len(self.shares) - len(self.chosen)
         return (
@@ -406,12 +409,15 @@ class QuietRounds(Generic[K]):
 def measure_quiet_rounds(
     ways: Mapping[K, Callable[[], tuple[float, float]]], rounds: int
 ) -> QuietRounds[K]:
-    """Measure until enough rounds are quiet, or twice as many are done; keep the quietest.
+    """Compare functions in rounds, and keep the rounds in which other programs did least.
+
+    The measurement ends when the needed number of rounds was quiet, or after twice this number of
+    rounds.
 
     Args:
-        ways: The functions to compare. Each returns what it measured, and the share of the
-            processors that other programs used meanwhile.
-        rounds: How many rounds are kept.
+        ways: The functions to compare. Each returns the value that it measured, and the share of
+            the processors that other programs used meanwhile.
+        rounds: How many quiet rounds are needed. This number of rounds is kept.
     """
     measured: dict[K, list[float]] = {name: [] for name in ways}
     shares: list[float] = []
@@ -427,7 +433,7 @@ def measure_quiet_rounds(
 
 
 def link_photographs(folder: Path, number: int) -> Path:
-    """Make a folder with links to a few photographs."""
+    """Make a folder with many hard links to a few photographs; return the folder."""
     originals = folder.with_name("originals")
     if not originals.exists():
         originals.mkdir()
@@ -441,7 +447,7 @@ def link_photographs(folder: Path, number: int) -> Path:
 
 
 def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[float, float]:
-    """Grade with the code of Ray's workers in plain processes, without Ray.
+    """Grade in ordinary processes without Ray, with the same code that Ray's workers run.
 
     Returns: The photographs per second, and the share of the processors that other programs used.
     """
@@ -474,14 +480,15 @@ def grade_archive(
     cluster: str | None = None,
     kill: tuple[str, float] | None = None,
 ) -> GradingRun:
-    """Run the command, and watch it.
+    """Run ``drdeploy archive grade``, and record its progress, memory and CPU time.
 
     Args:
         eyes: The photographs.
-        table: The table to write. A finished table is graded again; a table of a killed command is
-            continued.
-        cluster: The address of the head node of Ray.
-        kill: Whether the command or a worker is killed, and after how many seconds.
+        table: The table to write. If the table is finished, it is deleted and written anew; if the
+            command was killed, the table is completed.
+        cluster: The address of the head node of a Ray cluster, or None.
+        kill: What is killed (``command`` or ``worker``), and after how many seconds; None if
+            nothing is killed.
     """
     seen = GradingRun()
     with suppress(FileNotFoundError):
@@ -513,7 +520,10 @@ def grade_archive(
 
 
 def bind_to_processor(number: int) -> list[str]:
-    """Return the words that bind a command and all processes that it starts to one processor."""
+    """Return what to write before a command so that it uses only one processor.
+
+    All processes that the command starts are bound to this processor too.
+    """
     return ["taskset", "--cpu-list", str(PROCESSORS[number % len(PROCESSORS)])]
 
 
@@ -545,7 +555,7 @@ def read_cpu_s_of_machine() -> float:
 
 
 def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: threading.Event) -> None:
-    """After some seconds, kill a process, or a Ray worker that grades for it."""
+    """After some seconds, kill the command with the given process id, or one of its Ray workers."""
     victim, after_s = kill
     over.wait(after_s)
     while not over.wait(0.05):
@@ -559,7 +569,10 @@ def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: thread
 
 
 def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
-    """Return the processes that grade; Ray gives them a title by which they are found."""
+    """Return the processes below a process in which Ray's workers grade photographs.
+
+    They are found by the title that Ray gives them.
+    """
     found = []
     for child in process.children(recursive=True):
         with suppress(psutil.Error):
@@ -570,7 +583,7 @@ def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
 
 @contextmanager
 def ray_nodes(number: int) -> Iterator[str]:
-    """Run a Ray cluster on this machine, each node on its own processor; yield its address."""
+    """Run a Ray cluster on this machine, one processor for each node; yield its address."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.update(token)  # the command is a client of the cluster
     port = find_free_port()
@@ -588,7 +601,7 @@ def ray_nodes(number: int) -> Iterator[str]:
 
 @contextmanager
 def _ray_node(arguments: list[str], port: int, processor: int) -> Iterator[str]:
-    """Run ``ray start --block`` on one processor until the block ends."""
+    """Run a Ray node on one processor for the duration of the ``with`` block; yield its address."""
     ray = str(Path(sys.executable).with_name("ray"))
     command = [*bind_to_processor(processor), ray, "start", *arguments]
     with subprocess.Popen(

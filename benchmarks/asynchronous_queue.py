@@ -1,19 +1,19 @@
 """Measure a long queue of asynchronous requests on one local instance.
 
 Run ``python benchmarks/asynchronous_queue.py``. It sends 2,000 requests, which takes about a
-quarter of an hour; ``--requests 300`` sends fewer.
+quarter of an hour; ``--requests 300`` sends only 300. There are two parts:
 
-- Undisturbed: an endpoint that has scaled to zero gets all requests, and an alarm wakes it. Most
-  requests are photographs. Some requests name an input that does not exist, or an input that is not
-  a photograph. Requests of a third kind expire after a minute, before the alarm wakes the endpoint.
-  Each request must end as it should. The metric ``ApproximateBacklogSize`` must equal the number of
-  requests without a result.
-- Interrupted: the service is ended halfway through the queue, by SIGTERM and by SIGKILL, and starts
-  again. Each request must be answered before or after the restart. Only requests that were in
-  progress may be answered twice.
+- Undisturbed: an endpoint without instances gets all requests, and an alarm starts its instance.
+  Most requests are photographs. Some requests are meant to fail: they name an input that does not
+  exist or is not a photograph, or they expire after a minute, before the instance has started. Each
+  request must succeed or fail as intended. The metric ``ApproximateBacklogSize`` must equal the
+  number of requests without a result.
+- Interrupted: when half of the requests are answered, the service is ended and then started again.
+  This is done once with SIGTERM and once with SIGKILL. Each request must be answered before or
+  after the restart. Only requests that were in progress may be answered twice.
 
-A subscriber of the success topic counts the answers, because the results of a service that has
-ended are lost with the service's S3.
+The answers are counted by a web server that subscribes to the success topic. The results themselves
+cannot be counted: the local S3 loses them when the service ends.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ ANSWERED, EXPIRED, ABSENT, REFUSED = "answered", "expired", "input is absent", "
 
 @dataclass
 class Subscriber:
-    """A web server that receives the notifications of results.
+    """A web server that is notified of each result.
 
     Attributes:
-        answered: How often the result of each inference id was announced.
+        answered: For each inference id, how many notifications came.
     """
 
     url: str
@@ -87,7 +87,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class SentRequest:
-    """A request, and the end that is expected of it."""
+    """A request, and how it should end: with an answer, or with a certain failure."""
 
     inference_id: str
     expected: str
@@ -115,7 +115,7 @@ def main() -> int:
 
 
 def measure_whole_queue(page: Page, count: int, options: Options) -> None:
-    """Queue all requests while there is no instance, and follow the queue until it is empty."""
+    """Send all requests while there is no instance, and watch the queue until it is empty."""
     with running_service("process") as service, subscriber() as listener:
         queue = Queue(service.url, listener)
         queue.create_endpoint()
@@ -156,10 +156,11 @@ def measure_whole_queue(page: Page, count: int, options: Options) -> None:
 
 
 def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: float) -> list[float]:
-    """Compare the backlog metric with the number of requests without a result, until it is 0.
+    """Until the queue is empty, compare the backlog metric with the number of unfinished requests.
 
     Returns:
-        At each comparison, the difference between the metric and the number of requests.
+        For each comparison, the difference between the metric and the number of requests without a
+        result.
     """
     differences = []
     deadline = time.monotonic() + TIMEOUT_S
@@ -194,12 +195,12 @@ def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: flo
 
 
 def columns_of(page: Page, name: str) -> tuple[list[float], list[float]]:
-    """Return the times and the values of a column."""
+    """Return the times of the page's rows, and their values in a column."""
     return [row["at_s"] for row in page.rows], [row[name] for row in page.rows]
 
 
 def check_results(page: Page, queue: Queue, sent: list[SentRequest]) -> None:
-    """Check that each request ended as expected, and that the metrics agree."""
+    """Check that each request ended as expected, and that CloudWatch's metrics agree."""
     found = Counter((one.expected, queue.read_end(one)) for one in sent)
     expected = Counter(one.expected for one in sent)
     page.table(
@@ -233,7 +234,7 @@ def check_results(page: Page, queue: Queue, sent: list[SentRequest]) -> None:
 
 
 def measure_interrupted_queue(page: Page, count: int, number: signal.Signals) -> None:
-    """End the service when half of the requests are answered, restart it, and count the answers."""
+    """End the service when half of the requests are answered; restart it, and count the answers."""
     port = find_free_port()
     with make_home() as home, subscriber() as listener:
         service = start_service(home, port, "process")
@@ -273,7 +274,7 @@ def measure_interrupted_queue(page: Page, count: int, number: signal.Signals) ->
 
 
 def read_queued_ids(home: Path) -> set[str]:
-    """Return the inference ids of the requests in the queue's folder."""
+    """Return the inference ids of the requests that the service has stored on the disk."""
     return {
         json.loads(path.read_text())["inference_id"]
         for path in home.glob("asynchronous-*/*/*/*.json")
@@ -284,7 +285,7 @@ def read_queued_ids(home: Path) -> set[str]:
 
 
 class Queue:
-    """An asynchronous endpoint of a local service, and the state of its requests."""
+    """Creates an asynchronous endpoint on a local service, sends requests, and reads its state."""
 
     def __init__(self, url: str, listener: Subscriber) -> None:
         self._listener = listener
@@ -297,7 +298,7 @@ class Queue:
         self._began = time.time()
 
     def create_endpoint(self) -> None:
-        """Store the photographs, and create the endpoint with a topic for its results."""
+        """Upload the photographs, and create the endpoint with a topic for its results."""
         self._s3.create_bucket(Bucket=BUCKET)
         self._s3.upload_file(str(FOLDER / f"{NAME}-int8.tar.gz"), BUCKET, "model.tar.gz")
         for number, content in enumerate([*small_photographs(), BROKEN]):
@@ -330,7 +331,7 @@ class Queue:
         )
 
     def register_scaling(self) -> tuple[str, str]:
-        """Let the endpoint scale to zero and back; return the alarms that trigger this."""
+        """Set up scaling down to no instance and up again; return the names of the two alarms."""
         target = {
             "ServiceNamespace": "sagemaker",
             "ResourceId": f"endpoint/{ENDPOINT}/variant/AllTraffic",
@@ -392,7 +393,7 @@ class Queue:
         )
 
     def raise_alarm(self, name: str, value: float) -> None:
-        """Set an alarm by hand, as if its metric had reached the limit for some minutes."""
+        """Set an alarm's state by hand, so that the benchmark need not wait for its metric."""
         for state in ("OK", "ALARM"):  # only a change of state runs the alarm's actions
             self._cloudwatch.set_alarm_state(
                 AlarmName=name,
@@ -402,7 +403,7 @@ class Queue:
             )
 
     def send_all(self, ends: list[str]) -> list[SentRequest]:
-        """Send one request for each expected end, several at the same time."""
+        """Send a request for each way to end in a list; each request will end in this way."""
         photographs = len(small_photographs())
 
         def send(number: int) -> SentRequest:
@@ -426,7 +427,7 @@ class Queue:
             return list(pool.map(send, range(len(ends))))
 
     def list_results(self) -> set[str]:
-        """Return the URIs of all results and failures."""
+        """Return the S3 URIs of all results and failures."""
         pages = self._s3.get_paginator("list_objects_v2")
         return {
             f"s3://{BUCKET}/{one['Key']}"
@@ -436,7 +437,7 @@ class Queue:
         }
 
     def read_end(self, sent: SentRequest) -> str:
-        """Return how a request ended."""
+        """Return how a request has ended: with an answer, or with which failure."""
         if self._read(sent.output) is not None:
             return ANSWERED
         failure = (self._read(sent.failure) or b"").decode(errors="replace")
@@ -476,7 +477,7 @@ class Queue:
         return float(max(points, key=lambda point: point["Timestamp"])["Minimum"])
 
     def sum_metric(self, name: str) -> float:
-        """Return the sum of a metric of the requests since the benchmark began."""
+        """Return the sum of a metric of the endpoint since the benchmark began."""
         points = self._cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName=name,
@@ -493,7 +494,7 @@ class Queue:
 
 
 def expected_end(number: int) -> str:
-    """Return how the request with the given number must end."""
+    """Return how the request with the given number should end."""
     if number % 20 == 7:
         return EXPIRED
     return {11: ABSENT, 23: REFUSED}.get(number % 50, ANSWERED)
@@ -501,7 +502,7 @@ def expected_end(number: int) -> str:
 
 @contextmanager
 def subscriber() -> Iterator[Subscriber]:
-    """Run a web server that receives the notifications of the success topic."""
+    """Run a web server that is notified of each successful result."""
     found = Subscriber("")
     lock = threading.Lock()
 
@@ -529,7 +530,7 @@ def subscriber() -> Iterator[Subscriber]:
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds, or fail after a time."""
+    """Wait until a condition holds; end the benchmark if it takes too long."""
     deadline = time.monotonic() + TIMEOUT_S
     while not is_so():
         if time.monotonic() > deadline:

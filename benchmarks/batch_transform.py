@@ -1,12 +1,13 @@
 """Measure the memory of the local service and of the instance in a large Batch Transform job.
 
 Run ``python benchmarks/batch_transform.py``. It grades 50,000 photographs, which takes half an hour
-on two cores; ``--photographs 2000`` grades fewer. ``--isolation container`` needs a container
+on two cores; ``--photographs 2000`` grades only 2,000. ``--isolation container`` needs a container
 engine and the image ``drdeploy:lean``.
 
-The benchmark starts a local service, and uploads a folder of hard links to a few small photographs
-to the service's S3. One job grades all photographs, on one instance that gets several requests at
-once. Meanwhile the memory of the service and of the instance is sampled. The targets are:
+The benchmark starts a local service, and uploads copies of a few small photographs to the service's
+S3. One job grades all photographs, on one instance that gets several requests at once. Meanwhile
+the benchmark measures the memory of the service and of the instance again and again. The targets
+are:
 
 - The memory of the instance at the end is within 5 % of its memory after a fifth of the
   photographs.
@@ -62,7 +63,7 @@ server writes one line for each photograph.
 
 @dataclass(frozen=True)
 class Sample:
-    """The memory at one moment of the job."""
+    """The memory of the service and of the instance at one moment of the job."""
 
     at_s: float
     done: int
@@ -92,7 +93,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Watched:
-    """The service and the processes of its instances."""
+    """The processes whose memory is measured: the service and its instances."""
 
     service: psutil.Process
     engine: ContainerEngine | None
@@ -153,7 +154,7 @@ def measure(page: Page, watched: Watched, url: str, options: Options) -> None:
 
 
 def make_links(folder: Path, count: int) -> list[Path]:
-    """Return hard links to a few small photographs, made of the example photographs."""
+    """Make small copies of the example photographs, and return hard links to them, in turn."""
     small = []
     for number, content in enumerate(small_photographs()):
         path = folder / f"original-{number}"
@@ -222,7 +223,11 @@ def run_job(
 
 
 def count_answers(s3: Any, count: int) -> int:
-    """Return how many photographs have an answer; they are graded in the order of their keys."""
+    """Return how many photographs have an answer already.
+
+    The photographs are graded in the order of their keys, so a binary search finds the first one
+    without an answer.
+    """
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
@@ -235,7 +240,7 @@ def count_answers(s3: Any, count: int) -> int:
 
 
 def measure_answers_kb(s3: Any, count: int) -> float:
-    """Return the mean size of a few answers."""
+    """Return the mean size of a few answers, in kB."""
     few = range(0, count, max(1, count // 50))
     sizes = [
         s3.head_object(Bucket=BUCKET, Key=f"out/{number:06d}.jpg.out")["ContentLength"]
@@ -245,7 +250,7 @@ def measure_answers_kb(s3: Any, count: int) -> float:
 
 
 def check_and_draw(page: Page, samples: list[Sample], count: int) -> None:
-    """Check how memory grew, and add the rows and the plot to the page."""
+    """Check that memory did not grow too much, and add the rows and the plot to the page."""
     if not samples:
         raise SystemExit("The job ended before the memory could be sampled")
     settled = next((one for one in samples if one.done >= SETTLED * count), samples[-1])

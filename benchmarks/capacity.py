@@ -1,9 +1,10 @@
 """Compare the highest rate that `drdeploy capacity` finds with the rate that MLPerf LoadGen finds.
 
-Both programs send requests at random times to the same server, which handles one request at a time
-and takes a fixed time for each. The search for the rate is the same, but the requests are sent and
-measured by different programs: by drdeploy's open loop, and by LoadGen (Server scenario) from its
-package, in an environment of its own.
+Both programs send requests at random times, without waiting for earlier answers, to the same
+server. The server handles one request at a time and takes a fixed time for each. In both cases,
+drdeploy searches for the rate. In the first case, drdeploy also sends the requests and measures the
+answers; in the second, LoadGen does (Server scenario), which is installed in an environment of its
+own.
 
     python benchmarks/capacity.py [--quick | --smoke]
 
@@ -51,7 +52,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Uses LoadGen to measure a rate, and drdeploy to measure clients that wait for answers."""
+    """Measures the server with LoadGen; clients that wait for answers use drdeploy's own code."""
 
     search: CapacitySearch
     ours: EndpointProbe
@@ -59,11 +60,11 @@ class LoadGenProbe:
     python: Path
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure a number of clients that each send one request after the other."""
+        """Measure the server while some clients each send one request after the other."""
         return self.ours.measure_concurrency(clients)
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Let LoadGen send requests at a rate, and read how many answers were late."""
+        """Let LoadGen send requests at a rate; return how many answers were late, and the p95."""
         count = self.search.requests
         with tempfile.TemporaryDirectory() as folder:
             command = [self.python, PEERS / "loadgen_client.py", str(self.port), str(rate_per_s)]
@@ -128,7 +129,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends requests on connections that stay open, one for each thread."""
+    """Sends requests; each thread keeps one connection open."""
 
     port: int
     clock: Clock
@@ -149,7 +150,7 @@ class Sender:
 
 @contextmanager
 def sleeping_server() -> Iterator[int]:
-    """Run the server, and yield its port."""
+    """Run the server that sleeps to answer; yield its port."""
     command = [sys.executable, str(PEERS / "sleeping_server.py"), str(SERVICE_S)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

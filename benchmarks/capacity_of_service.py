@@ -1,10 +1,10 @@
-"""Compare the rate that `drdeploy capacity` finds with open loops at the same endpoint.
+"""Compare the highest rate that `drdeploy capacity` finds with a direct measurement of the p95.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-each. The command searches for the highest rate whose p95 meets the requirement. Next, requests are
-sent in open loops at several rates, as in a study, with different arrival times. The rate at which
-their p95 exceeds the required p95 is interpolated. The interpolated rate and the rate of the
-command must agree.
+each. The command searches for the highest rate whose p95 meets the requirement. Next, the benchmark
+sends requests at several fixed rates without waiting for answers (an open loop), as a study does,
+and measures the p95 at each rate. From these values, it interpolates the rate at which the p95
+equals the required p95. This rate and the rate of the command must agree.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 
@@ -50,7 +50,7 @@ MIDDLE_PER_S = 11.5
 
 
 def main() -> int:
-    """Search with the command, measure with open loops, and print both rates."""
+    """Find the rate with the command and with open loops, and print both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter runs")
@@ -86,7 +86,7 @@ def text(rate: float | None) -> str:
 
 @contextmanager
 def hosted_queue() -> Iterator[str]:
-    """Host the server on the local service, and yield the service's URL."""
+    """Host the server that sleeps on the local service; yield the service's URL."""
     server = (sys.executable, str(PEERS / "sleeping_model.py"), str(SERVICE_S))
     with LocalService(
         0, isolation="process", options=ServiceOptions(trial_start=False), server_command=server
@@ -99,7 +99,7 @@ def hosted_queue() -> Iterator[str]:
 
 
 def run_command(url: str, out: Path, requests: int, *, smoke: bool) -> CapacityResult:
-    """Run the command, and read its result."""
+    """Run ``drdeploy capacity``, and return its result."""
     command = [sys.executable, "-m", "drdeploy", "capacity", ENDPOINT, "--p95", str(P95_S)]
     command += ["--requests", str(requests), "--precision-percent", "5", "--endpoint-url", url]
     command += ["--minutes", "0.1" if smoke else "60", "--out", str(out)]
@@ -137,8 +137,8 @@ def measure_p95_s(hosting: Hosting, rate_per_s: float, requests: int, runs: int)
 def interpolate_rate(rates: list[float], p95s: list[float]) -> float | None:
     """Return the rate at which the p95 equals the required p95, or None if there is no such rate.
 
-    If a higher rate has a lower p95, this is chance, so the p95s are first made to rise with the
-    rate.
+    At a higher rate, the p95 can be lower only by chance. Such a p95 is replaced by the highest p95
+    of the lower rates before the interpolation.
     """
     rising = np.log(np.maximum.accumulate(p95s))
     if not rising[0] <= np.log(P95_S) < rising[-1]:

@@ -1,15 +1,15 @@
-"""Send studies to ``drdeploy clinic`` as a camera does, and read its pages until all are graded.
+"""Send studies to ``drdeploy clinic`` as a camera does, and measure how fast its pages answer.
 
 Run ``python benchmarks/clinic.py`` (1,000 studies; ``--studies 50`` for fewer). A study has two
-fields of each eye. The benchmark plays a camera that sends the studies one after the other by
+photographs of each eye. The benchmark acts as a camera: it sends the studies one after the other by
 C-STORE to ``drdeploy clinic listen``, which grades each study and makes its report, page and
-bundle. ``drdeploy clinic serve`` shows the studies. With ``--way page``, the benchmark drops the
-photographs on the web page instead, and ``clinic serve`` also grades them. The results are not sent
-to other systems. Meanwhile the benchmark opens pages of the worklist and of studies, five times a
-second. The targets are:
+bundle. ``drdeploy clinic serve`` shows the studies. With ``--way page``, the benchmark uploads the
+photographs through the web page instead, and ``clinic serve`` also grades them. The results are not
+sent to other systems. Until all studies are graded, the benchmark opens a page five times a second:
+the worklist or the page of a study. The targets are:
 
 - Every study is graded, and no photograph is refused.
-- Meanwhile, the page answers within 200 ms (p95).
+- 95 % of these pages arrive within 200 ms.
 - Resident memory at the end is within 10 % of its value after a quarter of the time.
 """
 
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def measure(page: Page, folder: Path, options: Options) -> None:
-    """Send the studies, wait for their grades, and record the memory meanwhile."""
+    """Send the studies, wait until they are graded, and record the programs' memory meanwhile."""
     small = SMOKE_STUDIES if options.is_smoke else STUDIES[options.is_quick]
     studies = options.more.studies or small
     key = folder / "key"
@@ -128,7 +128,10 @@ def measure(page: Page, folder: Path, options: Options) -> None:
 def start(
     stack: ExitStack, folder: Path, way: str
 ) -> tuple[dict[str, psutil.Process], Callable[[bytes], bool], int]:
-    """Start the programs; return their processes, a sender of photographs, and the page's port."""
+    """Start the programs; return their processes, a function that sends a photograph, and a port.
+
+    The port is that of the web page.
+    """
     records = folder / "records"
     quiet = ("--quiet-s", f"{QUIET_S}")
     if way == "page":
@@ -148,7 +151,7 @@ def start(
 
 
 class PageSender:
-    """Drops photographs on the page as the script in a browser does."""
+    """Uploads photographs through the web page, with the requests that the page's script sends."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -159,7 +162,10 @@ class PageSender:
         self._headers = {"Cookie": cookie, "X-Token": token}
 
     def send(self, content: bytes) -> bool:
-        """Send a photograph, wait as long as the server asks, and return whether it accepted it."""
+        """Upload a photograph, and return whether the server accepted it.
+
+        If the server asks to wait, the photograph is sent again after this time.
+        """
         mark = uuid.uuid4().hex
         head = (
             f'--{mark}\r\nContent-Disposition: form-data; name="photograph"; filename="p"\r\n\r\n'
@@ -255,7 +261,7 @@ def check(page: Page, studies: int, refused: int, graded: int, failed: int) -> N
 
 
 def report_answers(page: Page) -> None:
-    """Show how long the answers took, for each address of the page."""
+    """Add a table to the page of results: for each address, how long the answers took."""
     rows = []
     for address in ADDRESSES:
         taken = [row["answer_s"] for row in page.rows if row.get("address") == address]
@@ -266,7 +272,7 @@ def report_answers(page: Page) -> None:
 
 
 def make_study(number: int, eyes: list[bytes]) -> Iterator[bytes]:
-    """Yield the DICOM files of a study."""
+    """Yield the content of each DICOM file of a study."""
     study, series = generate_uid(), generate_uid()
     for place in range(PHOTOGRAPHS_OF_STUDY):
         yield encode_ophthalmic_photograph(
@@ -303,7 +309,7 @@ def wait_for_grades(
     studies: int,
     began_s: float,
 ) -> tuple[int, int]:
-    """Wait until every study is done; return how many are graded and how many failed."""
+    """Wait until every study is graded or has failed; return the two numbers."""
     records = ClinicRecords.open(folder / "records", names=PhotographNames.with_user_key())
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -319,7 +325,7 @@ def wait_for_grades(
 def note(
     page: Page, processes: dict[str, psutil.Process], sent: int, graded: int, began_s: float
 ) -> None:
-    """Record the memory of the programs."""
+    """Add a row with the memory of the programs."""
     page.rows.append({
         "at_s": rounded(time.monotonic() - began_s),
         "sent": sent,

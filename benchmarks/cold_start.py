@@ -3,10 +3,10 @@
 Run ``python benchmarks/cold_start.py`` with a container engine. The images are built first
 (``drdeploy image build ladder``), which takes a quarter of an hour the first time. The ladder is
 the series of images from the study's image ``baseline`` to the small image ``minimal``. The model
-is MobileNet, with the CPU limits of 1024, 2048 and 3072 MB. The study's images load the SavedModel,
-and drdeploy's images load the int8 ONNX model. A container that does nothing is timed beside the
-images, because no image can start faster than this empty container in the same engine. The targets
-are:
+is MobileNet. The CPU is limited as on serverless endpoints with 1024, 2048 and 3072 MB. The study's
+images load the SavedModel, and drdeploy's images load the int8 ONNX model. For comparison, the
+benchmark also times a container that does nothing. No image can start faster in the same engine.
+The targets are:
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
 - A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.
@@ -77,7 +77,7 @@ def compare(
     memory_mb: int,
     options: Options,
 ) -> None:
-    """Time all images at one memory size, in turns."""
+    """Time all images at one memory size; each round times every image once."""
     forms = forms_of("mobilenet")
     photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
     cpus = estimate_vcpu_from_memory(memory_mb)
@@ -136,7 +136,7 @@ def compare(
 
 
 def median_of(starts: list[ColdStart], stage: Stage) -> float:
-    """Return the median seconds of a stage."""
+    """Return how many seconds a stage of the cold start takes (the median)."""
     return median(one.stages_s[stage] for one in starts)
 
 

@@ -4,9 +4,9 @@ Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` takes a
 benchmark measures:
 
 - ONNX Runtime and OpenVINO under the CPU limits of SageMaker's memory sizes, with one thread or
-  two, and with idle threads that spin or wait. The load is one photograph now and then, or full
-  load. The settings that drdeploy chooses are measured too.
-- Batches of 1, 2, 4 and 8, compared with one photograph per thread.
+  two, and with idle threads that spin or wait. There are two loads: a photograph every now and
+  then, and as many photographs as possible. The settings that drdeploy chooses are measured too.
+- Batches of 1, 2, 4 and 8 photographs, compared with two threads that each predict one photograph.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGroups) -> None:
-    """At each CPU limit, measure one photograph now and then, and full load."""
+    """Measure latency and throughput of each runtime and setting at each CPU limit."""
     calls, seconds = options.budget.calls(5), options.budget.seconds(0.6)
     page.text("## Under a CPU limit (MobileNet, int8)")
     header = ["CPUs", "runtime", "threads", "idle threads", "now and then", "photographs/s"]
@@ -130,7 +130,7 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGrou
 
 
 def both(predictor: Predictor, calls: int, seconds: float, callers: int) -> tuple[float, float]:
-    """Return the latency of one photograph now and then, and the throughput under full load."""
+    """Return the latency with pauses between the photographs, and the throughput without pauses."""
     latency = float(np.median(predictor.latencies_s(calls, NOW_AND_THEN_S)))
     return latency, predictor.throughput_per_s(seconds, callers)
 

@@ -1,13 +1,14 @@
-"""Compare a GPU with the CPU and with PyTorch: latency, throughput, share of the card's peak.
+"""Measure predictions on a GPU, and compare them with the CPU and with PyTorch on the GPU.
 
 Run ``python benchmarks/gpu.py`` on a machine with an NVIDIA GPU, with onnxruntime-gpu in place of
 onnxruntime (docs/gpu.md). On a machine without a GPU, the benchmark says what is missing and
 measures nothing. It measures:
 
-- Latency of one photograph, from the model's input to checked probabilities, on the GPU in fp32 and
-  fp16, and on the CPU in int8.
-- Photographs per second in batches of 16 and 64, also as a share of the card's peak. The peak is
-  the speed of a chain of large matrix products on the same card in the same precision.
+- Latency of one photograph, on the GPU in fp32 and fp16, and on the CPU in int8. It includes
+  everything from the model's input to the probabilities.
+- Photographs per second in batches of 16 and 64. The page also shows the operations per second as a
+  share of the GPU's peak. The peak is measured with a chain of large matrix products in the same
+  precision.
 - Photographs per second of 16 threads that each grade one photograph at a time, as in a server.
 - A MobileNet of the same size in PyTorch, if PyTorch is installed and finds the GPU.
 """
@@ -74,7 +75,7 @@ def main() -> int:
 
 
 def artifacts_of_precisions() -> dict[str, ModelArtifact]:
-    """Return the packaged grader in fp32, and converted to fp16."""
+    """Return the packaged grader in two precisions: in fp32, and converted to fp16."""
     from drdeploy.grader.quantization.convert import write_quantized_onnx
     from drdeploy.grader.quantization.quantize import pack_quantized_model
 
@@ -125,7 +126,10 @@ def measure_batches(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 
 
 def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options: Options) -> None:
-    """Time threads that each grade one photograph, with and without shared batches."""
+    """Time threads that each grade one photograph at a time, with and without batches.
+
+    With batches, photographs of several threads are predicted together.
+    """
     count = THREADS * options.budget.calls(CALLS)
     asked: dict[str, Callable[[], float]] = {}
     for precision, artifact in artifacts.items():
@@ -142,15 +146,15 @@ def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 
 
 def photographs(size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return a batch of noise in the range of pixels.
+    """Return a batch of random pixels.
 
-    A prediction takes as long for noise as for an eye.
+    A prediction takes as long for random pixels as for an eye.
     """
     return np.random.default_rng(3).random((size, 224, 224, 3), np.float32) * 255
 
 
 def fastest_s(predict: Callable[[], object], calls: int) -> float:
-    """Return the seconds of the fastest of some calls."""
+    """Call a function several times, and return the seconds of the fastest call."""
     taken = []
     for _ in range(calls):
         started = time.perf_counter()
@@ -171,7 +175,10 @@ def rate_of_threads(predict: Callable[[Any], object], count: int) -> float:
 def peak_of_card(
     precision: str, options: Options, *, side: int = SIDE, provider: str = "CUDAExecutionProvider"
 ) -> float:
-    """Return the operations per second of a chain of matrix products; the data stay on the card."""
+    """Return the GPU's operations per second, measured with a chain of large matrix products.
+
+    The matrices stay on the GPU.
+    """
     from drdeploy.grader.runtimes.cuda_runtime import OPTIONS
     from drdeploy.grader.runtimes.onnxruntime_binding import BindingSession
 
@@ -188,7 +195,7 @@ def peak_of_card(
 
 
 def write_matrix_products(path: Path, precision: str, side: int) -> Path:
-    """Write a graph that multiplies large matrices, but takes and returns only a single number."""
+    """Write an ONNX model that multiplies large matrices; input and output are single numbers."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -214,7 +221,7 @@ def write_matrix_products(path: Path, precision: str, side: int) -> Path:
 
 
 def predict_in_torch(batch: np.ndarray[Any, Any]) -> Callable[[], object] | None:
-    """Return a call that predicts a batch with PyTorch on the GPU, or None without a GPU."""
+    """Return a function that predicts a batch with PyTorch on the GPU; None if it cannot."""
     try:
         import torch
     except ImportError:

@@ -1,14 +1,14 @@
-"""Measure the CPU time that idle endpoints cost the local service, the engine and its monitors.
+"""Measure how much CPU time the local service and the container engine use for idle endpoints.
 
 Run ``python benchmarks/idle_endpoints.py``. It takes four minutes, and needs a container engine and
 the image ``drdeploy:lean``. ``--against CHECKOUT`` also measures the local service of another
 checkout.
 
 The benchmark starts a local service with real-time endpoints that run in containers, one instance
-each. No requests are sent to the endpoints. After they have settled, three CPU times are read at
-the beginning and at the end of a minute: the CPU time of the service's process, of the engine's
-process with the programs that it has run, and of the containers' monitors (the parents of the
-containers' first processes). If other programs use the engine meanwhile, their work is counted too.
+each. No requests are sent to the endpoints. When everything has started, the benchmark measures for
+a minute how much CPU time three parts use: the service's process; the engine's process, with the
+programs that it runs; and the containers' monitors (the parents of the containers' first
+processes). If other programs use the engine meanwhile, their work is counted too.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def start_endpoints(url: str, count: int) -> None:
 def read_cpu_seconds(
     engine: ContainerEngine, service: psutil.Process, container_ids: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the seconds of CPU time that each part has used so far."""
+    """Return the seconds of CPU time that the service, engine and monitors have used so far."""
     own = engine._api  # noqa: SLF001  the engine's pids, which the product does not need
     mains = [own.inspect_container(one)["State"]["Pid"] for one in container_ids]
     monitors = {psutil.Process(pid).ppid() for pid in mains if pid}
@@ -147,7 +147,7 @@ def read_cpu_seconds(
 
 
 def sum_cpu_seconds(process: psutil.Process, *, ended: bool = False) -> float:
-    """Return the CPU time of a process, including the programs that it ran and that have ended."""
+    """Return the CPU time of a process, if asked including its child processes that have ended."""
     times = process.cpu_times()
     own = times.user + times.system
     return own + (times.children_user + times.children_system if ended else 0.0)

@@ -1,9 +1,10 @@
 """Measure how often 95 % intervals contain the true value, on simulated latencies.
 
-Each repetition draws a sample and calls the functions of ``drdeploy.statistics``. Latencies are
-log-normal, or log-normal with a tail: some of them are several times as long. The coverage is the
-share of repetitions whose interval contains the true value. The first line of the output gives the
-sampling error of a coverage. A coverage outside 93-98 % is marked.
+Each repetition draws a sample and calls the functions of ``drdeploy.statistics``. The latencies are
+log-normal. In some samples, a part of the latencies is several times as long. The share of
+repetitions whose interval contains the true value is called the coverage. The first line of the
+output says how much a coverage may differ from its true value by chance. A coverage outside 93-98 %
+is marked.
 
     python benchmarks/interval_coverage.py [--repetitions 1000 | --smoke]
 """
@@ -35,7 +36,10 @@ LEAST, MOST = 0.93, 0.98
 
 @dataclass(frozen=True)
 class Latencies:
-    """A log-normal distribution; a share ``share`` of the latencies is ``factor`` times as long."""
+    """A log-normal distribution of latencies; a share of them can be several times as long.
+
+    The share is ``share``, and these latencies are ``factor`` times as long.
+    """
 
     sigma: float
     share: float = 0.0
@@ -56,7 +60,7 @@ class Latencies:
         return math.exp(self.sigma**2 / 2) * (1 + self.share * (self.factor - 1))
 
     def quantile(self, share: float) -> float:
-        """The true percentile, by bisection on the distribution function of the mixture."""
+        """Return the true percentile, found by bisection on the distribution function."""
         low, high = 1e-6, 1e6
         for _ in range(200):
             middle = math.sqrt(low * high)
@@ -87,7 +91,7 @@ class EstimatedStatistic:
     is_paired: bool = False
 
     def covers(self, latencies: Latencies, rng: np.random.Generator, n: int) -> bool:
-        """Whether the interval of one fresh sample contains the true value."""
+        """Draw a sample; return whether its interval contains the true value."""
         drawn = [latencies.draw(rng, n) for _ in range(self.samples)]
         if self.is_paired:  # both sides of a pair vary together
             shared = rng.lognormal(0, latencies.sigma, n)

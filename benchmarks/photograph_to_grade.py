@@ -1,8 +1,8 @@
-"""Measure the time from a camera's photograph to a grade, compared with the 2023 study's code.
+"""Measure how long drdeploy and the 2023 study's code take to grade a camera's photograph.
 
-Run ``python benchmarks/photograph_to_grade.py`` (two minutes).  The benchmark grades the ten
-photographs of 4288 x 2848 pixels in ``examples/photographs``.  All ways of grading take turns on
-each photograph, and ratios are computed for each photograph.
+Run ``python benchmarks/photograph_to_grade.py`` (two minutes). The benchmark grades the ten
+photographs of 4288 x 2848 pixels in ``examples/photographs``. Each photograph is graded in every
+way that is compared, in turn, and ratios are computed for each photograph.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> int:
 
 
 def photographs() -> dict[str, bytes]:
-    """Return the photographs by name."""
+    """Return the content of each photograph by its name."""
     folder = ROOT / "examples" / "photographs"
     return {file.stem: file.read_bytes() for file in sorted(folder.glob("IDRiD_*.jpg"))}
 
@@ -112,46 +112,46 @@ def all_ways(forms: Forms) -> dict[str, Grade]:
 
 
 def as_the_study(network: Any, manifest: ModelManifest, data: bytes) -> Prediction:
-    """Grade with Pillow and ``model.predict``."""
+    """Grade as the 2023 study did: with Pillow and ``model.predict``."""
     image = Image.open(io.BytesIO(data)).convert("RGB").resize((224, 224))
     pixels = np.asarray(image, dtype=np.float32) / 127.5 - 1
     return prediction_of(network.predict(pixels[None], verbose=0), manifest)
 
 
 def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Prediction:
-    """Grade with Pillow, the model's own transform and ``model.predict``."""
+    """Grade with Pillow and ``model.predict``, but with drdeploy's transform of the photograph."""
     whole = DecodedPhotograph.from_pixels(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
     batch = apply_transform(manifest.transform, whole)[None]
     return prediction_of(network.predict(batch, verbose=0), manifest)
 
 
 def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:
-    """Return the grade that a network's answer means."""
+    """Return the prediction, with its grade, for the probabilities that a network returned."""
     return Prediction(answer[0], manifest.classes, manifest.grade_thresholds)
 
 
 def as_served(service: InferenceService, data: bytes) -> Prediction | None:
-    """Grade as the server does."""
+    """Grade as drdeploy's server does."""
     return service.infer([data])[0].prediction
 
 
 def decoded_and_predicted(
     service: InferenceService, made: NDArray[np.float32], data: bytes
 ) -> Prediction:
-    """Decode a photograph, and predict an input that was made before."""
+    """Decode a photograph, and run the model on an input that was made in advance."""
     draft(data)
     return service.classifier.predict(made)[0]
 
 
 def draft(data: bytes) -> NDArray[np.uint8]:
-    """Decode with Pillow at an eighth of the size."""
+    """Decode a JPEG with Pillow at an eighth of its width and height."""
     image = Image.open(io.BytesIO(data))
     image.draft("RGB", (image.width // 8, image.height // 8))
     return np.asarray(image)
 
 
 def decoders(page: Page, data: bytes, options: Options) -> None:
-    """Time each decoder on the first photograph."""
+    """Measure how long each decoder takes for the first photograph."""
     try:
         simplejpeg = import_simplejpeg()
     except subprocess.CalledProcessError:
@@ -193,7 +193,7 @@ def decoders(page: Page, data: bytes, options: Options) -> None:
 
 
 def import_simplejpeg() -> Any:
-    """Import simplejpeg, which drdeploy does not depend on; it is installed for the benchmark."""
+    """Import simplejpeg; install it first, because drdeploy itself does not need it."""
     folder = BUILD / "peers" / "simplejpeg"
     if not (folder / "simplejpeg").is_dir():
         uv = str(Path(sys.executable).with_name("uv"))
@@ -219,7 +219,7 @@ def typical_s(call: Callable[[], object], calls: int) -> float:
 
 
 def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: Options) -> None:
-    """Time each way from photograph to grade, and compare the grades."""
+    """Measure how long each way of grading takes, and compare the grades."""
     calls = options.budget.calls(CALLS)
     page.text("## The whole way")
     grades = {
@@ -286,7 +286,7 @@ def grade_of(prediction: Prediction | None) -> str:
 
 
 def stages(page: Page, forms: Forms, files: dict[str, bytes], options: Options) -> None:
-    """Measure how long each step of our way takes."""
+    """Measure how long each step takes when drdeploy grades a photograph."""
     service = InferenceService.load(forms.int8)
     measured = [
         service.infer([data])[0] for _ in range(options.budget.calls(10)) for data in files.values()

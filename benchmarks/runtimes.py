@@ -1,12 +1,14 @@
-"""Compare runtimes, precisions, models and thread counts with ``model.predict`` and the peak.
+"""Measure how fast several runtimes predict, in several precisions and with one or two threads.
+
+They are compared with ``model.predict`` of Keras and with the machine's peak.
 
 Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` takes a third of that). Each
-predictor is a separate process. The predictors of one model take turns in every round. The
-benchmark measures:
+runtime runs in a process of its own, and each round measures every one of them once. The benchmark
+measures:
 
 - Latency of one photograph, and the speed as a share of the machine's peak. The peak is the speed
   of a large matrix product of the same precision in the same rounds.
-- drdeploy's prediction code, from a batch to checked probabilities, compared with the fastest
+- drdeploy's whole prediction code, which also checks the probabilities, compared with the fastest
   runtime in fp32.
 - Whether int8 gives the same grades as fp32.
 """
@@ -76,7 +78,7 @@ machine disturbs least.
 
 
 def matrix(page: Page, forms: Forms, options: Options) -> None:
-    """Time every runtime in every precision, on one thread and on two."""
+    """Measure every runtime in every precision, with one thread and with two."""
     cells = [(kind, precision, threads) for threads in (1, 2) for kind, precision in KINDS]
     if options.is_smoke:
         cells = [cell for cell in cells if cell[2] == 2 and cell[0] in SMOKED]
@@ -116,7 +118,7 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
 
 
 def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> None:
-    """Compare the speeds with the targets."""
+    """Compare the measured speeds with the targets."""
     faster = ratio(found[STUDY], found["drdeploy", "int8", 2])
     page.targets.append(at_least(
         f"{forms.name} int8, our path, at least {TARGETS[forms.name]:g} x as fast as model.predict",
@@ -132,7 +134,7 @@ def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> 
 
 
 def spec_of(forms: Forms, kind: str, precision: str, threads: int) -> Spec:
-    """Return what a predictor of this kind loads."""
+    """Return the model and the settings for a runtime of the given kind."""
     model = {
         "keras": forms.keras,
         "signature": forms.saved_model,
@@ -154,7 +156,7 @@ def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -
 
 
 def agreement(page: Page, forms: Forms, options: Options) -> None:
-    """Compare the grades of int8 with those of fp32, and quote the tests in the manifest."""
+    """Compare the grades in int8 and fp32, and quote the manifest's tests of the quantization."""
     files = photographs()[: options.budget.calls(COMPARED) if not options.is_smoke else 2]
     services = [InferenceService.load(folder) for folder in (forms.fp32, forms.int8)]
     pairs = [

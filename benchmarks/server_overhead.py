@@ -1,9 +1,10 @@
-"""Measure the time that the lean server adds to grading a photograph, with one local client.
+"""Measure how much longer grading takes through the lean server than without a server.
 
-Run ``python benchmarks/server_overhead.py`` (half a minute). A photograph is graded in turns in
-this process, and by a server on a connection that stays open. The overhead is the difference of the
-two medians within a round. It must be at most 1.5 ms. The page also shows the difference from the
-time of the model alone. This difference includes decoding, the quality check and the transform.
+Run ``python benchmarks/server_overhead.py`` (half a minute). In each round, a photograph is graded
+in this process, and by a server on this machine, over a connection that stays open. The overhead is
+the difference of the two medians of a round. It must be at most 1.5 ms. The page also shows by how
+much the server's time exceeds the time of the model alone. This difference includes decoding, the
+quality check and the transform.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ def main() -> int:
 def ways(
     service: InferenceService, port: int, photograph: bytes, options: Options
 ) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Return two ways of grading; each returns median milliseconds: in all, and of the model."""
+    """Return two functions that grade a photograph: over the network interface, and in process.
+
+    Each returns two medians in milliseconds: for the whole photograph, and for the model alone.
+    """
     request = request_of("/invocations", photograph)
 
     def over_loopback() -> tuple[float, float]:
@@ -103,7 +107,7 @@ def ways(
 
 
 def compared(overhead: Estimate) -> Target:
-    """Return whether the target is met: the whole interval must be below the limit."""
+    """Return the target for the overhead; the whole interval must be below the limit."""
     high = overhead.high if overhead.high is not None else overhead.value
     is_met = high is not None and high <= AT_MOST_MS
     return Target(f"the server adds at most {AT_MOST_MS:g} ms", is_met, written(overhead, "ms"))

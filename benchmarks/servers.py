@@ -1,11 +1,13 @@
-"""Our servers compared with other servers that a user might choose.
+"""Compare drdeploy's model server with other projects' servers that a user might choose (peers).
 
-Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them).  The
+Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them). The
 peers are installed from the package index into ``build/benchmarks/peers``, at the versions in
-``benchmarks/peers/*.txt``. Each adaptor there has about thirty lines.
+``benchmarks/peers/*.txt``. The same folder has a short script for each peer, which lets it grade
+photographs.
 
-In each round each server is started, loaded by 1, 2, 8 and 32 clients on kept connections, and
-stopped.  Measured are the time to the first grade, latency, throughput and resident memory.
+In each round, each server is started, loaded by 1, 2, 8 and 32 clients whose connections stay open,
+and stopped. The benchmark measures the time to the first grade, latency, throughput and resident
+memory.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ percentile with 8 clients. `throughput at 8` is the number of photographs per se
 
 
 class ServerRound(NamedTuple):
-    """The results of one server in one round; the dictionaries are by number of clients.
+    """The results of one server in one round; the keys of the dictionaries are numbers of clients.
 
     Attributes:
         cpu_ms: CPU time per photograph of all the server's processes, milliseconds.
@@ -74,7 +76,7 @@ class ServerRound(NamedTuple):
 
 
 def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
-    """Return how to make each server."""
+    """Return, by name, a function for each server that describes how to start it."""
     queue = {"DRDEPLOY_QUEUE_LENGTH": str(QUEUE_LENGTH)}
     return {
         "lean": lambda: ours("lean", forms.int8, **queue),
@@ -93,7 +95,7 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
 
 
 def with_huge_pages(server: Server) -> Server:
-    """Return a server with its heap on huge pages, as our images have theirs."""
+    """Return a server whose heap uses huge pages, as in drdeploy's images."""
     environment = {**server.environment, **HUGE_PAGES}
     return replace(server, name=f"{server.name}, huge pages", environment=environment)
 
@@ -123,7 +125,7 @@ def main() -> int:
 
 
 def measure(server: Server, photograph: bytes, options: Options) -> ServerRound:
-    """Start a server, put load on it, stop it."""
+    """Start a server, measure it under load, and stop it."""
     request = request_of(server.path, photograph)
     seconds = options.budget.seconds(SECONDS)
     clients = CLIENTS[:1] if options.is_smoke else CLIENTS
@@ -166,7 +168,7 @@ def keep(page: Page, found: dict[str, list[ServerRound]]) -> None:
 
 
 def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
-    """Add a table for each number of clients, one for start and memory, and plots."""
+    """Add plots, a table for each number of clients, and a table for start and memory."""
     counts = list(next(iter(found.values()))[0].latencies_s)
     for count in counts:
         page.text(f"## {count} client{'s' * (count != 1)}")
@@ -209,7 +211,10 @@ def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
 
 
 def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
-    """Check that ours is ahead of each peer: the whole interval of every ratio is above 1."""
+    """Check that drdeploy's server is better than each peer in every measure.
+
+    The whole interval of each ratio must be above 1.
+    """
     for own in [name for name in OURS if name in found]:
         for name, rounds in found.items():
             if name in {*OURS, "classic"}:
@@ -223,7 +228,7 @@ def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
 
 
 def comparisons(ours_: list[ServerRound], theirs: list[ServerRound]) -> dict[str, Estimate]:
-    """Return how many times better our server is in each measure."""
+    """Return for each measure how many times better drdeploy's server is than another."""
 
     def tail(rounds: list[ServerRound], count: int, percent: float) -> list[float]:
         return [float(np.percentile(one.latencies_s[count], percent)) for one in rounds]

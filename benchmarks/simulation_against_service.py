@@ -1,15 +1,16 @@
-"""Compare the simulation of a serverless endpoint with the local service, on the same arrivals.
+"""Check the simulation of a serverless endpoint against measurements on the local service.
 
-For each open-loop trial in a results folder, the simulation gets the folder's warm and cold rows
-and the trial's arrivals. Two simulated figures are compared with the measured ones: the share of
-cold starts, and the p95 of the requests that were answered. The simulation draws its times at
-random, so the median over seeds is compared, and the range over seeds is printed.
+The study ``open-loop`` sends requests at given times, without waiting for earlier answers. For each
+trial in its results folder, the simulation gets the same arrival times, and draws latencies from
+the warm and cold rows in the folder. Two simulated figures are compared with the measured ones: the
+share of cold starts, and the p95 of the requests that were answered. The simulation is random, so
+it is run with many seeds. The median of these runs is compared, and their range is printed.
 
     drdeploy study run studies/open-loop.toml
     python benchmarks/simulation_against_service.py results/open-loop [--smoke]
 
-The exit status is 1 if a share of cold starts is off by more than 5 percentage points, or a p95 by
-more than 15 %.
+The exit status is 1 if a share of cold starts differs from the measured one by more than 5
+percentage points, or a p95 by more than 15 %.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ P95_RATIO = 0.15
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """The figures of one trial, either measured or simulated with one seed."""
+    """What is compared of one trial: either measured, or simulated with one seed."""
 
     cold_share: float
     p95_s: float
@@ -54,7 +55,7 @@ class TrialFigures:
 
 
 def main() -> int:
-    """Compare every open-loop trial, and print one line for each."""
+    """Compare every open-loop trial with the simulation, and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/open-loop"))
     parser.add_argument("--idle", type=float, default=1.0, help="idle_s of the study")
@@ -79,7 +80,7 @@ def main() -> int:
 
 
 def open_loops(measurements: Measurements) -> list[tuple[object, pd.DataFrame]]:
-    """The trials with arrivals of their own, in a stable order."""
+    """Return the open-loop trials and their rows, sorted by the trial's name."""
     frame = measurements.frame
     return list(frame[frame["scenario"] == "open-loop"].groupby("trial", sort=True))
 
@@ -87,7 +88,7 @@ def open_loops(measurements: Measurements) -> list[tuple[object, pd.DataFrame]]:
 def configuration_of(
     rows: pd.DataFrame, measured_on: Iterable[MeasuredConfiguration]
 ) -> MeasuredConfiguration | None:
-    """The configuration that the trial ran on, with its warm and cold rows."""
+    """Return the configuration on which a trial was measured, with its warm and cold rows."""
     first = rows.iloc[0]
     return next(
         (
@@ -103,7 +104,7 @@ def configuration_of(
 def compare(
     trial: str, rows: pd.DataFrame, measured_on: MeasuredConfiguration, idle_s: float, seeds: range
 ) -> bool:
-    """Print the trial's line; return whether the simulation is close enough."""
+    """Simulate a trial, print its line, and return whether the simulation is close enough."""
     asked = rows[~rows["is_warmup"]]
     measured = TrialFigures(
         cold_share=float((asked.loc[asked["outcome"] == "ok", "start"] == "cold").mean()),
@@ -133,7 +134,7 @@ def compare(
 
 
 def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
-    """Return when the requests were due, warm-up requests first, and the number of warm-ups."""
+    """Return when a trial's requests were due, and how many of the first were warm-up requests."""
     due = pd.to_datetime(rows["scheduled_at"]).to_numpy(dtype="datetime64[ns]")
     order = np.argsort(due, kind="stable")
     seconds = (due[order] - due[order][0]) / np.timedelta64(1, "s")
@@ -142,7 +143,7 @@ def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
 
 
 def concurrency_of(trial: str) -> int:
-    """Return the concurrency in a trial's name, for example 2 for ``-c2``."""
+    """Return the maximum concurrency that a trial's name states, for example 2 for ``-c2``."""
     parts = [part[1:] for part in trial.split("-") if part[:1] == "c" and part[1:].isdecimal()]
     return int(parts[0]) if parts else 1
 
@@ -154,7 +155,7 @@ def simulate(
     scaling: SimulatedScaling,
     seed: int,
 ) -> TrialFigures:
-    """Return the figures of a simulation with one seed, without the warm-up requests."""
+    """Simulate a trial with one seed; return its figures without the warm-up requests."""
     outcome = simulate_serverless(arrivals, measured_on.service_times, scaling, seed=seed)
     latency, starts = outcome.latency_s[warm_ups:], outcome.starts[warm_ups:]
     answered = starts != SimulatedStart.THROTTLED

@@ -1,14 +1,15 @@
-"""Measure how long it takes to simulate a country's screening: ten million photographs in a year.
+"""Measure how long the simulation takes for ten million photographs a year, as in a country.
 
-The simulation runs on one core. Photographs arrive during working hours, four for each patient. For
-each policy against cold starts, and for each way to run instances, the benchmark times these steps
-together: draw a year of arrivals, fit the policy or the schedule, simulate the year, and compute
-the percentile. The results are medians and ranges of several interleaved runs. The simulated
-instances with a GPU differ from other instances only in the times of requests.
+The simulation runs on one core. Photographs arrive during working hours, four for each patient.
+There are several ways to host: serverless with each policy against cold starts, and each way to run
+instances. For each way, the benchmark measures how long these steps take together: draw a year of
+arrivals, fit the policy or the schedule, simulate the year, and compute the percentile. The results
+are medians and ranges of several interleaved runs. The simulated instances with a GPU differ from
+other instances only in the times of requests.
 
     python benchmarks/simulation_speed.py [--runs 3 | --quick | --smoke]
 
-The exit status is 1 if a way of hosting takes longer than the target.
+The exit status is 1 if a way of hosting takes longer than 60 s.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ Instances without a GPU are so slow that several are needed, so that scaling is 
 
 
 def service_times(warm_s: float = WARM_S) -> ServiceTimes:
-    """Return the times of an assumed configuration; a cold request takes 12 s."""
+    """Return assumed latencies of warm and cold requests; a cold request takes about 12 s."""
     rng = np.random.default_rng(1)
     warm, cold = rng.lognormal(np.log(warm_s), 0.2, 25), rng.lognormal(np.log(12.0), 0.1, 10)
     return ServiceTimes(RowTimes(warm, warm), RowTimes(cold, cold))
@@ -69,7 +70,7 @@ def year(photographs: int, seed: int) -> Arrivals:
 
 
 def simulate_all(photographs: int, seed: int) -> Iterator[tuple[str, float, float]]:
-    """Yield each way of hosting with the seconds that it took, and its p95 in seconds."""
+    """Simulate each way of hosting; yield its name, how long that took, and the simulated p95."""
     begin = time.perf_counter()
     arrivals = year(photographs, seed)
     drawn_s = time.perf_counter() - begin

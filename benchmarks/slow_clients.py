@@ -1,13 +1,14 @@
-"""Measure how much slow clients, 64 of each kind, disturb honest clients of both server profiles.
+"""Measure how much slow clients, 64 of each kind, delay ordinary clients of both server profiles.
 
-Run ``python benchmarks/slow_clients.py`` (twenty minutes; seven with ``--quick``).  The servers are
-processes on this machine. If a container engine is running, they are also containers with 1024 MB.
+Run ``python benchmarks/slow_clients.py`` (twenty minutes; seven with ``--quick``). The servers run
+as processes on this machine. If a container engine is running, they are then also measured in
+containers with 1024 MB.
 
 There are several kinds of slow clients. Some send a byte of a request's head, body or chunk four
 times a second, some send nothing at all, and some read a byte of their answers four times a second.
-They run in a separate process. Two honest clients send photographs, each photograph over a new
-connection. In each round, the honest clients are timed alone and beside slow clients of all kinds,
-in an order that changes.
+They run in a separate process. Two ordinary (honest) clients send photographs, each photograph over
+a new connection. In each round, the honest clients are measured twice, in random order: alone, and
+at the same time as slow clients of all kinds.
 
 The exit status is 1 if an honest client was refused, or if slow clients raise the p95 by a factor
 whose whole interval is above 1.5. A factor slightly above 1 is expected, because the slow clients
@@ -78,7 +79,7 @@ class Heard:
     p95_ms: list[float] = field(default_factory=list)
 
     def add(self, url: str, photograph: bytes, seconds: float) -> None:
-        """Send photographs for a while."""
+        """Let the honest clients send photographs for some seconds, and keep the answers."""
         answers = honest(url, photograph, clients=CLIENTS, seconds=seconds)
         latencies_ms = [1e3 * latency for latency in answers.latencies_s]
         self.statuses.update(answers.statuses)
@@ -92,7 +93,7 @@ class Heard:
 
 
 def main() -> int:
-    """Print how each server answered honest clients; return 1 if slow clients harmed them."""
+    """Measure each server and print the result; return 1 if slow clients harmed honest ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter rounds")
@@ -121,7 +122,7 @@ def main() -> int:
 
 @contextmanager
 def as_process(profile: str, folder: Path, photograph: bytes) -> Iterator[tuple[str, str]]:
-    """Run a profile with the packaged MobileNet; give a description and the address."""
+    """Run a server profile with the packaged MobileNet; yield a description and the address."""
     model = folder / "box"
     if not model.exists():
         extract_archive(FOLDER / f"{NAME}-fp32.tar.gz", model)
@@ -133,7 +134,10 @@ def as_process(profile: str, folder: Path, photograph: bytes) -> Iterator[tuple[
 def as_container(
     engine: ContainerEngine, image: ImageName, folder: Path
 ) -> Iterator[tuple[str, str]]:
-    """Run an image; ``reduced`` has TensorFlow alone, and a small SavedModel."""
+    """Run a server in a container of an image; yield a description and the address.
+
+    The only runtime in ``reduced`` is TensorFlow, so this image gets a small SavedModel.
+    """
     model = folder / "box" if image == "lean" else saved_model_artifact(folder / image)
     for path in (folder, model, *model.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -149,7 +153,10 @@ def as_container(
 def compare(  # noqa: PLR0917 - one line of the loop above
     name: str, url: str, photograph: bytes, count: int, seconds: float, rounds: int
 ) -> bool:
-    """Print how honest clients fare with and without slow ones; return whether nothing was lost."""
+    """Measure honest clients with and without slow ones; return whether they were not harmed.
+
+    They are harmed if one of their requests fails, or if their p95 becomes too high.
+    """
     heard = {ALONE: Heard(), BESIDE: Heard()}
 
     def ask(situation: str) -> Callable[[], None]:

@@ -6,10 +6,10 @@ a process on this machine. The targets are:
 - Soak: every request is answered with 200, and memory does not grow. Resident memory at the end is
   within 5 % of the memory after the first minute (or after a quarter of the time, if that is
   sooner).
-- Overload: five times the capacity is offered for ten seconds.  Every request is answered with 200,
-  or refused with 503 and ``Retry-After``.
-- Recovery: when the load returns to 80 %, the median latency is at once within 20 % of its value
-  before the overload.
+- Overload: for ten seconds, clients send five times as many requests as the server can answer.
+  Every request is answered with 200, or refused with 503 and ``Retry-After``.
+- Recovery: a second after the load has returned to 80 %, the median latency is again within 20 % of
+  its value before the overload.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
-    """Run all three parts."""
+    """Measure the capacity, then run the soak, the overload and the recovery."""
     short = options.is_smoke
     minutes = options.more.minutes or (SMOKE_MINUTES if short else MINUTES[options.is_quick])
     closed_loop(server.port, request, concurrency=2, seconds=1)
@@ -100,7 +100,7 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
 def watched(
     server: Running, seconds: float, work: Callable[[], Load]
 ) -> tuple[list[tuple[float, float]], Load]:
-    """Run a function, and meanwhile sample the server's memory sixty times."""
+    """Run a function, and measure the server's memory sixty times meanwhile."""
     memory: list[tuple[float, float]] = []
     is_over = threading.Event()
     started = time.monotonic()
@@ -152,7 +152,7 @@ def check_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seco
 
 
 def check_overload(page: Page, overload: Load, offered: float) -> None:
-    """Check that overload is refused with 503 and Retry-After."""
+    """Check that requests beyond the capacity are refused with 503 and Retry-After."""
     served = [one for one in overload.answers if one.status == OK]
     refused = [one for one in overload.answers if one.status == UNAVAILABLE]
     with_retry_after = [one for one in refused if one.retry_after]
@@ -176,7 +176,7 @@ def check_overload(page: Page, overload: Load, offered: float) -> None:
 
 
 def check_recovery(page: Page, steady: Load, after: Load) -> None:
-    """Check how soon the median of a window of answers is back to normal."""
+    """Check how soon after the overload the median latency of 20 answers is back to normal."""
     limit_s = SLOWER * float(np.median(steady.latencies_s))
     answers = sorted(after.answers)
     back_s = next(
@@ -202,7 +202,7 @@ def check_recovery(page: Page, steady: Load, after: Load) -> None:
 
 
 def per_second(phase: str, load: Load) -> list[dict[str, object]]:
-    """Return a row for the CSV for each second of a phase."""
+    """Return a row for the CSV file for each second of a phase."""
     rows: list[dict[str, object]] = []
     for second in range(int(load.seconds)):
         within = [one for one in load.answers if second <= one.sent_s < second + 1]
@@ -216,7 +216,7 @@ def per_second(phase: str, load: Load) -> list[dict[str, object]]:
 
 
 def counts_of(load: Load) -> str:
-    """Return how many requests failed, and with which status."""
+    """Return a text that says how many requests failed, and with which status."""
     how = ", ".join(f"{n} x status {status}" for status, n in load.failures_by_status.items())
     return f"{load.failures} of {len(load.answers)}" + (f" ({how})" if how else "")
 

@@ -1,4 +1,4 @@
-"""Time single predictions of VGG19 and of the packaged MobileNet in fp32, in turns.
+"""Measure how much longer a prediction of VGG19 takes than one of the packaged MobileNet in fp32.
 
     make model-vgg19
     python benchmarks/vgg19_against_mobilenet.py [--rounds 30] [--out evidence/vgg19-idrid]

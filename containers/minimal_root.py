@@ -1,12 +1,13 @@
-"""Make the root file system of ``drdeploy:minimal``: an interpreter, a server, their libraries.
+"""Make the root file system of the image ``drdeploy:minimal``, which has no package manager.
 
     minimal_root.py SITE ROOT
 
-All Python modules are byte code without source in one folder, so that an import searches only one
-place. The shared libraries are those that the dynamic loader lists for the copied files. The
-licence of everything that is copied is copied too. So are the facts by which scanners recognise the
-contents: the metadata of each distribution and each Debian package, and a list of the files copied
-from it.
+The image contains a Python interpreter, a server and the libraries that both need. All Python
+modules are byte code without source in one folder, so that an import searches only one place. The
+shared libraries are those that the dynamic loader lists for the copied files. The script also
+copies the licence of everything that it copies. For scanners, it writes what the image contains:
+the metadata of each Python distribution and each Debian package, and a list of the files that were
+copied from the package.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
@@ -102,7 +103,7 @@ IS_LICENCE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 
 
 def main(site: Path, root: Path) -> None:
-    """Copy and compile the Python modules; add the interpreter, libraries and licences."""
+    """Copy and compile the Python modules; add the interpreter, the libraries and the licences."""
     library = root / "usr/lib/python3.11"
     # The folder stays empty. The interpreter finds its installation by it.
     (library / "lib-dynload").mkdir(parents=True)
@@ -138,7 +139,7 @@ def _copy_standard_library(library: Path) -> None:
 
 
 def _standard_library() -> list[Path]:
-    """Return the packages, modules and extensions to copy, all into one folder."""
+    """Return the packages, modules and extensions of the standard library that the image needs."""
     source = Path(sysconfig.get_path("stdlib"))
     modules = [
         entry
@@ -155,7 +156,7 @@ def _standard_library() -> list[Path]:
 
 
 def _shorten_import_of_numpy(numpy: Path) -> None:
-    """Change the source of NumPy so that a start imports less; every function still works."""
+    """Change NumPy's source so that importing it takes less time; every function still works."""
     shutil.rmtree(numpy / "_typing")
     (numpy / "_typing.py").write_text(ARRAYS_ARE_LISTS_HERE)
     for name in ADDS_DOCSTRINGS:
@@ -170,10 +171,12 @@ def _shorten_import_of_numpy(numpy: Path) -> None:
 
 
 def import_later(package: str, modules: Collection[str]) -> str:
-    """Return the source of NumPy's package, changed to import some modules of ``lib`` only on use.
+    """Return changed source of ``numpy/__init__.py`` that imports some modules only when needed.
 
-    Instead of ``from .lib.MODULE import NAME``, ``__getattr__`` imports the name. The expression
-    ``lib.MODULE.__all__`` becomes a list of the names.
+    The modules are those of ``numpy.lib`` that are named in ``modules``.
+
+    The statements ``from .lib.MODULE import NAME`` are removed; instead, ``__getattr__`` imports a
+    name on its first use. The expression ``lib.MODULE.__all__`` becomes a list of the names.
     """
     tree = ast.parse(package)
     later: dict[str, str] = {}
@@ -220,7 +223,7 @@ def _compile(library: Path, root: Path) -> None:
 
 
 def _compile_source(root: Path, source: Path) -> None:
-    """Write the byte code of a module beside its source, without the docstrings of functions.
+    """Compile a module without the docstrings of functions; write the byte code beside the source.
 
     Docstrings are 18 % of the byte code that a start reads. They become empty strings, not None,
     because NumPy processes the docstrings of its functions.
@@ -236,7 +239,7 @@ def _compile_source(root: Path, source: Path) -> None:
 
 
 def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
-    """Return the libraries outside a folder that the dynamic loader opens for the given files."""
+    """Return the shared libraries that the given files need, except those in a folder."""
     found: set[Path] = set()
     for file in files:
         listed = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False)
@@ -250,10 +253,10 @@ def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
 
 
 def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
-    """Copy licences to a folder in ``usr/share/licenses`` for each distribution and Debian package.
+    """Copy the licences of all Python distributions and Debian packages to ``usr/share/licenses``.
 
-    A distribution that has its licence beside its code, such as ONNX Runtime and this project,
-    keeps it there.
+    Each distribution and package has a folder there. If a distribution has its licence beside its
+    code, as ONNX Runtime and this project do, the licence stays there.
     """
     licences = root / "usr/share/licenses"
     for metadata in site.glob("*.dist-info"):
@@ -288,7 +291,7 @@ def _owners_of(files: list[Path]) -> dict[Path, str]:
 
 
 def _copy_metadata(site: Path, library: Path) -> None:
-    """Copy the fields of each distribution's metadata, without its description."""
+    """Copy the metadata of each Python distribution, without its long description."""
     for metadata in site.glob("*.dist-info/METADATA"):
         fields = metadata.read_text("utf-8").partition("\n\n")[0]
         target = library / metadata.parent.name / metadata.name
@@ -297,7 +300,9 @@ def _copy_metadata(site: Path, library: Path) -> None:
 
 
 def _record_packages(of_debian: list[Path], root: Path) -> None:
-    """Write the files of ``/var/lib/dpkg/status.d``, as in images without a package manager.
+    """Record for scanners from which Debian packages files were copied.
+
+    The files are in ``/var/lib/dpkg/status.d``, where images without a package manager keep them.
 
     Each package from which a file was copied gets two files. The first describes the package. The
     second, with ``.md5sums`` in its name, lists the programs and libraries that were copied from

@@ -1,10 +1,12 @@
-"""Write the files from which prepared_start.py starts the server of ``drdeploy:minimal``.
+"""Write two files that let the server of ``drdeploy:minimal`` start faster.
+
+The script prepared_start.py starts the server from these files.
 
     prepare_start.py LIBRARY       LIBRARY: the folder with all modules as byte code
 
 Run it with the interpreter of the image and with ``-I -S``, as the image does. The script imports
-what the server imports. It keeps the byte code of the modules and of the methods of dataclasses,
-and the compiled regular expressions.
+what the server imports. It writes three things to the files: the byte code of the modules, the
+compiled methods of dataclasses, and the compiled regular expressions.
 """
 
 # ruff: noqa: E402, INP001, S102, S302, SLF001  a script beside the Dockerfiles; it runs its own code
@@ -59,7 +61,7 @@ NEVER = ("drdeploy_serve", "importlib._bootstrap", "importlib._bootstrap_externa
 
 
 class RecordingSre:
-    """Replaces ``_sre`` in ``re._compiler``, and keeps the arguments of the last compilation."""
+    """Replaces the module ``_sre`` for ``re``, and keeps the arguments of the last compilation."""
 
     def __init__(self) -> None:
         self.last: tuple[Any, ...] = ()
@@ -77,14 +79,14 @@ class RecordingSre:
 
 
 class Recorder:
-    """Keeps the code that ``dataclasses`` and ``re`` compile."""
+    """Records the code that ``dataclasses`` and ``re`` compile while modules are imported."""
 
     def __init__(self) -> None:
         self.functions: dict[str, Any] = {}
         self.expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
 
     def start(self) -> None:
-        """Begin to keep the code that is compiled."""
+        """Begin to record the code that is compiled."""
         sre = RecordingSre()
         compile_now = compiler.compile
 
@@ -105,14 +107,14 @@ class Recorder:
         dataclasses.exec = execute  # type: ignore[attr-defined]
 
     def take(self) -> tuple[dict[str, Any], dict[tuple[str | bytes, int], tuple[Any, ...]]]:
-        """Return the code that has been compiled since the last call."""
+        """Return the code that was recorded since the last call."""
         taken = self.functions, self.expressions
         self.functions, self.expressions = {}, {}
         return taken
 
 
 def main() -> None:
-    """Import all modules of the server, and write the imported and compiled code to files."""
+    """Import all modules of the server, and write their code to the two files."""
     later = {name: (is_package(name), marshal.dumps(read_code(name))) for name in FOR_LATER}
     finder = prepared_start.PreparedModules(LIBRARY)
     finder.modules = later
@@ -128,7 +130,10 @@ def main() -> None:
 
 
 def import_modules(names: tuple[str, ...], later: dict[str, Any]) -> dict[str, Any]:
-    """Import modules, and return all loaded modules as prepared_start.py needs them."""
+    """Import modules; return, for each module that is now loaded, what prepared_start.py needs.
+
+    That is whether the module is a package, and its code.
+    """
     for name in names:
         importlib.import_module(name)
     found = {name for name in sys.modules if path_of(name).is_file()} - PRESENT - {*NEVER}
@@ -158,7 +163,7 @@ def path_of(name: str) -> Path:
 
 
 def read_code(name: str) -> Any:
-    """Return a module's code, which follows 16 bytes of header."""
+    """Read the code of a module from its byte code file, after the header of 16 bytes."""
     return marshal.loads(path_of(name).read_bytes()[16:])
 
 

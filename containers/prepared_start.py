@@ -1,14 +1,16 @@
-"""Start the server from two files that prepare_start.py has written beside this file.
+"""Start the server of ``drdeploy:minimal`` quickly, from two files that prepare_start.py wrote.
 
-The files hold data that every start would otherwise read or compute again, with the same result:
+The files are beside this script. They hold what every start would otherwise read or compute again,
+with the same result:
 
 - the byte code of all modules that a start imports, so that two files are opened instead of 285;
 - the methods that ``dataclasses`` compiles from text for each class;
 - the regular expressions, as ``re`` compiles them.
 
 ``start.marshal`` is for the supervisor. A worker is forked from the supervisor, and reads
-``worker.marshal`` when it first imports a module of that file. If the supervisor read that file,
-the kernel would copy its memory pages as soon as the worker used them.
+``worker.marshal`` when it first imports a module of that file. The supervisor does not read
+``worker.marshal``. If it did, its memory pages with this code would have to be copied for the
+worker as soon as the worker used them.
 
 Modules and expressions that the files lack are imported and compiled as usual.
 """
@@ -55,9 +57,10 @@ class PreparedModules:
         library: The folder that the modules were in.
 
     Attributes:
-        modules: For each module, by its name: whether it is a package, and its code. If the code is
-            still bytes, hardly any start needs the module.
-        later: The names of the modules in ``worker.marshal``, until it is read.
+        modules: For each module, by its name: whether it is a package, and its code. Modules that
+            hardly any start needs have their code as bytes, which are decoded only when the module
+            is used.
+        later: The names of the modules in ``worker.marshal``; empty after this file has been read.
         functions: The code that ``dataclasses`` compiles, by its source text.
         expressions: The regular expressions, by pattern and flags, as arguments of ``_sre``.
     """
@@ -70,7 +73,7 @@ class PreparedModules:
         self.expressions: dict[tuple[str | bytes, int], tuple[Any, ...]] = {}
 
     def read(self, name: str) -> None:
-        """Add the code in a file of prepared code."""
+        """Read one of the two files of prepared code, and add its code to this object."""
         with open(f"{self._library}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  no pathlib
             # The file is mapped into memory. Reading it would copy 2 MB, page by page.
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -110,7 +113,7 @@ class PreparedModules:
 
 
 def use_prepared_code(library: str) -> None:
-    """Let this process import and compile from the prepared files in a folder."""
+    """From now on, take modules and compiled code from the prepared files in a folder."""
     prepared = PreparedModules(library)
     prepared.read(START)
     sys.meta_path.insert(0, prepared)

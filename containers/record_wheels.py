@@ -1,9 +1,9 @@
-"""Write the wheels that pip installed, with their SHA-256, in the format of ``sha256sum``.
+"""List the wheels that pip installed, with their SHA-256, in the format of ``sha256sum``.
 
     record_wheels.py REPORT WHEELS
 
-``REPORT`` is the file that ``pip install --report`` wrote. ``drdeploy image sbom`` reads
-``WHEELS``.
+``REPORT`` is the file that ``pip install --report`` wrote. ``WHEELS`` is the list to write;
+``drdeploy image sbom`` reads it.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package

@@ -73,8 +73,8 @@ How does the packaged grader (int8) treat a photograph with a flaw, for example 
 grader refuses photographs beyond certain limits. These limits were chosen on photographs that are
 dark, overexposed, blurred or noisy, or that show only half of an eye. For this page, other
 flaws were added to {n} photographs from {sessions} sessions of IDRiD's test part. There are eight
-kinds of flaws, each in four strengths. The grader refers {referred} of the {n} original
-photographs. Brackets give 95 % intervals, which treat the photographs of a session as one group.
+kinds of flaws, each in four strengths. Of the {n} original photographs, the grader decides to refer
+{referred}. Brackets give 95 % intervals, which treat the photographs of a session as one group.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
 
@@ -85,29 +85,30 @@ photographs. Brackets give 95 % intervals, which treat the photographs of a sess
   from the decision on the original photograph. The decision is made at the grader's
   high-sensitivity operating point for grade >= 2.
 
-- *Lost unnoticed*: the original photograph is referred, but the spoilt photograph gets a lower
-  grade without any warning. The table gives the share among the photographs whose original is
-  referred.
+- *Lost unnoticed*: the original photograph is referred. The spoilt photograph is not referred, and
+  it is neither refused nor flagged. The table gives the share among the photographs whose original
+  is referred.
 
 For research use. Not a medical device.
 """
 SUMMARY = """
-Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of {hidden}
-of the photographs, the decision changes without any warning. The flaw that most often changes
-a decision unnoticed is "{worst}", with a share of {share:.2f}.
+Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of
+{hidden}, the decision changes although the photograph is neither refused nor flagged. This
+happens most often with the flaw "{worst}": for a share of {share:.2f} of its photographs.
 """
 SCORE = """
 ## A learnt score beside the limits
 
-The limits choose which photographs to refuse. Could a score that is learnt from data choose better?
-The score is a logistic regression on the measurements to which the limits apply. It estimates the
-probability that a flaw has changed the decision. The regression was fitted on photographs of
-IDRiD's training part. To score photographs with one flaw, the regression was fitted only on the
-other seven flaws.
+Today, fixed limits decide which photographs the grader refuses. Could a score that is learnt from
+data choose better? The score is a logistic regression on the measurements to which the limits
+apply. It estimates the probability that a flaw has changed the decision. The regression was fitted
+on photographs of IDRiD's training part. To score photographs with one flaw, the regression was
+fitted only on the other seven flaws.
 
-The limits accept {coverage:.0%} of the spoilt photographs; among these, the share of changed
-decisions is {by_limits:.3f}. If the score accepts the same number of photographs, the share of
-changed decisions is {by_score:.3f}. The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}).
+The limits do not refuse {coverage:.0%} of the spoilt photographs; among these, flagged or not, the
+share of changed decisions is {by_limits:.3f}. If the score chooses the same number of photographs,
+the share of changed decisions among them is {by_score:.3f}.
+The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}).
 {verdict}
 """
 WORSE = "The score is worse than the limits, so the grader does not use it."

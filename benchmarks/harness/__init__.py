@@ -1,4 +1,4 @@
-"""The code that the benchmarks share.
+"""Code that all benchmarks use: options, models, servers, measurements and pages of results.
 
 ``options`` is the command line of the benchmarks. ``rounds`` interleaves measurements and computes
 ratios. ``page`` writes the results (CSV, SVG and a page in Markdown). ``models`` makes the models

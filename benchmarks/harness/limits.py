@@ -1,4 +1,4 @@
-"""Puts a process under a CPU limit, as a container engine does."""
+"""Run a process with a CPU limit, as a container engine does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; e
 
 @contextmanager
 def control_groups() -> Iterator[ControlGroups | None]:
-    """Yield a control group in which limits can be set; None if that is not permitted."""
+    """Yield control groups in which this process may set limits; None if it may not."""
     groups = find_control_groups(f"drdeploy-benchmark-{os.getpid()}")
     try:
         yield groups
@@ -34,7 +34,11 @@ def control_groups() -> Iterator[ControlGroups | None]:
 def limited(
     command: Sequence[str], groups: ControlGroups | None, cpus: float | None, name: str
 ) -> list[str]:
-    """Return a command that runs in a control group of its own; unchanged if there is no limit."""
+    """Return a command that runs the given command with a CPU limit.
+
+    The command runs in a control group of its own. Without a limit or control groups, it is
+    returned unchanged.
+    """
     if groups is None or cpus is None:
         return list(command)
     group = groups.create(name, memory_mb=MEMORY_MB, cpus=cpus)

@@ -1,9 +1,9 @@
-"""Clients on connections that stay open: a closed loop and an open loop.
+"""Send requests to a server from several clients, in a closed loop or in an open loop.
 
-In a closed loop, a client sends its next request when the last one is answered. In an open loop,
-requests are sent at a given rate. The clients are a minimal asyncio protocol, which takes a few
-dozen microseconds per request. An HTTP client library would take longer, and its time would be
-added to the server's.
+In a closed loop, each client sends its next request when its last one is answered. In an open loop,
+requests are sent at a given rate, whether or not earlier ones are answered. Connections stay open
+between requests. The clients are a minimal asyncio protocol, which takes a few dozen microseconds
+per request. An HTTP client library would take longer, and its time would be added to the server's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_CONNECTIONS = 512
 
 
 class Answered(NamedTuple):
-    """One request: when it was sent, how long its answer took, in seconds, and the status."""
+    """One measured request: when it was sent, its latency, and the status of its answer."""
 
     sent_s: float
     latency_s: float
@@ -32,11 +32,11 @@ class Answered(NamedTuple):
 
 @dataclass
 class Load:
-    """The answers to a period of load.
+    """The answers that a server gave while it was loaded.
 
     Attributes:
-        seconds: Duration of the period.
-        late: Answers that came after the end of the period; they are not among ``answers``.
+        seconds: How long the load lasted.
+        late: How many answers came after the end of this time; they are not among ``answers``.
         answers: All other answers.
     """
 
@@ -46,7 +46,7 @@ class Load:
 
     @property
     def latencies_s(self) -> list[float]:
-        """Latencies of the requests that were answered with 200, seconds."""
+        """Latencies of the requests that were answered with status 200, in seconds."""
         return [one.latency_s for one in self.answers if one.status == OK]
 
     @property
@@ -56,17 +56,17 @@ class Load:
 
     @property
     def failures_by_status(self) -> dict[int, int]:
-        """The number of failed requests by status; without an answer, this is ``NO_ANSWER``."""
+        """The number of failed requests by status; ``NO_ANSWER`` stands for a missing answer."""
         return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property
     def per_s(self) -> float:
-        """Answers with 200 per second."""
+        """The number of answers with status 200 per second."""
         return len(self.latencies_s) / self.seconds
 
 
 def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> bytes:
-    """Return a whole request to grade a photograph."""
+    """Return the bytes of an HTTP request that sends a photograph to be graded."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -75,7 +75,7 @@ def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> byte
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection: sends one request at a time and calls back with its answer."""
+    """A client's connection: sends one request at a time, and calls a function with the answer."""
 
     def __init__(self, on_answer: object) -> None:
         self._on_answer = on_answer
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.sent_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to send, because the connection is open."""
+        """Keep the transport; from now on, requests can be sent."""
         self._transport = transport  # type: ignore[assignment]
 
     @property
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Receive a part of the answer; call back when the answer is complete."""
+        """Receive a part of the answer; when the answer is complete, call the function."""
         self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
@@ -131,9 +131,9 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def closed_loop(port: int, request: bytes, *, concurrency: int, seconds: float) -> Load:
-    """Load a server with some clients.
+    """Load a server with some clients that each wait for an answer before the next request.
 
-    A client sends its next request when the last one is answered.
+    The load ends after the given time.
     """
     return asyncio.run(_closed_loop(port, request, concurrency, seconds))
 
@@ -183,7 +183,8 @@ def open_loop(
         request: The bytes of each request.
         rate_per_s: Requests per second.
         seconds: Duration.
-        jitter: Largest difference of an interval from the mean, as a share of the mean.
+        jitter: How much the intervals between requests vary: the largest difference from the mean
+            interval, as a share of the mean.
         seed: Seed of the random intervals.
     """
     draw = random.Random(seed)

@@ -26,8 +26,8 @@ class Spec:
     Attributes:
         kind: ``keras`` is ``model.predict``, as in the 2023 study, and ``signature`` is a
             SavedModel called directly. ``drdeploy`` is drdeploy's whole prediction code, from a
-            batch to checked probabilities. ``gemm`` is a matrix product, which measures the
-            machine's peak.
+            batch to probabilities, which it also checks. ``gemm`` is a large matrix product, not a
+            model; it measures the machine's peak.
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
         precision: ``fp32``, ``bf16`` or ``int8``.
         threads: Number of threads of the runtime; with 0, the runtime chooses.
@@ -135,7 +135,10 @@ def _drdeploy(spec: Spec) -> Predict:
 
 
 def _gemm(spec: Spec) -> Predict:
-    """Return a matrix product, computed by the library that is faster in the given precision."""
+    """Return a function that multiplies large matrices.
+
+    The library that is faster in the given precision computes the product.
+    """
     graph = _gemm_graph(spec.precision)
     load = _openvino if spec.precision == "bf16" else _onnxruntime
     return load(spec, graph)

@@ -34,12 +34,12 @@ JPEG_QUALITY = 80
 
 @dataclass
 class RunningService:
-    """A local service that takes requests.
+    """A local service that is ready for requests.
 
     Attributes:
         process: The process of the service.
         url: The address of the service.
-        label: The label of the service's containers.
+        label: The label by which the service's containers can be found.
     """
 
     process: psutil.Process
@@ -59,10 +59,10 @@ def start_service(
     """Start a local service, and wait until it takes requests.
 
     Args:
-        home: The folder of services, for ``DRDEPLOY_LOCAL_HOME``.
+        home: The folder in which the service keeps its files; it becomes ``DRDEPLOY_LOCAL_HOME``.
         port: The port of the service.
         isolation: What the instances of the service run in: ``process`` or ``container``.
-        checkout: The checkout whose service is started.
+        checkout: The checkout of this repository whose code is run.
     """
     environment = os.environ | {
         "PYTHONPATH": str(checkout / "src"), "DRDEPLOY_LOCAL_HOME": str(home),
@@ -81,7 +81,7 @@ def start_service(
 
 @contextmanager
 def make_home() -> Iterator[Path]:
-    """Yield a folder for local services, and delete the folder at the end."""
+    """Yield a new folder in which a local service can keep its files; delete it at the end."""
     # A short path, for the Unix sockets below it, and empty, so that nothing else has its name.
     home = Path(tempfile.mkdtemp(prefix="drb-"))
     try:
@@ -102,7 +102,7 @@ def running_service(isolation: str, *, checkout: Path = ROOT) -> Iterator[Runnin
 
 
 def make_client(name: str, url: str, *, connections: int = 10) -> Any:
-    """Return a boto3 client of the service, which sends each request once."""
+    """Return a boto3 client for the local service that does not repeat failed requests."""
     return boto3.client(
         name, endpoint_url=url, region_name="us-east-1",
         aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106  any will do
@@ -113,7 +113,7 @@ def make_client(name: str, url: str, *, connections: int = 10) -> Any:
 
 
 def small_photographs() -> list[bytes]:
-    """Return the example photographs as JPEG files of 320 pixels."""
+    """Return the example photographs as JPEG, made smaller: at most 320 pixels on a side."""
     made = []
     for path in sorted((ROOT / "examples" / "photographs").glob("*.jpg")):
         with Image.open(path) as image:

@@ -1,10 +1,13 @@
-"""Make the compared models in every format and precision, in the folder ``build/benchmarks``.
+"""Make the models that the benchmarks compare, in every format and precision.
 
-MobileNet is the packaged grader. Its Keras network is made from the same fp32 weights, so
-``model.predict``, which the 2023 study used, answers with the same probabilities as the packaged
-grader. The export has folded each normalization into a convolution, so the network's normalization
-adds the bias and changes nothing else. VGG19 has random weights: its latency is valid, but its
-grades mean nothing.
+They are written to the folder ``build/benchmarks``.
+
+MobileNet is the packaged grader. The Keras network gets the weights of the packaged grader in fp32,
+so ``model.predict``, which the 2023 study used, answers with the same probabilities as the packaged
+grader. The exported grader has no normalization layers, because the export multiplied them into the
+convolutions. In the Keras network, the normalization layers therefore only add the convolutions'
+biases, or scale the output where the export left a scale. VGG19 has random weights: its latency is
+valid, but its grades mean nothing.
 """
 
 from __future__ import annotations
@@ -61,9 +64,10 @@ class Forms:
 
 
 def forms_of(name: str) -> Forms:
-    """Return a network in every format and precision; what is missing is built in a new process.
+    """Return a network in every format and precision; build it first if it is missing.
 
-    Otherwise, TensorFlow's threads would keep running in the benchmark's process.
+    It is built in a new process. Otherwise, TensorFlow's threads would keep running in the
+    benchmark's process.
     """
     folder = BUILD / "models" / name
     if not (folder / "done").exists():
@@ -81,7 +85,10 @@ def forms_of(name: str) -> Forms:
 
 
 def photographs() -> list[bytes]:
-    """Return photographs of 512 pixels: real ones if there are any, or else synthetic ones."""
+    """Return photographs of 512 x 512 pixels.
+
+    They come from IDRiD if IDRiD is on this machine; otherwise they are synthetic.
+    """
     real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
     if real:
         return [file.read_bytes() for file in real]
@@ -189,7 +196,10 @@ def _vgg19(folder: Path) -> Any:
 
 
 def count_flop(graph: Path) -> float:
-    """Count the operations of convolutions and matrix products for one image: nearly all."""
+    """Count the floating-point operations for one image.
+
+    Only convolutions and matrix products are counted; they are nearly all operations.
+    """
     import onnx
 
     model = onnx.load(graph)

@@ -16,20 +16,19 @@ class Budget:
     """How much is measured.
 
     Attributes:
-        rounds: How often everything is measured; an interval needs six.
-        effort: Factor by which the number of calls and the duration of load in a round are
-            multiplied.
+        rounds: How often everything is measured; with fewer than six rounds, there is no interval.
+        effort: Factor for the number of calls and the duration of load in a round; 1 is a full run.
     """
 
     rounds: int
     effort: float
 
     def calls(self, full: int) -> int:
-        """Return the calls in one round, at least one."""
+        """Return how many calls to make in one round, at least one."""
         return max(1, round(full * self.effort))
 
     def seconds(self, full: float) -> float:
-        """Return the seconds of load in one round."""
+        """Return how many seconds the load of one round lasts."""
         return max(0.3, full * self.effort)
 
 
@@ -43,10 +42,10 @@ class Options:
     Attributes:
         budget: How much is measured.
         is_quick: Whether fewer rounds and calls are made.
-        is_smoke: Whether there is only one round, which shows that the benchmark runs; no target
-            must be met.
+        is_smoke: Whether the run only shows that the benchmark works: it has one round, and no
+            target must be met.
         out: Folder for the results.
-        more: All options, including the options that the benchmark itself adds.
+        more: All parsed options; among them are those that only this benchmark has.
     """
 
     budget: Budget
@@ -57,7 +56,7 @@ class Options:
 
 
 def parser_for(documentation: str) -> argparse.ArgumentParser:
-    """Return a parser of the options that all benchmarks have; a benchmark may add options."""
+    """Return a parser for the options that all benchmarks have; a benchmark may add its own."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="fewer rounds and calls")

@@ -27,11 +27,12 @@ COLOURS = (BLUE, ORANGE, GREY)
 
 @dataclass(frozen=True)
 class Target:
-    """A claim that a benchmark should confirm, and whether the benchmark confirmed it.
+    """A claim that a benchmark tests, and whether the measurement confirms it.
 
     Attributes:
         claim: The claim, as a sentence.
-        is_met: Whether the target is met; if there is an interval, all of it must meet the target.
+        is_met: Whether the claim is true; if there is an interval, it must be true for the whole
+            interval.
         found: What was measured, as text.
     """
 
@@ -41,20 +42,26 @@ class Target:
 
 
 def at_least(claim: str, estimate: Estimate, target: float, found: str) -> Target:
-    """Return a target: the interval's lower end, or else the value, must be at least this."""
+    """Return a target that is met if an estimate is at least the given number.
+
+    If the estimate has an interval, the lower end of the interval must be at least this number.
+    """
     low = estimate.low if estimate.low is not None else estimate.value
     return Target(claim, low is not None and low >= target, found)
 
 
 def at_most(claim: str, estimate: Estimate, target: float, found: str) -> Target:
-    """Return a target: the interval's upper end, or else the value, must be at most this."""
+    """Return a target that is met if an estimate is at most the given number.
+
+    If the estimate has an interval, the upper end of the interval must be at most this number.
+    """
     high = estimate.high if estimate.high is not None else estimate.value
     return Target(claim, high is not None and high <= target, found)
 
 
 @dataclass
 class Page:
-    """The results of a benchmark while it runs.
+    """Collects the results of a benchmark while it runs, and writes them at the end.
 
     Attributes:
         name: Name of the files, without their suffixes.

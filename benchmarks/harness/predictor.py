@@ -1,4 +1,4 @@
-"""Run a model in a separate process, because a runtime's threads are set once per process.
+"""Run a model in a process of its own, because a process cannot change a runtime's threads.
 
 The parent process sends a line of JSON and reads a line back. ``python -m harness.predictor`` is
 the child process.
@@ -71,21 +71,24 @@ class Predictor:
         self._process.wait(60)
 
     def fastest_s(self, calls: int) -> float:
-        """Return the seconds of the fastest of several calls, which other work disturbs least."""
+        """Call several times, and return the seconds of the fastest call.
+
+        Other programs of the machine disturb the fastest call least.
+        """
         return min(self.latencies_s(calls))
 
 
 def opened(
     stack: ExitStack, spec: Spec, groups: ControlGroups | None = None, name: str = ""
 ) -> Predictor:
-    """Return a predictor that is closed together with the stack."""
+    """Start a predictor; the given exit stack closes it at the end."""
     predictor = Predictor(spec, groups, name)
     stack.callback(predictor.close)
     return predictor
 
 
 def serve(spec: Spec) -> None:
-    """Load the model in the child, then answer commands until the input ends."""
+    """Load the model in the child process, then carry out commands until the input ends."""
     predict = LOADERS[spec.kind](spec)
     for _ in range(WARM_UPS):
         predict()

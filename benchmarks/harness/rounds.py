@@ -1,8 +1,8 @@
-"""Measure things side by side: each round measures everything once.
+"""Measure several things in rounds: each round measures each of them once.
 
-A disturbance of the machine then affects everything that is compared. Each round gives one value of
-the sample, because the calls of a round are not independent. A ratio is computed from two values of
-the same round.
+If other programs slow down the machine for a while, they slow down everything that is compared.
+Each round gives one value, even if it makes many calls, because the calls of a round are not
+independent. A ratio is computed from two values of the same round.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ down the next measurement.
 def interleaved(
     measured: Mapping[K, Callable[[], V]], rounds: int, *, seed: int = 1
 ) -> dict[K, list[V]]:
-    """Return one value per round for each measurement, in an order that changes with the round."""
+    """Call each function once per round, in random order; return the values by function."""
     values: dict[K, list[V]] = {name: [] for name in measured}
     order = list(measured)
     shuffle = random.Random(seed).shuffle
@@ -48,14 +48,14 @@ def interleaved(
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
-    """Return the median of the rounds' ratios, with its 95 % interval."""
+    """Divide the two values of each round; return the median ratio with its 95 % interval."""
     return estimate_median(
         np.asarray(numerator, dtype=float) / np.asarray(denominator, dtype=float)
     )
 
 
 def written(estimate: Estimate, unit: str = "") -> str:
-    """Return ``2.11 ms (2.09 to 2.15)``, or the value alone if there is no interval."""
+    """Format an estimate like ``2.11 ms (2.09 to 2.15)``, or only its value without an interval."""
     if estimate.value is None:
         return "—"
     limits = format_interval(estimate)

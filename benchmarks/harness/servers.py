@@ -1,4 +1,4 @@
-"""The compared servers: how each server is started, and the path of its requests."""
+"""Start and stop the servers that are compared: drdeploy's own, and other projects' (the peers)."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Server:
 
     Attributes:
         name: Name in tables and plots.
-        command: The arguments of the server; ``$port`` and ``$folder`` are replaced.
-        path: Path of a request to grade a photograph.
+        command: The command that starts the server; ``$port`` and ``$folder`` are replaced.
+        path: The path of the URL to which photographs are sent.
         environment: Environment variables; ``$port`` and ``$folder`` are replaced.
-        files: Texts of files by name, which are written into the folder first; ``$port`` and
-            ``$folder`` are replaced.
+        files: Files that are written into the folder before the server starts: their texts by name;
+            ``$port`` and ``$folder`` are replaced.
     """
 
     name: str
@@ -105,12 +105,12 @@ def running(server: Server, photograph: bytes) -> Iterator[Running]:
 
 
 def fill(text: str, names: Mapping[str, str]) -> str:
-    """Replace ``$port`` and ``$folder``."""
+    """Replace ``$port`` and ``$folder`` in a text."""
     return string.Template(text).safe_substitute(names)
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM, wait, and kill the processes that are left."""
+    """End a server: send SIGTERM, wait, and kill the processes that are left."""
     children = []
     with suppress(psutil.NoSuchProcess):
         children = psutil.Process(child.pid).children(recursive=True)
@@ -128,7 +128,7 @@ def stop(child: subprocess.Popen[bytes]) -> None:
 def first_answer(
     server: Server, port: int, photograph: bytes, child: subprocess.Popen[bytes], log: Path
 ) -> None:
-    """Send a photograph until it is graded."""
+    """Send a photograph again and again until the server grades it; fail if that takes too long."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
@@ -144,7 +144,10 @@ def first_answer(
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:
-    """Return a server with one of our profiles and its default settings, except those given."""
+    """Return drdeploy's own server with a profile.
+
+    Settings that are not given keep their defaults.
+    """
     return Server(
         profile,
         (sys.executable, "-m", "drdeploy.hosting.serving"),
@@ -162,7 +165,7 @@ def ours(profile: str, model: Path, **settings: str) -> Server:
 
 
 def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
-    """Return a peer in its own virtual environment, which is created if it is missing."""
+    """Return a server of another project (a peer); install it first if it is missing."""
     environment = {
         "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(PEERS))),
         "PEER_PORT": "$port",
@@ -190,7 +193,7 @@ def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
 
 
 def installed(name: str) -> Path:
-    """Install a peer in a virtual environment, and return the environment's folder of programs."""
+    """Install a peer in its own virtual environment; return the environment's ``bin`` folder."""
     folder, pins = BUILD / "peers" / name, PEERS / f"{name}.txt"
     done = folder / "done"
     if not done.exists() or done.read_text(encoding="utf-8") != pins.read_text(encoding="utf-8"):
@@ -209,7 +212,7 @@ def installed(name: str) -> Path:
 
 
 def uvicorn(forms: Forms) -> Server:
-    """Return our gateway on Uvicorn, with the settings of our lean profile."""
+    """Return a server with drdeploy's request handling, but with Uvicorn for the HTTP protocol."""
     lean = ours(
         "lean",
         forms.int8,
@@ -225,7 +228,7 @@ def uvicorn(forms: Forms) -> Server:
 
 
 def study(forms: Forms) -> Server:
-    """Return the 2023 study's stack: NGINX, Gunicorn, a Uvicorn worker, FastAPI, Keras."""
+    """Return the 2023 study's server: NGINX, Gunicorn, Uvicorn workers, FastAPI and Keras."""
     path = os.pathsep.join(filter(None, (str(PEERS), os.environ.get("PYTHONPATH"))))
     serve = (
         "trap 'kill $gunicorn $nginx 2>/dev/null' TERM\n"

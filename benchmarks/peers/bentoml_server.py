@@ -1,4 +1,4 @@
-"""BentoML: a Starlette application in worker processes.  Run with ``bentoml serve``."""
+"""A BentoML server that grades photographs. ``bentoml serve`` runs it in worker processes."""
 
 from pathlib import Path  # the annotations of the service are read when it starts
 
@@ -9,7 +9,7 @@ from grader import WORKERS, Grader
 
 @bentoml.service(workers=WORKERS, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class Grading:
-    """The service in one worker process."""
+    """Grades photographs in one of BentoML's worker processes."""
 
     def __init__(self) -> None:
         self._grader = Grader()

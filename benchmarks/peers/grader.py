@@ -1,6 +1,6 @@
-"""The work that every peer does for a request.
+"""Grade a photograph: the same code for each of the other projects' servers (the peers).
 
-All peers use drdeploy's code for this work, so that only the servers differ.
+All peers grade with drdeploy's code, so that only the servers differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""KServe's Python server, without gRPC."""
+"""A KServe server that grades photographs in a single process, without gRPC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grader import PORT, Grader
 
 
 class Grading(Model):
-    """The model of the only process."""
+    """The grader as a KServe model."""
 
     def __init__(self) -> None:
         super().__init__("grader")

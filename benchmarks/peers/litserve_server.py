@@ -1,4 +1,4 @@
-"""LitServe: FastAPI in front of worker processes behind queues."""
+"""A LitServe server that grades photographs: FastAPI passes them to worker processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grader import PORT, WORKERS, Grader
 
 
 class Grading(litserve.LitAPI):
-    """The model in one worker process."""
+    """Grades photographs in one of LitServe's worker processes."""
 
     def setup(self, device: str) -> None:
         """Load the model."""

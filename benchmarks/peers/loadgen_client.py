@@ -1,8 +1,9 @@
-"""Send requests to a server at a rate with MLPerf LoadGen (Server scenario).
+"""Send requests to a server at a given rate with MLPerf LoadGen (Server scenario).
 
     loadgen_client.py PORT RATE REQUESTS SEED FOLDER
 
-prints the percentiles of the latency that LoadGen measured, as a JSON object of seconds by percent.
+prints the percentiles of the latency that LoadGen measured, as a JSON object. Each percentage is a
+key, and the latency in seconds is its value.
 """
 
 import http.client

@@ -1,4 +1,4 @@
-"""mosec: a server in Rust in front of worker processes."""
+"""A mosec server that grades photographs: a server in Rust passes them to worker processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grader import WORKERS, Grader
 
 
 class Grading(Worker):
-    """The model in one worker process."""
+    """Grades photographs in one of mosec's worker processes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Run the server of sleeping_server.py as a model server for the local service.
+"""Let the local service run the server of sleeping_server.py as if it were a model server.
 
     sleeping_model.py SERVICE_S
 
-listens on the socket file or the port that the local service names.
+listens on the Unix socket or the port that the local service names.
 """
 
 import os
@@ -14,22 +14,25 @@ from sleeping_server import Handler, Server
 
 
 class SocketFileHandler(Handler):
-    """Answers on a socket file; the base class would turn off a delay that only TCP has."""
+    """Answers requests on a Unix socket.
+
+    The base class would turn off Nagle's algorithm, which only TCP has.
+    """
 
     disable_nagle_algorithm = False
 
 
 class SocketFileServer(Server):
-    """Listens on a socket file."""
+    """Listens on a Unix socket."""
 
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:
-        """Bind to the socket file, which has no host name to look up."""
+        """Bind to the Unix socket; the base class would also look up a host name."""
         self.socket.bind(self.server_address)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept a connection, whose client has no address."""
+        """Accept a connection; invent an address, because clients of Unix sockets have none."""
         return self.socket.accept()[0], ("unix", 0)
 
 

@@ -1,8 +1,9 @@
-"""A server that handles one request at a time, and sleeps for a fixed time to answer it.
+"""Run a server that handles one request at a time, and sleeps for a fixed time before it answers.
 
     sleeping_server.py SERVICE_S
 
-prints its port. The server sleeps because a busy machine hardly changes the length of a sleep.
+prints its port. The server sleeps and does not compute, because a sleep takes the same time on a
+busy machine.
 """
 
 import sys
@@ -40,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A server that accepts as many connections at once as an open loop opens."""
+    """A server with a thread for each connection, which lets up to 512 new connections wait."""
 
     request_queue_size = 512
     daemon_threads = True

@@ -1,4 +1,7 @@
-"""Our gateway on Uvicorn, to show how much faster the lean profile's own HTTP protocol is."""
+"""Run drdeploy's request handling on Uvicorn instead of on the lean profile's own HTTP server.
+
+The comparison shows how much faster the lean profile's HTTP server is.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """The gateway as a plain ASGI 3 application."""
+    """drdeploy's request handling (the gateway) as an ASGI 3 application."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

@@ -1,6 +1,7 @@
-"""A small model server that fulfils the hosting contract, except for flaws that a file names.
+"""A small model server that breaks SageMaker's hosting contract in ways that a file names.
 
-The file ``/flaw`` names the flaws, joined by ``+``; ``FLAWS`` describes each flaw. Without a flaw,
+The file ``/flaw`` in the image names the flaws of the server, joined by ``+``; ``FLAWS`` describes
+each flaw. The tests of ``drdeploy image conform`` check that it finds each flaw. Without a flaw,
 the server fulfils every clause of ``drdeploy image conform``. Any folder with a file ``weights``,
 and its SHA-256 in ``weights.sha256``, counts as a model. Any body that begins and ends like a JPEG
 counts as a photograph.
@@ -75,7 +76,7 @@ def cpu_limit():
 
 
 def predictors():
-    """Return a pool of threads that predict; all of them are started."""
+    """Return a pool of threads for predictions, after all of them have started."""
     count = os.cpu_count() if "crowded" in HAS else cpu_limit()
     threads = ThreadPoolExecutor(count)
     together = threading.Barrier(count)
@@ -89,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
     threads = None
 
     def do_GET(self):
-        """Answer ``/ping``, and ``/execution-parameters`` of Batch Transform."""
+        """Answer ``/ping``, and ``/execution-parameters``, which Batch Transform asks for."""
         if self.path == "/execution-parameters":
             self.answer(200, {"MaxConcurrentTransforms": 1, "BatchStrategy": "SINGLE_RECORD"})
         else:
@@ -106,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status or 200, {"predictions": [[0.2] * 5]})
 
     def refusal(self, body):
-        """Return the HTTP status with which a body is refused; 0 if it is accepted."""
+        """Return the HTTP status with which a request's body is refused; 0 if it is accepted."""
         if "chatty" in HAS:
             self.log_message("%s", base64.b64encode(body[:300]).decode())
         if "hoarding" in HAS:
@@ -146,7 +147,7 @@ def listen():
 
 
 def leave_traces():
-    """Do what a container must not do when it starts."""
+    """Show the flaws that act when the container starts."""
     if "root-writing" in HAS:
         Path("/var/lib/server/started").write_text("yes")
     if "own-user" in HAS and os.getuid() != OWN_UID:
