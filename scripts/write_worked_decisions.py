@@ -98,14 +98,16 @@ hospital that requires a VPC, and an archive. Each case is decided twice: with t
 used as they were measured. The prices are those that `drdeploy prices show` prints.
 
 Among the options that meet the requirements, the cheapest wins. Costs that differ by at most 5 %,
-or by at most 1 USD a month, count as equal. Among options of equal cost, the simplest to run wins;
-among equally simple options, the fastest wins. Some policies against cold starts exist only in the
-simulation. They are marked as research, and cannot win. Inference components cannot win either,
-because Terraform's AWS provider has no resource for them. The assumptions are listed at the end of
-the page.
+or by at most 1 USD a month, count as equal. Among options of equal cost, the one that is simplest
+to run wins. Among equally simple options, the fastest wins. A policy against cold starts keeps
+containers ready, for example with keep-warm requests. Some of these policies exist only in this
+project's simulation. The tables mark them as research, and they cannot win. Inference components
+cannot win either, because Terraform's AWS provider has no resource for them. The assumptions are
+listed at the end of the page.
 
-In the tables, the cost per avoided cold start may be negative. The policy then costs less than the
-cold starts that it avoids. Results are for research use; `drdeploy` is not a medical device.
+The last column of the second table in each case says how much a policy adds to the bill for each
+cold start that it avoids. A negative number means that the bill is lower with the policy than
+without one. Results are for research use; `drdeploy` is not a medical device.
 
 The following command makes the first decision:
 
@@ -113,8 +115,8 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-The hospital requires a VPC, and the archive may wait for its results, so their commands have
-further options:
+The hospital requires a VPC, and the results of the archive may come later. Their commands therefore
+have further options:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
@@ -123,9 +125,9 @@ drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
 """
 
 OF_STUDY = (
-    "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each memory size, "
-    "there are 25 warm and 10 cold rows. The study published no sensitivities, so the decisions "
-    "from its rows do not require a sensitivity."
+    "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each model and "
+    "memory size, it has 25 rows of warm requests and 10 rows of cold starts. The study published "
+    "no sensitivities, so the decisions from its rows do not require a sensitivity."
 )
 ON_NETWORKS = """\
 ## A required sensitivity: MobileNet or VGG19
@@ -133,9 +135,10 @@ ON_NETWORKS = """\
 `make model-vgg19` trains the last two blocks of a VGG19 on the photographs on which the packaged
 MobileNet was trained, with the same folds ([the comparison of the two
 networks](explanation.md#a-large-network-against-a-small-one)). The decisions below use the
-operating points of both trained networks and the rows above. The rows of VGG19 were measured with
-random weights; latency and cost depend on the architecture alone. The lower 95 % limit of the
-sensitivity at grade >= 2 must reach the required sensitivity, and the lower limit of the
+operating points of both trained networks, and the rows of this project (the previous section). The
+rows of VGG19 were measured with random weights. This does not matter, because latency and cost
+depend only on the architecture of a network, not on its weights. The lower 95 % limit of the
+sensitivity at grade >= 2 must reach the required sensitivity, and the lower 95 % limit of the
 specificity must reach 0.5. The following commands compare the two networks on your machine:
 
 ```sh
@@ -249,14 +252,16 @@ def about(measurements: Measurements) -> str:
     facts = next(iter(measurements.environment.values()), {})
     return (
         f"The study `{_all(frame['study'])}` measured these rows on this project's local service "
-        f"(platform {_all(frame['platform'])}, isolation {_all(frame['isolation'])}). The machine "
+        f"(`platform` is {_all(frame['platform'])}, `isolation` is "
+        f"{_all(frame['isolation'])}). The machine "
         f"has {facts.get('cpu_count', '?')} cores of "
         f"{facts.get('cpu_model', 'an unknown processor')}. Local latencies do not "
         "include the network, the image pull, or the time that AWS takes to place a container. "
-        "Rely on the order of the options and on the ratios between them, not on the seconds. The "
-        "server profile is lean. MobileNet is the packaged grader, and VGG19 has random weights. "
-        "In the decisions from these rows, each option must also have a sensitivity of at least "
-        "90 % at grade >= 2. The only instance type is ml.c5.large."
+        "Rely on the order of the options and on the ratios between them, not on the seconds. All "
+        "rows are from the server profile `lean`. MobileNet is the packaged grader, and VGG19 has "
+        "random weights. The only instance type is ml.c5.large. In the decisions from these rows, "
+        "each option must also find diseased eyes: the lower 95 % limit of its sensitivity at "
+        "grade >= 2 must be at least 90 %."
     )
 
 
@@ -375,7 +380,10 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
     """The winner's variables, and the command that takes them."""
     name = " NAME" * (winner.command == "endpoint deploy")
     command = f"drdeploy {winner.command}{name} --variables"
-    yield f"\n- `--tfvars FILE` writes these variables, and `{command} FILE` reads them:"
+    yield (
+        "\n- With `--tfvars FILE`, `drdeploy recommend` writes the following Terraform variables "
+        f"to a file, and `{command} FILE` reads them:"
+    )
     yield ""
     yield "  ```json"
     yield from (f"  {line}" for line in json.dumps(winner.settings, indent=1).splitlines())
@@ -394,13 +402,14 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nNow make three assumptions. First, where no price of provisioned concurrency is known, "
-        "it is the same share of the on-demand price as on AWS Lambda ([an assumed price "
-        "sheet](../examples/assumed-provisioned-prices.toml)). Second, an hour of an asynchronous "
-        "endpoint or of batch transform costs as much as an hour of a real-time endpoint. The "
-        "prices are in [another assumed price "
-        "sheet](../examples/assumed-asynchronous-and-batch-prices.toml). Third, an instance "
-        "handles four requests at once. With these three assumptions, the decision is:\n"
+        "\nSome prices are not known. Now assume them, and also assume that an instance handles "
+        "four requests at once. If the price of provisioned concurrency is not known, assume the "
+        "same share of the on-demand price as on AWS Lambda ([price sheet with these "
+        "prices](../examples/assumed-provisioned-prices.toml)). For asynchronous endpoints and "
+        "batch transform, assume that an instance costs as much per hour as for a real-time "
+        "endpoint ([price sheet with these "
+        "prices](../examples/assumed-asynchronous-and-batch-prices.toml)). With these "
+        "assumptions, the decision is:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name
