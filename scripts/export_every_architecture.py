@@ -1,7 +1,7 @@
 """Build all 27 networks with random weights, and compare their exports as SavedModel and ONNX.
 
-All exports take half an hour on two cores, which is too long for every test run; ``make
-architectures`` runs them. With names as arguments, only these networks are exported.
+This takes half an hour on two cores. The test suite does not do it, because it takes too long;
+``make architectures`` runs this script. Give names of networks as arguments to export only these.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(names: list[str]) -> int:
 
 
 def export_one(name: str) -> bool:
-    """Print the line of one network, and return whether it could be exported."""
+    """Export one network, print its line, and return whether the export succeeded."""
     try:
         print_line(export_and_compare(find_architecture(name)))
     except DrdeployError as error:
@@ -50,10 +50,10 @@ def export_one(name: str) -> bool:
 
 
 def export_and_compare(architecture: Architecture) -> str:
-    """Export one network and return its line.
+    """Export one network in both formats, and return its line of the table.
 
     Raises:
-        DrdeployError: The network does not have the number of parameters that is stated for it, or
+        DrdeployError: The network has another number of parameters than ``architecture`` states, or
             its SavedModel and its ONNX model predict different probabilities.
     """
     started = time.perf_counter()
@@ -85,7 +85,7 @@ def export_and_compare(architecture: Architecture) -> str:
 
 
 def unpacked_mb(archive: Path) -> float:
-    """Return the size of the files in an archive."""
+    """Return the size of an archive's files in MB, without compression."""
     return sum(file.size_bytes for file in verify_archive(archive).files) / 1e6
 
 

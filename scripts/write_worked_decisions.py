@@ -1,11 +1,12 @@
-"""Write docs/worked-decisions.md: five decisions, from the 2023 study's rows and from ours.
+"""Write docs/worked-decisions.md: five cases, each decided with the 2023 study's rows and ours.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
 
-`--keep` first copies the files that a decision needs from a results folder to examples/decision.
-Every number on the page comes from `drdeploy.study.recommendation`: run the script again when rows,
-prices or the simulation have changed.
+The first command measures our rows. With `--keep`, the script first copies the files that a
+decision needs from the results folder to examples/decision. Every number on the page comes from
+`drdeploy.study.recommendation`, so run the script again when rows, prices or the simulation have
+changed.
 """
 
 from __future__ import annotations
@@ -53,14 +54,15 @@ WAYS_SHOWN_ONCE = {name for name in WAYS if name not in {"serverless", "real-tim
 
 @dataclass(frozen=True)
 class Case:
-    """Somebody who must decide how to host.
+    """A case of the page: who must decide how to host, and what they require.
 
     Attributes:
-        description: How much traffic they have, for the heading.
-        p95_s: Seconds within which 95 of 100 results must be there. None if results may wait.
+        description: The traffic in words, for the heading.
+        p95_s: Seconds within which 95 % of the results must arrive. None if the results may come
+            later.
         needs_vpc: Whether the model must run in a VPC.
-        may_wait_s: Seconds for which the results of an archive may wait; None for traffic that may
-            not wait.
+        may_wait_s: Seconds within which the results of an archive must arrive. None if each client
+            waits for its answer.
     """
 
     name: str
@@ -182,7 +184,7 @@ def main() -> int:
 
 
 def mark_option_names(page: str) -> str:
-    """Put the names of options in code marks in sentences, because the names contain commas."""
+    """Put backticks around the names of options in sentences, because the names contain commas."""
     name = re.compile(
         r"(?:mobilenet|vgg19) \w+ (?:classic|lean), (?:\d+ MB|ml\.[\w.]+ x \d+)"
         r"(?:, (?:keep-warm|provisioned-fixed|provisioned|hybrid-histogram|forecast|autoscaled"
@@ -209,7 +211,7 @@ def keep(results: Path) -> None:
 
 
 def section(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
-    """One case as Markdown text."""
+    """Return the section of one case as Markdown."""
     decision = choose_cheapest_hosting(
         measurements, PriceSheet.load(), inputs_of(case, min_sensitivity)
     )
@@ -231,7 +233,7 @@ def section(case: Case, measurements: Measurements, min_sensitivity: float | Non
 
 
 def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> DecisionInputs:
-    """Traffic, requirements and assumptions of the case."""
+    """Return the traffic, the requirements and the assumptions of a case."""
     return DecisionInputs(
         traffic=make_archive_arrivals(int(case.requests_per_month), case.may_wait_s)
         if case.may_wait_s is not None
@@ -247,7 +249,7 @@ def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) ->
 
 
 def about(measurements: Measurements) -> str:
-    """Where this project's rows come from, and what they cannot say."""
+    """Return a paragraph that says where this project's rows come from, and what they lack."""
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
     return (
@@ -284,7 +286,7 @@ def section_on_networks(measurements: Measurements) -> str:
 
 
 def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
-    """Give each measured trial the operating points of the trained network of its architecture."""
+    """Return the measurements; each trial gets the operating points of its trained network."""
     clinical = {
         "mobilenet": read_manifest_in_archive(box_artifact()).clinical,
         "vgg19": msgspec.json.decode(VGG19.read_bytes(), type=Clinical),
@@ -304,7 +306,7 @@ def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
 
 
 def _cheapest_with(model: str, decision: Decision) -> str:
-    """The cheapest option of a model that meets every requirement, or why no option meets them."""
+    """Return a model's cheapest option that meets every requirement, or why there is none."""
     options = [one for one in decision.options if one.model == model and one.is_deployable]
     good = [one for one in options if not one.failures and one.usd_per_month is not None]
     if good:
@@ -320,7 +322,7 @@ def _all(column: pd.Series) -> str:
 
 
 def _rows(decision: Decision) -> Iterator[str]:
-    """Yield the winner's row, and then the best option of each other model, size and kind."""
+    """Yield the rows of the table: the winner, and the best option of each model, size and kind."""
     shown: set[tuple[str, str, str]] = set()
     for option in decision.options:
         if (option.model, option.size, option.kind) in shown:
@@ -337,7 +339,7 @@ def _rows(decision: Decision) -> Iterator[str]:
 
 
 def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
-    """Whether an option is shown; policies are shown only for the winner's configuration."""
+    """Return whether the table shows an option; it shows policies only for the winner's size."""
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}
@@ -377,7 +379,7 @@ def _why_in_tie(option: EvaluatedOption, winner: EvaluatedOption) -> str:
 
 
 def _variables(winner: EvaluatedOption) -> Iterator[str]:
-    """The winner's variables, and the command that takes them."""
+    """Yield lines with the winner's Terraform variables, and the command that reads them."""
     name = " NAME" * (winner.command == "endpoint deploy")
     command = f"drdeploy {winner.command}{name} --variables"
     yield (
@@ -394,7 +396,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """The decision with assumed prices, and with instances that handle several requests at once."""
+    """Yield the decision with assumed prices, and four requests at once for each instance."""
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))
