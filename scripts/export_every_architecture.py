@@ -60,7 +60,7 @@ def export_and_compare(architecture: Architecture) -> str:
     parameters = build_network(architecture).count_params()
     if parameters != architecture.parameter_count:
         raise DrdeployError(
-            f"It has {parameters:,} parameters, not {architecture.parameter_count:,}"
+            f"The network has {parameters:,} parameters, not {architecture.parameter_count:,}"
         )
     with tempfile.TemporaryDirectory(prefix="drdeploy-architectures-") as scratch:
         archives = build_and_export_model(architecture.name, Path(scratch))
@@ -74,7 +74,7 @@ def export_and_compare(architecture: Architecture) -> str:
     difference = float(np.abs(answers[0] - answers[1]).max())
     if not difference <= TOLERANCE:
         raise DrdeployError(
-            f"The SavedModel and the ONNX model differ by {difference:.2g} in probability"
+            f"Probabilities of the SavedModel and the ONNX model differ by {difference:.2g}"
         )
     grades = len(set(answers[0].argmax(axis=1)))
     return (

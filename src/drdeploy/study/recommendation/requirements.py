@@ -199,16 +199,16 @@ class Assumptions:
             f"A serverless endpoint handles up to {self.concurrency_limit} requests at once.",
             (
                 f"An instance handles {self.requests_at_once} request"
-                f"{'s' * (self.requests_at_once > 1)} at once, and {self.headroom:.0%} of the "
-                f"instances stay free in the busiest hour. {self.fewest_instances} "
+                f"{'s' * (self.requests_at_once > 1)} at once. Even in the busiest hour, "
+                f"{self.headroom:.0%} of the instances stay free. {self.fewest_instances} "
                 f"instance{'s' * (self.fewest_instances > 1)} "
                 f"stay{'s' * (self.fewest_instances == 1)} on when there is no traffic."
             ),
             (
                 f"A new instance takes {self.instance_start_s:g} s to start, and this time is "
                 "billed. AWS does not document how long a start takes. Autoscaling adds an "
-                "instance after 3 busy minutes and removes one after 15 quiet minutes, as the "
-                "alarms of target tracking do. If an endpoint has no instances, the first one is "
+                "instance after 3 minutes above the target and removes one after 15 minutes below "
+                "90 % of the target, as the alarms of target tracking do. If an endpoint has no instances, the first one is "
                 "started one minute after a request arrives."
             ),
             (

@@ -115,7 +115,9 @@ def write_break_even_sentence(one: BreakEven) -> str:
     if one.requests_per_month is None:
         return f"{one.below} is cheaper than {one.above} at every volume up to 100 million a month."
     volume = float(f"{one.requests_per_month:.2g}")
-    return f"Above about {volume:,.0f} photographs a month, {one.above} is cheaper than {one.below}."
+    return (
+        f"Above about {volume:,.0f} photographs a month, {one.above} is cheaper than {one.below}."
+    )
 
 
 def write_answer_sentences(decision: Decision) -> Iterator[str]:
@@ -249,7 +251,7 @@ def _write_tie_sentence(
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return (
         f"{'These options tie' if several else 'This option ties'} with {winner.name}: {listed}. "
-        "Options tie if their costs are about equal: a difference of up to "
+        "Options tie if their costs are about equal: a difference in cost of up to "
         f"{required.same_cost_share:.0%}, or of up to {required.same_cost_usd:g} USD a month, "
         f"does not count. "
         f"{_write_why_winner_is_chosen(winner, tied)}"
