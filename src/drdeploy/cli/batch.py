@@ -267,7 +267,8 @@ def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
         return None
     if len(photographs) > 1:
         raise InvalidInput(
-            "A job has one s3://BUCKET/FOLDER/ as its input, or only files and folders here",
+            "A job has one s3://BUCKET/FOLDER/ as its input, or files and folders of this machine, "
+            "but not both",
             where=" ".join(photographs),
         )
     return f"{photographs[0].rstrip('/')}/"

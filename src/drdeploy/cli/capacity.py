@@ -175,7 +175,7 @@ class _ImageHosting:
             )
         if self.max_concurrency > 1 and not self.memory_mb:
             raise InvalidInput(
-                "Only a serverless endpoint has a largest number of containers",
+                "Only a serverless endpoint limits the number of containers",
                 where="--max-concurrency",
                 remedy="Give --memory-mb, or omit --max-concurrency",
             )
