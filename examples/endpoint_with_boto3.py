@@ -1,13 +1,13 @@
-"""Host a grader on this machine with boto3 alone: create, invoke, read metrics, delete.
+"""Host a grader on this machine with no library but boto3: create, invoke, read metrics, delete.
 
     drdeploy local up --port 8766 &
     python examples/endpoint_with_boto3.py http://127.0.0.1:8766 MODEL PHOTOGRAPH
 
 MODEL is a model.tar.gz, for example src/drdeploy/grader/box/mobilenet-idrid-fp32.tar.gz, and
-PHOTOGRAPH a file of examples/photographs.
+PHOTOGRAPH is an image file, for example one in examples/photographs.
 
-The same calls work on AWS, if you leave out ``endpoint_url`` and the dummy credentials, and name a
-role and a container image in ECR.  For research use.  Not a medical device.
+The same calls work on AWS if you change two things: leave out ``endpoint_url`` and the dummy
+credentials, and name a role and a container image in ECR. For research use. Not a medical device.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python scripts/check_structure.py
 
-Imports for the type checker and imports inside functions are counted, because a reader follows them
-too.
+Imports inside functions count, too, and so do imports that only the type checker needs: people who
+read the code also follow these imports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PACKAGE = "drdeploy"
 
 
 def main() -> int:
-    """Print what is wrong; the exit status is 1 if anything is."""
+    """Print the problems, and return 1 if there are any."""
     problems = [
         *(f"import cycle: {' -> '.join(cycle)}" for cycle in import_cycles()),
         *repeated_class_names(SOURCE / PACKAGE),
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def import_cycles() -> list[list[str]]:
-    """Return the cycles among modules, and among the parts of each package."""
+    """Return the import cycles between modules, and between the direct parts of each package."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     found = cycles(imported)
@@ -44,7 +44,7 @@ def import_cycles() -> list[list[str]]:
 
 
 def between_parts(package: str, imported: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Return which parts of a package (its modules and packages) import which others."""
+    """Return, for each module or subpackage of a package, which others of them it imports."""
     parts: dict[str, set[str]] = defaultdict(set)
     depth = package.count(".") + 2
     for module, names in imported.items():
@@ -56,10 +56,11 @@ def between_parts(package: str, imported: Mapping[str, Iterable[str]]) -> dict[s
 
 
 def cycles(imported: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Return a cycle for each strongly connected group of a graph; it ends with its first name.
+    """Return import cycles, at most one through each module; each ends with its first name.
 
     Args:
-        imported: Each module's imports; names that are not keys are ignored.
+        imported: The names that each module imports. Names of modules that are not keys are
+            ignored.
     """
     found: list[list[str]] = []
     done: set[str] = set()
@@ -89,7 +90,7 @@ def _path_back_to(start: str, imported: Mapping[str, Iterable[str]]) -> list[str
 
 
 def repeated_class_names(package: Path) -> list[str]:
-    """Return a sentence for each name that two public classes of a package have."""
+    """Return a sentence for each name that more than one public class of a package has."""
     places = defaultdict(list)
     for path in sorted(package.rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

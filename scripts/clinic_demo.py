@@ -1,10 +1,11 @@
-"""Show the way from a camera to the worklist, with the example photographs: ``make clinic-demo``.
+"""Demonstrate a clinic with the example photographs, from camera to worklist: ``make clinic-demo``.
 
-The demonstration needs Orthanc on this machine. Photographs of six invented patients are sent by
-C-STORE to ``drdeploy clinic listen``. The program grades the photographs, and sends photographs,
-structured reports and PDFs to Orthanc. Then the results are fetched from Orthanc, and written as
-FHIR bundles. Without Orthanc, the results are written into folders. Finally, the worklist is shown
-until you press Ctrl-C. All files are in a temporary folder, which is removed at the end.
+This script plays the camera: it sends photographs of six invented patients by C-STORE to ``drdeploy
+clinic listen``. That command grades the photographs. If the image archive Orthanc is installed on
+this machine, the command sends the photographs, structured reports and PDFs to Orthanc, and the
+script fetches them again and writes FHIR bundles. Without Orthanc, the results are written into
+folders. At the end, a web page shows the worklist until you press Ctrl-C. All files are in a
+temporary folder, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def demonstrate(
     *,
     has_worklist: bool,
 ) -> None:
-    """Send the photographs through the demonstration, and show where all files are."""
+    """Send the photographs to the listener, wait for the results, and print where all files are."""
     records, fhir = folder / "records", folder / "fhir"
     if orthanc is None:
         say("Without Orthanc (Debian: orthanc, orthanc-dicomweb), results are written into files.")
@@ -120,7 +121,7 @@ def demonstrate(
 
 
 def write_patients(folder: Path) -> list[Path]:
-    """Write the example photographs as DICOM files of invented patients, two eyes each."""
+    """Write the example photographs as DICOM files: two photographs for each invented patient."""
     folder.mkdir()
     files = []
     photographs = sorted(PHOTOGRAPHS.glob("*.jpg"))
@@ -146,14 +147,14 @@ def write_patients(folder: Path) -> list[Path]:
 
 
 def find_orthanc() -> str | None:
-    """Return Orthanc's program if it and its DICOMweb service are on this machine."""
+    """Return the path of Orthanc's program; None if it or its DICOMweb plugin is not installed."""
     program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     return program if program and DICOMWEB_PLUGIN.exists() else None
 
 
 @contextlib.contextmanager
 def run_orthanc(program: str, folder: Path) -> Iterator[str]:
-    """Run Orthanc on this machine's own address; yield its URL."""
+    """Run Orthanc on the loopback address, and yield its URL."""
     folder.mkdir()
     port = find_free_port()
     settings = folder / "orthanc.json"
@@ -182,7 +183,7 @@ def run_orthanc(program: str, folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def run_listener(folder: Path, records: Path, arguments: list[str]) -> Iterator[ArchivePeer]:
-    """Run ``drdeploy clinic listen`` on a free port; yield its address."""
+    """Run ``drdeploy clinic listen`` on a free port, and yield a client that sends files to it."""
     command = [*COMMAND, "listen", str(records), "--port", "0", "--quiet-s", "3", *arguments]
     with (folder / "listener.log").open("wb") as log, ended(
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
@@ -197,7 +198,7 @@ def run_listener(folder: Path, records: Path, arguments: list[str]) -> Iterator[
 
 @contextlib.contextmanager
 def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a process, and end it when the block ends."""
+    """Yield a running process, and end the process when the ``with`` block ends."""
     try:
         yield process
     finally:
@@ -210,7 +211,7 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]
 
 
 def wait_for_results(records: Path, studies: int, *, deliveries: int) -> None:
-    """Wait until every study is graded, and everything is delivered."""
+    """Wait until every study is graded, and its results are delivered to the archive."""
     deadline = time.monotonic() + PATIENCE_S
     rows: list[dict[str, Any]] = []
     while time.monotonic() < deadline:
@@ -243,13 +244,13 @@ def show_archive(url: str) -> None:
 
 
 def ask(url: str) -> Any:
-    """Ask Orthanc, and return its answer."""
+    """Fetch a URL of Orthanc, and return the JSON of the answer."""
     with urllib.request.urlopen(url, timeout=30) as response:
         return json.load(response)
 
 
 def has_command(name: str) -> bool:
-    """Return whether ``drdeploy clinic`` has a command."""
+    """Return whether ``drdeploy clinic`` has a command with this name."""
     from drdeploy.cli.clinic import app
 
     names = (one.name or one.callback.__name__ for one in app.registered_commands if one.callback)

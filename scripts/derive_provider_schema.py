@@ -1,8 +1,8 @@
 """Derive the test provider's ``aws_schema.json`` from the npm package ``@cdktf/provider-aws``.
 
-The package is generated from the provider itself. It holds the name and the type of every argument,
-and whether the argument is required. Only these facts are taken, and only for the resources that
-the modules use:
+HashiCorp generated this package from its AWS provider for Terraform. The package says, for every
+argument, its name, its type and whether it is required. This script takes only these facts, and
+only for the resources that the modules of this project use:
 
     npm pack @cdktf/provider-aws@21.22.1 && tar xzf cdktf-provider-aws-21.22.1.tgz
     python scripts/derive_provider_schema.py package
@@ -74,7 +74,7 @@ OF_GETTER = {
 
 
 def main() -> None:
-    """Write the file from an extracted package."""
+    """Write ``aws_schema.json`` from the folder of the extracted npm package."""
     package = Path(sys.argv[1])
     facts = json.loads((package / "package.json").read_text(encoding="utf-8"))
     found = {name: Module(package / "lib" / name) for name in (*RESOURCES, *DATA_SOURCES)}
@@ -99,7 +99,7 @@ def _on_one_line(inside: str) -> str:
 
 
 class Module:
-    """The TypeScript source of a resource, a data source or the provider, from its source map."""
+    """The TypeScript source of a resource, a data source or the provider, from a source map."""
 
     def __init__(self, folder: Path) -> None:
         code = (folder / "index.js").read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ class Module:
         }
 
     def block(self) -> dict[str, Any]:
-        """Return the block of the resource itself, whose class is the last one."""
+        """Return the schema of the resource itself, which is the last class in its source."""
         name = list(self._classes)[-1]
         return self._block(name, self._hcl_of_resource(name))
 
@@ -169,7 +169,7 @@ class Module:
         return limits | block
 
     def _of_interface(self, name: str) -> dict[str, Any]:
-        """Return a block of the provider, which has an interface and no class."""
+        """Return the schema of a provider's block, whose source is an interface and not a class."""
         start = self._source.index(f"export interface {name} {{")
         properties = PROPERTY.findall(self._source[start : self._source.index("\n}\n", start)])
         hcl = self._hcl_of_block(name)
@@ -183,7 +183,7 @@ class Module:
         }
 
     def _computed_objects(self, nested: re.Match[str], flags: tuple[bool, ...]) -> dict[str, Any]:
-        """Return an attribute whose value is a list of objects that the provider computes."""
+        """Return the schema of an attribute that is a list of objects."""
         inner = self._block(f"{nested[1]}OutputReference", self._hcl_of_block(nested[1]))
         fields = {
             name: value.partition(" ")[0]

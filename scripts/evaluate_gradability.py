@@ -1,17 +1,18 @@
-"""Add new kinds of flaws to photographs, and see what the grader does with these photographs.
+"""Add flaws to photographs, and record which flawed photographs the grader refuses or misgrades.
 
     python scripts/evaluate_gradability.py              # with IDRiD beside the checkout
     python scripts/evaluate_gradability.py --data DIR   # with a downloaded IDRiD
 
-The limits of gradability were chosen on five flaws: darkness, overexposure, Gaussian blur, noise
-and half an eye. Eight other flaws, each in four strengths, are applied to photographs of IDRiD's
-test part. The script writes one row for each photograph, flaw and strength to
-``evidence/gradability``, and the page ``docs/gradability.md``.
+The grader refuses photographs beyond certain limits, for example on blur. These limits were chosen
+on five flaws: darkness, overexposure, Gaussian blur, noise and half an eye. This script tries eight
+other flaws, each in four strengths, on the photographs of IDRiD's test part. It writes one row for
+each photograph, flaw and strength to ``evidence/gradability``, and the page
+``docs/gradability.md``.
 
-A learnt score is compared with the limits. The score is a logistic regression on the same
-measurements, and estimates the probability that a flaw has changed the decision. To score one flaw,
-the regression is fitted on photographs of the training part with the other seven flaws. For
-research use; not a medical device.
+The script also compares the limits with a learnt score. The score is a logistic regression on the
+measurements to which the limits apply. It estimates the probability that a flaw has changed the
+decision whether to refer the patient. To score photographs with one flaw, the regression is fitted
+on training photographs with the other seven flaws. For research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ LIMITS = """
 
 
 def move_camera(picture: Image.Image, length_px: float, rng: np.random.Generator) -> Image.Image:
-    """Blur along a line of a random direction."""
+    """Blur a picture along a random direction, as if the camera had moved."""
     angle = rng.uniform(0, np.pi)
     steps = range(int(length_px))
     pixels = np.zeros((picture.height, picture.width, 3), np.float32)
@@ -145,7 +146,7 @@ def move_camera(picture: Image.Image, length_px: float, rng: np.random.Generator
 
 
 def focus_wrongly(picture: Image.Image, radius_px: float, _: np.random.Generator) -> Image.Image:
-    """Average over a disc, like a lens that is out of focus."""
+    """Replace each pixel by the mean of a disc around it, like a lens that is out of focus."""
     y, x = np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
     pixels = np.zeros((picture.height, picture.width, 3), np.float32)
     places = [(a, b) for a, b in zip(x.flat, y.flat, strict=True) if np.hypot(a, b) <= radius_px]
@@ -156,7 +157,7 @@ def focus_wrongly(picture: Image.Image, radius_px: float, _: np.random.Generator
 
 
 def lower_eyelid(picture: Image.Image, share: float, _: np.random.Generator) -> Image.Image:
-    """Cover the upper part of the frame with a soft edge in the colour of skin."""
+    """Cover the upper part of a picture with the colour of skin, with a soft edge."""
     lid = Image.new("RGB", picture.size, (150, 95, 75))
     mask = Image.new("L", picture.size, 0)
     width, height = picture.size
@@ -165,7 +166,7 @@ def lower_eyelid(picture: Image.Image, share: float, _: np.random.Generator) -> 
 
 
 def cast_shadow(picture: Image.Image, light: float, rng: np.random.Generator) -> Image.Image:
-    """Darken one side smoothly, down to a share of its light."""
+    """Darken a picture gradually towards one side, which keeps only a share of its light."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : picture.height * 1j, -1 : 1 : picture.width * 1j]
     side = 1 / (1 + np.exp(-5 * (x * np.cos(angle) + y * np.sin(angle))))
@@ -173,13 +174,13 @@ def cast_shadow(picture: Image.Image, light: float, rng: np.random.Generator) ->
 
 
 def cloud_lens(picture: Image.Image, share: float, _: np.random.Generator) -> Image.Image:
-    """Mix the eye with its own blurred light, as a cataract does."""
+    """Mix a picture with a blurred copy of itself, which looks like a cataract."""
     veil = picture.filter(ImageFilter.GaussianBlur(0.12 * picture.width))
     return Image.blend(picture, veil, share)
 
 
 def reflect_flash(picture: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    """Add a white spot; its diameter is the given share of the frame's width."""
+    """Add a white spot, whose diameter is a share of the picture's width."""
     width, height = picture.size
     x, y = rng.uniform(0.3, 0.7, 2) * picture.size
     radius = share * width / 2
@@ -190,12 +191,12 @@ def reflect_flash(picture: Image.Image, share: float, rng: np.random.Generator) 
 
 
 def compress(picture: Image.Image, quality: float, _: np.random.Generator) -> Image.Image:
-    """Save as a JPEG of a low quality."""
+    """Save a picture as a JPEG of low quality, and read it again."""
     return Image.open(io.BytesIO(write_jpeg(picture, int(quality)))).convert("RGB")
 
 
 def lose_pixels(picture: Image.Image, side_px: float, _: np.random.Generator) -> Image.Image:
-    """Shrink the picture to few pixels, and scale it up again."""
+    """Shrink a picture to few pixels, and scale it up to its old size."""
     side = int(side_px)
     return picture.resize((side, side), Image.Resampling.BOX).resize(
         picture.size, Image.Resampling.BICUBIC
@@ -229,7 +230,7 @@ NO_FLAW = Flaw("none", "", (0.0,), lambda picture, _strength, _rng: picture)
 
 
 def main() -> None:
-    """Spoil and grade the photographs, and write the rows and the page."""
+    """Add flaws to the photographs, grade them, and write the rows and the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
     options = parser.parse_args()
@@ -256,7 +257,7 @@ def main() -> None:
 
 
 def grade_spoilt_photographs(service: InferenceService, dataset: Dataset) -> list[dict[str, Any]]:
-    """Return one row for each photograph, flaw and strength, the unspoilt photograph first."""
+    """Grade each photograph without a flaw, then with each flaw in each strength; return rows."""
     rows = []
     for number, photograph in enumerate(dataset.photographs):
         picture = Image.open(io.BytesIO(photograph.read_file_bytes())).convert("RGB")
@@ -284,7 +285,7 @@ def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dic
 
 
 def grade_picture(service: InferenceService, data: bytes) -> dict[str, Any]:
-    """Return the grader's answer, and its decision if gradability is not checked."""
+    """Return the grader's answer, and its decision to refer as if it refused no photograph."""
     manifest = service.manifest
     header = read_and_check_header(data, limits=service.limits)
     quality = measure_photograph_quality(
@@ -316,9 +317,10 @@ def write_jpeg(picture: Image.Image, quality: int) -> bytes:
 def score_with_other_flaws(
     fitted_on: list[dict[str, Any]], rows: list[dict[str, Any]]
 ) -> NDArray[np.float64]:
-    """Return for each row the probability that its flaw changed the decision, shape ``(n,)``.
+    """Return the learnt score of each row: the probability that its flaw changed the decision.
 
-    The regression that scores a flaw is fitted on the rows of all other flaws.
+    The regression that scores a flaw is fitted on the rows of all other flaws. The shape of the
+    result is ``(n,)``.
     """
     scores = np.zeros(len(rows))
     measured = measure_rows(rows)
@@ -332,9 +334,10 @@ def score_with_other_flaws(
 
 
 def measure_rows(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """Return the measurements and their squares, shape ``(n, 2 x measurements)``.
+    """Return the inputs of the regression: the measurements of each row, and their squares.
 
-    Sharpness is replaced by its logarithm, because blur divides sharpness by a factor.
+    The shape is ``(n, 2 x measurements)``. Sharpness is replaced by its logarithm, because blur
+    divides sharpness by a factor.
     """
     values = np.array([[row[name] for name in MEASUREMENTS] for row in rows], float)
     at = MEASUREMENTS.index("sharpness")
@@ -346,7 +349,7 @@ def measure_rows(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
 
 
 def read_rows() -> dict[str, NDArray[Any]]:
-    """Return the columns of the rows in ``evidence/gradability``."""
+    """Read the rows in ``evidence/gradability``, and return their columns."""
     with ROWS.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -387,7 +390,7 @@ def _write_flaws(rows: dict[str, NDArray[Any]]) -> Iterator[str]:
 
 
 def _write_summary(rows: dict[str, NDArray[Any]], spoilt: NDArray[np.bool_]) -> str:
-    """Return how many flaws are noticed, and which one changes most decisions unnoticed."""
+    """Return text: how many flaws are noticed, and which one changes most decisions unnoticed."""
     is_noticed = (rows["refused"] != "") | rows["is_unlike_training"]
     is_hidden = rows["is_changed"] & ~is_noticed
     shares = {

@@ -1,4 +1,4 @@
-"""Evaluate the VGG19 of `make model-vgg19` against the packaged MobileNet.
+"""Compare the VGG19 that `make model-vgg19` trains with the packaged MobileNet.
 
     make model-vgg19
     python benchmarks/vgg19_against_mobilenet.py   # seconds of a prediction, on a quiet machine
@@ -6,11 +6,11 @@
     python scripts/evaluate_vgg19.py --table       # only prints the table of what was written
 
 Both networks were trained on the same photographs of IDRiD, with the same folds. For the
-predictions out of fold, the temperature and the operating points of each fold were chosen on the
-other folds. The test photographs are those of the model card. All differences are VGG19 minus
-MobileNet, paired by photograph, with intervals over capture sessions. If the training is
-unfinished, only the finished folds are evaluated. Missing tests and times are left out. For
-research use; not a medical device.
+out-of-fold predictions, the temperature and the operating points of each fold were chosen on the
+other folds. The test photographs are those of the model card. Each difference is VGG19 minus
+MobileNet on the same photographs. The intervals treat the photographs of a capture session as one
+group. If the training is unfinished, only the finished folds are evaluated. If there are no test
+predictions or no times yet, the table leaves them out. For research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ class Answers:
     Attributes:
         labels: Shape ``(n,)``, 0 to 4.
         groups: Capture sessions, shape ``(n,)``.
-        probabilities: Calibrated on other photographs, shape ``(n, 5)``.
-        flags: For each grade, whether its high-sensitivity point flags each photograph.
+        probabilities: The probability of each grade, calibrated on other photographs. Shape ``(n,
+            5)``.
+        flags: By grade (2 or 3): whether the high-sensitivity operating point for this grade or
+            worse flags each photograph.
     """
 
     labels: NDArray[np.intp]
@@ -88,12 +90,12 @@ class Answers:
 
     @property
     def grades(self) -> NDArray[np.intp]:
-        """The posterior median, which is the grade that both networks answer."""
+        """The grade that the network gives each photograph: the median of its probabilities."""
         return grades_from_probabilities(self.probabilities, MEDIAN_GRADE)
 
 
 def main() -> None:
-    """Predict, compare, and write evidence; print the table."""
+    """Write the predictions and the comparison to ``evidence``, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
     parser.add_argument("--run", type=Path, default=RUN)
@@ -135,7 +137,7 @@ def write_predictions(data: Path, run: Path) -> None:
 
 
 def build_document() -> dict[str, Any]:
-    """Compute every figure from the predictions, the thresholds and the times in the evidence."""
+    """Compute every number from the predictions, thresholds and times in ``evidence``."""
     parts = {}
     if (OUT / "test-fp32.csv").is_file():
         parts["test"] = read_answers_of_test()
@@ -154,7 +156,7 @@ def build_document() -> dict[str, Any]:
 
 
 def read_answers_out_of_fold() -> dict[str, Answers]:
-    """Read the out-of-fold predictions, calibrated and flagged by choices on the other folds."""
+    """Read the out-of-fold predictions, and calibrate and flag each fold by the other folds."""
     mobilenet = GradedSet.read_csv(EVIDENCE / NAME / "oof-fp32.csv")
     vgg19 = GradedSet.read_csv(OUT / "oof-fp32.csv", columns={"fold": "the script"})
     same = [mobilenet.files.index(file) for file in vgg19.files]
@@ -173,7 +175,7 @@ def read_answers_out_of_fold() -> dict[str, Answers]:
 
 
 def read_answers_of_test() -> dict[str, Answers]:
-    """Read the predictions for the test photographs, flagged by the thresholds of the manifest."""
+    """Read the predictions for the test photographs, and flag them by each network's thresholds."""
     graded = {
         "mobilenet": GradedSet.read_csv(EVIDENCE / NAME / "test-fp32.csv"),
         "vgg19": GradedSet.read_csv(OUT / "test-fp32.csv"),
@@ -205,7 +207,7 @@ def _check_same_photographs(
 
 
 def describe_quality(answers: Answers) -> dict[str, Any]:
-    """Return one network's figures, each with its interval."""
+    """Return the quality of one network, such as kappa and sensitivity, each with an interval."""
     found = evaluate_probabilities(
         answers.labels,
         answers.probabilities,
@@ -229,7 +231,7 @@ def describe_quality(answers: Answers) -> dict[str, Any]:
 
 
 def describe_differences(first: Answers, second: Answers) -> dict[str, Any]:
-    """Return the second network's figures minus those of the first, paired by photograph."""
+    """Return the quality of the second network minus that of the first, on the same photographs."""
     labels, groups = first.labels, first.groups
     compared = compare_grades(labels, first.grades, second.grades, groups=groups)
     areas = [probability_of_grade_or_worse(one.probabilities) for one in (first, second)]
@@ -256,7 +258,7 @@ def describe_differences(first: Answers, second: Answers) -> dict[str, Any]:
 
 
 def describe_times_and_costs() -> dict[str, Any]:
-    """Return median seconds of a prediction, their ratio, and the cost of a million predictions."""
+    """Return each network's median time and cost of predictions, and the ratio of the times."""
     with (OUT / "predict_s.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     times = {name: np.array([float(row[name]) for row in rows]) for name in NETWORKS}
@@ -274,7 +276,7 @@ def describe_times_and_costs() -> dict[str, Any]:
 
 
 def write_table(document: dict[str, Any]) -> str:
-    """Write the figures as a table in Markdown."""
+    """Return the numbers as a table in Markdown."""
     lines = ["| | MobileNet | VGG19 | VGG19 less MobileNet |", "|---|---|---|---|"]
     for part, title in (("test", "test"), ("out_of_fold", "out of fold")):
         if part not in document:

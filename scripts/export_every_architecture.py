@@ -1,7 +1,7 @@
 """Build all 27 networks with random weights, and compare their exports as SavedModel and ONNX.
 
-All exports take half an hour on two cores, which is too long for every test run; ``make
-architectures`` runs them. With names as arguments, only these networks are exported.
+This takes half an hour on two cores. The test suite does not do it, because it takes too long;
+``make architectures`` runs this script. Give names of networks as arguments to export only these.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(names: list[str]) -> int:
 
 
 def export_one(name: str) -> bool:
-    """Print the line of one network, and return whether it could be exported."""
+    """Export one network, print its line, and return whether the export succeeded."""
     try:
         print_line(export_and_compare(find_architecture(name)))
     except DrdeployError as error:
@@ -50,17 +50,17 @@ def export_one(name: str) -> bool:
 
 
 def export_and_compare(architecture: Architecture) -> str:
-    """Export one network and return its line.
+    """Export one network in both formats, and return its line of the table.
 
     Raises:
-        DrdeployError: The network does not have the number of parameters that is stated for it, or
+        DrdeployError: The network has another number of parameters than ``architecture`` states, or
             its SavedModel and its ONNX model predict different probabilities.
     """
     started = time.perf_counter()
     parameters = build_network(architecture).count_params()
     if parameters != architecture.parameter_count:
         raise DrdeployError(
-            f"It has {parameters:,} parameters, not {architecture.parameter_count:,}"
+            f"The network has {parameters:,} parameters, not {architecture.parameter_count:,}"
         )
     with tempfile.TemporaryDirectory(prefix="drdeploy-architectures-") as scratch:
         archives = build_and_export_model(architecture.name, Path(scratch))
@@ -74,7 +74,7 @@ def export_and_compare(architecture: Architecture) -> str:
     difference = float(np.abs(answers[0] - answers[1]).max())
     if not difference <= TOLERANCE:
         raise DrdeployError(
-            f"The SavedModel and the ONNX model differ by {difference:.2g} in probability"
+            f"Probabilities of the SavedModel and the ONNX model differ by {difference:.2g}"
         )
     grades = len(set(answers[0].argmax(axis=1)))
     return (
@@ -85,7 +85,7 @@ def export_and_compare(architecture: Architecture) -> str:
 
 
 def unpacked_mb(archive: Path) -> float:
-    """Return the size of the files in an archive."""
+    """Return the size of an archive's files in MB, without compression."""
     return sum(file.size_bytes for file in verify_archive(archive).files) / 1e6
 
 

@@ -1,4 +1,4 @@
-"""Put the bill of materials into the wheel, where PEP 770 wants it: ``*.dist-info/sboms/``."""
+"""Put the software bill of materials into the wheel, in the folder that PEP 770 names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SbomHook(BuildHookInterface):
     """Adds the bill of materials to a wheel, but not to an editable installation."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Tell the build which file to add, and its place in the wheel."""
+        """Tell the build to add the bill of materials, and under which path in the wheel."""
         if version == "standard":
             # hatchling 1.27 has no setting for it; 1.28 has `sbom-files`.
             project = f"{self.metadata.core.name}-{self.metadata.version}"

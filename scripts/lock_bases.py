@@ -1,10 +1,10 @@
-"""Rewrite ``bases.toml`` with the digests that the registry has today.
+"""Update the digests of the base images in ``bases.toml`` to those that the registry has today.
 
     python scripts/lock_bases.py
 
-The registry is asked through its API (OCI distribution specification 1.1, end-3). This script
-hashes the answer itself. If a header of the answer states a different digest, the answer is
-refused.
+The script reads the manifest of each base image from the registry's API (OCI distribution
+specification 1.1, endpoint end-3), and computes the digest itself. If a header of the answer states
+a different digest, the script stops.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 
 
 def main(lock: Path = LOCK) -> int:
-    """Lock every base image again, and keep the header of the file."""
+    """Write the new digest of every base image to the file, below the old comment at its top."""
     header = lock.read_text("utf-8").partition("[[base]]")[0]
     today = datetime.now(UTC).date().isoformat()
     entries = [entry_of(moved(base, today)) for base in read_locked_bases(lock)]
@@ -44,7 +44,7 @@ def main(lock: Path = LOCK) -> int:
 
 
 def moved(base: LockedBase, today: str) -> LockedBase:
-    """Return a base image with the digests that its tag has now."""
+    """Return a base image with the digests that its tag now has in the registry."""
     digest, index = read_manifest(base)
     arm64 = [
         entry["digest"]
@@ -57,7 +57,7 @@ def moved(base: LockedBase, today: str) -> LockedBase:
 
 
 def read_manifest(base: LockedBase) -> tuple[str, dict[str, Any]]:
-    """Return the digest of the manifest that a tag names, and the manifest."""
+    """Fetch the manifest of a base image's tag; return its digest and the manifest."""
     url, scheme = manifest_url(base)
     headers = {"Accept": ", ".join(KINDS)}
     answer = requests.get(url, headers=headers, timeout=TIMEOUT_S)
@@ -74,7 +74,7 @@ def read_manifest(base: LockedBase) -> tuple[str, dict[str, Any]]:
 
 
 def manifest_url(base: LockedBase) -> tuple[str, str]:
-    """Return the URL of a tag's manifest; an image without a registry is from Docker Hub."""
+    """Return the URL of the image's manifest, and the registry's host (by default Docker Hub's)."""
     repository, _, tag = base.image.rpartition(":")
     host, _, path = repository.partition("/")
     if not path or not ({".", ":"} & set(host)):
@@ -94,7 +94,7 @@ def fetch_token(challenge: str) -> str:
 
 
 def entry_of(base: LockedBase) -> str:
-    """Return a base image as an entry of the lock."""
+    """Return a base image as an entry of ``bases.toml``."""
     return (
         "[[base]]\n"
         f"debian = {base.debian}\n"

@@ -3,7 +3,8 @@
     python scripts/lock_debian.py            builds the six images (half an hour, 2 GB of downloads)
     python scripts/lock_debian.py TAG...     reads existing images
 
-A package has the same version in all images, because the images are built on the same day.
+A package must have the same version in all images. This is so if all images were built on the same
+day.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main(tags: list[str]) -> int:
 
 
 def versions_of(packages: Iterable[DebianPackage]) -> dict[str, str]:
-    """Return the version of each package; exit if a package has two versions."""
+    """Return the version of each package; end the script if a package has two versions."""
     versions: dict[str, str] = {}
     for package in packages:
         if versions.setdefault(package.name, package.version) != package.version:

@@ -1,10 +1,11 @@
-"""Train the packaged grader, quantize it, evaluate both, and write the model card.
+"""Train the packaged grader (fp32), quantize it (int8), evaluate both, and write the model card.
 
     make model                        # with the photographs and weights beside the checkout
     make model DATA=DIR WEIGHTS=FILE  # with a downloaded IDRiD and other ImageNet weights
 
-An interrupted run continues where it stopped. A finished run is only packed and evaluated again.
-The same seed on the same machine gives the same weights.  For research use; not a medical device.
+An interrupted training run continues where it stopped. If the training has finished before, the
+networks are not trained again, but only packed and evaluated. The same seed on the same machine
+gives the same weights. For research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train, quantize, evaluate, and write archives, figures and the model card."""
+    """Train, quantize and evaluate; write the archives, the evidence and the model card."""
     options = _arguments()
     dataset = load_dataset(options.data, names=OWN_NAMES)  # IDRiD's names are public
     weights: Any = options.weights if options.weights.is_file() else "imagenet"
@@ -130,7 +131,7 @@ def main() -> None:
 
 
 def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> dict[str, Path]:
-    """Return the archives in fp32 and in int8; the int8 archive has no verdict yet."""
+    """Return the archives of the fp32 grader and of the int8 grader, which is not yet compared."""
     fp32 = trained.archives["onnx"]
     artifact = extract_archive(fp32, _fresh(run / "fp32"))
     calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
@@ -147,7 +148,7 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 
 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """Return the test split, without copies and without capture sessions of the training split."""
+    """Return the test photographs, except copies, and except sessions that are also in training."""
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
     return test.select_by_index(
@@ -244,7 +245,7 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """Remove the paths of this machine's folders from a document that will be committed."""
+    """Return a document without its paths on this machine, because the document is committed."""
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}
     }

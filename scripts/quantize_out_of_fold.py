@@ -1,9 +1,10 @@
 """Measure quantization on photographs that the quantized network was not trained on.
 
-The exported network was trained on all photographs, and hardly errs on them any more. Rounding the
-weights of the exported network changes few answers on these photographs, so comparing these answers
-proves nothing. Instead, the network of every fold is quantized, and calibrated on the photographs
-that it was trained on. It then predicts the fold's validation photographs.
+The exported network was trained on all photographs, and makes almost no errors on them. On these
+photographs, quantizing the network changes few answers, but this says nothing about new
+photographs. Therefore, the network of every fold is quantized instead, and calibrated on the
+photographs that it was trained on. It then predicts the fold's validation photographs, which it has
+not seen.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ def quantized_out_of_fold(
     precision: SmallPrecision = "int8",
     note: Callable[[str], None] = lambda _: None,
 ) -> GradedSet:
-    """Quantize the networks of a finished training run, and predict out of fold with them.
+    """Quantize the network of each fold of a finished training run, and predict the fold with it.
 
     Args:
         plan: Plan of the run.
         out_dir: Folder of the run.
         temperature: The temperature with which the run's out-of-fold predictions were calibrated.
         precision: Number format to quantize to.
-        note: Called with a line for each fold, to show progress.
+        note: A function that shows progress. It is called with a line of text for each fold.
     """
     folds = split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed)
     probabilities = np.empty((len(plan.dataset), 5))
@@ -69,7 +70,7 @@ def quantized_out_of_fold(
 
 
 def _packed(model: Path, plan: TrainingPlan) -> Path:
-    """Pack a fold's model, as a server would load it."""
+    """Pack the model of a fold into an archive that a server can load."""
     archive = model.with_suffix(".tar.gz")
     description = ModelDescription(
         name=model.stem,

@@ -1,8 +1,7 @@
-"""Run AWS's serverless benchmarking sample against the local service until it writes a report.
+"""Check that AWS's serverless benchmarking sample runs on the local service and writes a report.
 
-The sample is not modified. It runs in an environment of its own in ``build/clients``, and measures
-the fake server of the tests. Its report shows that the sample runs, and says nothing about any
-model.
+The sample is not modified. It runs in a Python environment of its own in ``build/clients``. It
+measures the fake server of this project's tests, so the numbers in its report mean nothing.
 
     git clone https://github.com/aws-samples/sagemaker-serverless-inference-benchmarking sample
     python scripts/run_aws_benchmark_sample.py sample

@@ -2,8 +2,9 @@
 
 Of moto's SageMaker tests, only those of models and endpoints are run.
 
-moto and AWS disagree in places. ``DISAGREEMENTS`` lists every test of moto that the local service
-fails, with the reason. If a result contradicts the list, the script ends with status 1.
+moto and AWS disagree in places, and there the local service follows AWS. ``DISAGREEMENTS`` lists
+every test of moto that the local service fails, with the reason. If a test outside the list fails,
+or a test in the list passes, the script ends with status 1.
 
     git clone https://github.com/getmoto/moto
     python scripts/run_moto_tests.py moto
@@ -270,7 +271,7 @@ def run_tests(tests: Path, folder: Path) -> dict[str, str]:
 
 
 def copy_package(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Copy and adapt the files of a package of moto's tests."""
+    """Copy the test files of one of moto's packages, and adapt them to the local service."""
     target.mkdir(parents=True)
     for init in (target.parent, target):
         (init / "__init__.py").touch()

@@ -1,14 +1,14 @@
-"""Run the tests in two processes, and repeat a few failed tests if load may have disturbed them.
+"""Run the tests in two processes, and repeat failed tests that a busy machine may have disturbed.
 
     python scripts/run_tests.py [arguments of pytest]
 
 Many tests start servers, containers, browsers and databases and wait for them, while other tests
 keep all processors busy. If a test fails under load but passes alone, the cause is the load and not
 a fault in the code. One such failure would hide the results of thousands of other tests. To
-distinguish load from faults, failed tests are run once more, one after another with nothing beside
-them. This second run happens only if at most five tests failed, all of them in the folders below. A
-test that has found a fault fails again. A test that passes alone is named at the end as unsteady:
-it waits for the wrong thing and must be fixed.
+distinguish load from faults, the failed tests are run a second time, one after another, while no
+other test runs. This happens only if at most five tests failed, all of them in
+``TESTS_OF_OTHER_PROGRAMS``. A test that has found a fault fails again. A test that passes now is
+named at the end as unsteady. Such a test must be fixed, too: it does not wait for the right event.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def may_be_disturbed(failed: list[str]) -> bool:
-    """Return whether failed tests may have failed because of the load beside them.
+    """Return whether tests may have failed only because other tests kept the machine busy.
 
     Args:
         failed: The node ids of the tests, such as ``tests/cli/test_main.py::test_version``.

@@ -5,9 +5,9 @@
 
 IDRiD labels each photograph with a risk of macular oedema. 0 means no hard exudates, 1 means hard
 exudates farther than one disc diameter from the fovea, and 2 means hard exudates nearer than that.
-The head is a logistic regression on the features of the last pooling layer, which stay as they are.
-The head is not part of the packaged grader and changes no grade; this script only evaluates it. For
-research use; not a medical device.
+The head is a logistic regression on the outputs of the grader's last pooling layer (the features).
+The grader itself is not trained further. The head is not part of the packaged grader and changes no
+grade; this script only trains and evaluates it. For research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 class PooledFeatures:
-    """The packaged grader in fp32, which also answers with its last pooling layer."""
+    """The packaged grader in fp32, which also returns the outputs of its last pooling layer."""
 
     def __init__(self) -> None:
         artifact = open_artifact(box_artifact("fp32"))
@@ -138,7 +138,7 @@ class PooledFeatures:
 
 
 def fit(features: np.ndarray, ill: np.ndarray, penalty_c: float) -> Any:
-    """Fit a logistic regression on scaled features."""
+    """Return a logistic regression that is fitted on scaled features."""
     head = make_pipeline(StandardScaler(), LogisticRegression(C=penalty_c, max_iter=2000))
     return head.fit(features, ill)
 
@@ -146,7 +146,7 @@ def fit(features: np.ndarray, ill: np.ndarray, penalty_c: float) -> Any:
 def predict_out_of_fold(
     features: np.ndarray, ill: np.ndarray, folds: Any, penalty_c: float
 ) -> np.ndarray:
-    """Predict each fold with a head that was trained on the other folds, in shape ``(n,)``."""
+    """Return probabilities, shape ``(n,)``: each fold is predicted by a head of the other folds."""
     chances = np.empty(len(ill))
     for fold in folds:
         head = fit(features[fold.train], ill[fold.train], penalty_c)
@@ -162,7 +162,7 @@ def choose_threshold(ill: np.ndarray, chances: np.ndarray) -> float:
 def flag_cross_fitted(
     ill: np.ndarray, out_of_fold: dict[float, np.ndarray], folds: Any
 ) -> np.ndarray:
-    """Flag each fold with the penalty and the threshold that were chosen on the other folds."""
+    """Return which photographs are flagged; penalty and threshold come from the other folds."""
     flags = np.zeros(len(ill), bool)
     for fold in folds:
         others = fold.train
@@ -175,7 +175,7 @@ def flag_cross_fitted(
 def evaluate(
     ill: np.ndarray, chances: np.ndarray, flags: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """Return AUROC, sensitivity, specificity and calibration, with intervals over sessions."""
+    """Return AUROC, sensitivity, specificity and calibration, with intervals by session."""
     sensitivity, specificity = estimate_sensitivity_and_specificity(ill, flags, groups)
     calibration = estimate_binary_calibration(ill, chances, groups)
     return {

@@ -44,7 +44,7 @@ def direct_dependencies() -> list[str]:
 
 
 def locked_lines() -> dict[str, list[str]]:
-    """Return each name's pins in the lock file; there are several if markers choose a version."""
+    """Return the pinned versions by package; some packages have several, with markers."""
     pins: dict[str, list[str]] = {}
     for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if re.match(r"[a-z0-9]", line):

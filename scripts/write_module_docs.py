@@ -1,7 +1,7 @@
 """Write the tables of inputs and outputs into every README below ``infrastructure/``.
 
-The text above the marker is written by hand; the tables below it are made from ``variables.tf`` and
-``outputs.tf``.  A test fails if they are out of date.
+In each README, the text above the comment ``MARKER`` is written by hand. The tables below it are
+made from ``variables.tf`` and ``outputs.tf``. A test fails if the tables are out of date.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ LIMIT = re.compile(r'error_message = "(.*)"')
 
 @dataclass(frozen=True)
 class Entry:
-    """A variable or an output.
+    """A variable or an output of a Terraform module.
 
     Attributes:
         kind: ``variable`` or ``output``.
-        name: Its name.
-        arguments: The arguments of its block, as text.
+        name: The name of the variable or output.
+        arguments: The text of each argument of its Terraform block, by the argument's name.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Entry:
 
 
 def entries(file: Path) -> list[Entry]:
-    """Return the variables and outputs of a file, in their order."""
+    """Return the variables and outputs of a file, in the order of the file."""
     text = file.read_text(encoding="utf-8")
     return [
         Entry(kind, name, {found[1]: found[2].strip() for found in ARGUMENT.finditer(body)})
@@ -60,7 +60,7 @@ def entries(file: Path) -> list[Entry]:
 
 
 def tables(folder: Path) -> str:
-    """Return the tables of a module or environment."""
+    """Return the tables of inputs and outputs of a module or environment."""
     inputs = [one.row for one in entries(folder / "variables.tf")]
     outputs = [one.row for one in entries(folder / "outputs.tf")]
     return "\n".join(
@@ -82,7 +82,7 @@ def tables(folder: Path) -> str:
 
 
 def written(readme: Path) -> str:
-    """Return a README with new tables."""
+    """Return the text of a README with new tables."""
     head, _, _ = readme.read_text(encoding="utf-8").partition(MARKER)
     return f"{head.rstrip()}\n\n{MARKER}\n\n{tables(readme.parent)}"
 
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _plain(type_text: str) -> str:
-    """Return a type for the table, shortened to its kind; the description lists the members."""
+    """Return a type as the table shows it; a long type of an object is shortened to its kind."""
     one_line = " ".join(type_text.split())
     return one_line if len(one_line) <= 40 else one_line.partition("({")[0].replace("(", " of ")
 

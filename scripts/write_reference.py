@@ -108,7 +108,7 @@ def command_line() -> str:
 
 
 def _list_commands_with_whole_sentences(command: Any) -> None:
-    """Keep typer from cutting off the sentences in its lists of commands."""
+    """Make typer's lists of commands show whole sentences, which typer would otherwise cut off."""
     for child in getattr(command, "commands", {}).values():
         child.short_help = child.help.split("\n\n")[0].replace("\n", " ") if child.help else None
         _list_commands_with_whole_sentences(child)
@@ -207,7 +207,7 @@ HOSTING_OPERATION = re.compile(
 
 
 def local_service() -> str:
-    """Return the page on the operations and members that the local service serves and refuses."""
+    """Return the page on the operations and request fields that the local service supports."""
     import botocore
 
     from drdeploy.hosting.local.api.operation_coverage import SERVICES, list_operation_answers
@@ -332,7 +332,7 @@ def _error_tree() -> str:
 
 
 def _entry(name: str, public: Any) -> str:
-    """Return a name's signature and docstring, and those of a class's methods."""
+    """Return the section of a public name: its signature and docstring, and a class's methods."""
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(public))).body
     parts = [f"### {name}\n", _code(_signature(name, public, definition)), _markdown(public)]
     if isinstance(definition, ast.ClassDef):
@@ -352,7 +352,7 @@ def _signature(name: str, public: Any, definition: ast.stmt) -> str:
 
 
 def _list_inherited_fields(public: type) -> dict[str, ast.AnnAssign]:
-    """Return the fields of a class's private bases, which have no entry of their own, by name."""
+    """Return, by name, the fields that a class inherits from its private base classes."""
     bases = [one for one in reversed(public.__mro__[1:]) if one.__name__.startswith("_")]
     return {
         ast.unparse(field.target): field
@@ -388,7 +388,7 @@ def _parameters(
 ) -> str:
     """Return the parameters of a function or a constructor, as they are in the source.
 
-    ``inherited`` holds the fields of the private bases of a class.
+    ``inherited`` holds the fields that a class inherits from its private base classes.
     """
     if isinstance(node, ast.ClassDef):
         made = next((one for one in node.body if getattr(one, "name", "") == "__init__"), None)
@@ -434,7 +434,7 @@ def _markdown(documented: Any) -> str:
 
 
 def _items(body: str) -> str:
-    """Turn ``name: what it is``, with continuation lines, into a list; keep other text."""
+    """Turn a section such as ``Args:`` into a Markdown list, with one item for each name."""
     entries = re.split(r"^(?=\S)", body.strip(), flags=re.MULTILINE)
     lines = []
     for entry in filter(None, entries):
@@ -444,7 +444,7 @@ def _items(body: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Turn paragraphs into Markdown; what is indented after ``::`` becomes a Python block."""
+    """Turn paragraphs into Markdown; text that is indented after ``::`` becomes a Python block."""
     blocks = re.split(r"\n\n+", text.strip())
     shown = []
     for block in blocks:
@@ -466,7 +466,7 @@ BUDGETS = ("<!-- budgets: written by `make docs` -->\n", "<!-- end of budgets --
 
 
 def security(page: str) -> str:
-    """Return ``SECURITY.md`` with a new table of what a request may cost."""
+    """Return ``SECURITY.md`` with a new table of the resources that a request may use."""
     from drdeploy.hosting.serving.budgets import list_budget_facts, make_worker_budgets
     from drdeploy.hosting.serving.capacity import Capacity
     from drdeploy.hosting.serving.settings import Settings

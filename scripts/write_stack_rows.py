@@ -1,11 +1,11 @@
-"""Write studies/study-stack-local: the 2023 study's stack, as one machine measured it.
+"""Write studies/study-stack-local: measurements of the 2023 study's software on one machine.
 
     drdeploy study run study-stack --images PHOTOGRAPHS_OF_224_PIXELS --out results/stack-1
     drdeploy study run study-stack --images PHOTOGRAPHS_OF_224_PIXELS --out results/stack-2
     python scripts/write_stack_rows.py results/stack-1 results/stack-2
 
-Of each trial, the run with the lowest median latency is kept, because other programs make a request
-slower but never faster. All runs must come from the same machine.
+Run the study several times on the same machine. For each trial, this script keeps the run with the
+lowest median latency: other programs on the machine can make a request slower, but not faster.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEPT_FACTS = (
 
 
 def main() -> int:
-    """Write the rows, and say which run each trial comes from."""
+    """Write the rows of the best runs, and print which run each trial comes from."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, nargs="+")
     folders = parser.parse_args().results

@@ -1,6 +1,6 @@
-"""Write docs/transfer-to-aws.md: the transfer model, its coefficients and its errors.
+"""Write docs/transfer-to-aws.md: the model that estimates latencies on AWS, and its errors.
 
-Run the script again when the rows in studies/study-stack-local or the model have changed.
+Run this script again when the model or the rows in studies/study-stack-local have changed.
 """
 
 from __future__ import annotations
@@ -29,28 +29,30 @@ HEAD = """\
 
 `drdeploy recommend` and `drdeploy report` estimate latencies on AWS from rows that were measured on
 your machine. Both commands show the estimated latency and the measured latency. With
-`--as-measured`, no latency is estimated. Rows that were measured on AWS are never changed.
+`--as-measured`, they estimate nothing and show only the measured latency. Latencies that were
+measured on AWS are used as they are.
 
 ```sh
 drdeploy recommend results/decision --requests 5000 --p95 2                 # as expected on AWS
 drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as measured here
 ```
 
-- A warm request takes the time in the container x a CPU ratio + the overhead of the platform.
+- The latency of a warm request is (time in the container x CPU ratio) + overhead of the platform.
 
-- A cold start has three parts: the placement of the container; the pull of the image (seconds per
-  compressed GB x `--image-gb`); and the start of the server with its first prediction x a CPU
-  ratio.
+- The latency of a cold start is the sum of three times: the time to place the container; the time
+  to pull the image (seconds per compressed GB x `--image-gb`); and the time to start the server and
+  make the first prediction, x a CPU ratio.
 
 The model of AWS latencies is fitted only to the rows that the 2023 study measured on SageMaker.
-Each series of the study is paired with local rows. These were measured on one machine with the
-study's own software (image `reduced`, profile `classic`).
+A series is all rows of one network on one configuration, either warm or cold. Each series of the
+study is paired with a series of local rows, which one machine measured with the study's own
+software (image `reduced`, profile `classic`).
 
-The CPU ratios are valid only for the local machine on which the study's software was measured. To
-get the ratios of your machine, measure the study's software on your machine, with photographs of
-224 x 224 pixels, and pass the results (`--stack`). If you have measured the same configurations in
-your own AWS account, pass these results too (`--account`). If they contain at least three series of
-a kind, for example of cold starts, they replace the study's series of the same kind.
+The CPU ratios compare AWS with this one machine. To get ratios for your machine, measure the
+study's software on it, with photographs of 224 x 224 pixels, and pass the results with `--stack`.
+If you have measured the same configurations in your own AWS account, pass these results with
+`--account`. Your series of a kind, for example of cold starts, replace the study's series of this
+kind if you have at least three of them.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -62,24 +64,24 @@ RESAMPLED = (
     "The intervals come from a bootstrap that resamples the series and the rows of each series."
 )
 LEFT_OUT = (
-    "For each series, the model is fitted to all other series, and then estimates the latency of "
-    "this series from local rows."
+    "The errors are those of latencies that the model was not fitted to. For each series, the "
+    "model is fitted to all other series, and then estimates this series from its local rows."
 )
 INTERVALS = (
-    "The interval of an expected latency accounts for these errors, and for the uncertainty of "
-    "the coefficients."
+    "When `drdeploy` estimates a latency on AWS, it gives an interval. The interval allows for "
+    "these errors, and for the uncertainty of the coefficients."
 )
 KERNELS = (
     "The packaged local rows were measured with TensorFlow's own kernels "
     "(`TF_ENABLE_ONEDNN_OPTS=0`), as TensorFlow chooses them on most of the study's machines. "
-    "With oneDNN, VGG19 is about twice as fast on this machine, but MobileNet gains nothing. No "
-    "single CPU ratio fits both networks. With oneDNN, the median error of the warm series was "
-    "36%."
+    "With oneDNN's kernels, VGG19 is about twice as fast on this machine, but MobileNet gains "
+    "nothing, so no single CPU ratio fits both networks. With oneDNN's kernels, the median error "
+    "of the warm series was 36%."
 )
 LARGEST_ERROR = (
     "The largest error is that of VGG19 at 1024 MB. On this machine, VGG19 takes 1.4 times as "
     "long with 1024 MB as with 2048 MB, but on AWS 2.7 times as long. The reason is not known. "
-    "Three series of your own networks, measured on AWS, would replace this estimate."
+    "If you need a better estimate, measure at least three series in your own AWS account."
 )
 
 
@@ -91,10 +93,10 @@ def main() -> int:
 
 
 def fit_packaged_model() -> TransferModel:
-    """Fit the model to the packaged rows."""
+    """Return the model of AWS latency, fitted to the rows in the package."""
     model = fit_transfer_model(load_results_folder(STACK_ROWS), image_gb=STUDY_IMAGE_GB)
     if model is None:
-        raise SystemExit("the packaged rows of this machine are missing")
+        raise SystemExit("studies/study-stack-local has no rows of this machine")
     return model
 
 
@@ -144,7 +146,10 @@ def _name_unit(unit: str) -> str:
 def _describe_target(model: TransferModel, start: str) -> str:
     error, target = model.compute_median_error(start), TARGETS[start]
     met = "met" if error <= target else "missed"
-    return f"- {start}: the median error is {error:.1%}; the target of {target:.0%} is **{met}**."
+    return (
+        f"- {start}: the median error is {error:.1%}. This project's target, at most {target:.0%}, "
+        f"is **{met}**."
+    )
 
 
 if __name__ == "__main__":

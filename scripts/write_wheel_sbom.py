@@ -2,8 +2,9 @@
 
     python scripts/write_wheel_sbom.py
 
-The bill of materials lists the models in the wheel, and the packages that a plain installation with
-the lock file brings. ``scripts/hatch_sbom.py`` puts the bill into the wheel.
+The bill of materials lists the models in the wheel, and the packages that are installed with the
+wheel if no extra is chosen (``requirements/plain.txt``). ``scripts/hatch_sbom.py`` puts the bill
+into the wheel.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def wheel_sbom() -> dict[str, Any]:
 
 
 def describe_model(archive: Path) -> dict[str, Any]:
-    """Return a packaged model as a component."""
+    """Return the entry of a packaged model in the bill of materials."""
     path = str(archive.relative_to(PACKAGE.parent))
     return {
         "type": "machine-learning-model",
@@ -50,7 +51,7 @@ def describe_model(archive: Path) -> dict[str, Any]:
 
 
 def describe_locked_package(name: str, version: str, marker: str) -> dict[str, Any]:
-    """Return a package of the lock as a component; the lock has the hashes of all its files."""
+    """Return the entry of a Python package; it has no hashes, because the lock file has them."""
     purl = make_purl_of_python_package(name, version)
     return {
         "type": "library",

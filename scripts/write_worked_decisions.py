@@ -1,11 +1,12 @@
-"""Write docs/worked-decisions.md: five decisions, from the 2023 study's rows and from ours.
+"""Write docs/worked-decisions.md: five cases, each decided with the 2023 study's rows and ours.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
 
-`--keep` first copies the files that a decision needs from a results folder to examples/decision.
-Every number on the page comes from `drdeploy.study.recommendation`: run the script again when rows,
-prices or the simulation have changed.
+The first command measures our rows. With `--keep`, the script first copies the files that a
+decision needs from the results folder to examples/decision. Every number on the page comes from
+`drdeploy.study.recommendation`, so run the script again when rows, prices or the simulation have
+changed.
 """
 
 from __future__ import annotations
@@ -53,14 +54,15 @@ WAYS_SHOWN_ONCE = {name for name in WAYS if name not in {"serverless", "real-tim
 
 @dataclass(frozen=True)
 class Case:
-    """Somebody who must decide how to host.
+    """A case of the page: who must decide how to host, and what they require.
 
     Attributes:
-        description: How much traffic they have, for the heading.
-        p95_s: Seconds within which 95 of 100 results must be there. None if results may wait.
+        description: The traffic in words, for the heading.
+        p95_s: Seconds within which 95 % of the results must arrive. None if the results may come
+            later.
         needs_vpc: Whether the model must run in a VPC.
-        may_wait_s: Seconds for which the results of an archive may wait; None for traffic that may
-            not wait.
+        may_wait_s: Seconds within which the results of an archive must arrive. None if each client
+            waits for its answer.
     """
 
     name: str
@@ -98,14 +100,16 @@ hospital that requires a VPC, and an archive. Each case is decided twice: with t
 used as they were measured. The prices are those that `drdeploy prices show` prints.
 
 Among the options that meet the requirements, the cheapest wins. Costs that differ by at most 5 %,
-or by at most 1 USD a month, count as equal. Among options of equal cost, the simplest to run wins;
-among equally simple options, the fastest wins. Some policies against cold starts exist only in the
-simulation. They are marked as research, and cannot win. Inference components cannot win either,
-because Terraform's AWS provider has no resource for them. The assumptions are listed at the end of
-the page.
+or by at most 1 USD a month, count as equal. Among options of equal cost, the one that is simplest
+to run wins. Among equally simple options, the fastest wins. A policy against cold starts keeps
+containers ready, for example with keep-warm requests. Some of these policies exist only in this
+project's simulation. The tables mark them as research, and they cannot win. Inference components
+cannot win either, because Terraform's AWS provider has no resource for them. The assumptions are
+listed at the end of the page.
 
-In the tables, the cost per avoided cold start may be negative. The policy then costs less than the
-cold starts that it avoids. Results are for research use; `drdeploy` is not a medical device.
+The last column of the second table in each case says how much a policy adds to the bill for each
+cold start that it avoids. A negative number means that the bill is lower with the policy than
+without one. Results are for research use; `drdeploy` is not a medical device.
 
 The following command makes the first decision:
 
@@ -113,8 +117,8 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-The hospital requires a VPC, and the archive may wait for its results, so their commands have
-further options:
+The hospital requires a VPC, and the results of the archive may come later. Their commands therefore
+have further options:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
@@ -123,9 +127,9 @@ drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
 """
 
 OF_STUDY = (
-    "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each memory size, "
-    "there are 25 warm and 10 cold rows. The study published no sensitivities, so the decisions "
-    "from its rows do not require a sensitivity."
+    "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each model and "
+    "memory size, it has 25 rows of warm requests and 10 rows of cold starts. The study published "
+    "no sensitivities, so the decisions from its rows do not require a sensitivity."
 )
 ON_NETWORKS = """\
 ## A required sensitivity: MobileNet or VGG19
@@ -133,9 +137,10 @@ ON_NETWORKS = """\
 `make model-vgg19` trains the last two blocks of a VGG19 on the photographs on which the packaged
 MobileNet was trained, with the same folds ([the comparison of the two
 networks](explanation.md#a-large-network-against-a-small-one)). The decisions below use the
-operating points of both trained networks and the rows above. The rows of VGG19 were measured with
-random weights; latency and cost depend on the architecture alone. The lower 95 % limit of the
-sensitivity at grade >= 2 must reach the required sensitivity, and the lower limit of the
+operating points of both trained networks, and the rows of this project (the previous section). The
+rows of VGG19 were measured with random weights. This does not matter, because latency and cost
+depend only on the architecture of a network, not on its weights. The lower 95 % limit of the
+sensitivity at grade >= 2 must reach the required sensitivity, and the lower 95 % limit of the
 specificity must reach 0.5. The following commands compare the two networks on your machine:
 
 ```sh
@@ -179,7 +184,7 @@ def main() -> int:
 
 
 def mark_option_names(page: str) -> str:
-    """Put the names of options in code marks in sentences, because the names contain commas."""
+    """Put backticks around the names of options in sentences, because the names contain commas."""
     name = re.compile(
         r"(?:mobilenet|vgg19) \w+ (?:classic|lean), (?:\d+ MB|ml\.[\w.]+ x \d+)"
         r"(?:, (?:keep-warm|provisioned-fixed|provisioned|hybrid-histogram|forecast|autoscaled"
@@ -206,7 +211,7 @@ def keep(results: Path) -> None:
 
 
 def section(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
-    """One case as Markdown text."""
+    """Return the section of one case as Markdown."""
     decision = choose_cheapest_hosting(
         measurements, PriceSheet.load(), inputs_of(case, min_sensitivity)
     )
@@ -228,7 +233,7 @@ def section(case: Case, measurements: Measurements, min_sensitivity: float | Non
 
 
 def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> DecisionInputs:
-    """Traffic, requirements and assumptions of the case."""
+    """Return the traffic, the requirements and the assumptions of a case."""
     return DecisionInputs(
         traffic=make_archive_arrivals(int(case.requests_per_month), case.may_wait_s)
         if case.may_wait_s is not None
@@ -244,19 +249,21 @@ def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) ->
 
 
 def about(measurements: Measurements) -> str:
-    """Where this project's rows come from, and what they cannot say."""
+    """Return a paragraph that says where this project's rows come from, and what they lack."""
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
     return (
         f"The study `{_all(frame['study'])}` measured these rows on this project's local service "
-        f"(platform {_all(frame['platform'])}, isolation {_all(frame['isolation'])}). The machine "
+        f"(`platform` is {_all(frame['platform'])}, `isolation` is "
+        f"{_all(frame['isolation'])}). The machine "
         f"has {facts.get('cpu_count', '?')} cores of "
         f"{facts.get('cpu_model', 'an unknown processor')}. Local latencies do not "
         "include the network, the image pull, or the time that AWS takes to place a container. "
-        "Rely on the order of the options and on the ratios between them, not on the seconds. The "
-        "server profile is lean. MobileNet is the packaged grader, and VGG19 has random weights. "
-        "In the decisions from these rows, each option must also have a sensitivity of at least "
-        "90 % at grade >= 2. The only instance type is ml.c5.large."
+        "Rely on the order of the options and on the ratios between them, not on the seconds. All "
+        "rows are from the server profile `lean`. MobileNet is the packaged grader, and VGG19 has "
+        "random weights. The only instance type is ml.c5.large. In the decisions from these rows, "
+        "each option must also find diseased eyes: the lower 95 % limit of its sensitivity at "
+        "grade >= 2 must be at least 90 %."
     )
 
 
@@ -279,7 +286,7 @@ def section_on_networks(measurements: Measurements) -> str:
 
 
 def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
-    """Give each measured trial the operating points of the trained network of its architecture."""
+    """Return the measurements; each trial gets the operating points of its trained network."""
     clinical = {
         "mobilenet": read_manifest_in_archive(box_artifact()).clinical,
         "vgg19": msgspec.json.decode(VGG19.read_bytes(), type=Clinical),
@@ -299,7 +306,7 @@ def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
 
 
 def _cheapest_with(model: str, decision: Decision) -> str:
-    """The cheapest option of a model that meets every requirement, or why no option meets them."""
+    """Return a model's cheapest option that meets every requirement, or why there is none."""
     options = [one for one in decision.options if one.model == model and one.is_deployable]
     good = [one for one in options if not one.failures and one.usd_per_month is not None]
     if good:
@@ -315,7 +322,7 @@ def _all(column: pd.Series) -> str:
 
 
 def _rows(decision: Decision) -> Iterator[str]:
-    """Yield the winner's row, and then the best option of each other model, size and kind."""
+    """Yield the rows of the table: the winner, and the best option of each model, size and kind."""
     shown: set[tuple[str, str, str]] = set()
     for option in decision.options:
         if (option.model, option.size, option.kind) in shown:
@@ -332,7 +339,7 @@ def _rows(decision: Decision) -> Iterator[str]:
 
 
 def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
-    """Whether an option is shown; policies are shown only for the winner's configuration."""
+    """Return whether the table shows an option; it shows policies only for the winner's size."""
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}
@@ -372,10 +379,13 @@ def _why_in_tie(option: EvaluatedOption, winner: EvaluatedOption) -> str:
 
 
 def _variables(winner: EvaluatedOption) -> Iterator[str]:
-    """The winner's variables, and the command that takes them."""
+    """Yield lines with the winner's Terraform variables, and the command that reads them."""
     name = " NAME" * (winner.command == "endpoint deploy")
     command = f"drdeploy {winner.command}{name} --variables"
-    yield f"\n- `--tfvars FILE` writes these variables, and `{command} FILE` reads them:"
+    yield (
+        "\n- With `--tfvars FILE`, `drdeploy recommend` writes the following Terraform variables "
+        f"to a file, and `{command} FILE` reads them:"
+    )
     yield ""
     yield "  ```json"
     yield from (f"  {line}" for line in json.dumps(winner.settings, indent=1).splitlines())
@@ -386,7 +396,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """The decision with assumed prices, and with instances that handle several requests at once."""
+    """Yield the decision with assumed prices, and four requests at once for each instance."""
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))
@@ -394,13 +404,14 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nNow make three assumptions. First, where no price of provisioned concurrency is known, "
-        "it is the same share of the on-demand price as on AWS Lambda ([an assumed price "
-        "sheet](../examples/assumed-provisioned-prices.toml)). Second, an hour of an asynchronous "
-        "endpoint or of batch transform costs as much as an hour of a real-time endpoint. The "
-        "prices are in [another assumed price "
-        "sheet](../examples/assumed-asynchronous-and-batch-prices.toml). Third, an instance "
-        "handles four requests at once. With these three assumptions, the decision is:\n"
+        "\nSome prices are not known. Now assume them, and also assume that an instance handles "
+        "four requests at once. If the price of provisioned concurrency is not known, assume the "
+        "same share of the on-demand price as on AWS Lambda ([price sheet with these "
+        "prices](../examples/assumed-provisioned-prices.toml)). For asynchronous endpoints and "
+        "batch transform, assume that an instance costs as much per hour as for a real-time "
+        "endpoint ([price sheet with these "
+        "prices](../examples/assumed-asynchronous-and-batch-prices.toml)). With these "
+        "assumptions, the decision is:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name

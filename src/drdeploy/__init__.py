@@ -1,19 +1,19 @@
-"""Decide how to host a diabetic-retinopathy grader: measure it, price it, choose.
+"""Find out how to host a diabetic-retinopathy grader: measure ways of hosting, price them, choose.
 
 The names in ``__all__`` are the public functions and classes of the library. Each name is imported
 when it is first used, so that ``import drdeploy`` takes only milliseconds. If a package that a name
 needs is missing, :class:`MissingExtra` says what to install.
 
-The code has these packages, from top to bottom.  Each package imports only from packages below it,
-which ``make layers`` checks:
+The code has these packages. Each package imports only from packages that are further down in this
+list, which ``make layers`` checks:
 
 - ``cli``: the commands, with one file for each command.
 - ``study``: measures ways of hosting, and decides between them.
 - ``clinic``: grades patients' photographs, and says who should be seen first.
 - ``hosting``: the model server, its container images, and SageMaker, on AWS or simulated.
-- ``grader``: turns a photograph into a grade; trains, evaluates and quantizes graders.
-- ``statistics`` and ``pages``: estimates with intervals, and HTML pages with pictures.
-- ``errors``: every error that a user can meet.
+- ``grader``: grades photographs, and trains, evaluates and quantizes graders.
+- ``statistics``: estimates with intervals. ``pages``: HTML pages with pictures.
+- ``errors``: the classes of all errors.
 
 Results are for research use.  ``drdeploy`` is not a medical device.
 """

@@ -115,6 +115,6 @@ def test_help_and_the_plain_commands_need_no_extra(words, nothing_installed):
 
 def test_a_command_that_limits_processes_is_declined_on_macos(monkeypatch):
     monkeypatch.setattr(extras.sys, "platform", "darwin")
-    with pytest.raises(InvalidInput, match="runs only on Linux, and this system is darwin"):
+    with pytest.raises(InvalidInput, match="runs only on Linux, but this system is darwin"):
         extras.check_extras_and_system_of_command(["serve"], {})
     extras.check_extras_and_system_of_command(["grade", "."], {})

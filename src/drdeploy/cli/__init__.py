@@ -1,7 +1,7 @@
-"""The command line ``drdeploy NOUN VERB``, with one short file for each noun.
+"""The command line, ``drdeploy NOUN VERB``, with one or more short files for each noun.
 
-``drdeploy serve`` runs before the other commands are imported, because every import makes a cold
-start slower.
+``drdeploy serve`` starts the model server without importing the other commands, because every
+import would make a cold start slower.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run the command ``drdeploy`` with the arguments of the process."""
+    """Run the command line with the arguments of this process."""
     try:
         _run_command_line(sys.argv[1:])
     except KeyboardInterrupt:

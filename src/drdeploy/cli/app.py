@@ -1,4 +1,4 @@
-"""The tree of commands: every noun, every command without a noun, and the file of each."""
+"""List the nouns and the commands without a noun, and build the command line from their files."""
 
 from __future__ import annotations
 

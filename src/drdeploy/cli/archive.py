@@ -120,12 +120,13 @@ def grade(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Grade an archive on all processors, with one row per photograph.
+    """Grade all photographs of an archive, and write a table with one row per photograph.
 
-    A photograph that cannot be graded has a row with the reason. The table has the same columns and
-    values as the file that `drdeploy grade --csv` writes. You may kill the command at any time. The
-    same command, run again, grades only the photographs that have no row yet. The exit status is 1
-    if a file is not a photograph, or if the folder holds pictures in other formats.
+    The command uses all processors. If a photograph cannot be graded, its row gives the reason. The
+    table has the same columns and values as the file that `drdeploy grade --csv` writes. You may
+    kill the command at any time. If you run it again, it grades only the photographs that have no
+    row yet. The exit status is 1 if a file is not a photograph, or if the folder holds pictures in
+    other formats.
 
     For research use. Not a medical device.
     """
@@ -142,7 +143,7 @@ def grade(
         )
     if plan and fresh:
         raise InvalidInput(
-            "A plan deletes nothing, but --fresh deletes the table and stops its jobs",
+            "A plan deletes nothing, but --fresh deletes the table and stops earlier jobs",
             where="--plan --fresh",
             remedy="Leave out --plan or --fresh",
         )
@@ -201,8 +202,8 @@ def _refuse_options_without_effect(
     for option, value in (("--cluster", cluster), ("--runtime", runtime)):
         if value:
             raise InvalidInput(
-                f"With --on batch-transform, {option} would have no effect: the container image "
-                "sets it",
+                f"{option} would have no effect with --on batch-transform, because jobs use the "
+                "container image and run on SageMaker's instances",
                 where=option,
                 remedy=f"Leave {option} out, or grade with --on ray",
             )
@@ -250,7 +251,7 @@ class _ArchiveGrader:
 
 @dataclass(frozen=True)
 class _RayRun:
-    """Grading on this machine or on a cluster."""
+    """A run that grades with Ray, on this machine or on a cluster."""
 
     naming: PhotographNames
     settings: WorkerSettings
@@ -264,17 +265,17 @@ class _RayRun:
         return self.naming.description_of_photograph_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Refuse to start if an earlier run left a Batch Transform job, which AWS may bill."""
+        """Refuse to start while a Batch Transform job of an earlier run may still cost money."""
         if checkpoint.pending_transform_file.exists():
             raise InvalidInput(
-                "An earlier run is unfinished, and has a Batch Transform job",
+                "An earlier run is unfinished, and its Batch Transform job may still be running",
                 where=str(checkpoint.folder),
                 remedy="Add --on batch-transform to wait for the job, or --on batch-transform "
                 "--fresh to stop it",
             )
 
     def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
-        """Do nothing, because the processes of a run end with the run."""
+        """Do nothing: a run with Ray leaves no processes that must be stopped."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
         print_ray_plan(plan, self.cluster, self.prices, with_projection=is_all, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The plan of ``drdeploy archive grade``: how many photographs, how long, and at what cost."""
+"""The plan of ``drdeploy archive grade``: the number of photographs, the duration and the cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ArchivePlan:
 
     Attributes:
         job: The list of the photographs to grade.
-        finished: The number of photographs that have rows.
+        finished: The number of photographs that are graded already.
         measured: The time for one photograph, measured on a sample on this machine.
     """
 
@@ -78,7 +78,7 @@ class ArchivePlan:
         )
 
     def print_size(self, where: str) -> None:
-        """Print how many photographs are graded, and where."""
+        """Print how many photographs there are, where they are graded, and how many are done."""
         size = f", {self.job.size_bytes / 1e9:.2f} GB" if self.job.sized_photographs else ""
         print_line(
             f"plan: {self.job.photographs:,} photographs{size} on {where}; {self.finished:,} are "
@@ -87,7 +87,7 @@ class ArchivePlan:
         )
 
     def make_document(self) -> dict[str, Any]:
-        """Return the fields that the plans for Ray and for Batch Transform share, for JSON."""
+        """Return the JSON fields that the plan for Ray and the plan for Batch Transform share."""
         return {
             "photographs": self.job.photographs,
             "bytes": self.job.size_bytes,
@@ -212,7 +212,7 @@ def print_transform_plan(
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in the unit that a reader would choose."""
+    """Return a duration as text, in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -1,4 +1,4 @@
-"""The progress of ``drdeploy archive grade``: a bar on a terminal, and lines elsewhere."""
+"""Show the progress of ``drdeploy archive grade``: a bar on a terminal, otherwise lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINES_EVERY = 20
 
 @contextmanager
 def grading_progress(total: int, finished: int) -> Iterator[Callable[[int], None]]:
-    """Show how many photographs have rows; yield a function that adds new rows."""
+    """Show how many photographs are graded; yield a function that adds newly graded ones."""
     progress = Progress(
         TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=err, transient=True, disable=not err.is_terminal,

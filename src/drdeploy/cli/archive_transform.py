@@ -1,4 +1,4 @@
-"""``drdeploy archive grade --on batch-transform``: its options, and the job that they describe."""
+"""Grade an archive with Batch Transform: ``drdeploy archive grade --on batch-transform``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class TransformOptions:
     """The options that only Batch Transform has.
 
-    An option that was not given is None.
+    An option is None if the user did not give it.
     """
 
     image: str | None
@@ -56,11 +56,11 @@ class TransformRun:
     """The options of a run with Batch Transform, and the steps of the run.
 
     Attributes:
-        batch: The transform jobs of AWS or of the local service.
-        place: The bucket, the role and the image.
+        batch: A client that runs transform jobs on AWS or on the local service.
+        place: The bucket, the role and the container image of the jobs.
         archive: The path of the ``model.tar.gz``.
         endpoint_url: The address of the local service; None for AWS.
-        prices: The instance type, and its price.
+        prices: The prices of the instance type.
         options: The options that the user gave.
         naming: The rule by which photographs are named in the table.
         is_folder: Whether the photographs are in a folder on this machine.
@@ -112,9 +112,10 @@ class TransformRun:
 
     @property
     def description_of_photograph_names(self) -> str:
-        """How photographs are named; a photograph in S3 gets a hash of its address.
+        """How photographs are named in the table.
 
-        A hash of the content would require reading each object.
+        The name of a photograph in S3 is a hash of its address. For a hash of its content, each
+        object would have to be read.
         """
         by_address = not (self.is_folder or self.naming.are_file_names)
         return self.naming.description_of_photograph_names + (
@@ -122,7 +123,7 @@ class TransformRun:
         )
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Check nothing, because a job of an earlier run can be continued."""
+        """Do nothing: a run with Batch Transform can continue the job of an earlier run."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
         """Print the estimated duration and cost of the jobs."""
@@ -138,7 +139,7 @@ class TransformRun:
     def grade_archive(
         self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns
     ) -> None:
-        """Grade the photographs that have no row yet."""
+        """Grade the photographs that are not graded yet, in Batch Transform jobs."""
         from drdeploy.clinic.archive_grading.transform_job import TransformJobSettings
         from drdeploy.hosting.sagemaker import Hosting
 

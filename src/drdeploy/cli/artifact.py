@@ -182,9 +182,9 @@ def pack(
     """Pack a model for SageMaker: a model.tar.gz with a manifest.
 
     Any image classifier can be packed. With --icdr, the model is a grader of diabetic retinopathy,
-    and gives no grade to a photograph that is too dark, too blurred or too small. Before the model
-    is packed, it is loaded, and classifies a few images as a test. A model that fails the test is
-    refused.
+    and gives no grade to a photograph that is too dark, too blurred or too small. As a test, the
+    command loads the model and classifies a few images before it packs the model. A model that
+    fails the test is refused.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
@@ -233,7 +233,7 @@ def pack(
 def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     """Show the manifest of an archive.
 
-    The command does not check the files of the archive.
+    The command only reads the manifest. To check the other files, use `drdeploy artifact verify`.
     """
     from drdeploy.grader.artifacts import read_manifest_in_archive as inspect_archive
 
@@ -256,7 +256,7 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
 
 
 def _choose_preprocessing(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
-    """Return the preprocessing from a file or a known network, changed by the other options."""
+    """Return the preprocessing: from a file or a network, with the changes of other options."""
     import msgspec
 
     from drdeploy.grader.artifacts import read_transform_file

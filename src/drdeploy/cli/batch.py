@@ -110,11 +110,11 @@ def run(
     names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Grade photographs with a Batch Transform job, one row per photograph.
+    """Grade photographs with a Batch Transform job, and print one row per photograph.
 
-    Photographs on this machine are uploaded, and the uploads are deleted when the job has ended. A
-    photograph that fails has a row with the reason. The answers of the model stay in the bucket, in
-    the folder that the command names. The exit status is 1 if a photograph fails.
+    Photographs on this machine are uploaded for the job. When the job has ended, the uploads are
+    deleted. If a photograph fails, its row gives the reason. The answers of the model stay in the
+    bucket; the command prints their folder. The exit status is 1 if a photograph fails.
 
     For research use. Not a medical device.
     """
@@ -197,8 +197,8 @@ class _PhotographFiles:
         dicom = [path for path in self._selection.paths if is_dicom_file(path)]
         if dicom:
             raise InvalidInput(
-                f"Batch Transform grades JPEG, PNG and TIFF, and {len(dicom)} of the files are "
-                "DICOM",
+                f"Batch Transform grades only JPEG, PNG and TIFF, but {len(dicom)} of the files "
+                "are DICOM",
                 remedy="Grade DICOM files with `drdeploy grade`",
             )
         self._batch = batch
@@ -245,7 +245,7 @@ class _S3Photographs:
         self._naming = naming
 
     def upload_or_list_photographs(self) -> None:
-        """Upload nothing, and list the photographs."""
+        """List the photographs; they need no upload, because they are in S3 already."""
         prefix = self.uri.removeprefix(S3).partition("/")[2]
         self.photographs = [
             _UploadedPhotograph(self._name_photograph(key), key[len(prefix) :])
@@ -258,16 +258,17 @@ class _S3Photographs:
         return self._naming.name_of_table_entry("photo", key)
 
     def delete_uploads(self) -> None:
-        """Delete nothing: the photographs are the user's."""
+        """Delete nothing, because the command has uploaded nothing."""
 
 
 def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
-    """Return the only S3 prefix among the arguments, with a slash at its end, or None."""
+    """Return the S3 folder if one is named, with a slash at its end; None if files are named."""
     if not any(one.startswith(S3) for one in photographs):
         return None
     if len(photographs) > 1:
         raise InvalidInput(
-            "A job has one s3://BUCKET/FOLDER/ as its input, or files and folders of this machine",
+            "A job has one s3://BUCKET/FOLDER/ as its input, or files and folders of this machine, "
+            "but not both",
             where=" ".join(photographs),
         )
     return f"{photographs[0].rstrip('/')}/"

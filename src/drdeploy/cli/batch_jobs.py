@@ -1,4 +1,4 @@
-"""The Batch Transform job of ``drdeploy batch run`` and ``drdeploy archive grade``."""
+"""The options of a Batch Transform job that ``batch run`` and ``archive grade`` share."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RoleOption = Annotated[
 
 @dataclass(frozen=True)
 class ChosenJobPlace:
-    """What a transform job uses: its bucket, its role, and its container image."""
+    """The bucket, the role and the container image of a transform job."""
 
     bucket: str
     role: str
@@ -53,7 +53,7 @@ class ChosenJobPlace:
 def choose_bucket_role_and_image(
     batch: BatchTransform, bucket: str | None, role: str | None, image: str
 ) -> ChosenJobPlace:
-    """Return the values that the user chose, or else the defaults of the local service.
+    """Return the bucket, role and image that the user chose, or the local service's defaults.
 
     Raises:
         InvalidInput: AWS needs a bucket, a role or an image that is not given.
@@ -75,7 +75,7 @@ def choose_bucket_role_and_image(
             )
     if ".dkr.ecr." not in image:
         raise InvalidInput(
-            f"On AWS, the image must be in ECR, and {image!r} is not",
+            f"On AWS, the image must be in ECR, but {image!r} is not",
             where="--image",
             remedy="Push the image, then give its URI, ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
         )
@@ -94,7 +94,7 @@ def find_model_archive(artifact: Path | None) -> Path:
     archive = artifact or box_artifact()
     if archive.is_dir():
         raise InvalidInput(
-            "Batch Transform needs a model.tar.gz, but this is a folder",
+            "Batch Transform needs a model.tar.gz, but the artifact is a folder",
             where=str(archive),
             remedy="Give the model.tar.gz of the model; `drdeploy artifact pack` makes one",
         )

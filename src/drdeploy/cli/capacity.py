@@ -1,4 +1,4 @@
-"""``drdeploy capacity``: the highest rate at which an endpoint answers in time."""
+"""``drdeploy capacity``: find the highest rate of requests that an endpoint answers in time."""
 
 from __future__ import annotations
 
@@ -101,12 +101,13 @@ def capacity(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for the highest rate at which an endpoint answers in time.
+    """Find the highest rate of requests that an endpoint answers in time.
 
-    "In time" means that 95 of 100 requests end within --p95. Requests arrive at random, whether or
-    not earlier requests are answered. The latency of a request counts from the time at which the
-    request should have been sent. `drdeploy recommend --capacity` uses the result instead of
-    --requests-at-once. On AWS, the requests cost money.
+    "In time" means that 95 % of the requests are answered within the seconds of --p95. The requests
+    are sent at random times, and do not wait until earlier requests are answered. The latency of a
+    request counts from the time at which it should have been sent. If you pass the result to
+    `drdeploy recommend --capacity`, the result replaces --requests-at-once. On AWS, the requests
+    cost money.
     """
     from drdeploy.study.running.capacity import CapacitySearch
 
@@ -139,7 +140,7 @@ def capacity(
 
 @dataclass(frozen=True)
 class _ImageHosting:
-    """How a local service hosts an image."""
+    """The options that say how the local service hosts an image."""
 
     artifact: Path | None
     instance_type: str | None
@@ -157,12 +158,12 @@ class _ImageHosting:
         given = [option for option, value in named.items() if value is not None]
         if not is_image and given:
             raise InvalidInput(
-                f"{', '.join(given)} says how to host an image, but the endpoint is already hosted",
+                f"{', '.join(given)} says how to host an image, but an endpoint is named",
                 remedy="Omit the option, or name an image by its tag, for example drdeploy:lean",
             )
         if is_image and endpoint_url:
             raise InvalidInput(
-                "The command starts its own local service to host an image",
+                "To measure an image, the command starts a local service of its own",
                 where="--endpoint-url",
                 remedy="Omit --endpoint-url, or name an endpoint of the service at that address",
             )
@@ -174,7 +175,7 @@ class _ImageHosting:
             )
         if self.max_concurrency > 1 and not self.memory_mb:
             raise InvalidInput(
-                "Only a serverless endpoint has a number of containers",
+                "Only a serverless endpoint limits the number of containers",
                 where="--max-concurrency",
                 remedy="Give --memory-mb, or omit --max-concurrency",
             )
@@ -331,7 +332,7 @@ class _MeasuredEndpoint:
             )
         if config.get("AsyncInferenceConfig"):
             raise InvalidInput(
-                "The endpoint is asynchronous, and answers requests only later",
+                "An asynchronous endpoint cannot be measured, because it answers requests later",
                 where=self.name,
                 remedy="Measure the same image on a real-time endpoint",
             )

@@ -1,4 +1,4 @@
-"""``drdeploy clinic``: fetch photographs, and list which patients should be seen first."""
+"""``drdeploy clinic``: grade patients' photographs, and say which patients are most urgent."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ def triage(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List patients by how soon an ophthalmologist should see them.
+    """Grade photographs, and list their patients, the most urgent first.
 
-    Photographs are grouped by patient, study and eye. An eye has the grade of its worst gradable
-    photograph. An eye without a gradable photograph is ungradable, and the patient is referred.
-    Patients are named by a keyed hash. The exit status is 1 if a file cannot be used.
+    Photographs are grouped by patient, study and eye. The grade of an eye is the worst grade among
+    its photographs. If no photograph of an eye can be graded, the patient is referred. The list
+    names patients by a keyed hash. The exit status is 1 if a file cannot be read or used.
 
     For research use. Not a medical device.
     """

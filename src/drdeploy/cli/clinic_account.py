@@ -1,4 +1,4 @@
-"""``drdeploy clinic account``: who may sign in to the worklist page."""
+"""``drdeploy clinic account``: manage the accounts with which people sign in to the worklist."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def add(
     ],
     database: DatabaseOption = None,
 ) -> None:
-    """Make an account, or change the role and password of an account.
+    """Create an account, or change the role and the password of an account.
 
     The command asks for the password on a terminal, or reads it from the first line of standard
-    input. If the password of an account changes, the sessions of the account end.
+    input. If the password of an account changes, everybody who is signed in with this account is
+    signed out.
     """
     opened = _open_records(records, database)
     is_new = opened.accounts.set_account(name, role, _read_password())
@@ -49,7 +50,7 @@ def add(
 def remove(
     records: RecordsArgument, name: NameArgument, *, database: DatabaseOption = None
 ) -> None:
-    """Delete an account; its sessions end."""
+    """Delete an account, and sign out everybody who is signed in with it."""
     if not _open_records(records, database).accounts.remove_account(name):
         raise InvalidInput(
             "There is no account with this name",

@@ -1,4 +1,4 @@
-"""Where the programs of a clinic send photographs and results."""
+"""Read the options that say where photographs and results are sent."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 def read_destinations(
     stow: str | None, send: str | None, post: str | None, *, may_be_plain: bool
 ) -> Destinations:
-    """Return where photographs and results are sent.
+    """Check the addresses to which photographs and results are sent, and return them.
 
     Args:
         stow: Base address of an archive's DICOMweb service.
-        send: An archive that takes C-STORE.
+        send: The AE title and the address of an archive that receives files by C-STORE.
         post: Base address of a FHIR server.
         may_be_plain: Whether patients' data may cross a network without TLS.
 
     Raises:
-        InvalidInput: An address cannot be read, or patients' data would cross the network in the
-            clear.
+        InvalidInput: An address is not valid, or patients' data would cross the network without
+            encryption.
     """
     from drdeploy.clinic.background_work import Destinations
     from drdeploy.clinic.dicom_receiver import is_loopback
@@ -40,6 +40,6 @@ def read_destinations(
                 "Results with patients' names would cross the network in the clear",
                 where=f"--send {send}",
                 remedy="Use --stow with https, or give --plain if the network is separate and you "
-                "accept it",
+                "accept the risk",
             )
     return Destinations(stow or "", send or "", post or "")

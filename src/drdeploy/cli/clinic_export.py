@@ -1,4 +1,4 @@
-"""``drdeploy clinic export``: photographs and grades without the patients' names."""
+"""``drdeploy clinic export``: write photographs and grades without the patients' identities."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def export_deidentified(
 ) -> None:
     """Export photographs, grades and decisions without identities.
 
-    Each DICOM file is written anew, with only a short list of data elements. The list follows the
-    basic profile of DICOM PS3.15. JPEG files have no metadata. Two tables name patients, studies
-    and photographs by keyed hashes. Dates are moved by a secret number of days, which is the same
-    for all dates of a patient. The pixels are not searched for text: look at the photographs before
-    you pass them on. The audit log gets an entry. The exit status is 1 if a photograph is left out.
+    Each DICOM file is written anew, and keeps only a few data elements, chosen by the basic profile
+    of DICOM PS3.15. JPEG files have no metadata. Two tables name patients, studies and photographs
+    by keyed hashes. Each date is moved by a secret number of days, which is the same for all dates
+    of a patient. The command does not search the pixels for text, such as a name: look at the
+    photographs before you pass them on. The export is recorded in the audit log. The exit status is
+    1 if a photograph is left out.
 
     For research use. Not a medical device.
     """

@@ -1,4 +1,4 @@
-"""``drdeploy clinic listen``: photographs come from cameras, and results go to archives."""
+"""``drdeploy clinic listen``: receive photographs from cameras, and send results to archives."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def listen(
     database: DatabaseOption = None,
     until_stdin_closes: UntilStdinClosesOption = False,
 ) -> None:
-    """Take photographs from cameras, grade them, and send the results.
+    """Receive photographs from cameras, grade them, and send the results.
 
-    The command receives photographs by DICOM C-STORE until you press Ctrl-C. The command reports
-    success to the sender once a photograph is on the disk. If an archive or a server does not
+    The command receives photographs by DICOM C-STORE until you press Ctrl-C. The sender gets the
+    answer "success" as soon as its photograph is on the disk. If an archive or a server does not
     accept a result, the command sends the result again later. After a crash, run the same command
-    to continue. When the listener is ready, one line on standard output gives its address. The log
-    names patients and studies by keyed hashes.
+    again to continue. When the command is ready, it prints its address in one line on standard
+    output. The log names patients and studies by keyed hashes.
 
     For research use. Not a medical device.
     """
@@ -101,10 +101,10 @@ def listen(
     lock = store.make_grading_lock()  # held until the program ends
     if not lock.acquire():
         raise ClinicError(
-            "Another program grades the studies of these records, and sends the results to its "
-            "own destinations",
+            "Another program already grades the studies in these records, and sends the results to "
+            "its own destinations",
             where=str(records),
-            remedy="End the other program, and start `clinic serve` after `clinic listen`",
+            remedy="End the other program; start `clinic serve` only after `clinic listen`",
         )
     # The listener opens its address before the model loads, so that an unusable address is reported
     # at once.

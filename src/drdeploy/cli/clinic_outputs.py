@@ -28,9 +28,9 @@ class FailedFile:
 
 @dataclass(frozen=True)
 class ResultOutputs:
-    """The folders and servers that get results.
+    """The folders and servers to which the results of a triage go.
 
-    A folder or server that was not named is None.
+    An attribute is None if the user did not name this folder or server.
 
     Attributes:
         fhir: Folder of FHIR bundles.
@@ -62,7 +62,7 @@ class ResultOutputs:
     def write_results(
         self, studies: Mapping[str, GradedStudy], artifact: ModelArtifact
     ) -> list[FailedFile]:
-        """Write the files of each study; return the studies whose data elements are damaged.
+        """Write the result files of each study; return the studies for which this is not possible.
 
         Args:
             studies: The studies by name.
@@ -140,7 +140,7 @@ class ResultOutputs:
     def _send_study(
         self, archive: str, name: str, study: GradedStudy, files: Mapping[str, Path]
     ) -> str:
-        """Send a study's photographs, then its results; return the reason of a refusal."""
+        """Send a study's photographs, then its results; return why one was refused, or ""."""
         from drdeploy.clinic.dicomweb_storage import store_file
         from drdeploy.grader.photograph_files import read_photograph_bytes
 

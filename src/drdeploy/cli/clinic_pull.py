@@ -79,14 +79,14 @@ def pull(
     ] = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Fetch photographs from an archive into a folder.
+    """Fetch photographs from an image archive into a folder or into the clinic's records.
 
-    With `--records`, the photographs go into the worklist, and the folder gets only files that the
-    records cannot take. A study that was erased from the records does not come back. A file that is
-    in the folder or in the records is not fetched again. An interrupted pull continues where it
-    stopped. The command ends when the disk has less than 1 GiB of free space. Files are named by a
-    hash. The exit status is 1 if a file cannot be fetched or put into the records. The exit status
-    is also 1 if the archive has more files than the limit.
+    With `--records`, the photographs go into the clinic's records, and so into the worklist. The
+    folder then gets only the files that the records cannot hold. Studies that were erased from the
+    records are not added again. A file that is already in the folder or in the records is not
+    fetched again, so an interrupted command continues where it stopped. The command ends when the
+    disk has less than 1 GiB of free space. Files are named by a hash. The exit status is 1 if a
+    file cannot be fetched or added to the records, or if the archive has more files than --limit.
     """
     from drdeploy.clinic.dicomweb_retrieval import (
         PhotographQuery,
@@ -148,7 +148,7 @@ def _pull_file(
     records: ClinicRecords | None,
     counts: Counter[str],
 ) -> str:
-    """Fetch a file if it is missing, and put it into the records, or else into the folder.
+    """Fetch a file if it is missing, and put it into the records, if possible, or into the folder.
 
     Returns:
         The problem with the file, as a sentence; empty if there is none.
@@ -186,7 +186,7 @@ def _open_records(folder: Path, database: str | None) -> ClinicRecords:
 
 
 def _add_to_records(records: ClinicRecords, content: bytes, counts: Counter[str]) -> str:
-    """Add a photograph and return None, or return the reason if it cannot be added."""
+    """Add a photograph; return why it cannot be added, or an empty text."""
     from drdeploy.clinic.page.photographs import DetailsMissing, StudyErased, receive_photograph
 
     try:

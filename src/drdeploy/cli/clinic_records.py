@@ -1,4 +1,4 @@
-"""``drdeploy clinic studies``, ``audit`` and ``erase`` show, check and delete records."""
+"""``drdeploy clinic studies``, ``audit`` and ``erase``: show, check and delete records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def studies(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the studies in a clinic's records, the most pressing first.
+    """List the studies in a clinic's records: failed studies first, then the most urgent.
 
     Patients and studies are named by keyed hashes. The exit status is 1 if a study could not be
     graded, or if a result was refused.
@@ -97,8 +97,8 @@ def audit(
 ) -> None:
     """Check that no entry of the audit log was changed or removed.
 
-    Keep the printed hash elsewhere: if a later check of the same number of entries prints another
-    hash, somebody has rewritten the log.
+    The command prints the number of entries and a hash of the log. Keep both in another place. If a
+    later check finds the same number of entries but another hash, somebody has rewritten the log.
     """
     entries, sha256 = open_records(records, database).verify_audit_log()
     if as_json:
@@ -135,23 +135,24 @@ def erase(
 ) -> None:
     """Delete the records of a patient, of a study or of old studies.
 
-    The audit log keeps an entry that names the study by a keyed hash. Copies on archives, on
-    servers and in folders of `clinic pull` are not deleted. `clinic pull --records` does not bring
-    an erased study back. Studies with the same patient number from another issuer are kept, and the
-    command prints how many there are.
+    For each study, the audit log gets an entry, which names the study by a keyed hash. Copies in
+    archives, on servers and in folders of `clinic pull` are not deleted. `clinic pull --records`
+    does not bring an erased study back. Two issuers, such as two hospitals, may have given the same
+    number to different patients. The command therefore keeps studies with the same number from
+    another issuer, and prints how many there are.
     """
     if sum(one is not None for one in (patient, study, older_than_days)) != 1:
         raise InvalidInput(
-            "Exactly one of --patient, --study and --older-than-days must say what to delete",
-            where="erase", remedy="Choose one of these",
+            "Exactly one of --patient, --study and --older-than-days must be given",
+            where="erase", remedy="Choose one of the three options to say what to delete",
         )  # fmt: skip
     if issuer.strip() and patient is None:
         raise InvalidInput(
-            "An issuer needs a patient's number", where="--issuer", remedy="Give --patient too"
+            "--issuer needs a patient's number", where="--issuer", remedy="Give --patient too"
         )
     if older_than_days is not None and not math.isfinite(older_than_days):
         raise InvalidInput(
-            "The number of days is not a finite number",
+            "The number of days must be finite",
             where="--older-than-days",
             remedy="Give a number like 365",
         )
@@ -196,7 +197,7 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
 
 
 def open_records(folder: Path, database: str | None) -> ClinicRecords:
-    """Open records that exist.
+    """Open the records in a folder; the folder must exist.
 
     Raises:
         InvalidInput: The folder does not exist.
@@ -206,7 +207,7 @@ def open_records(folder: Path, database: str | None) -> ClinicRecords:
 
     if not folder.is_dir():
         raise InvalidInput(
-            "There are no records", where=str(folder), remedy="Give the folder of `clinic listen`"
+            "There are no records", where=str(folder), remedy="Give the records' folder"
         )
     return ClinicRecords.open(
         folder, names=PhotographNames.with_user_key(), database=database, who="clinic command"

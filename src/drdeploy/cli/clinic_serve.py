@@ -1,4 +1,4 @@
-"""``drdeploy clinic serve``: the worklist page."""
+"""``drdeploy clinic serve``: show the worklist as a web page."""
 
 from __future__ import annotations
 
@@ -87,16 +87,15 @@ def serve(
 ) -> None:
     """Show the worklist in a browser, with the worst eyes first.
 
-    Drop photographs on the page, and decide about each patient.
+    On the page, you can drop photographs, which are then graded, and decide about each patient.
 
-    If only this machine can reach the page, and the records have no accounts, nobody needs to sign
-    in. An address that other machines can reach needs TLS and accounts. The page grades photographs
-    that are dropped on it. If `drdeploy clinic listen` grades the studies of the same records, the
-    page grades nothing. The page sends photographs and results to the servers of `--stow`, `--send`
-    and `--post`. After a decision, archives and FHIR servers get the study again, with the
-    decision. An archive that already has the study's PDF gets a new PDF, and a FHIR server that
-    already has the study's bundle gets a new bundle. When the page is ready, one line on standard
-    output gives its address.
+    Nobody needs to sign in if only this machine can reach the page and the records have no
+    accounts. If other machines can reach the page, it needs TLS and accounts. If `drdeploy clinic
+    listen` runs on the same records, that command grades the photographs, and this one only shows
+    the results. Photographs and results are sent to the servers of `--stow`, `--send` and `--post`.
+    After a decision about a study, its results are sent again, with the decision: archives get a
+    new PDF, and FHIR servers get a new bundle. When the page is ready, the command prints its
+    address in one line on standard output.
 
     For research use. Not a medical device.
     """
@@ -194,16 +193,16 @@ def _read_destinations(
 def _refuse_destinations(to: Destinations) -> None:
     if to.result_destinations:
         raise InvalidInput(
-            "Another program grades the studies of these records, and sends the results to its own "
-            "destinations",
+            "Another program already grades the studies in these records, and sends the results to "
+            "its own destinations",
             where="--stow, --send, --post",
-            remedy="Leave these options out: the other program also sends the decisions made here",
+            remedy="Leave these options out: the other program also sends this page's decisions",
         )
 
 
 def _print_warnings_about_clinic_page(*, is_grading: bool, is_sending: bool, user: str) -> None:
     if not is_grading:
-        print_note("another program grades the studies of these records; this one shows them")
+        print_note("another program grades the studies in these records; this page only shows them")
     elif not is_sending:
         print_note(
             "the results of new studies stay in the records, because neither --stow, --send nor "
@@ -233,7 +232,7 @@ def _load_service(
 
     if runtime is not None:
         raise InvalidInput(
-            "The endpoint chooses the library that runs the model",
+            "--runtime has no effect with --endpoint: the endpoint runs the model",
             where="--runtime",
             remedy="Leave out --runtime or --endpoint",
         )

@@ -1,4 +1,4 @@
-"""Functions with which every command prints sentences, tables, JSON and errors.
+"""Print sentences, tables, JSON and errors; every command prints with these functions.
 
 Results go to standard output, and everything else goes to standard error. On a terminal, or if the
 variable ``COLUMNS`` gives a width, sentences are wrapped and tables are fitted to the width. In a
@@ -49,7 +49,7 @@ def print_line(
     """Print a sentence.
 
     Args:
-        text: The sentence, which is printed as it is and never read as markup.
+        text: The sentence. It is printed as it is, even if it looks like rich's markup.
         indent: The number of spaces before the sentence.
         hang: The number of additional spaces before each further line of the sentence.
         style: The name of a style of rich.
@@ -65,7 +65,7 @@ def print_note(text: str) -> None:
 
 
 def print_note_on_photograph_names(*, own: bool) -> None:
-    """Print a note to standard error that says how to find the photograph of a name."""
+    """Print a note to standard error: how to find the photograph that a hashed name stands for."""
     if not own:
         print_note(
             "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
@@ -101,8 +101,8 @@ class Column:
 
     Attributes:
         title: The header of the column.
-        align: The side on which cells are aligned; numbers are aligned on the right.
-        shorten: The place where a cell loses characters if the table is wider than the terminal.
+        align: The side on which the cells are aligned.
+        shorten: Where a long cell is shortened if the table is wider than the terminal.
     """
 
     title: str
@@ -132,7 +132,8 @@ class Table:
     ::
 
         table = Table([Column.of_names("image"), Column.of_numbers("grade")])
-        table.add_row("left.jpg", "3") table.print()
+        table.add_row("left.jpg", "3")
+        table.print()
     """
 
     columns: Sequence[Column]
@@ -143,7 +144,7 @@ class Table:
         self._rows.append((tuple(map(escape_control_characters, cells)), style))
 
     def add_separator_line(self) -> None:
-        """Add a line that separates the rows before it from the rows after it."""
+        """Draw a line between the rows that were added before and those that are added later."""
         self._rows.append(((), ""))
 
     def print(self) -> None:
@@ -168,7 +169,7 @@ class Table:
 
 
 def shorten_paths_to_common_folder(paths: Sequence[str]) -> list[str]:
-    """Return the paths relative to the innermost folder that holds all the paths."""
+    """Return the paths relative to the innermost folder that contains all of them."""
     if not paths:
         return []
     parents = {str(Path(path).parent) for path in paths}
@@ -185,7 +186,7 @@ def _get_terminal_width(console: Console) -> int | None:
 
 
 def _wrap_text(prefix: str, text: str, continued: str, width: int | None) -> list[str]:
-    """Break a string into lines between words, so that a path stays whole."""
+    """Break a text into lines, but only at spaces, so that a path stays whole."""
     if width is None:
         return [prefix + text]
     lines = textwrap.wrap(
@@ -202,7 +203,7 @@ def _wrap_text(prefix: str, text: str, continued: str, width: int | None) -> lis
 def _fit_column_widths(
     widths: list[int], columns: Sequence[Column], width: int | None
 ) -> list[int]:
-    """Return the column widths after narrowing the widest columns until the table fits."""
+    """Narrow the widest columns until the table fits, and return the new widths."""
     if width is None:
         return widths
     fitting = list(widths)
@@ -266,10 +267,11 @@ def _print_error(code: str, sentence: str) -> None:
 
 
 def format_figure_with_interval_and_n(figure: dict[str, Any], digits: int = 3) -> str:
-    """Return a number with its interval and n, like ``0.812 (0.770 to 0.850, n = 405)``.
+    """Format a number with its interval and n, like ``0.812 (0.770 to 0.850, n = 405)``.
 
-    If there is no value or no interval, the text gives the reason. The argument comes from
-    ``drdeploy.grader.evaluation.document.estimate_as_dict``.
+    If there is no value or no interval, the text gives the reason.
+
+    ``figure`` is a result of ``drdeploy.grader.evaluation.document.estimate_as_dict``.
     """
     if figure["value"] is None:
         return f"- ({figure.get('reason', 'unknown')})"
@@ -283,9 +285,9 @@ def format_figure_with_interval_and_n(figure: dict[str, Any], digits: int = 3) -
 def format_figure_with_interval(
     figure: dict[str, Any], digits: int = 2, factor: float = 1.0
 ) -> str:
-    """Return a number with its interval, like ``0.72 (0.65, 0.78)``, without ``n``.
+    """Format a number with its interval but without n, like ``0.72 (0.65, 0.78)``.
 
-    The number is multiplied by ``factor``, which converts it to another unit.
+    The number and its limits are multiplied by ``factor``, for example to show seconds as ms.
     """
     value, low, high = (
         None if figure[name] is None else f"{figure[name] * factor:.{digits}f}"

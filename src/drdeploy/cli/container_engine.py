@@ -1,4 +1,4 @@
-"""Find the container engine of a command, and print which engine it is."""
+"""Find the container engine that a command should use, and print which engine it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def find_container_engine_and_print_name() -> ContainerEngine:
     """Return the container engine that Docker's command line would use, and print which one it is.
 
     Raises:
-        EngineMisconfigured: The user names an engine in a way that cannot be used.
+        EngineMisconfigured: The user's settings name an engine, but the settings are not valid.
         EngineUnavailable: No engine answers.
         MissingExtra: The extra ``cloud`` is not installed.
     """

@@ -1,4 +1,4 @@
-"""The options, the approval and the handling of Ctrl-C that all deploying commands share."""
+"""The options and the question for approval that all deploying commands share."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ UnknownPricesOption = Annotated[
 def make_account_from_options(
     target: TargetChoice | None, endpoint_url: str | None, region: str | None
 ) -> AwsAccount:
-    """Return the account that the options of a command name.
+    """Return the AWS account or the local service that the options of a command name.
 
     Raises:
-        InvalidInput: The options name no account, or contradict each other.
+        InvalidInput: The options do not say where to deploy, or contradict each other.
     """
     from drdeploy.hosting.deployment.account import AwsAccount
 
@@ -118,13 +118,13 @@ def find_engine_for_account(account: AwsAccount) -> ContainerEngine | None:
 
 
 class TerminalApprover:
-    """Asks the user at the terminal to approve a plan, which is shown on standard error.
+    """Shows a plan on standard error, and asks the user at the terminal to approve it.
 
     Args:
         yes: Approve every plan without asking (``--yes``).
         is_local: Whether the deployment is on this machine, where it costs nothing.
-        pause: A context manager that keeps everything else from drawing on the terminal while a
-            question is shown.
+        pause: Makes a context manager for the time of the question. While it is active, nothing
+            else, such as a progress bar, may draw on the terminal.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""An event that ends a command, set by a signal or at the end of standard input."""
+"""An event that tells a command to end: a signal, or the end of standard input."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from drdeploy.end_of_process import remove_everything_temporary
 
 
 class EndEvent:
-    """An event that a signal handler may set.
+    """An event like ``threading.Event`` that can also be set in a signal handler.
 
-    A handler must not set a ``threading.Event``. If the signal arrives while the same thread holds
-    the event's lock in ``wait``, the handler waits for the lock forever.
+    Setting a ``threading.Event`` in a signal handler is not safe. The signal may arrive while the
+    same thread, in ``wait``, holds the event's lock. The handler would then wait for this lock
+    forever.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class EndEvent:
 
 
 def make_end_event(*, until_stdin_closes: bool) -> EndEvent:
-    """Return an event that SIGTERM, Ctrl-C, SIGHUP or the end of standard input sets."""
+    """Return an event that is set by SIGTERM, Ctrl-C, SIGHUP or the end of standard input."""
     over = EndEvent()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: over.set())
@@ -53,9 +54,9 @@ def _set_event_at_end_of_input(over: EndEvent) -> None:
 def exit_without_waiting(status: int = 0) -> None:
     """End the process now, even if threads of libraries are still running.
 
-    At a normal end, Python waits for each thread that is not a daemon. The threads of pynetdicom,
-    for example, wait half a minute for an archive that does not answer. Temporary files, which may
-    hold a patient's pixels, are deleted first.
+    When a program ends normally, Python waits for each thread that is not a daemon. The threads of
+    pynetdicom, for example, wait half a minute for an archive that does not answer. Before it ends
+    the process, this function deletes all temporary files, because they may show a patient's eye.
     """
     remove_everything_temporary()
     logging.shutdown()

@@ -95,8 +95,8 @@ def invoke(
 ) -> None:
     """Send a photograph to an endpoint and show the answer.
 
-    With `--asynchronous`, the photograph and the result are deleted from S3 after the answer is
-    shown.
+    With `--asynchronous`, the photograph and the result go through S3, and are deleted there as
+    soon as the command has the answer.
     """
     from drdeploy.errors import EndpointError
     from drdeploy.grader.photograph_files import (
@@ -148,11 +148,11 @@ def delete(
 ) -> None:
     """Delete an endpoint and everything that belongs to it.
 
-    If `drdeploy endpoint deploy` created the endpoint, Terraform deletes it with its bucket,
-    repository and role. After the deletion, the command asks AWS whether a resource is left. A
-    bucket with objects other than archives, such as captured photographs, is kept. The command
-    names this bucket. If another tool created the endpoint, the configuration and the model that
-    have the endpoint's name are deleted too.
+    If `drdeploy endpoint deploy` created the endpoint, Terraform deletes it, and also its bucket,
+    repository and role. The command then asks AWS whether any resource is left. If the bucket holds
+    other objects than archives, for example captured photographs, the bucket is kept, and the
+    command prints its name. If another tool created the endpoint, the command deletes the endpoint,
+    and the configuration and the model that have the endpoint's name.
     """
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.deployment.workspace import TerraformWorkspace
@@ -193,7 +193,7 @@ def _invoke_asynchronously(
 
     if inputs is not None and not inputs.startswith("s3://"):
         raise InvalidInput(
-            f"{inputs} is not a folder in S3",
+            f"{inputs} is not the address of a folder in S3",
             where="--inputs",
             remedy="Write the folder as s3://BUCKET/FOLDER",
         )

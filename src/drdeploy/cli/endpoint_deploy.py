@@ -139,9 +139,9 @@ def deploy(
 ) -> None:
     """Deploy a grader to an endpoint, on AWS or on this machine.
 
-    The image is built and pushed, the artifact is uploaded, and the plan is shown with its cost.
-    After you approve the plan, Terraform applies it, and a photograph is sent to the endpoint as a
-    test.
+    The command builds and pushes the image, uploads the artifact, and shows a plan with its cost.
+    If you approve the plan, Terraform applies it. As a test, the command then sends a photograph to
+    the endpoint.
 
     If you deploy again with another image, archive or size, the endpoint gets a new configuration,
     and answers requests during the change. The folder deployments/NAME keeps Terraform's state.
@@ -255,7 +255,8 @@ def delete_deployment(
 
     Args:
         workspace: The folder of the deployment.
-        others: Whether to also delete the objects in the bucket that drdeploy did not upload.
+        others: Whether to delete also those objects in the bucket that drdeploy did not upload,
+            such as captured photographs.
 
     Returns:
         The deleted resources, and the result of the check in AWS. None if the deployment was in a
@@ -279,7 +280,7 @@ def delete_deployment(
 
 
 def print_teardown_report(report: TeardownReport | None) -> None:
-    """Print which resources were deleted, and which kinds of deletions were verified."""
+    """Print which resources were deleted, and for which kinds AWS confirmed that none is left."""
     if report is None:
         return
     print_line(f"deleted: {len(report.deleted)} resources")
@@ -326,15 +327,15 @@ def _make_endpoint_config_from_options(
 
     if asynchronous and not instance_type:
         raise InvalidInput(
-            "An asynchronous endpoint runs on instances, and no instance type is given",
+            "An asynchronous endpoint runs on instances, but no instance type is given",
             where="--asynchronous",
             remedy="Add an instance type, for example --instance-type ml.m5.xlarge",
         )
     if inference_ami_version and not instance_type:
         raise InvalidInput(
-            "A serverless endpoint has no AMI version, because it has no instances",
+            "Only instances have an AMI version, but a serverless endpoint has no instances",
             where="--inference-ami-version",
-            remedy="Choose an instance type with a GPU, for example --instance-type ml.g5.xlarge",
+            remedy="Add an instance type with a GPU, for example --instance-type ml.g5.xlarge",
         )
     try:
         if instance_type:
@@ -367,7 +368,7 @@ def _make_endpoint_config_from_options(
 def _build_own_image_and_return_tag(
     engine: ContainerEngine | None, image: str, config: DeployableConfig, account: AwsAccount
 ) -> str:
-    """Return the tag of the image to deploy; an image of this project is built first."""
+    """Return the tag of the image to deploy; if it is an image of this project, build it first."""
     from drdeploy.hosting.deployment.architectures import choose_image_tag_for_endpoint
     from drdeploy.hosting.images import build_image, find_own_image_by_tag, resolve_image_tag
     from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
@@ -391,10 +392,10 @@ def _build_own_image_and_return_tag(
 def _refuse_deployment_to_another_place(
     workspace: TerraformWorkspace, endpoint_url: str | None, region: str
 ) -> None:
-    """Refuse to deploy to another place if the deployment exists already.
+    """Refuse to move an existing deployment to another region, or between AWS and this machine.
 
-    In the new place, Terraform would find none of the resources. It would then forget the resources
-    in the old place, which would keep running.
+    Terraform would find none of the resources in the new place. It would then forget the resources
+    in the old place, although they still run and cost money.
     """
     if not workspace.has_deployment_record:
         return
@@ -403,7 +404,7 @@ def _refuse_deployment_to_another_place(
     if (record.endpoint_url is None) != is_aws or record.region != region:
         place = "AWS" if record.endpoint_url is None else "the local service"
         raise InvalidInput(
-            f"{record.prefix} is already deployed in {record.region} on {place}",
+            f"The deployment {record.prefix} already exists on {place} ({record.region})",
             where=str(workspace.folder),
             remedy=(
                 f"Delete the deployment with `drdeploy endpoint delete {record.prefix}`, or "
@@ -431,7 +432,7 @@ def _refuse_another_kind(workspace: TerraformWorkspace, kind: str) -> None:
 
 
 def _read_test_photograph(photograph: Path | None) -> tuple[bytes, str]:
-    """Return the content of the photograph to test the endpoint with, and its content type."""
+    """Return the photograph with which the endpoint is tested, and its content type."""
     from drdeploy.grader.photograph_files import (
         find_content_type_of_photograph,
         read_photograph_bytes,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_evaluation_details(details: EvaluationDetails) -> None:
-    """Print the calibration adjusted to a prevalence, and the results that options requested."""
+    """Print the calibration at a prevalence, and what options requested, such as subgroups."""
     from drdeploy.grader.evaluation.document import name_group_unit
 
     for one in details.adjustments:

@@ -1,7 +1,7 @@
 """The extras that each command needs beyond the plain install.
 
-The plain install can grade photographs. Most other commands need the packages of an extra. A
-command whose extra is missing is refused at once, so that a study, for example, does not fail after
+The plain install can grade photographs. Most other commands need the packages of an extra. If an
+extra is missing, the command is refused at once. Otherwise a study, for example, could fail after
 hours of measuring.
 """
 
@@ -79,7 +79,8 @@ def check_extras_and_system_of_command(
     Args:
         words: The command line without the program's name. With ``--help``, every command is
             accepted.
-        environ: The environment variables; ``DRDEPLOY_PROFILE`` chooses the server.
+        environ: The environment variables. For ``serve``, ``DRDEPLOY_PROFILE`` decides which extra
+            is needed.
 
     Raises:
         MissingExtra: Packages that the command needs are not installed.
@@ -90,7 +91,7 @@ def check_extras_and_system_of_command(
     noun, command = "".join(words[:1]), " ".join(words[:2])
     if noun in LINUX_ONLY and sys.platform != "linux":
         raise InvalidInput(
-            f"`drdeploy {noun}` runs only on Linux, and this system is {sys.platform}",
+            f"`drdeploy {noun}` runs only on Linux, but this system is {sys.platform}",
             remedy=(
                 "Run the command on a Linux machine, in a virtual machine or in a Linux container"
             ),

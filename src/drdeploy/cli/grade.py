@@ -67,9 +67,9 @@ def grade(
     The result has one row for every JPEG, PNG, TIFF and DICOM file in a folder, and for every file
     that you name. A DICOM file with several frames has a row for each frame. Reading DICOM files
     needs the extra `clinic`. If a photograph is too poor to grade, the row gives the reason, and a
-    human must look at the photograph. A note counts the other files in a folder. The exit status is
-    1 if a file is not a photograph. The exit status is also 1 if a folder holds pictures in other
-    formats, or files that cannot be opened.
+    human must look at the photograph. A note says how many files in a folder were left out. The
+    exit status is 1 if a file is not a photograph, if a folder holds pictures in other formats, or
+    if a folder holds files that cannot be opened.
 
     For research use. Not a medical device.
     """
@@ -128,7 +128,7 @@ def grade(
 
 
 def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:
-    """Check that the extra for DICOM files is installed, before an hour of grading.
+    """Check that the extra for DICOM files is installed, so that grading does not fail later.
 
     Raises:
         MissingExtra: There is a DICOM file, and the extra that reads it is not installed.
@@ -139,12 +139,12 @@ def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class PhotographSelection:
-    """The photographs that the arguments of a command name.
+    """The photographs that the user named, directly or by their folder.
 
     Attributes:
         paths: Each path once, in the order of the arguments; for a folder without photographs,
             the path of the folder.
-        left_out: The other files and subfolders in these folders.
+        left_out: The files and subfolders of the named folders that are not graded.
         repeated: How many photographs were named more than once.
     """
 
@@ -153,7 +153,7 @@ class PhotographSelection:
     repeated: int = 0
 
     def write_notes_on_left_out_files(self, *, show_paths: bool) -> list[str]:
-        """Return notes on files that were left out, without full stops at their ends."""
+        """Return notes on files that were left out; the notes do not end with full stops."""
         sentences = write_sentences_on_left_out_files(self.left_out, show_paths=show_paths)
         if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
             sentences.append("--names shows which files were left out")
@@ -205,8 +205,8 @@ def _write_no_photograph_sentence(folder: Path, left_out: Sequence[LeftOut]) -> 
 def sort_rows_by_order(rows: Sequence[GradedRow], order: Order) -> list[GradedRow]:
     """Return the rows in their original order, or the most severe first.
 
-    Severity is P(grade >= 3), then P(grade >= 2); equal rows are sorted by name.  Photographs that
-    could not be graded come after the graded ones.
+    The most severe rows are those with the highest P(grade >= 3). If it is equal, P(grade >= 2)
+    decides, and then the name. Photographs that could not be graded come after the graded ones.
     """
     if order == "input":
         return list(rows)

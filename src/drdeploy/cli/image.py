@@ -64,12 +64,13 @@ def build(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build one of drdeploy's container images, or all for CPUs.
+    """Build one of drdeploy's container images, or all images that run on CPUs.
 
-    The image `cuda`, for GPUs, downloads 1.8 GB of packages, and is never part of `ladder`.
+    The name `ladder` stands for all images that run on CPUs. The image `cuda` is for GPUs; building
+    it downloads 1.8 GB of packages.
 
-    The base image is locked by digest. The newest packages of Debian are installed; a note lists
-    the packages that differ from the lock.
+    The base image is locked by its digest. Of Debian's packages, the newest versions are installed,
+    and a note lists those that differ from the locked versions.
     """
     from drdeploy.hosting.images import (
         IMAGE_NAMES,

@@ -81,8 +81,8 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
 ) -> None:
     """Measure how long each stage of an image's cold start takes.
 
-    The images are started in turn: every image once, then every image again, and so on. The table
-    shows medians, and --csv writes the times of every cold start.
+    If you name several images, they take turns: each is started once, then each again, and so on.
+    The table shows medians; --csv writes the times of every cold start to a file.
     """
     from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.box import box_artifact
@@ -133,8 +133,8 @@ def _choose_model_folder_for_image(
     wanted: ModelFormat = "saved_model" if is_classic else "onnx"
     if wanted not in models:
         raise InvalidInput(
-            f"The image {image} loads models in the format {wanted}, but no artifact has this "
-            "format",
+            f"The image {image} loads models in the format {wanted}, but none of the given "
+            "artifacts has this format",
             where="--artifact",
             remedy=(
                 "Give an artifact in the format of the image; `drdeploy model export mobilenet` "

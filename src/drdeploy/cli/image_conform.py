@@ -65,12 +65,13 @@ def conform(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a container image against SageMaker's contract.
+    """Check whether SageMaker can host a container image.
 
-    For each clause of the contract, the output says whether the image meets the clause. The last
-    lines say for which kinds of hosting the image is fit. The exit status is 1 if the image fails a
-    clause that is mandatory for one of the checked kinds of hosting, and 2 if the check cannot run.
-    The page docs/reference/conformance.md lists the clauses.
+    The hosting contract is the list of everything that SageMaker requires of a container. For each
+    clause of the contract, the command says whether the image meets it. The last lines say for
+    which kinds of hosting the image is fit. The exit status is 1 if the image fails a clause that
+    is mandatory for one of the checked kinds of hosting. It is 2 if the check cannot run. The page
+    docs/reference/conformance.md lists the clauses.
     """
     with _exit_2_on_error(), _exit_through_cleanup_on_sigterm(), err.status("starting") as status:
         from drdeploy.hosting.conformance import ProbePhotograph, check_conformance
@@ -132,7 +133,7 @@ def _print_verdict_on_hosting(report: ConformanceReport, kind: HostingKind) -> N
 
 @contextmanager
 def _exit_2_on_error() -> Iterator[None]:
-    """Give every error exit status 2, because status 1 means that a clause failed."""
+    """Change the exit status of errors to 2, because status 1 means that a clause failed."""
     try:
         yield
     except DrdeployError as error:

@@ -23,8 +23,9 @@ def sbom(
 ) -> None:
     """List the contents of an image as an SBOM in CycloneDX 1.6.
 
-    Debian and Python packages are read from the image itself. Libraries that are part of Python
-    wheels are listed as files. The list of an image is always the same, byte for byte.
+    The command reads the Debian and Python packages from the image itself. Native libraries inside
+    Python packages are listed as files. If you list the same image twice, the two lists are
+    identical, byte for byte.
     """
     from drdeploy.hosting.images import make_sbom_of_image, resolve_image_tag
 

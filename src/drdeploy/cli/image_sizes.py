@@ -40,8 +40,8 @@ def sizes(
 ) -> None:
     """Measure the size of images by layer, package and library.
 
-    Each size is given twice: on disk, and compressed as in a registry. A list of each layer's
-    contents is kept in the user's cache folder, so a second measurement is fast.
+    Each size is given twice: on disk, and compressed as in a registry. The command keeps a list of
+    each layer's contents in your cache folder, so that a second measurement is fast.
     """
     from drdeploy.hosting.images import (
         IMAGE_NAMES,

@@ -1,4 +1,4 @@
-"""End a command that was interrupted, and say what to do."""
+"""End a command that was interrupted, and tell the user how to continue."""
 
 from __future__ import annotations
 

@@ -96,9 +96,10 @@ def up(
 ) -> None:
     """Serve the SageMaker API on this machine until SIGTERM or Ctrl-C.
 
-    When the service is ready, one line on standard output gives its address. With `--shared`, three
-    more lines are shell commands that set the address and the access key. Without `--shared`, every
-    program of every user of this machine may use the service, but no web page may.
+    When the service is ready, the command prints its address in one line on standard output. With
+    `--shared`, three more lines follow: shell commands that set the address and the access key.
+    Without `--shared`, all users of this machine and all their programs can use the service. Web
+    pages in a browser cannot.
     """
     from drdeploy.hosting.local import LocalService, ServiceOptions
 
@@ -126,7 +127,7 @@ def up(
 
 @app.command()
 def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
-    """Show the service on a port and its endpoints."""
+    """Show facts about the local service on a port, and list its endpoints."""
     facts = _fetch_status_of_service(port)
     if as_json:
         print_json(facts)
@@ -160,7 +161,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
 
 
 def _list_shell_exports(service: LocalService) -> tuple[str, ...]:
-    """Return shell commands that set the address and key of a shared service, or no commands."""
+    """Return shell commands that set the address and key of a shared service; otherwise none."""
     key = service.access_key
     if key is None:
         return ()
@@ -175,7 +176,8 @@ def _list_shell_exports(service: LocalService) -> tuple[str, ...]:
 def _fetch_status_of_service(port: int) -> dict[str, Any]:
     """Return the facts that a service reports about itself.
 
-    A shared service of another user answers only a request that is signed with the service's key.
+    A shared service answers only requests that are signed with its key. If another user started the
+    service, the environment must hold this key.
     """
     from urllib.error import HTTPError
     from urllib.request import ProxyHandler, Request, build_opener
@@ -205,9 +207,10 @@ def _fetch_status_of_service(port: int) -> dict[str, Any]:
 
 
 def _make_signed_headers_of_get(url: str, port: int) -> dict[str, str]:
-    """Return the headers of a GET request, signed with the key of the service if it is known.
+    """Return the headers of a signed GET request to a local service.
 
-    If the key of the service is not known, the request is signed with the key in the environment.
+    The request is signed with the key of the service. If this key is not known, it is signed with
+    the key in the environment.
     """
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest

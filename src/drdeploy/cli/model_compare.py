@@ -74,9 +74,9 @@ def compare(
 ) -> None:
     """Compare the quality and the cost of networks.
 
-    Each network gets the final layers of the 2023 study's networks, and only these layers are
-    trained. All networks are trained on the same folds of the same photographs. A capture session
-    is never split between folds.
+    The final layers of each network are replaced by those that the 2023 study used, and only these
+    layers are trained. All networks are trained on the same folds of the same photographs. All
+    photographs of a capture session are in the same fold.
 
     For research use. Not a medical device.
     """
@@ -114,7 +114,7 @@ def compare(
 
 
 def _make_candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Candidate]:
-    """Return every network with its weights."""
+    """Return the networks to compare, each with the weights that the options name."""
     from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
     from drdeploy.grader.training.compare import Candidate
 

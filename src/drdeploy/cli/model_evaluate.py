@@ -147,8 +147,8 @@ def evaluate(
 ) -> None:
     """Evaluate graders on photographs they were not trained on.
 
-    Every number has a 95 % interval. The evaluation uses the thresholds in the artifact, and
-    chooses no threshold itself.
+    Every number has a 95 % interval. The evaluation uses the thresholds in the artifact; it never
+    chooses a threshold itself.
 
     For research use. Not a medical device.
     """
@@ -204,7 +204,7 @@ def _check_evaluation_options(
     if oof is not None and len(artifacts or []) > 1:
         raise InvalidInput(
             "--oof can be used with only one artifact, but several are given",
-            remedy="Give only one artifact; its thresholds are used",
+            remedy="Give one artifact: its thresholds are applied to the predictions",
         )
 
 
@@ -296,7 +296,7 @@ def _evaluate_by_predicting(
 def _evaluate_one_grader(
     grader: Grader, choices: Sequence[TestPhotographs], settings: _Settings
 ) -> list[GraderEvaluation]:
-    """Evaluate one grader on every set of photographs."""
+    """Evaluate one grader on each of the sets of test photographs."""
     from drdeploy.grader.evaluation.evaluate import evaluate_grader_on_test_sets
 
     def show_progress_over_files(files: Sequence[Path]) -> Any:

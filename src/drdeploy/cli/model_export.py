@@ -1,4 +1,4 @@
-"""``drdeploy model export``: write one network as artifacts."""
+"""``drdeploy model export``: build a network, and pack it as artifacts."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def export(
 ) -> None:
     """Build a network and pack it as artifacts.
 
-    The network gets the final layers of the 2023 study's networks. One archive is written for each
-    format.
+    The final layers of the network are replaced by those that the 2023 study used. The command
+    writes one archive for each format.
     """
     from drdeploy.grader.artifacts import read_manifest_in_archive
     from drdeploy.grader.networks.export import build_and_export_model

@@ -1,4 +1,4 @@
-"""``drdeploy model quantize``: store a grader with fewer bits, and test the loss of quality."""
+"""``drdeploy model quantize``: make a grader smaller, and test how much quality it loses."""
 
 from __future__ import annotations
 
@@ -75,11 +75,13 @@ def quantize(
 ) -> None:
     """Quantize a grader and compare it with the original.
 
-    The quantized and the original grader grade the same photographs, and each measure of quality is
-    compared. The quantized grader is `accepted` if every measure is worse by less than the margin
-    (--margin), `refused` if one is worse by more, and `undecided` if the photographs are too few to
-    tell. The quantized grader gets its own temperature and operating points. A refused grader is
-    written only with --force; if it is not written, the exit status is 1.
+    A quantized grader stores its weights with fewer bits. The quantized and the original grader
+    grade the same photographs, and each measure of quality is compared. The quantized grader is
+    `accepted` if it is 95 % certain that no measure has dropped by more than the margin (--margin).
+    It is `refused` if a measure has dropped by more than the margin on these photographs. Otherwise
+    it is `undecided`, because there are too few photographs to tell. The quantized grader gets its
+    own temperature and operating points. A refused grader is written only with --force. If the
+    grader is not written, the exit status is 1.
 
     For research use. Not a medical device.
     """

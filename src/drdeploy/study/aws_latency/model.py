@@ -208,8 +208,9 @@ def _write_limits_of_model(
         "rows with --account."
     )
     yield (
-        "The 2023 study's instances have four vCPU, and the rows of this machine use two. An "
-        "instance type that was not measured on AWS gets the mean CPU ratio of the measured types."
+        "The 2023 study's instances have four vCPUs, but the local rows were measured with two. "
+        "The CPU ratios include this difference. An instance type that was not measured on AWS "
+        "gets the mean CPU ratio of the measured types."
     )
 
 

@@ -192,20 +192,24 @@ class Assumptions:
     def sentences(self) -> tuple[str, ...]:
         """All assumptions, each as a sentence."""
         return (
-            f"An idle container is stopped after {self.idle_s:g} s; AWS does not document when.",
+            (
+                f"A container that is idle for {self.idle_s:g} s is stopped. AWS does not document "
+                "this time."
+            ),
             f"A serverless endpoint handles up to {self.concurrency_limit} requests at once.",
             (
                 f"An instance handles {self.requests_at_once} request"
-                f"{'s' * (self.requests_at_once > 1)} at once, and {self.headroom:.0%} of the "
-                f"instances stay free in the busiest hour. {self.fewest_instances} "
+                f"{'s' * (self.requests_at_once > 1)} at once. Even in the busiest hour, "
+                f"{self.headroom:.0%} of the instances stay free. {self.fewest_instances} "
                 f"instance{'s' * (self.fewest_instances > 1)} "
                 f"stay{'s' * (self.fewest_instances == 1)} on when there is no traffic."
             ),
             (
-                f"An instance that is started answers after {self.instance_start_s:g} s and is "
-                "billed meanwhile; AWS does not document the time. Autoscaling adds an instance "
-                "after 3 busy minutes and removes one after 15 quiet minutes, as the alarms of "
-                "target tracking do. An endpoint without instances is woken after one minute."
+                f"A new instance takes {self.instance_start_s:g} s to start, and this time is "
+                "billed. AWS does not document how long a start takes. Autoscaling adds an "
+                "instance after 3 minutes above the target and removes one after 15 minutes below "
+                "90 % of the target, as the alarms of target tracking do. If an endpoint has no "
+                "instances, the first one is started one minute after a request arrives."
             ),
             (
                 "A cold start is billed from the start of the container. If the time in the "
@@ -213,19 +217,18 @@ class Assumptions:
                 "an upper bound."
             ),
             (
-                "A keep-warm request is billed like a request of a client. The schedule of "
-                "keep-warm requests is not billed: EventBridge Scheduler's first 14 million "
-                "requests a month are free."
+                "A keep-warm request is billed like any other request. Its schedule costs nothing, "
+                "because EventBridge Scheduler's first 14 million requests a month are free."
             ),
             (
-                "The alarms that the Terraform modules create are not billed. Before the free "
-                "tier of CloudWatch, the two alarms of a real-time endpoint cost 0.30 USD a month "
-                "in us-east-1 for their three metrics. The alarms of autoscaling cost 0.20 USD "
-                "more."
+                "The alarms that the Terraform modules create are not billed. Outside the "
+                "free tier of CloudWatch, the two alarms of a real-time endpoint read three "
+                "metrics and cost 0.30 USD a month in us-east-1. The alarms of autoscaling cost "
+                "another 0.20 USD."
             ),
             (
                 f"The stored images take {self.image_gb:g} GB, and the stored artifacts take "
-                f"{self.artifact_gb:g} GB. An answer has {self.response_bytes / 1000:g} KB."
+                f"{self.artifact_gb:g} GB. An answer is {self.response_bytes / 1000:g} KB long."
             ),
         )
 

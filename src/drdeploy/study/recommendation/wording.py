@@ -78,12 +78,13 @@ def write_requirements_in_one_line(required: Requirements) -> str:
         parts.append(f"a p95 of at most {required.p95_s:g} s, cold starts included")
     if required.min_sensitivity is not None:
         parts.append(
-            f"a sensitivity of {required.min_sensitivity:.0%} at grade >= {required.at_grade}, at "
-            "the lower 95 % limit"
+            f"a sensitivity at grade >= {required.at_grade} whose lower 95 % limit is at least "
+            f"{required.min_sensitivity:.0%}"
         )
     if required.specificity_floor is not None:
         parts.append(
-            f"a specificity of {required.specificity_floor:.0%} at the same operating point"
+            "a specificity at the same operating point whose lower 95 % limit is at least "
+            f"{required.specificity_floor:.0%}"
         )
     parts += write_constraints(required)
     if required.budget_usd is not None:
@@ -114,7 +115,9 @@ def write_break_even_sentence(one: BreakEven) -> str:
     if one.requests_per_month is None:
         return f"{one.below} is cheaper than {one.above} at every volume up to 100 million a month."
     volume = float(f"{one.requests_per_month:.2g}")
-    return f"From about {volume:,.0f} photographs a month, {one.above} is cheaper than {one.below}."
+    return (
+        f"Above about {volume:,.0f} photographs a month, {one.above} is cheaper than {one.below}."
+    )
 
 
 def write_answer_sentences(decision: Decision) -> Iterator[str]:
@@ -132,11 +135,11 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
             f"{'; '.join(nearest.failures)}."
         )
     else:
-        cold = f"; {winner.cold_share:.2%} meet a cold start" if winner.policy else ""
+        cold = f" A cold start delays {winner.cold_share:.2%} of them." if winner.policy else ""
         yield (
             f"Host {winner.name}: {format_usd(winner.usd_per_month)} a month, "
-            f"{format_usd(winner.usd_per_patient)} per patient. Of 100 photographs, 95 are "
-            f"answered within {format_seconds(winner.p95_s)}{cold}."
+            f"{format_usd(winner.usd_per_patient)} per patient. Of all photographs, 95% are "
+            f"answered within {format_seconds(winner.p95_s)}.{cold}"
         )
         yield from _write_sentence_about_both_latencies(winner)
         yield from _write_sentences_about_other_options(decision, winner)
@@ -164,15 +167,15 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
         ""
         if point.cross_fitted
         else (
-            " The sensitivity and the specificity given here are too good, because they were "
-            "measured on the photographs on which the threshold was chosen."
+            " On new photographs, both numbers will probably be lower: they were measured on the "
+            "photographs on which the threshold was chosen."
         )
     )
     return (
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
-        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (at least "
-        f"{point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} (at "
-        f"least {point.specificity.low:.1%}).{flattered}"
+        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (lower 95 % limit "
+        f"{point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} (lower "
+        f"95 % limit {point.specificity.low:.1%}).{flattered}"
     )
 
 
@@ -247,7 +250,8 @@ def _write_tie_sentence(
     several = len(tied) > 1
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return (
-        f"{listed} tie{'' if several else 's'} with {winner.name}: a difference in cost of up to "
+        f"{'These options tie' if several else 'This option ties'} with {winner.name}: {listed}. "
+        "Options tie if their costs are about equal: a difference in cost of up to "
         f"{required.same_cost_share:.0%}, or of up to {required.same_cost_usd:g} USD a month, "
         f"does not count. "
         f"{_write_why_winner_is_chosen(winner, tied)}"
@@ -271,7 +275,7 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
             f"Of the simplest options, the choice is the fastest."
         )
     return (
-        f"The choice is one of the simplest options to run: {needs}. Several of the simplest "
-        f"options differ in p95 by at most {SAME_SPEED_SHARE:.0%}, so the cheapest of these is "
-        f"chosen."
+        f"The choice is one of the simplest options to run: {needs}. Others of the simplest "
+        f"options have nearly the same p95 (within {SAME_SPEED_SHARE:.0%}). The choice is the "
+        "cheapest of these."
     )
