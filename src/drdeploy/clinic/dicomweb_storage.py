@@ -73,7 +73,10 @@ def store_file(url: str, data: bytes) -> str:
 
 
 def _list_failures(answer: ServerAnswer) -> list[Any]:
-    """Return the objects that an untrusted answer to STOW-RS lists as not stored."""
+    """Return the objects that the archive did not store, according to its answer.
+
+    The answer is untrusted. If it has no valid list, the result is empty.
+    """
     try:
         failed = parse_json(answer.body)[_FAILED]["Value"]
     except (ValueError, KeyError, TypeError, IndexError):

@@ -45,7 +45,7 @@ def check_server_url(url: str, *, option: str) -> None:
         is_safe = is_plain = False
     if not is_safe:
         raise InvalidInput(
-            "The data identify patients, so they are exchanged only over https, or with this "
+            "The data identify patients, so they are sent only over https, or to a server on this "
             "machine",
             where=option,
             remedy="Give the server's base address, for example https://records.example.org/api",
@@ -67,7 +67,7 @@ def _is_loopback(url: str) -> bool:
 
 
 class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
-    """Returns every answer as it is: no status is an error, and no redirect is followed."""
+    """Returns every answer as it is. No status raises an error, and no redirect is followed."""
 
     def http_response(
         self,

@@ -1,4 +1,4 @@
-"""Portuguese translations of the page's texts, by the English text."""
+"""The Portuguese translation of each English text on the page."""
 
 from __future__ import annotations
 
