@@ -397,7 +397,7 @@ def _choose_max_concurrent_requests(given: int | None, capacity: Path | None) ->
     if given is not None:
         raise InvalidInput(
             "--requests-at-once and --capacity cannot be combined",
-            remedy="Give only one of the two: the number of requests, or the file with the measured capacity",
+            remedy="Give either the number, or the file with the measured capacity",
         )
     return CapacityResult.read(capacity).require_requests_at_once(str(capacity))
 

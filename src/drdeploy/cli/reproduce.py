@@ -46,7 +46,7 @@ def reproduce(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every number in the text of the 2023 study."""
+    """Recompute every number that was printed in the 2023 study."""
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.published_study.document import (
         convert_figure_to_json,

@@ -45,8 +45,8 @@ def check_server_url(url: str, *, option: str) -> None:
         is_safe = is_plain = False
     if not is_safe:
         raise InvalidInput(
-            "The data identify patients, so they are sent only over https, or to a server on this "
-            "machine",
+            "The data identify patients, so they are exchanged only over https, or with a server on "
+            "this machine",
             where=option,
             remedy="Give the server's base address, for example https://records.example.org/api",
         )

@@ -95,8 +95,7 @@ class GradedEye:
 
     @property
     def reasons_to_look_again(self) -> list[str]:
-        """All reasons to look at the eye again: doubts about its grade, and ungradable photographs.
-        """
+        """All reasons to look at the eye again: the marks, and the ungradable photographs."""
         return [*self.marks, *self.ungradable_reasons] if self.photographs else ["no photograph"]
 
 
@@ -184,7 +183,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
         value = str(dataset.get(name) or "")
         if len(value) > _PATIENT_NUMBER_MAX or "\0" in value:
             raise UnsupportedImage(
-                f"The DICOM file's {name} is longer than {_PATIENT_NUMBER_MAX} characters, or has a NUL",
+                f"The DICOM file's {name} has a NUL, or over {_PATIENT_NUMBER_MAX} characters",
                 remedy="Export the photograph from the archive or the camera again",
             )
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):

@@ -76,7 +76,7 @@ def _parse_database_url(url: str) -> URL:
         raise InvalidInput(
             "The database is neither SQLite nor PostgreSQL",
             where="--database",
-            remedy="Give a URL such as postgresql://user@host/name, or leave the option out for SQLite",
+            remedy="Give a URL like postgresql://user@host/name, or omit the option to use SQLite",
         )
     if backend == "postgresql":
         address = address.set(drivername="postgresql+pg8000")

@@ -65,7 +65,7 @@ class RecordsErasure:
         return self._erase_studies(STUDIES.c.study_uid == study_uid)
 
     def count_studies_of_other_issuers(self, patient: str) -> int:
-        """Count the studies under the same patient number of another issuer.
+        """Count the studies whose patient has the same number, but from a different issuer.
 
         They may belong to the same person.
 

@@ -173,7 +173,10 @@ _NAMES_OF_DISEASES = {grade: name for name, grade in _DISEASES.items()}
 
 
 def estimate_as_dict(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate as a dictionary; ``reason`` says why an interval is missing."""
+    """Return an estimate as a dictionary.
+
+    If the value or its interval is missing, ``reason`` says why.
+    """
     shown: dict[str, Any] = {
         "value": _round_or_none(estimate.value),
         "low": _round_or_none(estimate.low),
