@@ -227,7 +227,7 @@ class ArtifactError(DrdeployError):
 
 
 class UnsafeArchive(ArtifactError):
-    """The archive has links, devices or paths that leave its folder, or is too large."""
+    """The archive has links or devices, has paths outside its folder, or is too large."""
 
 
 class TruncatedArchive(ArtifactError):
@@ -255,7 +255,7 @@ class ModelLoadFailed(ModelError):
 
 
 class PredictionFailed(ModelError):
-    """The model failed, or its output has the wrong shape or contains NaN."""
+    """The model failed, or its output has the wrong shape, or holds NaN or infinity."""
 
 
 class EngineError(DrdeployError):

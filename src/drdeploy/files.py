@@ -1,7 +1,7 @@
 """Write files atomically, make CSV cells safe, read JSON, compute SHA-256, find shipped files.
 
-The lean server imports this module at every cold start, and it only reads files. Modules that are
-needed only to write files are therefore imported inside functions.
+The lean server imports this module at every cold start. To keep the start short, modules that are
+needed only to write files are imported inside functions.
 """
 
 from __future__ import annotations

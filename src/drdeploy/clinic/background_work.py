@@ -1,7 +1,7 @@
 """Grade the studies that arrived, and send their results on.
 
-The result of each step is saved in the records before the next step begins. If the program is
-killed, it continues at this step when it is started again.
+The result of each step is saved in the records before the next step begins. A program that was
+killed therefore continues after the last finished step when it is started again.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def store_file(url: str, data: bytes) -> str:
         data: The file.
 
     Returns:
-        Why the archive refuses the file, as a sentence; empty if the archive has it.
+        A sentence that says why the archive refuses the file; empty if it accepts the file.
 
     Raises:
         ClinicError: The archive cannot be reached, or refuses this sender.

@@ -100,7 +100,10 @@ def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -
 
 
 def _make_patient(dataset: pydicom.Dataset) -> Resource:
-    """Return the patient by number, without the name; a record system can look up the name."""
+    """Return the patient resource, with the patient's number but without the name.
+
+    A record system that needs the name can look it up by the number.
+    """
     number = str(dataset.get("PatientID") or "").strip()
     if not number:
         return {

@@ -20,7 +20,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
     """Send a transaction to a server's base address.
 
     Returns:
-        Why the server refuses the bundle, as a sentence; empty if the server has it.
+        A sentence that says why the server refuses the bundle; empty if it accepts the bundle.
 
     Raises:
         ClinicError: The server cannot be reached, or refuses this sender.

@@ -1,7 +1,8 @@
 """Estimate the time and the cost of grading an archive, before it is graded.
 
-One thread grades some photographs of the archive, and the time is measured. When many workers run
-at once, each of them is slower. Each is assumed to reach this rate times :data:`WORKER_EFFICIENCY`.
+One thread grades some photographs of the archive, and its rate is measured. When many workers run
+at once, each of them is slower. The rate of a worker is then assumed to be the measured rate times
+:data:`WORKER_EFFICIENCY`.
 """
 
 from __future__ import annotations

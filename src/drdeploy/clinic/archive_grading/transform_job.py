@@ -10,8 +10,8 @@ the job if this run is killed::
         transform.json          the job whose rows are not saved yet
         00000000.uploaded.json  the digests of the uploaded photographs of a shard
 
-A photograph gets a row if the job has graded it, or if the log of the job says why it was not
-graded. If neither is the case, for example because an instance failed or a permission was missing,
+A photograph gets a row if the job has an answer for it, or if the log of the job says why there is
+none. If neither is the case, for example because an instance failed or a permission was missing,
 the run ends with an error.
 """
 
@@ -165,7 +165,7 @@ class TransformArchiveJob:
             prefix = prefix[: prefix.rfind("/") + 1]
             if prefix == S3:
                 raise InvalidInput(
-                    "A transform job reads one bucket, and the manifest names several",
+                    "A transform job can read only one bucket, but the manifest names several",
                     where=prefix,
                     remedy="Write one manifest for each bucket, and grade each manifest separately",
                 )
@@ -352,7 +352,8 @@ class TransformArchiveJob:
     ) -> int:
         """Write the rows of each shard in which every photograph has an answer or an error.
 
-        Returns: How many photographs have neither an answer nor an error.
+        Returns:
+            How many photographs have neither an answer nor an error.
         """
         unanswered = 0
         for shard in self._iterate_shards_of_job(pending, job):

@@ -41,7 +41,9 @@ class _NoRuntime:
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch
-        raise PredictionFailed("The endpoint predicts, and no model is loaded on this machine")
+        raise PredictionFailed(
+            "The endpoint makes the predictions, so no model is loaded on this machine"
+        )
 
 
 class _Model(msgspec.Struct):

@@ -72,7 +72,7 @@ class WaitingStudy:
 
 @dataclass(frozen=True)
 class RecordedStudy:
-    """A study with its present grading.
+    """A study with its latest grades.
 
     Attributes:
         number: The study's number in the records.

@@ -47,7 +47,7 @@ class ReferralDecision:
         grades: The grade from 0 to 4 that the person gave to an eye, or None for ungradable. If an
             eye is missing here, the person kept the grader's grade.
         reason: Why the person decided so; may be empty.
-        who: The name of the person's account.
+        who: The person, as named in the audit log.
         decided_s: The time of the decision, in seconds since 1970.
     """
 

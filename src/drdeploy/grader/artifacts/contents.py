@@ -130,7 +130,10 @@ def _find_common_folder(paths: Sequence[str]) -> str:
 
 
 def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], list[str]]:
-    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it."""
+    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it.
+
+    If there is no Python file in the subfolder, all paths count as outside.
+    """
     inside = [path for path in paths if path.startswith(f"{folder}{CODE_FOLDER}/")]
     if not any(path.endswith(".py") for path in inside):
         return paths, []
@@ -138,7 +141,7 @@ def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], lis
 
 
 def is_debris_file_in_archive(path: str) -> bool:
-    """Whether a file is to be ignored, as a readme or a file that the operating system added."""
+    """Whether a file is a text such as a readme, or was added by an operating system or a tool."""
     *folders, name = path.lower().split("/")
     if any(part in _DEBRIS_FOLDERS or part.startswith("paxheader") for part in folders):
         return True

@@ -1,8 +1,8 @@
 """Recognise files that can neither be served nor packed.
 
 An error message can then say what the file is, and what to do instead. The first bytes of the file
-decide, if they are known. Its name decides only otherwise. For example, a failed download may have
-the name of a model, although its content is a web page.
+decide. The name decides only if the first bytes show nothing. For example, a failed download may
+have the name of a model, although its content is a web page.
 """
 
 from __future__ import annotations

@@ -218,8 +218,8 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             graded.
         familiarity: The rule that says whether a photograph is unlike the training photographs.
             With None, no photograph is flagged.
-        clinical: How probabilities become grades and decisions. None if the model is not an ICDR
-            grader.
+        clinical: How the probabilities of an ICDR grader become grades and decisions. None if this
+            is not known, and for all other models.
         quantization: Comparison of a quantized model with its original, or None for an original.
         recalibration: How the probabilities were adapted to a clinic's photographs, or None for a
             grader that was not adapted.

@@ -31,8 +31,8 @@ class LabelledPhotograph:
         split: ``train``, ``test`` or another split, or None if the data set has no splits.
         group: The capture session or the patient. Photographs of one group resemble each other, so
             they are not independent.
-        sha256: SHA-256 of the file. If the table states the SHA-256 of an original file from which
-            this file was made, that one.
+        sha256: SHA-256 of the file. If the table states the SHA-256 of the original from which the
+            file was made, it is used instead.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
         cells: The photograph's row in the table of labels, as pairs of column name and content.

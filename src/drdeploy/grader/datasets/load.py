@@ -59,7 +59,8 @@ def load_dataset(
         folder: The data set's folder, or a table of labels.
         keep_unreadable: Whether to keep files that are not images. An evaluation can then count the
             files that a grader refuses.
-        names: Names of the photographs in results; None hashes the names with the user's key.
+        names: How photographs are named in results. With None, their names are hashes with the
+            user's key.
 
     Raises:
         InvalidInput: The folder does not exist, has none of the layouts, or has no usable

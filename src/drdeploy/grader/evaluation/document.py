@@ -242,7 +242,7 @@ def name_group_unit(unit: str, count: int) -> str:
 
 
 def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
-    """Return flow, adjusted calibration, decision curves, patients, subgroups and checklist."""
+    """Return the results in :class:`EvaluationDetails`, and the reporting checklist."""
     from drdeploy.grader.evaluation.checklist import fill_reporting_checklist
 
     details = evaluated.details

@@ -208,7 +208,10 @@ def evaluate_graded_set(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions with the thresholds of a manifest, or by the most probable grade."""
+    """Evaluate predictions. The thresholds of a manifest, if given, turn them into grades.
+
+    Without thresholds, the answer is the most probable grade.
+    """
     return evaluate_probabilities(
         graded.labels,
         graded.probabilities,

@@ -1,4 +1,4 @@
-"""Draw an evaluation: confusion matrix, ROC, reliability, and risk over coverage."""
+"""Draw four pictures: the confusion matrix, the ROC, reliability, and risk over coverage."""
 
 from __future__ import annotations
 
