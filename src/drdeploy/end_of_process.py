@@ -1,7 +1,7 @@
 """Temporary folders and child processes that do not outlive this process.
 
-A process that ends by ``os._exit`` runs no ``finally`` and no finalizer. Before a process ends by
-``os._exit``, it calls :func:`remove_everything_temporary`.
+If a process calls ``os._exit``, no ``finally`` block and no finalizer runs. Before a process calls
+``os._exit``, it therefore calls :func:`remove_everything_temporary`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
-    """Run a command without input and output; return its exit status.
+    """Run a command, discard its output, and return its exit status. It gets no input.
 
     Raises:
         subprocess.TimeoutExpired: The command took too long, and was killed.
@@ -79,9 +79,9 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, a thread that starts or awaits a child, or makes or deletes a folder, waits
-    forever. Otherwise, a thread whose decoding child was killed could report that the photograph is
-    damaged.
+    After the call, every other thread that uses this module waits forever. Otherwise, a thread
+    could see that its child process, which decoded a photograph, has ended. It would then report
+    that the photograph is damaged.
     """
     _changing.acquire()
     for child in list(_children):

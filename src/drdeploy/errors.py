@@ -65,7 +65,8 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
     r"""Return untrusted text in a form that a terminal or a log can safely show.
 
     Untrusted text may hold control characters. They can hide, move or colour what a terminal shows,
-    or change the direction of writing. They are replaced by visible escapes such as ``\x1b``.
+    or make it show text from right to left. This function replaces them by visible escapes such as
+    ``\x1b``.
 
     Args:
         text: A string from anywhere.
@@ -166,7 +167,7 @@ class EmptyBody(RequestRefused):
 
 
 class MalformedRequest(RequestRefused):
-    """The body or a header of the request violates the server's contract."""
+    """The body or a header of the request does not have the form that the server requires."""
 
 
 class UnknownPath(RequestRefused, http_status=404):
@@ -198,7 +199,7 @@ class UnreadableImage(RequestRefused, http_status=422):
 
 
 class HeadersTooLarge(RequestRefused, http_status=431):
-    """The request line and headers are longer than the server's limit."""
+    """The request line and the headers together are longer than the server allows."""
 
 
 class UnsupportedHttpFeature(RequestRefused, http_status=501):
@@ -226,7 +227,7 @@ class ArtifactError(DrdeployError):
 
 
 class UnsafeArchive(ArtifactError):
-    """The archive has files outside its folder, holds links or devices, or is too large."""
+    """The archive has links or devices, has paths outside its folder, or is too large."""
 
 
 class TruncatedArchive(ArtifactError):
@@ -254,7 +255,7 @@ class ModelLoadFailed(ModelError):
 
 
 class PredictionFailed(ModelError):
-    """The model failed, or its output has the wrong shape or is not a number."""
+    """The model failed, or its output has the wrong shape, or holds NaN or infinity."""
 
 
 class EngineError(DrdeployError):

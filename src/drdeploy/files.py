@@ -1,7 +1,7 @@
 """Write files atomically, make CSV cells safe, read JSON, compute SHA-256, find shipped files.
 
-The lean server imports this module at every cold start, so modules that only writers need are
-imported inside functions.
+The lean server imports this module at every cold start. To keep the start short, modules that are
+needed only to write files are imported inside functions.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def open_text_for_atomic_write(path: Path) -> Iterator[TextIO]:
 
 
 def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
-    """Create a temporary file, locked to show that a process is writing it.
+    """Create a temporary file, and lock it to show that it is in use.
 
     The kernel removes the lock when the process ends, even if the process is killed.
     """
@@ -100,7 +100,7 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Name the path in disk errors that the block raises, because ``write`` errors name no file."""
+    """Add a path to disk errors in a ``with`` block, because ``write`` errors name no file."""
     try:
         yield
     except OSError as err:
@@ -252,9 +252,10 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 
 
 def make_folder_readable_for_every_user(folder: Path) -> None:
-    """Let every user read the files of a folder, even if the umask forbade it.
+    """Let every user read the files of a folder, whatever the umask is.
 
-    Only the owner may write the files. If the owner may execute a file, all users may execute it.
+    Only the owner may write the files. A file that the owner may execute can be executed by every
+    user.
     """
     for path in (folder, *folder.rglob("*")):
         may_enter = path.is_dir() or os.access(path, os.X_OK)
@@ -286,10 +287,10 @@ def path_of_shipped_file(name: str) -> Path:
 
 
 def choose_output_folder(beside: Path) -> Path:
-    """Return the folder for files that are made from a file: its own, or the current folder.
+    """Return the folder in which a command should write the output that it makes from a file.
 
-    If the file belongs to this package, the current folder is returned, because no command may
-    change the installed files.
+    This is the folder of the file. If the file belongs to this package, it is the current folder
+    instead, because no command may change the installed files.
     """
     folder = beside.resolve().parent
     return Path.cwd() if folder.is_relative_to(_PACKAGE.resolve()) else folder

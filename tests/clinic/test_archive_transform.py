@@ -318,7 +318,7 @@ def test_photographs_in_several_buckets_are_refused(tmp_path):
         pending_transform_file=tmp_path / "transform.json",
     )
     job = TransformArchiveJob(None, listed, None, OWN_NAMES, is_folder=False, report_state=print)
-    with pytest.raises(InvalidInput, match="reads one bucket"):
+    with pytest.raises(InvalidInput, match="can read only one bucket"):
         job.grade_archive_in_transform_jobs(
             SimpleNamespace(shard_photographs=2), SimpleNamespace(bucket="answers"), print
         )

@@ -118,11 +118,11 @@ def test_the_worst_patient_comes_first(rules, manifest):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("[marks]", "[mark]"), "not understood"),
-        (('ungradable = "refer"', 'ungradable = "no referral"'), "not understood"),
-        (("[[rules]]", "[[rules"), "not understood"),
-        (("at_or_above = 3", "at_or_above = 4"), "not understood"),
-        (("[[rules]]", "[[other]]"), "not understood"),
+        (("[marks]", "[mark]"), "file of rules has an error"),
+        (('ungradable = "refer"', 'ungradable = "no referral"'), "file of rules has an error"),
+        (("[[rules]]", "[[rules"), "file of rules has an error"),
+        (("at_or_above = 3", "at_or_above = 4"), "file of rules has an error"),
+        (("[[rules]]", "[[other]]"), "file of rules has an error"),
     ],
 )
 def test_rules_that_are_not_understood_are_refused(change, reason, tmp_path):

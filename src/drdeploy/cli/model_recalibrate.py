@@ -86,10 +86,11 @@ def recalibrate(
 ) -> None:
     """Adapt a grader to a clinic's own graded photographs.
 
-    New values are chosen for the temperature, the shares of the grades, and the thresholds of the
-    operating points. The network stays as it is. The results after the adaptation are cross-fitted:
-    the numbers that are applied to a patient's photographs were chosen on photographs of other
-    patients. Recalibrate a grader before you use it with a new camera.
+    The command chooses a new temperature for the probabilities, a new weight for each grade, and
+    new thresholds for the operating points. It does not change the network. The results after the
+    adaptation are cross-fitted: the temperature, weights and thresholds that are applied to a
+    patient's photographs were chosen on photographs of other patients. Recalibrate a grader before
+    you use it with a new camera.
 
     For research use. Not a medical device.
     """

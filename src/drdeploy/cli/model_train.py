@@ -75,9 +75,9 @@ def train(
 ) -> None:
     """Train a grader, or continue an interrupted training.
 
-    The reported quality comes from cross-validation. In cross-validation, no network grades
-    photographs of a capture session that it was trained on. The exported network is trained on all
-    photographs.
+    The reported quality comes from cross-validation: each photograph is graded by a network that
+    was not trained on any photograph of the same capture session. The exported network is trained
+    on all photographs.
 
     For research use. Not a medical device.
     """

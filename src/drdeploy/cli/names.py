@@ -1,4 +1,4 @@
-"""``drdeploy names``: list the names of photographs in results."""
+"""``drdeploy names``: show which name each photograph has in results."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def names(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List photographs with their names in results.
+    """Show which name each photograph has in results.
 
-    Results name a photograph by a keyed hash of its content. The key is stored on this machine in
-    ~/.local/state/drdeploy, or in the file that DRDEPLOY_NAMES_KEY names. With another key, the
-    photographs have other names.
+    In results, a photograph's name is a keyed hash of its content. The key is stored on this
+    machine in ~/.local/state/drdeploy, or in the file that DRDEPLOY_NAMES_KEY names. A different
+    key gives different names.
     """
     naming = PhotographNames.with_user_key()
     selection = select_photographs(images)

@@ -283,10 +283,10 @@ PostOption = Annotated[
 
 
 def check_quiet_seconds_are_finite(quiet_s: float) -> float:
-    """Return the number of seconds after which a study is graded, if it is finite.
+    """Check that the value of ``--quiet-s`` is finite, and return it.
 
     Raises:
-        InvalidInput: The number is not finite, so the study would never be graded.
+        InvalidInput: The number is not finite, so no study would ever be graded.
     """
     if not math.isfinite(quiet_s):
         raise InvalidInput(
@@ -309,7 +309,7 @@ QuietOption = Annotated[
 
 
 def log_to_standard_error() -> None:
-    """Show the log of the clinic's programs on standard error."""
+    """Write the log of the ``drdeploy clinic`` commands to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("drdeploy clinic: %(message)s"))
     log = logging.getLogger("drdeploy.clinic")
@@ -318,7 +318,9 @@ def log_to_standard_error() -> None:
 
 
 def list_given_options(context: typer.Context, parameters: Collection[str]) -> list[str]:
-    """Return the options given on the command line, without those from environment variables.
+    """Return those of some options that the user gave on the command line.
+
+    Options that were set by environment variables do not count.
 
     Args:
         context: The context of the command, with the options that were given.
@@ -335,14 +337,14 @@ def list_given_options(context: typer.Context, parameters: Collection[str]) -> l
 def refuse_options_without_effect(
     context: typer.Context, parameters: Collection[str], *, why: str, remedy: str
 ) -> None:
-    """Refuse options that were given on the command line and would have no effect.
+    """Raise an error if the user gave options that would have no effect.
 
     Args:
         context: The context of the command.
         parameters: The names of the parameters that have no effect.
-        why: The reason why the options have no effect, which the message puts after "would have no
-            effect".
-        remedy: What the user can do instead of omitting the options.
+        why: Why the options have no effect. The message is "OPTION would have no effect" and this
+            text.
+        remedy: What the user can do to keep the options.
     """
     given = list_given_options(context, parameters)
     if given:
@@ -355,18 +357,18 @@ def refuse_options_without_effect(
 def refuse_options_replaced_by_variables_file(
     context: typer.Context, parameters: Sequence[str], described: str
 ) -> None:
-    """Refuse the options that a file of --variables replaces.
+    """Raise an error for options whose values the file given with --variables already contains.
 
     Args:
         context: The context of the command, with the options that were given.
-        parameters: The names of the parameters.
-        described: The thing that the file describes, for the message.
+        parameters: The names of the parameters that the file replaces.
+        described: What the file describes, as the message calls it, for example "endpoint".
     """
     given = list_given_options(context, parameters)
     if given:
         raise InvalidInput(
-            f"The file of --variables describes the {described}, so {', '.join(given)} would have "
-            "no effect",
+            f"The file given with --variables describes the {described}, so {', '.join(given)} "
+            "would have no effect",
             where="--variables",
             remedy=f"Omit {', '.join(given)}, or omit --variables",
         )

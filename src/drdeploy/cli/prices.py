@@ -67,7 +67,7 @@ def update(
 
     if origin == "api" and address:
         raise InvalidInput(
-            "--address is the address of offer files, and --from api reads none",
+            "--address names a copy of AWS's offer files, but --from api does not read offer files",
             where="--address",
             remedy="Omit --address, or omit --from api",
         )

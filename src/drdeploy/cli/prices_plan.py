@@ -56,8 +56,9 @@ def plan(
 ) -> None:
     """Show what a Terraform plan with SageMaker hosting costs.
 
-    Every resource of the plan is priced, named as free, or named as not known. A cost that depends
-    on scaling is given as a lower and an upper bound. Free tiers are not deducted.
+    For every resource, the output states a price, or says that the resource is free or that its
+    cost is not known. A cost that depends on scaling is given as a lower and an upper bound. Free
+    tiers are not deducted.
     """
     from drdeploy.hosting.plan_pricing import RequestAssumptions, price_plan
     from drdeploy.hosting.sagemaker import PriceSheet

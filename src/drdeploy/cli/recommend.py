@@ -238,14 +238,15 @@ def recommend(
 ) -> None:
     """Choose the hosting that meets your requirements at the lowest cost.
 
-    The traffic is simulated and priced on every measured configuration. Serverless endpoints are
-    simulated with every policy against cold starts. Six ways to run instances are simulated: around
-    the clock, autoscaled, scheduled, behind a queue, as components that scale to zero, and as batch
-    jobs. An option that breaks a constraint is excluded. Of the options that cost about the same,
-    the simplest to run is chosen, then the fastest.
+    The command simulates your traffic on every measured configuration, and computes the cost.
+    Serverless endpoints are simulated once with each way to avoid cold starts. Six ways to run
+    instances are simulated: around the clock, autoscaled, on a schedule, behind a queue, as
+    inference components that scale to zero, and as batch jobs. An option that breaks a requirement
+    is excluded. Of the options that cost about the same, the simplest to run is chosen, then the
+    fastest.
 
-    If the latencies were measured on this machine, the latency on AWS is estimated from them. The
-    decision gives both the estimated latency, with its interval, and the measured one.
+    If the latencies were measured on this machine, the latencies on AWS are estimated from them.
+    The decision then gives the measured latency, and the estimate with its interval.
     """
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.published_study.raw_rows import load_results_or_published_study
@@ -350,7 +351,7 @@ def _fit_aws_latency_model(
     folders: Mapping[str, Path | None],
     as_measured: bool,
 ) -> TransferModel | None:
-    """Return the model that converts latencies to AWS; None if latencies stay as measured."""
+    """Fit a model that predicts AWS latencies from local ones; None if none is needed."""
     from drdeploy.study.aws_latency.model import fit_transfer_model
     from drdeploy.study.measurements.load import load_results_folder
 
@@ -381,9 +382,9 @@ def _parse_regions(text: str | None) -> tuple[str, ...]:
     regions = tuple(part.strip() for part in (text or "").split(",") if part.strip())
     if text is not None and not regions:
         raise InvalidInput(
-            "No region is given in which the data must stay",
+            "--data-stays-in names no region",
             where="--data-stays-in",
-            remedy="Name regions, or first parts of their names such as eu; or omit the option",
+            remedy="Name regions, or the beginning of their names, such as eu. Or omit the option",
         )
     return regions
 
@@ -396,7 +397,7 @@ def _choose_max_concurrent_requests(given: int | None, capacity: Path | None) ->
     if given is not None:
         raise InvalidInput(
             "--requests-at-once and --capacity cannot be combined",
-            remedy="Give the number, or the file with the measured capacity",
+            remedy="Give either the number, or the file with the measured capacity",
         )
     return CapacityResult.read(capacity).require_requests_at_once(str(capacity))
 
@@ -413,9 +414,10 @@ def _make_traffic_from_options(
     between_photographs_s: float,
     seed: int,
 ) -> Traffic | Arrivals:
-    """Return the traffic, which must come from exactly one of three options.
+    """Return the traffic that --requests, --trace or --archive describes.
 
-    Options about the arrivals during a week (``weekly``) are refused if they have no effect.
+    Exactly one of these three options must be given. The options in ``weekly``, which say when in a
+    week photographs arrive, are refused if they have no effect.
     """
     from drdeploy.study.recommendation.trace import read_arrivals_from_trace
     from drdeploy.study.recommendation.traffic import (

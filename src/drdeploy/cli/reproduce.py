@@ -46,7 +46,7 @@ def reproduce(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every number that the 2023 study printed."""
+    """Recompute every number that was printed in the 2023 study."""
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.published_study.document import (
         convert_figure_to_json,
@@ -83,7 +83,7 @@ def reproduce(
 
 
 def _print_figures_by_verdict(figures: Sequence[RecomputedFigure]) -> None:
-    """Print one table for each verdict."""
+    """Print three tables: the numbers that were reproduced, are close, and differ."""
     from drdeploy.statistics import notation
 
     for verdict, style in STYLES.items():

@@ -1,4 +1,7 @@
-"""``drdeploy serve --help``; without ``--help`` the command runs before typer is imported."""
+"""The help text of ``drdeploy serve``.
+
+The server itself starts without this module, because importing typer would slow down its start.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def serve() -> None:
 
 
 def _make_help_on_settings() -> str:
-    """Return the server's own help on its settings, laid out for click."""
+    """Return the server's help on its settings, with line breaks that click keeps."""
     _, _, text = make_help_text().partition("\n\n")
     lines = [textwrap.fill(line, WIDTH, subsequent_indent=" " * 8) for line in text.splitlines()]
     # \b keeps click from joining the lines of a paragraph.

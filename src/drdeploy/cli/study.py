@@ -148,9 +148,9 @@ def run(
 ) -> None:
     """Run a study, or finish one that was interrupted.
 
-    Every answer is written to disk at once. The same command, given again, measures the rows that
-    are missing or do not count. With --target, the repeated command also deletes the resources that
-    an interrupted run left behind.
+    Every answer is written to disk at once. If you run the same command again, it takes the
+    measurements that are missing, and repeats those that failed or do not count. With --target, it
+    also deletes the resources that an interrupted run left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards
@@ -265,7 +265,7 @@ def status(
     out_dir: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how much of each trial is measured, also during a run."""
+    """Show how many measurements of each trial are done. This works during a run, too."""
     from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.progress import count_finished_measurements
 

@@ -52,7 +52,11 @@ class LiveProgress(Progress):
         self.reset(self._task, total=missing, description=f"{position} {trial.id}")
 
     def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
-        """Advance the bar, except after a warm-up or a start of the wrong kind (cold or warm)."""
+        """Advance the bar, if the measurement counts.
+
+        A warm-up does not count. Neither does a cold start in a trial of warm starts, or the
+        reverse.
+        """
         del trial
         if measurement.is_warmup or measurement.outcome == "wrong_start":
             return

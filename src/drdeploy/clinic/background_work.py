@@ -1,7 +1,7 @@
 """Grade the studies that arrived, and send their results on.
 
-Every step is in the records before the next step begins. If the program is killed, the next program
-continues where the killed one stopped.
+The result of each step is saved in the records before the next step begins. A program that was
+killed therefore continues after the last finished step when it is started again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _log = logging.getLogger("drdeploy.clinic")
 
 @dataclass(frozen=True)
 class Destinations:
-    """The addresses to which photographs and results are sent; nothing is sent to an empty address.
+    """Where photographs and results are sent. An empty address means that nothing is sent.
 
     Attributes:
         stow: Base address of an archive's DICOMweb service; it gets photographs and results.
@@ -79,7 +79,7 @@ class Destinations:
 
     @property
     def result_destinations(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Each destination with the kinds of results that it gets."""
+        """Pairs of a destination and the kinds of results that are sent to it."""
         rows: list[tuple[str, tuple[str, ...]]] = [
             (place, ("report", "page")) for place in self.dicom_destinations
         ]
@@ -87,7 +87,7 @@ class Destinations:
 
 
 class StudyGrader:
-    """Grades each study when no new photograph of the study has arrived for a while.
+    """Grades a study when no photograph of it has arrived for some seconds.
 
     Attributes:
         quiet_s: Seconds after a study's last photograph until the study is graded.
@@ -112,8 +112,8 @@ class StudyGrader:
             rules: The rules that decide the outcome of a patient.
             destinations: Where the results are sent.
             quiet_s: Seconds after a study's last photograph until the study is graded.
-            may_grade: Returns whether this program may grade; it may not while another program
-                grades the studies of these records.
+            may_grade: Returns whether this program may grade. It may not if another program already
+                grades the studies in these records.
             read_clock_s: Returns the seconds since some fixed moment, and never goes back.
         """
         self.quiet_s = quiet_s
@@ -135,11 +135,12 @@ class StudyGrader:
         return sum(self.grade_study(study) for study in self.list_due_studies())
 
     def list_due_studies(self) -> list[WaitingStudy]:
-        """Return the studies that have had no new photograph for a while, the oldest first.
+        """Return the studies that are ready to be graded.
 
-        After the program has started, nothing is due until ``quiet_s`` has passed. In this time, a
-        camera whose transfer was interrupted can send the rest of a study. After an unexpected
-        error, too, nothing is due for a while.
+        A study is ready when no photograph of it has arrived for ``quiet_s`` seconds. For the first
+        ``quiet_s`` seconds after the program has started, the list is empty. In this time, a camera
+        whose transfer was interrupted can send the rest of a study. The list is also empty during
+        the pause after an unexpected error.
         """
         if self._read_clock_s() - self._began_s < self.quiet_s or self._is_grading_paused:
             return []
@@ -176,7 +177,10 @@ class StudyGrader:
         return self._read_clock_s() < self._pauses_until_s
 
     def _pause_grading(self) -> None:
-        """Grade nothing for a while: the fault may concern every study, and may soon be over."""
+        """Pause the grading after an unexpected error.
+
+        The cause, such as a full disk, may affect every study, and may soon be gone.
+        """
         with self._pausing:
             if self._is_grading_paused:  # another thread met the same error
                 return
@@ -189,9 +193,10 @@ class StudyGrader:
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
-        """Do not count the grading attempts that the end of the program interrupts.
+        """Take back the attempts to grade a study that are interrupted because the program ends.
 
-        An attempt that has lasted longer than :data:`GIVEN_BACK_S` is counted.
+        These attempts then do not count towards the limit of attempts. An attempt that has lasted
+        longer than :data:`GIVEN_BACK_S` still counts.
         """
         for study, began_s in list(self._in_progress.values()):
             if self._read_clock_s() - began_s > GIVEN_BACK_S:
@@ -242,15 +247,15 @@ def _find_source_line_of_error(error: Exception) -> str:
 
 
 class ResultSender:
-    """Sends queued deliveries, and sends them again later if the destination cannot be reached."""
+    """Sends the photographs and results in the queue, and retries if a server cannot be reached."""
 
     def __init__(self, records: ClinicRecords, may_send: Callable[[], bool] = lambda: True) -> None:
         """Prepare a sender.
 
         Args:
             records: The clinic's records.
-            may_send: Returns whether this program sends the results. If another program grades and
-                sends, this program does not.
+            may_send: Returns whether this program may send results. It may not if another program
+                already grades and sends.
         """
         self._queue = records.deliveries
         self._may_send = may_send
@@ -301,7 +306,7 @@ class ResultSender:
 
 
 def _send_content(delivery: Delivery) -> str:
-    """Send a delivery; return why the destination refuses it, as a sentence, or an empty text."""
+    """Send a delivery; return the reason if the destination refuses it, and otherwise ""."""
     kind, _, address = delivery.destination.partition(" ")
     if kind == "stow":
         return store_file(address, delivery.content)
@@ -313,7 +318,7 @@ def _send_content(delivery: Delivery) -> str:
 
 
 class BackgroundLoop:
-    """Calls a function each second in a thread, and at once after :meth:`run_function_now`."""
+    """Calls a function once a second in a thread of its own."""
 
     def __init__(self, name: str, work: Any) -> None:
         self._work = work
@@ -332,7 +337,7 @@ class BackgroundLoop:
         self._woken.set()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread after the call in progress; wait at most ``timeout_s`` for the end.
+        """Let the current call finish, and end the thread. Wait at most ``timeout_s`` for this.
 
         Returns:
             Whether the thread has ended.
@@ -368,9 +373,9 @@ class BackgroundWork:
         Args:
             grader: Grades the studies.
             sender: Sends the results.
-            lock: Lets this program grade, and is released at the end.
-            grade_due_studies: Grades the studies that are due; None lets the grader grade one after
-                the other.
+            lock: The lock that only one grading program can hold. It is released at the end.
+            grade_due_studies: Grades the studies that are due. If it is None, ``grader`` grades
+                them one after the other.
         """
         self._grader = grader
         self._sender = sender
@@ -390,7 +395,7 @@ class BackgroundWork:
             loop.start()
 
     def run_all_loops_now(self) -> None:
-        """Look at once for studies that are due."""
+        """Grade the studies that are due now, without waiting for the next second."""
         self._grading.run_function_now()
 
     def ask_loops_to_stop(self) -> None:
@@ -401,9 +406,10 @@ class BackgroundWork:
     def stop(self, timeout_s: float) -> bool:
         """End the threads, and wait at most ``timeout_s`` for the work in progress.
 
-        Work that takes longer, for example because an archive does not answer, is given up. Every
-        step is in the records, so the rest is graded or sent when the program is started again. An
-        archive that gets a file twice keeps one copy, because both have the same SOP Instance UID.
+        Work that takes longer, for example because an archive does not answer, is abandoned.
+        Finished steps are saved in the records, so the rest is graded or sent when the program is
+        started again. A file may then be sent twice. The archive keeps one copy, because both
+        copies have the same SOP Instance UID.
 
         Returns:
             Whether all threads have ended.

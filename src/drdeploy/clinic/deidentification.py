@@ -1,9 +1,9 @@
 """Remove the data that identify a patient from photographs and studies (PS3.15, annex E).
 
-The old file is not cleaned. Instead, a new file is written, which has only the data elements of a
-short list, so a private element of a vendor cannot get into it. The list follows the basic
-application level confidentiality profile, with the option to keep modified dates. The pixels stay
-as they are.
+Nothing is deleted from the old file. Instead, a new file is written with a short list of data
+elements. Elements that are not on the list, such as private elements of a vendor, are therefore
+never copied. The list follows the Basic Application Level Confidentiality Profile of DICOM, with
+the option that keeps dates but shifts them. The pixels stay as they are.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _METHODS = (
 
 @dataclass(frozen=True)
 class Deidentifier:
-    """Replaces identifiers and dates, always in the same way with the same key.
+    """Replaces identifiers and dates. The same key always gives the same replacements.
 
     Attributes:
         names: The object that holds the key.
@@ -53,13 +53,14 @@ class Deidentifier:
     names: PhotographNames
 
     def make_uid(self, original: str) -> str:
-        """Return the unique identifier that replaces an original one (PS3.5, B.2)."""
+        """Return the DICOM identifier (UID) that replaces another one (PS3.5, B.2)."""
         return f"2.25.{uuid.UUID(bytes=self._compute_keyed_hash(f'uid {original}')[:16]).int}"
 
     def shift_day(self, day: str, patient: str) -> str:
-        """Return a DICOM date, moved back by the same number of days as all dates of the patient.
+        """Move a DICOM date back by a number of days that depends on the patient.
 
-        Text that is not a date becomes empty.
+        All dates of a patient are moved by the same number of days. If the text is not a date, an
+        empty string is returned.
         """
         try:
             parsed = datetime.strptime(day, _DAY)  # noqa: DTZ007 - a day has no time zone
@@ -106,7 +107,7 @@ class DeidentifiedPhotograph:
             file: The file that contains the photograph.
             to: Replaces identifiers and dates.
             patient: The text that distinguishes the patient from others.
-            name: The keyed hash that the file has in place of the patient's name and number.
+            name: The keyed hash that replaces the patient's name and number.
         """
         source = file.dataset
         study, series, instance = (

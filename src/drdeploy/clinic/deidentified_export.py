@@ -57,10 +57,10 @@ has another photograph of the same eye can recognise the eye by its vessels.
 
 @dataclass
 class ExportCounts:
-    """Counts of the files that an export wrote, and of those that it left out.
+    """What an export wrote, and how many files it left out.
 
     Attributes:
-        patients: Keyed hashes of the patients.
+        patients: Keyed hashes of the patients whose photographs were written.
         studies: Number of studies.
         photographs: Number of photographs.
         with_writing: Files left out because they declare that there is text in the pixels.

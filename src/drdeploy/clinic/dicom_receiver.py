@@ -69,13 +69,13 @@ class ListeningAddress:
 
     Attributes:
         host: Address of this machine.
-        port: The port; 0 takes a free one.
+        port: The port; 0 means any free port.
         title: The listener's AE title.
         callers: AE titles of those who may send; empty for all.
         certificate: The listener's certificate and chain (PEM), for TLS.
         key: The certificate's private key (PEM).
-        authority: The authorities whose certificate a peer must have (PEM). With None, peers need
-            no certificate.
+        authority: Certificate authorities (PEM). A peer must show a certificate that one of them
+            has signed. With None, peers need no certificate.
         may_be_plain: Whether patients' data may cross a network without TLS.
     """
 
@@ -125,9 +125,10 @@ class ListeningAddress:
 
 
 class _ContextOfThreads(ssl.SSLContext):
-    """Delays the TLS handshake until the first read, in the thread of the association.
+    """Delays the TLS handshake until the first read.
 
-    Otherwise, the only thread that accepts connections would wait for a peer that sends nothing.
+    Each connection is read in a thread of its own. Without the delay, the handshake would run in
+    the one thread that accepts connections, and a peer that sends nothing would block all others.
     """
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
@@ -281,9 +282,10 @@ class PhotographListener:
         return answer
 
     def _limit_size_and_silence_of_messages(self, event: evt.Event) -> None:
-        """Limit the size of a protocol data unit, and the time in which it must arrive.
+        """Limit the size of a protocol data unit, and the time that it may take to arrive.
 
-        The library reads a whole unit, of up to 4 GiB, before it calls any handler.
+        The limits are needed because the library reads a whole unit, of up to 4 GiB, before it
+        calls any handler.
         """
         wrapper: Any = event.assoc.dul.socket
         connection: socket.socket = wrapper.socket
@@ -350,7 +352,10 @@ class PhotographListener:
 
 
 def _close_connection(association: Any) -> None:
-    """Close the socket; the library ends the association as after a broken connection."""
+    """Close the socket.
+
+    The library then ends the association, as it does when a connection breaks.
+    """
     wrapper = association.dul.socket
     if wrapper is not None:
         wrapper.close()

@@ -1,8 +1,8 @@
 """Fill in the elements that all DICOM results of a study share, such as patient and device.
 
-Both results, the structured report and the PDF, keep the patient and the study of the photographs.
-The identifiers of the results are derived from the photographs, the grader and the grader's
-answers. The same answers always give the same two objects, so an archive keeps one copy of each.
+The structured report and the PDF name the same patient and study as the photographs. The
+identifiers of the results are derived from the photographs, the grader and the grader's answers.
+The same answers always give the same two objects, so an archive keeps one copy of each.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def format_probabilities(probabilities: object) -> str:
 
 
 def copy_patient_and_study_attributes(source: pydicom.Dataset, result: pydicom.Dataset) -> None:
-    """Copy the patient and the study of a photograph into a result, as Unicode.
+    """Copy the data about patient and study from a photograph into a result, as Unicode text.
 
     Raises:
         UnreadableImage: The photograph's data elements are damaged.

@@ -55,7 +55,7 @@ class ArchivePeer:
         """Send a DICOM file as it is, without changing its transfer syntax.
 
         Returns:
-            Why the archive refuses the file, as a sentence; empty if the archive has it.
+            A sentence that says why the archive refuses the file; empty if it accepts the file.
 
         Raises:
             ClinicError: The archive cannot be reached, or ends the association.

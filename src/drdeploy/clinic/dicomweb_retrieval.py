@@ -36,8 +36,8 @@ class PhotographQuery:
     """The search for photographs.
 
     Attributes:
-        first: The first day of the studies; None for all days until ``last``.
-        last: The last day of the studies; None for all days since ``first``.
+        first: The earliest date of a study; None for no earliest date.
+        last: The latest date of a study; None for no latest date.
         station: The name of the camera (Station Name); empty for all cameras.
         patient: The patient's number (Patient ID); empty for all patients.
         modality: The modality of the series.
@@ -50,7 +50,7 @@ class PhotographQuery:
     modality: str = "OP"
 
     def make_parameters(self) -> dict[str, str]:
-        """Return the query keys that an archive matches (PS3.18, 8.3.4)."""
+        """Return the parameters of the query's URL (PS3.18, 8.3.4)."""
         parameters = {"Modality": self.modality}
         if self.first is not None or self.last is not None:
             ends = ("" if day is None else f"{day:%Y%m%d}" for day in (self.first, self.last))
@@ -85,7 +85,7 @@ class ArchivedFile:
 
 
 def read_patients(file: Path) -> list[str]:
-    """Return the patients' numbers that a file lists, one in each line, without repetitions.
+    """Read the patients' numbers from a file with one number per line; repeated numbers count once.
 
     Raises:
         InvalidInput: The file cannot be read, is empty, or has a line that is not the number of a
@@ -161,7 +161,7 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
 
 
 def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
-    """Return a sentence if a file belongs to another patient than the requested one; otherwise "".
+    """Return a sentence if a file is not of the patient who was asked for; otherwise "".
 
     An archive may ignore the Patient ID of a query, and list the files of every patient.
     """
@@ -175,7 +175,10 @@ def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
 
 
 def _extract_only_part_of_multipart(content_type: str, body: bytes) -> bytes:
-    """Return the first part of a multipart answer; empty if there is none (RFC 2046, 5.1)."""
+    """Return the content of a multipart answer with exactly one part (RFC 2046, 5.1).
+
+    If the answer has no part or several, the result is empty.
+    """
     named = re.search(r'boundary="?([^";]+)', content_type)
     if named is None:
         return b""

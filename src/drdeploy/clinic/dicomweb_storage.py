@@ -35,7 +35,7 @@ def store_file(url: str, data: bytes) -> str:
         data: The file.
 
     Returns:
-        Why the archive refuses the file, as a sentence; empty if the archive has it.
+        A sentence that says why the archive refuses the file; empty if it accepts the file.
 
     Raises:
         ClinicError: The archive cannot be reached, or refuses this sender.
@@ -73,7 +73,10 @@ def store_file(url: str, data: bytes) -> str:
 
 
 def _list_failures(answer: ServerAnswer) -> list[Any]:
-    """Return the objects that an untrusted answer to STOW-RS lists as not stored."""
+    """Return the objects that the archive did not store, according to its answer.
+
+    The answer is untrusted. If it has no valid list, the result is empty.
+    """
     try:
         failed = parse_json(answer.body)[_FAILED]["Value"]
     except (ValueError, KeyError, TypeError, IndexError):

@@ -1,9 +1,10 @@
 """Write the grades of a study as FHIR R4 resources (hl7.org/fhir/R4).
 
 A bundle holds the patient, the imaging study, and the grader as a device. A bundle also holds an
-observation for each photographed eye, and a diagnostic report. Everything is ``preliminary``. A
-bundle has codes only for what the grader assesses. For example, it has no code for macular oedema,
-and none for a decision by an autonomous system.
+observation for each photographed eye, and a diagnostic report. The status of the observations and
+of the report is ``preliminary``, because no person has confirmed them. A bundle has codes only for
+what the grader assesses. For example, it says nothing about macular oedema, and does not claim that
+an autonomous system has made a decision.
 
 Identifiers are derived from the study, the grader and the grader's answers. If a bundle is sent
 twice, the server creates nothing twice. If the answers change, the server creates new resources.
@@ -99,7 +100,10 @@ def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -
 
 
 def _make_patient(dataset: pydicom.Dataset) -> Resource:
-    """Return the patient by number, without the name; a record system can look up the name."""
+    """Return the patient resource, with the patient's number but without the name.
+
+    A record system that needs the name can look it up by the number.
+    """
     number = str(dataset.get("PatientID") or "").strip()
     if not number:
         return {

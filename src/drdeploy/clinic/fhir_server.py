@@ -20,7 +20,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
     """Send a transaction to a server's base address.
 
     Returns:
-        Why the server refuses the bundle, as a sentence; empty if the server has it.
+        A sentence that says why the server refuses the bundle; empty if it accepts the bundle.
 
     Raises:
         ClinicError: The server cannot be reached, or refuses this sender.
@@ -39,7 +39,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
             f"The FHIR server refuses a bundle with status {answer.status}",
             where=url,
             remedy=(
-                "Send the bundle again when the server's log shows no error; nothing is "
+                "Find the cause in the server's log, then send the bundle again; nothing is "
                 "created twice"
             ),
         )
@@ -57,7 +57,7 @@ def post_bundle(url: str, bundle: Resource) -> None:
             reason.removesuffix("."),
             where=url,
             remedy=(
-                "Send the bundle again when the server's log shows no error; nothing is "
+                "Find the cause in the server's log, then send the bundle again; nothing is "
                 "created twice"
             ),
         )

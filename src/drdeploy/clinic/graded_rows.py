@@ -35,22 +35,23 @@ NO_PHOTOGRAPH = "The folder holds no JPEG, PNG, TIFF or DICOM file"
 
 @dataclass(frozen=True)
 class GradedRow:
-    """The result of grading one file.
+    """The result of grading one photograph, or the reason why there is none.
 
     Attributes:
         gradable: Whether the photograph can be graded. None if this was not checked, or if the file
             was unreadable.
-        ungradable_reason: Why there is no grade, as a code for programs.  A human must look at the
-            photograph, because the eye may be diseased.
+        ungradable_reason: A short code that says why the photograph cannot be graded. A human must
+            then look at the photograph, because the eye may be diseased.
         unlike_training: Whether the photograph differs so much from the training photographs that
-            the grade may be wrong. None if the model has no rule for this question.
-        referable: Whether the eye should be referred. Only an ICDR grader says this.
+            the grade may be wrong. None if the model has no rule that decides this.
+        referable: Whether the eye should be referred; None if the model does not grade by the ICDR
+            scale.
         referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
         probability_referable: P(grade >= 2), if the grader grades by the ICDR scale.
         probability_vision_threatening: P(grade >= 3), if the grader grades by the ICDR scale.
-        screening: Which operating points flag the eye.
-        error: Why the file could not be used at all.
-        note: Notes on the file for the reader.
+        screening: For each disease and operating point, whether the eye is flagged.
+        error: Why the file could not be read or graded; empty otherwise.
+        note: Remarks on the file for the reader of the results.
         laterality: The eye that a DICOM file names.
     """
 
@@ -75,7 +76,7 @@ class GradedRow:
 
     @property
     def order_in_sorted_table(self) -> int:
-        """The row's section in a sorted table: 0 graded, 1 needs a human, 2 failed."""
+        """A sorting key: 0 for graded rows, 1 for rows that need a human, 2 for failed rows."""
         if self.error:
             return 2
         return 0 if self.probabilities else 1
@@ -109,7 +110,8 @@ def grade_file_content(
         name: The name of the file in the result. If the file has several frames, the number of the
             frame is added to it.
         data: The content.
-        suffix: The suffix of the file. It shows that an empty or damaged file is a DICOM file.
+        suffix: The suffix of the file. A file with the suffix of a DICOM file is read as DICOM,
+            unless its content is a JPEG, PNG or TIFF.
     """
     is_dicom_suffix = FOREIGN_SUFFIXES.get(suffix.lower()) == "DICOM"
     if data and (is_dicom(data) or (is_dicom_suffix and not find_content_type_of_photograph(data))):
@@ -118,7 +120,10 @@ def grade_file_content(
 
 
 def _grade_dicom_file(service: InferenceService, name: str, data: bytes) -> Iterator[GradedRow]:
-    """Grade each frame of a DICOM file; stop at a frame that cannot be decoded."""
+    """Grade each frame of a DICOM file.
+
+    A frame that cannot be decoded gets a row with an error, and the frames after it get no row.
+    """
     from drdeploy.grader.dicom.photographs import DicomFile
 
     number = 0
@@ -197,7 +202,10 @@ def make_row_of_answer(name: str, body: bytes) -> GradedRow:
 
 
 def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
-    """Make a row from an answer; its members are not checked, and may have any type."""
+    """Make a row from an answer.
+
+    The members of the answer are not checked, so a value in the row may have any type.
+    """
     shares = (answer["predictions"] or [None])[0]
     grade = answer.get("grade")
     timing = answer.get("timing") or {}
@@ -241,7 +249,8 @@ class RowColumns(NamedTuple):
     """The columns of a table of rows.
 
     Attributes:
-        flags: The disease and the name of each operating point that flags eyes.
+        flags: Pairs of a disease and an operating point's name. Each pair has a column that says
+            whether the eye is flagged.
         classes: The names of the classes, or their numbers.
     """
 

@@ -45,8 +45,8 @@ def check_server_url(url: str, *, option: str) -> None:
         is_safe = is_plain = False
     if not is_safe:
         raise InvalidInput(
-            "The data identify patients, so they are exchanged only over https, or with this "
-            "machine",
+            "The data identify patients, so they are exchanged only over https, or with a server "
+            "on this machine",
             where=option,
             remedy="Give the server's base address, for example https://records.example.org/api",
         )
@@ -67,7 +67,7 @@ def _is_loopback(url: str) -> bool:
 
 
 class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
-    """Returns every answer as it is: no status is an error, and no redirect is followed."""
+    """Returns every answer as it is. No status raises an error, and no redirect is followed."""
 
     def http_response(
         self,
@@ -80,7 +80,7 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
 
 
 class _HttpTimeLimit:
-    """Ends a connection whose exchange takes too long.
+    """Closes the connection if a request and its answer take too long together.
 
     Without this limit, a caller could wait forever for a server that sends a byte now and then, and
     so is never silent for :data:`TIMEOUT_S`.

@@ -74,7 +74,7 @@ class GradedEye:
         eye: The left or the right eye.
         photographs: All photographs of the eye; may be empty.
         outcome: The outcome of the eye by the rules.
-        marks: Why somebody should look at the eye again, although it has a grade.
+        marks: Reasons to doubt the grade, so that somebody should look at the eye again.
     """
 
     eye: Eye
@@ -95,7 +95,7 @@ class GradedEye:
 
     @property
     def reasons_to_look_again(self) -> list[str]:
-        """The reasons to look at the eye again: why photographs are ungradable, and the marks."""
+        """All reasons to look at the eye again: the marks, and the ungradable photographs."""
         return [*self.marks, *self.ungradable_reasons] if self.photographs else ["no photograph"]
 
 
@@ -104,7 +104,7 @@ class GradedStudy:
     """A patient's photographs of one visit.
 
     Attributes:
-        dataset: The data elements of one of its files, which name the patient.
+        dataset: The data elements of one DICOM file of the study. They name the patient.
         eyes: The right and the left eye.
         outcome: The more urgent outcome of the two eyes.
     """
@@ -145,7 +145,7 @@ def grade_dicom_file(
     Args:
         service: The grader.
         data: Content of the file.
-        eye: Which eye it shows if the file does not say.
+        eye: The eye that the file shows. It is used only if the file does not name the eye.
 
     Raises:
         RequestRefused: The file's data elements cannot be read, or do not say which eye it shows.
@@ -183,7 +183,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
         value = str(dataset.get(name) or "")
         if len(value) > _PATIENT_NUMBER_MAX or "\0" in value:
             raise UnsupportedImage(
-                f"The DICOM file's {name} has more than {_PATIENT_NUMBER_MAX} characters, or a NUL",
+                f"The DICOM file's {name} has a NUL, or over {_PATIENT_NUMBER_MAX} characters",
                 remedy="Export the photograph from the archive or the camera again",
             )
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -274,10 +274,11 @@ def _list_worst_predictions_of_eyes(study: GradedStudy) -> list[Prediction]:
 
 
 def identify_patient(dataset: pydicom.Dataset) -> str:
-    """Return the patient's number with its issuer; without a number, the study's identifier.
+    """Return a text that identifies a patient: the patient's number and the issuer of the number.
 
-    The name is not used, because two patients may share it. The issuer is needed, because two
-    clinics may give the same number.
+    If there is no number, the study's identifier is returned. The name is not used, because two
+    patients may have the same name. The issuer is needed, because two clinics may give the same
+    number to different patients.
     """
     number = str(dataset.get("PatientID") or "").strip()
     issuer = str(dataset.get("IssuerOfPatientID") or "").strip()

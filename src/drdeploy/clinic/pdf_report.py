@@ -100,7 +100,7 @@ def _list_source_photographs(study: GradedStudy) -> list[pydicom.Dataset]:
 
 
 def draw_pdf_page_of_study(study: GradedStudy, artifact: ModelArtifact) -> bytes:
-    """Return the one-page PDF about a study; the same answers give the same bytes.
+    """Return the one-page PDF about a study. The same grades always give the same bytes.
 
     The page names the patient by number and date of birth, if the photographs state them. A
     character that the page's font lacks is shown as an escape.
@@ -177,7 +177,7 @@ def make_table(rows: list[list[str]], widths: tuple[float, ...]) -> Table:
 
 
 def make_paragraph(text: str) -> Paragraph:
-    """Return a paragraph of plain text; a line break in the text is a line break."""
+    """Return a paragraph of plain text that keeps the line breaks of the text."""
     return Paragraph(
         "<br/>".join(escape(_replace_characters_not_in_font(line)) for line in text.split("\n")),
         getSampleStyleSheet()["Normal"],

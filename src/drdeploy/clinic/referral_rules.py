@@ -28,9 +28,11 @@ class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rule that flags a photograph.
 
     Attributes:
-        outcome: The outcome of the patient if the rule flags a photograph.
-        at_or_above: The lowest grade for which an eye should be flagged.
-        operating_point: Name of the grader's operating point whose threshold flags the eye.
+        outcome: The outcome of an eye if the rule flags one of its photographs.
+        at_or_above: The lowest grade that the rule should find. The rule looks at the probability
+            of this grade or a worse one.
+        operating_point: The grader's operating point. A photograph is flagged if the probability
+            reaches the threshold of this point.
     """
 
     outcome: Literal["urgent", "refer"]
@@ -39,13 +41,13 @@ class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The outcomes of eyes without a grade.
+    """The outcomes of eyes whose grade is missing or doubtful.
 
     Attributes:
         ungradable: Outcome of an eye without a gradable photograph.
         missing: Outcome of an eye without a photograph.
-        unlike_training: If a photograph of an eye is unlike the training photographs, the outcome
-            of the eye is at least this urgent. With ``as graded``, only the grades decide.
+        unlike_training: The least urgent outcome that an eye may have if one of its photographs is
+            unlike the training photographs. ``as graded`` means that only the grades decide.
     """
 
     ungradable: Literal["refer", "repeat photographs"]
@@ -54,7 +56,7 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def outcome_if_unlike_training(self) -> Outcome:
-        """The least urgent outcome for an eye with a photograph unlike the training photographs."""
+        """The least urgent outcome of an eye with a photograph unlike the training ones."""
         return "no referral" if self.unlike_training == "as graded" else self.unlike_training
 
 
@@ -62,8 +64,9 @@ class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rules that mark an answer for a second look.
 
     Attributes:
-        low_certainty_below: A grade with a smaller probability is marked.
-        disagreement_from: An eye whose photographs differ by at least this many grades is marked.
+        low_certainty_below: An eye is marked if the probability of its grade is smaller than this.
+        disagreement_from: An eye is marked if the grades of its photographs differ by at least this
+            much.
     """
 
     low_certainty_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -71,7 +74,7 @@ class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The rules of a file; see ``default_rules.toml`` for their meaning."""
+    """All rules from one file. The comments in ``default_rules.toml`` explain them."""
 
     rules: Annotated[tuple[ReferralRule, ...], msgspec.Meta(min_length=1)]
     eyes: EyeRules
@@ -92,9 +95,9 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ) from err
         except (ValueError, msgspec.ValidationError) as err:
             raise InvalidInput(
-                f"The rules are not understood: {err}",
+                f"The file of rules has an error: {err}",
                 where=str(file),
-                remedy=f"Begin with a copy of {DEFAULT_RULES}",
+                remedy=f"Copy {DEFAULT_RULES}, and edit the copy",
             ) from err
 
     def check_grader(self, manifest: ModelManifest) -> None:
@@ -107,8 +110,8 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if not manifest.is_icdr or _find_operating_point(rule, manifest) is None:
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
-                    f"{rule.at_or_above}, which the rule for {rule.outcome!r} needs",
-                    remedy="Use the packaged grader, or rules for the grader's operating points",
+                    f"{rule.at_or_above}, but the rule with the outcome {rule.outcome!r} uses it",
+                    remedy="Use the packaged grader, or rules for operating points of your grader",
                 )
 
     def decide_outcome_of_eye(

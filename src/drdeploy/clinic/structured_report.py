@@ -74,7 +74,10 @@ def make_structured_report(
 
 
 def _make_photograph_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
-    """Return a reference to a photograph, without the patient's name, which highdicom would log."""
+    """Return the identifiers of a photograph, to which the report refers.
+
+    Data about the patient are left empty, because highdicom may write them to the log.
+    """
     reference = pydicom.Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(reference, keyword, str(photograph.dataset[keyword].value))

@@ -2,8 +2,9 @@
 
 The following packages grade a photograph; :mod:`~drdeploy.grader.inference` calls them:
 
-- ``fundus`` decodes a photograph, finds the eye, checks gradability, and makes the model's input.
-- ``runtimes`` loads a model and predicts, whichever library runs the model.
+- ``fundus`` decodes a photograph, finds the eye, checks whether it can be graded, and makes the
+  model's input.
+- ``runtimes`` loads a model into the library that runs it, and predicts.
 - ``grading`` turns a prediction into a grade of the ICDR scale.
 - ``artifacts`` reads and writes ``model.tar.gz`` with its manifest, which describes the model.
 - ``box`` contains the packaged grader.
@@ -11,7 +12,7 @@ The following packages grade a photograph; :mod:`~drdeploy.grader.inference` cal
 The following packages make a model from graded photographs:
 
 - ``datasets`` reads labelled photographs, finds copies, and splits data sets.
-- ``networks`` builds networks, sets their weights, and exports them.
+- ``networks`` builds networks, loads initial weights, and exports trained networks.
 - ``importing`` turns a model that was made elsewhere into an artifact.
 - ``training`` trains networks with cross-validation, calibrates them, and chooses thresholds.
 - ``evaluation`` measures how good a grader is, and gives an interval for each result.

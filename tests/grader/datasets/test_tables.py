@@ -170,7 +170,7 @@ def test_grades_of_messidor_are_not_taken_for_icdr_grades(tmp_path):
 
 def test_grades_from_1_to_5_are_refused(tmp_path):
     write(tmp_path, ["a.jpg", "b.jpg"], labels="file,level\na.jpg,1\nb.jpg,5\n")
-    with pytest.raises(InvalidInput, match=r"grades from 1 to 5.*0 is no retinopathy"):
+    with pytest.raises(InvalidInput, match=r"grades from 1 to 5.*0 means no retinopathy"):
         load(tmp_path)
     write(tmp_path, ["c.jpg"], labels="file,level\na.jpg,1\nb.jpg,5\nc.jpg,0\n")
     assert grades(load(tmp_path)) == {"a.jpg": 1, "c.jpg": 0}

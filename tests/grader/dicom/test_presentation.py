@@ -146,7 +146,7 @@ def test_the_eye_is_that_of_the_image_else_that_of_the_series(fields, expected):
         ({"PhotometricInterpretation": "RGB"}, "pixel format"),
         ({"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}, "pixel format"),
         ({"VOILUTFunction": "SIGMOID", "WindowCenter": 9, "WindowWidth": 9}, "SIGMOID"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "its class: CT Image Storage"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "its SOP class: CT Image Storage"),
         ({"SOPClassUID": "1.2.3"}, "not one of the standard"),
         ({"NumberOfFrames": 5000}, "5000 frames"),
     ],

@@ -448,7 +448,7 @@ def test_the_command_takes_a_trace(both_kinds, tmp_path):
             ("--trace", "x.csv", "--hours", "1", "--between-photographs-s", "5"),
             "--hours and --between-photographs-s would have no effect: --trace",
         ),
-        (("--requests", "5", "--data-stays-in", " ,"), "No region is given"),
+        (("--requests", "5", "--data-stays-in", " ,"), "--data-stays-in names no region"),
     ],
 )
 def test_traffic_is_given_once_in_a_known_shape(both_kinds, arguments, reason):

@@ -1,6 +1,6 @@
 """Keep the list of an archive's photographs and the rows of the finished shards on disk.
 
-Both are in a folder beside the table. The folder is deleted when the table is complete::
+This folder beside the table holds both, until the table is complete::
 
     eyes.parquet.parts/
         lock             held by the process that writes
@@ -8,8 +8,8 @@ Both are in a folder beside the table. The folder is deleted when the table is c
         job.json         the settings and the totals; written when the list is complete
         00000000.parquet the rows of the first shard
 
-Each file is written atomically, and by one process only. The names of the files therefore show
-which rows exist, even after a process was killed.
+Each file of rows is written under a temporary name and then renamed. If a file of a shard exists,
+all rows of the shard are therefore in it, even after the process was killed.
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ _JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """The settings on which the rows of a table depend.
+    """The settings that must stay the same while a table is written.
 
     Attributes:
         source: The folder, S3 prefix or manifest.
         model_digest: The digest of the model.
         runtime: The library that runs the model; empty for the default of the model's format.
-        names: How photographs are named in the table, and the key if the names are hashes.
+        names: How photographs are named in the table. If the names are hashes, this identifies the
+            key.
     """
 
     source: str
@@ -70,16 +71,16 @@ class ArchiveSettings:
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """The grading of an archive, whose photographs have all been listed.
+    """The task of grading an archive. It begins when all photographs are listed.
 
     Attributes:
         id: A random name, which is also in the metadata of the table.
-        settings: The settings on which the rows depend.
+        settings: The settings that must stay the same during the job.
         photographs: The number of photographs.
         size_bytes: The total size of the photographs whose size is known.
         sized_photographs: The number of photographs whose size is known.
-        notes: Sentences on files that were left out.
-        may_miss_photographs: Whether a file that was left out may be a photograph.
+        notes: Sentences that say which files of the archive are not graded.
+        may_miss_photographs: Whether a file that is not graded may be a photograph.
         shard_photographs: The number of photographs in a shard; the last shard may have fewer.
     """
 
@@ -107,7 +108,7 @@ class Shard:
 
 
 class ArchiveCheckpoint:
-    """The folder, beside the table, that holds a job; :meth:`open` locks it for one process."""
+    """The folder beside the table, with the list of photographs and the finished rows."""
 
     def __init__(self, table: Path) -> None:
         self.table = table
@@ -147,7 +148,10 @@ class ArchiveCheckpoint:
 
     @property
     def pending_transform_file(self) -> Path:
-        """The file that names the Batch Transform job of a run; missing if there is no job."""
+        """The path of the file about the current Batch Transform job.
+
+        The file exists only while there is such a job.
+        """
         return self.folder / _TRANSFORM
 
     def prepare_job(
@@ -173,7 +177,7 @@ class ArchiveCheckpoint:
         if differing:
             raise InvalidInput(
                 "An unfinished run with other settings has written parts of the result "
-                f"({differing[0]}: {before[differing[0]] or 'default'} before, and "
+                f"({differing[0]} was {before[differing[0]] or 'default'}, and is "
                 f"{now[differing[0]] or 'default'} now)",
                 where=str(self.folder),
                 remedy="Finish that run with its own settings, or delete its parts with --fresh",
@@ -181,7 +185,7 @@ class ArchiveCheckpoint:
         return job
 
     def load_job(self) -> ArchiveJob | None:
-        """Return the job of an earlier run; None if no earlier run completed its list."""
+        """Return the unfinished job of an earlier run; None if there is no complete list."""
         try:
             document: dict[str, Any] = parse_json((self.folder / _JOB).read_text("utf-8"))
         except FileNotFoundError:
@@ -241,7 +245,10 @@ class ArchiveCheckpoint:
                 yield ArchivedPhotograph(*parse_json(line))
 
     def iterate_ungraded_shards(self, job: ArchiveJob) -> Iterator[Shard]:
-        """Yield the shards that have no rows yet; the list is read piece by piece."""
+        """Yield the shards that have no rows yet.
+
+        The list of photographs is read shard by shard, because it may not fit into memory.
+        """
         with (self.folder / _LISTING).open("rb") as file:
             for number in range(job.shard_count):
                 lines = list(islice(file, job.shard_photographs))
@@ -258,7 +265,7 @@ class ArchiveCheckpoint:
         """Write the table from the rows of all shards, in the order of the list.
 
         Returns:
-            The number of rows, and how many of them are graded, need a human, or have failed.
+            Four numbers: all rows, graded rows, rows that need a human, and failed rows.
         """
         with open_for_atomic_write(self.table) as file:
             return ArchiveTable(columns, {"drdeploy.job": job.id}).join_shards(
@@ -266,7 +273,11 @@ class ArchiveCheckpoint:
             )
 
     def delete_checkpoint_folder(self) -> None:
-        """Delete ``job.json`` and then the rest of the folder."""
+        """Delete the folder, ``job.json`` first.
+
+        Without ``job.json``, the next run starts from the beginning, even if this process is killed
+        before it has deleted the other files.
+        """
         (self.folder / _JOB).unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 

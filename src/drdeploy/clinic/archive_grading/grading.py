@@ -1,8 +1,8 @@
 """The work of one worker: read and grade the photographs of a shard.
 
-Workers receive and return JSON as bytes. If the table names photographs by keyed hashes, a worker
-never learns the key. It returns the SHA-256 of each photograph, from which the process that writes
-the table computes the name.
+Workers receive and return JSON as bytes. If the table names photographs by keyed hashes, the
+workers do not get the key. A worker returns the SHA-256 of each photograph, and the process that
+writes the table computes the name from it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ S3 = "s3://"
 
 
 class ArchiveUnreadable(Exception):
-    """The archive as a whole cannot be read; the message is a sentence."""
+    """No photograph of the archive can be read, for example because a disk is missing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """The rows of a file; :meth:`make_rows_with_file_name` adds the name of the file."""
+    """The rows of one file, which do not contain the name of the file yet.
+
+    :meth:`make_rows_with_file_name` adds the name. A DICOM file has a row for each frame.
+    """
 
     place: str
     sha256: str
@@ -68,10 +71,10 @@ class GradedFile:
 
 
 def grade_photographs_at_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
-    """Grade photographs, and return the rows as JSON.
+    """Grade the photographs at some paths or ``s3://`` URIs, and return the rows as JSON.
 
-    If the network or a disk fails, no rows are returned. Instead, the member ``stopped`` of the
-    result holds the reason.
+    If the network or a disk fails, the JSON has no rows. It has a member ``stopped`` with the
+    reason instead.
     """
     try:
         _require_readable_archive_folder(settings.folder)

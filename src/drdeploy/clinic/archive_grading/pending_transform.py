@@ -15,14 +15,14 @@ S3 = "s3://"
 
 @dataclass(frozen=True)
 class PendingTransform:
-    """A Batch Transform job; not all of its answers have been saved as rows of the table yet.
+    """A Batch Transform job that is planned or running, or whose answers are not all saved.
 
     Attributes:
         name: The name of the job, which may not have been created yet.
         bucket: The bucket for uploads, the manifest and the answers.
-        first_shard: The number of its first shard.
-        last_shard: The number of its last shard. If a shard between the two has rows already, the
-            job leaves it out.
+        first_shard: The first shard that the job grades, counted from 0.
+        last_shard: The last shard that the job grades. A shard in between that has rows already is
+            left out.
         prefix: The ``s3://`` folder that holds all its photographs.
         is_uploaded: True if the photographs are uploaded from this machine for the job; False if
             they were in S3 before.

@@ -1,7 +1,8 @@
 """Estimate the time and the cost of grading an archive, before it is graded.
 
-One thread grades some photographs of the archive, and its rate is measured. When many workers run,
-each is assumed to reach only the share :data:`WORKER_EFFICIENCY` of this rate.
+One thread grades some photographs of the archive, and its rate is measured. When many workers run
+at once, each of them is slower. The rate of a worker is then assumed to be the measured rate times
+:data:`WORKER_EFFICIENCY`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class MeasuredPhotographs:
         return ProjectedRate(nodes, rates[limit] * _HOUR_S, limit)
 
     def expected_seconds(self, photographs: int, workers: int) -> float:
-        """Return how long one machine takes to grade the photographs, after Ray has started."""
+        """Return how long one machine takes to grade the photographs, without the start of Ray."""
         return photographs * self.seconds / (workers * WORKER_EFFICIENCY)
 
 

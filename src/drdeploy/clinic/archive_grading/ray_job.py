@@ -1,12 +1,12 @@
 """Grade the shards of an archive with Ray Data.
 
-Shards are graded in windows. A window is one execution of Ray Data: each shard is a block, and a
-task grades a block. Ray Data never holds more than a window, whatever the size of the archive. The
-worker processes keep the model loaded for the next window.
+Ray Data gets a limited number of shards at a time, which is called a window here. It therefore
+needs the same memory for an archive of any size. One task grades one shard. The worker processes
+keep the model loaded for the next window.
 
-If the worker process of a task is killed, the task is repeated once. If the worker is killed again,
-each photograph of the shard is graded in a separate task. A photograph whose worker is killed three
-times gets a row with an error.
+If the worker process of a task is killed, the task is repeated once. If the second worker is killed
+too, each photograph of the shard is graded in a task of its own. A photograph on which three
+workers were killed gets a row with an error.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class RayArchiveJob:
                 ) from error
 
     def _check_nodes(self) -> None:
-        """Load the model once on every node, so that a faulty node is found before it grades.
+        """Load the model on every node before the grading begins, to find faulty nodes early.
 
         Raises:
             ClinicError: A node cannot grade.
@@ -159,7 +159,10 @@ class RayArchiveJob:
     def _yield_results_of_tasks(
         self, tasks: Mapping[str, Sequence[str]], retries: int
     ) -> Iterator[tuple[str, list[GradedFile]]]:
-        """Yield each result when its task ends; a task whose worker was killed has no result."""
+        """Yield the result of each task when the task ends.
+
+        A task whose worker was killed each time yields no result.
+        """
         items = [
             {"key": key, "places": json.dumps(places).encode("ascii")}
             for key, places in tasks.items()

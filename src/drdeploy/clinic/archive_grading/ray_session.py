@@ -133,9 +133,9 @@ def _import_and_quieten_ray() -> Any:
 def _allow_waiting_tasks(context: Any) -> None:
     """Let Ray Data hand more tasks to Ray than there are processors.
 
-    Ray itself starts a task only when a processor is free. By default, Ray Data hands over the next
-    task only after it has noticed that a task has ended. It looks for ended tasks only ten times a
-    second, which left the processors idle for a quarter of the time.
+    Ray keeps the additional tasks, and starts one as soon as a processor is free. By default, Ray
+    Data hands over the next task only after it has noticed that a task has ended. It looks for
+    ended tasks only ten times a second, which left the processors idle for a quarter of the time.
     """
     from ray.data._internal.execution.backpressure_policy import (
         ENABLED_BACKPRESSURE_POLICIES,
@@ -144,9 +144,10 @@ def _allow_waiting_tasks(context: Any) -> None:
     )
 
     class UnreadResultsPolicy(ResourceBudgetBackpressurePolicy):  # type: ignore[misc]  # no types
-        """Allows new tasks until too many results wait to be read, even if all processors are busy.
+        """Stops new tasks only while too many results wait to be read.
 
-        The size of the worker pool also limits how many tasks are handed over.
+        Whether the processors are busy makes no difference. The size of the worker pool is a second
+        limit on the number of tasks.
         """
 
         def can_add_input(self, op: object) -> bool:
@@ -192,7 +193,10 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     from ray._private.parameter import RayParams
 
     class NodeWithoutDashboard(Node):  # type: ignore[misc]  # Ray has no types here
-        """The processes of Ray without its dashboard, which Ray starts even if told not to."""
+        """The processes of Ray, except the dashboard.
+
+        Ray starts the dashboard's server even with ``include_dashboard=False``.
+        """
 
         def __init__(self, parameters: RayParams) -> None:
             # With the reaper, Ray's processes end with this process, even if this process is
@@ -250,9 +254,9 @@ def _wait_until_node_is_known(node: Any) -> None:
         except RuntimeError:  # not yet
             ended = [name for name, _ in node.dead_processes()]
             if ended:
-                raise RuntimeError(f"its process {ended[0]} has ended") from None
+                raise RuntimeError(f"the process {ended[0]} has ended") from None
             if time.monotonic() > until:
-                raise RuntimeError(f"it has not answered for {_PATIENCE_S} seconds") from None
+                raise RuntimeError(f"the node has not answered for {_PATIENCE_S} seconds") from None
             time.sleep(0.1)
         else:
             return

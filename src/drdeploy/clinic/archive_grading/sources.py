@@ -106,7 +106,10 @@ class S3Source:
 
 
 def _find_why_key_is_left_out(key: str, prefix: str) -> LeftOut | None:
-    """Return why an object is left out, by its key alone; reading it would cost a request."""
+    """Return why an object is not graded, or None if it is graded.
+
+    Only the key of the object decides, because reading the object would cost a request.
+    """
     path = Path(key)
     below = PurePosixPath(key[len(prefix) :]).parts
     system = next((part for part in below if part.casefold() in SYSTEM_NAMES), "")
@@ -144,7 +147,7 @@ class ManifestSource:
 
         Raises:
             InvalidInput: The manifest is malformed.
-            EndpointError: S3 refuses to give the manifest.
+            EndpointError: S3 does not allow the manifest to be read.
         """
         del record_left_out
         entries = _iterate_json_list(self._iterate_chunks(), self.path)
@@ -224,7 +227,7 @@ def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
         open_s3: Makes a boto3 client of S3.
 
     Raises:
-        InvalidInput: Nothing has this name, or the name belongs to neither a folder nor a manifest.
+        InvalidInput: There is no such file or folder, or the file is not a manifest.
     """
     is_manifest = PurePosixPath(text).suffix.lower() in _MANIFEST_SUFFIXES
     if text.startswith(S3):

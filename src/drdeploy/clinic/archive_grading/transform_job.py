@@ -2,17 +2,17 @@
 
 A job grades up to :data:`JOB_PHOTOGRAPHS` photographs, which are listed in a manifest. Photographs
 of a local folder are uploaded first, and the uploads are deleted when their rows are saved.
-Photographs in S3 stay where they are. Before anything is uploaded, the file ``transform.json`` is
-written beside the rows. It says which job grades which shards, so that a run can continue the job
-of a run that was killed::
+Photographs in S3 stay where they are. The file ``transform.json`` beside the rows says which job
+grades which shards. It is written before anything is uploaded, so that the next run can continue
+the job if this run is killed::
 
     eyes.parquet.parts/
         transform.json          the job whose rows are not saved yet
         00000000.uploaded.json  the digests of the uploaded photographs of a shard
 
-A photograph gets a row if the job has answered, or if the log of the job says why there is no
-answer. If a photograph has neither, the run ends with an error: an instance failed, or a permission
-was missing.
+A photograph gets a row if the job has an answer for it, or if the log of the job says why there is
+none. If neither is the case, for example because an instance failed or a permission was missing,
+the run ends with an error.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class TransformJobSettings:
 
 
 class SentPhotograph(NamedTuple):
-    """A photograph's digest, or the reason why the photograph is not sent."""
+    """The digest of a photograph, and an error if the photograph is not sent."""
 
     sha256: str
     error: str
@@ -165,7 +165,7 @@ class TransformArchiveJob:
             prefix = prefix[: prefix.rfind("/") + 1]
             if prefix == S3:
                 raise InvalidInput(
-                    "A transform job reads one bucket, and the manifest names several",
+                    "A transform job can read only one bucket, but the manifest names several",
                     where=prefix,
                     remedy="Write one manifest for each bucket, and grade each manifest separately",
                 )
@@ -322,7 +322,10 @@ class TransformArchiveJob:
         )
 
     def _list_sent_keys(self, pending: PendingTransform, shard: Shard) -> list[str]:
-        """Return the key of each photograph below the prefix; empty if it is not sent."""
+        """Return the S3 key of each photograph of a shard, relative to the job's prefix.
+
+        The key is empty if the photograph is not sent.
+        """
         return [
             "" if sent.error
             else pending.make_key_of_photograph(shard.number, number) if pending.is_uploaded
@@ -347,10 +350,10 @@ class TransformArchiveJob:
         failures: Mapping[str, str],
         report: Callable[[int], None],
     ) -> int:
-        """Write the rows of the shards whose photographs all have an answer or a reason.
+        """Write the rows of each shard in which every photograph has an answer or an error.
 
         Returns:
-            How many photographs have neither an answer nor a reason.
+            How many photographs have neither an answer nor an error.
         """
         unanswered = 0
         for shard in self._iterate_shards_of_job(pending, job):

@@ -1,4 +1,4 @@
-"""The worklist page: drop photographs, see the worst eyes first, decide.
+"""The worklist page: upload photographs, see the most urgent patients first, record decisions.
 
 - ``app`` is the web application, and ``server`` runs it.
 - ``access`` finds the account behind a request, and ``signing_in`` lets people sign in.

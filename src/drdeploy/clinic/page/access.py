@@ -36,7 +36,8 @@ class PageOptions:
         needs_sign_in: Whether people must sign in even if the records have no accounts.
         user: The name in the audit log if nobody needs to sign in.
         is_grading: Returns whether this program grades now.
-        is_graded_elsewhere: Returns whether another program grades now, if this one does not.
+        is_graded_elsewhere: Returns whether another program grades now. It is called only if this
+            program does not grade.
     """
 
     hosts: Collection[str]
@@ -85,7 +86,7 @@ class PageAccess:
 
     @staticmethod
     def check_token(request: Request, token: str) -> None:
-        """Check that a page of this program sent the request.
+        """Check by a secret token that the request comes from a page of this program.
 
         Raises:
             HTTPException: The token is missing or wrong.

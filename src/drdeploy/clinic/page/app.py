@@ -191,7 +191,7 @@ class WorklistPage:
     def _record_view_if_page_was_not_opened(
         self, account: ClinicAccount, action: str, number: int | None = None
     ) -> None:
-        """Record the view of a part of a page, unless the view of the page itself was recorded."""
+        """Record in the audit log that a person sees something, if there is no recent entry."""
         if not self._views.record_view_and_tell_if_recent((account.name, number)):
             self._records.worklist.record_view(account.name, action, number)
 
@@ -328,7 +328,7 @@ class WorklistPage:
             grades = read_grades(fields, study)
             if outcome == study.outcome and not grades:
                 raise InvalidInput(
-                    "The outcome and the grades are the suggested ones",
+                    "The decision changes neither the suggested outcome nor a grade",
                     where="outcome",
                     remedy="Choose others, or accept",
                 )

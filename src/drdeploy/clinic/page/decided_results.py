@@ -1,8 +1,8 @@
-"""Make the results of a study again after a decision, for the servers that got them before.
+"""After a person has decided about a study, make new results for the servers that got the old ones.
 
-An archive gets a new PDF, and a FHIR server a new bundle. The new results state a person's
-decision, or that the decision was undone. The structured report stays as it is: it says what the
-grader found.
+An archive gets a new PDF, and a FHIR server a new bundle. They state the decision, or that the
+decision was undone. The structured report does not change, because it says only what the grader
+found.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TITLE = "Severity of diabetic retinopathy: with the decision of a person"
 
 
 def decide_result(kind: str, content: bytes, study: ListedStudy, changed_s: float) -> bytes:
-    """Return a new result of a study that states the decision about the study.
+    """Make a new PDF or bundle that states a person's decision about a study.
 
     Args:
         kind: ``page`` or ``bundle``.
-        content: The result as it was made after grading.
-        study: The study with its decision; without a decision if the decision was undone.
+        content: The PDF or bundle that was made when the study was graded.
+        study: The study. It has no decision if the decision was undone.
         changed_s: When the decision was made or undone, in seconds since 1970.
     """
     changed = datetime.fromtimestamp(changed_s, UTC)

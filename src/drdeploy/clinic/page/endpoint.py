@@ -37,11 +37,13 @@ _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
 class _NoRuntime:
-    """Takes the place of a runtime, but is never called: the endpoint makes the predictions."""
+    """Stands in for a runtime, which is not needed because the endpoint makes the predictions."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch
-        raise PredictionFailed("The endpoint predicts, and no model is loaded on this machine")
+        raise PredictionFailed(
+            "The endpoint makes the predictions, so no model is loaded on this machine"
+        )
 
 
 class _Model(msgspec.Struct):
@@ -84,8 +86,8 @@ def _describe_foreign_answer() -> PredictionFailed:
 class EndpointService(InferenceService):
     """Grades photographs with an endpoint that serves a known model.
 
-    The rules need the model's operating points, and the results name the model. Therefore, the
-    model's artifact must be on this machine too, and each answer must come from this model.
+    The model's artifact must be on this machine too, because the referral rules need the model's
+    operating points, and the results name the model. An answer of another model is refused.
 
     Attributes:
         hosting: The client of SageMaker, or of the local service.
@@ -177,7 +179,7 @@ class EndpointService(InferenceService):
 
 
 def _make_body(image: bytes) -> tuple[bytes, str]:
-    """Return a photograph, encoded so that it is small enough to be sent, and its media type.
+    """Encode a photograph so that it is small enough to be sent; return it with its media type.
 
     The uncompressed pixels of a DICOM file become a PNG, which loses nothing. A photograph that is
     still too large becomes a JPEG with all its pixels in full colour.

@@ -34,7 +34,7 @@ class _MemoryParser(MultiPartParser):
 
 
 async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str]]:
-    """Read the form of an upload: one file, with its patient and eye if they are given.
+    """Read the form of an upload: one file, and the fields of the form, such as patient and eye.
 
     Raises:
         HTTPException: The body is not a form, is too large, or names its file by a path.
@@ -73,10 +73,10 @@ async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str
 
 
 def read_study_number_from_form(request: Request) -> int:
-    """Return the study's number in a URL; a number too large for the database is refused.
+    """Return the number of the study that a URL names.
 
     Raises:
-        HTTPException: No study has the number.
+        HTTPException: The number is too large for the database, so no study can have it.
     """
     number: int = request.path_params["study"]
     if number >= 2**31:
@@ -102,7 +102,7 @@ def read_reason_of_decision(fields: dict[str, str]) -> str:
 
 
 def read_grades(fields: dict[str, str], study: ListedStudy) -> dict[str, int | None]:
-    """Return the grades that a person has changed, by eye; None stands for ungradable.
+    """Return a person's own grade for each eye that the person graded; None means ungradable.
 
     Raises:
         HTTPException: A value is not a grade, or belongs to an eye without photographs.

@@ -1,4 +1,4 @@
-"""Grade the due studies in a pool of a few threads."""
+"""Grade several studies at the same time in a few threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class GradingPool:
-    """Grades as many studies at once as it has workers, the oldest first."""
+    """Grades several studies at the same time, one in each worker thread."""
 
     def __init__(self, grader: StudyGrader, workers: int) -> None:
         self._grader = grader

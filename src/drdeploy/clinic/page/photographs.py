@@ -36,9 +36,9 @@ _SIDES = {"left": "L", "right": "R"}
 
 
 class DetailsMissing(Exception):
-    """A file does not say which patient or which eye it shows, so the page asks the user.
+    """The patient or the eye of a file is not known, so the page must ask the user.
 
-    A JPEG, PNG or TIFF says neither; a DICOM file may leave out the eye.
+    A JPEG, PNG or TIFF names neither the patient nor the eye. A DICOM file may not name the eye.
 
     Attributes:
         names: The missing details: ``patient``, ``eye`` or both.
@@ -76,13 +76,13 @@ def receive_photograph(
     eye: Eye | None = None,
     may_be_erased: bool = True,
 ) -> bool:
-    """Store a file that was dropped on the page or fetched; return whether it is new.
+    """Store a file that was uploaded, or fetched from an archive; return whether it is new.
 
     Args:
         records: The clinic's records.
         content: A DICOM file, or a photograph as JPEG, PNG or TIFF.
         patient: The patient's number, for a photograph that is not a DICOM file.
-        eye: Which eye it shows, if the file does not say.
+        eye: The eye that the photograph shows. It is used only if the file does not name the eye.
         may_be_erased: Whether to store a photograph of a study that was erased.
 
     Raises:
@@ -156,7 +156,10 @@ def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: Eye | None) -
 
 
 def _can_keep_jpeg_pixels(content: bytes) -> bool:
-    """Return whether a photograph is a JPEG that DICOM viewers show as JPEG viewers do."""
+    """Return whether a photograph is a JPEG that looks the same inside a DICOM file.
+
+    DICOM viewers ignore some of a JPEG's metadata, for example the orientation.
+    """
     if not content.startswith(jpeg.SIGNATURE):
         return False
     with Image.open(io.BytesIO(content)) as image:
@@ -184,9 +187,9 @@ def _encode_changed_dicom_file(file: DicomFile) -> bytes:
 class PhotographHeaders:
     """Caches the frames and the eye of photographs, so that each header is read once.
 
-    Without the cache, the page of a study would read whole photographs each time, only to find out
-    which eye they show. A cached value stays right, because a file is named by the hash of its
-    content and never changes.
+    Without the cache, each view of a study's page would read the whole files, only to find out
+    which eye they show. A cached value never becomes wrong: a file is named by the hash of its
+    content, so the content under a name does not change.
     """
 
     def __init__(self, records: ClinicRecords) -> None:

@@ -103,7 +103,7 @@ class ErrorPages:
         )
 
     async def show_error(self, request: Request, error: Exception) -> Response:
-        """Answer a request that this program refuses, with the sentence of the error."""
+        """Answer a request that this program refuses. The answer says why."""
         status = getattr(error, "http_status", 500)
         sentence = getattr(error, "sentence", "")
         return await run_in_threadpool(self._make_answer_to_error, request, status, sentence, None)

@@ -41,9 +41,9 @@ SMALL_BODY_BYTES_MAX = 64 * 1024
 class RequestGuard:
     """Checks the head of every request, and adds security headers to every answer.
 
-    A page of another site can send requests to this machine. By DNS rebinding, the site can even
-    let one of its own names point to this machine, and read the answers. Therefore, every request
-    must name a host that is known to be this machine.
+    A web page of another site can send requests to this machine. If the site lets one of its own
+    host names point to this machine (DNS rebinding), it can even read the answers. Therefore, the
+    header ``Host`` of every request must be one of the names that this machine is known by.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def _remove_port_of_host(host: str) -> str:
 
 
 class RateLimit:
-    """Counts what each person does within a minute."""
+    """Limits how often each person may do something within a minute."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
@@ -120,7 +120,7 @@ class RateLimit:
         self._times: dict[str, deque[float]] = {}
 
     def allows_request(self, who: str) -> bool:
-        """Return whether a person may act now; count the action if so."""
+        """Return whether a person may do it once more now. If so, count it."""
         now = self._clock()
         times = self._times.setdefault(who, deque())
         while times and now - times[0] > 60:

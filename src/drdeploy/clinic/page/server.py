@@ -38,8 +38,8 @@ class PageAddress:
 
     Attributes:
         host: Address of this machine.
-        port: The port; 0 takes a free one.
-        names: Names of this machine in the addresses that browsers use.
+        port: The port; 0 means any free port.
+        names: The host names by which browsers reach this machine.
         certificate: The page's certificate and chain (PEM), for TLS.
         key: The certificate's private key (PEM).
     """
@@ -80,8 +80,9 @@ class PageAddress:
         """Check that the page may be served at this address.
 
         Raises:
-            InvalidInput: Other machines can reach the page, and TLS, accounts or names are missing;
-                or the certificate cannot be used.
+            InvalidInput: The certificate cannot be used. Or other machines can reach the page, but
+                it has no TLS, the records have no account, or this machine's host name is not
+                given.
         """
         if self.certificate is None and self.key is not None:
             raise InvalidInput(
@@ -115,7 +116,7 @@ class PageAddress:
             )
         if not has_accounts:
             raise InvalidInput(
-                "Everybody on the network could see the patients: the records have no account",
+                "The records have no account, so everybody on the network could see the patients",
                 where=where,
                 remedy="Run `drdeploy clinic account add` first",
             )
@@ -128,7 +129,11 @@ class PageAddress:
 
 
 def _return_empty_key_password() -> str:
-    """Return an empty password, so that the library does not ask on the terminal."""
+    """Return an empty password for the private key.
+
+    If the key is encrypted, reading it then fails. Otherwise, the library would ask for a password
+    on the terminal.
+    """
     return ""
 
 

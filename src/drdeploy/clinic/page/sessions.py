@@ -1,4 +1,4 @@
-"""Sign people in with signed cookies and sessions in memory, and note which pages they see."""
+"""Keep track of who is signed in and which pages they see, in the memory of this program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Session:
 
 
 class Sessions:
-    """The sessions of this program, which end with it."""
+    """The sessions of the people who are signed in. All of them end when the program ends."""
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:
         self._accounts = accounts
@@ -80,7 +80,11 @@ class Sessions:
             return self._clock() - failures[0] < PAUSE_S
 
     def find_account(self, identifier: str) -> ClinicAccount | None:
-        """Return the account of a session; None if it has ended, or the account was changed."""
+        """Return the account of a session.
+
+        The result is None if the session has ended, or if the account was deleted or got a new
+        password.
+        """
         with self._lock:
             session = self._sessions.get(identifier)
         if session is None or session.ends_s < self._clock():
@@ -97,7 +101,10 @@ class Sessions:
 
 
 class RecentViews:
-    """The pages that each person has open. The audit log gets one entry for each of them."""
+    """Remembers which page each person has seen recently.
+
+    An open page reloads itself again and again. Only the first request is a view for the audit log.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -105,7 +112,7 @@ class RecentViews:
         self._lock = threading.Lock()
 
     def record_view_and_tell_if_recent(self, view: tuple[str, int | None]) -> bool:
-        """Note that a person sees a page; return whether the person saw it shortly before."""
+        """Remember that a person sees a page; return whether the last view was a short time ago."""
         now = self._clock()
         with self._lock:
             earlier = self._seen.get(view)

@@ -1,4 +1,4 @@
-"""Portuguese translations of the page's texts, by the English text."""
+"""The Portuguese translation of each English text on the page."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ _PORTUGUESE = {
         "O exame mudou desde que você o abriu; olhe de novo e decida então."
     ),
     "To overrule, give a reason.": "Quem discorda dá um motivo.",
-    "The outcome and the grades are the suggested ones; choose others, or accept.": (
+    "The decision changes neither the suggested outcome nor a grade; choose others, or accept.": (
         "A conduta e os graus são os sugeridos; escolha outros, ou aceite."
     ),
     "A reason has at most 1000 characters.": "Um motivo tem no máximo 1000 caracteres.",

@@ -1,4 +1,4 @@
-"""Divide the list of studies into the parts of the page, and put probabilities into words."""
+"""Sort studies into the three parts of the worklist page, and put probabilities into words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ unlikely" is left out."""
 
 @dataclass(frozen=True)
 class WorklistView:
-    """The studies on one page of the list, divided into the list's three parts."""
+    """The studies on one page of the list: those graded, ungradable, and still waiting."""
 
     graded: list[ListedStudy]
     ungradable: list[ListedStudy]

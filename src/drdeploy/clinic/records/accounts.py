@@ -37,7 +37,7 @@ class ClinicAccount:
     Attributes:
         name: The name that the audit log gives to this person.
         role: What this person may do.
-        fingerprint: Changes with the password, so that older sessions end.
+        fingerprint: A hash of the stored password. A session ends when the fingerprint changes.
     """
 
     name: str
@@ -56,7 +56,9 @@ class Accounts:
         self._engine = engine
 
     def set_account(self, name: str, role: Role, password: str) -> bool:
-        """Make an account, or give it another role and password; return whether it is new.
+        """Create an account, or change the role and password of an existing one.
+
+        Return whether the account is new.
 
         Raises:
             InvalidInput: The name or the password cannot be used.
@@ -75,7 +77,7 @@ class Accounts:
         return is_new
 
     def remove_account(self, name: str) -> bool:
-        """Delete an account, which ends its sessions; return whether it existed."""
+        """Delete an account if it exists, and end its sessions; return whether it existed."""
         with self._engine.begin() as connection:
             gone = connection.execute(delete(ACCOUNTS).where(ACCOUNTS.c.name == name)).rowcount
             if gone:

@@ -1,7 +1,8 @@
 """A log that can only grow: each entry's hash covers the entry before it.
 
-A changed or removed entry breaks the chain from there on, unless all later entries are written
-anew. A copy of the last hash, kept elsewhere, reveals even a rewritten log.
+If an entry is changed or removed, the hashes of the later entries no longer match. Somebody could
+hide this by computing all later hashes again. To detect that too, keep a copy of the last hash
+elsewhere.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _parse_database_url(url: str) -> URL:
         raise InvalidInput(
             "The database is neither SQLite nor PostgreSQL",
             where="--database",
-            remedy="Write it as postgresql://user@host/name, or leave the option out for SQLite",
+            remedy="Give a URL like postgresql://user@host/name, or omit the option to use SQLite",
         )
     if backend == "postgresql":
         address = address.set(drivername="postgresql+pg8000")
@@ -84,9 +84,9 @@ def _parse_database_url(url: str) -> URL:
 
 
 def _make_sqlite_durable(engine: Engine) -> None:
-    """Configure SQLite so that power failures lose nothing, and reads need not wait for writes.
+    """Configure SQLite so that a power failure loses nothing, and reads do not wait for writes.
 
-    Deleted data are also overwritten in the file.
+    SQLite is also told to overwrite deleted data in the file.
     """
 
     @event.listens_for(engine, "connect")
@@ -114,8 +114,8 @@ def _make_sqlite_durable(engine: Engine) -> None:
 def _begin_write_transaction(connection: Connection) -> None:
     """Begin a transaction as soon as no other program writes.
 
-    SQLite itself sleeps up to 100 ms between two attempts. While studies are graded, each page that
-    writes to the audit log could wait that long.
+    SQLite's own way to wait sleeps up to 100 ms between two attempts. While studies are graded, a
+    page that writes to the audit log could then take that much longer.
     """
     deadline_s = time.monotonic() + BUSY_S
     connection.exec_driver_sql("PRAGMA busy_timeout=0")
@@ -146,6 +146,6 @@ def _migrate_tables(connection: Connection, where: str) -> None:
         raise ClinicError(
             "The records were written by a newer version of drdeploy",
             where=where,
-            remedy="Install this version or a newer one on every machine that uses the records",
+            remedy="Install that newer version on every machine that uses the records",
         )
     command.upgrade(config, "head")

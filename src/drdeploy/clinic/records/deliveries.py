@@ -48,13 +48,13 @@ class Delivery:
 
 @dataclass(frozen=True)
 class SentResults:
-    """How many photographs and results of a study are in one state at one kind of destination.
+    """How many files of a study are queued for, delivered to or refused by one kind of destination.
 
     Attributes:
         destination: ``archive`` or ``FHIR server``.
         state: ``queued``, ``delivered`` or ``refused``.
         count: The number of deliveries with this destination and this state.
-        reason: Why the destination did not take the last of them, as a sentence.
+        reason: Why the destination did not accept the last of these deliveries, as a sentence.
     """
 
     destination: str
@@ -137,7 +137,10 @@ class DeliveryQueue:
             )
 
     def postpone_delivery(self, destination: str, *, attempts: int, reason: str) -> float:
-        """Postpone all deliveries to a destination by a pause that doubles; return the pause."""
+        """Postpone all deliveries to a destination, and return the pause in seconds.
+
+        The pause doubles with each attempt, up to ten minutes.
+        """
         pause_s = min(2.0 ** min(attempts, 16), _LONGEST_PAUSE_S)
         with self._shared.engine.begin() as connection:
             connection.execute(
@@ -149,7 +152,11 @@ class DeliveryQueue:
 
 
 def list_results_to_decide(connection: Connection, study: int) -> dict[str, bytes]:
-    """Return the PDF and the FHIR bundle of a study, each only if a destination gets it."""
+    """Return the results of a study that must be made again after a decision.
+
+    These are the PDF and the FHIR bundle that were made after grading. A result that no destination
+    gets is left out.
+    """
     rows = (
         select(RESULTS.c.kind, RESULTS.c.content)
         .join(DELIVERIES, DELIVERIES.c.result_id == RESULTS.c.id)
@@ -160,14 +167,14 @@ def list_results_to_decide(connection: Connection, study: int) -> dict[str, byte
 
 
 def queue_decided_results(connection: Connection, study: int, results: Mapping[str, bytes]) -> None:
-    """Queue the results of a study after a decision, for the destinations that got them before.
+    """Queue the results that state a decision, for the destinations of the earlier results.
 
-    Results of an earlier decision that are still in the queue are no longer sent.
+    Results of an earlier decision are deleted, and are not sent if they are still in the queue.
 
     Args:
         connection: A connection with the transaction of the decision.
         study: The number of the study in the records.
-        results: The new PDF and bundle, each by the kind of the result that it replaces.
+        results: The new PDF (key ``page``) and FHIR bundle (key ``bundle``).
     """
     now = time.time()
     old = select(RESULTS.c.id).where(

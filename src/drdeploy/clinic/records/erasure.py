@@ -1,4 +1,4 @@
-"""Erase the data of patients and studies, and files that belong to no study."""
+"""Erase the data of patients and studies. Also delete files that belong to no study."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class RecordsErasure:
         self._shared = shared
 
     def erase_patient(self, patient: str) -> int:
-        """Delete all studies of a patient, but not the audit log; return how many were deleted.
+        """Delete all studies of a patient; return how many were deleted.
+
+        The entries about the studies in the audit log are kept.
 
         Args:
             patient: The issuer of the patient's number, a line break, and the number.
@@ -41,7 +43,9 @@ class RecordsErasure:
         return self._erase_studies(STUDIES.c.patient == patient)
 
     def erase_study(self, study_uid: str) -> int:
-        """Delete a study, but not the audit log; return how many studies were deleted, 0 or 1.
+        """Delete a study, if it exists; return 1 if it was deleted, and otherwise 0.
+
+        The entries about the study in the audit log are kept.
 
         Args:
             study_uid: The Study Instance UID.
@@ -61,7 +65,9 @@ class RecordsErasure:
         return self._erase_studies(STUDIES.c.study_uid == study_uid)
 
     def count_studies_of_other_issuers(self, patient: str) -> int:
-        """Count the studies of patients who have the same number from a different issuer.
+        """Count the studies whose patient has the same number, but from a different issuer.
+
+        They may belong to the same person.
 
         Args:
             patient: The issuer of the patient's number, a line break, and the number.
@@ -106,7 +112,8 @@ class RecordsErasure:
         """Empty the log file of SQLite, which still contains the deleted rows.
 
         Raises:
-            ClinicError: Another program kept reading from the database.
+            ClinicError: The file cannot be emptied, because another program is reading the
+                database.
         """
         with self._shared.engine.connect() as connection:
             cursor = connection.connection.cursor()
@@ -119,9 +126,9 @@ class RecordsErasure:
             )
 
     def is_erased(self, patient: str, study_uid: str) -> bool:
-        """Return whether a study was erased, and has not been stored again since.
+        """Return whether a study was erased and is not in the records now.
 
-        The audit log keeps the keyed hash of each erased study.
+        The answer comes from the audit log, which keeps the keyed hash of each erased study.
 
         Args:
             patient: The issuer of the patient's number, a line break, and the number.
@@ -162,7 +169,7 @@ def remove_unused_file(shared: SharedRecords, sha256: str) -> bool:
 
 
 def keep_others_from_removing_files(connection: Connection) -> None:
-    """Keep other programs from adding or removing photographs until the transaction ends.
+    """Lock the table of photographs against changes by other programs until the transaction ends.
 
     For SQLite, this does nothing, because SQLite allows only one writer at a time anyway.
     """

@@ -28,10 +28,10 @@ _log = logging.getLogger("drdeploy.clinic")
 class GradingLock:
     """Lets only one program at a time grade the studies in a database.
 
-    A second program would grade each study again, and might not send the results that the first
-    program should send. Each database has one lock, even if several machines or folders of
-    photographs use it. For an SQLite database, the lock is a locked file beside it; for PostgreSQL,
-    it is an advisory lock.
+    Without the lock, a second program would grade each study again. If the second program was
+    started without the options that name servers, the results would then not be sent. Each database
+    has one lock, even if several machines use it. For an SQLite database, the lock is a locked file
+    beside it. For PostgreSQL, it is an advisory lock.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -54,7 +54,10 @@ class GradingLock:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this program had the lock at the last call of :meth:`keep_or_take_again`."""
+        """Whether this program has the lock, as far as the last check showed.
+
+        :meth:`keep_or_take_again` makes the check.
+        """
         return self._lock.is_ours
 
     def is_taken(self) -> bool:
@@ -67,7 +70,11 @@ class GradingLock:
 
 
 class _FileLock:
-    """A lock on a file beside the database; the path of the database must not be a link."""
+    """A lock on a file beside an SQLite database.
+
+    The path of the database must not be a symbolic link. Otherwise, two programs that use different
+    paths would lock different files.
+    """
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-grading")
@@ -107,9 +114,9 @@ def _lock_file(file: IO[str], how: int) -> bool:
         return False
     except OSError as error:
         raise ClinicError(
-            f"No program can lock a file in the folder of the records: {error.strerror}",
+            f"The folder of the records does not support file locks: {error.strerror}",
             where=file.name,
-            remedy="Keep the records on a disk of this machine",
+            remedy="Move the records to a local disk of this machine",
         ) from error
     return True
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
-    """Refuse a folder whose photographs belong to another database.
+    """Raise an error if the photographs in a folder belong to another database.
 
-    The photographs would be deleted as unused.
+    This database does not know these photographs, so they would be deleted as unused.
 
     Raises:
         ClinicError: The folder belongs to another database.
@@ -42,10 +42,11 @@ def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
 
 
 def refuse_records_of_other_folder(engine: Engine, folder: Path, store: PhotographStore) -> None:
-    """Refuse records whose photographs are in another folder than the given one.
+    """Raise an error if the photographs of a database are not in the given folder.
 
-    A database is bound to the first folder that it is used with, by an identifier in both. Several
-    machines may use one database if they share the folder.
+    When a database is used for the first time, the same identifier is written into the database and
+    into the folder. From then on, the database can be used only with this folder. Several machines
+    may use one database if they share the folder.
 
     Raises:
         ClinicError: The photographs of the records are in another folder.
@@ -72,7 +73,10 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
 
 
 def _has_photographs(connection: Connection, store: PhotographStore) -> bool:
-    """Return whether the folder holds the photographs of records that have no folder yet."""
+    """Return whether the folder holds the newest photograph in the database.
+
+    The result is also true if the database has no photograph yet.
+    """
     newest = select(PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id.desc()).limit(1)
     sha256 = connection.execute(newest).scalar_one_or_none()
     return sha256 is None or store.has_file(sha256)

@@ -1,4 +1,4 @@
-"""A clinic's records. Each change and its entry in the audit log are one transaction."""
+"""A clinic's records. A change and its entry in the audit log are always saved together."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class WaitingStudy:
 
 @dataclass(frozen=True)
 class RecordedStudy:
-    """A study with its present grading.
+    """A study with its latest grades.
 
     Attributes:
         number: The study's number in the records.
@@ -148,7 +148,7 @@ class ClinicRecords:
         self._engine.dispose()
 
     def with_actor(self, who: str) -> Self:
-        """Return the same records, for which the audit log names another person."""
+        """Return the same records with another person, whom the audit log names from then on."""
         return type(self)(self._engine, self.store, self.names, who)
 
     # ---- photographs that arrive
@@ -225,8 +225,8 @@ class ClinicRecords:
     def list_due_studies(self, received_before_s: float) -> list[WaitingStudy]:
         """Return the studies whose last photograph arrived before a time.
 
-        Studies with fewer attempts come first, because a study that crashed the program may crash
-        it again. Studies with equally many attempts are in the order of arrival.
+        The studies that were tried least often come first, because a study that crashed the program
+        may crash it again. Among these, the study that arrived first comes first.
         """
         due = (
             select(STUDIES.c.id, STUDIES.c.patient, STUDIES.c.study_uid, STUDIES.c.last_received_s)
@@ -251,9 +251,9 @@ class ClinicRecords:
         """Count an attempt to grade a study; call this before the attempt.
 
         Without the count, a photograph that crashes the program would crash it again after each
-        restart. After too many attempts, the study is marked as failed. If
-        :meth:`record_fault_of_grading` noted an error after the last attempt, this error is the
-        reason. Otherwise, the reason is that the program ended.
+        restart. After too many attempts, the study is marked as failed, with a reason. The reason
+        is the error that :meth:`record_fault_of_grading` noted after the last attempt. If it noted
+        none, the reason says that the program ended during the grading.
 
         Returns:
             False after too many attempts, or if the study was erased.
@@ -336,8 +336,8 @@ class ClinicRecords:
             outcome: The patient's outcome.
             eyes: A description of the eyes, for JSON.
             results: The results by kind.
-            destinations: Each destination with the kinds of results that it gets.
-            with_photographs: The destinations that get the photographs first.
+            destinations: Pairs of a destination and the kinds of results that are sent to it.
+            with_photographs: The destinations to which the photographs are sent before the results.
 
         Returns:
             False if a photograph arrived meanwhile: nothing is recorded, and the study is due
@@ -488,7 +488,10 @@ class ClinicRecords:
 
 
 def _list_conditions_of_unchanged_study(study: WaitingStudy) -> tuple[Any, ...]:
-    """Return SQL conditions that hold if a study got no photograph since it was listed."""
+    """Return SQL conditions that select a study only if it still waits unchanged.
+
+    The study is not selected if it got a photograph after it was listed.
+    """
     return (
         STUDIES.c.id == study.number,
         STUDIES.c.state == "waiting",

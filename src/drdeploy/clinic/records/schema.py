@@ -1,8 +1,8 @@
 """The tables of a clinic's records.
 
 Each change to these tables needs a migration in ``migrations/versions``. A test compares these
-tables with those that the migrations make. Without ``sqlite_autoincrement``, SQLite would give the
-number of a deleted row to a new row.
+tables with those that the migrations make. The option ``sqlite_autoincrement`` keeps SQLite from
+giving the number of a deleted row to a new row.
 """
 
 from __future__ import annotations

@@ -41,12 +41,13 @@ class ReferralDecision:
     """A person's decision about a study.
 
     Attributes:
-        kind: Whether the suggested outcome was accepted or overruled, or the patient was referred.
+        kind: ``accept`` for the suggested outcome, ``overrule`` for another outcome or grade, or
+            ``refer`` to refer the patient.
         outcome: The outcome of the patient, for example ``refer``.
-        grades: The person's own grade of an eye (0 to 4), or None for ungradable; an eye that is
-            absent keeps the grader's grade.
-        reason: The person's reason.
-        who: The person.
+        grades: The grade from 0 to 4 that the person gave to an eye, or None for ungradable. If an
+            eye is missing here, the person kept the grader's grade.
+        reason: Why the person decided so; may be empty.
+        who: The person, as named in the audit log.
         decided_s: The time of the decision, in seconds since 1970.
     """
 
@@ -73,7 +74,8 @@ class ListedStudy:
         reason: The reason why the study could not be graded.
         received_s: When the last photograph arrived.
         graded_s: When the study was graded; 0 before.
-        decision: The person's decision about the present grading.
+        decision: A person's decision about the study, or None. If the study is graded again, the
+            decision no longer counts.
     """
 
     number: int
@@ -90,7 +92,7 @@ class ListedStudy:
 
     @property
     def final_outcome(self) -> str:
-        """The outcome that a person decided on, else the suggested one."""
+        """The outcome that a person decided on, or the suggested outcome if nobody has decided."""
         return self.outcome if self.decision is None else self.decision.outcome
 
     @property
@@ -125,7 +127,7 @@ class ExportedStudy:
 
     Attributes:
         study: The study.
-        result: The exported result; empty if no result was asked for.
+        result: The DICOM file or FHIR bundle that was exported; empty if there is none.
     """
 
     study: ListedStudy
@@ -181,7 +183,7 @@ class Worklist:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours_of_study(self, number: int) -> tuple[int | None, int | None]:
-        """Return the study numbers of the nearest undecided studies before and after a study."""
+        """Return the numbers of the undecided studies just before and after one in the list."""
         with self._open_read_only_connection() as connection:
             return find_neighbours_of_study(connection, number)
 
@@ -197,8 +199,8 @@ class Worklist:
     ) -> ExportedStudy | None:
         """Return a graded study for an export, and write into the audit log who exports it.
 
-        Everything is read in one transaction, so the grading and the decision belong together even
-        if the study is graded again or erased meanwhile.
+        Everything is read in one transaction. Even if the study is graded again at the same time,
+        the returned grading and decision therefore belong together.
 
         Args:
             number: The study's number.
@@ -207,7 +209,7 @@ class Worklist:
             kind: The result that is exported: ``report``, ``page`` or ``bundle``; empty for none.
 
         Returns:
-            None if the study no longer exists, or is still to be graded.
+            None if the study no longer exists, or has not been graded.
         """
         result = select(RESULTS.c.content).where(
             RESULTS.c.study_id == number, RESULTS.c.kind == kind
@@ -255,7 +257,8 @@ class Worklist:
         Args:
             study: The study.
             who: The person.
-            kind: Whether the person accepts, overrules or refers.
+            kind: Whether the person accepts the suggested outcome, overrules it, or refers the
+                patient.
             outcome: The outcome of the patient, for example ``refer``.
             grades: The person's own grades by eye.
             reason: The person's reason.
@@ -289,7 +292,10 @@ class Worklist:
     def _decide_results(
         self, study: ListedStudy, changed_s: float, decide_result: ResultDecision | None
     ) -> dict[str, bytes]:
-        """Make the results before the transaction, so that no other program waits meanwhile."""
+        """Make the results that state a decision.
+
+        This is done before the transaction begins, so that other programs need not wait for it.
+        """
         if decide_result is None:
             return {}
         with self._open_read_only_connection() as connection:
@@ -306,17 +312,17 @@ class Worklist:
         decided_s: float,
         decide_result: ResultDecision | None = None,
     ) -> None:
-        """Undo a decision about a study, and queue the results that say so.
+        """Undo a decision about a study, and queue new results that say that it was undone.
 
         Args:
             number: The study's number.
             who: The person.
-            decided_s: The time of the decision that the person saw.
+            decided_s: When the decision was made, as shown on the page that the person saw.
             decide_result: Makes new results for the destinations that got earlier ones; None means
                 that nothing is sent.
 
         Raises:
-            StudyChanged: Another decision is valid now, or the study waits to be graded again.
+            StudyChanged: There is a different decision now, or the study waits to be graded again.
         """
         study, now = self.find_study(number), time.time()
         # A study that waits to be graded has no decision. Its results would be empty.
@@ -390,7 +396,10 @@ def _load_studies(
 
 
 def _lock_study_if_unchanged(connection: Connection, study: ListedStudy) -> None:
-    """Lock a study against other decisions, grading and erasure; SQLite has one writer anyway.
+    """Keep others from changing a study until the transaction ends.
+
+    Until then, nobody else can decide about the study, grade it or erase it. SQLite needs no lock,
+    because it allows only one writer at a time.
 
     Raises:
         StudyChanged: Since the study was read, it was graded again or erased, or got a new
@@ -406,7 +415,10 @@ def _lock_study_if_unchanged(connection: Connection, study: ListedStudy) -> None
 
 
 def _find_newest_decision(number: int) -> Select[Any]:
-    """Select the valid decision about a study's present grading."""
+    """Return the SQL query for the current decision about a study.
+
+    A decision is not current if it was undone, or if the study was graded again after it.
+    """
     return (
         select(DECISIONS)
         .join(

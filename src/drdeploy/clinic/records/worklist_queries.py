@@ -24,10 +24,10 @@ _ORDER = (STUDIES.c.urgency, STUDIES.c.last_received_s, STUDIES.c.id)
 
 @dataclass(frozen=True)
 class WorklistFilter:
-    """The part of the list that a person chose to see: which studies, which search and which page.
+    """Which studies a person chose to see, and which page of the list.
 
     Attributes:
-        shown: One of :data:`SHOWN`.
+        shown: ``open`` for studies without a decision, ``decided``, or ``all``.
         outcome: Only studies with this outcome; empty for all.
         search: Part of the patient's number; empty for all.
         page: The page of the list, counted from 1.
@@ -40,7 +40,7 @@ class WorklistFilter:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> WorklistFilter:
-        """Read the filter in the query of a URL; unknown values are ignored."""
+        """Read the filter from the parameters of a URL; unknown values are ignored."""
         shown, outcome = query.get("show", ""), query.get("outcome", "")
         page = query.get("page", "1")
         return cls(
@@ -52,7 +52,7 @@ class WorklistFilter:
         )
 
     def make_conditions(self) -> list[ColumnElement[bool]]:
-        """Return the conditions of the studies that are shown."""
+        """Return the SQL conditions that select the studies to show."""
         conditions: list[ColumnElement[bool]] = []
         if self.shown != "all":
             conditions.append(STUDIES.c.is_decided.is_(self.shown == "decided"))
@@ -83,7 +83,7 @@ def count_pages(matching: int) -> int:
 
 
 def count_studies_by_state(connection: Connection) -> dict[str, int]:
-    """Return how many studies wait, are graded, have failed and are decided."""
+    """Return four counts: the waiting, the graded, the failed and the decided studies."""
     counts = dict.fromkeys(("waiting", "graded", "failed", "decided"), 0)
     grouped = select(STUDIES.c.state, STUDIES.c.is_decided, func.count()).group_by(
         STUDIES.c.state, STUDIES.c.is_decided
@@ -95,7 +95,7 @@ def count_studies_by_state(connection: Connection) -> dict[str, int]:
 
 
 def find_neighbours_of_study(connection: Connection, number: int) -> tuple[int | None, int | None]:
-    """Return the study numbers of the nearest undecided studies before and after a study."""
+    """Return the numbers of the undecided studies just before and after one in the list."""
     place = connection.execute(select(*_ORDER).where(STUDIES.c.id == number)).one_or_none()
     if place is None:
         return None, None

@@ -8,12 +8,13 @@ Packing the same model again gives the same bytes. SageMaker extracts the archiv
 anything. For a container of another project, :func:`unpack_archive` extracts an archive without
 checking which files it contains.
 
-A TensorFlow SavedModel without a manifest is used as in the original study's container: photographs
-get the study's preprocessing, and the answer is raw probabilities without class names.
+A TensorFlow SavedModel may lack a manifest. It is then used as in the container of the original
+study: photographs get the study's preprocessing, and the answer is raw probabilities without class
+names.
 
-A server never extracts an archive: it opens a folder that already holds the extracted files.
-Therefore the modules that handle archives are imported only when they are first used. Importing
-them earlier would slow down a cold start.
+A server never extracts an archive, because it opens a folder that already holds the extracted
+files. To keep the cold start of a server short, the modules that handle archives are imported only
+when they are first used.
 """
 
 from __future__ import annotations

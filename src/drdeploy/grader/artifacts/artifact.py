@@ -24,7 +24,7 @@ class ModelArtifact:
         manifest: The description of the model and of its use.
         digest: SHA-256 of ``manifest.json``, which lists the SHA-256 of every file. Without a
             manifest, the digest is the SHA-256 of ``saved_model.pb``.
-        unused: Paths of other files that came with the model and are not used.
+        unused: Paths of the files that came with the model but are ignored.
     """
 
     folder: Path

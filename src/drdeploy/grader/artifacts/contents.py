@@ -37,11 +37,12 @@ class ArtifactContents:
     """The files of an artifact, sorted by their purpose.
 
     Attributes:
-        root: The folder that contains the manifest, as ``NAME/``; empty for the top folder, and for
-            an artifact without a manifest.
+        root: The folder that contains the manifest, with a slash at the end. Empty if this is the
+            top folder, or if there is no manifest.
         has_manifest: Whether there is a manifest.
         files: Paths of the model's files except the manifest, relative to ``root``.
-        debris: Paths of the files that belong to no model, relative to the top folder.
+        debris: Paths of the files that are ignored, such as files of the operating system and
+            readmes, relative to the top folder.
         code: Paths of the files in the folder ``code``, relative to the top folder.
     """
 
@@ -106,9 +107,10 @@ def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
 
 
 def find_path_of_manifest(paths: Iterable[str]) -> str | None:
-    """Return the path of the manifest nearest to the top, or None.
+    """Return the path of the manifest, or None.
 
-    The assets of a SavedModel may contain another file that is called ``manifest.json``.
+    A SavedModel may contain another file with the name ``manifest.json`` in a deeper folder. The
+    file nearest to the top is therefore the manifest.
     """
     found = (path for path in paths if PurePosixPath(path).name == MANIFEST_NAME)
     return min(found, key=lambda path: (path.count("/"), path), default=None)
@@ -128,7 +130,10 @@ def _find_common_folder(paths: Sequence[str]) -> str:
 
 
 def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], list[str]]:
-    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it."""
+    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it.
+
+    If there is no Python file in the subfolder, all paths count as outside.
+    """
     inside = [path for path in paths if path.startswith(f"{folder}{CODE_FOLDER}/")]
     if not any(path.endswith(".py") for path in inside):
         return paths, []
@@ -136,7 +141,7 @@ def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], lis
 
 
 def is_debris_file_in_archive(path: str) -> bool:
-    """Whether a file was left by an operating system or a tool, or is a text file like a readme."""
+    """Whether a file is a text such as a readme, or was added by an operating system or a tool."""
     *folders, name = path.lower().split("/")
     if any(part in _DEBRIS_FOLDERS or part.startswith("paxheader") for part in folders):
         return True
@@ -148,8 +153,8 @@ def is_debris_file_in_archive(path: str) -> bool:
 def find_path_of_saved_model(names: Collection[str]) -> str:
     """Return the path of ``saved_model.pb`` among an artifact's files.
 
-    A folder of TensorFlow Serving may hold several numbered versions (``1/``, ``2/``). The newest
-    version is used, as TensorFlow Serving does.
+    There may be several numbered versions (``1/``, ``2/``), as in a model folder for TensorFlow
+    Serving. As TensorFlow Serving does, this function then takes the newest version.
 
     Raises:
         ManifestError: There is no SavedModel, or there are several without version numbers.

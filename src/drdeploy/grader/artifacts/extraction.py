@@ -1,8 +1,8 @@
 """Extract or read an archive from an untrusted source.
 
 An archive may come from somebody else's S3 bucket, and a server loads its files. Therefore every
-file is hashed while it is read, and the hash is compared with the manifest. The target folder
-appears only when all files match the manifest.
+file is hashed while it is read, and the hash is compared with the manifest. The target folder is
+created only after all files were found to match the manifest.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class ArchiveContents:
         manifest: The manifest of the artifact; for a SavedModel without a manifest, the manifest of
             the 2023 study.
         digest: The same digest as in :class:`drdeploy.grader.artifacts.ModelArtifact`.
-        root: The folder that contains all files of the archive, as ``NAME/``; empty if there is no
-            such folder.
+        root: The folder in the archive that contains all files, with a slash at the end. Empty if
+            the files are not in a folder.
         unused: Paths of the files that are not used.
     """
 

@@ -55,7 +55,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Where the model comes from.  All fields are optional, and predictions use none of them.
 
     Attributes:
-        created_at: Time in ISO 8601; empty in archives that must be the same byte for byte.
+        created_at: Time in ISO 8601. Empty if packing again must give exactly the same bytes.
         tool_version: Version of drdeploy that wrote the manifest.
         source: Where the network and its initial weights come from.
         dataset: The photographs that the model was trained on, with their digest.
@@ -77,7 +77,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A share of photographs with its 95 % interval (Wilson 1927).
+    """A proportion of photographs, such as a sensitivity, with its 95 % interval (Wilson 1927).
 
     Attributes:
         value: The share, from 0 to 1.
@@ -171,16 +171,16 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     Attributes:
         temperature: The temperature by which the logits are divided, in addition to the division in
             the network.
-        grade_weights: The factor for the probability of each grade; the products are divided by
-            their sum.
+        grade_weights: For each grade, the factor by which its probability is multiplied. The five
+            products are then divided by their sum.
         adapted_on: A description of the clinic's photographs.
         photographs: How many photographs the temperature, the weights and the thresholds were
             chosen on.
         groups: How many patients or capture sessions the photographs come from, or None if this
             number is not known.
         photographs_per_grade: How many of the photographs have each grade.
-        prevalence: The share of grade 2 or worse that the probabilities assume: the share among the
-            photographs, or the share that the user stated.
+        prevalence: How common grade 2 or worse is among the patients, as the adapted probabilities
+            assume. This is the share among the photographs, or a share that the user stated.
         is_prevalence_stated: Whether the user stated the prevalence.
         original_digest: Digest of the artifact before the recalibration.
     """
@@ -218,7 +218,8 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             graded.
         familiarity: The rule that says whether a photograph is unlike the training photographs.
             With None, no photograph is flagged.
-        clinical: How probabilities become grades and decisions; only an ICDR grader has it.
+        clinical: How the probabilities of an ICDR grader become grades and decisions. None if this
+            is not known, and for all other models.
         quantization: Comparison of a quantized model with its original, or None for an original.
         recalibration: How the probabilities were adapted to a clinic's photographs, or None for a
             grader that was not adapted.
@@ -272,9 +273,10 @@ class _Version(msgspec.Struct):
 
 
 def encode_manifest(manifest: ModelManifest) -> bytes:
-    """Write a manifest as indented JSON.
+    """Return a manifest as indented JSON.
 
-    Default values are written out, because a later version of drdeploy may have other defaults.
+    The JSON contains fields with default values too, because a later version of drdeploy may have
+    other defaults.
     """
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 

@@ -2,9 +2,9 @@
 
 The weights of an ONNX model may be in files beside the ONNX file, with any names (ONNX: external
 data). An ONNX file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. This module
-reads only the fields that lead to the weights. Therefore packing does not need the package
-``onnx``, and skips over gigabytes of weights inside the file. The file is not trusted: every length
-is checked.
+reads only the fields that lead to the weights, and skips weights inside the file. Packing therefore
+does not need the package ``onnx``, and does not read gigabytes of weights here. The file is not
+trusted: every length is checked.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """Write a gzip-compressed tar file reproducibly, and read one that may be hostile.
 
-``tarfile`` trusts the headers of an archive. But a member may be a link out of the folder, expand
-to a thousand times its compressed size, or have an extended header of gigabytes. Members are
-therefore read as a stream and not kept in memory, and every name and type is checked before the
-content is read. The limit on bytes is checked twice: for the decompressed archive, and for the
-extracted files. Both checks are needed because the holes of a sparse file take no space in the
-archive. An archive of 162 bytes with a sparse file wrote 200 MB.
+``tarfile`` trusts the headers of an archive. But a member may be a link to a place outside the
+folder, expand to a thousand times its compressed size, or have an extended header of gigabytes.
+Members are therefore read as a stream and not kept in memory, and every name and type is checked
+before the content is read.
+
+There is a limit on the bytes of the decompressed archive, and the same limit on the bytes of the
+extracted files. Both are needed, because the holes of a sparse file take no space in the archive:
+an archive of 162 bytes with a sparse file wrote 200 MB.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ class ByteBudget:
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """A regular file or a folder of an archive, which must be read before the next member.
+    """A regular file or a folder in an archive. Read its content before you take the next member.
 
     Attributes:
         name: The normalised path in the archive.
@@ -175,7 +177,7 @@ def iterate_archive_members(
 
 
 def _refuse_links_and_devices(archive: Path, head: bytes) -> None:
-    """Refuse a file that is not gzip-compressed, and name the kind of the file if it is known."""
+    """Refuse a file that is not gzip-compressed; the error says what it is, if this is known."""
     if head.startswith(GZIP_START):
         return
     kind = find_file_kind(archive.name, head)
@@ -263,8 +265,8 @@ class _BoundedReader(io.RawIOBase):
 class ReaderFailingFarPastEnd(io.RawIOBase):
     """A stream for tarfile that fails when tarfile reads far beyond the end of the content.
 
-    tarfile skips a member block by block, so a header that announces gigabytes without content
-    would keep tarfile busy for hours.
+    A header may announce gigabytes that are not in the file. tarfile skips a member block by block,
+    so such a header would keep it busy for hours.
     """
 
     _EMPTY_READS_MAX = 64
@@ -338,7 +340,7 @@ class BoundedTarInfo(tarfile.TarInfo):
 
 
 class _ArtifactTarInfo(BoundedTarInfo):
-    """Limits the total length of extended headers too, because a model's archive needs hardly any.
+    """Also limits the total length of extended headers, which a model's archive hardly needs.
 
     tarfile takes about 5 microseconds for a record of 13 bytes. An archive with 64 KiB of records
     before each of 10,000 members would keep tarfile busy for minutes.

@@ -2,11 +2,11 @@
 
 :func:`load_dataset` recognises the layout of a folder and reads it; ``layouts`` holds one reader
 for each layout. The function :func:`set_undecodable_aside` decodes every photograph once. The
-function :func:`set_copies_aside` keeps one of several copies of a photograph. The functions
-:func:`split_into_grouped_folds` and :func:`split_once_by_group` keep each capture session together,
-because a grader that was trained on one photograph of an eye looks too good on another photograph
-of the same eye. The function :func:`inspect_dataset` reports on a data set before training, and
-``pictures`` draws sample photographs and the class distribution.
+function :func:`set_copies_aside` keeps only one copy of a photograph that occurs several times. The
+functions :func:`split_into_grouped_folds` and :func:`split_once_by_group` keep each capture session
+together, because a grader that was trained on one photograph of an eye looks too good on another
+photograph of the same eye. The function :func:`inspect_dataset` reports on a data set before
+training, and ``pictures`` draws sample photographs and the class distribution.
 
 A :class:`Dataset` lists every photograph that was set aside, with the reason.
 """

@@ -23,7 +23,7 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
     """Return the name of a column as it is written in the table.
 
     Args:
-        wanted: The name; capital letters and spaces may differ from the name in the table.
+        wanted: The name that the user gave. Capital letters and spaces may differ from the table.
         columns: The names of the table's columns.
         option: The command-line option that named the column; the error quotes it.
         where: The path of the table or its folder, which the error shows.
@@ -59,7 +59,7 @@ def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArra
 
 
 def group_by_patient_column(dataset: Dataset, column: str, names: PhotographNames) -> Dataset:
-    """Return the data set, grouped by the patients in a column.
+    """Return the data set with its photographs grouped by patient, as a column names the patients.
 
     Raises:
         InvalidInput: No table of the data set has the column, or a photograph has no patient.

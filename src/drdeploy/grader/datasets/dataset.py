@@ -29,8 +29,10 @@ class LabelledPhotograph:
         image_id: Name of the photograph in the data set.
         grade: The label.
         split: ``train``, ``test`` or another split, or None if the data set has no splits.
-        group: Capture session or patient: photographs of one group are not independent.
-        sha256: SHA-256 of the file, or of the original that it was made from.
+        group: The capture session or the patient. Photographs of one group resemble each other, so
+            they are not independent.
+        sha256: SHA-256 of the file. If the table states the SHA-256 of the original from which the
+            file was made, it is used instead.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
         cells: The photograph's row in the table of labels, as pairs of column name and content.
@@ -130,7 +132,10 @@ class Dataset:
 
     @property
     def knows_groups(self) -> bool:
-        """Whether sessions or patients are known; if not, only copies share a group."""
+        """Whether sessions or patients are known.
+
+        If they are not known, every photograph is a group of its own, together with its copies.
+        """
         return any(one.group != one.sha256 for one in self.photographs)
 
     @property
@@ -169,8 +174,8 @@ class Dataset:
         """Return the split ``train``, or the whole data set if there are no splits.
 
         Args:
-            apart_from: A split that training must not see, usually ``test``. A photograph is set
-                aside if its group also has photographs in the split ``apart_from``.
+            apart_from: A split that training must not see, usually ``test``. Photographs of a
+                session or patient that also occurs in this split are set aside.
         """
         part = self.select_split("train") if "train" in self.splits else self
         if apart_from is None or apart_from not in self.splits:

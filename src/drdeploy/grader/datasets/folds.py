@@ -34,7 +34,9 @@ class Fold:
 
 
 def split_into_grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tuple[Fold, ...]:
-    """Split into ``k`` folds; each photograph is validated in one fold, and groups are never split.
+    """Split a data set into ``k`` folds for cross-validation, without splitting any group.
+
+    Each photograph is a validation photograph in exactly one fold.
 
     The grades are spread evenly as far as the groups allow (scikit-learn's
     ``StratifiedGroupKFold``).
@@ -71,7 +73,7 @@ def split_once_by_group(dataset: Dataset, validation_share: float = 0.2, seed: i
         dataset: The data set to split.
         validation_share: Share of the photographs for validation. The resulting share may differ a
             little, because groups are never split.
-        seed: Another seed gives another split.
+        seed: The seed of the random split.
 
     Raises:
         InvalidInput: The share is not between 0 and 1, or there are too few groups for the share.
@@ -92,7 +94,7 @@ def split_once_by_group(dataset: Dataset, validation_share: float = 0.2, seed: i
 
 
 def _largest_number_of_folds(dataset: Dataset) -> int:
-    """Return the largest possible number of folds for the groups and grades."""
+    """Return the largest number of folds into which a data set can be split."""
     return min(len(set(dataset.groups)), max(dataset.count_per_grade().values()))
 
 
@@ -109,9 +111,9 @@ def _too_many_folds_error(dataset: Dataset, k: int, most: int) -> InvalidInput:
 def find_leaking_groups(dataset: Dataset) -> tuple[str, ...]:
     """Return the groups with photographs in more than one split.
 
-    A network that is trained on one photograph of a group also learns about the group's other
-    photographs.  ``dataset.select_training_part(apart_from="test")`` leaves out the training
-    photographs of such groups.
+    A network that is trained on one photograph of a group also learns what the group's other
+    photographs look like. ``dataset.select_training_part(apart_from="test")`` leaves out the
+    training photographs of such groups.
     """
     splits_of: dict[str, set[str | None]] = {}
     for one in dataset.photographs:

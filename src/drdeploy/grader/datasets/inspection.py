@@ -1,6 +1,6 @@
-"""Decode every photograph of a data set, and report what a user should know before training.
+"""Decode every photograph of a data set, and report problems before training.
 
-The photographs are decoded because a file with a valid header may be damaged after the header.
+The photographs are decoded completely, because a damaged file may still have a valid header.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def set_undecodable_aside(dataset: Dataset) -> Dataset:
 
 
 def set_aside_by_decode_checks(dataset: Dataset, decoded: Iterable[DecodeCheck]) -> Dataset:
-    """Set aside the photographs that could not be decoded, given one result per photograph."""
+    """Set aside the photographs whose decoding has failed, as earlier checks found."""
     reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
     return dataset.set_photographs_aside(reasons, "unreadable")
 

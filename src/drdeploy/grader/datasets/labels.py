@@ -107,13 +107,13 @@ class Listing:
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """What is known about a table of labels before the table is read.
+    """How to read a table of labels.
 
     Attributes:
         folder: The folder that the photographs' names are relative to; None is the table's folder.
-        split: The split of all photographs, unless the table has a column with splits.
-        names_files: Whether the table gives file names with suffixes; published tables often give
-            ids instead.
+        split: The split of the photographs for which the table names no split.
+        names_files: Whether the table gives file names with suffixes. Published tables often give
+            names without a suffix.
         is_published: Whether the table has the columns of a known, published data set.
         file_column: The column with the photographs; empty means one of ``FILE_COLUMNS``.
         ungradable: The grade that means "ungradable"; empty if there is none.
@@ -214,7 +214,10 @@ def _is_header_of_label_table(cells: Sequence[str]) -> bool:
 
 
 def _is_photograph_with_grade(name: str, grade: str) -> bool:
-    """Return whether a row has a photograph and a grade from 0 to 5; 5 is ungradable in DDR."""
+    """Return whether a row has a photograph and a grade from 0 to 5.
+
+    In the data set DDR, 5 means that the photograph is ungradable.
+    """
     return name.lower().endswith(tuple(SUFFIXES)) and bool(re.fullmatch(r"[0-5]", grade))
 
 
@@ -317,23 +320,23 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
             raise InvalidInput(
                 f"The table has several columns of grades, which contradict each other: {names}",
                 where=str(table.path),
-                remedy="Rename the right column to `icdr_grade`",
+                remedy="Rename the column that is correct to `icdr_grade`",
             )
 
 
 def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
-    """Refuse a scale from 1 to 5, because every grade would be read as one grade too severe."""
+    """Refuse a scale from 1 to 5, because every grade would be taken for the next worse one."""
     numbers = {read_whole_number(grade) for grade in grades}
     if {1, 5} <= numbers and 0 not in numbers:
         raise InvalidInput(
             "The table has grades from 1 to 5 and no grade 0, but ICDR grades go from 0 to 4",
             where=str(table),
-            remedy="Write ICDR grades into the table; 0 is no retinopathy",
+            remedy="Write ICDR grades into the table, where 0 means no retinopathy",
         )
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:
-    """Return each photograph's patient if all names look like ``17_left``; otherwise nothing."""
+    """Return each photograph's patient if all names look like ``17_left``; else an empty list."""
     stems = [re.sub(r"\.\w+$", "", re.split(r"[\\/]", name)[-1]) for name in names]
     matches = [_ONE_EYE.fullmatch(stem) for stem in stems]
     patients = [match[1] for match in matches if match]

@@ -34,7 +34,8 @@ class Layout:
 
     Attributes:
         name: Name of the layout.
-        looks_like: A description of the layout, for users whose folder has none of the layouts.
+        looks_like: A description of the layout. It is shown to users whose folder is not
+            recognised.
         root_in: Function that finds the folder at which the layout starts, or returns None.
         read: Function that lists the photographs in this folder.
     """
@@ -60,7 +61,7 @@ def list_table_files(folder: Path) -> list[Path]:
 
 
 def _find_labels_table(folder: Path) -> Path | None:
-    """Return the table that is called ``labels``: ``labels.csv`` if there are several."""
+    """Return the table with the name ``labels``. If there are several, prefer ``labels.csv``."""
     found = [file for file in list_table_files(folder) if file.stem.lower() == "labels"]
     return min(found, key=lambda file: TABLE_SUFFIXES.index(file.suffix.lower()), default=None)
 
@@ -75,7 +76,11 @@ def _list_photographs_of_labels(root: Path) -> Listing:
 
 
 def _list_label_tables(folder: Path) -> list[Path]:
-    """List the tables of labels in a folder, without the sample submission of a competition."""
+    """List the tables of labels in a folder.
+
+    A table whose name contains "submission" is left out, because it is the sample answer of a
+    competition.
+    """
     return [
         table
         for table in list_table_files(folder)
@@ -252,7 +257,11 @@ used."""
 
 
 def _find_parent_of_grade_folders(folder: Path) -> Path | None:
-    """Return the given folder, or its (nested) subfolder ``gaussian_filtered_images``."""
+    """Return the folder that contains the folders of the grades, or those of the splits.
+
+    This is the given folder, a subfolder whose name ends with ``_images``, or such a subfolder of
+    that subfolder.
+    """
     candidates = [
         folder,
         *sorted(folder.glob("*_images")),
@@ -270,7 +279,7 @@ def _find_grade_folders(folder: Path) -> dict[Path, int]:
 
 
 def _holds_grade_folders(folder: Path) -> bool:
-    """Return whether the names of subfolders are grades, rather than patient numbers."""
+    """Return whether the subfolders are named after grades, and not after patients."""
     has_other_numbers = any(
         one.name.isdecimal() and parse_grade(one.name) is None for one in _list_subfolders(folder)
     )

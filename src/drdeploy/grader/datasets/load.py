@@ -57,8 +57,10 @@ def load_dataset(
 
     Args:
         folder: The data set's folder, or a table of labels.
-        keep_unreadable: Keep files that are not images, to count the files that a grader refuses.
-        names: Names of the photographs in results; None hashes the names with the user's key.
+        keep_unreadable: Whether to keep files that are not images. An evaluation can then count the
+            files that a grader refuses.
+        names: How photographs are named in results. With None, their names are hashes with the
+            user's key.
 
     Raises:
         InvalidInput: The folder does not exist, has none of the layouts, or has no usable
@@ -229,7 +231,8 @@ def _load_photograph_or_set_aside(
 def _path_relative_to_folder(folder: Path, file: Path) -> str:
     """Return a path relative to the folder, with slashes; the whole path if it is outside.
 
-    The folders are part of the name because a file name may occur in several splits.
+    The name of a photograph contains its folders, because the same file name may occur in several
+    splits.
     """
     return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
 

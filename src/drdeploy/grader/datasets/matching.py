@@ -49,15 +49,16 @@ class _Match:
 class PhotographIndex:
     """Finds the photographs of a folder by the names in a table.
 
-    A name in the table may be the path of a file. A name that is not a path matches a photograph of
-    the same file name anywhere in the folder. Suffix and capital letters may differ. If both the
-    name in the table and the path of the photograph contain folders, the folders must match.
-    Folders are compared from the last one upwards, until one of the two paths has no more folders.
+    If a name in the table is the path of an existing file, it names this file. Otherwise, the name
+    matches a photograph with the same file name anywhere in the folder. Suffix and capital letters
+    may differ. If the name in the table contains folders, they must be the last folders of the
+    photograph's path, or the other way round. For example, ``train/7.jpg`` matches
+    ``images/train/7.jpg``, but not ``images/test/7.jpg``.
 
     Attributes:
         folder: The folder that the names are relative to.
-        split: The split of the table. The split decides between photographs in ``train/`` and
-            ``test/`` that have the same name.
+        split: The split of the table. If ``train/`` and ``test/`` have photographs with the same
+            name, the photograph in the folder of this split is taken.
     """
 
     def __init__(self, folder: Path, *, split: str = "", has_suffixes: bool = True) -> None:
@@ -67,7 +68,9 @@ class PhotographIndex:
         self._differences: Counter[str] = Counter()
 
     def find_files_of_names(self, names: Iterable[str]) -> list[Path]:
-        """Return the path of each name's photograph, or where it should be if it does not exist.
+        """Return the path of the photograph that each name means.
+
+        If there is no such photograph, the path at which it should be is returned.
 
         Raises:
             AmbiguousPhotograph: A name fits several photographs.
@@ -211,7 +214,10 @@ class _PhotographName:
 
 
 def _name_only_matching_file(names: set[tuple[str, ...]]) -> bool:
-    """Return whether the longest name ends with every other name, compared part by part."""
+    """Return whether several names in a table can mean the same file.
+
+    This is so if the longest name ends with all other names, folder by folder.
+    """
     longest = max(names, key=len)
     return all(longest[len(longest) - len(name) :] == name for name in names)
 

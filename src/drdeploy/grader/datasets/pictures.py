@@ -74,7 +74,7 @@ def draw_sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
 
 
 def draw_class_distribution(dataset: Dataset) -> Figure:
-    """Draw a bar for each grade with its count and share, stacked by split."""
+    """Draw a bar for each grade, with its count and share. The parts of a bar are the splits."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -121,7 +121,7 @@ def _draw_bars_stacked_by_split(axes: Axes, dataset: Dataset) -> None:
 
 
 def _choose_samples_of_grade(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
-    """Choose photographs of one grade, independently of the other grades."""
+    """Choose photographs of one grade at random. The other grades do not affect the choice."""
     having = np.flatnonzero(dataset.grades == grade)
     random = np.random.default_rng([seed, int(grade)])
     count = min(SAMPLES_PER_GRADE, len(having))

@@ -1,4 +1,4 @@
-"""Read tables as Excel, pandas and R write them, with any separator and in several encodings.
+"""Read text tables, for example from Excel, pandas or R, with any separator and several encodings.
 
 Stray spaces, empty columns, empty rows, and lines before the names of the columns are ignored.
 """
@@ -160,7 +160,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
 def read_two_columns_without_header(
     table: Path, is_pair: Callable[[str, str], bool]
 ) -> TextTable | None:
-    """Return a table of two columns without a header, or None if ``is_pair`` refuses a row.
+    """Return a table of two columns without a header, or None if ``is_pair`` is false for a row.
 
     Raises:
         InvalidInput: The file cannot be read, or is not a text table.

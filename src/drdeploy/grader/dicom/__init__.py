@@ -11,14 +11,14 @@ Each step has its own file:
 5. ``photographs`` puts the steps together.
 
 Each frame becomes a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference` grades
-like any other photograph. The JPEG is the one in the DICOM file, without its comments and profiles.
-The grade is therefore the same whether the JPEG is sent alone or in a DICOM file.
+like any other photograph. If a frame is a JPEG, its compressed pixels are not changed, and only
+comments and profiles are removed. A JPEG therefore gets the same grade alone and in a DICOM file.
 
 Pillow reads JPEG baseline, JPEG extended with 8 bits, JPEG lossless with 8 bits, and RLE. OpenJPEG
 (BSD-2-Clause) reads JPEG 2000 and HTJ2K. CharLS (BSD-3-Clause) reads JPEG-LS. GDCM (BSD-3-Clause)
 reads JPEG extended and lossless beyond 8 bits. GDCM runs in a separate process, because it is the
-only one of these decoders that is not continuously fuzzed. The package pylibjpeg-libjpeg is not
-used, because it is under the GPL.
+only one of these decoders that is not continuously tested with random input (fuzzed). The package
+pylibjpeg-libjpeg is not used, because it is under the GPL.
 
 This package needs the extra ``clinic``. No message quotes a value from the file, because values may
 identify the patient.

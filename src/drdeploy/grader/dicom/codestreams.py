@@ -37,7 +37,7 @@ class CodestreamSize(NamedTuple):
 
 
 def scrambled_pixels_error(syntax_name: str) -> UnreadableImage:
-    """Make the error for pixels that are not in the format that the file names."""
+    """Return the error for pixels that cannot be decoded in the format that the file names."""
     return UnreadableImage(
         f"The pixels are not in the format that the DICOM file names ({syntax_name}); some vendors "
         "scramble pixels",

@@ -89,7 +89,7 @@ class PixelFormat:
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether the pixels are uncompressed, and each pair of neighbours shares its colour."""
+        """Whether the pixels are uncompressed, and two neighbours share one colour (4:2:2)."""
         return self.photometric == "YBR_FULL_422" and self.syntax in opening.NATIVE
 
     @property
@@ -100,7 +100,7 @@ class PixelFormat:
 
     @property
     def codestream_photometric(self) -> str:
-        """The colour space of the three samples of a pixel, as the decoder returns them."""
+        """The colour space of the decoded samples. Some decoders convert the pixels to RGB."""
         # libjpeg turns every JPEG of 8 bits into RGB.
         is_jpeg = self.syntax in opening.JPEG_LOSSY and self.bits_stored == 8
         is_undone = is_jpeg or self.photometric in {"YBR_RCT", "YBR_ICT"}
@@ -153,7 +153,7 @@ def read_pixel_format(dataset: pydicom.Dataset, limits: ImageLimits) -> PixelFor
         )
     if not 1 <= found.frames <= MAX_FRAMES:
         raise UnsupportedImage(
-            f"The DICOM file has {found.frames} frames, but only 1 to {MAX_FRAMES} can be read",
+            f"The DICOM file has {found.frames} frames, but it must have 1 to {MAX_FRAMES}",
             remedy="Export each photograph that you want to grade to its own file",
         )
     return found
@@ -295,7 +295,10 @@ def _arrange_samples(
 
 
 def _mask_stored_bits(stored: NDArray[np.generic], pixels: PixelFormat) -> NDArray[np.generic]:
-    """Keep only the bits of the samples; old files store overlays in the other bits."""
+    """Remove the bits that do not belong to the samples.
+
+    Old files store overlays (drawings on the picture) in these bits.
+    """
     if pixels.bits_stored == pixels.bits_allocated:
         return stored
     shift = pixels.high_bit + 1 - pixels.bits_stored
@@ -306,7 +309,8 @@ def _mask_stored_bits(stored: NDArray[np.generic], pixels: PixelFormat) -> NDArr
 def _decode_run_lengths(frame: bytes, pixels: PixelFormat) -> NDArray[np.generic]:
     """Decode RLE (PS3.5, annex G): one segment for each byte of a sample, the highest byte first.
 
-    Pillow's PackBits decoder stops at the size of the picture, however much the segment holds.
+    A segment may hold more data than the picture needs. Pillow's PackBits decoder stops when the
+    picture is complete.
     """
     sample_bytes = pixels.bits_allocated // 8
     places = [int.from_bytes(frame[at : at + 4], "little") for at in range(0, _RLE_HEADER_BYTES, 4)]

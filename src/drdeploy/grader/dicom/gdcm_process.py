@@ -1,7 +1,7 @@
 """Decode one DICOM file with GDCM, as a process of its own: ``python gdcm_process.py FILE OUT``.
 
-GDCM is the only decoder in this package that is not continuously fuzzed. If hostile bytes crash
-this process or make it use up its memory, all other processes continue.
+GDCM is the only decoder in this package that is not continuously tested with random input (fuzzed).
+If hostile bytes crash this process or make it use up its memory, all other processes continue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CPU_S = 60
 
 
 def main(source: str, target: str) -> int:
-    """Write the decoded samples of the first frame; the exit status is 1 if there are none."""
+    """Decode the first frame, and write its samples; the exit status is 1 if this fails."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

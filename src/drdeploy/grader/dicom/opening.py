@@ -107,7 +107,10 @@ def refuse_damaged_file() -> Iterator[None]:
 
 
 class _BoundedStream(io.BytesIO):
-    """A file in memory that may be read only a limited number of times."""
+    """A file in memory that raises an error after too many calls of ``read``.
+
+    A file with very many small data elements would otherwise fill the memory.
+    """
 
     reads = 0
 
@@ -150,7 +153,7 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
     if kind not in PHOTOGRAPH_CLASSES:
         raise UnsupportedImage(
             "The DICOM object is not a photograph of the eye "
-            f"(its class: {_describe_dicom_uid(kind)})",
+            f"(its SOP class: {_describe_dicom_uid(kind)})",
             remedy="Give Ophthalmic Photography or Secondary Capture objects",
         )
     if "PixelData" not in dataset:
@@ -222,7 +225,10 @@ def _describe_dicom_tag(tag: BaseTag) -> str:
 
 
 def _describe_dicom_uid(value: object) -> str:
-    """Return the standard name of an identifier; an unknown identifier stays hidden."""
+    """Return the name that the standard gives to an identifier.
+
+    An identifier that is not in the standard is not shown, because it may identify a patient.
+    """
     known = uid.UID(str(value))
     return known.name if known.name != str(known) else "not one of the standard"
 

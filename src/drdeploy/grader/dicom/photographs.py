@@ -119,7 +119,10 @@ class DicomFile:
         return stream.getvalue()
 
     def _keep_pixels_of_jpeg(self, frame: bytes) -> bytes:
-        """Remove EXIF data, which DICOM viewers ignore, from a JPEG, and name its colour space.
+        """Return a frame that is a JPEG with the same pixels, without EXIF data.
+
+        DICOM viewers ignore EXIF data, such as an orientation. If the DICOM file says that the
+        pixels are RGB, the JPEG is marked as RGB.
 
         Raises:
             UnreadableImage: The JPEG is damaged.

@@ -99,7 +99,10 @@ def _look_up_palette(samples: NDArray[np.generic], dataset: pydicom.Dataset) -> 
 def _make_rgb_of_greys(
     samples: NDArray[np.generic], dataset: pydicom.Dataset, pixels: PixelFormat
 ) -> NDArray[np.uint8]:
-    """Apply the modality rescale, then the window or table for display (PS3.4, N.2)."""
+    """Turn grey samples into RGB as a DICOM viewer does (PS3.4, N.2).
+
+    First the rescale is applied, and then the window or the lookup table for display.
+    """
     stored = samples
     if pixels.is_signed:
         unused = 8 * samples.dtype.itemsize - pixels.bits_stored
@@ -137,7 +140,10 @@ def _read_finite_numbers(value: Any) -> float:
 
 
 def _find_grey_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    """Return the values that are shown as black and as white, from the first of the windows."""
+    """Return the values that are shown as black and as white; None if the file has no window.
+
+    If the file has several windows, the first one is used.
+    """
     if not dataset.get("WindowWidth"):
         return None
     centre, width = (
@@ -185,7 +191,7 @@ class ColourProfile:
 
 
 def _build_transform_to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion, or None if it changes colours by at most a few levels."""
+    """Return the conversion; None if it would hardly change the colours."""
     if len(profile) > MAX_PROFILE_BYTES:
         raise ValueError("too large")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -43,12 +43,14 @@ class BinaryCalibration:
     """How well predicted probabilities of disease agree with how often disease was observed.
 
     Attributes:
-        expected: Mean of the predicted probabilities.
+        expected: Mean of the predicted probabilities, which is the share of diseased photographs to
+            expect.
         observed_over_expected: The number of diseased photographs, divided by the sum of the
             probabilities; above 1, the probabilities are too low.
         intercept: The number that must be added to the logits so that the probabilities are right
             on average.
-        slope: The factor that the logits must be multiplied by to have the right spread.
+        slope: The factor by which the logits must be multiplied so that the probabilities are
+            neither too extreme nor too moderate.
     """
 
     expected: float | None
@@ -133,9 +135,10 @@ def _estimate_slope(
 def _fit_last_coefficient(
     design: Floats, events: Floats, offset: Floats, counts: Floats, groups: ArrayLike | None
 ) -> Estimate:
-    """Fit a logistic regression by Newton's method; return the last coefficient's estimate.
+    """Fit a logistic regression, and return the last coefficient with its 95 % interval.
 
-    The variance is the sandwich estimator over groups (Liang and Zeger, Biometrika 1986, 73:13-22).
+    The variance of the coefficient is estimated by the sandwich estimator over groups (Liang and
+    Zeger, Biometrika 1986, 73:13-22).
     """
     n = events.size
     coefficients = np.zeros(design.shape[1])

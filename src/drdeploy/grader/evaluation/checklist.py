@@ -26,12 +26,14 @@ class ChecklistItem:
     """One item of a reporting checklist, with its answer.
 
     Attributes:
-        stard: Item numbers of STARD 2015; ``AI`` for an addition of STARD-AI; empty if none.
+        stard: Item numbers of STARD 2015, or ``AI`` if STARD-AI adds the item. Empty if the item is
+            in neither.
         tripod: Item numbers of TRIPOD+AI; empty if none.
         topic: What the item asks for, in our words.
         status: ``reported`` if the evaluation answers the item, and ``partly`` if it answers a part
             of the item. ``add`` if only the people who collected the photographs know the answer.
-        answer: The answer, or the section with the answer, or what to add.
+        answer: The answer, the section of the report that answers the item, or what people must
+            add.
     """
 
     stard: str

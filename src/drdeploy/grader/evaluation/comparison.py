@@ -1,7 +1,8 @@
 """Compare two graders on the same photographs.
 
-The comparison is paired. Two graders tend to find the same easy eyes and to miss the same hard
-eyes. The uncertainty that both graders share cancels in the difference of their results.
+The comparison is paired: for each photograph, the decisions of the two graders are compared. Two
+graders tend to find the same easy eyes and to miss the same hard eyes. Chance in the choice of the
+photographs therefore affects both graders alike, and affects the difference of their results less.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class PairedRate:
         gained: Number of photographs that only the second grader grades correctly.
         lost: Number of photographs that only the first grader grades correctly.
         p_value: P-value of McNemar's exact test; the null hypothesis is that both rates are equal.
-        design_effect: The variance of the difference, as a multiple of its variance if all
-            photographs were independent; at least 1. It is larger than 1 if the grades of one
-            patient's photographs change together.
+        design_effect: How many times larger the variance of the difference is than it would be if
+            all photographs were independent; at least 1. It is larger than 1 if the two graders
+            tend to differ on all photographs of a patient, or on none.
     """
 
     difference: Estimate
@@ -88,8 +89,10 @@ class GraderComparison:
     Attributes:
         n: Number of photographs that both graders graded.
         kappa: Quadratic weighted kappa of the second grader minus that of the first.
-        sensitivity: Difference of sensitivity, by the grade at or above which an eye is diseased.
-        specificity: Difference of specificity, by the grade at or above which an eye is diseased.
+        sensitivity: Difference of the sensitivities. The key is the lowest grade that counts as
+            diseased.
+        specificity: Difference of the specificities. The key is the lowest grade that counts as
+            diseased.
         changes: Every photograph that the two graders grade differently.
     """
 
@@ -148,7 +151,11 @@ def compare_grades(
 def concatenate_confusion_cells_of_two_graders(
     labels: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> Floats:
-    """Return each photograph's contribution to two confusion matrices, in shape ``(n, 50)``."""
+    """Return a row for each photograph, with a 1 for its cell in each grader's confusion matrix.
+
+    The shape is ``(n, 50)``: the 25 cells of the first grader's matrix, and then the 25 cells of
+    the second grader's matrix. All other numbers in a row are 0.
+    """
     return np.concatenate(
         [
             one_hot_encode_confusion_cells(labels, first),
@@ -159,7 +166,11 @@ def concatenate_confusion_cells_of_two_graders(
 
 
 def kappa_difference_from_cell_sums(sums: Floats) -> Floats:
-    """Compute the second kappa minus the first, shape ``(b,)``, from cell sums ``(b, 50)``."""
+    """Compute the second grader's kappa minus the first grader's kappa, for ``b`` samples.
+
+    ``sums`` holds the cells of both confusion matrices, in shape ``(b, 50)``; see
+    :func:`concatenate_confusion_cells_of_two_graders`. The result has the shape ``(b,)``.
+    """
     half = sums.shape[1] // 2
     return compute_kappa_from_cell_sums(sums[:, half:]) - compute_kappa_from_cell_sums(
         sums[:, :half]
@@ -177,7 +188,8 @@ def compare_right_decisions(
     Args:
         first: Whether the first grader's decision is right, shape ``(n,)``.
         second: Whether the second grader's decision is right, shape ``(n,)``.
-        among: Whether each photograph counts in the two rates, shape ``(n,)``.
+        among: Whether a photograph is counted, shape ``(n,)``. For a sensitivity, for example, only
+            the diseased ones are.
         groups: Capture sessions or patients, shape ``(n,)``.
     """
     gained = int((~first & second & among).sum())
@@ -192,7 +204,7 @@ def compare_right_decisions(
 def estimate_paired_rate(
     gained: int, lost: int, n: int, *, design_effect: float = 1.0
 ) -> PairedRate:
-    """Estimate the difference of two paired rates from the photographs on which they differ.
+    """Estimate the difference of two graders' rates from the photographs on which they differ.
 
     The interval is Tango's score interval (Statistics in Medicine 1998, 17:891-908). Score
     intervals are used because a quantized grader may change no grade at all. If no grade changes,
@@ -220,7 +232,9 @@ def estimate_paired_rate(
 
 
 def tango_score_limits(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
-    """Return the two differences at which the score statistic reaches ``z`` standard errors.
+    """Return the lower and the upper limit of Tango's interval for a difference of two rates.
+
+    At these two differences, the score statistic is ``z`` standard errors.
 
     The arguments ``gained``, ``lost`` and ``n`` are those of :func:`estimate_paired_rate`. The
     counts may be fractions, which is useful to plan a study.
@@ -235,7 +249,9 @@ def tango_score_limits(gained: float, lost: float, n: float, z: float) -> tuple[
 def _bisect_to_score_limit(
     gained: float, lost: float, n: float, between: tuple[float, float], z: float
 ) -> float:
-    """Find a limit of the interval by bisection between an excluded and an included difference.
+    """Find one limit of the interval by bisection.
+
+    ``between`` holds a difference outside the interval, and one inside it.
 
     The score statistic grows with the distance from the observed difference, so there is exactly
     one limit on each side.
@@ -253,9 +269,9 @@ def _bisect_to_score_limit(
 def _tango_score_statistic(gained: float, lost: float, n: float, difference: float) -> float:
     """Return how many standard errors the counts are from the counts that a difference implies.
 
-    The variance depends on the probability that only the first grader is right, given the
-    difference. The maximum-likelihood estimate of the probability that only the first grader is
-    right is the larger root of a quadratic equation (Tango 1998, section 2).
+    The variance depends on the probability that only the first grader is right. For a given
+    difference, the maximum-likelihood estimate of this probability is the larger root of a
+    quadratic equation (Tango 1998, section 2).
     """
     linear = -gained - lost + (2 * n - gained + lost) * difference
     constant = -lost * difference * (1 - difference)
@@ -269,7 +285,9 @@ def _tango_score_statistic(gained: float, lost: float, n: float, difference: flo
 
 
 def mcnemar_p_value(gained: int, lost: int) -> float:
-    """Return the exact two-sided p-value; the null hypothesis is that gains and losses are equal.
+    """Return the exact two-sided p-value of McNemar's test.
+
+    The null hypothesis is that ``gained`` and ``lost`` are equally likely.
 
     McNemar, Psychometrika 1947, 12:153-157.
     """

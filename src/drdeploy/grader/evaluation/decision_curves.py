@@ -1,9 +1,12 @@
 """Compute decision curves: whether decisions by the grader do more good than harm.
 
-A threshold probability says how many needless referrals are acceptable for each diseased eye that
-is found. A threshold of 20 % accepts four. The net benefit is computed from two shares of all eyes:
-the share that is rightly referred, minus the share that is needlessly referred, which is multiplied
-by the odds of the threshold (Vickers and Elkin, Medical Decision Making 2006, 26:565-574).
+An eye is referred if its probability of disease reaches a threshold. The threshold says how many
+needless referrals are acceptable for each diseased eye that is found. For example, a threshold of
+20 % accepts four needless referrals, because its odds are 1 to 4.
+
+The net benefit is the share of all eyes that are rightly referred, minus a penalty. The penalty is
+the share of all eyes that are needlessly referred, times the odds of the threshold (Vickers and
+Elkin, Medical Decision Making 2006, 26:565-574).
 """
 
 from __future__ import annotations

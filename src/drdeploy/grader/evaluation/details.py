@@ -1,4 +1,4 @@
-"""Compute the results that a report on a grader contains in addition to the main results."""
+"""Compute the further results of an evaluation, for example decision curves and subgroups."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class EvaluationOptions:
     """The options of an evaluation.
 
     Attributes:
-        by: How the results are grouped: ``patient``, or columns of the table of labels, each of
-            which divides the photographs into subgroups.
+        by: Further results to compute. ``patient`` asks for results by patient. Any other text is a
+            column of the table of labels, and asks for results for each value in this column.
         second_label: The column with a second reader's grades.
         prevalence: Share of grade 2 or worse where the grader will be used. ``estimate`` estimates
             the share from the probabilities. None takes the share among the photographs.
@@ -74,7 +74,7 @@ class EvaluationOptions:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns of the table of labels that the options name, each with its option."""
+        """The columns of the table of labels that are needed, and the option that names each."""
         asked = dict.fromkeys(self.subgroup_columns, "--by")
         return asked | ({self.second_label: "--second-label"} if self.second_label else {})
 
@@ -89,18 +89,19 @@ class AdjustedCalibration:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationDetails:
-    """The results that a report on a grader contains in addition to the main results.
+    """The results of an evaluation that are not in :class:`Evaluation`.
 
     Attributes:
         flow: How many photographs were left at each step of the evaluation.
         adjustments: Calibration after each adjustment to another prevalence; empty if the manifest
             does not state how frequent the grades were among the photographs for calibration.
         net_benefits: The decision curve at each grade.
-        risks: How often the most confident decisions are wrong, at several coverages.
-        flag: How well photographs unlike the training photographs are flagged, or None if the
-            manifest has no rule for this.
+        risks: How often decisions are wrong if the grader decides only about the share of the
+            photographs on which it is most confident, for several shares.
+        flag: How good the flag for photographs unlike the training photographs is. None if the
+            manifest has no rule for this flag.
         patients: Results by patient, if asked for.
-        subgroups: Results in subgroups, by column.
+        subgroups: Results in the subgroups of each column, if asked for.
         second_reader: Agreement with a second reader, if asked for.
     """
 
@@ -120,9 +121,10 @@ def resolve_prevalence(
     prevalence: float | Literal["estimate"] | None,
     recalibration: Recalibration | None = None,
 ) -> float | None:
-    """Return the prevalence of grade 2 or worse that predictive values are computed for.
+    """Return the prevalence of grade 2 or worse for which predictive values are computed.
 
-    None means the share among the photographs.
+    If ``prevalence`` is ``estimate``, the prevalence is estimated from the grader's probabilities.
+    None is returned unchanged, and means the share among the photographs.
 
     Raises:
         InvalidInput: The prevalence cannot be estimated, because the manifest does not state how

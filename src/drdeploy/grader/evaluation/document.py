@@ -173,7 +173,10 @@ _NAMES_OF_DISEASES = {grade: name for name, grade in _DISEASES.items()}
 
 
 def estimate_as_dict(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate as a dictionary; ``reason`` says why an interval is missing."""
+    """Return an estimate as a dictionary.
+
+    If the value or its interval is missing, ``reason`` says why.
+    """
     shown: dict[str, Any] = {
         "value": _round_or_none(estimate.value),
         "low": _round_or_none(estimate.low),
@@ -239,7 +242,7 @@ def name_group_unit(unit: str, count: int) -> str:
 
 
 def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
-    """Return flow, adjusted calibration, decision curves, patients, subgroups and checklist."""
+    """Return the results in :class:`EvaluationDetails`, and the reporting checklist."""
     from drdeploy.grader.evaluation.checklist import fill_reporting_checklist
 
     details = evaluated.details

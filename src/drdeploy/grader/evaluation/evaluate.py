@@ -56,18 +56,21 @@ def evaluate(
     Args:
         data: A folder with a ``labels.csv``, or with another layout that ``drdeploy dataset
             inspect`` can read.
-        artifact: A ``model.tar.gz``, or its extracted folder; None takes the packaged grader.
+        artifact: A ``model.tar.gz``, or its extracted folder; None means the packaged grader.
         split: The name of a split, or ``all``. None takes the split ``test`` if there is one, and
             otherwise ``all``.
-        new_sessions: Leave out photographs whose capture session is also in another split.
-        by: ``patient`` also evaluates each patient's worst eye. A column of the table of labels,
-            such as ``camera``, adds an evaluation for each of its values.
+        new_sessions: Whether to leave out a photograph if another split has photographs of the same
+            capture session or patient.
+        by: Further results to compute. ``patient`` adds results by patient, for each patient's
+            worst eye. A column of the table of labels, such as ``camera``, adds results for each
+            value in this column.
         patient: The column with the patients, if its name is not recognised.
         second_label: The column with a second reader's grades, to measure how well two readers
             agree.
-        prevalence: Share of grade 2 or worse where the grader will be used, for predictive values
-            and probabilities. ``"estimate"`` estimates the share from the probabilities. None takes
-            the share among the photographs.
+        prevalence: Share of patients with grade 2 or worse where the grader will be used.
+            Predictive values and adjusted probabilities are computed for it. ``"estimate"`` means
+            that the share is estimated from the probabilities. None means the share among the
+            photographs.
         seed: Seed of the bootstrap intervals.
         own_names: Name photographs by their file names, instead of by hashes.
 

@@ -65,16 +65,16 @@ class Detection:
         at_or_above: The grade at or above which an eye is diseased.
         positives: How many photographs are labelled with this grade or a worse grade.
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
-        sensitivity: Share of the diseased eyes that the grader grades at or above the grade.
-        specificity: Share of the other eyes that the grader grades below the grade.
-        prevalence: Share of diseased photographs for which the predictive values are computed. None
+        sensitivity: Share of the diseased eyes to which the grader gives this grade or a worse one.
+        specificity: Share of the other eyes to which the grader gives a lower grade.
+        prevalence: The predictive values are computed for this share of diseased photographs. None
             if there are no photographs.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
-        sensitivity_referring: Sensitivity over all photographs, counting each ungradable photograph
-            as referred.
-        specificity_referring: Specificity over all photographs, counting each ungradable photograph
-            as referred.
+        sensitivity_referring: Sensitivity over all photographs, if every ungradable photograph
+            counts as referred.
+        specificity_referring: Specificity over all photographs, if every ungradable photograph
+            counts as referred.
         operating_points: Sensitivity, specificity and predictive values at each operating point of
             the manifest.
         calibration: How well P(grade >= ``at_or_above``) agrees with the labels.
@@ -146,7 +146,8 @@ def evaluate_probabilities(
         labels: Shape ``(n,)``, 0 to 4.
         probabilities: Shape ``(n, 5)``; rows of ungradable photographs are ignored.
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
-        grades: The answers, shape ``(n,)``, if they do not follow from the probabilities.
+        grades: The grader's answers, shape ``(n,)``. With None, they are computed from the
+            probabilities.
         groups: Capture sessions or patients, shape ``(n,)``.
         is_gradable: Whether each photograph can be graded, shape ``(n,)``; None means that all can.
         operating_points: Operating points that were chosen on other photographs.
@@ -207,7 +208,10 @@ def evaluate_graded_set(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions with the thresholds of a manifest, or by the most probable grade."""
+    """Evaluate predictions. The thresholds of a manifest, if given, turn them into grades.
+
+    Without thresholds, the answer is the most probable grade.
+    """
     return evaluate_probabilities(
         graded.labels,
         graded.probabilities,
@@ -304,7 +308,10 @@ def _evaluate_detection(
 def _find_share_of_diseased(
     at_or_above: Grade, truth: NDArray[np.intp], prevalence: float | None
 ) -> float | None:
-    """Return the share of eyes at or above a grade, given the share of grade 2 or worse."""
+    """Return the prevalence of a grade or worse, given the prevalence of grade 2 or worse.
+
+    How common grade 3 is among grade 2 or worse is measured on the photographs.
+    """
     if not truth.size:
         return None
     if prevalence is None:

@@ -1,4 +1,4 @@
-"""Draw an evaluation: confusion matrix, ROC, reliability, and risk over coverage."""
+"""Draw four pictures: the confusion matrix, the ROC, reliability, and risk over coverage."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _draw_roc_curves(axes: Axes, evaluated: GraderEvaluation) -> None:
 
 
 def _mark_decisions_on_roc(axes: Axes, detection: Detection, colour: str) -> None:
-    """Mark the grader's own decision and each operating point, both with error bars."""
+    """Mark the decision by grade, and each operating point, with error bars."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points

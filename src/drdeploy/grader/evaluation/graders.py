@@ -138,7 +138,7 @@ class MatrixCell:
     def from_evaluated_graders(
         cls, evaluated: GraderEvaluation, against: GraderEvaluation | None, *, seed: int = 0
     ) -> MatrixCell:
-        """Make a cell of the matrix; with a reference, also compare the two graders."""
+        """Make a cell of the matrix. If there is a reference grader, compare the two graders."""
         if against is None:
             return cls(evaluated)
         return cls(evaluated, against, compare_on_common_photographs(against, evaluated, seed=seed))
@@ -154,7 +154,8 @@ class PairedGraders:
         comparison: The differences, second grader minus first grader.
         graded: The photographs in the order of the comparison, with the second grader's
             predictions.
-        left_out: Number of photographs that at least one of the two graders did not grade.
+        left_out: Number of photographs that are not compared, because one or both graders did not
+            grade them.
     """
 
     reference: Grader
@@ -215,9 +216,10 @@ def evaluate_prediction_table(
 ) -> GraderEvaluation:
     """Evaluate the predictions in a table, which :meth:`GradedSet.read_csv` reads.
 
-    The thresholds are those of the grader ``lender``; if ``lender`` is None, the most probable
-    grade is the answer. ``patient`` names the column with the patients, if its name is not
-    recognised. If ``names`` is None, the names of photographs are hashed with the user's key.
+    The probabilities become grades by the thresholds of the grader ``lender``. If ``lender`` is
+    None, the most probable grade is the answer. ``patient`` names the column with the patients, if
+    its name is not recognised. If ``names`` is None, the names of photographs are hashed with the
+    user's key.
 
     Raises:
         InvalidInput: The table does not exist or cannot be read.
@@ -227,7 +229,7 @@ def evaluate_prediction_table(
     if patient:
         if "" in read.columns[patient]:
             raise InvalidInput(
-                f"The column '{patient}' names no patient for some rows",
+                f"The column '{patient}' is empty in some rows",
                 where=str(path),
                 remedy="Fill the column, or leave --patient out",
             )
@@ -319,6 +321,9 @@ Named = TypeVar("Named", Grader, TestSet)
 
 
 def make_names_distinct(named: Sequence[Named]) -> list[Named]:
-    """Rename graders or sets that share a name to the paths that they were read from."""
+    """Give each grader or set of photographs a name that no other has.
+
+    If several have the same name, each of them gets the path from which it was read as its name.
+    """
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]
