@@ -5,7 +5,7 @@ service reads the header, decodes the photograph, finds the eye, checks gradabil
 model's input and predicts.
 
 The header is checked before any pixel is decoded, and a JPEG is decoded no larger than the model
-needs. The seconds of each step are reported with the result.
+needs. The result also says how many seconds each step took.
 """
 
 from __future__ import annotations
@@ -82,10 +82,12 @@ class Inference:
             the photograph is ungradable.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
-        transform_s: Seconds for checking gradability, making the model's input, and waiting for the
-            second thread, which compares the photograph with the training photographs.
+        transform_s: Seconds for checking gradability, making the model's input, and comparing the
+            photograph with the training photographs. If a second thread compares it, only the time
+            that was spent waiting for this thread counts.
         predict_s: Seconds for running the model.
-        note: A sentence about the file for the reader of the result; usually empty.
+        note: A remark on a flaw of the file, for example that its end marker is missing; usually
+            empty.
     """
 
     prediction: Prediction | None
@@ -135,10 +137,10 @@ class InferenceService:
         clock: Returns seconds, for the times of the steps.
         load_times: How long loading took; None if :meth:`load` did not load the classifier.
         in_progress: Counts the photographs that are being graded now.
-        second_thread: Does a part of a photograph's work on a second CPU, if there is one; None if
-            there is none.
-        model_for_idle_cpus: The model with more threads, which :meth:`load` was asked for; else
-            None.
+        second_thread: Compares a photograph with the training photographs on a second CPU, while
+            the caller prepares the model's input. None does both in the caller.
+        model_for_idle_cpus: The same model with more threads, for a photograph that is graded
+            alone. None if :meth:`load` was called without ``threads_when_alone``.
     """
 
     classifier: Classifier
@@ -166,13 +168,13 @@ class InferenceService:
 
         Args:
             model: A ``model.tar.gz``, or the folder that it was extracted to.
-            runtime: The library that runs the model; None takes the default of the model's format.
-            threads: Threads for one photograph. None takes as many as the CPU limit allows.
+            runtime: The library that runs the model; None means the default for the model's format.
+            threads: Threads for one photograph. None means as many as the CPU limit allows.
             threads_when_alone: Threads for a photograph while no other is being graded. They are
                 used after a call of :meth:`load_model_for_idle_cpus`, and only with ONNX Runtime.
-                None always uses ``threads``.
-            in_progress: Counts the photographs that all workers of a server are grading. None
-                counts those of this process.
+                None means that ``threads`` is always used.
+            in_progress: Counts the photographs that all workers of a server are grading. None means
+                that only those of this process are counted.
             limits: How large an image may be; the default suits files on your own disk.
 
         Raises:
@@ -214,9 +216,10 @@ class InferenceService:
         return self.classifier.artifact.manifest
 
     def load_model_for_idle_cpus(self) -> None:
-        """Load the model with more threads, if :meth:`load` was asked for it.
+        """Load the model a second time, with the ``threads_when_alone`` that :meth:`load` got.
 
-        This is a separate step, so that a server answers its first request without waiting for it.
+        Nothing is loaded if :meth:`load` got no ``threads_when_alone``. This is a separate step, so
+        that a server's first request need not wait for it.
 
         Raises:
             ModelError: The runtime refuses the model.

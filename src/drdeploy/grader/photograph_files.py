@@ -186,7 +186,7 @@ def find_content_type_of_photograph(data: bytes) -> str:
 def write_sentences_on_left_out_files(
     left_out: Iterable[LeftOut], *, show_paths: bool = False
 ) -> list[str]:
-    """Return one sentence per reason for leaving files out, with the number of these files.
+    """Return sentences for the user, each with the number of files left out and the reason.
 
     Args:
         left_out: The files and folders that were left out.
@@ -209,7 +209,7 @@ class _LeftOutGroup:
 
 
 class LeftOutSummary:
-    """Counts the files that were left out; a million files take no more memory than a hundred.
+    """Counts the files that were left out, without keeping a list of them in memory.
 
     Attributes:
         may_miss_photographs: Whether any file that was left out may be a photograph of an eye.

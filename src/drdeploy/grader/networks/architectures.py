@@ -1,4 +1,4 @@
-"""The 27 networks of the original study, each with the preprocessing it was designed for."""
+"""The 27 networks of the 2023 study, each with the preprocessing it was designed for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Architecture:
 
     Attributes:
         name: Name of the function in ``keras.applications`` that builds the base.
-        parameter_count: Number of weights, with the study's head for five classes.
+        parameter_count: Number of weights, including the study's last layers for five classes.
         preprocessing: Kind of preprocessing with which the network's designers trained it.
         side_px: Height and width of the network's input.
     """

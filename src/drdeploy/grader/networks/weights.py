@@ -41,7 +41,7 @@ class WeightsOrigin:
 
     Attributes:
         weights: ``random`` or ``imagenet``.
-        source: Name of the network, and of the file of weights.
+        source: Name of the network, and name and digest of the file of weights if there is one.
         notes: Notes on the weights for the user.
     """
 
