@@ -201,7 +201,7 @@ def write_sentences_on_left_out_files(
 
 @dataclass
 class _LeftOutGroup:
-    """The files left out for one reason: their number, the first paths, and the details."""
+    """The files that were left out for one reason, as a count with a few examples."""
 
     count: int = 0
     first_paths: list[Path] = field(default_factory=list)
@@ -297,7 +297,7 @@ class _PhotographSearch:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def search_folder_by_folder(self) -> Iterator[None]:
-        """Search the root and everything below it, and yield after each folder."""
+        """Search the root and all folders below it; yield once after each folder."""
         yield from self.search_real_folders(self.root)
         # Real folders come first, so that a photograph has the path of its real folder.
         while self.linked_folders:
@@ -334,7 +334,7 @@ class _PhotographSearch:
             yield from self.search_real_folders(link)
 
     def _record_file_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
-        """Return True for a real folder; record anything else in the lists of the search."""
+        """Return True for a real folder; sort anything else into a list of this search."""
         path = Path(entry.path)
         if entry.name.casefold() in SYSTEM_NAMES:
             self._record_left_out_file(path, "system", entry.name.strip())

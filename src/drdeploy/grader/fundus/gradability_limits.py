@@ -23,7 +23,7 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             four times as bright: 0.89).
         min_sharpness: Least mean difference from a blurred copy, as a share of the brightness, with
             the eye scaled to 256 pixels. From each difference, one grey level is subtracted first,
-            because rounding causes as much (0.0012; a photograph blurred with sigma 8 at 512
+            because compression alone may cause it (0.0012; a photograph blurred with sigma 8 at 512
             pixels: 0.0007; the same, saved as a JPEG of quality 70: 0.0009).
         max_sharpness: Largest mean difference from a blurred copy, beyond which the picture is
             noise (0.040; noise: 0.18).

@@ -1,9 +1,9 @@
 """Draw random weights that make a deep network behave as steadily as trained weights do.
 
 To compare the costs of a small and a large model, drdeploy needs a large model. Its trained weights
-would be too large for the package, but random weights suffice to measure size, latency and cost.
-Two builds must give the same file, and different photographs must get different answers. The
-weights are drawn with NumPy, so they do not depend on the library that builds the network.
+cannot be part of the package, but random weights suffice to measure size, latency and cost. Two
+builds must give the same file, and different photographs must get different answers. The weights
+are drawn with NumPy, so they do not depend on the library that builds the network.
 
 With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
 grade of an exported model. Therefore every batch normalization gets the statistics of a few
@@ -32,7 +32,7 @@ to 1, because scaling would enlarge rounding errors until they decide the answer
 def draw_he_normal_kernel(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
 ) -> NDArray[np.float32]:
-    """Draw a random kernel that keeps the scale through ReLU layers (He et al., ICCV 2015)."""
+    """Draw a kernel that keeps the scale of values from layer to layer (He et al., ICCV 2015)."""
     drawn = rng.standard_normal(shape, dtype=np.float32)
     return np.asarray(drawn * np.sqrt(2.0 / fan_in), dtype=np.float32)
 

@@ -1,6 +1,6 @@
 """Write VGG19 with random weights as ONNX, without TensorFlow.
 
-``drdeploy study`` compares the cost of a small model with that of a large one. The grades of the
+``drdeploy study`` can compare the cost of a small model with that of a large one. The grades of the
 large model do not matter, so its weights may be random. It takes 80 MB, which is too much for the
 package, so it is built on the user's machine. TensorFlow would be too large a download for building
 one model. Therefore this module needs only NumPy and ``onnx``. It writes the same network and

@@ -35,7 +35,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on, so it would seem better than it is.
+    A network hardly errs on photographs that it was trained on, so the recalibrated grader would
+    seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -65,7 +66,8 @@ def refuse_too_few_photographs(
         where: The path of the folder, which the error shows.
 
     Raises:
-        InvalidInput: There are too few photographs or patients, or too few on one side of a grade.
+        InvalidInput: There are too few photographs or patients, or too few photographs below grade
+            2 or 3, or too few at this grade and above.
     """
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:

@@ -6,8 +6,8 @@ version 2 in ``cpu.max``. The formats are in the Linux kernel documentation (adm
 scheduler/sched-bwc).
 
 ``os.cpu_count`` returns the number of the host's cores, even in a container that may use only half
-a CPU. If a model used one thread per core there, threads that wait for each other would use up most
-of the quota.
+a CPU. If a model in such a container used one thread per core, the threads would mostly wait for
+each other, and waiting would use up most of the quota.
 """
 
 from __future__ import annotations

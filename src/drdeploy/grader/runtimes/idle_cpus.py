@@ -1,9 +1,10 @@
 """Predict on all CPUs while only one photograph is being graded, and on fewer otherwise.
 
-A server with two workers on two CPUs gives each worker one thread, because two photographs on one
-thread each finish sooner than one after the other on two threads. While only one photograph is
-being graded, the other worker's CPU is idle. The model is therefore loaded twice, with different
-numbers of threads. ONNX Runtime cannot change the number of threads of a loaded model.
+A server with two workers on two CPUs gives each worker one thread. Two photographs that are graded
+at the same time, each on one thread, are finished sooner than two photographs in turn, each on two
+threads. But while only one photograph is being graded, the other worker's CPU is idle. Each worker
+therefore loads the model twice, with different numbers of threads. ONNX Runtime cannot change the
+number of threads of a loaded model.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ModelForIdleCpus:
-    """A loaded model, and the same model with more threads for a photograph on its own.
+    """A loaded model, and the same model with more threads for a photograph that is graded alone.
 
     Args:
         opened: The model with this worker's share of the CPUs.
@@ -41,7 +42,7 @@ class ModelForIdleCpus:
         self._wide: OpenedModel | None = None
 
     def load(self) -> None:
-        """Load the model with more threads; until then, every prediction uses the share.
+        """Load the model with more threads; until then, every prediction uses the first model.
 
         Raises:
             ModelLoadFailed: The runtime refuses the model.

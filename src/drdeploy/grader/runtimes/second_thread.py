@@ -1,4 +1,4 @@
-"""Do one part of a photograph's work in a second thread, while the caller does another part.
+"""Compare a photograph with the training photographs in a second thread, on an idle CPU.
 
 Pillow and NumPy let other threads of Python run while they compute. On two CPUs, a photograph is
 therefore compared with the training photographs while its gradability is checked and the model's
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class SecondThread:
-    """A thread that does a part of the work on a photograph, if no other photograph is graded.
+    """A thread that takes over a task of the caller, unless other photographs are being graded.
 
-    The thread begins with the first work. Several threads may call the methods at once.
+    The thread is started with its first task. Several threads may call the methods at once.
 
     Args:
         is_used: Whether there is a second CPU; otherwise the caller does all work itself.
@@ -40,11 +40,10 @@ class SecondThread:
         self._process = 0
 
     def start(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Start work, and return a function that waits for its result.
+        """Start a task, and return a function that waits for its result.
 
-        The returned function does the work itself if the thread is not used or is busy, or if
-        several photographs are being graded. The work is then not done at all if the function is
-        never called.
+        If the thread is not used or is busy, or if several photographs are being graded, the task
+        is not started. The returned function then does the task itself when it is called.
         """
         if not self.is_used:
             return work

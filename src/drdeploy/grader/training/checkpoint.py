@@ -23,8 +23,8 @@ class History:
 
     Attributes:
         losses: Mean training loss of each epoch.
-        kappas: Validation kappa after each epoch; None if kappa is undefined or no photographs are
-            held out.
+        kappas: Validation kappa after each epoch. An entry is None if kappa is undefined, or if no
+            photographs are held out.
     """
 
     losses: tuple[float, ...] = ()
@@ -59,17 +59,17 @@ class History:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file with every variable of a training and its history."""
+    """A file from which an interrupted training continues: all its variables and its history."""
 
     path: Path
 
     def save_state(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Save the variables of a network and its optimizer, in place of earlier ones.
+        """Save the variables of a network and its optimizer; they replace what was saved before.
 
-        ``best`` holds the network's variables after the best epoch, if they will be needed at the
-        end of the training.
+        ``best`` holds the network's variables after its best epoch. It is given only if the
+        training ends with these variables.
         """
         arrays: dict[str, Any] = {
             f"{kind}{at}": np.asarray(variable)

@@ -129,7 +129,7 @@ class ContainerEngine:
 
     @property
     def can_enter_network_namespaces(self) -> bool:
-        """Whether :meth:`RunningContainer.connect` reaches a container without a network."""
+        """Whether this process can connect to a container that has no network, from inside it."""
         return may_enter_namespaces() and self.is_local
 
     @property

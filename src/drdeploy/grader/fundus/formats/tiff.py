@@ -184,7 +184,7 @@ def _compute_strip_layout(directory: TiffDirectory, width_px: int, height_px: in
 
 
 def _count_planes(directory: TiffDirectory) -> int:
-    """Return how many planes the pixels are stored in: 1, or 3 for red, green and blue apart."""
+    """Return the number of planes: 1, or one for each colour if the file stores colours apart."""
     is_separate = directory.first_number_of_tag(PLANAR, 1) == _SEPARATE_PLANES
     return directory.first_number_of_tag(SAMPLES, 1) if is_separate else 1
 
