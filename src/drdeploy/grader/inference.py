@@ -138,7 +138,7 @@ class InferenceService:
         load_times: How long loading took; None if :meth:`load` did not load the classifier.
         in_progress: Counts the photographs that are being graded now.
         second_thread: Compares a photograph with the training photographs on a second CPU, while
-            the caller prepares the model's input. None does both in the caller.
+            the caller prepares the model's input. With None, the caller does both.
         model_for_idle_cpus: The same model with more threads, for a photograph that is graded
             alone. None if :meth:`load` was called without ``threads_when_alone``.
     """

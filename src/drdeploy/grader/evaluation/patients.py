@@ -35,8 +35,8 @@ class PatientEvaluation:
         n: Number of all patients, including those without a grade.
         partly_graded: Number of patients of whom some photographs were graded and others were not.
         evaluation: The results. The label of a patient is the worst label of the patient's
-            photographs. The patient's grade is the worst grade, and each P(grade >= g) the highest,
-            of those that were graded.
+            photographs. The patient's grade is the worst grade, and P(grade >= g) the highest such
+            probability, of the photographs that were graded.
         referring: Sensitivity and specificity at grades 2 and 3 if every patient with an ungradable
             photograph is also referred.
     """
@@ -62,8 +62,8 @@ def evaluate_patients(
     """
     if not graded.group_unit:
         raise InvalidInput(
-            "The photographs have no patients or sessions, which --by patient needs",
-            remedy="Give the column with the patients with --patient COLUMN",
+            "It is not known which photographs show the same patient, but --by patient needs this",
+            remedy="Name the column of the patients with --patient COLUMN",
         )
     names, member_of = np.unique(graded.groups, return_inverse=True)
     is_graded = graded.is_gradable

@@ -144,7 +144,7 @@ def _find_saved_model_in_folder(folder: Path, notes: list[str]) -> Path:
     for name, kind in known:
         if kind is not None:
             raise ArtifactError(
-                f"The folder holds no SavedModel, but {kind.noun}, '{name}'",
+                f"The folder holds no SavedModel: '{name}' is {kind.noun}",
                 where=str(folder),
                 remedy=kind.remedy,
             )

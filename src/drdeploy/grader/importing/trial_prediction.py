@@ -56,6 +56,9 @@ def predict_on_probe_images_and_complete_description(
 ) -> tuple[ModelDescription, list[str]]:
     """Load a model, predict with it, and fill in what its description lacks.
 
+    Returns:
+        The completed description, and notes for the user if the predictions look doubtful.
+
     Raises:
         RuntimeUnavailable: The library that runs the model is not installed.
         ModelLoadFailed: The model cannot be served as its description says.

@@ -146,7 +146,8 @@ def _download_imagenet_weights(base: Any, architecture: Architecture) -> None:
         raise ModelLoadFailed(
             "Keras cannot download the ImageNet weights",
             where=architecture.name,
-            remedy="Download the weights on another machine and name the file, or use 'random'",
+            remedy="Download the weights on another machine and give the path of the file, or use "
+            "'random'",
         ) from err
     base.set_weights(pretrained.get_weights())
 

@@ -280,8 +280,8 @@ def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
         )
     if manifest.recalibration is not None:
         raise InvalidInput(
-            "The grader was recalibrated for a clinic, and a quantized grader must be recalibrated "
-            "on its own",
+            "The grader was recalibrated for a clinic. A quantized grader needs a recalibration of "
+            "its own",
             where=manifest.name,
-            remedy="Quantize the original grader, and recalibrate the quantized grader",
+            remedy="Quantize the original grader, and then recalibrate the quantized grader",
         )

@@ -175,8 +175,8 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "On one side of a grade, all photographs come from a few patients. Without "
-                "the photographs of these patients, no threshold can be chosen",
+                "Almost all photographs below a grade, or of this grade and worse, are of a few "
+                "patients. Without the photographs of some patients, no threshold can be chosen",
                 remedy="Add graded photographs of other patients with these grades",
             )
     return CrossFit(adapted, flags)

@@ -148,7 +148,7 @@ def recalibrate(
     target = make_path_of_recalibrated_archive(Path(artifact)) if out is None else Path(out)
     if target.resolve() == Path(artifact).resolve():
         raise InvalidInput(
-            "The recalibrated grader would replace the original",
+            "The recalibrated grader would overwrite the original",
             where=str(target),
             remedy="Give another file with --out",
         )

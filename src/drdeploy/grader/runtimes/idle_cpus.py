@@ -1,10 +1,10 @@
 """Predict on all CPUs while only one photograph is being graded, and on fewer otherwise.
 
-A server with two workers on two CPUs gives each worker one thread. Two photographs that are graded
-at the same time, each on one thread, are finished sooner than two photographs in turn, each on two
-threads. But while only one photograph is being graded, the other worker's CPU is idle. Each worker
-therefore loads the model twice, with different numbers of threads. ONNX Runtime cannot change the
-number of threads of a loaded model.
+A server with two workers on two CPUs gives each worker one thread. Two photographs are finished
+sooner if they are graded at the same time, each on one thread, than in turn, each on two threads.
+But while only one photograph is being graded, the other worker's CPU is idle. Each worker therefore
+loads the model twice, with different numbers of threads. ONNX Runtime cannot change the number of
+threads of a loaded model.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ class PhotographsInProgress:
 
     Several threads may use the object at once. The workers of one server share one number per
     worker, and each worker changes only its own. The count may be outdated by a moment. It may
-    therefore decide on how many threads a photograph is graded, but never what the grade is.
+    therefore decide how a photograph is graded (for example, on how many threads), but never what
+    the grade is.
 
     Args:
         cells: One number per worker process, in memory that the workers share. None means that only

@@ -221,7 +221,7 @@ def _describe_tensors_of_model(tensors: Sequence[Tensor], most: int = 6) -> str:
 def _refuse_fractions_for_integer_input(
     manifest: ModelManifest, taken: Tensor, transform: FundusTransform
 ) -> None:
-    """Refuse a transform that makes fractions if the model takes integers."""
+    """Refuse a transform to fractions if the model takes integers, as it would round them."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
         raise make_model_refused_error(

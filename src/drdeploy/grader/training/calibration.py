@@ -125,8 +125,8 @@ def choose_operating_points(
             shape ``(n, 5)``.
         chosen_on: A description of the photographs.
         temperature: The temperature with which the probabilities were calibrated.
-        high_sensitivity: The least share of the diseased photographs that the high-sensitivity
-            point may flag.
+        high_sensitivity: The high-sensitivity point must flag at least this share of the diseased
+            photographs.
         groups: Capture sessions or patients, shape ``(n,)``.
         folds: Folds of the photographs, grouped by session or patient.
     """

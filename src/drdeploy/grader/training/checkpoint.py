@@ -37,7 +37,7 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The position of the epoch with the highest kappa; the last epoch if no kappa is known."""
+        """The index of the epoch with the highest kappa; that of the last if no kappa is known."""
         known = [-1.0 if kappa is None else kappa for kappa in self.kappas]
         return (
             known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.finished_epochs - 1

@@ -1,9 +1,9 @@
 """Choose the rule that says whether a photograph is unlike the training photographs of a grader.
 
 The rule depends only on the photographs, not on the network's weights, so it is the same for every
-precision of a grader. The limit is chosen so that 5 % of the training photographs are farther away
-than the limit. For this, the distance of each training photograph is computed with a rule that was
-fitted to other patients or sessions.
+precision of a grader. The limit is chosen so that a given share of the training photographs,
+``FLAGGED_SHARE``, is farther away than the limit. For this, the distance of each training
+photograph is computed with a rule that was fitted to other patients or sessions.
 """
 
 from __future__ import annotations

@@ -302,7 +302,11 @@ def smooth_labels_to_neighbours(labels: NDArray[np.intp], smoothing: float) -> N
 
 
 def compute_sample_weights(labels: NDArray[np.intp], power: float) -> NDArray[np.float32]:
-    """Give photographs of rare grades more weight: the inverse share of the grade to a power."""
+    """Give photographs of rare grades more weight than photographs of frequent grades.
+
+    The weight is the inverse share of the grade, raised to ``power``. Then all weights are scaled
+    to a mean of 1.
+    """
     share = np.bincount(labels, minlength=GRADES) / len(labels)
     weights = share[labels] ** -power
     return np.asarray(weights / weights.mean(), dtype=np.float32)

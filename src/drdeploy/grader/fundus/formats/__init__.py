@@ -4,7 +4,8 @@ Threat model.  Every byte may come from an attacker who wants the server to allo
 crash, or decode more than the limits allow.  Every reader follows these rules:
 
 - A reader walks the structure of the file, and checks that no length exceeds the bytes that follow.
-- A reader never allocates as much memory as the file says, but only as much as the file has.
+- How much memory a reader allocates depends on the bytes that the file has, never on a size that
+  the file states.
 - A reader reports size, format and orientation before a single pixel is decoded.
 - A reader refuses a file that two programs could read differently, because the decoder must find
   the size that was checked.

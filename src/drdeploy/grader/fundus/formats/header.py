@@ -60,7 +60,7 @@ class ImageHeader:
         )
 
     def check_size_limits(self, limits: ImageLimits) -> None:
-        """Compare the claimed size with the limits.
+        """Refuse the picture if its width, height or number of pixels is too large.
 
         Raises:
             UnreadableImage: A side is zero.
@@ -72,7 +72,9 @@ class ImageHeader:
 def check_picture_size(
     file_format: str, width_px: int, height_px: int, limits: ImageLimits
 ) -> None:
-    """Compare the size that a file claims with the limits. Raises:
+    """Refuse a picture whose width, height or number of pixels is too large.
+
+    Raises:
         UnreadableImage: A side is zero.
         PayloadTooLarge: A side or the number of pixels exceeds its limit.
     """
