@@ -136,7 +136,7 @@ def decide_non_inferiority(
         quantized: Predictions of the quantized grader for the same photographs in the same order.
         grade_thresholds: The fp32 grader's thresholds, see
             :class:`drdeploy.grader.grading.Prediction`.
-        quantized_thresholds: The quantized grader's thresholds; None takes those of the fp32
+        quantized_thresholds: The quantized grader's thresholds; None means those of the fp32
             grader.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the bootstrap.

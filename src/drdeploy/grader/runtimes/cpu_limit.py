@@ -29,7 +29,8 @@ def count_available_cpus(root: Path = Path("/"), affinity: int | None = None) ->
 
     Args:
         root: Folder that contains ``/proc`` and ``/sys``; tests use a folder of their own.
-        affinity: Number of cores that the process may run on; None asks the operating system.
+        affinity: Number of cores that the process may run on; None means that the operating system
+            is asked.
     """
     if affinity is None:
         # macOS does not restrict a process to some of its cores.

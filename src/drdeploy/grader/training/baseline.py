@@ -1,4 +1,4 @@
-"""Train new last layers on a frozen network, with the structure that the original study used.
+"""Train new last layers on a frozen network, with the structure that the 2023 study used.
 
 The network is frozen, so its pooled features are computed only once for each photograph. Training
 the last layers on the pooled features takes seconds.

@@ -116,7 +116,7 @@ STUDY: Final = Recipe(
     ordinal_weight=0.0,
     augmentation=None,
 )
-"""The original study's recipe: a frozen base and no class weights.  There is no augmentation,
+"""The 2023 study's recipe: a frozen base and no class weights.  There is no augmentation,
 because the study's notebook silently ignored its augmentation."""
 
 FINE_TUNED: Final = Recipe()
