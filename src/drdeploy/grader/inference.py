@@ -5,7 +5,7 @@ service reads the header, decodes the photograph, finds the eye, checks gradabil
 model's input and predicts.
 
 The header is checked before any pixel is decoded, and a JPEG is decoded no larger than the model
-needs. The seconds of each step are reported with the result.
+needs. The result also says how many seconds each step took.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Inference:
         transform_s: Seconds for checking the photograph and making the model's input. With a second
             thread, seconds for making the input, and for waiting for the checks.
         predict_s: Seconds for running the model.
-        note: A sentence about the file for the reader of the result; usually empty.
+        note: A remark on a flaw of the file, for example that its end marker is missing; usually
+            empty.
     """
 
     prediction: Prediction | None
@@ -143,10 +144,10 @@ class InferenceService:
         clock: Returns seconds, for the times of the steps.
         load_times: How long loading took; None if :meth:`load` did not load the classifier.
         in_progress: Counts the photographs that are being graded now.
-        second_thread: Does a part of a photograph's work on a second CPU, if there is one; None if
-            there is none.
-        model_for_idle_cpus: The model with more threads, which :meth:`load` was asked for; else
-            None.
+        second_thread: Compares a photograph with the training photographs on a second CPU, while
+            the caller prepares the model's input. With None, the caller does both.
+        model_for_idle_cpus: The same model with more threads, for a photograph that is graded
+            alone. None if :meth:`load` was called without ``threads_when_alone``.
     """
 
     classifier: Classifier
@@ -229,9 +230,10 @@ class InferenceService:
         return self.classifier.artifact.manifest
 
     def use_idle_cpus(self) -> None:
-        """Load a slow model a second time, with ``threads_when_alone``, if :meth:`load` got more.
+        """Load a slow model a second time, with the ``threads_when_alone`` that :meth:`load` got.
 
-        This is a separate step, so that a server answers its first request without waiting for it.
+        A model that predicts fast is not loaded again, because more threads would not help it. This
+        is a separate step, so that a server's first request need not wait for it.
 
         Raises:
             ModelError: The runtime refuses the model, or a prediction fails.

@@ -186,7 +186,7 @@ def find_content_type_of_photograph(data: bytes) -> str:
 def write_sentences_on_left_out_files(
     left_out: Iterable[LeftOut], *, show_paths: bool = False
 ) -> list[str]:
-    """Return one sentence per reason for leaving files out, with the number of these files.
+    """Return sentences for the user, each with the number of files left out and the reason.
 
     Args:
         left_out: The files and folders that were left out.
@@ -201,7 +201,7 @@ def write_sentences_on_left_out_files(
 
 @dataclass
 class _LeftOutGroup:
-    """The files left out for one reason: their number, the first paths, and the details."""
+    """The files that were left out for one reason, as a count with a few examples."""
 
     count: int = 0
     first_paths: list[Path] = field(default_factory=list)
@@ -209,7 +209,7 @@ class _LeftOutGroup:
 
 
 class LeftOutSummary:
-    """Counts the files that were left out; a million files take no more memory than a hundred.
+    """Counts the files that were left out, without keeping a list of them in memory.
 
     Attributes:
         may_miss_photographs: Whether any file that was left out may be a photograph of an eye.
@@ -297,7 +297,7 @@ class _PhotographSearch:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def search_folder_by_folder(self) -> Iterator[None]:
-        """Search the root and everything below it, and yield after each folder."""
+        """Search the root and all folders below it; yield once after each folder."""
         yield from self.search_real_folders(self.root)
         # Real folders come first, so that a photograph has the path of its real folder.
         while self.linked_folders:
@@ -334,7 +334,7 @@ class _PhotographSearch:
             yield from self.search_real_folders(link)
 
     def _record_file_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
-        """Return True for a real folder; record anything else in the lists of the search."""
+        """Return True for a real folder; sort anything else into a list of this search."""
         path = Path(entry.path)
         if entry.name.casefold() in SYSTEM_NAMES:
             self._record_left_out_file(path, "system", entry.name.strip())

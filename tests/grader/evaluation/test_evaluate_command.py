@@ -236,7 +236,7 @@ def test_patients_and_cameras_come_from_the_table_of_labels(artifact, data, tmp_
         ("B", 6),
     ]
     assert found["flow"]["read"] == 12
-    with pytest.raises(InvalidInput, match="no patients or sessions, which --by patient needs"):
+    with pytest.raises(InvalidInput, match="not known which photographs show the same patient"):
         run(artifact, "--data", data, "--by", "patient")
 
 

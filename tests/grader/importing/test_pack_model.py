@@ -308,4 +308,4 @@ def test_an_empty_folder_is_refused(tmp_path, refused):
 def test_a_folder_of_weights_says_what_they_are(tmp_path, refused):
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "model.safetensors").write_bytes(b"x")
-    refused(tmp_path / "hub", "a file of weights, 'model.safetensors'.*whole model")
+    refused(tmp_path / "hub", "'model.safetensors' is a file of weights.*whole model")

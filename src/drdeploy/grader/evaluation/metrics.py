@@ -1,4 +1,4 @@
-"""Compute curves and measures of a grader's quality, with an interval for each measure.
+"""Compute curves and measures of a grader's quality, each measure with a confidence interval.
 
 The only library that this module needs is NumPy.
 """
@@ -26,7 +26,7 @@ CALIBRATION_BINS = 10
 
 
 def count_confusion_matrix(labels: Grades, grades: Grades) -> NDArray[np.int64]:
-    """Count photographs by label (row) and answered grade (column), in shape ``(5, 5)``."""
+    """Count photographs by label (row) and by the grader's grade (column), in shape ``(5, 5)``."""
     counts = np.bincount(labels * GRADES + grades, minlength=GRADES * GRADES)
     return counts.reshape(GRADES, GRADES).astype(np.int64)
 
@@ -57,7 +57,7 @@ def compute_quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
 def estimate_kappa(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
-    """Estimate the quadratic weighted kappa, with its bootstrap interval."""
+    """Estimate the quadratic weighted kappa, with a bootstrap confidence interval."""
     return estimate_by_group_bootstrap(
         one_hot_encode_confusion_cells(labels, grades),
         compute_kappa_from_cell_sums,
@@ -69,10 +69,11 @@ def estimate_kappa(
 def estimate_accuracy(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
-    """Estimate the share of photographs that get the right grade, with its bootstrap interval.
+    """Estimate the share of photographs that get the right grade, with a confidence interval.
 
-    If all answers are right or all are wrong, every resample gives the same share, so the bootstrap
-    gives no interval. In this case, Wilson's interval is computed from the number of groups.
+    The interval comes from a bootstrap. If all grades are right or all are wrong, every resample
+    gives the same share, so the bootstrap gives no interval. Wilson's interval is then returned. It
+    counts each group of photographs (a patient or a capture session) once.
     """
     found = estimate_by_group_bootstrap(
         one_hot_encode_confusion_cells(labels, grades), _accuracy_from_cell_sums, groups, seed=seed
@@ -97,9 +98,9 @@ def estimate_calibration_error(
     Neural Networks, ICML 2017).
 
     Noise can only increase the calibration error, so it is larger in a sample than in the
-    population, and larger still in a bootstrap resample. Therefore both percentiles of the
-    bootstrap are too high. The upper percentile is kept as the upper limit. The lower limit is
-    placed as far below the value as the upper limit is above it.
+    population, and larger still in a bootstrap resample. Therefore both ends of the bootstrap
+    interval are too high. The upper end is kept, which is cautious. The lower end is placed as far
+    below the value as the upper end is above it.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)
@@ -122,9 +123,11 @@ def estimate_brier_score(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mean squared distance of the probabilities from the label, between 0 and 2.
+    """Estimate the Brier score: how far the probabilities are from the labels, from 0 to 2.
 
-    The score has Brier's original form, over all five grades (Monthly Weather Review 1950, 78:1-3).
+    For each photograph, the five squared differences are summed: 1 minus the probability of the
+    true grade, and the probabilities of the other grades. The score is the mean over the
+    photographs (Brier, Monthly Weather Review 1950, 78:1-3).
     """
     distances = ((probabilities - np.eye(GRADES)[labels]) ** 2).sum(axis=1)
     summands = np.stack([distances, np.ones(len(labels))], axis=1)
@@ -134,14 +137,14 @@ def estimate_brier_score(
 
 
 def one_hot_encode_confusion_cells(labels: Grades, grades: Grades) -> Floats:
-    """Return each photograph's contribution to the confusion matrix, in shape ``(n, 25)``."""
+    """Return 25 cells for each photograph, with a 1 at its place in the confusion matrix."""
     added = np.zeros((len(labels), GRADES * GRADES))
     added[np.arange(len(labels)), labels * GRADES + grades] = 1.0
     return added
 
 
 def compute_kappa_from_cell_sums(sums: Floats) -> Floats:
-    """Compute kappa, shape ``(b,)``, from sums of confusion cells, shape ``(b, 25)``."""
+    """Compute kappa for each of ``b`` confusion matrices, which are given as ``(b, 25)``."""
     return compute_quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
 
 
@@ -159,12 +162,13 @@ def _calibration_error_from_bin_sums(sums: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class RocCurve:
-    """The shares of eyes that are flagged as the threshold falls.
+    """The points of a ROC curve, from the highest threshold to the lowest.
 
     Attributes:
-        of_healthy: Share of healthy eyes that are flagged, shape ``(points,)``, rising from 0 to 1.
-        of_diseased: Share of diseased eyes that are flagged, shape ``(points,)``, rising from 0 to
+        of_healthy: Share of healthy eyes that each threshold flags, shape ``(points,)``, from 0 to
             1.
+        of_diseased: Share of diseased eyes that each threshold flags, shape ``(points,)``, from 0
+            to 1.
     """
 
     of_healthy: Floats
@@ -191,11 +195,11 @@ def compute_roc_curve(
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Photographs with about the same predicted probability of an event.
+    """The photographs for which a grader predicts about the same probability of disease.
 
     Attributes:
         probability: Mean of the predicted probabilities.
-        share: Share of the photographs for which the event came true.
+        share: Share of these photographs that show the disease.
     """
 
     probability: float
@@ -205,7 +209,7 @@ class ReliabilityBin:
 def compute_reliability_bins(
     probabilities: NDArray[np.floating], came_true: NDArray[np.bool_]
 ) -> tuple[ReliabilityBin, ...]:
-    """Compare the predicted probabilities of an event with its frequency, in ten bins."""
+    """Compare predicted probabilities with what came true, in ten bins of the probability."""
     bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     return tuple(
         ReliabilityBin(
@@ -218,10 +222,11 @@ def compute_reliability_bins(
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """The share of wrong answers if a human grades the photographs of the lowest confidence.
+    """How often the grader is wrong if a human grades the photographs it is least sure of.
 
     Attributes:
-        coverage: Share of the photographs that keep the grader's answer, rising to 1.
+        coverage: Share of the photographs that keep the grader's answer, shape ``(points,)``,
+            rising to 1.
         risk: Share of wrong answers among the kept answers, shape ``(points,)``.
     """
 
@@ -232,10 +237,11 @@ class RiskCoverage:
 def compute_risk_over_coverage(
     confidence: NDArray[np.floating], is_wrong: NDArray[np.bool_]
 ) -> RiskCoverage:
-    """Compute risk over coverage (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
+    """Compute the share of wrong answers for every share of answers that is kept.
 
-    Confidence is the probability of each answer, in shape ``(n,)``.  Answers of equal confidence
-    share one point of the curve, because no threshold separates these answers.
+    The least confident answers are dropped first (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
+    ``confidence`` holds the probability that the grader gives to its answer, in shape ``(n,)``.
+    Answers of equal confidence share one point of the curve, because no threshold separates them.
     """
     order = np.argsort(-confidence, kind="stable")
     ordered = confidence[order]

@@ -29,7 +29,7 @@ DIGITS = 3
 
 
 def check_page_packages_installed() -> None:
-    """Check that the packages for the page are installed, before an hour of grading starts.
+    """Check that the packages for the page are installed, so that a lack of one is known early.
 
     Raises:
         MissingExtra: Matplotlib or Jinja is not installed.
@@ -111,7 +111,7 @@ def _collect_template_values(cell: MatrixCell, number: int) -> dict[str, Any]:
 
 
 def _operating_points_by_name(detection: Detection) -> dict[str, OperatingPointQuality | None]:
-    """Return the operating points by name; a missing point is None."""
+    """Return the operating points of one grade by name; a point that the grader lacks is None."""
     by_name = {one.point.name: one for one in detection.operating_points}
     return {name: by_name.get(name) for name in ("high_sensitivity", "balanced")}
 
@@ -125,7 +125,7 @@ def _format_value_as_percent(estimate: Estimate) -> str:
 
 
 def _format_bracketed_interval(estimate: Estimate, unit: str = "") -> str:
-    """Format an interval as ``(0.75 to 0.84, n = 405)``, or with the reason why there is none."""
+    """Format an interval as ``(0.75 to 0.84, n = 405)``; without an interval, say why."""
     interval = _format_interval(estimate, 100 if unit == "%" else 1, 1 if unit == "%" else DIGITS)
     return f"({interval or estimate.reason}, n = {estimate.n})"
 
@@ -153,7 +153,7 @@ def _format_percent_cell(estimate: Estimate) -> Markup:
 
 
 def _format_cell_per_100_photographs(estimate: Estimate) -> Markup:
-    """Format a share per photograph as a number per 100 photographs."""
+    """Format a number per photograph as a number per 100 photographs."""
     from drdeploy.pages.page import format_table_cell
 
     value = NO_VALUE if estimate.value is None else f"{100 * estimate.value:.1f}"
@@ -161,7 +161,7 @@ def _format_cell_per_100_photographs(estimate: Estimate) -> Markup:
 
 
 def _format_percentage_points_cell(estimate: Estimate) -> Markup:
-    """Format a difference of shares as a cell, in percentage points with a sign."""
+    """Format a table cell with the difference of two shares, in percentage points with a sign."""
     from drdeploy.pages.page import format_table_cell
 
     value = NO_VALUE if estimate.value is None else f"{100 * estimate.value:+.1f}"

@@ -1,4 +1,4 @@
-"""Evaluate a grader by patient: each patient's worst eye decides."""
+"""Evaluate a grader by patient: a patient's grade is the grade of the worst eye."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PatientEvaluation:
-    """The results of a grader with one answer for each patient.
+    """The results of a grader if each patient, not each photograph, counts once.
 
     Attributes:
         unit: What counts as a patient: ``patient``, ``session`` or ``group``, depending on the
             table of labels.
-        n: Number of patients, with and without a grade.
-        partly_graded: Number of patients with some photographs that were graded, and others that
-            were not.
-        evaluation: The results; each patient has the worst label of all photographs, and the worst
-            grade and highest probabilities of the graded photographs.
-        referring: Sensitivity and specificity at each grade if a patient with an ungradable
-            photograph is referred.
+        n: Number of all patients, including those without a grade.
+        partly_graded: Number of patients of whom some photographs were graded and others were not.
+        evaluation: The results. The label of a patient is the worst label of the patient's
+            photographs. The patient's grade is the worst grade, and P(grade >= g) the highest such
+            probability, of the photographs that were graded.
+        referring: Sensitivity and specificity at grades 2 and 3 if every patient with an ungradable
+            photograph is also referred.
     """
 
     unit: str
@@ -55,15 +55,15 @@ def evaluate_patients(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> PatientEvaluation:
-    """Evaluate a grader by patient.
+    """Evaluate a grader with one label and one grade for each patient.
 
     Raises:
         InvalidInput: It is not known which photographs show the same patient.
     """
     if not graded.group_unit:
         raise InvalidInput(
-            "The photographs have no patients or sessions, which --by patient needs",
-            remedy="Give the column with the patients with --patient COLUMN",
+            "It is not known which photographs show the same patient, but --by patient needs this",
+            remedy="Name the column of the patients with --patient COLUMN",
         )
     names, member_of = np.unique(graded.groups, return_inverse=True)
     is_graded = graded.is_gradable

@@ -111,7 +111,8 @@ class GradedSet:
 
         Args:
             path: The file.
-            columns: Further columns to read, each with the option that names it.
+            columns: Further columns to read. Each is mapped to the command-line option that asked
+                for it, for error messages.
 
         Raises:
             InvalidInput: The file is missing or lacks a column, or a row lacks its grade or its
@@ -150,7 +151,7 @@ class GradedSet:
         )
 
     def with_photograph_names(self, names: PhotographNames) -> GradedSet:
-        """Return the predictions with the photographs and groups renamed by ``names``."""
+        """Return the predictions with new names for photographs and groups, from ``names``."""
         files = tuple(names.name_of_table_entry("photo", file) for file in self.files)
         groups = np.array(
             [names.name_of_table_entry("group", str(one)) for one in self.groups], dtype=np.str_
@@ -214,11 +215,12 @@ def predict_dataset(
 ) -> GradedSet:
     """Grade every photograph of a data set exactly as a server does.
 
-    If a photograph cannot be read or graded, the result has a reason instead of probabilities. If
-    the manifest has a rule for photographs unlike the training photographs, there is a column
-    ``unlike_training``. The column ``unlike_training`` is ``yes`` or ``no``, or empty without a
-    grade. ``columns`` are further columns of the table of labels to keep, each with the option that
-    names it.  ``track`` wraps the iteration over the files, to show progress.
+    If a photograph cannot be read or graded, the result has a reason instead of probabilities. The
+    manifest may have a rule that finds photographs unlike the training photographs. The result then
+    has a column ``unlike_training``, which holds ``yes`` or ``no``, or nothing for a photograph
+    without a grade. ``columns`` maps each further column of the table of labels that is kept to the
+    command-line option that asked for it, for error messages. ``track`` wraps the iteration over
+    the files, to show progress.
 
     Raises:
         InvalidInput: The model is not an ICDR grader, or the table lacks a column.

@@ -1,12 +1,13 @@
-"""Adjust probabilities to another prevalence, which is stated or estimated without labels.
+"""Adjust a grader's probabilities to a place where disease is rarer or more frequent.
 
-A grader's probabilities are right where the grades are as frequent as among the photographs on
-which it was calibrated. Where disease is rarer, the probabilities are too high. To adjust them, the
-probability of each grade is multiplied by the ratio of the grade's new share to its old share, and
-the products are divided by their sum. This assumes that photographs of one grade look the same in
-both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002, 14:21-41). The old
-shares follow from the manifest's operating points, which say how many photographs were at and above
-grades 2 and 3.
+A grader's probabilities are right only where each grade is as frequent as among the photographs on
+which the grader was calibrated. Where disease is rarer, the probabilities of disease are too high.
+The user states the prevalence at the new place, or it is estimated from the probabilities alone.
+The probability of each grade is then multiplied by the ratio of the grade's new share to its old
+share, and the products are divided by their sum. This assumes that photographs of one grade look
+the same in both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002, 14:21-41).
+The old shares come from the manifest: its operating points say how many photographs had grade 2 or
+worse, and grade 3 or worse.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class DiseaseShares:
 
     @property
     def at_or_above(self) -> dict[Grade, float]:
-        """The shares of grade 2 or worse and of grade 3 or worse."""
+        """The share of grade 2 or worse, and the share of grade 3 or worse."""
         return {Grade.MODERATE: self.moderate + self.severe, Grade.SEVERE: self.severe}
 
     def as_array(self) -> Floats:
@@ -67,8 +68,8 @@ def find_shares_during_calibration(
 ) -> DiseaseShares | None:
     """Return the shares of grades that a grader's probabilities assume; None if they are unknown.
 
-    The shares are measured on the photographs on which the thresholds were chosen. A prevalence
-    that was stated during recalibration replaces them.
+    The shares are counted on the photographs on which the thresholds were chosen. If the user
+    stated a prevalence when the grader was recalibrated, the shares follow from this prevalence.
     """
     counts: dict[int, tuple[int, int]] = {}
     for point in () if clinical is None else clinical.operating_points:
@@ -86,7 +87,7 @@ def find_shares_during_calibration(
 
 
 def make_shares_for_prevalence(prevalence: float, severe_among_diseased: float) -> DiseaseShares:
-    """Return the shares of grades for a stated prevalence.
+    """Return the shares of grades that follow from a stated prevalence.
 
     Args:
         prevalence: The share of grade 2 or worse among all photographs.
@@ -99,7 +100,7 @@ def make_shares_for_prevalence(prevalence: float, severe_among_diseased: float) 
 def compute_weights_to_match_shares(
     labels: NDArray[np.intp], shares: DiseaseShares
 ) -> Floats | None:
-    """Return a weight for each photograph, so that the weighted labels have the given shares.
+    """Return weights for photographs that bring the shares of their grades to the given shares.
 
     The weights have a mean of 1. Return None if no photograph is below grade 2, none is of grade 2,
     or none is of grade 3 or 4.
@@ -113,10 +114,10 @@ def compute_weights_to_match_shares(
 
 
 def estimate_disease_shares(or_worse: Floats, before: DiseaseShares) -> DiseaseShares:
-    """Estimate the shares among photographs from their probabilities, by expectation-maximisation.
+    """Estimate how frequent each grade is, from probabilities alone (expectation-maximisation).
 
     Args:
-        or_worse: P(grade >= g), shape ``(n, 5)``, at least one photograph.
+        or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``, of at least one photograph.
         before: The shares that the probabilities assume.
     """
     given = _split_into_three_classes(or_worse)
@@ -136,7 +137,7 @@ def adjust_probabilities_to_shares(
     after: DiseaseShares,
     how: Literal["stated", "estimated"],
 ) -> AdjustedProbabilities:
-    """Adjust probabilities that assume the shares ``before`` to the shares ``after``."""
+    """Adjust probabilities from the shares that they assume, ``before``, to ``after``."""
     adjusted = _multiply_and_normalise(
         _split_into_three_classes(or_worse), after.as_array() / before.as_array()
     )

@@ -27,9 +27,9 @@ class RiskAtCoverage:
     """The share of wrong decisions if only the most confident decisions are kept.
 
     Attributes:
-        at_least: The share of the decisions that must at least be kept.
-        coverage: The share of the decisions that is kept; larger than ``at_least`` if confidences
-            are equal.
+        at_least: The share of the decisions that should be kept.
+        coverage: The share of the decisions that is kept. It is larger than ``at_least`` if several
+            decisions are exactly as confident as the last one that is kept.
         risk: Share of the kept decisions that are on the wrong side of grade 2.
     """
 
@@ -44,7 +44,7 @@ def measure_risk_at_coverages(
     or_worse: NDArray[np.floating],
     groups: NDArray[np.generic],
 ) -> tuple[RiskAtCoverage, ...]:
-    """Measure the risk at each coverage; the confidence is the probability of the decision.
+    """Measure how often the decisions that are kept are wrong, at each coverage.
 
     Args:
         truth: Labels, shape ``(n,)``.
@@ -69,6 +69,6 @@ def measure_risk_at_coverages(
 def compute_confidence_at_grade_2(
     is_referred: NDArray[np.bool_], or_worse: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Return the probability that each decision at grade 2 is right, in shape ``(n,)``."""
+    """Return the probability that each decision to refer an eye or not is right, shape ``(n,)``."""
     referable = or_worse[:, Grade.MODERATE]
     return np.where(is_referred, referable, 1 - referable)

@@ -30,10 +30,9 @@ class SecondReader:
         kappa: Quadratic weighted kappa of the second reader and the labels.
         grader_kappa: Quadratic weighted kappa of the grader and the labels.
         grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.
-        decisions: Sensitivity and specificity of the second reader against the labels, by the grade
-            from which an eye is diseased.
-        grader_decisions: Sensitivity and specificity of the grader against the labels, by the grade
-            from which an eye is diseased.
+        decisions: Sensitivity and specificity of the second reader against the labels, once if
+            grade 2 or worse counts as disease, and once if grade 3 or worse does.
+        grader_decisions: The same for the grader.
     """
 
     column: str

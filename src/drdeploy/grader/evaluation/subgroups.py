@@ -20,7 +20,7 @@ MOST_VALUES = 20
 
 @dataclass(frozen=True, eq=False)
 class Subgroup:
-    """The results of a grader on the photographs with one value in a column.
+    """The results of a grader on the photographs that share one value in a column.
 
     Attributes:
         value: The value; empty for photographs without a value.
@@ -38,7 +38,7 @@ def evaluate_subgroups(
 ) -> tuple[Subgroup, ...]:
     """Evaluate a grader for each value of a column, in alphabetical order of the values.
 
-    The predictive values of a subgroup are computed for the prevalence in the subgroup.
+    The predictive values of a subgroup hold for the share of diseased eyes in this subgroup.
 
     Raises:
         InvalidInput: The column has only one value, or more than :data:`MOST_VALUES`.

@@ -16,7 +16,7 @@ photographs have the same digits is 0.2 %."""
 
 
 def list_short_digests(dataset: Dataset) -> tuple[str, ...]:
-    """Return the first digits of the photographs' digests, sorted, for a manifest."""
+    """Return the sorted first digits of the photographs' SHA-256, which a manifest stores."""
     return tuple(sorted({one.sha256[:SHORT_DIGEST] for one in dataset.photographs}))
 
 
@@ -26,8 +26,8 @@ def find_training_photographs(
     """Return the positions of photographs that are copies of the grader's training photographs.
 
     If the manifest lists the training photographs, each of them is recognised. An older manifest
-    contains only one digest of all training photographs together, so these are recognised only if
-    the data set contains all of them.
+    contains only one digest over the whole training set. Training photographs are then recognised
+    only if the data set contains the whole training set.
 
     Args:
         manifest: The grader's manifest.

@@ -1,4 +1,4 @@
-"""Compare the photographs that are flagged as unlike the training photographs with all others."""
+"""Compare how a grader does on photographs that are flagged as unusual, and on all others."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlagQuality:
-    """How often photographs are flagged, and how often the grader errs with and without the flag.
+    """How often photographs are flagged, and how often the grader errs on these and on the others.
 
     Attributes:
         flagged: Share of the graded photographs that are flagged.
-        risk_flagged: Share of the flagged photographs on the wrong side of grade 2.
-        risk_unflagged: Share of the other photographs on the wrong side of grade 2.
-        kappa_flagged: Quadratic weighted kappa of the flagged photographs.
-        kappa_unflagged: Quadratic weighted kappa of the other photographs.
+        risk_flagged: Share of the flagged photographs that the grader puts on the wrong side of
+            grade 2.
+        risk_unflagged: Share of the other photographs that the grader puts on the wrong side of
+            grade 2.
+        kappa_flagged: Quadratic weighted kappa on the flagged photographs.
+        kappa_unflagged: Quadratic weighted kappa on the other photographs.
     """
 
     flagged: Estimate
@@ -43,7 +45,7 @@ def measure_unlike_training_flag(
     *,
     seed: int = 0,
 ) -> FlagQuality:
-    """Measure the share of flagged photographs, and the risk with and without the flag.
+    """Measure how often photographs are flagged, and how often the grader errs on these and others.
 
     Args:
         truth: Labels, shape ``(n,)``.

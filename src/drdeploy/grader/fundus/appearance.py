@@ -1,10 +1,10 @@
-"""Measure how a photograph looks, to find photographs unlike those that a grader was trained on.
+"""Measure how a photograph looks, and whether it looks unlike a grader's training photographs.
 
-The measurements describe the camera (colour, light, vignetting), its resolution and focus (detail
-of four sizes), its field of view (how coarse the vessels are), and unusual spots in the eye (the
-brightest and darkest spots of four sizes). Each measurement is the logarithm of a ratio of two
-values within the eye. The eye is scaled to a fixed size, so that the resolution of the file does
-not matter.
+Colour, light and vignetting describe the camera. Detail of four sizes describes its resolution, its
+focus and its field of view, because vessels look coarser in a narrower field. The brightest and
+darkest spots of four sizes describe what is unusual in the eye. Each measurement is the logarithm
+of a ratio of two values within the eye. The eye is scaled to a fixed size, so that the resolution
+of the file does not matter.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def measure_appearance(copies: EyeCopies) -> NDArray[np.float64]:
 
 
 def is_unlike_training(copies: EyeCopies, familiarity: Familiarity) -> bool:
-    """Tell whether a photograph is farther from the training photographs than the rule's limit."""
+    """Tell whether a photograph differs more from the training photographs than allowed."""
     measured = measure_appearance(copies)
     return compute_distance_of_measurements(measured, familiarity) > familiarity.limit
 
@@ -55,7 +55,7 @@ def is_unlike_training(copies: EyeCopies, familiarity: Familiarity) -> bool:
 def compute_distance_of_measurements(
     measured: NDArray[np.float64], familiarity: Familiarity
 ) -> float:
-    """Compute a photograph's distance from its measurements, as :class:`Familiarity` defines it."""
+    """Compute how far a photograph is from the training photographs; see :class:`Familiarity`."""
     difference = measured - np.asarray(familiarity.means)
     # Sums of products and no matrix product: a lean image has only a part of BLAS.
     along = (np.asarray(familiarity.directions) * difference).sum(axis=1)
@@ -109,7 +109,7 @@ def _measure_detail(copies: EyeCopies) -> list[float]:
 
 
 def _blur_green(copies: EyeCopies, blur_px: float) -> Image.Image:
-    """Return the green copy, blurred at least inside the disc on which detail is measured."""
+    """Return the green copy, blurred inside the disc on which detail is measured."""
     if blur_px == FINE_BLUR_PX:  # the gradability check has made this one
         return copies.finely_blurred
     # Pillow blurs with three boxes, each of which reaches one standard deviation. What lies beyond
@@ -127,7 +127,7 @@ def _mean_or_zero(values: NDArray[np.float64]) -> float:
 
 @lru_cache(8)
 def _mask_of_disc(side_px: int, share: float) -> NDArray[np.bool_]:
-    """Return a mask of a disc in a square; the radius is a share of half the side."""
+    """Return a mask of a centred disc whose diameter is the given share of the side."""
     from_middle = np.abs(np.arange(side_px) - (side_px - 1) / 2) / (side_px / 2)
     mask: NDArray[np.bool_] = np.hypot(from_middle, from_middle[:, None]) <= share
     return mask

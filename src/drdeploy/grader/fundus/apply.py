@@ -100,11 +100,11 @@ def _shrink_by_power_of_two(
 def _crop_to_eye_and_resize(
     transform: FundusTransform, picture: Image.Image, view: FieldOfView
 ) -> Image.Image:
-    """Cut out the box around the whole eye, paint it black beyond the frame, and resize it.
+    """Cut out the box around the whole eye and resize it; what the frame cut off becomes black.
 
     If the photograph was squashed, the box is not a square. Resizing the box to a square undoes the
-    squash.  The edges of the box may be fractions of a pixel.  If the edges were rounded, the eye
-    would move by a pixel between two decoding scales of the same photograph.
+    squash. The edges of the box may lie between pixels. They are not rounded, because then the eye
+    would move by up to a pixel if the same photograph were decoded at another scale.
     """
     left = (view.left + view.right - view.eye_width_px) / 2
     top = (view.top + view.bottom - view.eye_height_px) / 2
@@ -129,7 +129,8 @@ def _apply_graham_filter_to_eye(
 ) -> NDArray[np.float32]:
     """Apply Graham's filter to the eye in the resized picture.
 
-    ``source_px`` is the width and height of the picture before it was resized.
+    ``source_px`` is the width and height of the picture before it was resized. It is needed to find
+    the eye in the resized picture.
     """
     # Few models use the filter, and a cold start need not import it for the others.
     from drdeploy.grader.fundus.graham import Eye, apply_graham_filter
@@ -167,7 +168,7 @@ def _scale_pixel_values(
 def _compute_gain_and_offset(
     transform: FundusTransform,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the factor and the addend of each value in a row of the model's input."""
+    """Return the factor and the addend for every pixel value of one row of the model's input."""
     low, high = transform.value_range
     std = np.asarray(transform.std, dtype=np.float64)
     mean = np.asarray(transform.mean, dtype=np.float64)

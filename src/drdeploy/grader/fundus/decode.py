@@ -70,13 +70,13 @@ _TURN_BY_ORIENTATION = {
 def decode_image(
     data: bytes, *, limits: ImageLimits = ImageLimits(), min_side_px: int | None = None
 ) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or TIFF with one picture to RGB.
+    """Decode a JPEG, PNG or TIFF file to RGB; the file must hold one picture.
 
     Args:
         data: Content of the file.
-        limits: Limits on bytes, pixels and sides; the default suits a request.
-        min_side_px: Shrink the picture by 8, 4 or 2 if its shorter side keeps at least this many
-            pixels. A JPEG is shrunk while it is decoded, which is several times as fast.
+        limits: Limits on bytes, pixels and sides; the default suits a request to a server.
+        min_side_px: The picture is shrunk by 8, 4 or 2, as far as its shorter side keeps at least
+            this many pixels. A JPEG is shrunk while it is decoded, which is several times as fast.
 
     Returns:
         Upright RGB, shape ``(h, w, 3)``.  Transparent pixels are black, and 16-bit values are
@@ -211,7 +211,7 @@ def _check_decoder_reads_same_size(header: ImageHeader, size: tuple[int, int]) -
 
 
 def _open_with_pillow_plugin(header: ImageHeader, data: bytes) -> ImageFile:
-    """Open the file with the only Pillow plugin that it needs.
+    """Open the file with the one Pillow plugin for its format.
 
     ``Image.open`` would first import five other plugins and make a cold start slower.
     """

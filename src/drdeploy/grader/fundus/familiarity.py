@@ -30,7 +30,7 @@ SENTENCE = (
 
 
 class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A rule in a manifest: how much a photograph may differ from the training photographs.
+    """A manifest's rule for how much a photograph may differ from the training photographs.
 
     From each measurement in :data:`MEASUREMENTS`, the rule subtracts the mean over the training
     photographs. The matrix ``directions`` turns these differences into uncorrelated numbers with a
@@ -43,8 +43,8 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         directions: The matrix, with one row of weights for each uncorrelated number.
         limit: Distance beyond which a photograph is unlike the training photographs.
         chosen_on: A description of the photographs on which the rule was chosen.
-        flagged_share: Share of the training photographs beyond the limit, each measured by a rule
-            that was fitted to other patients or sessions.
+        flagged_share: Share of the training photographs whose distance is beyond the limit. The
+            distance of each was computed with a rule fitted to other patients or sessions.
     """
 
     measurements: tuple[str, ...]

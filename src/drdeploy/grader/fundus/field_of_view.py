@@ -11,9 +11,9 @@ maximum.  The end of the eye is interpolated between two pixels, so that the res
 on the resolution of decoding.
 
 Some collections squash every photograph to the same width and height, which turns the disc into an
-ellipse. An ellipse is fitted to the outline of the lit part; the edges of the box are left out,
-because the frame may cut the disc there. If the ellipse is clearly not a circle, the squash is
-undone when the eye is cut out.
+ellipse. An ellipse is fitted to the outline of the lit part. Points at the edges of the box around
+the lit part are not used, because the frame may cut the disc there. If the ellipse is clearly not a
+circle, the squash is undone when the eye is cut out.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class FieldOfView:
 
     @property
     def roundness(self) -> float:
-        """Shorter side of the box divided by the longer side, after undoing the squash."""
+        """Shorter side of the box divided by the longer side, after undoing a squash."""
         shorter, longer = sorted((self.width_px / self.aspect, self.height_px))
         return shorter / max(longer, 1.0)
 
@@ -186,7 +186,7 @@ class FieldOfView:
 def find_field_of_view(picture: Image.Image) -> FieldOfView:
     """Find the eye in a picture in mode ``RGB``.
 
-    If no bright disc with a dark surround is found, the whole frame is returned.
+    If no disc that differs from a dark or even grey surround is found, the whole frame is returned.
     """
     width_px, height_px = picture.size
     whole = FieldOfView.covering_whole_frame(width_px, height_px)
@@ -221,8 +221,8 @@ def find_field_of_view(picture: Image.Image) -> FieldOfView:
 def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image:
     """Return a copy of the picture in which the surround of the eye is black.
 
-    Only pixels with the colour of the surround are painted. Otherwise, a picture of something else
-    could turn into a disc that looks like an eye.
+    Only pixels with the colour of the surround are painted. If everything outside the disc were
+    painted, a picture of something else could turn into a disc that looks like an eye.
     """
     if view.surround is None:
         return picture
@@ -258,7 +258,7 @@ def _make_small_copy(picture: Image.Image) -> Image.Image:
 def _find_colour_of_lit_surround(
     small: Image.Image, brightness: NDArray[np.uint8]
 ) -> tuple[float, float, float] | None:
-    """Return the median colour of the corners; None if the corners are black."""
+    """Return the surround's colour (the median of the frame's corners); None if it is black."""
     (level,) = _compute_brightness_percentiles(_cut_out_frame_corners(brightness), 50)
     if level <= BLACK_LEVEL:
         return None
@@ -269,7 +269,7 @@ def _find_colour_of_lit_surround(
 
 
 def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Return a mask of the pixels unlike the corners; None if the corners are not an even grey."""
+    """Return a mask of the pixels that differ from an even grey surround, or None."""
     side = max(1, min(pixels.shape[:2]) // 16)
     patches = [
         pixels[rows, columns].reshape(-1, 3).astype(np.float32)
@@ -334,8 +334,8 @@ def _find_width_to_height_ratio(
 def _solve_linear_equations(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> list[float]:
     """Solve a few linear equations by Gaussian elimination; NaN if they have no single solution.
 
-    NumPy's own solver needs LAPACK. The lean container image does not contain LAPACK, so calling
-    the solver would end the process.
+    NumPy's own solver needs LAPACK. The small ``lean`` container image does not contain LAPACK, and
+    a call of the solver would crash the process.
     """
     rows = [[*line, value] for line, value in zip(matrix.tolist(), right.tolist(), strict=True)]
     size = len(rows)
@@ -395,7 +395,7 @@ def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
 
 
 def _compute_brightness_percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
-    """Compute percentiles like ``np.percentile``, by counting the 256 possible values."""
+    """Compute percentiles like ``np.percentile``, but faster: count each of the 256 grey levels."""
     # Without arrays, because NumPy takes longer than Python over 256 numbers.
     up_to = list(accumulate(Image.fromarray(values).histogram()))
     last = values.size - 1
@@ -425,7 +425,7 @@ def _compute_lit_shares(lit: NDArray[np.bool_], *, axis: int) -> NDArray[np.floa
 
 
 def _find_extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the start and the end of the eye in a profile, as shares of the profile's length."""
+    """Return where the eye starts and ends in a profile of lit shares, as shares of its length."""
     level = PROFILE_SHARE * float(profile.max())
     below = np.flatnonzero(profile <= level)
     peak = int(profile.argmax())
@@ -442,7 +442,7 @@ def _find_extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
 def _find_position_of_level(
     profile: NDArray[np.float64], below: int, step: int, level: float
 ) -> float:
-    """Return the position at which the profile crosses the level, interpolated between pixels."""
+    """Return where the profile crosses the level, interpolated between two pixels."""
     rise = float(profile[below + step] - profile[below])
     return below + 0.5 + step * (level - float(profile[below])) / rise
 

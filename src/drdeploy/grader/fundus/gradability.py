@@ -6,7 +6,7 @@ sharpness, shape and colour are first measured and compared with the limits in t
 All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
 size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
 orange, so a picture of another colour is refused. However, photographs that a filter has turned to
-an even grey are accepted, because the original study used such photographs.
+an even grey are accepted, because the 2023 study, which drdeploy follows, used such photographs.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class PhotographQuality:
         is_framed: Whether the eye has a dark surround.
         roundness: Shorter side of the eye's box divided by the longer side, after undoing a squash.
         lit_share: Share of the eye that is not dark.
-        stray_share: Share of lit pixels in the corners around the disc; the mean of the two darkest
-            corners.
+        stray_share: Share of lit pixels in the two darkest of the four corners around the eye's
+            disc.
         brightness: Mean of the brightest channel, 0 to 255.
         clipped_share: Share of the eye that is overexposed.
         spread: Standard deviation of the brightness divided by its mean.
@@ -145,7 +145,7 @@ def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool
 
 
 def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    """Whether a picture is red and even enough to show only the inside of an eye, without a rim."""
+    """Whether a picture without a rim is so evenly red that it may show the inside of an eye."""
     return (
         quality.redness >= limits.unframed_min_redness
         and quality.hue_spread <= limits.unframed_max_hue_spread
@@ -195,8 +195,8 @@ def _split_brightness_and_rgb(small: Image.Image) -> tuple[NDArray[np.float32], 
 def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
     """Return the green channel's mean difference from a blurred copy, as a share of its mean level.
 
-    The sums come from histograms of 256 levels, which Pillow counts three times as fast as NumPy
-    adds up the pixels.
+    The sums are computed from histograms of 256 levels. Pillow makes the histograms in a third of
+    the time that NumPy would need to add up the pixels.
     """
     green, blurred = copies.green, copies.finely_blurred
     inside = _mask_for_sharpness(
@@ -230,9 +230,9 @@ def _mask_for_colour() -> NDArray[np.bool_]:
 
 
 def _lit_share_of_darkest_corners(is_lit: NDArray[np.bool_]) -> float:
-    """Return the mean lit share of the two darkest of the four corners around the disc.
+    """Return the share of lit pixels in the two darkest of the four corners around the disc.
 
-    If the frame cuts an eye off on one side, the eye itself fills the other two corners.
+    Only two corners are used, because an eye that the frame cuts off may reach into the others.
     """
     shares = [float(is_lit[corner].mean()) for corner in _masks_of_corners()]
     return sum(sorted(shares)[:2]) / 2

@@ -10,19 +10,21 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     The default limits accept all real photographs that they were tested on: 516 photographs of
     IDRiD at 512 x 512 pixels, and 11 photographs at camera resolution. The default limits also
-    accept 99 % of 1,548 crops from inside the eye. In the list of attributes below, the first
-    number in brackets is the most extreme value among the accepted photographs and crops. After
-    this number come pictures that the limit refuses, each with its value.
+    accept 99 % of 1,548 crops from inside the eye. The brackets below show how far the limits are
+    from real values. The first number in a bracket is the most extreme value among the accepted
+    photographs and crops. Then follow examples of pictures that the limit refuses, each with its
+    value.
 
     Attributes:
         min_eye_px: Least diameter of the eye in the photograph as it was sent, in pixels (501).
-        min_brightness: Least mean brightness of the eye, from 0 to 255 (69; a tenth of the light:
-            22).
-        max_clipped_share: Largest share of the eye that may be overexposed (0.04; with four times
-            the light: 0.89).
-        min_sharpness: Least mean difference from a blurred copy, beyond one level of rounding, as
-            a share of the brightness, with the eye scaled to 256 pixels (0.0012; blurred with
-            sigma 8 at 512 pixels: 0.0007, saved as a JPEG of quality 70 after that: 0.0009).
+        min_brightness: Least mean brightness of the eye, from 0 to 255 (69; a photograph darkened
+            to a tenth: 22).
+        max_clipped_share: Largest share of the eye that may be overexposed (0.04; a photograph made
+            four times as bright: 0.89).
+        min_sharpness: Least mean difference from a blurred copy, as a share of the brightness, with
+            the eye scaled to 256 pixels. From each difference, one grey level is subtracted first,
+            because compression alone may cause it (0.0012; a photograph blurred with sigma 8 at 512
+            pixels: 0.0007; the same, saved as a JPEG of quality 70: 0.0009).
         max_sharpness: Largest mean difference from a blurred copy, beyond which the picture is
             noise (0.040; noise: 0.18).
         min_lit_share: Least share of the eye that is not dark (0.98; half an eye, cut off along a

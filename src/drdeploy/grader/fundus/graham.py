@@ -1,4 +1,4 @@
-"""The filter with which Graham won the 2015 Kaggle competition on diabetic retinopathy.
+"""The filter with which Ben Graham won the 2015 Kaggle competition on diabetic retinopathy.
 
 The filter subtracts the local mean colour. This evens out light and pigmentation, and keeps vessels
 and lesions. The formula is ``4 * image - 4 * blur(image) + 128``, with a Gaussian blur whose
@@ -35,7 +35,7 @@ class Eye:
 
 
 def apply_graham_filter(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
-    """Subtract the local mean colour and mask the rim.
+    """Subtract the local mean colour, and paint the rim grey.
 
     Args:
         image: RGB from 0 to 255, shape ``(h, w, 3)``.
@@ -68,7 +68,7 @@ def _blur_with_gaussian(image: NDArray[np.float32], eye: Eye) -> NDArray[np.floa
 
 @lru_cache(maxsize=32)
 def _gaussian_weights(size: int, sigma_px: float) -> NDArray[np.float32]:
-    """Return the weights of the blur; row i holds the contribution of each pixel to pixel i."""
+    """Return the blur as a matrix; row i holds the weight of each pixel in the blurred pixel i."""
     position = np.arange(size, dtype=np.float64)
     distance = (position[:, None] - position[None, :]) / max(sigma_px, 0.01)
     weights = np.exp(-0.5 * distance**2)

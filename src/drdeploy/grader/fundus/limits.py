@@ -11,11 +11,11 @@ from drdeploy.units import MIB
 class ImageLimits:
     """The limits on the size of a photograph.
 
-    ``ImageLimits()`` suits a request: SageMaker passes at most 6 MB to a real-time endpoint, and
-    the largest known fundus camera takes 7360 x 4912 pixels. ``ImageLimits(max_pixels=12_300_000)``
-    suits a container with little memory. Decoding a PNG with transparency at full size takes about
-    17 bytes of memory per pixel. Decoding a JPEG at a reduced scale takes less than one byte per
-    pixel, or 6 bytes per pixel if the JPEG is progressive.
+    ``ImageLimits()`` suits a request to a server: SageMaker passes at most 6 MB to a real-time
+    endpoint, and the largest known fundus camera takes 7360 x 4912 pixels.
+    ``ImageLimits(max_pixels=12_300_000)`` suits a container with little memory. Decoding takes up
+    to 17 bytes of memory per pixel for a PNG with transparency, and up to 8 for a JPEG; see
+    :mod:`drdeploy.grader.fundus.formats.header`.
 
     Attributes:
         max_bytes: Largest size of the file.

@@ -1,4 +1,4 @@
-"""Decode a photograph at the smallest scale that suffices, and find the eye in it."""
+"""Decode a photograph no larger than the model needs, and find the eye in it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class DecodedPhotograph:
 
     Attributes:
         picture: The picture in mode ``RGB``.
-        view: Position of the eye in the image. The position is the whole frame if there is no dark
-            surround, or if neither the transform nor the gradability check needs the position.
-        reduction: How many times smaller the image is than the picture in the file.
+        view: Where the eye is in the picture. It covers the whole frame if no eye is found, or if
+            neither the transform nor the gradability check asks where the eye is.
+        reduction: How many times the picture in the file is larger than ``picture`` on each side.
     """
 
     picture: Image.Image

@@ -63,4 +63,4 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 STUDY_TRANSFORM = FundusTransform(crop="none", interpolation="nearest")
-"""The original study's preprocessing: stretch the image to 224 x 224, and scale it to [-1, 1]."""
+"""The 2023 study's preprocessing: stretch the image to 224 x 224, and scale it to [-1, 1]."""

@@ -17,9 +17,9 @@ def adjust_probabilities(
 ) -> NDArray[np.float64]:
     """Divide the logits by a temperature, and weight the grades.
 
-    The temperature corrects probabilities that are too extreme or not extreme enough. The weights
-    correct for the frequency of each grade, which differs between the clinic and the training
-    photographs.
+    The temperature corrects probabilities that are too close to 0 and 1, or not close enough. The
+    weights correct for the frequency of each grade, which differs between the clinic and the
+    training photographs.
 
     Args:
         probabilities: Shape ``(n, 5)``.

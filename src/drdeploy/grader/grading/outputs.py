@@ -89,7 +89,8 @@ def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
 def explain_why_no_logits(rows: NDArray[np.floating]) -> tuple[str, str] | None:
     """Return why outputs ``(n, classes)`` cannot be logits, with the remedy, or None if they can.
 
-    A second softmax over probabilities would give nearly the same value for every class.
+    Outputs that are already probabilities are not logits: a second softmax over them would give
+    nearly the same value for every class.
     """
     if _are_percentages(rows):
         return _PERCENTAGES

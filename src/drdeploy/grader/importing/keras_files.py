@@ -1,8 +1,8 @@
 """Convert a Keras file to a SavedModel, or say which layer prevents the conversion.
 
 A Keras file describes its layers in JSON, which this module reads before it imports Keras. A layer
-with code of its own (``Lambda``) is refused by name and never run. A setting that only Keras 2
-accepts is removed if it does not change the predictions.
+that holds code (``Lambda``) is never run: the file is refused, and the error names the layer. A
+setting that only Keras 2 accepts is removed if it does not change the predictions.
 """
 
 from __future__ import annotations

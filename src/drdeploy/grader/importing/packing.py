@@ -1,4 +1,4 @@
-"""Pack a model of any kind that can be served, and note what was changed in the model."""
+"""Pack a SavedModel, an ONNX file or a Keras file as an artifact, with notes for the user."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def pack_model(
 
 @contextmanager
 def _open_as_packable_model(model: Path, notes: list[str]) -> Iterator[Path]:
-    """Yield the SavedModel's folder or ONNX file to pack; a Keras file is converted first."""
+    """Yield the path to pack, a SavedModel's folder or an ONNX file; convert a Keras file first."""
     if model.is_dir():
         yield _find_saved_model_in_folder(model, notes)
         return
@@ -144,7 +144,7 @@ def _find_saved_model_in_folder(folder: Path, notes: list[str]) -> Path:
     for name, kind in known:
         if kind is not None:
             raise ArtifactError(
-                f"The folder holds no SavedModel, but {kind.noun}, '{name}'",
+                f"The folder holds no SavedModel: '{name}' is {kind.noun}",
                 where=str(folder),
                 remedy=kind.remedy,
             )
@@ -152,7 +152,7 @@ def _find_saved_model_in_folder(folder: Path, notes: list[str]) -> Path:
 
 
 def _write_note_on_unpacked_files(folder: Path) -> list[str]:
-    """Return a note on the files of a SavedModel's folder that are not packed."""
+    """Return a note that names the files in a SavedModel's folder that were not packed, if any."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     left = sorted(
         name

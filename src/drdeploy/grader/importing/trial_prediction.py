@@ -1,7 +1,7 @@
 """Load a model as a server would and predict with it, before it is packed.
 
-The trial finds out what the model's file may not state: the size of the input, and which axis of
-the input holds the channels. The predictions show whether the model is a classifier.
+Some model files do not state the size of the input, or which axis of the input holds the channels.
+The trial finds this out. The predictions also show whether the model is a classifier.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ SizePx = tuple[int | None, int | None]
 def predict_on_probe_images_and_complete_description(
     source: Path, model_format: ModelFormat, description: ModelDescription, size_px: SizePx
 ) -> tuple[ModelDescription, list[str]]:
-    """Load a model, predict with it, and return its completed description and notes on its answers.
+    """Load a model, predict with it, and fill in what its description lacks.
+
+    Returns:
+        The completed description, and notes for the user if the predictions look doubtful.
 
     Raises:
         RuntimeUnavailable: The library that runs the model is not installed.
@@ -93,7 +96,7 @@ def _make_draft_manifest(
 def _fit_transform_to_input_size(
     draft: ModelManifest, taken: Tensor, layout: InputLayout, size_px: SizePx
 ) -> FundusTransform:
-    """Return the transform with the given size, or else with the size that the model states."""
+    """Return the transform with the size that the user gave, or else that the model states."""
     declared = taken.shape[2:4] if layout == "nchw" else taken.shape[1:3]
     height_px, width_px = (
         side if given is None else given for side, given in zip(declared, size_px, strict=True)
@@ -111,7 +114,7 @@ def _fit_transform_to_input_size(
 def _choose_working_manifest(
     opened: OpenedModel, manifests: list[ModelManifest]
 ) -> tuple[ModelManifest, NDArray[np.float32]]:
-    """Return the only one of the manifests with which the model predicts, and its predictions."""
+    """Try each possible manifest, and return the one that works, with the model's predictions."""
     working = []
     failures = []
     for manifest in manifests:

@@ -1,4 +1,4 @@
-"""The 27 networks of the original study, each with the preprocessing it was designed for."""
+"""The 27 networks of the 2023 study, each with the preprocessing it was designed for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.fundus.transform import CAFFE_BGR_MEAN, FundusTransform
 
 STUDY_SIDE_PX: Final = 224
-"""Side of every network's input in the original study. The study replaced the classifier of each
+"""Side of every network's input in the 2023 study. The study replaced the classifier of each
 network, so the remaining weights fit every input size."""
 
 Preprocessing = Literal["tf", "caffe", "torch", "in-graph"]
@@ -35,7 +35,7 @@ class Architecture:
 
     Attributes:
         name: Name of the function in ``keras.applications`` that builds the base.
-        parameter_count: Number of weights, with the study's head for five classes.
+        parameter_count: Number of weights, including the study's last layers for five classes.
         preprocessing: Kind of preprocessing with which the network's designers trained it.
         side_px: Height and width of the network's input.
     """
@@ -94,7 +94,7 @@ ARCHITECTURES: Final = {
         Architecture("Xception", 21_140_909, "tf"),
     )
 }
-"""The networks that the original study compared, by lower-case name.  For hosting the study chose
+"""The networks that the 2023 study compared, by lower-case name.  For hosting the study chose
 MobileNet, a small network, and VGG19, a large network."""
 
 

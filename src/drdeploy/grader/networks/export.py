@@ -91,7 +91,7 @@ class BuiltNetwork:
 def build_network_with_weights(
     architecture: Architecture, weights: WeightsSource, *, seed: int
 ) -> BuiltNetwork:
-    """Build a network and fill it with weights; the weights of the last layers are random.
+    """Build a network and set its weights; the last layers always get random weights.
 
     Raises:
         InvalidInput: The file of weights is missing or does not fit the network.

@@ -61,7 +61,7 @@ def convert_network_to_float32(network: Any, architecture: Architecture) -> Any:
 
 
 def extract_pooled_feature_network(network: Any) -> Any:
-    """Return the base of a network as a Keras model, whose output is the pooled features."""
+    """Return a network without its last layers, as a Keras model that gives pooled features."""
     keras = import_tensorflow_and_keras().keras
     return keras.Model(network.input, network.get_layer("hidden_1").input)
 
@@ -78,15 +78,15 @@ def run_network(network: Any, batch: NDArray[np.float32], *, training: bool = Fa
 
 
 def set_imagenet_normalization(network: Any) -> None:
-    """Normalize an EfficientNet's input with ImageNet's statistics, or with those of its weights.
+    """Make an EfficientNet normalize its input correctly, with any kind of weights.
 
-    Keras builds EfficientNet's normalization layer in two ways. With ``weights="imagenet"``, the
-    weights file holds the standard deviation in place of the variance. The layer therefore divides
-    by the square root of the deviation, and Keras adds a second division by this root (TensorFlow
-    issue 49930). Together, the two divisions compute the usual (x - mean) / deviation. Without
-    weights, Keras adds no second division, and the layer has no statistics. This function sets the
-    layer's statistics so that the layer alone computes (x - mean) / deviation. Then the same graph
-    works with any weights.
+    The input should become (x - mean) / deviation, with ImageNet's mean and standard deviation.
+    Keras's own weights file, however, holds the deviation where the variance belongs, so the
+    normalization layer divides by the root of the deviation. With ``weights="imagenet"``, Keras
+    adds a second layer that divides by this root again (TensorFlow issue 49930). Without weights,
+    Keras adds no second layer, and the first has no statistics. This function corrects the first
+    layer's statistics, so that no second layer is needed. Statistics of other weights stay as they
+    are.
 
     Call this function after a network is built, and again whenever its weights have been set.
     """
@@ -101,7 +101,7 @@ def set_imagenet_normalization(network: Any) -> None:
 
 
 def turn_normalization_into_constants(network: Any) -> None:
-    """Turn the statistics of normalization layers into constants, for converters."""
+    """Turn the statistics of normalization layers into constants, which converters need."""
     keras = import_tensorflow_and_keras().keras
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):

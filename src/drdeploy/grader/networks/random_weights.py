@@ -1,14 +1,14 @@
-"""Random weights with which a deep network is as stable as with trained weights.
+"""Draw random weights that make a deep network behave as steadily as trained weights do.
 
-A study needs a large model, but the trained weights of a large model cannot be distributed with the
-package. Random weights suffice to measure size, latency and cost. Two builds must give the same
-file, and different photographs must get different answers. The weights are drawn with NumPy, so
-they do not depend on the library that builds the network.
+To compare the costs of a small and a large model, drdeploy needs a large model. Its trained weights
+cannot be part of the package, but random weights suffice to measure size, latency and cost. Two
+builds must give the same file, and different photographs must get different answers. The weights
+are drawn with NumPy, so they do not depend on the library that builds the network.
 
 With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
-grade of an exported model. Therefore the batch normalization of every layer gets the statistics of
-a few photographs, and is shifted so that most values pass the activation. The last normalization of
-each residual branch gets a small gain.
+grade of an exported model. Therefore every batch normalization gets the statistics of a few
+photographs. It is also shifted upwards, so that ReLU does not set half of the values to zero. In a
+residual network, each branch gets a small gain, so that the sums of the branches do not grow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ to 1, because scaling would enlarge rounding errors until they decide the answer
 def draw_he_normal_kernel(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
 ) -> NDArray[np.float32]:
-    """Draw a random kernel that keeps the scale through ReLU layers (He et al., ICCV 2015)."""
+    """Draw a kernel that keeps the scale of values from layer to layer (He et al., ICCV 2015)."""
     drawn = rng.standard_normal(shape, dtype=np.float32)
     return np.asarray(drawn * np.sqrt(2.0 / fan_in), dtype=np.float32)
 
@@ -90,10 +90,10 @@ def draw_random_kernels(network: Any, seed: int) -> None:
 def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
     """Set the statistics of every batch normalization to the statistics of ``sample``.
 
-    One pass is enough, because a layer in training mode normalizes by the current batch. With a
-    momentum of zero, the layer's moving statistics become the statistics of the current batch. A
-    network without batch normalization is not changed. The sample consists of photographs as the
-    network's input, ``(n, height, width, 3)``.
+    The network is run on ``sample`` once, in training mode. Each layer then normalizes by the
+    current batch, and with a momentum of zero it keeps the batch's statistics. A network without
+    batch normalization is not changed. The sample consists of photographs as the network's input,
+    ``(n, height, width, 3)``.
     """
     layers = import_tensorflow_and_keras().keras.layers
     normalizing = _select_layers_of_kind(network, layers.BatchNormalization)
@@ -120,11 +120,11 @@ def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
 
 
 def _find_last_normalizations_of_branches(network: Any) -> list[Any]:
-    """Find the last normalization of each residual branch that is added to an identity.
+    """Find the last normalization of each residual branch.
 
-    An addition has two inputs: the branch comes from a normalization, directly or through dropout,
-    and the identity does not. If both inputs come from a normalization, the addition has no
-    identity.
+    At the end of a residual branch, its output is added to the branch's input. The output comes
+    from a normalization, directly or through dropout, and the input does not. An addition of two
+    normalized inputs is not the end of such a branch.
     """
     layers = import_tensorflow_and_keras().keras.layers
     by_output = {

@@ -41,7 +41,7 @@ class WeightsOrigin:
 
     Attributes:
         weights: ``random`` or ``imagenet``.
-        source: Name of the network, and of the file of weights.
+        source: Name of the network, and name and digest of the file of weights if there is one.
         notes: Notes on the weights for the user.
     """
 
@@ -146,7 +146,8 @@ def _download_imagenet_weights(base: Any, architecture: Architecture) -> None:
         raise ModelLoadFailed(
             "Keras cannot download the ImageNet weights",
             where=architecture.name,
-            remedy="Download the weights on another machine and name the file, or use 'random'",
+            remedy="Download the weights on another machine and give the path of the file, or use "
+            "'random'",
         ) from err
     base.set_weights(pretrained.get_weights())
 

@@ -38,12 +38,12 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class OwnDecisions:
-    """The fields about decisions in a quantized grader's manifest.
+    """How a quantized grader turns its outputs into decisions, as chosen for it alone.
 
     Attributes:
         clinical: Thresholds and operating points, or None if the original has none.
-        temperature: The temperature by which the quantized model's logits must still be divided. A
-            temperature of 1 changes nothing.
+        temperature: The number by which the quantized model's logits must be divided; 1 changes
+            nothing.
         cross_fitted: The predictions, each calibrated with a temperature that was chosen on other
             photographs.
     """
@@ -64,8 +64,8 @@ def calibrate_quantized_grader(
     """Choose temperature and operating points on the predictions of the quantized grader.
 
     Args:
-        original: The decisions of the original. Only the grade thresholds are taken over from them,
-            because these thresholds define the grades.
+        original: The thresholds and operating points of the original grader. The quantized grader
+            keeps only the grade thresholds, because they define the grades.
         quantized: Predictions of the quantized grader for every photograph of ``dataset``.
         dataset: The photographs.
         may_calibrate: Whether the model's logits can be divided by a temperature.
@@ -104,7 +104,7 @@ def calibrate_quantized_grader(
 def _remove_ungradable_from_folds(
     folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
 ) -> tuple[Fold, ...]:
-    """Return the folds without ungradable photographs, as positions among the other photographs."""
+    """Return the folds without ungradable photographs, with positions among the gradable ones."""
     position = np.cumsum(gradable) - 1
     return tuple(
         Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))

@@ -1,18 +1,18 @@
 """Convert an ONNX graph in fp32 to int8, bf16 or fp16.
 
 Quantization to int8 is static: the smallest and largest value of every activation are measured once
-on calibration photographs. Percentile and entropy calibration changed just as many grades of the
-packaged MobileNet, and took three times as long. Weights are symmetric with one scale for each
-output channel. One scale for all channels would ruin a MobileNet, because the ranges of its
-depthwise kernels differ by orders of magnitude. Activations have one scale for each tensor. They
-are unsigned, because AVX-512 VNNI multiplies unsigned activations with signed weights in one
-instruction.
+on calibration photographs. Two other ways to find the range, percentile and entropy calibration,
+were tried on the packaged MobileNet. They took three times as long, and the grades changed as
+often. Weights are symmetric with one scale for each output channel. With one scale for all
+channels, a MobileNet would be useless, because the ranges of its depthwise kernels differ by orders
+of magnitude. Activations have one scale for each tensor. They are unsigned, because AVX-512 VNNI
+multiplies unsigned activations with signed weights in one instruction.
 
-The first convolution, and all layers after the last convolution, stay in fp32. In int8, ONNX
-Runtime and OpenVINO round differently in the first and last layers, so 3 % of the photographs got
-different grades. The two libraries differ in average pooling, and in padding if the zero of the
-input is not stored as the integer 0. With the first and last layers in fp32, the two runtimes
-differ in less than 1 % of the grades. The file is 0.4 MB larger.
+The first convolution, and all layers after the last convolution, stay in fp32. If these layers were
+in int8 too, ONNX Runtime and OpenVINO would give different grades to 3 % of the photographs. The
+two runtimes round differently in average pooling, and in the padding of an input whose zero is not
+the integer 0. With these layers in fp32, less than 1 % of the grades differ. The file is 0.4 MB
+larger.
 
 Weights in bf16 are rounded but stored as fp32. Every runtime can compute with the rounded weights,
 and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16

@@ -1,7 +1,9 @@
 """Estimate how much worse a quantized grader's probabilities are than those of its original.
 
-Every change is the quantized grader's value minus the original's, with the sign reversed if a
-larger value is worse. A negative change is always a loss. The limits are one-sided 95 % bounds.
+Every function returns a change between the original and the quantized grader. A negative change is
+a loss. Therefore kappa is the quantized grader's value minus the original's, but the Brier score
+and the calibration gap, which are better if smaller, are the original's minus the quantized
+grader's. The limits of a change are one-sided 95 % bounds.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ def estimate_calibration_gap_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate how far the mean probability has moved away from the share of diseased eyes.
+    """Estimate how much nearer the mean probability is to the share of diseased eyes than before.
 
-    Calibration in the large is the distance between the mean predicted probability and the observed
-    share (Van Calster et al., BMC Medicine 2019, 17:230).
+    The gap between the mean predicted probability and the observed share is called calibration in
+    the large (Van Calster et al., BMC Medicine 2019, 17:230). The function returns the original's
+    gap minus the quantized grader's gap.
 
     Args:
         is_positive: Whether each eye is diseased, shape ``(n,)``.
@@ -68,7 +71,7 @@ def estimate_brier_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the Brier score of the original minus that of the quantized grader.
+    """Estimate the Brier score of the original minus the Brier score of the quantized grader.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -112,11 +115,11 @@ def estimate_kappa_change(
 
 
 def lower_bound_without_spread(value: float, n: int) -> float:
-    """Return the one-sided lower 95 % bound of a change that is the same for all photographs.
+    """Return a one-sided lower 95 % bound of a change if no two resamples differ.
 
-    If all values are equal, a bootstrap interval has zero width, which would be too certain for few
-    photographs. The bound is computed like the score interval of a rate when none of ``n``
-    photographs changed.
+    If the change is the same in every resample, a bootstrap interval has zero width. That would be
+    too certain for few photographs. The bound is therefore the value minus the upper limit of a
+    rate of 0 in ``n`` (Wilson's score interval).
     """
     z2 = Z_ONE_SIDED**2
     return value - z2 / (n + z2)

@@ -52,8 +52,10 @@ class QuantizationOutcome:
         reference_size_bytes: Size of the fp32 model file.
         verdict: Verdict of the comparison with the fp32 artifact.
         reference: The fp32 predictions of the validation photographs.
-        calibrated_on: Number and data set of the calibration photographs, as text.
-        validated_on: Number and data set of the photographs for the comparison, as text.
+        calibrated_on: Text that says how many photographs of which data set were used for
+            calibration.
+        validated_on: Text that says how many photographs of which data set were used for the
+            comparison.
     """
 
     archive: Path | None
@@ -118,12 +120,12 @@ def quantize(
         precision: ``int8``, ``bf16`` or ``fp16``.
         validation: A folder of labelled photographs to compare the two graders on. With None, the
             comparison uses the photographs of ``calibration`` that were not used for calibration.
-        split: The split of ``validation`` to use; None uses all photographs.
+        split: The split of ``validation`` to use; None means all photographs.
         images: How many photographs to calibrate on, at most half of ``calibration``.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the choice of photographs and of the bootstrap.
         force: Write the archive even if it is refused. The manifest records the refusal.
-        own_names: Name photographs by their file names, instead of by hashes.
+        own_names: Show photographs under their file names, instead of under hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 
     Raises:
@@ -188,7 +190,7 @@ def quantize(
 
 
 def build_tests_document(verdict: NonInferiorityVerdict) -> list[dict[str, Any]]:
-    """Return the test of each measure as a list of dictionaries for JSON."""
+    """Return the non-inferiority test of each measure, as a list of dictionaries for JSON."""
     return [
         {
             "measure": test.measure,
@@ -213,9 +215,9 @@ def split_for_calibration(
 ) -> tuple[Dataset, Dataset]:
     """Choose at most half of the photographs for calibration, and return both parts.
 
-    The second part is for the comparison, which must not use an eye that calibration has used. If
-    some photographs of a session are used for calibration, the session's other photographs are in
-    neither part.
+    The second part is for the comparison of the graders. It must not show an eye that was used for
+    calibration. If some photographs of a session are used for calibration, the session's other
+    photographs are therefore in neither part.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
     sample = np.sort(order[: min(images, len(dataset) // 2)])
@@ -278,8 +280,8 @@ def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
         )
     if manifest.recalibration is not None:
         raise InvalidInput(
-            "The grader was recalibrated for a clinic, and a quantized grader must be recalibrated "
-            "on its own",
+            "The grader was recalibrated for a clinic. A quantized grader needs a recalibration of "
+            "its own",
             where=manifest.name,
-            remedy="Quantize the original grader, and recalibrate the quantized grader",
+            remedy="Quantize the original grader, and then recalibrate the quantized grader",
         )

@@ -71,8 +71,8 @@ class NonInferiorityTest:
         lower_bound: One-sided lower 95 % bound of ``change``, or None if the bound is not known.
         margin: Largest acceptable loss.
         images_needed: How many similar photographs would be needed to show that the loss is within
-            the margin. None if the test has passed, or if the loss is too large for any number.
-        detail: The observed loss in a few words, which the reason of a refusal quotes.
+            the margin. None if the test has passed, or if no number of photographs would be enough.
+        detail: The observed loss in a few words, for the sentence that explains a refusal.
     """
 
     measure: str
@@ -136,7 +136,7 @@ def decide_non_inferiority(
         quantized: Predictions of the quantized grader for the same photographs in the same order.
         grade_thresholds: The fp32 grader's thresholds, see
             :class:`drdeploy.grader.grading.Prediction`.
-        quantized_thresholds: The quantized grader's thresholds; None takes those of the fp32
+        quantized_thresholds: The quantized grader's thresholds; None means those of the fp32
             grader.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the bootstrap.
@@ -220,8 +220,8 @@ def _test_loss_against_margin(
     Args:
         measure: The name of the measure.
         change: The change of the measure, with one-sided 95 % limits.
-        independent: Number of groups, from which the bound is computed if the change has no
-            interval.
+        independent: Number of patients or sessions. If the change has no interval, the bound is
+            computed from this number.
         margin: Largest acceptable loss.
     """
     value, bound = change.value, change.low
@@ -268,20 +268,21 @@ def _choose_outcome_with_reason(
 
 
 def count_images_needed_for_decision(rate: PairedRate, images: int, margin: float) -> int | None:
-    """Return how many photographs would show that the loss is within the margin.
+    """Estimate how many photographs would be enough to show that the loss is within the margin.
 
-    Numbers of gained, lost and diseased eyes are scaled up together until the lower bound passes
-    the margin. The bisection is on a logarithmic scale, because the answer may lie anywhere from a
-    few photographs to millions.
+    The counts that were observed (eyes that quantization newly gets right, eyes that it newly gets
+    wrong, and all eyes) are multiplied by the same factor, until the lower bound is within the
+    margin. The factor is found by bisection on a logarithmic scale, because the answer may lie
+    anywhere from a few photographs to millions.
 
     Args:
         rate: The difference in sensitivity or specificity.
         images: How many photographs were compared, diseased and healthy ones together.
-        margin: Largest acceptable loss, as a share of the eyes that the rate refers to.
+        margin: Largest acceptable loss, as a share of the diseased eyes (for sensitivity) or of the
+            healthy eyes (for specificity).
 
     Returns:
-        None if the rate refers to no eye, or if more than :data:`MOST_NEEDED` photographs are
-        needed.
+        None if there is no such eye, or if more than :data:`MOST_NEEDED` photographs are needed.
     """
     eyes = rate.difference.n
     if eyes == 0:

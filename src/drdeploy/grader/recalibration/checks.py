@@ -35,7 +35,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on, so it would seem better than it is.
+    A network hardly errs on photographs that it was trained on, so the recalibrated grader would
+    seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -49,7 +50,7 @@ def refuse_training_photographs(
         f"{len(known)} of the {len(photographs)} photographs say nothing about new eyes, because "
         f"the grader was trained on them: {named}{more}",
         where=str(whole.folder),
-        remedy="Take photographs of your own clinic, or another split with --split",
+        remedy="Use photographs of your own clinic, or choose another split with --split",
     )
 
 
@@ -65,7 +66,8 @@ def refuse_too_few_photographs(
         where: The path of the folder, which the error shows.
 
     Raises:
-        InvalidInput: There are too few photographs or patients, or too few on one side of a grade.
+        InvalidInput: There are too few photographs or patients, or too few photographs below grade
+            2 or 3, or too few at this grade and above.
     """
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:
@@ -77,8 +79,8 @@ def refuse_too_few_photographs(
     if knows_groups and group_count < FEWEST_GROUPS:
         raise InvalidInput(
             f"The photographs are of {group_count} patients, but recalibration needs at least "
-            f"{FEWEST_GROUPS}. Photographs of one patient resemble each other, so only patients "
-            "count",
+            f"{FEWEST_GROUPS}. Photographs of one patient resemble each other, so each patient "
+            "counts once",
             where=where,
             remedy="Add graded photographs of other patients",
         )
@@ -94,8 +96,8 @@ def refuse_too_few_photographs(
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE} such photographs",
                     where=where,
                     remedy=(
-                        "Add graded photographs of these grades. If the grades are then no longer "
-                        "as frequent as among your patients, state the share of grade 2 or worse "
-                        "with --prevalence"
+                        "Add more such photographs, with their grades. If the grades are then no "
+                        "longer as frequent as among your patients, state the share of grade 2 or "
+                        "worse with --prevalence"
                     ),
                 )

@@ -1,11 +1,12 @@
 """Find the temperature, the weights of the grades and the thresholds for a clinic's photographs.
 
-The temperature and one weight for each grade are the most likely values under a prior that keeps
-them near 1. The method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar,
-ICML 2020). Without the prior, the values would overfit a set of only fifty photographs. The prior
-was tested in simulations, which shifted the logits and the shares of grades in the packaged
-grader's out-of-fold predictions. With the prior, recalibration did little harm where nothing was
-shifted, and kept most of the gain where something was shifted.
+The temperature and one weight for each grade are chosen so that the labels become most likely. The
+method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020). A
+clinic may have only fifty photographs, so a prior keeps the values near 1, to avoid overfitting.
+The prior was tested in simulations with the packaged grader's out-of-fold predictions. Some
+simulations changed the logits and the shares of the grades, as another clinic might, and some
+changed nothing. With the prior, recalibration did little harm where nothing was changed, and kept
+most of the gain where something was changed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Adjustment:
         return adjust_probabilities(probabilities, self.temperature, self.grade_weights)
 
     def move_to_prevalence(self, prevalence: float, share: float) -> Adjustment:
-        """Return the adjustment for another share of grade 2 or worse.
+        """Return the adjustment for patients with another share of grade 2 or worse.
 
         Args:
             prevalence: The share of grade 2 or worse where the grader will be used.
@@ -84,10 +85,11 @@ class CrossFit:
 
     Attributes:
         probabilities: Adapted probabilities, shape ``(n, 5)``. Each row is adapted with numbers
-            that were fitted to photographs of other patients, and is not moved to a stated
-            prevalence.
-        flags: Whether each operating point flags each photograph, shape ``(n,)``, by the point's
-            name and grade. The threshold was chosen on photographs of other patients.
+            that were fitted to photographs of other patients. A stated prevalence is not applied
+            here.
+        flags: Under the name and grade of each operating point, an array of shape ``(n,)`` that
+            says which photographs it flags. The threshold was chosen on photographs of other
+            patients.
     """
 
     probabilities: Floats
@@ -153,7 +155,7 @@ def cross_fit_adjustment_and_thresholds(
         prevalence: Stated share of grade 2 or worse, for the thresholds, or None.
 
     Raises:
-        InvalidInput: For one fold, no threshold at a grade can be chosen on the other folds.
+        InvalidInput: If one fold is left out, the others lack photographs for choosing a threshold.
     """
     adapted = np.empty_like(graded.probabilities)
     flags: dict[tuple[str, int], NDArray[np.bool_]] = {}
@@ -173,8 +175,8 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "On one side of a grade, all photographs come from a few patients. Without "
-                "the photographs of these patients, no threshold can be chosen",
+                "Almost all photographs below a grade, or of this grade and worse, are of a few "
+                "patients. Without the photographs of some patients, no threshold can be chosen",
                 remedy="Add graded photographs of other patients with these grades",
             )
     return CrossFit(adapted, flags)
@@ -183,7 +185,7 @@ def cross_fit_adjustment_and_thresholds(
 def move_to_stated_prevalence(
     adjustment: Adjustment, labels: NDArray[np.intp], prevalence: float | None
 ) -> Adjustment:
-    """Return the adjustment, moved to the stated share of grade 2 or worse, if there is one."""
+    """Return the adjustment for the stated share of grade 2 or worse, if one is stated."""
     if prevalence is None:
         return adjustment
     return adjustment.move_to_prevalence(prevalence, float((labels >= Grade.MODERATE).mean()))

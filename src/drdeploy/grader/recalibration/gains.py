@@ -60,7 +60,7 @@ class RecalibrationGain:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the probabilities became better, judged by the interval of the log loss."""
+        """Whether the probabilities became better: does the interval of the change exclude zero?"""
         change = self.log_loss_change
         if change.high is not None and change.high < 0:
             return "better"

@@ -65,12 +65,13 @@ class RecalibrationOutcome:
 
     Attributes:
         archive: The recalibrated artifact.
-        recalibration: The description of the adaptation in the new manifest.
+        recalibration: The temperature, the weights of the grades and their origin, as in the new
+            manifest.
         clinical: The new operating points, with cross-fitted rates.
-        gain: How good the grader is before and after the recalibration, on photographs that were
-            not used for its choices.
+        gain: How good the grader is before and after the recalibration. Each photograph is judged
+            with values that were chosen on photographs of other patients.
         left_out: The names of the clinic's photographs without a grade, with the reasons.
-        notes: Sentences about what limits the results.
+        notes: Sentences for the user about limits of these results.
     """
 
     archive: Path
@@ -127,25 +128,27 @@ def recalibrate(
         artifact: A ``model.tar.gz``, or the folder that it was extracted to.
         data: A folder of at least 50 photographs that the clinic graded itself.
         out: The archive to write; None writes it beside ``artifact``.
-        split: The split of ``data`` to use; None takes ``test`` if there is one, otherwise all.
+        split: The split of ``data`` to use. None means the split ``test`` if there is one,
+            otherwise all photographs.
         patient: The column of the table of labels that names the patients, if it is not recognised.
         prevalence: The share of grade 2 or worse among the clinic's patients, if it differs from
             the share among the photographs.
         runtime: The library that runs the model.
         seed: Seed of the folds.
-        own_names: Name photographs by their file names, instead of by hashes.
+        own_names: Show photographs under their file names, instead of under hashes.
         track: Function that wraps the iteration over the graded files, to show progress.
 
     Raises:
         InvalidInput: The model does not grade retinopathy, or the grader was trained on one of the
-            photographs. Or there are too few photographs, patients, or eyes on one side of a grade.
+            photographs. Or there are too few photographs or patients, or too few photographs below
+            grade 2 or 3, or at this grade and above.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
     target = make_path_of_recalibrated_archive(Path(artifact)) if out is None else Path(out)
     if target.resolve() == Path(artifact).resolve():
         raise InvalidInput(
-            "The recalibrated grader would replace the original",
+            "The recalibrated grader would overwrite the original",
             where=str(target),
             remedy="Give another file with --out",
         )
@@ -273,7 +276,7 @@ def _replace_rates_by_cross_fitted_rates(
 ) -> Clinical:
     """Replace the rates of the operating points by cross-fitted rates.
 
-    The rates on the photographs that the points were chosen on look too good.
+    An operating point looks too good on the photographs on which it was chosen.
     """
     points: list[OperatingPoint] = []
     for point in clinical.operating_points:

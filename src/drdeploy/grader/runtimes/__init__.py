@@ -4,10 +4,10 @@
 only the library of that runtime.  ``classifier`` turns a model's raw outputs into predictions; the
 manifest names the classes and the kind of output.  ``signature`` compares a model's input and
 output with the manifest.  ``cpu_limit`` finds how many threads the container may keep busy. The
-container may be allowed fewer CPUs than the host has.  ``second_thread`` does a part of the work
-for a photograph on a second CPU, and ``idle_cpus`` predicts on more threads. Both do so only while
-no other photograph is being graded; ``photographs_in_progress`` counts them over all workers of a
-server.  ``heap`` holds settings for the C library's heap.
+container may be allowed fewer CPUs than the host has. ``second_thread`` uses a second CPU to
+compare a photograph with the training photographs, and ``idle_cpus`` predicts on more threads. Both
+do so only while no other photograph is being graded; ``photographs_in_progress`` counts them over
+all workers of a server. ``heap`` holds settings for the C library's heap.
 
 Importing this package does not import the three libraries. A cold start therefore imports only the
 library that it uses.

@@ -2,10 +2,9 @@
 
 A GPU needs little more time for sixteen photographs than for one. Each thread of a server asks for
 the prediction of one photograph. The first thread waits for the others up to a time limit, and
-predicts all photographs in one batch. While one batch is being predicted, the next batch forms.
-
-A thread waits for others only if other threads were also busy during the previous batch. If
-requests come one at a time, each request is predicted at once.
+predicts all photographs in one batch. While one batch is being predicted, the next batch forms. The
+first thread waits only if the previous batch had photographs of several threads, or if others came
+while it was predicted. If requests come one at a time, each request is therefore predicted at once.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class BatchFormer:
         return mine.outputs
 
     def _lead_or_wait(self, mine: _Waiting) -> list[_Waiting]:
-        """Return the batch that this thread must predict; empty if another thread predicted it."""
+        """Return a batch that this thread must predict; empty if another thread did its work."""
         with self._changed:
             while self._is_led and not mine.is_done:
                 self._changed.wait()
@@ -151,7 +150,7 @@ def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) ->
         raise InvalidInput(
             f"No batches can be formed: the model only takes batches of size {size}",
             where="DRDEPLOY_BATCH_WAIT_MS",
-            remedy="Export the model for batches of any size, or unset the variable",
+            remedy="Export the model for batches of any size, or unset this variable",
         )
     former = BatchFormer(runtime.opened.run, largest=largest, wait_s=wait_s)
     return replace(runtime, opened=replace(runtime.opened, run=former.predict_in_shared_batch))

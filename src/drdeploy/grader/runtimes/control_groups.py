@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def iterate_folders_of_own_control_groups(controller: str, root: Path) -> Iterator[Path]:
-    """Yield the folders of this process's groups that may hold a limit, outermost first.
+    """Yield the folders with the limits of this process's control groups, outermost group first.
 
     Args:
         controller: ``cpu`` or ``memory``.

@@ -6,8 +6,8 @@ version 2 in ``cpu.max``. The formats are in the Linux kernel documentation (adm
 scheduler/sched-bwc).
 
 ``os.cpu_count`` returns the number of the host's cores, even in a container that may use only half
-a CPU. If a model used one thread per core there, threads that wait for each other would use up most
-of the quota.
+a CPU. If a model in such a container used one thread per core, the threads would mostly wait for
+each other, and waiting would use up most of the quota.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def count_available_cpus(root: Path = Path("/"), affinity: int | None = None) ->
 
     Args:
         root: Folder that contains ``/proc`` and ``/sys``; tests use a folder of their own.
-        affinity: Number of cores that the process may run on; None asks the operating system.
+        affinity: Number of cores that the process may run on; None means that the operating system
+            is asked.
     """
     if affinity is None:
         # macOS does not restrict a process to some of its cores.

@@ -1,10 +1,11 @@
 """Predict on all CPUs while only one photograph is being graded, and on fewer otherwise.
 
-A server with two workers on two CPUs gives each worker one thread, because two photographs on one
-thread each finish sooner than one after the other on two threads. While only one photograph is
-being graded, the other CPU is idle. A second thread of Python then checks the photograph during the
-prediction. A large network predicts for longer than the checks take, and is therefore loaded a
-second time, with a thread for each CPU. ONNX Runtime cannot change the number of threads of a
+A server with two workers on two CPUs gives each worker one thread. Two photographs are finished
+sooner if they are graded at the same time, each on one thread, than in turn, each on two threads.
+But while only one photograph is being graded, the other CPU is idle. A second thread of Python then
+checks the photograph during the prediction (see ``second_thread``). This is enough for a small
+network. A large network predicts for longer than the checks take. It is therefore loaded a second
+time, with a thread for each CPU, because ONNX Runtime cannot change the number of threads of a
 loaded model.
 """
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from drdeploy.grader.runtimes.runtime import OpenedModel, Runtime
 
 LONG_PREDICTION_S = 0.006
-"""The duration on few threads from which a prediction is worth more threads. The checks of a
-photograph take 5 ms. On two CPUs, a photograph takes 8.9 ms with an int8 MobileNet that predicts in
-3.4 ms on one thread, and 10.0 ms if the network uses both CPUs; with fp32, the network predicts in
-8 ms, and the photograph takes 14.9 and 12.7 ms."""
+"""A prediction that takes longer than this on few threads gets more threads. The checks of a
+photograph take 5 ms. On two CPUs, MobileNet in int8 predicts in 3.4 ms on one thread, and a
+photograph takes 8.9 ms; with two threads for the network, it takes 10.0 ms. MobileNet in fp32
+predicts in 8 ms on one thread, and a photograph takes 14.9 ms; with two threads, 12.7 ms."""
 
 
 class ModelForIdleCpus:
-    """A loaded model, and the same model with more threads for a photograph on its own.
+    """A loaded model, and the same model with more threads for a photograph that is graded alone.
 
     Args:
         opened: The model with few threads, as for several photographs at once.
@@ -52,7 +53,7 @@ class ModelForIdleCpus:
         """Load the model with more threads, unless it predicts too fast to need them.
 
         Args:
-            predict_s: How long a prediction takes on few threads.
+            predict_s: How many seconds a prediction takes on few threads.
 
         Raises:
             ModelLoadFailed: The runtime refuses the model.

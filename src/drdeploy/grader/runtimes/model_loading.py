@@ -52,9 +52,9 @@ def load_model_in_runtime(
 
     Args:
         artifact: An opened artifact.
-        runtime: The library to use; None uses TensorFlow for a SavedModel and ONNX Runtime for
+        runtime: The library to use; None means TensorFlow for a SavedModel and ONNX Runtime for
             ONNX.
-        threads: Threads for one prediction. None uses as many as the CPU limit allows.
+        threads: Threads for one prediction. None means as many as the CPU limit allows.
 
     Raises:
         RuntimeUnavailable: The library is not installed.

@@ -94,11 +94,12 @@ def _write_remedy_for_refused_model(reason: str) -> str:
 def choose_session_settings(threads: int, cpus: float | None = None) -> dict[str, str]:
     """Return the settings of an ONNX Runtime session, except for the number of threads.
 
-    A thread without work either sleeps, and takes time to wake up, or spins, and uses CPU time. If
-    the CPU limit is below the number of threads, idle threads sleep, because a spinning thread uses
-    up the quota of the working threads. If the CPU limit suffices for all threads, idle threads
-    spin, but only for the gap between two layers. By default threads spin for a millisecond after a
-    prediction, which doubles the CPU time of a request on a busy machine.
+    A thread that waits for work either sleeps or spins. A sleeping thread takes time to wake up,
+    and a spinning one uses CPU time. If the CPU limit is below the number of threads, waiting
+    threads sleep, because spinning would use up the quota of the working threads. Otherwise,
+    waiting threads spin, but only about as long as it takes until the next layer begins. ONNX
+    Runtime's default is to spin for a millisecond after a prediction, which doubles the CPU time of
+    a request on a busy machine.
     """
     limit = count_available_cpus() if cpus is None else cpus
     return {

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
 
 class PhotographsInProgress:
-    """Counts the photographs that are being graded now; ``with`` counts one for its block.
+    """Counts the photographs being graded now; a ``with`` block counts as one photograph.
 
-    Several threads may use the object at once. Workers of one server share the cells, and each
-    writes only its own. The count may be outdated by a moment, so it may only decide how a
-    photograph is graded, never what the grade is.
+    Several threads may use the object at once. The workers of one server share one number per
+    worker, and each worker changes only its own. The count may be outdated by a moment. It may
+    therefore decide how a photograph is graded (for example, on how many threads), but never what
+    the grade is.
 
     Args:
-        cells: One number per worker process, in memory that the workers share. None counts the
-            photographs of this process only.
+        cells: One number per worker process, in memory that the workers share. None means that only
+            the photographs of this process are counted.
         slot: The index of this process's cell.
     """
 

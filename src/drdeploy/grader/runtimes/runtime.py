@@ -54,7 +54,7 @@ class Runtime:
 
     Attributes:
         opened: The model in its library.
-        signature: How the model takes a batch.
+        signature: The shape and type of the batches that the model takes.
     """
 
     opened: OpenedModel

@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 class SecondThread:
-    """A thread that does a part of the work on a photograph, if no other photograph is graded.
+    """A thread that takes over a task of the caller, unless other photographs are being graded.
 
-    The thread begins with the first work. Several threads may call the methods at once.
+    The thread is started with its first task. Several threads may call the methods at once.
 
     Args:
         is_used: Whether there is a second CPU; otherwise the caller does all work itself.

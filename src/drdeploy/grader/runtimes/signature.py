@@ -36,7 +36,7 @@ class Tensor:
 
     Attributes:
         name: Name of the input or output in the model.
-        shape: The lengths of the axes of the input or output, as far as the model declares them.
+        shape: The length of each axis; None if the model does not declare it.
         dtype: Name of the element type.
     """
 
@@ -51,7 +51,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ModelSignature:
-    """The shape and type of the batches that a model takes, and its output with the predictions.
+    """What batches a model takes, and which of its outputs holds the predictions.
 
     Attributes:
         image_shape: Height, width and channels, as the manifest's transform makes them.
@@ -154,7 +154,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
 
 
 def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
-    """Return which of NHWC and NCHW fit a shape of four axes; an axis of any length fits both."""
+    """Return the orders of axes, NHWC or NCHW, in which a shape can be read as RGB images."""
     _, first, _, last = shape
     if last == RGB_CHANNELS:
         return ("nhwc",)
@@ -221,7 +221,7 @@ def _describe_tensors_of_model(tensors: Sequence[Tensor], most: int = 6) -> str:
 def _refuse_fractions_for_integer_input(
     manifest: ModelManifest, taken: Tensor, transform: FundusTransform
 ) -> None:
-    """Refuse a transform to fractions if the model takes integers: all values would be 0 or 1."""
+    """Refuse a transform to fractions if the model takes integers, as it would round them."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
         raise make_model_refused_error(

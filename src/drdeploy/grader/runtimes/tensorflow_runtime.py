@@ -1,4 +1,4 @@
-"""Run SavedModels with TensorFlow, as the original study did."""
+"""Run SavedModels with TensorFlow, as the 2023 study did."""
 
 from __future__ import annotations
 

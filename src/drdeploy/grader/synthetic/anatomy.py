@@ -41,7 +41,10 @@ class Anatomy:
 
 
 def make_random_anatomy(random: np.random.Generator, width_px: int, height_px: int) -> Anatomy:
-    """Choose a random anatomy of an eye; a painting's side is at least ``MIN_SIDE_PX``."""
+    """Choose at random where the parts of an eye are in a painting.
+
+    A side of the painting that is given shorter than ``MIN_SIDE_PX`` gets this length.
+    """
     width, height = max(width_px, MIN_SIDE_PX), max(height_px, MIN_SIDE_PX)
     radius = EYE_SHARE_OF_LONGER_SIDE * max(width, height) / 2
     radius = min(radius, 0.49 * width if height >= width else radius)

@@ -1,9 +1,9 @@
 """Paint a photograph of an eye that does not exist.
 
 A painted photograph has the size, the black surround, the colours and the file size of a camera's
-photograph. To test a server, nothing else matters. A painted photograph also shows people what a
-grade means. Do not train or evaluate a model on painted photographs, because they prove nothing
-about a grader.
+photograph, which is all that a test of a server needs. It also has the lesions of a grade, so that
+it can show people what a grade means. Do not train or evaluate a model on painted photographs,
+because they prove nothing about a grader.
 
 The eye is painted at a quarter of the resolution and enlarged, because a fundus photograph has no
 finer details.  Sensor noise is added at the end.
@@ -86,7 +86,7 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
 def _draw_smooth_noise(
     random: np.random.Generator, anatomy: Anatomy, cells: int
 ) -> NDArray[np.float32]:
-    """Draw smooth noise of about unit variance, with the given number of cells across."""
+    """Draw smooth noise of about unit variance; the more ``cells``, the finer it is."""
     rows = max(2, cells * anatomy.height_px // anatomy.width_px)
     coarse = Image.fromarray(random.standard_normal((rows, cells)).astype(np.float32))
     size = (anatomy.width_px, anatomy.height_px)
@@ -108,7 +108,7 @@ def _darken_canvas_under_vessels(canvas: Image.Image, strength: Image.Image) -> 
 
 
 def _shade_rim_and_blacken_surround(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
-    """Darken the eye towards its rim, make the surround black, and add a camera's notch."""
+    """Darken the eye towards its rim, blacken the surround, and add the notch that cameras show."""
     aperture = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(aperture)
     centre_x, centre_y, radius = anatomy.width_px / 2, anatomy.height_px / 2, anatomy.radius
@@ -140,8 +140,9 @@ def _enlarge_and_encode_with_noise(
 def _add_sensor_noise(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Add Gaussian noise, the same in all channels.
 
-    One tile of noise is repeated with a different offset in each band. Drawing noise for every
-    pixel of a large photograph would take longer than all other steps.
+    One tile of noise is repeated across the photograph, shifted differently in each band of 512
+    rows. Drawing noise for every pixel of a large photograph would take longer than all other
+    steps.
     """
     tile = np.rint(random.normal(0.0, NOISE_SIGMA, (512, 512))).astype(np.int16)
     height_px, width_px = image.shape[:2]

@@ -32,8 +32,7 @@ class Segment:
     """A short straight piece of a vessel.
 
     Attributes:
-        start: One end of the piece, in pixels of the painting, before it is enlarged by
-            ``OVERDRAWN``.
+        start: One end of the piece, in pixels of the painting.
         end: The other end of the piece, in the same pixels.
         width: Width of the vessel in the same pixels.
         strength: 0 to 255; a vein is darker than an artery.
@@ -52,7 +51,7 @@ class VesselTree:
     segments: tuple[Segment, ...]
 
     def draw_blood_mask(self, size: tuple[int, int]) -> Image.Image:
-        """Draw the amount of blood at each pixel in mode ``L``; a large vein is nearly 255."""
+        """Draw how much blood is at each pixel, from 0 to 255; a large vein is nearly 255."""
         layer = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
         pen = ImageDraw.Draw(layer)
         for segment in sorted(self.segments, key=lambda one: one.strength):

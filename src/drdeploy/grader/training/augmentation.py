@@ -24,7 +24,7 @@ SMALLEST = 1e-4
 def augment_photographs(
     pixels: Any, height_px: int, width_px: int, seed: Any, choices: Augmentation | None
 ) -> Any:
-    """Change larger photographs at random, and scale them to the network's input.
+    """Change photographs at random, and shrink them to the size of the network's input.
 
     Args:
         pixels: Photographs as a tensor ``(n, H, W, 3)``, 0 to 255, larger than the network's input.

@@ -1,4 +1,4 @@
-"""Train new last layers on a frozen network, with the structure that the original study used.
+"""Train new last layers on a frozen network, with the structure that the 2023 study used.
 
 The network is frozen, so its pooled features are computed only once for each photograph. Training
 the last layers on the pooled features takes seconds.
@@ -30,7 +30,7 @@ def train_heads_and_predict_out_of_fold(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Train last layers for each fold on the other folds, and predict the fold with them.
+    """Train last layers without the photographs of each fold, and predict the fold with them.
 
     Args:
         features: Pooled features of a frozen network, shape ``(n, d)``.
@@ -55,11 +55,11 @@ def _train_last_layers_of_2023_study(
 ) -> Any:
     """Train two dense layers and a softmax with the settings of the preset ``study``.
 
-    scikit-learn trains the layers. Its network computes the same as Keras's: ReLU, uniform Glorot
-    initialisation, Adam and cross-entropy. With a hundred thousand parameters, scikit-learn is many
-    times faster than Keras. Features are first scaled to unit standard deviation, because the
-    features of different networks differ by orders of magnitude. The scaling could be folded into
-    the first dense layer, so the network would still have the study's structure.
+    The layers are trained with scikit-learn, which is many times faster than Keras for a hundred
+    thousand parameters. Both compute the same: ReLU, uniform Glorot initialisation, Adam and
+    cross-entropy. Features are first scaled to unit standard deviation, because the features of
+    different networks differ by orders of magnitude. This does not change the structure of the
+    network: the scaling can be merged into the weights of the first dense layer.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier

@@ -4,11 +4,12 @@ A fully trained network is overconfident.  Dividing the logits by one number, th
 corrects overconfidence on average and does not change the order of the grades (Guo et al., ICML
 2017).
 
-Thresholds look too good if they are evaluated on the photographs on which they were chosen.
-Therefore only this module chooses the temperature and the thresholds; the manifest stores both, and
-no evaluation changes them. For an honest estimate, :func:`evaluate_cross_fitted_choices` evaluates
-each fold with the temperature and thresholds that were chosen on the other folds. The grade itself
-is the posterior median, for which no threshold has to be chosen.
+Thresholds look too good on the photographs on which they were chosen. Therefore they are chosen
+here, together with the temperature, and the manifest stores them. An evaluation uses them, and
+never chooses others. For an honest estimate, :func:`evaluate_cross_fitted_choices` evaluates each
+fold with the temperature and thresholds that were chosen on the other folds. The grade itself needs
+no chosen threshold: it is the highest grade g for which P(grade >= g) is at least 0.5 (the
+posterior median).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def apply_temperature(
 
 
 def calibrate_cross_fitted(graded: GradedSet, folds: Sequence[Fold]) -> GradedSet:
-    """Calibrate the predictions of each fold with the temperature of the other folds.
+    """Calibrate the predictions of each fold with a temperature chosen on the other folds.
 
     Photographs without a grade are left as they are.
     """
@@ -115,8 +116,8 @@ def choose_operating_points(
 ) -> Clinical:
     """Choose a high-sensitivity and a balanced operating point at grades 2 and 3.
 
-    If ``folds`` is given, the rates of a point are cross-fitted: each photograph is flagged by a
-    threshold that is chosen on the other folds.
+    If ``folds`` is given, the sensitivity and specificity of a point are cross-fitted: each
+    photograph is flagged by a threshold that is chosen on the other folds.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -124,8 +125,8 @@ def choose_operating_points(
             shape ``(n, 5)``.
         chosen_on: A description of the photographs.
         temperature: The temperature with which the probabilities were calibrated.
-        high_sensitivity: The share of diseased photographs that the high-sensitivity point must at
-            least flag.
+        high_sensitivity: The high-sensitivity point must flag at least this share of the diseased
+            photographs.
         groups: Capture sessions or patients, shape ``(n,)``.
         folds: Folds of the photographs, grouped by session or patient.
     """
@@ -240,8 +241,9 @@ def calibrate_and_flag_cross_fitted(
     """Calibrate and flag the photographs of each fold with choices made on the other folds.
 
     Returns:
-        The calibrated probabilities, shape ``(n, 5)``, and the flags, shape ``(n,)``, by the name
-        and grade of each operating point that could be chosen for every fold.
+        The calibrated probabilities, shape ``(n, 5)``, and a dictionary of flags. Under the name
+        and grade of each operating point that could be chosen for every fold, it holds an array of
+        shape ``(n,)``.
     """
     calibrated = np.empty(probabilities.shape)
     flags: dict[tuple[str, int], NDArray[np.bool_]] = {}

@@ -23,8 +23,8 @@ class History:
 
     Attributes:
         losses: Mean training loss of each epoch.
-        kappas: Validation kappa after each epoch; None if kappa is undefined or no photographs are
-            held out.
+        kappas: Validation kappa after each epoch. An entry is None if kappa is undefined, or if no
+            photographs are held out.
     """
 
     losses: tuple[float, ...] = ()
@@ -37,7 +37,7 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The position of the epoch with the highest kappa; the last epoch if no kappa is known."""
+        """The index of the epoch with the highest kappa; that of the last if no kappa is known."""
         known = [-1.0 if kappa is None else kappa for kappa in self.kappas]
         return (
             known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.finished_epochs - 1
@@ -59,17 +59,17 @@ class History:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file with every variable of a training and its history."""
+    """A file from which an interrupted training continues: all its variables and its history."""
 
     path: Path
 
     def save_state(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Save the variables of a network and its optimizer, in place of earlier ones.
+        """Save the variables of a network and its optimizer; they replace what was saved before.
 
-        ``best`` holds the network's variables after the best epoch, if they will be needed at the
-        end of the training.
+        ``best`` holds the network's variables after its best epoch. It is given only if the
+        training ends with these variables.
         """
         arrays: dict[str, Any] = {
             f"{kind}{at}": np.asarray(variable)

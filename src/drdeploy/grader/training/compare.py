@@ -61,7 +61,7 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     Attributes:
         architecture: Name of the network.
-        parameters: Number of weights, with the study's head.
+        parameters: Number of weights, including the last layers.
         weights: Kind of the base's weights.
         weights_source: Where the base's weights come from.
         preprocessing: Kind of preprocessing that the network was designed for.
@@ -88,8 +88,8 @@ class ComparedNetwork:
 
     Attributes:
         measured: Size and speed of the network.
-        out_of_fold: Predictions for every photograph, by a head that was not trained on the
-            photograph's session.
+        out_of_fold: Predictions for every photograph, by last layers that were not trained on
+            photographs of the same capture session.
     """
 
     measured: NetworkMeasurement
@@ -100,8 +100,8 @@ class ComparedNetwork:
 class NetworkComparison:
     """The conditions under which networks are compared, and the folder that keeps the results.
 
-    The data set holds the training photographs without copies. The seed determines random weights,
-    folds and last layers.
+    The data set holds the training photographs without copies. The seed determines the random
+    weights, the folds, and how the last layers are trained.
     """
 
     dataset: Dataset

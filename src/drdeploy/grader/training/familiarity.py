@@ -1,9 +1,9 @@
 """Choose the rule that says whether a photograph is unlike the training photographs of a grader.
 
 The rule depends only on the photographs, not on the network's weights, so it is the same for every
-precision of a grader. The limit is the distance that a given share of the training photographs
-exceeds. The distance of each training photograph is measured by a rule that was fitted to other
-patients or sessions.
+precision of a grader. The limit is chosen so that a given share of the training photographs,
+``FLAGGED_SHARE``, is farther away than the limit. For this, the distance of each training
+photograph is computed with a rule that was fitted to other patients or sessions.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def choose_familiarity_rule(
 
 
 def fit_familiarity_rule(measured: Floats, *, limit: float, chosen_on: str) -> Familiarity:
-    """Fit means and directions to measurements in shape ``(n, measurements)``."""
+    """Fit a rule's means and directions to photographs with measurements ``(n, measurements)``."""
     means = measured.mean(axis=0)
     is_colour = np.array([name in COLOUR_MEASUREMENTS for name in MEASUREMENTS])
     covariances = np.cov(measured, rowvar=False) + np.diag(

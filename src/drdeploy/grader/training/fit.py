@@ -65,8 +65,8 @@ def fit_network(
             every epoch. The second part may be empty.
         recipe: All settings of the training.
         seed: Seed of the order of the photographs and of the augmentation.
-        frozen: The output of the frozen layers, if the recipe names the last frozen layer. The
-            photographs behind this output are augmented with another seed.
+        frozen: The output of the frozen layers, if the recipe freezes layers. The photographs were
+            augmented with another seed when this output was computed.
         checkpoint: File that is written after every epoch; if it exists, the training continues
             from it.
         on_epoch: Function that is called with the history after every epoch.
@@ -230,7 +230,7 @@ class _Trainer:
         return float(np.mean(losses))
 
     def _read_inputs(self, epoch: int, chosen: NDArray[np.intp]) -> NDArray[np.generic]:
-        """Return the pixels of photographs, or the frozen layers' output for the epoch."""
+        """Return the photographs' pixels or, if layers are frozen, the frozen layers' output."""
         positions = self._positions[chosen]
         if self._frozen is None:
             return self._prepared.large[positions]
@@ -302,7 +302,11 @@ def smooth_labels_to_neighbours(labels: NDArray[np.intp], smoothing: float) -> N
 
 
 def compute_sample_weights(labels: NDArray[np.intp], power: float) -> NDArray[np.float32]:
-    """Weight each photograph by a power of the inverse share of its grade; the mean weight is 1."""
+    """Give photographs of rare grades more weight than photographs of frequent grades.
+
+    The weight is the inverse share of the grade, raised to ``power``. Then all weights are scaled
+    to a mean of 1.
+    """
     share = np.bincount(labels, minlength=GRADES) / len(labels)
     weights = share[labels] ** -power
     return np.asarray(weights / weights.mean(), dtype=np.float32)

@@ -64,7 +64,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         batch_size: Number of photographs in a step.
         learning_rate: Largest learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).
         head_learning_rate: Learning rate during the first ``head_epochs``. After these epochs, the
-            learning rate rises to ``learning_rate``. With 0, it rises from the first epoch on.
+            learning rate rises to ``learning_rate``. If ``head_learning_rate`` is 0, the learning
+            rate rises to ``learning_rate`` from the first epoch on.
         warm_up_epochs: Epochs in which the learning rate rises to ``learning_rate``, before it
             falls to zero along a cosine.
         weight_decay: Weight decay of AdamW.
@@ -115,7 +116,7 @@ STUDY: Final = Recipe(
     ordinal_weight=0.0,
     augmentation=None,
 )
-"""The original study's recipe: a frozen base and no class weights.  There is no augmentation,
+"""The 2023 study's recipe: a frozen base and no class weights.  There is no augmentation,
 because the study's notebook silently ignored its augmentation."""
 
 FINE_TUNED: Final = Recipe()

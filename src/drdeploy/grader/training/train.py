@@ -70,7 +70,7 @@ class TrainingPlan:
 
     Attributes:
         architecture: The network and its transform.
-        dataset: Deduplicated training photographs.
+        dataset: The training photographs, without copies.
         weights: The weights from which the base starts.
         recipe: Every setting of the training.
         folds: Number of folds.
@@ -99,7 +99,7 @@ class TrainingPlan:
         seed: int = 0,
         licence: str = "",
     ) -> TrainingPlan:
-        """Plan a training on the training split of a data set, without copies.
+        """Plan to train a network on the training split of a data set, without copied photographs.
 
         Raises:
             InvalidInput: The architecture is not known.
@@ -204,7 +204,7 @@ def train_grader(
 def restore_network_of_fold(
     plan: TrainingPlan, out_dir: Path, fold: int, temperature: float
 ) -> Any:
-    """Restore the network of a finished fold, and calibrate it with the temperature."""
+    """Restore the network of a finished fold, and calibrate it with the run's temperature."""
     network = build_network(plan.architecture)
     RunFolder(out_dir).checkpoint_of_network(f"fold_{fold}").restore_state(
         network.variables, is_part=True

@@ -7,9 +7,9 @@
 
 ``check`` lists the clauses in the order in which they are checked (:data:`CLAUSES`). A clause is a
 function that takes an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` and returns
-a verdict with evidence. The inspection starts containers and sends requests when a clause first
-needs to know how the image behaves, and keeps its observations for the other clauses. Clauses share
-containers, and ``--only`` starts only the containers that the chosen clauses need.
+a verdict with evidence. When a clause first needs to know how the image behaves, the inspection
+starts a container and sends requests. It keeps what it observes for the other clauses. Clauses
+share containers, and ``--only`` starts only the containers that the chosen clauses need.
 
 Ten modules define the clauses. Each module is about one subject, and makes the observations for its
 clauses:

@@ -101,7 +101,7 @@ def _judge_refusal_of_body(inspection: ImageInspection, name: str, body: str) ->
 
 @define_clause("withstands-oversize", {HostingKind.BATCH: Severity.SHOULD}, INVOKE)
 def judge_answer_to_oversized_body(inspection: ImageInspection) -> ConformanceVerdict:
-    """A body above 6 MB, which only Batch Transform sends, is answered or refused with 4xx."""
+    """The server answers a body above 6 MB (sent by Batch Transform), or refuses it with 4xx."""
     bad = inspection.observe_once(observe_answers_to_bad_bodies)
     if bad.ended is not None:
         raise Undetermined("the container ended; see the clause survives-bad-bodies")

@@ -107,7 +107,7 @@ class ConformanceReport:
     def failed(self, severity: Severity, kind: HostingKind | None = None) -> tuple[str, ...]:
         """Return the ids of the failed clauses that have the given severity for a kind of hosting.
 
-        If no kind of hosting is given, each clause counts with its highest severity.
+        If no kind of hosting is given, the highest severity of each clause counts.
         """
         return tuple(
             finding.clause.id
@@ -218,7 +218,7 @@ def check_conformance(
         only: Ids of the clauses to check; all clauses are checked if empty.
         hosting: The kinds of hosting for which the image is checked; all kinds if empty.
         contract: The time and size limits of the contract.
-        engine: The container engine; if None, the engine that answers on this machine.
+        engine: The container engine; None means the engine that answers on this machine.
         begin: Called with each clause before it is checked.
         end: Called with the finding on each clause after the clause is checked.
 

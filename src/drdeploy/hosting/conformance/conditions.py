@@ -118,7 +118,7 @@ def _start_image_under_conditions(inspection: ImageInspection) -> Mapping[str, C
     PIPELINES,
 )
 def judge_port_from_environment(inspection: ImageInspection) -> ConformanceVerdict:
-    """If the image's label says so, the server listens on the port in SAGEMAKER_BIND_TO_PORT."""
+    """The server listens on the port in SAGEMAKER_BIND_TO_PORT, if a label says that it can."""
     if not inspection.observe_once(observe_image_configuration).accepts_port:
         return make_not_applicable_verdict(f"no label {BIND_TO_PORT_LABEL}=true")
     return _judge_start_under_condition(inspection, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")

@@ -100,7 +100,7 @@ def judge_image_size(inspection: ImageInspection) -> ConformanceVerdict:
 
 @define_clause("bind-to-port-label", Severity.OPTIONAL, PIPELINES)
 def judge_bind_to_port_label(inspection: ImageInspection) -> ConformanceVerdict:
-    """A label says that the port can be chosen, which an endpoint with several containers needs."""
+    """A label says that the port can be chosen: an endpoint with several containers needs this."""
     value = inspection.observe_once(observe_image_configuration).labels.get(BIND_TO_PORT_LABEL)
     if not value:
         return make_not_applicable_verdict(f"no label {BIND_TO_PORT_LABEL}")

@@ -59,7 +59,7 @@ class ImageInspection:
         self._observed: dict[Callable[..., Any], Any] = {}
 
     def observe_once(self, observation: Callable[[ImageInspection], T]) -> T:
-        """Return the result of an observation, which is made at the first call and then kept.
+        """Return what an observation saw; it is made at the first call, and its result is kept.
 
         Raises:
             Undetermined: The observation cannot be made; every later call gives the same reason.

@@ -66,7 +66,8 @@ class SmallMachine:
     """A container that is bound to fewer cores than the machine has.
 
     Attributes:
-        cores: How many cores the container may use; None if the CPU limit needs all cores.
+        cores: How many cores the container may use; None if all of them, because the CPU limit is
+            not below the number of cores.
         tasks: How many processes and threads the container has, or None if it did not become ready.
         trouble: Why the container did not become ready; empty if it did.
         kill: How the container reacted when one of its processes was killed.

@@ -64,7 +64,7 @@ class ProbePhotograph:
         return self.data[: len(self.data) // 2]
 
     def pad_jpeg_to_size(self, size_bytes: int) -> bytes:
-        """Return the JPEG, padded with comments to ``size_bytes`` or up to 3 bytes less."""
+        """Return the JPEG, padded with comments to ``size_bytes`` or at most 3 bytes less."""
         place = _find_end_of_application_segments(self.data)
         comments = _make_comment_segments(size_bytes - len(self.data))
         return self.data[:place] + comments + self.data[place:]

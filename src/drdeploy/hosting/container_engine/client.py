@@ -124,12 +124,12 @@ class ContainerEngine:
 
     @property
     def network_with_fastest_start(self) -> str:
-        """The network with which a container starts fastest and is still reachable from here."""
+        """The network that makes containers start fastest, but leaves them reachable from here."""
         return NO_NETWORK if self.can_enter_network_namespaces else BRIDGE
 
     @property
     def can_enter_network_namespaces(self) -> bool:
-        """Whether :meth:`RunningContainer.connect` reaches a container without a network."""
+        """Whether this process can enter a container's network, to connect to its server there."""
         return may_enter_namespaces() and self.is_local
 
     @property
@@ -251,7 +251,7 @@ class ContainerEngine:
                         f"{self._address_of_published_ports} on which the container's port should "
                         "be published",
                         where=str(self.location),
-                        remedy="Reach the engine by ssh://, which needs no published address",
+                        remedy="Connect to the engine by ssh://, which works without this address",
                     ) from err
                 # Another process may take the port between our search and the engine's bind.
                 is_taken = "already in use" in err.what or "already allocated" in err.what
@@ -413,10 +413,10 @@ class ContainerEngine:
             self._api.remove_image(reference, noprune=True)
 
     def create_network(self, name: str, label: str) -> None:
-        """Create a network whose containers reach only one another and hosts outside this machine.
+        """Create a network from which containers reach one another and other machines.
 
-        The label has the form ``name=value``; :meth:`remove_unused_networks` finds the network by
-        its label.
+        Containers in other networks are out of reach. The label has the form ``name=value``;
+        :meth:`remove_unused_networks` finds the network by its label.
 
         Raises:
             EngineError: The engine refuses, for example because it has no free addresses.
@@ -469,7 +469,7 @@ class ContainerEngine:
         return ids
 
     def open_container_end_events(self, label: str, since: datetime) -> ContainerEndEvents:
-        """Report which containers with a label have ended since a given time, or end from now on.
+        """Report every container with a label that ended after ``since`` or ends from now on.
 
         Raises:
             EngineError: The engine refuses the request, or does not answer.

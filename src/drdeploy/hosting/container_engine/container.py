@@ -121,7 +121,7 @@ class RunningContainer:
         return f"http://{self.address}:{self.host_port}"
 
     def connect(self, timeout_s: float) -> socket.socket:
-        """Return a TCP connection to the server in the container, on any kind of network.
+        """Return a TCP connection to the server in the container, even if it has no network.
 
         Raises:
             ConnectionRefusedError: The server does not listen yet, or the container has ended.
@@ -247,9 +247,10 @@ class RunningContainer:
             parts.close()
 
     def read_timed_lines(self, since_s: int = 0) -> list[tuple[float, str]]:
-        """Return the log lines since a given second, with their times; one line may be earlier.
+        """Return the log lines from ``since_s`` on, with their times.
 
-        The times are in seconds since 1970.
+        The times are in seconds since 1970. Lines of the second before ``since_s`` may be among
+        them.
         """
         with self._translate_container_errors("The container's log cannot be read"):
             # One second earlier, because Podman leaves out the given second.
@@ -281,7 +282,7 @@ def _read_last_bytes_of_log(parts: Iterable[bytes], limit_bytes: int) -> bytes |
 
     Args:
         parts: The log, part by part.
-        limit_bytes: The length of the longest log that is read to its end.
+        limit_bytes: Reading stops when the log turns out to be longer than this.
 
     Returns:
         The last bytes, or None if the log is longer than ``limit_bytes``.

@@ -43,16 +43,16 @@ class ImageHeader:
 
     @property
     def note_on_missing_end_marker(self) -> str:
-        """A sentence that tells the user about a missing end marker; empty if the marker exists."""
+        """A sentence that says that the JPEG lacks its end marker; empty if it has one."""
         return NO_END_MARKER if self.lacks_end else ""
 
     @property
     def decoding_memory_bytes(self) -> int:
-        """The approximate peak of memory during decoding; a JPEG is decoded at a reduced scale.
+        """The approximate peak of memory during decoding, if a JPEG is decoded at a reduced scale.
 
-        On pictures of 40 million pixels, PNG and TIFF with transparency took 16.2 bytes per pixel.
-        A JPEG of that size took 2.9 bytes per pixel, or up to 7.7 if it was progressive with four
-        components.
+        In a measurement with 40 million pixels, a PNG or TIFF with transparency took 16.2 bytes per
+        pixel, and a JPEG 2.9. The worst case of a JPEG took 7.7: it was progressive, with four
+        components. The estimates are a little larger.
         """
         jpeg_bytes = 8 if self.is_progressive else 4
         return (jpeg_bytes if self.format == "JPEG" else 17) * max(
@@ -60,7 +60,7 @@ class ImageHeader:
         )
 
     def check_size_limits(self, limits: ImageLimits) -> None:
-        """Compare the claimed size with the limits.
+        """Refuse the picture if its width, height or number of pixels is too large.
 
         Raises:
             UnreadableImage: A side is zero.
@@ -72,7 +72,7 @@ class ImageHeader:
 def check_picture_size(
     file_format: str, width_px: int, height_px: int, limits: ImageLimits
 ) -> None:
-    """Compare the size that a file claims with the limits.
+    """Refuse a picture whose width, height or number of pixels is too large.
 
     Raises:
         UnreadableImage: A side is zero.
@@ -112,7 +112,7 @@ def refuse_picture_behind_end(data: bytes, end: int, *, file_format: str) -> Non
     Other data that cameras and phones append, for example a video, does not matter.
 
     Raises:
-        UnsupportedImage: A JPEG or PNG begins at ``end``, or after zeros that follow ``end``.
+        UnsupportedImage: A JPEG or PNG begins where the first picture ends, or after zeros.
     """
     start = _ZEROS.match(data, end).end()  # type: ignore[union-attr]  # it matches nothing, too
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"), start):

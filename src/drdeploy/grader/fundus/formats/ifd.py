@@ -32,11 +32,11 @@ _ENTRY_BYTES = 12
 
 
 class Entry(NamedTuple):
-    """The values of one tag in the directory.
+    """One tag of the directory, with its values.
 
     Attributes:
         kind: Type of the values, as its number in the specification.
-        body: The values in the file's byte order.
+        body: The bytes of the values, in the file's byte order.
     """
 
     kind: int
@@ -86,7 +86,8 @@ def read_tiff_directory(
     Args:
         data: A file or block that begins with the byte order mark (``II*`` or ``MM*``).
         kinds_by_tag: The tags to read, and the types that each may have.
-        optional: The tags that are left out if they cannot be used.
+        optional: The tags that are left out of the result, and not refused, if they occur twice,
+            have no value or have a wrong type.
         start: Where the directory begins; None means the first directory of the file.
 
     Raises:

@@ -125,7 +125,7 @@ def remove_jpeg_metadata(data: bytes) -> bytes:
 
 
 def _strip_metadata_of_application_segment(segment: _Segment) -> bytes | memoryview:
-    """Return a segment without a thumbnail or anything else that follows a JFIF or Adobe header."""
+    """Cut off what follows a JFIF or Adobe header in its segment, such as a thumbnail."""
     body = segment.body[:_APPLICATION_HEADER_BYTES]
     if segment.marker == _JFIF:
         is_whole = body.startswith(b"JFIF\0") and len(body) == _APPLICATION_HEADER_BYTES
@@ -145,9 +145,9 @@ def refuse_jpeg_with_too_few_bytes(header: ImageHeader) -> None:
     """Refuse a JPEG with too few bytes for the size that it claims.
 
     libjpeg fills missing data with grey, so a file of 300 bytes could take the memory and time of
-    40 million pixels. A Huffman code has at least one bit, and each block of 8 x 8 pixels has at
-    least one code in the component of highest resolution. The check requires only half of the
-    minimum number of bytes, which leaves room for unusual subsampling.
+    40 million pixels. Each block of 8 x 8 pixels needs at least one bit, because a Huffman code has
+    at least one. The check requires only half as many bits, which leaves room for unusual
+    subsampling.
 
     Raises:
         UnreadableImage: The file has too few bytes for its size in pixels.
@@ -178,10 +178,12 @@ def _find_single_frame_header(segments: list[_Segment]) -> _Segment:
 def _check_all_components(frame: _Segment, segments: list[_Segment]) -> None:
     """Refuse a JPEG that ends before its last scan, and therefore lacks colours or details.
 
-    Each progressive scan refines a range of frequencies (0 to 63) down to a certain bit.
+    Each scan of a progressive JPEG holds some frequencies (0 to 63) of some components, and either
+    their upper bits or one more bit. A picture is complete if the lowest bit of everything was
+    sent.
 
     Raises:
-        UnreadableImage: A component, or one of its frequencies or bits, is missing from all scans.
+        UnreadableImage: No scan holds the lowest bit of some frequency of a component.
     """
     is_progressive = frame.marker == _PROGRESSIVE_FRAME
     components = frame.body[6::3][: frame.body[5]]
@@ -219,11 +221,11 @@ def _refuse_second_picture_in_file(data: bytes, segments: list[_Segment], end: i
 
 
 def _read_segments(data: bytes) -> tuple[list[_Segment], int | None]:
-    """Return the segments, and the position after the end marker; None without an end marker.
+    """Return the segments, and the position after the end marker, or None if there is no marker.
 
     Raises:
-        UnreadableImage: The file ends before or in a segment other than a scan, or has too many
-            segments.
+        UnreadableImage: The file ends before its first scan or within a segment's header, or has
+            too many segments or scans.
     """
     segments: list[_Segment] = []
     scans = 0
@@ -268,8 +270,9 @@ def _read_segment(data: bytes, start: int, marker: int) -> _Segment:
 def _find_end_of_truncated_scan(data: bytes) -> int:
     """Return the position at which the compressed data end in a file without an end marker.
 
-    The file may end with zeros, which would be decoded as if they were pixels, or with the first
-    byte of the marker.  One zero may belong to the compressed data.
+    The file may end with zeros. They are cut off, because they would be decoded as if they were
+    pixels. One zero is kept, because it may belong to the compressed data. A last byte 0xFF is the
+    first half of the end marker, and is cut off too.
     """
     end = min(len(data.rstrip(b"\0")) + 1, len(data))
     return end - 1 if data[end - 1] == 0xFF else end

@@ -111,8 +111,8 @@ def read_and_rewrite_tiff(data: bytes, limits: ImageLimits) -> ImageHeader:
 
     Raises:
         UnreadableImage: The directory is broken, or the picture's data are outside the file.
-        UnsupportedImage: The file has a compression or a kind of pixel that photographs do not
-            have, or more than one picture.
+        UnsupportedImage: The file has more than one picture, or a compression or pixel format that
+            is not used for photographs.
         PayloadTooLarge: The picture exceeds a limit. Its data are not read.
     """
     directory = read_tiff_directory(data, _KINDS_BY_TAG, optional=_OPTIONAL)
@@ -184,7 +184,7 @@ def _compute_strip_layout(directory: TiffDirectory, width_px: int, height_px: in
 
 
 def _count_planes(directory: TiffDirectory) -> int:
-    """Return the number of planes: one, or one for each sample of a pixel."""
+    """Return the number of planes: 1, or one for each colour if the file stores colours apart."""
     is_separate = directory.first_number_of_tag(PLANAR, 1) == _SEPARATE_PLANES
     return directory.first_number_of_tag(SAMPLES, 1) if is_separate else 1
 
