@@ -1,4 +1,4 @@
-"""Read the instances of a batch transform job from a file that ``recommend --tfvars`` wrote."""
+"""Read a batch transform job's instance type and count from a file of ``recommend --tfvars``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_batch_config_from_file(file: Path) -> BatchConfig:
-    """Return the instances that a file describes.
+    """Return the instance type and count that a file describes.
 
     Raises:
         InvalidInput: The file is not a JSON object that describes a job.

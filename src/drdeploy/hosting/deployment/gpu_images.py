@@ -35,7 +35,8 @@ def check_gpu_hosts_of_endpoints(engine: ContainerEngine, desired: DesiredEndpoi
 
 
 def find_required_cuda_of_image(engine: ContainerEngine | None, tag: str) -> str | None:
-    """Return the version of CUDA that an image needs; None if it needs none or is unknown."""
+    """Return the version of CUDA that an image needs; None if it needs no CUDA or the image is unknown.
+    """
     return None if engine is None else find_required_cuda(read_image_variables(engine, tag))
 
 
