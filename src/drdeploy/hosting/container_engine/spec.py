@@ -136,7 +136,7 @@ class ContainerSpec:
         volumes: Mapping[str, str] | None = None,
         relabels: bool = False,
     ) -> dict[str, Any]:
-        """Return the keyword arguments from which the Docker SDK makes the container's ``HostConfig``.
+        """Return the arguments from which the Docker SDK makes the container's ``HostConfig``.
 
         Args:
             host_port: The port on which :attr:`port` is published.

@@ -99,7 +99,7 @@ def prepare_terraform_folder(
 
 
 def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspace) -> Path:
-    """Copy the Terraform environment and its modules to the workspace; return the folder of the copy.
+    """Copy the Terraform environment and its modules to the workspace; return the new folder.
 
     The files are copied because Terraform writes its lock file beside them, and the original folder
     may not be writable.

@@ -47,8 +47,7 @@ class VpcConfig(BaseModel):
 
 
 class ModelNetwork(BaseModel):
-    """The network settings of a model, which the Terraform variable ``model`` takes as attributes.
-    """
+    """The network settings of a model; attributes of the Terraform variable ``model``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

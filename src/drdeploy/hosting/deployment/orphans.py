@@ -102,7 +102,9 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
 
 
 def _list_resources_to_create(document: Mapping[str, Any]) -> Iterator[tuple[Resource, Tags]]:
-    """Yield the resources that a plan would create, with their tags; the resource created last comes first.
+    """Yield the resources that a plan would create, with their tags.
+
+    They come in the order in which they can be deleted.
     """
     changes = document.get("resource_changes", ())
     order = list(KINDS)

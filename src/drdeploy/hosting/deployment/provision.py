@@ -412,8 +412,7 @@ class Provisioner:
 
 
 def _read_endpoint_names(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the endpoints by their keys, or by ``""`` if there is only one endpoint.
-    """
+    """Return the names of the endpoints by key; the key of a single endpoint is ``""``."""
     single = outputs.get("endpoint")
     endpoints = outputs.get("endpoints") or ({"": single} if single else {})
     return {key: str(one["endpoint_name"]) for key, one in endpoints.items()}

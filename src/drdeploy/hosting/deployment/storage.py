@@ -68,8 +68,7 @@ class DeploymentStorage:
 
     @property
     def other_objects_description(self) -> str:
-        """How many other objects there are in each folder, for example ``12 in s3://bucket/captured/``.
-        """
+        """How many other objects each folder holds, for example ``12 in s3://bucket/captured/``."""
         return ", ".join(
             f"{count} in s3://{bucket}/{folder}"
             for (bucket, folder), count in sorted(self.others.items())
@@ -137,8 +136,7 @@ def _empty_repository(account: AwsAccount, repository: str) -> None:
 
 
 def _list_object_versions(account: AwsAccount, bucket: str) -> Iterator[Mapping[str, Any]]:
-    """Yield all versions and delete markers of a bucket; yield nothing if the bucket does not exist.
-    """
+    """Yield all versions and delete markers of a bucket; nothing if the bucket does not exist."""
     with translate_aws_errors("look into the bucket", f"s3://{bucket}"):
         for page in _list_version_pages(account, bucket, ""):
             yield from page

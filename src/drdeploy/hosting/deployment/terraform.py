@@ -164,8 +164,7 @@ class Terraform:
         applying.unlink()
 
     def read_outputs(self) -> dict[str, Any]:
-        """Return the outputs of the Terraform configuration by name; empty until a plan was applied.
-        """
+        """Return the Terraform configuration's outputs by name; empty until a plan was applied."""
         outputs = _extract_printed_json(
             self._run_terraform(["output", "-json", self._state], quiet=True)
         )
@@ -266,8 +265,7 @@ def _extract_printed_errors(lines: Sequence[str]) -> str:
 
 
 def _extract_printed_json(text: str) -> dict[str, Any]:
-    """Return the JSON document that Terraform printed, without the warnings that may come before it.
-    """
+    """Return the JSON document that Terraform printed, without warnings printed before it."""
     for line in text.splitlines():
         if line.startswith("{"):
             found: dict[str, Any] = parse_json(text[text.index(line) :])

@@ -56,7 +56,7 @@ class ModelVariables:
     network: Mapping[str, Any] = field(default_factory=dict)
 
     def to_terraform_variables(self) -> dict[str, Any]:
-        """Return the model as Terraform takes it: a dictionary of attributes."""
+        """Return the model as a dictionary of attributes for Terraform."""
         described: dict[str, Any] = {
             "image_uri": self.image.uri,
             "model_data_url": self.archive.uri,
@@ -107,8 +107,7 @@ class EndpointVariables:
         return self.has_opening_hours or bool(self.settings.get("keep_warm"))
 
     def to_terraform_variables(self, *, is_local: bool) -> dict[str, Any]:
-        """Return the endpoint as Terraform takes it: a dictionary of attributes, without the model.
-        """
+        """Return the endpoint, without its model, as a dictionary of attributes for Terraform."""
         described = {**self.config.model_dump(exclude_none=True), **self.settings}
         has_guardrails = isinstance(self.config, RealTimeConfig) and not self.has_opening_hours
         if is_local and has_guardrails:
