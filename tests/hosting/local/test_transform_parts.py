@@ -221,7 +221,7 @@ def test_what_one_object_holds_is_bounded(monkeypatch):
     output.add_part(b"678901")
     output.add_part(b"1")
     assert (output.parts, "more than the 10 bytes" in str(output.failure)) == ([], True)
-    with pytest.raises(RecordFailure, match="10 bytes, the most that the service holds"):
+    with pytest.raises(RecordFailure, match="10 bytes, which is the most that the service can hold"):
         list(pack_payloads([b"12345", b"678901"], "None", has_many=True, max_bytes=None))
 
 

@@ -235,7 +235,7 @@ def _read_engine_of_context(name: str, source: str, environ: Mapping[str, str]) 
     endpoint = _get_docker_endpoint(meta)
     if endpoint is None:
         raise EngineMisconfigured(
-            f"The Docker context {name} names no Docker engine (Endpoints, docker, Host)",
+            f"The Docker context {name} names no Docker engine: it has no Endpoints.docker",
             where=str(path),
             remedy=mend,
         )

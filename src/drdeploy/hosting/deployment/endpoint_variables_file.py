@@ -99,7 +99,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
     network = _read_network_settings(file, document.get("model") or {})
     if network and described.config.kind == "serverless":
         raise InvalidInput(
-            "A serverless endpoint has no VPC and no network isolation",
+            "A serverless endpoint cannot have a VPC or network isolation",
             where=f"{file}: model",
             remedy="Remove the member 'model', or describe an endpoint that runs on instances",
         )

@@ -130,7 +130,7 @@ def build_image(
         platform: The platform to build for; None is the engine's platform. If it is not the
             engine's platform, the steps of the build run in an emulator.
         root: The folder that the Dockerfiles build from; None is the folder of this package.
-        network: The network that the steps of the build may use; by default, ``host`` is the
+        network: The network that the steps of the build may use; ``host``, the default, is the
             network of this machine.
         log: Called with each line of the build's output.
         bases: The locked base images to choose from; by default, those in ``bases.toml``.

@@ -3,9 +3,10 @@
 A registry stores each layer as a gzip-compressed tar file (OCI image specification). Engines
 compress with zlib's default level. A host without the image pulls all compressed layers.
 
-The files of a layer are compressed together. As a file's compressed size counts what the compressor
-writes while it reads the file. These sizes add up to the compressed size of the layer. For a single
-file, the size is wrong by up to 50 kB, because the compressor buffers its output.
+The files of a layer are compressed together. A file's compressed size is the number of bytes that
+the compressor writes while it reads this file. These sizes add up to the compressed size of the
+layer. For a single file, the size is wrong by up to 50 kB, because the compressor buffers its
+output.
 """
 
 from __future__ import annotations

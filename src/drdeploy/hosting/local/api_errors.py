@@ -124,7 +124,7 @@ def make_not_ready_error(endpoint: str, variant: str) -> ApiError:
 def make_model_error(
     original_status: int, original_message: str, *, log_stream_arn: str
 ) -> ApiError:
-    """Return the error for an invocation that the model refused, could not process or did not answer.
+    """Return the error for a request that the model refuses, fails to process or does not answer.
 
     If the model did not answer, ``original_status`` is 0.
     """

@@ -194,7 +194,7 @@ class AlarmBook:
         return _cut_page_of_alarms("AlarmHistoryItems", found, request)
 
     def set_alarm_state(self, request: Mapping[str, Any], now_s: float) -> None:
-        """Carry out ``SetAlarmState``: give an alarm a new state for a minute, or for a shorter period.
+        """Carry out ``SetAlarmState``: give an alarm a new state for a minute or less.
 
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
         This happens once a minute, or once a period if the period is shorter. On the local service,

@@ -3,7 +3,7 @@
 moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
 ``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. This module
 adds these actions. They evaluate policies with ``endpoints.iam_policies``, which also checks the
-execution roles of endpoints. A simulation therefore gives the same result as creating an endpoint
+execution roles of endpoints. A simulation therefore predicts whether an endpoint may be created
 with the role. Source: IAM API reference, ``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and
 ``EvaluationResult``.
 """

@@ -315,8 +315,7 @@ class ApiRouter:
         return replace(request, body=io.BytesIO(body))
 
     def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
-        """Refuse an upload to S3 that was damaged on its way, or whose encryption key cannot be used.
-        """
+        """Refuse a damaged upload to S3, and one whose encryption key cannot be used."""
         refuse_wrong_digest(request)
         key = request.headers.get(KMS_KEY_HEADER)
         problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")

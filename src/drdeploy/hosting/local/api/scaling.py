@@ -196,8 +196,7 @@ def _check_capacity_bounds(bounds: Json, dimension: str, *, is_registered: bool)
 
 
 def _check_least_capacity(bounds: Json, resource: str, control_plane: ControlPlane) -> None:
-    """Refuse a ``MinCapacity`` or ``MaxCapacity`` of 0 if an endpoint needs at least one instance.
-    """
+    """Refuse a capacity bound of 0 for an endpoint that needs at least one instance."""
     found = RESOURCE_ID.fullmatch(resource)
     endpoint = control_plane.endpoints.find_exact(found[1]) if found else None
     if endpoint is None or may_run_without_instances(endpoint.config.request):
@@ -379,8 +378,7 @@ def _find_tags_of_request(response: Any) -> dict[str, str]:
 
 
 def _find_tags_of_target(response: Any, arn: str) -> dict[str, str]:
-    """Return the tags of one of moto's scalable targets. Changes of the returned tags are stored.
-    """
+    """Return the dictionary in which the tags of one of moto's scalable targets are stored."""
     for targets in response.applicationautoscaling_backend.targets.values():
         for target in targets.values():
             if target.arn == arn:

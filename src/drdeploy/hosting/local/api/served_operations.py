@@ -269,8 +269,7 @@ def find_served_values(service: str, operation: str, path: str) -> set[str] | No
 
 @cache
 def make_moto_refuse_unserved_operations() -> None:
-    """Make moto refuse all operations and members that the tables do not list (once per process).
-    """
+    """Make moto refuse operations and members that the tables do not list (once per process)."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
     from moto.logs.responses import LogsResponse

@@ -141,11 +141,11 @@ def make_moto_store_objects_in_file() -> None:
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """If an object is copied that was uploaded in parts, compute the copy's checksum from its content.
+    """Make moto compute the checksum of a copy from its content, if the original came in parts.
 
-    The checksum of such an object is computed from the checksums of its parts, and moto gives the
-    copy the same checksum. Clients refuse it as wrong, because a copy has no parts (Amazon S3 user
-    guide, "Checking object integrity").
+    If an object was uploaded in parts, its checksum is computed from the checksums of the parts.
+    moto gives a copy of the object the same checksum. Clients refuse it as wrong, because a copy
+    has no parts (Amazon S3 user guide, "Checking object integrity").
     """
     from moto.s3.utils import compute_checksum
 
@@ -233,8 +233,7 @@ class ContentInFile:
 
     @property
     def etag(self) -> str:
-        """The object's ETag, in quotes: the content's MD5 digest, or moto's tag for an upload in parts.
-        """
+        """The ETag, in quotes: the content's MD5 digest, or moto's tag for an upload in parts."""
         if self._etag is None:
             digest = md5(usedforsecurity=False)
             for chunk in self._content.read_chunks():

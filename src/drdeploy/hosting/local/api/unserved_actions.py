@@ -81,7 +81,7 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
 
     Raises:
         ApiError: The local service does not answer for the AWS service, or for the part of S3 (such
-            as ``?website``) that the request names.
+            as ``?analytics``) that the request names.
     """
     if service and service not in SERVED_SERVICES:
         raise make_unknown_operation_error(

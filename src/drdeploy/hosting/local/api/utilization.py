@@ -66,8 +66,7 @@ class UtilizationSampler:
                         self._measure_if_due(region, NAMESPACE, dimensions, worker)
 
     def write_due_samples_of_jobs(self, jobs: Iterable[TransformJob]) -> None:
-        """Measure every instance of a transform job whose last measurement is at least a minute old.
-        """
+        """Measure those instances of a job that were not measured during the last minute."""
         for job in jobs:
             for worker in job.list_workers():
                 host = f"{job.name}/{make_ec2_instance_id(worker.instance)}"

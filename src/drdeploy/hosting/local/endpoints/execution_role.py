@@ -101,7 +101,7 @@ def check_execution_role(
             not exist.
         captures: The ARN of all objects that data capture writes, with a star at its end. None if
             capture is off.
-        further: Further actions that the role must allow.
+        further: Actions that the role must allow in addition.
         assumed_for: The kind and the name of the resource for which SageMaker assumes the role.
 
     Raises:
