@@ -8,8 +8,8 @@ not find the orphan either, so an orphaned endpoint could go on costing money un
 The plan's file stays in the workspace until the plan is completely applied. It names all resources
 that may exist. Before any other step, each resource in the plan is looked up in AWS. A resource
 that exists and has the deployment's tags, but is not in the state, is an orphan. Orphans are
-deleted, and the next plan creates them again. No data can be lost in this way, because S3 refuses
-to delete a bucket that is not empty, and ECR such a repository.
+deleted, and the next plan creates them again. No data can be lost in this way, because S3 and ECR
+refuse to delete a bucket or a repository that is not empty.
 """
 
 from __future__ import annotations

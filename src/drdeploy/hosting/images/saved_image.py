@@ -91,8 +91,8 @@ def iterate_members_of_tar(
 
     Raises:
         UnsafeArchive: Reading the tar file would take far more time or memory than its size
-            suggests, or the tar file has more than ``max_members`` members. tarfile.TarError,
-            EOFError, ValueError, OverflowError: The data is not a tar file.
+            suggests, or the tar file has more than ``max_members`` members.
+        tarfile.TarError, EOFError, ValueError, OverflowError: The data is not a tar file.
     """
     stream = io.BufferedReader(ChunkReader(chunks), CHUNK_BYTES)
     with tarfile.open(

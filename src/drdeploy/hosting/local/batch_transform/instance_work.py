@@ -77,8 +77,8 @@ class _ObjectOutput:
         self.held_bytes += len(part)
         if self.held_bytes > HELD_BYTES_MAX:
             message = (
-                f"the output has more than {HELD_BYTES_MAX} bytes, which is the most that the service "
-                "can hold"
+                f"the output has more than {HELD_BYTES_MAX} bytes, which is the most that the "
+                "service can hold"
             )
             self.record_failure(RecordFailure(message, is_of_client=False))
         else:

@@ -133,7 +133,7 @@ class JsonPath:
         self, node: Any, parts: tuple[int | tuple[int | None, int | None], ...]
     ) -> list[Any]:
         if not isinstance(node, list):
-            raise self._make_mismatch_error("an index needs a list, but the value is none")
+            raise self._make_mismatch_error("an index needs a list, but the value is not a list")
         chosen: list[Any] = []
         for part in parts:
             if isinstance(part, tuple):

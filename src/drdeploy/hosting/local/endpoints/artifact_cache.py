@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PinnedArtifact:
-    """An extracted model archive; :meth:`ArtifactCache.release_archive` gives it back.
+    """An extracted model archive, which :meth:`ArtifactCache.release_archive` takes back.
 
     Attributes:
         key: The digest of the archive, and whether its files were checked for this project's

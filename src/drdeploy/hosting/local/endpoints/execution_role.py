@@ -116,8 +116,8 @@ def check_execution_role(
         if not policies.allows_action(needed):
             raise StartFailed(
                 f"The role '{role}' does not have {needed.action} permission for {needed.what}",
-                remedy=f"Allow {needed.action} on {needed.resource} in the role's policy and in "
-                "its boundary",
+                remedy=f"Allow {needed.action} on {needed.resource} in the role's policy. If the "
+                "role has a permissions boundary, allow it there too",
             )
 
 

@@ -47,10 +47,11 @@ class ActionDecision:
     """What several policies together decide about an action.
 
     Attributes:
-        decision: ``explicitDeny`` if a statement denies the action; ``implicitDeny`` if no
-            statement denies it, but the policies or the boundary do not allow it; ``allowed``
-            otherwise.
-        documents: The positions of the policies whose statements led to the decision.
+        decision: ``explicitDeny`` if a statement of a policy or of the boundary denies the action.
+            ``implicitDeny`` if no statement denies it, but the policies or the boundary do not
+            allow it. Otherwise ``allowed``.
+        documents: The positions of the policies whose statements led to the decision; empty if the
+            boundary led to it.
         allowed_by_boundary: Whether the permissions boundary allows the action; None if there is no
             boundary.
     """
