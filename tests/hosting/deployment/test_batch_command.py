@@ -180,7 +180,7 @@ def test_the_file_of_a_recommendation_describes_the_job(local_url, tiny_archive,
             [],
             "for transform jobs",
         ),
-        ({"batch": {"instance_type": "ml.m5.large"}, "more": 1}, [], "and no other"),
+        ({"batch": {"instance_type": "ml.m5.large"}, "more": 1}, [], "whose only member"),
         (
             {"batch": {"instance_type": "ml.m5.large", "max_concurrent_transforms": 101}},
             [],

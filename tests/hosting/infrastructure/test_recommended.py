@@ -115,7 +115,7 @@ def test_the_network_of_the_model_is_planned_and_refused_for_serverless(environm
     made = model(**described.network)
     environment("single-endpoint", model=made, allow_always_on=True, **values).planned()
     for endpoint, network, message in (
-        (serverless("nothing"), {"network_isolation": True}, "has no VPC and no network isolation"),
+        (serverless("nothing"), {"network_isolation": True}, "cannot have a VPC or network"),
         (settings, {"vpc_config": {"subnet_ids": []}}, "at least 1 item"),
         (settings, {"subnets": []}, "Extra inputs are not permitted"),
     ):

@@ -1,8 +1,8 @@
-"""Copy a folder of this machine to an engine that cannot mount the folder.
+"""Copy a folder of this machine to a container engine that cannot mount it.
 
-An engine on another machine, or in a virtual machine, does not see the files of this machine.  The
-folder is copied to a volume of the engine, and the container mounts the volume in the folder's
-place.
+A container engine on another machine, or in a virtual machine, cannot read the files of this
+machine. The folder is therefore copied to a volume of the engine, and the container mounts this
+volume instead of the folder.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ UNPACK_AT = "/drdeploy-copy"
 def copy_folder_to_volume(
     api: APIClient, folder: Path, image: str, labels: Mapping[str, str]
 ) -> str:
-    """Copy a folder to a new volume that gets the labels, and return the volume's name.
+    """Copy a folder to a new volume of the engine, and return the volume's name.
 
-    For the copy, a container of the image is created and removed again, but never started.
+    The engine accepts files only through a container. A container of ``image`` is therefore created
+    for the copy. It is never started, and removed after the copy. The volume and the container get
+    the given labels.
 
     Raises:
-        EngineError: The source is a file, or the engine refuses the copy.
+        EngineError: The source is a single file, or the engine refuses the copy.
     """
     if not folder.is_dir():
         raise EngineError(
@@ -68,6 +70,6 @@ def copy_folder_to_volume(
 
 
 def remove_volumes_with_label(api: APIClient, label: str) -> None:
-    """Remove the unused volumes with a label, given as ``name`` or ``name=value``."""
+    """Remove the volumes that have a label (``name`` or ``name=value``) and are not in use."""
     found = api.volumes(filters={"label": label}).get("Volumes") or []
     remove_volumes(api, [str(volume["Name"]) for volume in found])

@@ -1,8 +1,9 @@
-"""Collect the user's credentials for registries, which a build sends to the engine.
+"""Collect the user's credentials for image registries. A build sends them to the engine.
 
-The credentials are in Docker's ``config.json``, or in a credential helper that this file names: a
-program ``docker-credential-NAME``.  A build continues if a helper fails, because a public base
-image needs no credentials. The failure is reported only if a registry refuses the build later.
+The credentials are in Docker's ``config.json``, or come from a credential helper. A credential
+helper is a program ``docker-credential-NAME`` that ``config.json`` names. If a helper fails, the
+build continues, because a public base image needs no credentials. The failure is reported only if a
+registry then refuses the build.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ class RegistryCredentials:
     """The credentials that were found, and the helpers that failed.
 
     Attributes:
-        by_registry: For each registry, the credentials as the engine's API takes them
-            (``AuthConfig``).
-        failures: A sentence, without a full stop, for each helper that failed and each unreadable
-            entry.
+        by_registry: For each registry, the credentials as an ``AuthConfig`` object of Docker's API.
+        failures: A sentence, without a full stop, for each helper that failed and each entry of
+            ``config.json`` that cannot be read.
     """
 
     by_registry: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def explain_refusal(self, message: str) -> str:
-        """Return advice on credential helpers if a registry refused the build, or an empty text."""
+        """Say which credential helpers failed, if ``message`` says that a registry refused a build.
+
+        Otherwise, return an empty text.
+        """
         if not self.failures or not any(sign in message.lower() for sign in REFUSALS):
             return ""
         return (
@@ -54,7 +57,7 @@ class RegistryCredentials:
 def collect_registry_credentials(
     environ: Mapping[str, str] = os.environ,
 ) -> RegistryCredentials:
-    """Return the credentials in ``config.json`` and in the helpers that this file names."""
+    """Return the credentials in Docker's ``config.json``, and those of the credential helpers."""
     config = read_docker_config(environ)
     found = RegistryCredentials()
     for registry, entry in _get_table_of_config(config, "auths").items():
@@ -78,7 +81,7 @@ def _get_table_of_config(config: Mapping[str, Any], name: str) -> dict[str, Any]
 def _add_credentials_in_config(
     found: RegistryCredentials, registry: str, entry: Any, environ: Mapping[str, str]
 ) -> None:
-    """Add the credentials that ``config.json`` itself holds for a registry."""
+    """Add the credentials that an entry of ``config.json`` holds for a registry."""
     from docker.auth import parse_auth
 
     try:
@@ -111,7 +114,10 @@ def _run_credential_helper(
     action: str,
     text: str,
 ) -> dict[str, Any] | None:
-    """Return the answer of a helper; without an answer, record the failure and return None."""
+    """Run a credential helper, and return its answer; None if it fails or has no credentials.
+
+    A failure is recorded in ``found.failures``.
+    """
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(

@@ -1,8 +1,8 @@
 """Push images to a registry and pull them, with Docker or Podman.
 
 A registry on this machine speaks plain HTTP. Docker assumes plain HTTP for addresses in 127.0.0.0/8
-(documentation of ``insecure-registries``). Podman must be told in each call to use plain HTTP.
-Podman's Docker-compatible API has no such parameter for a pull, so images are pulled through
+(documentation of ``insecure-registries``). Podman uses plain HTTP only if a call asks for it.
+Podman's Docker-compatible API has no parameter for this in a pull, so images are pulled through
 Podman's own API.
 """
 
@@ -27,10 +27,11 @@ _AUTH_HEADER = "X-Registry-Auth"
 def push_image(
     api: Any, repository: str, tag: str, credentials: Mapping[str, str] | None = None
 ) -> None:
-    """Push the engine's image ``REPOSITORY:TAG``; the repository begins with the registry's host.
+    """Push the image ``REPOSITORY:TAG`` from the engine to its registry.
 
-    The credentials, ``username`` and ``password``, are sent to the engine and not stored.  The
-    method ``push_image`` of the SDK is not used, because it has no parameter for plain HTTP.
+    The repository's name begins with the registry's host. The credentials, ``username`` and
+    ``password``, are sent to the engine and not stored. The method ``push_image`` of the Docker SDK
+    is not used, because it has no parameter for plain HTTP.
 
     Raises:
         EngineError: The registry or the engine refuses the request; the message quotes the reason.
@@ -70,7 +71,7 @@ def pull_image(
 def _transfer_image(
     api: Any, url: str, params: Mapping[str, str], what: str, where: str, **credentials: str
 ) -> None:
-    """Tell the engine to transfer an image, and raise an error if it refuses."""
+    """Tell the engine to push or pull an image; raise an error if that fails."""
     headers = {_AUTH_HEADER: _encode_credentials(credentials)}
     with translate_engine_errors(what, where=where):
         answer = api._post(  # noqa: SLF001 - see push
@@ -92,10 +93,10 @@ def _transfer_image(
 
 
 def find_manifest_type(api: Any, described: Mapping[str, Any], *, is_podman: bool) -> str:
-    """Return the media type of the manifest with which the engine pushes an image.
+    """Return the media type that an image's manifest has when the engine pushes the image.
 
     Args:
-        api: The low-level client of the SDK.
+        api: The low-level client of the Docker SDK.
         described: The image as ``docker inspect`` prints it.
         is_podman: Whether the engine is Podman, which states the manifest's type only in its own
             API.

@@ -18,8 +18,8 @@ Podman.
 class ContainerEndEvents:
     """The ids of containers in the order in which they end, as the engine reports them.
 
-    Some engines also report an id when a process of the container runs out of memory, so an id can
-    be reported twice.
+    Some engines also report a container's id when one of its processes runs out of memory. An id
+    can therefore be reported twice.
 
     Args:
         stream: The stream of events that the Docker SDK returned.
@@ -44,5 +44,5 @@ class ContainerEndEvents:
                     yield str(event["Actor"]["ID"])
 
     def close(self) -> None:
-        """End the stream, which wakes a thread that waits for the next id."""
+        """End the stream; a thread that waits for the next id stops waiting."""
         self._stream.close()

@@ -1,4 +1,4 @@
-"""Decide which container engine to use, as Docker's command line decides.
+"""Decide which container engine to use, by the same rules as Docker's command line.
 
 =================================  ================================================================
 what is set                        what is used
@@ -75,8 +75,8 @@ class TlsFiles:
     """The certificates for an engine that speaks TLS.
 
     Attributes:
-        ca: The file of the certificate authority that must have signed the engine's certificate.
-            None means the authorities that this machine trusts.
+        ca: The file of the certificate authority that signed the engine's certificate. None means
+            the authorities that this machine trusts.
         cert: The file of this client's certificate; None if the engine asks for no certificate.
         key: The file of the private key that belongs to the client's certificate.
         verify: Whether the engine's certificate is checked.
@@ -104,13 +104,13 @@ class EngineLocation:
 
     @property
     def unix_socket_path(self) -> Path | None:
-        """The path of the engine's socket; None if the engine has another kind of address."""
+        """The path of the engine's Unix socket; None if the engine is reached over TCP or SSH."""
         scheme, _, path = self.url.partition("://")
         return Path(path) if scheme == "unix" else None
 
     @property
     def url_parts(self) -> SplitResult:
-        """The parts of the address."""
+        """The parts of the address, such as scheme, host and port."""
         return urlsplit(self.url)
 
     @property
@@ -127,7 +127,7 @@ class EngineLocation:
 
 
 def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[EngineLocation, ...]:
-    """Return the engines to try, in this order; the first that answers is to be used.
+    """Return the engines to try. The caller tries them in order, and uses the first that answers.
 
     If the user configured no engine and the default socket does not exist, the engines are those of
     :data:`WELL_KNOWN_SOCKETS`. Otherwise, there is only one engine to try.
@@ -146,7 +146,7 @@ def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[Engi
 
 
 def get_config_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of ``config.json`` and of the contexts."""
+    """Return the folder that holds Docker's ``config.json`` and the Docker contexts."""
     named = environ.get("DOCKER_CONFIG")
     return Path(named).absolute() if named else _get_home_folder(environ) / ".docker"
 
@@ -235,7 +235,7 @@ def _read_engine_of_context(name: str, source: str, environ: Mapping[str, str]) 
     endpoint = _get_docker_endpoint(meta)
     if endpoint is None:
         raise EngineMisconfigured(
-            f"The Docker context {name} names no Docker engine (Endpoints, docker, Host)",
+            f"The Docker context {name} names no Docker engine: it has no Endpoints.docker",
             where=str(path),
             remedy=mend,
         )
@@ -279,7 +279,7 @@ def _refuse_unreadable_file(file: Path, what: str, remedy: str) -> None:
 
 
 def _parse_engine_address(text: str, where: str, *, has_tls: bool) -> str:
-    """Return an address in full, because ``DOCKER_HOST`` may abbreviate it.
+    """Complete an engine's address, in which ``DOCKER_HOST`` may leave out parts such as the port.
 
     Raises:
         EngineMisconfigured: The text is not the address of an engine.

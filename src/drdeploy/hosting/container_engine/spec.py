@@ -34,7 +34,7 @@ class Mount:
     read_only: bool = True
 
     def make_bind(self) -> dict[str, Any]:
-        """Return the mount as an entry of ``Mounts`` in Docker's API."""
+        """Return the mount in the form that the list ``Mounts`` of Docker's API takes."""
         return {
             "Type": "bind",
             "Source": str(self.source.resolve()),
@@ -43,7 +43,7 @@ class Mount:
         }
 
     def make_labelled_bind(self) -> str:
-        """Return the mount as an entry of ``Binds``, with a shared SELinux label."""
+        """Return the mount as text for ``Binds`` of Docker's API, with a shared SELinux label."""
         return f"{self.source.resolve()}:{self.target}:{'ro' if self.read_only else 'rw'},z"
 
 
@@ -56,29 +56,30 @@ class ContainerSpec:
 
     Attributes:
         image: The image's name and tag, or its id.
-        command: The arguments of the image's entry point; SageMaker passes ``("serve",)``.
+        command: The arguments with which the image's entry point is called; SageMaker passes
+            ``("serve",)``.
         env: The environment variables of the container.
         mounts: The files and folders of this machine that are mounted in the container.
         memory_mb: The hard memory limit in MiB, including swap. Above the limit, the kernel kills a
-            process.
+            process of the container.
         cpus: The CPU limit in vCPUs, for example 0.58.
         cpuset: The cores of the host that the container may use, for example ``0-1``; None means
             all.
         port: The port that the server listens on in the container. With None, no port is published.
-        host_port: The port on which ``port`` is published, on 127.0.0.1 or on the engine's own
-            machine; None takes a free port.
+        host_port: The port of this machine that leads to ``port``. If the engine runs on another
+            machine, it is a port of that machine. None takes a free port.
         network: The network of the container. With ``bridge``, or with the name of a network that
             :meth:`ContainerEngine.create_network` made, ``port`` is published. With ``none``, only
             :meth:`RunningContainer.connect` reaches the container. The host's network is not
             allowed, because on it a container reaches every service of this machine.
-        read_only: Whether the root file system is read-only; if it is not, ``/tmp`` is a part of
-            it.
+        read_only: Whether the root file system is read-only. If it is writable, ``/tmp`` is an
+            ordinary folder of it, and not in memory.
         drop_capabilities: Whether the container has no capabilities. If not, the container has the
             engine's default capabilities, which an image needs if it starts as root and then
             changes to another user.
         may_gain_privileges: Whether a program of the container may gain privileges, for example
             with ``sudo``.
-        labels: The labels by which the container can be found again.
+        labels: The labels that the engine stores with the container, so that it can be found again.
         name: The container's name; None lets the engine choose a name.
         user: The user as ``uid`` or ``uid:gid``; None is the user that the image names.
         entrypoint: The program that replaces the image's entry point, for tests and diagnosis.
@@ -107,10 +108,10 @@ class ContainerSpec:
     tmp_mb: int = 512
 
     def __post_init__(self) -> None:
-        """Refuse a container that no engine could run.
+        """Refuse limits that are too small, and networks that a container may not join.
 
         Raises:
-            InvalidInput: A limit is not positive, or the network is the host's.
+            InvalidInput: A limit is too small, or the network is not allowed.
         """
         if self.memory_mb is not None and self.memory_mb < SMALLEST_MEMORY_MB:
             raise InvalidInput(
@@ -135,14 +136,15 @@ class ContainerSpec:
         volumes: Mapping[str, str] | None = None,
         relabels: bool = False,
     ) -> dict[str, Any]:
-        """Return the ``HostConfig`` of Docker's API as keyword arguments of the SDK.
+        """Return the arguments from which the Docker SDK makes the container's ``HostConfig``.
 
         Args:
             host_port: The port on which :attr:`port` is published.
             address: The address of the engine's machine on which the port is published.
-            volumes: The name of the volume with the copy, for each target whose folder was copied.
-            relabels: Whether SELinux confines containers. If so, the container can read a mounted
-                folder only if the mount has the option ``z``.
+            volumes: The volumes that hold copies of folders. The key is the folder's place in the
+                container (:attr:`Mount.target`), and the value is the volume's name.
+            relabels: Whether to give mounts a new SELinux label. If SELinux confines containers,
+                the container can read a mounted folder only if the mount has the option ``z``.
         """
         is_published = self.network != NO_NETWORK and self.port is not None
         tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"

@@ -26,7 +26,7 @@ LAST_WORDS_WITHIN_S = 2.0
 
 
 class SshTunnel:
-    """Connections to a machine through ``ssh``; safe to use from several threads.
+    """Opens connections to another machine through ``ssh``; safe to use from several threads.
 
     Args:
         address: The parts of ``ssh://[USER@]HOST[:PORT][/PATH-OF-THE-SOCKET]``.
@@ -103,15 +103,15 @@ class SshAdapter(requests.adapters.HTTPAdapter):
         self._pool = _TunnelPool(tunnel, timeout_s)
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        """Return the pool of connections to the engine, for any request."""
+        """Return the pool of connections to the engine, whatever the request is."""
         return self._pool
 
     def get_connection(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        """Return the pool of connections; the library ``requests`` before 2.32 calls this."""
+        """Return the pool of connections; ``requests`` before version 2.32 calls this method."""
         return self._pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:  # noqa: ARG002  requests' signature
-        """Return only the path, because no proxy is involved."""
+        """Return a request's path without scheme and host, because no proxy is used."""
         return request.path_url
 
     def close(self) -> None:

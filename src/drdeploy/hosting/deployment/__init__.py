@@ -2,31 +2,32 @@
 
 A deployment takes the following steps, each in its own module:
 
-1. ``account`` holds the AWS account and region, and finds the credentials where AWS's own tools
-   find them.
+1. ``account`` holds the AWS account and region. It finds the credentials in the same places as
+   AWS's own tools.
 
 2. ``variables`` describes the models and endpoints to Terraform. ``architectures`` refuses an image
-   that its instance cannot run.
+   that the endpoint's instance cannot run.
 
 3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.
 
-4. ``configuration`` copies the ``.tf`` files to the workspace and initialises Terraform, which
-   ``terraform`` runs.
+4. ``configuration`` copies the ``.tf`` files to the workspace and initialises Terraform. All
+   commands of Terraform are run by ``terraform``.
 
 5. ``images`` pushes the container images that AWS lacks, and ``archive_upload`` uploads the model
-   archives. ``safeguards`` finds the encryption key and the permissions boundary that an
-   administrator prescribes.
+   archives. ``safeguards`` finds the encryption key and the permissions boundary, if an
+   administrator has set them up.
 
 6. ``changes`` reads Terraform's plan. ``approval`` asks the user to approve the plan and its cost
    before the plan is applied.
 
-7. ``provision`` takes all steps above, and waits until the endpoints are in service.  Every error
-   message lists the resources that exist at that moment.  ``orphans`` deletes resources that an
-   interrupted Terraform created but could not record.
+7. ``provision`` does all steps above, and waits until the endpoints are in service. If it fails,
+   its error message lists the resources that exist at that moment. ``orphans`` deletes resources
+   that an interrupted Terraform created but could not record.
 
-8. ``teardown`` deletes the deployment, and lists resources that AWS still holds. Before a
-   deployment is deleted, ``storage`` empties the bucket and the image repository.
+8. ``teardown`` deletes the deployment. It then asks AWS whether any resource is left, and lists
+   what is left. Before a deployment is deleted, ``storage`` empties the bucket and the image
+   repository.
 
-An interrupted deployment keeps its folder and its state. Repeating the interrupted command
-continues the deployment, and a deletion finds all created resources.
+If a deployment is interrupted, its folder and Terraform's state stay. Repeating the command
+continues the deployment. Deleting the deployment finds all resources that were created.
 """

@@ -32,10 +32,10 @@ def call_aws_or_return_none_if_absent(ask: Callable[[], Any], *absent: str) -> A
 
 
 def is_local_service_running(endpoint_url: str) -> bool:
-    """Return whether a local service still listens at an address.
+    """Return whether the local service at an address is still running.
 
-    Only a refused connection shows that the service has ended.  A service that answers late may
-    still hold endpoints, so it counts as running.
+    The service counts as ended only if the connection is refused. If the answer is merely late, the
+    service counts as running, because it may still have endpoints.
     """
     import socket
     from urllib.parse import urlsplit
@@ -56,7 +56,8 @@ class AwsAccount:
 
     Attributes:
         endpoint_url: The URL of the local service; None means AWS.
-        region: The AWS region; None means the region that boto3's session is configured with.
+        region: The AWS region; None means boto3's own configuration, for example
+            ``AWS_DEFAULT_REGION`` or the profile.
     """
 
     endpoint_url: str | None = None

@@ -20,14 +20,15 @@ class EndpointCost:
 
     Attributes:
         name: The endpoint's key.
-        hourly_usd: The price of an hour, with or without requests. A serverless endpoint without
-            provisioned concurrency costs 0 an hour.
-        busy_second_usd: The price of a second in which the endpoint answers a request; None if the
+        hourly_usd: The price of an hour, whether or not requests arrive. A serverless endpoint
+            without provisioned concurrency costs 0 an hour.
+        busy_second_usd: The price of a second that the endpoint spends on a request; None if the
             endpoint is paid by the hour.
         source: The publisher and the date of the price.
-        scales_to_zero: Whether the endpoint may have no instances, and costs nothing then.
-        has_opening_hours: Whether schedules create and delete the endpoint, which costs nothing
-            while it does not exist.
+        scales_to_zero: Whether the endpoint may scale to no instances. It costs nothing while it
+            has none.
+        has_opening_hours: Whether schedules create the endpoint when it opens and delete it when it
+            closes. A closed endpoint costs nothing.
     """
 
     name: str
@@ -44,7 +45,7 @@ class EndpointCost:
 
     @property
     def price_sentence(self) -> str:
-        """A sentence with the price, for the user who approves it."""
+        """A sentence that tells the user the price before the user approves the plan."""
         if self.scales_to_zero:
             return (
                 f"{self.hourly_usd:.4g} USD an hour while instances run; nothing without instances"
@@ -87,7 +88,7 @@ def estimate_endpoint_costs(
 ) -> CostEstimate:
     """Look up the price of each endpoint of a plan.
 
-    An asynchronous endpoint that never has fewer than one instance is always on.
+    An asynchronous endpoint counts as always on if its scaling keeps at least one instance.
 
     Storage of images, archives and logs is left out, because it costs only cents.
     """
@@ -133,7 +134,7 @@ def _format_price_source(price: Price) -> str:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan to be approved, with the cost of the endpoints that exist after it is applied."""
+    """A plan that waits for approval, with the cost of the endpoints that it leads to."""
 
     title: str
     changes: PlannedChanges

@@ -1,7 +1,7 @@
 """Check that each container image is built for its instance's processor, Graviton or x86-64.
 
-SageMaker accepts an image for another processor, but then the endpoint fails a quarter of an hour
-later. This module therefore compares the two processors before an image is pushed.
+If an image is built for another processor, SageMaker accepts it, but the endpoint fails about
+fifteen minutes later. This module therefore compares the two processors before an image is pushed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _ARCHITECTURE_OF_IMAGE: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "
 def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
     """Return the processor architecture of an endpoint, or None if it is unknown.
 
-    AWS does not say on which processor serverless endpoints run, and the table of instance types
-    may lack a new type.
+    AWS does not say on which processor serverless endpoints run, and this project's table of
+    instance types may lack a new type.
     """
     if isinstance(config, ServerlessConfig):
         return None
@@ -38,9 +38,8 @@ def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
 def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
     """Return the given image tag, or the tag of the arm64 build for an endpoint on Graviton.
 
-    If the tag names an image of this project and the endpoint runs on Graviton, the function
-    returns the tag of the image's arm64 build. A tag of another image or for another processor is
-    returned unchanged.
+    The tag changes only if it names an image of this project and the endpoint runs on Graviton. Any
+    other tag is returned unchanged.
     """
     own = find_own_image_by_tag(tag)
     if own is None or find_architecture_of_endpoint(config) != "arm64":

@@ -41,7 +41,7 @@ class UploadedArchive:
         uri: The URI of the archive, ``s3://BUCKET/artifacts/DIGEST/NAME``.
         version_id: The id of the object's version in S3; empty if the bucket keeps no versions.
         sha256: The digest of the archive, 64 hexadecimal digits.
-        was_there: Whether the bucket held the archive before.
+        was_there: Whether the bucket already held the archive, so that nothing was uploaded.
     """
 
     uri: str
@@ -51,7 +51,7 @@ class UploadedArchive:
 
 
 def bucket_exists(account: AwsAccount, bucket: str) -> bool:
-    """Return whether a bucket exists and may be used.
+    """Return whether a bucket exists and this account may use it.
 
     Raises:
         EndpointError: S3 refuses to answer, for example because another account owns the bucket.

@@ -1,4 +1,4 @@
-"""Read the instances of a batch transform job from a file that ``recommend --tfvars`` wrote."""
+"""Read a batch transform job's instance type and count from a file of ``recommend --tfvars``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_batch_config_from_file(file: Path) -> BatchConfig:
-    """Return the instances that a file describes.
+    """Return the instance type and count that a file describes.
 
     Raises:
         InvalidInput: The file is not a JSON object that describes a job.
@@ -23,13 +23,13 @@ def read_batch_config_from_file(file: Path) -> BatchConfig:
     document = read_variables_document(file)
     if isinstance(document, dict) and "endpoint" in document:
         raise InvalidInput(
-            "The file describes an endpoint, and not a batch transform job",
+            "The file describes an endpoint, not a batch transform job",
             where=str(file),
             remedy="Use `drdeploy endpoint deploy NAME --variables`",
         )
     if not isinstance(document, dict) or set(document) != {"batch"}:
         raise InvalidInput(
-            "The file must be a JSON object with the member `batch`, and no other",
+            "The file must be a JSON object whose only member is `batch`",
             where=str(file),
             remedy="Write the file with `drdeploy recommend --tfvars`",
         )

@@ -1,4 +1,4 @@
-"""A Terraform plan as data: what it creates, changes and deletes, and the resulting endpoints.
+"""Read from a Terraform plan what it creates, changes and deletes, and which endpoints result.
 
 Source: "JSON Output Format" of Terraform's documentation (format version 1.x).
 """
@@ -48,15 +48,16 @@ class ResourceChange:
 class PlannedChanges:
     """All changes of a Terraform plan.
 
-    A plan without changes is false in a boolean context.
+    ``bool(changes)`` is False if the plan changes nothing.
 
     Attributes:
         changes: The changes in Terraform's order, without the resources that do not change.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
-            key of the endpoint in the variables. The key of a single endpoint is ``endpoint``.
-        fewest_instances: For each endpoint that scales, by its key, the lowest number of instances
-            or the lowest provisioned concurrency.
-        with_opening_hours: The keys of the endpoints that a schedule deletes when they close.
+            endpoint's key. An endpoint's key is the one that it has in the Terraform variables; in
+            a deployment with a single endpoint, it is ``endpoint``.
+        fewest_instances: For each endpoint that scales, the lowest number of instances (or the
+            lowest provisioned concurrency) that scaling allows, by the endpoint's key.
+        with_opening_hours: The keys of the endpoints that a schedule deletes at their closing time.
     """
 
     changes: tuple[ResourceChange, ...]
@@ -118,7 +119,7 @@ def _find_planned_resource_values(
 
 
 def _find_endpoints_that_close(root: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the endpoints that a schedule deletes."""
+    """Yield the names of the endpoints that a schedule deletes at their closing time."""
     for _, values in _find_planned_resource_values(root, SCHEDULE):
         for target in values["target"]:
             if str(target.get("arn")).endswith(DELETES_ENDPOINT):

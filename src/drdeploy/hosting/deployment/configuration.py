@@ -1,11 +1,13 @@
 """Prepare Terraform for a deployment: ``.tf`` files, provider and credentials.
 
-A Terraform environment is a folder below ``infrastructure/environments``.  On AWS and on the local
-service, Terraform uses HashiCorp's AWS provider, in the version that the environment names. On AWS
-the provider must match the checksums in the lock file of the Terraform environment, if there is a
-lock file. On the local service, where there are no real credentials to protect, Terraform writes
-its own lock file.  Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``,
-``TF_PLUGIN_CACHE_DIR`` and others work as usual.
+A Terraform environment is a folder below ``infrastructure/environments``. The environment names the
+version of HashiCorp's AWS provider that Terraform uses, on AWS as well as on the local service. If
+the environment has a lock file, Terraform on AWS accepts only a provider with the checksums in this
+file. The local service gets no real credentials that a false provider could steal, so there
+Terraform writes a lock file of its own.
+
+Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``, ``TF_PLUGIN_CACHE_DIR``
+and others work as usual.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def prepare_terraform_folder(
 
 
 def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspace) -> Path:
-    """Copy the Terraform environment and its modules to the workspace; return the copy's folder.
+    """Copy the Terraform environment and its modules to the workspace; return the new folder.
 
     The files are copied because Terraform writes its lock file beside them, and the original folder
     may not be writable.
@@ -136,7 +138,7 @@ def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspac
 
 
 def _copy_file_if_different(source: str | Path, target: str | Path) -> None:
-    """Copy a file atomically: a full disk or a killed process never leaves half of it."""
+    """Copy a file atomically: a full disk or a killed process never leaves half a file."""
     content, target = Path(source).read_bytes(), Path(target)
     if not target.is_file() or target.read_bytes() != content:
         write_file_atomically(target, content)
@@ -145,10 +147,10 @@ def _copy_file_if_different(source: str | Path, target: str | Path) -> None:
 def _copy_provider_lock_file(
     environment: Environment, configuration: Path, account: AwsAccount
 ) -> None:
-    """Copy the lock file that names the checksums of the environment's provider.
+    """Copy the environment's lock file, which holds the provider's checksums.
 
-    Without a lock file, Terraform trusts the first provider that it installs for a deployment, and
-    later accepts only this provider.
+    Without this file, Terraform accepts any provider when it first runs for a deployment, and later
+    only the same provider.
     """
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK

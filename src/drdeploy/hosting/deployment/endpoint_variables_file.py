@@ -1,8 +1,8 @@
 """Read the Terraform variables of an endpoint from a file, for example from ``recommend --tfvars``.
 
-The file is JSON and holds the variable ``endpoint`` of the Terraform environment
-``single-endpoint``. The file may also hold the variable ``allow_always_on``, and the network
-settings of the variable ``model``.
+The file is JSON. It holds a value for the variable ``endpoint``, which the Terraform environment
+``single-endpoint`` declares. The file may also hold the variable ``allow_always_on``, and the
+variable ``model`` with network settings.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class VpcConfig(BaseModel):
 
 
 class ModelNetwork(BaseModel):
-    """The network of a model, as attributes of the Terraform variable ``model``."""
+    """The network settings of a model; attributes of the Terraform variable ``model``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -99,7 +99,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
     network = _read_network_settings(file, document.get("model") or {})
     if network and described.config.kind == "serverless":
         raise InvalidInput(
-            "A serverless endpoint has no VPC and no network isolation",
+            "A serverless endpoint cannot have a VPC or network isolation",
             where=f"{file}: model",
             remedy="Remove the member 'model', or describe an endpoint that runs on instances",
         )
@@ -127,7 +127,7 @@ def _read_network_settings(file: Path, model: Any) -> dict[str, Any]:
 
 
 def make_endpoint_variables(file: Path, model: str, endpoint: dict[str, Any]) -> EndpointVariables:
-    """Return the endpoint that a value of the Terraform variable ``endpoint`` describes.
+    """Return the endpoint that is described by a value of the Terraform variable ``endpoint``.
 
     Raises:
         InvalidInput: SageMaker or the Terraform modules would refuse the endpoint.

@@ -35,7 +35,10 @@ def check_gpu_hosts_of_endpoints(engine: ContainerEngine, desired: DesiredEndpoi
 
 
 def find_required_cuda_of_image(engine: ContainerEngine | None, tag: str) -> str | None:
-    """Return the version of CUDA that an image needs; None if it needs none or is unknown."""
+    """Return the version of CUDA that an image needs, or None.
+
+    The result is None if the image needs no CUDA, or if nothing is known about the image.
+    """
     return None if engine is None else find_required_cuda(read_image_variables(engine, tag))
 
 

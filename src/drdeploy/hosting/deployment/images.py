@@ -1,9 +1,9 @@
 """Push a container image to ECR, unless the repository already holds it.
 
-Without a container engine, the local service runs the server in a process, and there is no image to
-push. A model must nevertheless name an image by its digest, and the service must know which server
-profile to run. A placeholder image is therefore pushed to the service's own registry: it has no
-layers, and contains only the name of the server's profile.
+Without a container engine, the local service runs the server as an ordinary process, so there is no
+image to push. A SageMaker model must nevertheless name an image by its digest, and the service must
+know which server profile to run. A placeholder image is therefore pushed to the service's own
+registry: it has no layers, and contains only the name of the server's profile.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ class Repository:
 
     Attributes:
         name: The repository's name, for example ``PREFIX/drdeploy``.
-        uri: The repository's host and name. A model names an image by the repository's URI, ``@``
-            and the image's digest.
+        uri: The repository's host and name. A SageMaker model names an image as ``URI@DIGEST``.
     """
 
     name: str
@@ -53,7 +52,7 @@ class PushedImage:
     Attributes:
         uri: The image's repository and digest, ``…@sha256:…``.
         tag: The image's tag in ECR.
-        was_there: Whether the repository held the image before.
+        was_there: Whether the repository already held the image, so that nothing was pushed.
     """
 
     uri: str

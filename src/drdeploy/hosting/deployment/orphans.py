@@ -1,15 +1,15 @@
 """Delete orphans, which are resources that Terraform created but could not record in its state.
 
-Terraform records each resource in its state after the resource is created. Terraform may die before
-it records a resource, or AWS's answer may be lost. Then AWS holds a resource that the state lacks:
-an orphan. The orphan's name is taken, so Terraform cannot create the resource again. Deleting the
-deployment would not find the orphan either, so an endpoint could go on costing money unnoticed.
+Terraform first creates a resource, and then records it in its state. If Terraform dies in between,
+or AWS's answer is lost, AWS holds a resource that the state lacks: an orphan. Terraform cannot
+create the resource again, because AWS already has one of this name. Deleting the deployment would
+not find the orphan either, so an orphaned endpoint could go on costing money unnoticed.
 
-A plan stays in the workspace until it is completely applied.  The plan names all resources that may
-exist.  Before any other step, each resource in the plan is looked up in AWS. A resource that exists
-and has the deployment's tags, but is not in the state, is an orphan. Orphans are deleted, and the
-next plan creates them again.  No data is lost, because S3 and ECR delete only empty buckets and
-repositories.
+The plan's file stays in the workspace until the plan is completely applied. It names all resources
+that may exist. Before any other step, each resource in the plan is looked up in AWS. A resource
+that exists and has the deployment's tags, but is not in the state, is an orphan. Orphans are
+deleted, and the next plan creates them again. No data can be lost in this way, because S3 and ECR
+refuse to delete a bucket or a repository that is not empty.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ state."""
 def delete_orphaned_resources(
     account: AwsAccount, workspace: TerraformWorkspace, terraform: Terraform, approver: Approver
 ) -> None:
-    """Delete the orphans of the last plan, unless it was completely applied.
+    """If the last plan was not completely applied, delete the orphans that it left.
 
     Raises:
         EndpointError: AWS refuses to say what exists, or refuses to delete a resource.
@@ -91,8 +91,8 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
         if err.response.get("Error", {}).get("Code") not in NOT_EMPTY:
             raise
         raise LeftBehind(
-            f"The {orphan} is not empty. It belongs to an earlier deployment of the same name, of "
-            "which this folder has no record",
+            f"The {orphan} is not empty. It belongs to an earlier deployment of the same name, and "
+            "this folder has no record of that deployment",
             where=account.endpoint_url or "AWS",
             remedy=(
                 "Delete the earlier deployment from its folder, or delete the resource by hand. "
@@ -102,7 +102,10 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
 
 
 def _list_resources_to_create(document: Mapping[str, Any]) -> Iterator[tuple[Resource, Tags]]:
-    """Yield the resources that a plan would create, with their tags, the last one first."""
+    """Yield the resources that a plan would create, with their tags.
+
+    They come in the order in which they can be deleted.
+    """
     changes = document.get("resource_changes", ())
     order = list(KINDS)
     created = [
@@ -126,8 +129,8 @@ class _Kind:
         tags: Takes a name, and returns the tags of the resource with this name; None if there is no
             such resource.
         delete: Takes a name, and deletes the resource.
-        is_tagged_later: Whether a resource may exist without tags, because it gets them later or
-            never.
+        is_tagged_later: Whether a resource without tags may be an orphan. Some types of resources
+            get their tags only after they are created, and some have no tags.
     """
 
     tags: Callable[[AwsAccount, str], Tags | None]

@@ -1,15 +1,15 @@
 """Bring the desired endpoints into service: push, upload, plan, approve, apply and wait.
 
-A model names its image and its archive by digest, so both must be in AWS before Terraform plans the
-model. But first Terraform must create the repository for the image and the bucket for the archive.
-The first deployment therefore has two plans: one plan for the foundation (bucket, repository,
-role), and one for models and endpoints. Each plan is shown with its cost. A plan is applied only
-after it was approved.
+A model names its image and its archive by digest, so both must be in AWS before Terraform can plan
+the model. The image needs a repository and the archive needs a bucket, which Terraform creates. The
+first deployment therefore has two plans: one plan for the foundation (bucket, repository, role),
+and one for models and endpoints. Each plan is shown with its cost, and is applied only if the user
+approves it.
 
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
-Terraform's state records what exists. Repeating the interrupted command continues the deployment
-and sends no file twice, and a deletion finds all resources. Every error names the existing
-resources, because they may cost money.
+Terraform's state records what exists. Repeating the interrupted command continues the deployment,
+and sends no file twice. Deleting the deployment finds all resources. Every error message names the
+resources that exist, because they may cost money.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Provisioned:
         outputs: The outputs of the Terraform configuration, by name.
         images: The images in ECR, by their tag in the container engine.
         archives: The archives in S3, by their path on this machine.
-        changes: The changes of the last plan, which was applied.
+        changes: The changes that the last plan made.
     """
 
     endpoints: Mapping[str, str]
@@ -110,8 +110,8 @@ class Provisioner:
         engine: The container engine that holds the images; None if the local service runs
             processes instead of containers.
         approver: Shows the progress, and asks for approval of each plan.
-        sheet: The prices from which the cost of a plan is computed.
-        accept_unknown_prices: Whether to continue if the sheet lacks a price that AWS charges.
+        sheet: The price sheet from which the cost of a plan is computed.
+        accept_unknown_prices: Whether to continue if the price sheet lacks a price of the plan.
     """
 
     account: AwsAccount
@@ -128,9 +128,11 @@ class Provisioner:
         """Create or change the resources, and wait until every desired endpoint is in service.
 
         Raises:
-            InvalidInput: A container image is not built for the processor of its instance.
-            PlanDeclined: A plan was not approved; the plan changed nothing.
-            TerraformFailed: A resource could not be created; the message names what exists.
+            InvalidInput: A container image is built for another processor than its endpoint has, or
+                needs a GPU or a driver that the endpoint's host lacks.
+            PlanDeclined: The user did not approve a plan, so this plan changed nothing.
+            TerraformFailed: A resource could not be created; the message names the resources that
+                exist.
             PushFailed: The registry refuses an image.
             UploadFailed: The bucket refuses an archive.
             EndpointFailed: An endpoint has the status ``Failed``; the message says why.
@@ -176,7 +178,8 @@ class Provisioner:
         """Delete the endpoints with the given keys, without asking for approval.
 
         Raises:
-            TerraformFailed: An endpoint cannot be deleted; the message names what exists.
+            TerraformFailed: An endpoint cannot be deleted; the message names the resources that
+                exist.
         """
         if self._variables is None:
             return
@@ -185,13 +188,14 @@ class Provisioner:
         self._apply_plan_of_deletions(replace(self._variables, endpoints=kept))
 
     def delete_models_and_endpoints(self) -> bool:
-        """Delete every endpoint and model; images and archives stay for the next run.
+        """Delete every endpoint and model, but keep images and archives for the next run.
 
         Returns:
             Whether there was an endpoint or a model to delete.
 
         Raises:
-            TerraformFailed: A resource cannot be deleted; the message names what exists.
+            TerraformFailed: A resource cannot be deleted; the message names the resources that
+                exist.
         """
         self._delete_orphaned_resources()
         any_hosted = any(one.type in HOSTED_TYPES for one in self.workspace.read_resources())
@@ -204,8 +208,8 @@ class Provisioner:
         """Send one photograph to an endpoint, and return the answer.
 
         Raises:
-            EndpointError: The endpoint does not grade the photograph.  The endpoint is not deleted,
-                may go on costing money, and is named in the message.
+            EndpointError: The endpoint does not grade the photograph. The endpoint is not deleted,
+                so it may go on costing money; the message names it.
         """
         for _ in range(TRIES):
             answer = self.account.hosting_client.invoke(name, photograph, content_type=content_type)
@@ -229,8 +233,8 @@ class Provisioner:
             content_type: The content type of the photograph.
 
         Raises:
-            EndpointError: The endpoint does not grade the photograph.  The endpoint is not deleted,
-                may go on costing money, and is named in the message.
+            EndpointError: The endpoint does not grade the photograph. The endpoint is not deleted,
+                so it may go on costing money; the message names it.
         """
         name = str(outputs["endpoint_name"])
         client = AsynchronousClient.connect(self.account.endpoint_url, region=self.account.region)
@@ -247,15 +251,15 @@ class Provisioner:
     def _add_key_and_permissions_boundary(
         self, variables: DeploymentVariables
     ) -> DeploymentVariables:
-        """Return the variables with the encryption key and the permissions boundary.
+        """Add the encryption key and the permissions boundary to the variables, and return them.
 
-        If the user names no key or boundary, those of the last plan are taken, so that a forgotten
-        option does not change the safeguards of a deployment. If neither the user nor the last plan
-        names a boundary, the boundary is looked up in the account.
+        If the user does not name the key or the boundary, the one of the last plan is used, so that
+        a forgotten option does not change the safeguards of a deployment. If neither the user nor
+        the last plan names a boundary, the boundary is looked up in the account.
 
         Raises:
-            InvalidInput: The key differs from the key of the existing repository, which ECR cannot
-                change.
+            InvalidInput: The user names another key than before. ECR cannot change the key of a
+                repository that exists.
         """
         before = self.workspace.read_safeguards()
         known = variables.safeguards.fill_missing_from(before)
@@ -301,11 +305,12 @@ class Provisioner:
         return repository, bucket
 
     def _refuse_to_lose_endpoints(self, outputs: Mapping[str, Any]) -> None:
-        """Refuse to create the foundation again while an endpoint is in service.
+        """Refuse to create bucket, repository and role again while an endpoint is in service.
 
-        The variables of the foundation contain no endpoints, so applying them deletes all
-        endpoints. At the first deployment and after an interruption there are no endpoints to lose.
-        After somebody has deleted the bucket by hand, however, the endpoints are still in service.
+        The plan for bucket, repository and role contains no endpoints, so applying it would delete
+        every endpoint. At the first deployment, and after an interruption of the first deployment,
+        there is no endpoint to lose. But if somebody has deleted the bucket by hand, the endpoints
+        are still in service.
         """
         for name in _read_endpoint_names(outputs).values():
             if self.account.hosting_client.exists(name):
@@ -365,10 +370,11 @@ class Provisioner:
 
     @contextmanager
     def _add_existing_resources_to_errors(self) -> Iterator[None]:
-        """Add the names of existing resources to every error that leaves the block.
+        """Run a ``with`` block, and add the names of existing resources to every error in it.
 
-        An error of this package gets the names in its remedy. Any other exception, such as Ctrl-C,
-        keeps its message and gets a note with the names (:meth:`BaseException.add_note`).
+        In an error of this package, the names become part of the remedy. Any other exception, such
+        as Ctrl-C, keeps its message and gets a note with the names
+        (:meth:`BaseException.add_note`).
         """
         try:
             yield
@@ -406,7 +412,7 @@ class Provisioner:
 
 
 def _read_endpoint_names(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the endpoints by their keys; the key of a single endpoint is empty."""
+    """Return the names of the endpoints by key; the key of a single endpoint is ``""``."""
     single = outputs.get("endpoint")
     endpoints = outputs.get("endpoints") or ({"": single} if single else {})
     return {key: str(one["endpoint_name"]) for key, one in endpoints.items()}

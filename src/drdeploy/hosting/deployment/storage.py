@@ -1,9 +1,10 @@
 """List and empty the buckets and image repositories of a deployment.
 
 Terraform does not delete a bucket or repository that holds something (``force_destroy`` is false),
-because it does not know what can be restored. An archive can be uploaded again, but a captured
-photograph cannot. This module can tell them apart, because drdeploy uploads archives only below
-``artifacts/``. All images in a repository were pushed by drdeploy, and can be pushed again.
+because Terraform does not know which contents can be restored. An archive can be uploaded again,
+but a captured photograph cannot. This module can tell archives from other objects, because drdeploy
+uploads archives only below ``artifacts/``. All images in a repository were pushed by drdeploy, and
+can be pushed again.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ class DeploymentStorage:
     """The contents of a deployment's buckets and repositories.
 
     Attributes:
-        archives: The number of versions of archives, by bucket.
-        others: The number of versions of all other objects, by bucket and folder.
-        images: The number of images, by repository.
+        archives: For each bucket, how many archives it holds; each version of an object counts.
+        others: For each bucket and folder, how many other objects it holds, counted in the same
+            way.
+        images: For each repository, how many images it holds.
     """
 
     archives: Mapping[str, int]
@@ -45,7 +47,7 @@ class DeploymentStorage:
     def count_stored_objects_and_images(
         cls, account: AwsAccount, resources: Iterable[Resource]
     ) -> DeploymentStorage:
-        """Count the contents of all buckets and repositories among the given resources.
+        """Count what the buckets and repositories in a list of resources contain.
 
         Raises:
             EndpointError: S3 or ECR refuses to answer.
@@ -66,7 +68,7 @@ class DeploymentStorage:
 
     @property
     def other_objects_description(self) -> str:
-        """The count and place of the other objects, for example ``12 in s3://bucket/captured/``."""
+        """How many other objects each folder holds, for example ``12 in s3://bucket/captured/``."""
         return ", ".join(
             f"{count} in s3://{bucket}/{folder}"
             for (bucket, folder), count in sorted(self.others.items())
@@ -88,12 +90,12 @@ class DeploymentStorage:
 def empty_buckets_and_repositories(
     account: AwsAccount, stored: DeploymentStorage, *, others: bool = False
 ) -> None:
-    """Delete the archives and images, and also the other objects if ``others`` is true.
+    """Delete the archives and images of a deployment; if ``others`` is true, all other objects too.
 
     Args:
         account: The account that holds the buckets and repositories.
         stored: The contents to delete, by bucket and repository.
-        others: Whether to delete also the objects that are not archives.
+        others: Whether to delete objects that are not archives, too.
 
     Raises:
         DeploymentError: An object or an image was not deleted.
@@ -134,7 +136,7 @@ def _empty_repository(account: AwsAccount, repository: str) -> None:
 
 
 def _list_object_versions(account: AwsAccount, bucket: str) -> Iterator[Mapping[str, Any]]:
-    """Yield all versions and delete markers of a bucket, or nothing if there is no bucket."""
+    """Yield all versions and delete markers of a bucket; nothing if the bucket does not exist."""
     with translate_aws_errors("look into the bucket", f"s3://{bucket}"):
         for page in _list_version_pages(account, bucket, ""):
             yield from page
@@ -154,7 +156,7 @@ def _list_version_pages(
 
 
 def _list_image_digests(account: AwsAccount, repository: str) -> set[str]:
-    """Return the digests of a repository's images, or none if the repository does not exist."""
+    """Return the digests of a repository's images; an empty set if there is no such repository."""
     listing = account.boto3_client("ecr").get_paginator("list_images")
     with translate_aws_errors("look into the image repository", repository):
         pages = call_aws_or_return_none_if_absent(

@@ -1,7 +1,7 @@
 """Delete a deployment, and verify in AWS that none of its resources is left.
 
-Terraform's report is not enough: Terraform's state may be incomplete, and a reported deletion may
-not have happened. A forgotten resource costs money.
+Terraform's own report is not enough. Terraform's state may be incomplete, and Terraform may report
+a deletion that did not happen. A forgotten resource costs money.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def tear_down_deployment(
     *,
     others: bool = False,
 ) -> TeardownReport:
-    """Delete all resources in the state, verify the deletion, and delete the workspace.
+    """Delete all resources in Terraform's state, verify the deletion, and delete the workspace.
 
     The user has asked for the deletion, so no approval is needed.
 
@@ -103,8 +103,8 @@ def delete_workspace_folder_if_service_ended(
 ) -> bool:
     """Delete the folder of a deployment whose local service has ended.
 
-    The resources ended with the service. The user is not asked, because nothing is left that could
-    be deleted by mistake.
+    The deployment's resources existed only in the local service, so they are gone too. The user is
+    not asked, because nothing is left that could be deleted by mistake.
 
     Returns:
         Whether the folder was deleted.
@@ -132,7 +132,9 @@ def _destroy_terraform_targets(terraform: Terraform, approver: Approver, *target
 def verify_resources_are_deleted(
     account: AwsAccount, resources: Iterable[Resource]
 ) -> TeardownReport:
-    """Look in AWS for each of the given resources whose type is in :data:`FINDERS`.
+    """Check that AWS no longer has any of the given resources.
+
+    Types of resources that are not in :data:`FINDERS` are not checked.
 
     Raises:
         LeftBehind: At least one of the resources still exists.
@@ -170,7 +172,7 @@ Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
 def _make_existence_check_by_listing(
     service: str, operation: str, member: str, name: str, **request: str
 ) -> Finder:
-    """Return a finder that lists all resources of a kind, and keeps those with the given names."""
+    """Return a function that finds which names still exist, by listing all resources of a kind."""
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
@@ -182,10 +184,11 @@ def _make_existence_check_by_listing(
 def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Return a finder that asks AWS for one name at a time.
+    """Return a function that finds which names still exist, by asking AWS for each name.
 
-    If ``many`` is true, the API takes a list of names, and gets a list with one name.  Listing all
-    buckets or roles would need a permission for the whole account, which a deployer lacks.
+    If ``many`` is true, the operation of AWS takes a list of names. It then gets a list with a
+    single name. Listing all buckets or roles would need a permission for the whole account, which a
+    deployer lacks.
     """
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:

@@ -123,8 +123,8 @@ class Terraform:
 
         Args:
             destroy: Whether to plan a deletion.
-            targets: The addresses to delete, together with the resources that depend on them; all
-                resources if empty.
+            targets: The addresses of the resources to delete. Resources that depend on them are
+                deleted too. If empty, all resources are deleted.
 
         Raises:
             TerraformFailed: Terraform refuses the variables, or AWS does not answer.
@@ -141,12 +141,12 @@ class Terraform:
         """Return a plan as JSON (documentation of Terraform, "JSON Output Format").
 
         Raises:
-            TerraformFailed: The file is not a plan.
+            TerraformFailed: The file ``plan`` is not a Terraform plan.
         """
         return _extract_printed_json(self._run_terraform(["show", "-json", str(plan)], quiet=True))
 
     def apply_last_plan(self) -> None:
-        """Apply the last plan, which can be applied only once.
+        """Apply the last plan. A plan can be applied only once.
 
         Raises:
             TerraformFailed: A change failed.  Earlier changes stay, and Terraform's state records
@@ -164,7 +164,7 @@ class Terraform:
         applying.unlink()
 
     def read_outputs(self) -> dict[str, Any]:
-        """Return the configuration's outputs by name; empty before the first plan is applied."""
+        """Return the Terraform configuration's outputs by name; empty until a plan was applied."""
         outputs = _extract_printed_json(
             self._run_terraform(["output", "-json", self._state], quiet=True)
         )
@@ -265,7 +265,7 @@ def _extract_printed_errors(lines: Sequence[str]) -> str:
 
 
 def _extract_printed_json(text: str) -> dict[str, Any]:
-    """Return the JSON document that Terraform printed, without warnings that may precede it."""
+    """Return the JSON document that Terraform printed, without warnings printed before it."""
     for line in text.splitlines():
         if line.startswith("{"):
             found: dict[str, Any] = parse_json(text[text.index(line) :])

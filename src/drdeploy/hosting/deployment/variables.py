@@ -45,8 +45,8 @@ class ModelVariables:
         archive: The archive in S3.
         environment: The environment variables of the container.
         cuda_version: The version of CUDA that the image needs; None if the image is for CPUs.
-        network: The attributes ``vpc_config`` and ``network_isolation`` of the Terraform variable,
-            if they are set.
+        network: The network settings, ``vpc_config`` and ``network_isolation``; empty if the user
+            sets none.
     """
 
     image: PushedImage
@@ -56,7 +56,7 @@ class ModelVariables:
     network: Mapping[str, Any] = field(default_factory=dict)
 
     def to_terraform_variables(self) -> dict[str, Any]:
-        """Return the model as a value of a Terraform variable."""
+        """Return the model as a dictionary of attributes for Terraform."""
         described: dict[str, Any] = {
             "image_uri": self.image.uri,
             "model_data_url": self.archive.uri,
@@ -78,7 +78,7 @@ class EndpointVariables:
     Attributes:
         model: The key of the endpoint's model.
         config: The configuration of the endpoint.
-        settings: Attributes of the Terraform variable that are not in ``config``, for example
+        settings: Further attributes of the endpoint's Terraform variable, for example
             ``autoscaling`` or ``keep_warm``.
     """
 
@@ -95,16 +95,19 @@ class EndpointVariables:
 
     @property
     def has_opening_hours(self) -> bool:
-        """Whether schedules create and delete the endpoint."""
+        """Whether schedules create the endpoint when it opens, and delete it when it closes."""
         return bool(self.settings.get("opening_hours"))
 
     @property
     def has_schedules_of_calls(self) -> bool:
-        """Whether the endpoint needs EventBridge Scheduler, which the local service lacks."""
+        """Whether schedules of EventBridge Scheduler call AWS for the endpoint.
+
+        The local service has no EventBridge Scheduler.
+        """
         return self.has_opening_hours or bool(self.settings.get("keep_warm"))
 
     def to_terraform_variables(self, *, is_local: bool) -> dict[str, Any]:
-        """Return the endpoint as a value of a Terraform variable, without its model."""
+        """Return the endpoint, without its model, as a dictionary of attributes for Terraform."""
         described = {**self.config.model_dump(exclude_none=True), **self.settings}
         has_guardrails = isinstance(self.config, RealTimeConfig) and not self.has_opening_hours
         if is_local and has_guardrails:
@@ -150,8 +153,8 @@ class DeploymentVariables:
     def to_terraform_variables(self, *, is_local: bool = False) -> dict[str, Any]:
         """Return the content of ``terraform.tfvars.json``.
 
-        On the local service, an update of a real-time endpoint ends as soon as the new instances
-        answer. On AWS, the new instances are first watched for ten minutes.
+        On AWS, an update of a real-time endpoint watches the new instances for ten minutes before
+        it ends. For the local service, the variables turn this wait off.
         """
         described: dict[str, Any] = {
             "region": self.region,
@@ -192,7 +195,7 @@ def is_always_on(config: DeployableConfig) -> bool:
 
 
 def check_name_prefix(name: str) -> str:
-    """Return the name of a deployment, after checking that resources' names can begin with it.
+    """Check that the names of resources may begin with a deployment's name, and return that name.
 
     Raises:
         InvalidInput: The name is too short or too long, or has characters that are not allowed.
@@ -207,10 +210,10 @@ def check_name_prefix(name: str) -> str:
 
 
 def make_terraform_key(text: str, *, longest: int) -> str:
-    """Turn a string into a key of lower-case letters, digits and hyphens.
+    """Turn a text into a key of lower-case letters, digits and hyphens.
 
-    A key longer than ``longest`` is cut and ends in a digest of the text, so that different texts
-    have different keys.
+    A key longer than ``longest`` characters is cut short and ends in a digest of the text, so that
+    different texts have different keys.
     """
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if len(readable) <= longest:

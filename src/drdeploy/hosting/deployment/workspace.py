@@ -1,6 +1,7 @@
-"""The folder of one deployment, from which Terraform can continue or delete the deployment.
+"""The folder of one deployment. Terraform needs it to continue or delete the deployment.
 
-The folder holds the variables, the plan, Terraform's state, and a record of the target.
+The folder holds the variables, the plan, Terraform's state, and a record of the place to which the
+endpoints are deployed.
 
 ::
 
@@ -74,10 +75,10 @@ class Resource:
 
 
 def read_resources_from_state(state: Path) -> tuple[Resource, ...]:
-    """Return all resources in a state file, or none if the file is missing or unreadable.
+    """Return all resources in a state file of Terraform; empty if the file cannot be read.
 
-    The state has version 4 of Terraform's format.  The file is read without Terraform, because
-    error messages name the resources even after Terraform has failed.
+    The state has version 4 of Terraform's format. The file is read without Terraform, because error
+    messages must name the resources even if Terraform cannot run.
     """
     try:
         document = parse_json(state.read_text("utf-8"))
@@ -122,7 +123,7 @@ BROKEN_SUFFIX = ".tfstate.broken"
 
 @dataclass(frozen=True)
 class DeploymentRecord:
-    """Where a deployment is made, as stored in ``deployment.json``.
+    """The place to which a deployment's endpoints are deployed, as stored in ``deployment.json``.
 
     Attributes:
         environment: The Terraform environment of the deployment.
@@ -142,7 +143,7 @@ class DeploymentRecord:
         return AwsAccount(self.endpoint_url, self.region)
 
     def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Return whether the deployment is at a URL and in a region; None matches any of them."""
+        """Return whether the deployment has the given URL and region; None stands for any value."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
@@ -150,11 +151,12 @@ class TerraformWorkspace:
     """The folder of a deployment, with methods to read and write its files.
 
     Attributes:
-        record_file: The file that records where the deployment is made (``deployment.json``).
+        record_file: The file that records the deployment's account and region
+            (``deployment.json``).
         variables: The file with the values of Terraform's variables.
         state: The file of Terraform's state, which is the only complete list of the resources.
         plan: The file of the last plan, until the plan is applied.
-        applying: The file of the plan that is being applied; it stays if the plan fails halfway.
+        applying: The file of the plan that is being applied. It stays if applying fails halfway.
         log: The file with Terraform's output while it applied the last plan.
         configuration: The folder with a copy of the ``.tf`` files and the provider's lock file.
         data: The folder in which Terraform keeps providers and modules.
@@ -182,7 +184,7 @@ class TerraformWorkspace:
         return self.record_file.is_file()
 
     def read_record(self) -> DeploymentRecord:
-        """Read the target of the deployment.
+        """Read the record of the deployment from ``deployment.json``.
 
         Raises:
             DeploymentError: ``deployment.json`` is missing or damaged.
@@ -217,7 +219,7 @@ class TerraformWorkspace:
     def write_variables_and_record(
         self, variables: DeploymentVariables, account: AwsAccount
     ) -> None:
-        """Write the variables and the target of the next plan to the workspace."""
+        """Write the next plan's variables, and the record of the deployment, to the workspace."""
         record = DeploymentRecord(
             variables.environment, variables.prefix, variables.region, account.endpoint_url
         )
@@ -231,12 +233,13 @@ class TerraformWorkspace:
         return read_resources_from_state(self.state)
 
     def restore_broken_state(self) -> None:
-        """Restore Terraform's state before the last apply, if Terraform died while writing it.
+        """Repair the state file, if Terraform died while it wrote the file.
 
-        Terraform empties the state file before it writes the file again, so a full disk leaves half
-        of the state. If the first apply breaks, there is no earlier state. Without an earlier
-        state, the broken file is moved aside, because Terraform refuses every command as long as it
-        cannot read the file.
+        Terraform empties the state file before it writes it again, so a full disk can leave half a
+        file. Terraform also keeps a backup of the state before the last apply, and this backup is
+        then restored. If the first apply broke off, there is no backup. In this case, the broken
+        file is moved aside, because Terraform refuses every command as long as it cannot read the
+        file.
         """
         if is_complete_state_file(self.state):
             return

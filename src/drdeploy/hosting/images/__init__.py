@@ -1,19 +1,20 @@
 """Build container images, measure their size, and time their cold starts.
 
 ``build`` makes the project's images from the Dockerfiles in ``containers/``. ``drdeploy:baseline``,
-``drdeploy:two-step`` and ``drdeploy:reduced`` hold TensorFlow and the classic server profile, like
-the three images of the 2023 study. ``drdeploy:lean`` and ``drdeploy:minimal`` hold ONNX Runtime and
-the lean server profile. ``drdeploy:cuda`` holds the lean server profile and ONNX Runtime for GPUs;
-commands that build or compare all images leave it out. ``base_images`` chooses the base image of a
-build, by digest; ``debian_lock`` compares the Debian packages in an image with a lock file.
+``drdeploy:two-step`` and ``drdeploy:reduced`` hold TensorFlow and the classic server profile. They
+correspond to the three images of the study from 2023. ``drdeploy:lean`` and ``drdeploy:minimal``
+hold ONNX Runtime and the lean server profile. ``drdeploy:cuda`` holds the lean server profile and
+ONNX Runtime for GPUs; commands that build or compare all images leave it out. ``base_images``
+chooses the base image of a build, by digest; ``debian_lock`` compares the Debian packages in an
+image with a lock file.
 
 ``inventory`` lists the packages of any image, and ``sbom`` writes them as a bill of materials.
 ``provenance`` states what an image was built from.
 
-``sizes`` measures any image, on disk and compressed, and says what takes the space. ``saved_image``
-reads an image that the engine has saved, ``layers`` reads one layer, and ``contents`` finds the
-owner of each file.  ``cold_start`` times each stage of a start; ``import_times`` measures the time
-of each import.
+``sizes`` measures any image, on disk and compressed, and shows which packages take the most space.
+``saved_image`` reads an image in the format of ``docker image save``, ``layers`` reads one layer,
+and ``contents`` finds the owner of each file. ``cold_start`` times each stage of a start;
+``import_times`` measures the time of each import.
 """
 
 from drdeploy.hosting.images.build import (

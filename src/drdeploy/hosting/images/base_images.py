@@ -1,8 +1,8 @@
-"""Choose the base image of a build, by the digest that ``bases.toml`` locks.
+"""Choose the base image of a build, by the digest in the lock file ``bases.toml``.
 
-On a machine that reaches no registry, ``scripts/start-engine.sh`` builds a placeholder. This is an
-image that takes the tag of the base image. The lock does not apply to a placeholder, and the build
-says so.
+If a machine cannot reach a registry, ``scripts/start-engine.sh`` builds a placeholder there: an
+image of its own that gets the base image's tag. The digest in the lock file does not apply to a
+placeholder, and the build's log says so.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class LockedBase:
-    """A base image in the lock.
+    """A base image in the lock file.
 
     Attributes:
         debian: The release of Debian.
         image: The repository and the tag of the image.
-        digest: The ``sha256:…`` of the index of all platforms; empty if it is not locked.
-        arm64_digest: The ``sha256:…`` of the image for arm64; empty if it is not locked.
+        digest: The digest, ``sha256:…``, of the image's index of all platforms; empty if the lock
+            file has none.
+        arm64_digest: The digest, ``sha256:…``, of the image for arm64; empty if the lock file has
+            none.
         locked_on: The day on which the tag had these digests.
         source: Where the digests were read: in the registry itself, or on a web page.
     """
@@ -59,9 +61,10 @@ class ChosenBase:
     Attributes:
         reference: The name of the image in the ``FROM`` line.
         image: The repository and the tag of the image.
-        digest: ``sha256:…`` in the registry; empty for a placeholder and an image without a lock.
-        note: A sentence for the build's log that says why the lock was not used; empty if it was
-            used.
+        digest: The image's digest in the registry, ``sha256:…``; empty if the image is a
+            placeholder, or the lock file has no digest for it.
+        note: A sentence for the build's log that says why no digest of the lock file was used;
+            empty if one was used.
     """
 
     reference: str
@@ -78,7 +81,7 @@ def read_locked_bases(lock: Path = LOCK) -> tuple[LockedBase, ...]:
 def choose_base_image(
     engine: ContainerEngine, base: LockedBase, *, is_emulated_arm64: bool = False
 ) -> ChosenBase:
-    """Choose the base image of a build, and pull it if the lock has its digest.
+    """Choose the base image of a build; if the lock file has its digest, pull the image.
 
     Raises:
         ImageBuildFailed: The registry no longer has the locked image, or cannot be reached.
@@ -105,7 +108,7 @@ def choose_base_image(
 
 
 def _find_id_of_placeholder_image(engine: ContainerEngine, image: str) -> str:
-    """Return the id of a local placeholder of an image; empty if there is none."""
+    """Return the id of the placeholder that stands for a base image; empty if there is none."""
     try:
         config = engine.image_config(image)
     except EngineError:

@@ -73,7 +73,7 @@ class OwnImage:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that say which GPU the image needs; empty if it needs none."""
+        """The environment variables that state the CUDA version that the image needs, if any."""
         return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
 
     def for_platform(self, platform: Platform) -> OwnImage:
@@ -122,24 +122,25 @@ def build_image(
     bases: Sequence[LockedBase] = (),
     require_locked_base: bool = False,
 ) -> ImageRef:
-    """Build the image ``drdeploy:NAME`` on the locked base image, using the engine's cache.
+    """Build the image ``drdeploy:NAME`` on a base image from the lock file ``bases.toml``.
 
     Args:
         engine: The container engine that builds the image.
         name: The name of the image.
-        platform: The platform to build for; None is the engine's platform. A platform other than
-            the engine's is emulated.
+        platform: The platform to build for; None is the engine's platform. If it is not the
+            engine's platform, the steps of the build run in an emulator.
         root: The folder that the Dockerfiles build from; None is the folder of this package.
-        network: The network that the steps of the build may use; ``host`` is the network of this
-            machine.
+        network: The network that the steps of the build may use; ``host``, the default, is the
+            network of this machine.
         log: Called with each line of the build's output.
         bases: The locked base images to choose from; by default, those in ``bases.toml``.
-        require_locked_base: Whether to refuse a base image that is a placeholder or is not locked.
+        require_locked_base: Whether to refuse a base image that is a placeholder, or that has no
+            digest in the lock file.
 
     Raises:
-        ImageBuildFailed: The build failed; the message ends with the last lines of its output. The
-            error is also raised, before anything is built, if ``require_locked_base`` is set and
-            the base image is not locked.
+        ImageBuildFailed: The build failed; the message ends with the last lines of its output. Or
+            ``require_locked_base`` is set, and the base image is a placeholder or has no digest in
+            the lock file; then nothing is built.
         InvalidInput: The Dockerfiles are missing, or the image cannot be built for the platform.
     """
     if platform == ARM64 and name not in ARM64_IMAGES:
@@ -157,7 +158,7 @@ def build_image(
         raise ImageBuildFailed(
             f"The image {tag} was not built: {base.note}",
             where=dockerfile,
-            remedy="Build without `--locked`, or on a machine that reaches the registry",
+            remedy="Build without `--locked`, or on a machine that can reach the registry",
         )
     if base.note and log is not None:
         log(f"Note: {base.note}")
@@ -191,11 +192,11 @@ def build_image(
 
 @contextmanager
 def open_build_context() -> Iterator[Path]:
-    """Yield the build context of the Dockerfiles, which is a folder with the layout of a checkout.
+    """Yield the folder in which the Dockerfiles are built (the build context).
 
-    In a checkout, the build context is the checkout itself.  In an installed package, the
-    Dockerfiles and lock files of ``drdeploy/shipped`` and the package's modules are copied to a
-    temporary folder.
+    In a checkout, this is the checkout itself. If the package is installed, a temporary folder with
+    the layout of a checkout is made. The Dockerfiles and lock files of ``drdeploy/shipped`` and the
+    package's modules are copied to it.
 
     Raises:
         InvalidInput: The package was installed without its Dockerfiles.

@@ -1,10 +1,10 @@
 """Find the packages and shared libraries that take the most space in a container image.
 
-Layers are combined as an engine combines them. A file that a higher layer replaces or removes is
-still stored and pulled, and is counted as ``hidden``. A file belongs to the Debian package or the
-Python distribution that lists the file. Byte code belongs to the owner of the source file. If no
-package lists a file below ``site-packages``, the file belongs to the owner of its top folder. Any
-other file is counted by its folder.
+If a higher layer replaces or removes a file of a lower layer, a container does not see the file.
+But the file is still stored and pulled. It is counted as ``hidden``. A file belongs to the Debian
+package or the Python distribution that lists the file. Compiled Python code (``.pyc``) belongs to
+the owner of the source file. If no package lists a file below ``site-packages``, the file belongs
+to the package that owns most of its top folder. Any other file counts as part of its folder.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class ImagePart:
     Attributes:
         kind: What the part is, for example a Debian package or a folder.
         name: The name of the package or folder; for a Python distribution, with its version.
-        size_bytes: The bytes that the files take in the tar files of the layers.
-        compressed_bytes: The bytes that the files take in the compressed tar files of the layers.
+        size_bytes: The bytes that the part's files take in the tar files of the image's layers.
+        compressed_bytes: The same for the compressed tar files.
     """
 
     kind: PartKind
@@ -62,7 +62,7 @@ class SharedLibrary:
 
 @dataclass(frozen=True)
 class Contents:
-    """The parts of an image, which add up to the image's size, and the shared libraries.
+    """The parts and the shared libraries of an image. The sizes of the parts add up to its size.
 
     Parts and libraries are sorted by size, the largest first.
     """
@@ -97,7 +97,7 @@ def find_image_contents(layers: Sequence[Layer]) -> Contents:
 def _split_visible_and_hidden_files(
     layers: Iterable[Layer],
 ) -> tuple[list[LayerFile], list[LayerFile]]:
-    """Return the visible files of a container, and the files that a higher layer hides."""
+    """Return the files that a container sees, and the files that a higher layer hides."""
     visible: dict[str, LayerFile] = {}
     hidden: list[LayerFile] = []
     for layer in layers:

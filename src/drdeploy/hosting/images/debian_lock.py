@@ -1,8 +1,8 @@
 """Compare a container image's Debian packages with the lock ``containers/debian-packages.txt``.
 
-When Debian publishes a newer version of a package, it removes the old version from its archive. If
-a build asked for exactly the locked versions, it would fail after the next security fix. The lock
-therefore only records the versions that the project was tested with, and a build reports the
+When Debian publishes a newer version of a package, it removes the old version from its archive. A
+build that asks for exactly the locked versions would therefore fail after the next security fix.
+The lock file only records the versions that the project was tested with, and a build reports the
 packages that differ.
 """
 
@@ -37,7 +37,7 @@ NAMED_MAX = 3
 def describe_difference_from_debian_lock(
     engine: ContainerEngine, image: ImageRef, lock: Path | None = None
 ) -> str:
-    """Describe how an image's Debian packages differ from the lock; empty if they do not differ.
+    """Describe how an image's Debian packages differ from the lock; empty text if they do not.
 
     Raises:
         EngineError: The files of the image cannot be read.
@@ -54,13 +54,15 @@ def describe_difference_from_debian_lock(
 
 
 def refuse_platform_without_lock(platform: str | None) -> None:
-    """Before a build, refuse a platform for which there is no lock.
+    """Refuse a platform for which there is no lock file of Debian packages.
+
+    Called before a build.
 
     Args:
         platform: The platform, for example ``linux/arm64``; None is the engine's platform.
 
     Raises:
-        InvalidInput: The lock is not for the platform.
+        InvalidInput: The lock file is for another platform.
     """
     if platform is not None and platform.rpartition("/")[2] != ARCHITECTURE:
         raise InvalidInput(
@@ -72,7 +74,7 @@ def refuse_platform_without_lock(platform: str | None) -> None:
 
 
 def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, difference: str) -> None:
-    """Refuse an image whose packages differ from the lock, and remove its tag.
+    """If a new image's packages differ from the lock, remove its tag and raise an error.
 
     Without a tag, the image cannot be started by mistake.
 

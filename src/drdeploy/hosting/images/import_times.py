@@ -27,12 +27,12 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class ImportTime:
-    """The time that importing a package took, without the imports of other packages.
+    """How long importing a package took, without the other packages that it imports.
 
     Attributes:
-        package: The package's top name, for example ``numpy``.
+        package: The name of the top-level package, for example ``numpy``.
         modules: How many modules of the package were imported.
-        self_s: Seconds that the import took, including the small cost of measuring.
+        self_s: Seconds that the import took. The measurement itself adds a little.
     """
 
     package: str

@@ -56,9 +56,10 @@ class DebianPackage:
         architecture: The processor architecture, for example ``amd64``, or ``all``.
         source: Name of the source package, under which Debian reports vulnerabilities.
         maintainer: The people or the team that maintains the package in Debian.
-        licences: Short names of the package's licences, if a program can read its copyright file.
-        files: The paths of those of the package's files that are in the image, if some were left
-            out. Empty if all are there.
+        licences: Short names of the package's licences. Empty if the package's copyright file is
+            not in the machine-readable format (DEP 5).
+        files: If the image has only some of the package's files, the paths of these files;
+            otherwise empty.
     """
 
     name: str
@@ -91,10 +92,11 @@ class PythonPackage:
     """An installed Python distribution.
 
     Attributes:
-        name: The name as the package index normalizes it, for example ``python-multipart``.
+        name: The name in the normalized form of package indexes (PEP 503), for example
+            ``python-multipart``.
         version: The version, for example ``0.0.20``.
-        licence: An SPDX expression, or any other text by which the package states its licence; may
-            be empty.
+        licence: The licence that the package states: an SPDX expression or any other text; may be
+            empty.
         is_spdx: Whether ``licence`` is an SPDX expression.
         wheel: File name of the wheel that the package was installed from; empty if no name is
             recorded.
@@ -170,8 +172,8 @@ class _PackageFiles:
 
     Attributes:
         texts: The texts of the files, by path.
-        links: The targets of links, for the packages whose folder with the copyright file is a
-            link.
+        links: For each package whose folder below ``usr/share/doc`` is a link to another package's
+            folder, the name of the other package.
         libraries: SHA-256 of libraries that came in wheels, by path.
     """
 
@@ -250,7 +252,7 @@ def _make_debian_package(
 
 
 def _find_licences_in_copyright_text(text: str) -> tuple[str, ...]:
-    """Return the short names of licences in a copyright file that a program can read (DEP 5)."""
+    """Return the short names of licences in a copyright file in machine-readable format (DEP 5)."""
     if not text.startswith("Format:"):
         return ()
     return tuple(sorted({name.strip() for name in _LICENCE.findall(text)}))

@@ -1,4 +1,4 @@
-"""Cache facts about a layer of an image under its digest, because a layer never changes."""
+"""Cache facts about image layers, by digest: a layer with a given digest never changes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def find_layer_cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 class LayerCache:
     """A cache folder with one file per digest.
 
-    The folder may be deleted at any time. An unreadable file counts as missing. A value that cannot
-    be written is not cached.
+    The folder may be deleted at any time. A file that cannot be read counts as missing. If a value
+    cannot be written, no error is raised.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -3,9 +3,10 @@
 A registry stores each layer as a gzip-compressed tar file (OCI image specification). Engines
 compress with zlib's default level. A host without the image pulls all compressed layers.
 
-The compressed size of a file is the number of bytes that the compressor wrote while it read the
-file.  The compressed sizes of all files add up to the compressed size of the layer. The compressed
-size of a single file is wrong by up to 50 kB, because the compressor buffers its output.
+The files of a layer are compressed together. A file's compressed size is the number of bytes that
+the compressor writes while it reads this file. These sizes add up to the compressed size of the
+layer. For a single file, the size is wrong by up to 50 kB, because the compressor buffers its
+output.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class LayerFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PackageFiles(msgspec.Struct, frozen=True, array_like=True):
-    """The list of the files of an installed package. Some of the files may be in other layers.
+    """The list of files that an installed package has. Some of the files may be in other layers.
 
     Attributes:
         kind: The kind of package: ``debian`` or ``python``.
@@ -89,7 +90,7 @@ class Layer(msgspec.Struct, frozen=True):
         files: The layer's files in the order of the tar file.
         removed: Paths in lower layers that this layer removes.
         emptied: Folders in lower layers that this layer empties.
-        packages: The packages whose lists of files are in this layer.
+        packages: The lists of package files that are in this layer.
     """
 
     size_bytes: int
@@ -139,7 +140,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
 def _read_package_file_list(
     name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
 ) -> Iterator[PackageFiles]:
-    """Yield the list of a package's files, if ``member`` is such a list."""
+    """If a file of the layer lists a package's files, yield this list; otherwise yield nothing."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
     content = archive.extractfile(member) if is_list else None
@@ -182,7 +183,7 @@ def _find_removed_and_emptied_paths(
 
 
 class _LayerTar(io.RawIOBase):
-    """A tar file that can be read once, with a count of the compressed bytes read so far."""
+    """A layer's tar file, which can be read once. It counts the bytes, plain and compressed."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""State what a container image was built from: an in-toto Statement v1 with SLSA Provenance v1.
+"""Write a statement of what a container image was built from, in the SLSA Provenance format.
 
-https://slsa.dev/spec/v1.0/provenance. The statement is not signed, so you can trust it only as much
-as the machine that built the image. To sign the statement's file, use ``ssh-keygen -Y sign``.
+The format is in-toto Statement v1 with SLSA Provenance v1 (https://slsa.dev/spec/v1.0/provenance).
+The statement is not signed, so you can trust it only as much as the machine that built the image.
+To sign the statement's file, use ``ssh-keygen -Y sign``.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def make_provenance_statement(
         engine: The engine that built the image.
         name: The name of the image in this project.
         image: The image.
-        sbom_name: File name of its bill of materials.
-        sbom: The bill of materials.
+        sbom_name: File name of the image's bill of materials.
+        sbom: The content of the bill of materials.
     """
     with open_build_context() as root:
         sources = [*_describe_build_sources(root, name)]
@@ -98,7 +99,7 @@ def _describe_base_image(engine: ContainerEngine, image: ImageRef) -> dict[str, 
 
 
 def _describe_build_sources(root: Path, name: ImageName) -> Iterator[dict[str, Any]]:
-    """Describe the commit, the Dockerfile and the lock that an image is built from."""
+    """Describe the commit, the Dockerfile and the lock file that an image is built from."""
     if commit := _read_git_output(root, "rev-parse", "HEAD"):
         changed = bool(_read_git_output(root, "status", "--porcelain"))
         yield {

@@ -44,7 +44,7 @@ class SavedImage:
 
     @property
     def layer_instructions(self) -> tuple[str, ...]:
-        """The Dockerfile instruction of each layer; empty if the engine recorded none."""
+        """The Dockerfile instruction of each layer; an empty tuple if the engine recorded none."""
         history = self.documents[self.documents["manifest.json"][0]["Config"]].get("history", [])
         made = tuple(step.get("created_by", "") for step in history if not step.get("empty_layer"))
         return made if len(made) == len(self.layer_file_names) else ()
@@ -57,12 +57,12 @@ def read_saved_image(
 
     Args:
         chunks: The bytes of the tar file, chunk by chunk.
-        is_known_layer: Takes a file name, and returns whether it belongs to a layer that need not
-            be read.
+        is_known_layer: Takes a file name, and returns whether the file is a layer that is already
+            known. Such a file is skipped.
 
     Raises:
-        EngineError: A file of the saved image is neither a document nor a layer, or reading it
-            would take far more time or memory than its size suggests.
+        EngineError: A file of the saved image is neither a JSON document nor a layer. Or reading
+            the image would take far more time or memory than its size suggests.
     """
     image = SavedImage()
     try:
@@ -87,11 +87,11 @@ def read_saved_image(
 def iterate_members_of_tar(
     chunks: Iterator[bytes], *, max_members: int
 ) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """Yield each member of a tar file that comes in chunks, with the tar file to read it from.
+    """Yield each member of a tar file that comes in chunks, and the object to read it with.
 
     Raises:
         UnsafeArchive: Reading the tar file would take far more time or memory than its size
-            suggests, or it has more than ``max_members``.
+            suggests, or the tar file has more than ``max_members`` members.
         tarfile.TarError, EOFError, ValueError, OverflowError: The data is not a tar file.
     """
     stream = io.BufferedReader(ChunkReader(chunks), CHUNK_BYTES)
@@ -118,7 +118,7 @@ class ChunkReader(io.RawIOBase):
         self._left = b""
 
     def readable(self) -> bool:
-        """Return True, because the file can only be read."""
+        """Return True: the file can be read, but not written."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -1,6 +1,6 @@
 """Write a bill of materials (SBOM) in CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/.
 
-The bill of materials of an image is always the same, byte for byte. Its date is the creation time
+Writing the bill of materials of an image twice gives the same bytes. Its date is the creation time
 of the image, and its serial number is computed from the image's id.
 """
 
@@ -80,7 +80,7 @@ def make_sbom_from_inventory(
 def make_sbom_document(
     subject: Mapping[str, Any], components: list[dict[str, Any]], *, created: str = ""
 ) -> dict[str, Any]:
-    """Return the bill of materials of ``subject``, which consists of ``components``."""
+    """Return a bill of materials: ``subject`` is described, and ``components`` are its parts."""
     references = sorted(str(component["bom-ref"]) for component in components)
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -101,7 +101,7 @@ def make_sbom_document(
 
 
 def make_component_of_drdeploy(version: str) -> dict[str, Any]:
-    """Return this package as a component."""
+    """Return drdeploy itself as a component of a bill of materials."""
     return {
         "type": "application",
         "bom-ref": make_purl_of_python_package("drdeploy", version),

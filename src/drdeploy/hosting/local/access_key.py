@@ -35,11 +35,11 @@ class AccessKey:
         return cls(LOCAL_KEY_PREFIX + name, secrets.token_urlsafe(30))
 
     def has_id(self, key_id: str) -> bool:
-        """Return whether an id is this key's id; the comparison takes equally long for every id."""
+        """Return whether an id is this key's id, in a time that does not reveal the right id."""
         return hmac.compare_digest(key_id.encode(), self.id.encode())
 
     def make_registry_password(self, now_s: float) -> str:
-        """Return a password for the image registry: an expiry time, and an HMAC of that time."""
+        """Return a password for the image registry: an expiry time, followed by its HMAC."""
         expires = f"{now_s + LOGIN_VALID_S:.0f}"
         return f"{expires}.{self._sign_expiry_of_registry_login(expires)}"
 

@@ -46,7 +46,7 @@ class ApiError(Exception):
 
 
 def make_validation_error(message: str) -> ApiError:
-    """Return the control plane's error for a request that is refused."""
+    """Return the error with which the control plane refuses a request (``ValidationException``)."""
     return ApiError(CONTROL_PLANE_REFUSAL, message)
 
 
@@ -93,7 +93,7 @@ def make_payload_too_large_error(length_bytes: int, limit_bytes: int) -> ApiErro
 
 
 def make_request_too_large_error(length_bytes: int, limit_bytes: int) -> ApiError:
-    """Return the error for a request whose body is too long; invocations have another error."""
+    """Return the error for a request whose body is too long, except for an invocation."""
     return ApiError(
         "RequestEntityTooLargeException",
         f"The request has {length_bytes} bytes, and at most {limit_bytes} are allowed.",
@@ -124,7 +124,7 @@ def make_not_ready_error(endpoint: str, variant: str) -> ApiError:
 def make_model_error(
     original_status: int, original_message: str, *, log_stream_arn: str
 ) -> ApiError:
-    """Return the error for a request that the model refused, failed on, or did not answer.
+    """Return the error for a request that the model refuses, fails to process or does not answer.
 
     If the model did not answer, ``original_status`` is 0.
     """

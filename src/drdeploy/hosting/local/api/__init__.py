@@ -1,1 +1,5 @@
-"""The APIs of the local service: SageMaker, CloudWatch, and other AWS services through moto."""
+"""The APIs of the local service.
+
+This package itself answers for SageMaker and CloudWatch. The library moto answers for other AWS
+services.
+"""

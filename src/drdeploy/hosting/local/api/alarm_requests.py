@@ -27,7 +27,8 @@ def check_new_alarm_and_list_queries(request: Mapping[str, Any]) -> list[dict[st
     """Check a ``PutMetricAlarm`` request, and return the metric queries of the alarm.
 
     Raises:
-        MonitoringError: The request contradicts itself, or asks for something that is not served.
+        MonitoringError: Members of the request contradict each other, or the request asks for
+            something that the local service does not offer.
     """
     _check_alarm_comparison(request)
     _check_alarm_actions(request)

@@ -99,7 +99,7 @@ class AlarmBook:
     # -- operations ------------------------------------------------------------------------
 
     def check_new_alarm(self, request: Mapping[str, Any], now_s: float) -> None:
-        """Refuse a ``PutMetricAlarm`` that CloudWatch or the local service does not allow.
+        """Refuse a ``PutMetricAlarm`` request that CloudWatch or the local service does not allow.
 
         Raises:
             MonitoringError: The message says what is not allowed.
@@ -110,10 +110,10 @@ class AlarmBook:
         self._compute_series_of_queries(queries, span)
 
     def complete_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
-        """Add to a new alarm what moto does not store.
+        """Store those properties of a new alarm that moto does not store.
 
-        If the new alarm replaces an alarm of the same name, ``before`` is the replaced alarm, and
-        the new alarm keeps its state.
+        ``before`` is the old alarm of the same name, or None. The new alarm takes over the state of
+        the old alarm.
         """
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
@@ -194,12 +194,12 @@ class AlarmBook:
         return _cut_page_of_alarms("AlarmHistoryItems", found, request)
 
     def set_alarm_state(self, request: Mapping[str, Any], now_s: float) -> None:
-        """Carry out ``SetAlarmState``, and keep the new state for at most a minute.
+        """Carry out ``SetAlarmState``: give an alarm a new state for a minute or less.
 
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
         This happens once a minute, or once a period if the period is shorter. On the local service,
-        new data also causes an evaluation. The new state is therefore kept for some time.
-        Otherwise, the state could end before a scaling policy sees it.
+        new data also causes an evaluation, which could end the new state before a scaling policy
+        has seen it. New data therefore causes no evaluation during this time.
 
         Raises:
             MonitoringError: The alarm does not exist, or a value of the request is not valid.
@@ -242,10 +242,10 @@ class AlarmBook:
         return found
 
     def read_evaluated_values(self, alarm: Any, now_s: float) -> list[float]:
-        """Return the datapoints that an alarm evaluates now, oldest first.
+        """Return the datapoints that an evaluation of the alarm would use now, oldest first.
 
-        If there are no datapoints, return the ``recentDatapoints`` in the alarm's
-        ``StateReasonData``. A client may have set ``StateReasonData`` with ``SetAlarmState``.
+        If there are no datapoints, a client may have supplied some with ``SetAlarmState``. The
+        result is then ``recentDatapoints`` in the alarm's ``StateReasonData``.
         """
         queries = _list_queries_of_alarm(alarm)
         rule = _make_alarm_rule(alarm)
@@ -452,7 +452,7 @@ def _find_evaluated_time_range(
 
 
 def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
-    """Return the metric queries of an alarm; a client or a policy has made the alarm."""
+    """Return the metric queries of an alarm, whether a client or a scaling policy has made it."""
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
         return kept

@@ -130,9 +130,9 @@ class AsynchronousInvocations:
     def _copy_input_from_s3(self, location: str) -> bytes | None:
         """Return the content of the input in S3, or None if it is missing or too large.
 
-        The input is copied because the local S3 is empty after a restart of the service. The call
-        succeeds even if the input is missing or too large. Like SageMaker, the service accepts the
-        request, and the request fails later.
+        The queue needs a copy of the input, because the local S3 is empty after a restart of the
+        service. If the input is missing or too large, no error is raised. Like SageMaker, the
+        service accepts such a request, and the request fails later.
         """
         try:
             if self._store.measure_object(location) > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:
@@ -143,7 +143,7 @@ class AsynchronousInvocations:
 
 
 def load_members_of_asynchronous_request() -> dict[str, Any]:
-    """Return the shapes of the members of ``InvokeEndpointAsync``."""
+    """Return the members of an ``InvokeEndpointAsync`` request, with their shapes in botocore."""
     shape: Any = load_service_model("sagemaker-runtime").operation_model(OPERATION).input_shape
     return dict(shape.members)
 
@@ -178,7 +178,7 @@ def _read_integer(member: str, value: str) -> int:
 
 
 def _find_and_check_input_location(members: Mapping[str, Any], body: bytes) -> str | None:
-    """Return the location of the input; None if the body is the input."""
+    """Check and return the S3 location of a request's input; None if the body is the input."""
     location: str | None = members.get("InputLocation")
     if location is not None and body:
         raise api_errors.make_validation_error(

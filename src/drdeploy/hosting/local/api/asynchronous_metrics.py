@@ -29,7 +29,7 @@ the average over a minute is close to the true mean."""
 
 @dataclass(frozen=True)
 class AsynchronousRequestMetrics:
-    """The contribution of one asynchronous request to the metrics of its endpoint."""
+    """The metrics that one asynchronous request adds to its endpoint."""
 
     outcome: RequestOutcome
 
@@ -89,7 +89,7 @@ class BacklogSampler:
         self._due_s = 0.0
 
     def write_due_samples(self) -> None:
-        """Write a sample of each backlog if the last samples are old enough."""
+        """Write a sample of each backlog, if it is time for the next sample."""
         with self._lock:
             now_s = self._clock.monotonic()
             if now_s < self._due_s:

@@ -1,8 +1,8 @@
 """CloudWatch's operations: moto handles requests and responses, ``monitoring`` computes results.
 
-moto supports neither percentiles nor metric math, never evaluates an alarm, and mixes metrics whose
-dimensions differ. The operations of this module replace moto's operations; moto still stores
-alarms, dashboards and tags.
+moto supports neither percentiles nor metric math, never evaluates an alarm, and mixes up metrics
+that differ only in their dimensions. The operations of this module replace moto's operations; moto
+still stores alarms, dashboards and tags.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def replace_operations_in_moto() -> None:
 
 @cache
 def _find_put_metric_alarm_of_moto() -> Callable[[Any], object]:
-    """Return moto's own ``PutMetricAlarm``, which this module replaces later."""
+    """Return moto's own ``PutMetricAlarm``; called before this module replaces it."""
     from moto.cloudwatch.responses import CloudWatchResponse
 
     return CloudWatchResponse.put_metric_alarm

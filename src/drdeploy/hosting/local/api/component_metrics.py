@@ -1,9 +1,9 @@
 """Measure inference components at regular intervals, and write the metrics to CloudWatch.
 
 - ``ConcurrentRequestsPerCopy`` is written every ten seconds, like SageMaker's high-resolution
-  metric. ``InvocationsPerCopy`` is written as 0 once a minute, so that a component that gets no
-  requests has data too. Target tracking needs these zeros to remove the component's copies
-  (developer guide, "Scale an endpoint to zero instances").
+  metric. ``InvocationsPerCopy`` is written as 0 once a minute, so that even a component without
+  requests has data. Target tracking needs these zeros, because it removes an idle component's
+  copies only if there is data (developer guide, "Scale an endpoint to zero instances").
 - The CPU and memory that each copy uses are written once a minute, as a share of what the copy
   reserves. The source is the developer guide ("Amazon SageMaker AI metrics in Amazon CloudWatch",
   inference component metrics).
@@ -54,7 +54,7 @@ class ComponentSampler:
         self._last_use: WeakKeyDictionary[InstanceWorker, ResourceUse] = WeakKeyDictionary()
 
     def write_due_samples(self, region: str, components: Iterable[InferenceComponent]) -> None:
-        """Measure every component that is due."""
+        """Measure every component for which the next measurement is due."""
         now_s = self._clock.monotonic()
         for component in components:
             deployment = component.find_deployment_in_service()

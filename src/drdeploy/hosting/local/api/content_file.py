@@ -34,13 +34,13 @@ _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 class ContentFile:
     """An unnamed file that holds the contents of many objects.
 
-    All objects share one file, because a process cannot keep 50,000 files open. The file has no
-    name, so that the kernel removes it when the process ends or is killed. New contents are written
-    at the end of the file. When the content of an object is no longer needed, its part of the file
-    becomes a hole. A hole takes no space on the disk.
+    All objects share one file, because a process may not open one file for each of 50,000 objects.
+    The file has no name, so that the kernel removes it when the process ends or is killed. New
+    contents are written at the end of the file. When the content of an object is no longer needed,
+    its part of the file becomes a hole. A hole takes no space on the disk.
 
     Args:
-        folder: The folder whose file system holds the file.
+        folder: The folder in which the file is made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,9 @@ class ContentFile:
         self._end = 0
 
     def append_content(self, data: bytes) -> StoredContent:
-        """Write content to the end of the file; deleting the returned object frees the space.
+        """Write content to the end of the file, and return an object that reads it.
+
+        The space on the disk is freed when nothing refers to the returned object any more.
 
         Raises:
             OSError: The content cannot be written, for example because the disk is full.

@@ -168,7 +168,7 @@ class ControlPlane:
         return self._store_resource("EndpointConfig", request)
 
     def _refuse_unsupported_model(self, environment: dict[str, str], request: Json) -> None:
-        """Refuse a model that instances on this machine cannot run, even if SageMaker could."""
+        """Refuse a model that SageMaker can run, but instances on this machine cannot."""
         try:
             self._fleet.backend.check_model(
                 environment, isolated=request_constraints.is_network_isolated(request)
@@ -265,7 +265,7 @@ class ControlPlane:
         return {"EndpointArn": endpoint.arn}
 
     def _read_guardrails(self, deployment_config: Json | None, config: Json) -> Guardrails:
-        """Read a ``DeploymentConfig``, and refuse one whose alarm is missing."""
+        """Read a ``DeploymentConfig``; refuse it if it names an alarm that does not exist."""
         for name in list_rollback_alarms(deployment_config):
             if self._fleet.state_of_alarm(self.account_region.region, name) is None:
                 raise make_validation_error(f"Could not find alarm {name}.")
@@ -321,7 +321,7 @@ class ControlPlane:
 def _retain_variant_properties(
     endpoint: LocalEndpoint, config: ResourceRecord, request: Json
 ) -> ResourceRecord:
-    """Return the configuration with the weights and instance counts that the endpoint has now."""
+    """Return a configuration in which variants keep their present weights and instance counts."""
     excluded = {
         one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])
     }

@@ -2,7 +2,7 @@
 
 Source: the specification ``application/vnd.amazon.eventstream`` (Amazon Transcribe developer guide,
 "Event stream encoding"). An event consists of two lengths, a checksum of the lengths, headers and
-the payload. A checksum of the whole event follows.
+the payload. A checksum of all this ends the event.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class ComponentOperations:
 
 
 def _find_place_on_endpoint(endpoint: LocalEndpoint, request: Json) -> ComponentPlace:
-    """Find the variant that is to host a new component; the endpoint must be in service."""
+    """Find the variant that a new component's request names, on an endpoint that is in service."""
     if endpoint.status != "InService":
         raise make_validation_error(
             f'Endpoint "{endpoint.arn}" must be InService to host an inference component, but its '

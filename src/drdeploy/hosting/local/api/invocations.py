@@ -1,4 +1,4 @@
-"""Answer ``InvokeEndpoint``: check the request, lease a worker, and forward the request."""
+"""Answer ``InvokeEndpoint``: check the request, reserve a free worker, and forward the request."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ ORIGINAL_MESSAGE_BYTES_MAX = 4096
 
 @dataclass(frozen=True)
 class _Call:
-    """An invocation in progress."""
+    """A request to invoke an endpoint, with what is needed to answer it."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -116,7 +116,7 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Stream:
-    """A streamed answer in progress."""
+    """A streamed answer that is being sent."""
 
     call: _Call
     variant: Variant
@@ -127,7 +127,7 @@ class _Stream:
 
 @dataclass(frozen=True)
 class InvocationLogs:
-    """The logs to which invocations are added; adding an entry only appends it to a queue.
+    """The logs that record invocations. An entry only goes into a queue, so recording is fast.
 
     Attributes:
         metrics: Receives the metrics of every invocation.
@@ -144,7 +144,7 @@ class Invocations:
     Args:
         control_plane: The control plane that holds the endpoints.
         logs: The logs that receive the metrics and the captured data of every invocation.
-        fleet: The fleet, from which the clock and the timeout of invocations are taken.
+        fleet: The fleet; only its clock and its timeout of invocations are used.
     """
 
     def __init__(
@@ -238,7 +238,10 @@ class Invocations:
     def _copy_to_shadows(
         self, call: _Call, variant: Variant, deployment: EndpointDeployment
     ) -> None:
-        """Begin to send copies of a request to shadow variants, which are chosen at random."""
+        """Begin to send copies of a request to shadow variants.
+
+        For each shadow variant, chance decides whether it gets a copy of this request.
+        """
         for shadow in deployment.shadows:
             if choose_whether_to_copy(variant.weight, shadow.weight):
                 self._shadows.send_copy(
@@ -278,10 +281,11 @@ class Invocations:
         headers: Mapping[str, str],
         stack: contextlib.ExitStack,
     ) -> Variant:
-        """Return the copies of a component, which keep running until ``stack`` is closed.
+        """Return the copies of a component, and keep them running until ``stack`` is closed.
 
         Raises:
-            ApiError: The component has no copies, or another variant hosts it.
+            ApiError: The component has no copies, or the request names a variant that does not host
+                it.
         """
         target = headers.get(TARGET_VARIANT, component.variant)
         if target != component.variant:
@@ -414,7 +418,7 @@ class Invocations:
         return ServiceResponse(200, headers, self._yield_events(stream, held))
 
     def _yield_events(self, stream: _Stream, held: contextlib.ExitStack) -> Iterator[bytes]:
-        """Yield an answer's parts as events, and an error as the last event if it breaks off."""
+        """Yield the parts of an answer as events; if the answer breaks off, end with an error."""
         overhead_s = stream.begin - stream.call.received
         metrics = replace(
             stream.call.metrics, outcome="ok", mid_stream_errors=0, overhead_s=overhead_s
@@ -452,7 +456,7 @@ class Invocations:
         return api_errors.make_model_error(status, message, log_stream_arn=call.log_stream_arn)
 
     def _lease_worker(self, call: _Call, variant: Variant) -> WorkerLease:
-        """Lease a worker, or raise AWS's error if no worker is free."""
+        """Reserve a free worker; if there is none, raise the error that AWS would raise."""
         try:
             return variant.pool.lease_worker(self._timeout_s)
         except ConcurrencyLimitReached as err:
@@ -486,7 +490,7 @@ def is_member_served(member: str) -> bool:
 
 
 def make_refusal_of_member(member: str, endpoint: str) -> ApiError:
-    """Return the error for a member of ``InvokeEndpoint`` that is not served."""
+    """Return the error for a member of ``InvokeEndpoint`` that the local service does not offer."""
     for other, lack, target in HEADERS_OF_OTHER_ENDPOINTS.values():
         if other == member:
             return api_errors.make_validation_error(
@@ -536,7 +540,7 @@ def _refuse_headers_of_other_endpoints(name: str, request: ServiceRequest) -> No
 
 @cache
 def _find_headers_not_served() -> dict[str, str]:
-    """Return the headers that the local service refuses, each with its member of the request."""
+    """Return the headers that the local service refuses; each maps to its request member."""
     return {
         shape.serialization["name"]: member
         for member, shape in _load_members_of_invoke_request().items()

@@ -1,4 +1,4 @@
-"""Refuse requests that use a KMS key whose state forbids them.
+"""Refuse requests to KMS that the state of a key forbids, for example of a disabled key.
 
 moto stores the state of a key, but does not check it. moto encrypts with a key that is disabled or
 will be deleted, and enables a key whose deletion is scheduled. The states and the messages are in
@@ -43,7 +43,7 @@ class KmsKey(NamedTuple):
 
 
 def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
-    """Refuse a request for keys in states that forbid the operation.
+    """Refuse a request if the state of one of its keys forbids the operation.
 
     Args:
         operation: The name of an operation of KMS, for example ``Encrypt``.

@@ -1,7 +1,7 @@
-"""CloudWatch Logs: moto keeps groups and streams, and this module reads them as AWS does.
+"""CloudWatch Logs: moto stores groups and streams; this module searches them as AWS does.
 
-By itself, moto returns every line if it does not know a filter pattern, ignores prefixes of stream
-names, and keeps lines longer than the group's retention time.
+By itself, moto returns every line if it does not understand a filter pattern. It ignores prefixes
+of stream names, and does not delete lines when the group's retention time is over.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
 
 
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
-    """Return a function that tells whether a request to read logs may concern a given log group."""
+    """Return a function that takes the name of a log group, and tells if a request may read it."""
     text = body.decode(errors="replace")
     if GROUP_PREFIX not in text and LOG_GROUP not in text:
         return lambda _: False
@@ -122,9 +122,9 @@ def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = No
 
 
 def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method of a log group, so that its error names the missing stream.
+    """Wrap a method of a log group, so that it raises the right error if a stream is missing.
 
-    By itself, moto reports the group as missing.
+    By itself, moto says that the group is missing.
     """
 
     def refuse_absent_stream_or_call_method(

@@ -3,9 +3,9 @@
 The source is the SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch"
 and "Alarms and logs for tracking metrics from serverless endpoints".
 
-AWS publishes the metrics of an invocation after about a minute. An invocation only appends to a
-queue, which takes almost no time. The queue is written to CloudWatch before CloudWatch is read, so
-that a reader finds all earlier invocations.
+On AWS, the metrics of an invocation appear after about a minute. Here, they appear at once: an
+invocation puts its metrics into a queue, which takes almost no time. Whenever a client reads
+CloudWatch, the queue is written first, so the client finds all earlier invocations.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Outcome = Literal["ok", "4xx", "5xx", "refused"]
 
 @dataclass(frozen=True)
 class InvocationMetrics:
-    """The contribution of one invocation to the metrics of its endpoint.
+    """The metrics that one invocation adds to its endpoint.
 
     Attributes:
         region: The region of the endpoint.
@@ -42,25 +42,24 @@ class InvocationMetrics:
         variant: The name of the variant that was invoked.
         at: When the request arrived, UTC.
         outcome: How the model answered; ``refused`` means that the model was not asked.
-        setup_s: Seconds that a worker took to start for this request (``ModelSetupTime``); None
-            for a warm start.
+        setup_s: Seconds that it took to start a worker for this request (``ModelSetupTime``); None
+            if a worker was already running.
         model_s: Seconds from sending the request to the container until its answer was read
             (``ModelLatency``).
         overhead_s: Seconds that the service took in addition to ``model_s``, including ``setup_s``
             (``OverheadLatency``).
-        memory_share: A function that returns the memory in use as a share of the limit, or None. It
-            is called only when the metrics are written, because an engine takes up to a second to
-            answer.
-        load: How busy the variant was while the model was asked, or None if no worker was free.
+        memory_share: A function that returns which share of the memory limit is in use, or None if
+            that is unknown. It is called only when the metrics are written, because a container
+            engine takes up to a second to answer.
+        load: How busy the variant was during this request, or None if no worker was free.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
         component: The name of the inference component that was invoked; empty if the endpoint hosts
             none.
-        first_part_s: For a streamed answer, a pair: the seconds until the first part came from the
-            container, and the seconds that the service itself added. None for an answer that is not
-            streamed.
+        first_part_s: For a streamed answer, two numbers: the seconds until the container sent the
+            first part, and the seconds that the service itself added. Otherwise, None.
         mid_stream_errors: The number of errors after the first part of a streamed answer; None for
             an answer that is not streamed.
-        is_without_capacity: Whether the inference component had no copy for the request.
+        is_without_capacity: Whether the request failed because the inference component has no copy.
     """
 
     region: str
@@ -126,7 +125,7 @@ class InvocationMetrics:
         ]
 
     def _list_values_per_copy(self) -> list[tuple[str, float | None, str]]:
-        """Return the metrics that exist only for inference components."""
+        """Return the metrics that only inference components have."""
         copies = self.load.workers if self.load is not None else 0
         if not copies or self.load is None:
             return []
@@ -136,7 +135,7 @@ class InvocationMetrics:
         ]
 
     def _list_stream_values(self) -> list[tuple[str, float | None, str]]:
-        """Return the metrics that exist only for streamed answers."""
+        """Return the metrics that only streamed answers have."""
         if self.mid_stream_errors is None:
             return []
         values: list[tuple[str, float | None, str]] = [
@@ -155,7 +154,7 @@ class InvocationMetrics:
         return values
 
     def _list_own_values(self) -> list[tuple[str, float | None, str]]:
-        """Return the metrics that exist only for real-time variants."""
+        """Return the metrics that only real-time variants have."""
         load = self.load or PoolLoad(0, 0)
         return [
             ("InvocationModelErrors", float(self.outcome != "ok"), "None"),
@@ -164,7 +163,7 @@ class InvocationMetrics:
         ]
 
     def _list_serverless_values(self) -> list[tuple[str, float | None, str]]:
-        """Return the metrics that exist only for serverless variants."""
+        """Return the metrics that only serverless variants have."""
         load = self.load or PoolLoad(0, 0)
         share = self.memory_share()
         utilization = 1.0 if self.is_throttled else load.requests / (load.max_concurrency or 1)
@@ -212,7 +211,7 @@ def make_datum(
 
 
 class QueuedMetrics(Protocol):
-    """Metrics that wait to be written."""
+    """The interface of an entry in the queue of a :class:`MetricLog`."""
 
     @property
     def region(self) -> str:

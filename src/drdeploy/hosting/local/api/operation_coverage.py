@@ -1,7 +1,8 @@
-"""List what the local service answers to every operation and request member that botocore knows.
+"""Find out which AWS operations and request members the local service serves or refuses.
 
-For each member, a request that sets only this member goes through the same checks as a client's
-request. The reference page of the local service shows the answers.
+The operations and members are those in botocore's service models. For each member, this module
+makes a request that sets only this member, and passes it through the checks that a client's request
+goes through. A reference page, ``docs/reference/local-service.md``, shows the answers.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ class MemberAnswer:
 
     Attributes:
         path: The path of the member, for example ``DataCaptureConfig.EnableCapture``.
-        refusal: The sentence with which the member is refused; empty if it is served.
-        served_values: The values that are served, if only some are; otherwise empty.
+        refusal: The error message for a request that sets the member; empty if the local service
+            serves the member.
+        served_values: The values of the member that are served, if the local service serves only
+            some; otherwise empty.
     """
 
     path: str
@@ -57,8 +60,9 @@ class OperationAnswer:
 
     Attributes:
         name: The name of the operation.
-        refusal: The sentence with which the operation is refused; empty if it is served.
-        members: The answer to each member of the request of a served operation.
+        refusal: The error message for the operation; empty if the local service serves the
+            operation.
+        members: The answer to each request member, if the operation is served.
     """
 
     name: str
@@ -67,7 +71,10 @@ class OperationAnswer:
 
 
 def list_operation_answers(service: str) -> list[OperationAnswer]:
-    """Return the answer to each operation of one of the ``SERVICES``."""
+    """Return what the local service answers to each operation of an AWS service.
+
+    The service must be one of ``SERVICES``.
+    """
     model = load_service_model(service)
     answers = []
     for name in sorted(model.operation_names):
@@ -94,7 +101,7 @@ def list_leaf_members_of_shape(shape: Any, path: str = "") -> Iterator[tuple[str
 
 
 def make_request_with_member(service: str, operation: str, path: str, value: Any) -> dict[str, Any]:
-    """Return a request that sets only one member, and the lists and structures around it."""
+    """Return a request that sets only one member. Members that contain this member are set too."""
     shape: Any = load_service_model(service).operation_model(operation).input_shape
     request: dict[str, Any] = {}
     inner = request
@@ -113,7 +120,7 @@ def make_request_with_member(service: str, operation: str, path: str, value: Any
 
 
 def make_example_value_of_shape(shape: Any) -> Any:
-    """Return an example value of a shape, but never one that turns a feature off (``False``)."""
+    """Return an example value of a shape; True for a boolean, because False may mean no effect."""
     kind = shape.type_name
     if kind == "string":
         return shape.enum[-1] if shape.enum else PLACEHOLDER

@@ -1,10 +1,14 @@
-"""Refuse request members that moto ignores, in the services for which only moto answers.
+"""Refuse request members that moto would ignore.
 
-Other tables list the members that the local service accepts for SageMaker, CloudWatch, CloudWatch
-Logs and Application Auto Scaling. In the other services, moto reads most members, and ignores the
-rest without an error. For example, a request for a dry run would really be carried out, an object
-would be stored without the caller's encryption, and a user would be created without a permissions
-boundary. A test compares these tables with moto's code and botocore's models.
+This module is about those AWS services of which this project replaces nothing or little, and for
+which moto answers: for example IAM, KMS and S3. moto reads most request members of these services,
+and ignores the rest without an error. For example, moto would carry out a request that asks for a
+dry run, an object would be stored without the caller's encryption, and a user would be created
+without a permissions boundary. A test compares the tables of this module with moto's code and
+botocore's models.
+
+For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling, the module
+``served_operations`` does the same by listing the members that are served.
 """
 
 from __future__ import annotations
@@ -115,7 +119,7 @@ OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-ow
 
 
 def refuse_overlooked_members(service: str, request: ServiceRequest) -> None:
-    """Refuse a request with a member that moto would overlook.
+    """Refuse a request that sets a member which moto would ignore.
 
     Args:
         service: The signing name of the service.

@@ -23,8 +23,8 @@ class LogLineEvent(msgspec.Struct, array_like=True, frozen=True):
     """A line of a log stream, with the methods that moto expects of an event.
 
     Attributes:
-        event_id: A number that identifies the line among the lines of all streams, and grows with
-            time.
+        event_id: A number that identifies the line among the lines of all streams. A later line has
+            a larger number.
         timestamp: When the line was written, in milliseconds since 1970.
         ingestion_time: When the line was read, in milliseconds since 1970.
         message: The line.
@@ -53,7 +53,7 @@ _decode = msgspec.msgpack.Decoder(list[LogLineEvent]).decode
 
 
 class EventBlock:
-    """Compressed lines.
+    """A block of compressed lines.
 
     Attributes:
         count: The number of lines.
@@ -104,7 +104,7 @@ class PackedEvents:
             return self._count()
 
     def keep_newest(self, count: int) -> None:
-        """Drop the oldest lines in whole blocks; keep at most ``count`` lines and one block."""
+        """Drop the oldest lines in whole blocks, but keep at least the newest ``count`` lines."""
         with self._lock:
             while self._blocks and self._count() - self._blocks[0].count >= count:
                 del self._blocks[0]
@@ -126,7 +126,7 @@ class PackedEvents:
 
 
 def make_stream_class(base: Any) -> Any:
-    """Return a class of log streams for moto that keep their lines compressed.
+    """Return a class that moto uses for log streams, and that keeps the lines compressed.
 
     Args:
         base: moto's own class.

@@ -1,10 +1,11 @@
 """Simulate IAM policies, as IAM's policy simulator does.
 
 moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
-``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. The actions
-evaluate policies with ``endpoints.iam_policies``. The same module checks the execution roles of
-endpoints, so a simulation predicts what happens to an endpoint. Source: IAM API reference,
-``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and ``EvaluationResult``.
+``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. This module
+adds these actions. They evaluate policies with ``endpoints.iam_policies``, which also checks the
+execution roles of endpoints. A simulation therefore predicts whether an endpoint may be created
+with the role. Source: IAM API reference, ``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and
+``EvaluationResult``.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _is_iam_policy_document(document: str) -> bool:
 def _evaluate_actions_by_policies(
     request: Json, policies: Sequence[PrincipalPolicy], boundary: str | None
 ) -> Iterator[Json]:
-    """Yield a result for each action on each resource."""
+    """Yield a result for each pair of an action and a resource in the request."""
     context = {
         entry["ContextKeyName"]: entry.get("ContextKeyValues", [])
         for entry in request.get("ContextEntries", [])

@@ -98,8 +98,8 @@ def make_signature_refusal_response(
     Args:
         refused: The error that says what is wrong.
         request: The request.
-        service: The signing name that the request states, verified or not. The name is empty if the
-            request states none.
+        service: The service's signing name in the request's signature, even if the signature is
+            wrong; empty if the request has no signature.
         is_invocation: Whether the request is for SageMaker's runtime.
     """
     protocol = find_protocol_of_request(request, service, is_invocation=is_invocation)
@@ -115,7 +115,8 @@ def make_error_response(
     Args:
         err: The error, with the code of the JSON protocols.
         request: The request.
-        service: The signing name that the request states, verified or not; empty if it states none.
+        service: The service's signing name in the request's signature, even if the signature is
+            wrong; empty if the request has no signature.
         is_invocation: Whether the request is for SageMaker's runtime.
     """
     protocol = find_protocol_of_request(request, service, is_invocation=is_invocation)

@@ -59,7 +59,7 @@ def load_service_model(service: str) -> ServiceModel:
 
 
 def refuse_invalid_request(operation: OperationModel, request: dict[str, Any]) -> None:
-    """Refuse a request that the service model does not allow for its operation.
+    """Refuse a request that is not valid for its operation, according to the service model.
 
     Raises:
         ApiError: ``SerializationException`` for a value of the wrong type, else

@@ -1,15 +1,15 @@
 """Find out which service each request is for, and pass the request on.
 
-Each service of AWS has a host name, but all services of the local service share one port.  The
-signature of a request names its region and its service (credential scope of Signature Version 4).
-The service of an unsigned request follows from the ``X-Amz-Target`` header (JSON protocol) or from
-the path (``InvokeEndpoint``, the image registry).
+On AWS, each service (such as S3 or IAM) has a host name of its own. The local service answers for
+all of them on one port. Which AWS service a request is for, and which region, is read from the
+request's signature (credential scope of Signature Version 4). If a request is not signed, its AWS
+service follows from the ``X-Amz-Target`` header (JSON protocol) or from the path
+(``InvokeEndpoint``, the image registry).
 
-Without an access key, the service answers every program on this machine. It reads the region and
-the service from a signature, but does not verify the signature. With an access key (a shared
-service), every request must carry a signature made with the key. The image registry instead takes
-the password that ECR's login gives to a holder of the key. Requests from web pages are refused with
-and without a key.
+If the local service has no access key, it answers every program on this machine, and does not
+verify signatures. If it has an access key, it is called a shared service: every request must carry
+a signature made with the key. The image registry is different: it takes a password, which a holder
+of the key gets by logging in to ECR. Requests from web pages are always refused.
 """
 
 from __future__ import annotations
@@ -108,17 +108,18 @@ _failures = FailureLog()
 
 @dataclass(frozen=True)
 class _Addressed:
-    """What a request is addressed to.
+    """The service, region and endpoint that a request is for.
 
     Attributes:
         region: The region that the signature names, or the default region.
         service: The signing name of the service; empty if the request is not signed.
         endpoint: The name of the endpoint to invoke, percent-encoded; empty if the request is
             not an invocation.
-        kind: The last part of the path of an invocation, which says how the invocation is answered.
+        kind: For an invocation, the last part of the path, for example ``invocations`` or
+            ``async-invocations``.
         is_registry: Whether the request is for the image registry.
-        claim: The signature of a request to a shared service; None for a request to the image
-            registry, and for every request if the service is not shared.
+        claim: The request's signature, if the local service is shared; otherwise None. Also None
+            for a request to the image registry.
     """
 
     region: str
@@ -181,11 +182,11 @@ class ApiRouter:
             return tuple(services[0] for services in self._regions.values())
 
     def find_variant(self, region: str, resource_id: str, dimension: str) -> ScaledVariant | None:
-        """Return the variant that a scalable target names, or None if it is missing.
+        """Return the variant that a scalable target names; None if there is no such variant.
 
         Args:
             region: The region of the endpoint.
-            resource_id: The id under which the variant is registered to be scaled.
+            resource_id: The ``ResourceId`` of the scalable target.
             dimension: The scalable dimension.
         """
         with self._lock:
@@ -193,11 +194,11 @@ class ApiRouter:
         return find_scaled_variant(services[0], resource_id, dimension) if services else None
 
     def has_lost_scaled_resource(self, region: str, resource_id: str) -> bool:
-        """Return whether a resource was registered here for scaling, but no longer exists.
+        """Return whether a resource was registered for scaling, but no longer exists.
 
         Args:
             region: The region of the resource.
-            resource_id: The id under which the resource was registered.
+            resource_id: The ``ResourceId`` under which the resource was registered.
         """
         if (region, resource_id) not in self._scaled_resources:
             return False
@@ -234,8 +235,8 @@ class ApiRouter:
         """Find out to which region, service and endpoint a request is addressed.
 
         Raises:
-            SignatureRefused: The service is shared, and the head of the request is not signed with
-                its key.
+            SignatureRefused: The local service is shared, and the request is not signed with its
+                key.
         """
         region, service = _read_region_and_service(request)
         is_registry = not service and request.path.startswith(REGISTRY_PREFIX)
@@ -304,14 +305,17 @@ class ApiRouter:
     def _fetch_log_lines_before_answer(
         self, region: str, request: ServiceRequest
     ) -> ServiceRequest:
-        """Fetch the newest lines of the log groups that a request names, and return the request."""
+        """Before a request reads logs, fetch the newest lines of the log groups that it names.
+
+        Return the same request, whose body can be read once more.
+        """
         body = request.body.read()
         self._fleet.logs.fetch_lines_of_groups(region, make_group_condition(body))
         drop_expired_events(region)
         return replace(request, body=io.BytesIO(body))
 
     def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
-        """Refuse an object that is damaged, or whose encryption key is missing."""
+        """Refuse a damaged upload to S3, and one whose encryption key cannot be used."""
         refuse_wrong_digest(request)
         key = request.headers.get(KMS_KEY_HEADER)
         problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")
@@ -355,7 +359,7 @@ class ApiRouter:
 
 
 def _answer_errors_like_aws(request: ServiceRequest, work: Callable[[], R]) -> R | ServiceResponse:
-    """Return the result of ``work``, or the response that AWS would give to an error in it."""
+    """Return the result of ``work``; turn an error in it into the response that AWS would give."""
     try:
         return work()
     except SignatureRefused as err:
@@ -402,13 +406,18 @@ def _read_region_and_service(request: ServiceRequest) -> tuple[str, str]:
 def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
     """Return whether a browser may have sent a request on behalf of a web page.
 
-    Any web page that the user visits can make the browser send requests to 127.0.0.1.  With a form
-    or a script that posts, the browser sends ``Origin``.  A page can also use the URL of an API
-    call as the address of a picture, because IAM accepts ``GET``. With a request for a picture, the
-    browser sends ``Sec-Fetch-Site``, or ``Referer`` if the browser is old (Fetch Metadata Request
-    Headers, W3C). The value ``none`` of ``Sec-Fetch-Site`` stands for an address that the user
-    typed.  With DNS rebinding, a page makes its own host name resolve to 127.0.0.1. The browser
-    then sends none of the three headers, but ``Host`` names the host of the page.
+    Any web page that the user visits can make the browser send requests to 127.0.0.1. Headers give
+    such requests away:
+
+    If a form or a script posts a request, the browser adds the header ``Origin``.
+
+    A page can also show a picture whose address is the URL of an API call, because IAM accepts
+    ``GET``. The browser then adds ``Sec-Fetch-Site``; an old browser adds ``Referer`` instead
+    (Fetch Metadata Request Headers, W3C). But if ``Sec-Fetch-Site`` is ``none``, the user has typed
+    the address.
+
+    With DNS rebinding, a page makes its own host name resolve to 127.0.0.1. The browser then adds
+    none of these headers, but ``Host`` names the page's host.
     """
     host = PORT.sub("", request.headers.get("Host") or LOOPBACK)
     is_this_machine = host in {LOOPBACK, "localhost"} or host.endswith(".localhost")

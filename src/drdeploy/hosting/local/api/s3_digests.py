@@ -1,7 +1,7 @@
 """Refuse an object whose content differs from the digest that its sender states, as S3 does.
 
-moto stores the object and reports success. In moto alone, an upload that was damaged on its way
-would count as complete.
+moto stores the object and reports success. Without this module, an upload that was damaged on its
+way would count as complete.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ stored, but not verified.
 def refuse_wrong_digest(request: ServiceRequest) -> None:
     """Refuse a request to S3 if the digest of its body differs from the digest in its headers.
 
-    Two kinds of checksum are left to moto. The checksum of a multipart upload is computed from the
-    upload's parts. The checksum of a body in pieces (``aws-chunked``) is at the end of the body.
+    This function leaves two kinds of checksum to moto. The checksum of a multipart upload is
+    computed from the upload's parts. The checksum of a body in pieces (``aws-chunked``) is at the
+    end of the body.
 
     Raises:
         ApiError: The stated digest is wrong (``BadDigest``) or malformed (``InvalidDigest``).

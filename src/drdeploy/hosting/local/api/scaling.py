@@ -1,9 +1,8 @@
 """Check requests to Application Auto Scaling before moto stores them.
 
-moto stores incomplete requests: a target whose endpoint does not exist, a policy without a target,
-and a policy without its configuration. AWS refuses a target whose endpoint is missing, and an
-incomplete policy. AWS looks up the endpoint and its variant when a target is registered (API
-reference, ``RegisterScalableTarget`` and ``PutScalingPolicy``).
+moto stores requests that AWS refuses: a target whose endpoint does not exist, a policy without a
+target, and a policy without its configuration. AWS looks up the endpoint and its variant when a
+target is registered (API reference, ``RegisterScalableTarget`` and ``PutScalingPolicy``).
 """
 
 from __future__ import annotations
@@ -76,7 +75,9 @@ def refuse_scaling_without_effect(
     control_plane: ControlPlane,
     has_target: Callable[[str, str], bool],
 ) -> None:
-    """Refuse a request to Application Auto Scaling that could have no effect.
+    """Refuse a request to Application Auto Scaling that can never have an effect.
+
+    For example, its endpoint does not exist.
 
     Args:
         operation: The name of the operation.
@@ -125,7 +126,7 @@ def refuse_scaling_without_effect(
 def find_scaled_variant(
     control_plane: ControlPlane, resource: str, dimension: str
 ) -> EndpointVariant | ScaledComponent | None:
-    """Return the variant or component that a scalable target names, or None."""
+    """Return the variant or component that a scalable target names; None if it does not exist."""
     component = COMPONENT_ID.fullmatch(resource)
     if component is not None:
         named = control_plane.components.find_exact(component[1])
@@ -195,7 +196,7 @@ def _check_capacity_bounds(bounds: Json, dimension: str, *, is_registered: bool)
 
 
 def _check_least_capacity(bounds: Json, resource: str, control_plane: ControlPlane) -> None:
-    """Refuse a bound of 0 for an endpoint that needs at least one instance."""
+    """Refuse a capacity bound of 0 for an endpoint that needs at least one instance."""
     found = RESOURCE_ID.fullmatch(resource)
     endpoint = control_plane.endpoints.find_exact(found[1]) if found else None
     if endpoint is None or may_run_without_instances(endpoint.config.request):
@@ -281,11 +282,11 @@ def _check_step_adjustments(rules: Json) -> None:
 
 
 def replace_operations_in_moto() -> None:
-    """Replace the operations of moto that overlook members of a request.
+    """Replace those operations of moto that ignore members of a request.
 
-    moto reads the tags of scalable targets, but does not store them. moto also overlooks
-    ``PolicyNames``, compares only parts of resource ids, and does not begin the next page of a list
-    where the previous page ended.
+    moto reads the tags of scalable targets, but does not store them. moto also ignores
+    ``PolicyNames``, and compares only parts of resource ids. If a list has several pages, moto does
+    not begin a page where the previous page ended.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
@@ -377,7 +378,7 @@ def _find_tags_of_request(response: Any) -> dict[str, str]:
 
 
 def _find_tags_of_target(response: Any, arn: str) -> dict[str, str]:
-    """Return the tags of one of moto's scalable targets, to be changed in place."""
+    """Return the dictionary in which the tags of one of moto's scalable targets are stored."""
     for targets in response.applicationautoscaling_backend.targets.values():
         for target in targets.values():
             if target.arn == arn:

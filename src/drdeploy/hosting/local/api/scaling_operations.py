@@ -284,7 +284,7 @@ def _make_dimensions_of_resource(resource_id: str) -> list[dict[str, str]]:
 
 
 def _add_period_to_query(query: Json) -> Json:
-    """Return a ``TargetTrackingMetricDataQuery`` with the period that an alarm needs."""
+    """Add to a ``TargetTrackingMetricDataQuery`` the period that an alarm needs."""
     if "MetricStat" not in query:
         return {**query, "Period": PERIOD_S}
     return {**query, "MetricStat": {**query["MetricStat"], "Period": PERIOD_S}}

@@ -1,9 +1,9 @@
-"""List which operations and request members of five AWS services the local service serves.
+"""List the operations and request members that the local service serves, for five AWS services.
 
 The tables list all operations and members that are served. Any other operation or member is
-refused, and the error names it. moto alone would report success for all members and operations,
-even for those without an effect. A script writes ``docs/reference/local-service.md`` from the
-tables.
+refused, and the error names it. Without these tables, moto would report success even for a member
+or an operation that has no effect there. A script writes ``docs/reference/local-service.md`` from
+the tables.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def refuse_unserved_operation(service: str, operation: str) -> None:
         operation: The name of the operation.
 
     Raises:
-        ApiError: The operation is in no table; the message names the operation.
+        ApiError: The tables do not list the operation; the message names it.
     """
     if operation not in SERVED_OPERATIONS[service]:
         owner = SERVED_SERVICES[{"cloudwatch": "monitoring"}.get(service, service)]
@@ -238,7 +238,7 @@ def refuse_unserved_operation(service: str, operation: str) -> None:
 
 
 def refuse_members_without_effect(service: str, operation: str, request: Members) -> None:
-    """Refuse a request that sets a member without an effect.
+    """Refuse a request that sets a member which would have no effect.
 
     Args:
         service: The name of the service in botocore.
@@ -246,7 +246,7 @@ def refuse_members_without_effect(service: str, operation: str, request: Members
         request: The request.
 
     Raises:
-        ApiError: A member is in no table; the message names the member.
+        ApiError: The tables do not list a member; the message names it.
     """
     for refused in find_unserved_members(SERVED_OPERATIONS[service][operation], request):
         err = make_not_served_error(describe_unserved_member(operation, refused))
@@ -269,7 +269,7 @@ def find_served_values(service: str, operation: str, path: str) -> set[str] | No
 
 @cache
 def make_moto_refuse_unserved_operations() -> None:
-    """Make moto refuse operations and members that are in no table (once per process)."""
+    """Make moto refuse operations and members that the tables do not list (once per process)."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
     from moto.logs.responses import LogsResponse
@@ -295,7 +295,7 @@ def _make_moto_service_refuse_unserved_operations(service: str, responses: Any) 
 
 
 def _read_request(response: Any) -> Any:
-    """Return a request as moto has parsed it, whichever of its formats the client has chosen."""
+    """Return a request as moto has parsed it, in any of the formats that a client may choose."""
     if response.automated_parameter_parsing:
         return response.params
     try:

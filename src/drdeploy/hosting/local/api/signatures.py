@@ -1,9 +1,9 @@
 """Verify Signature Version 4, for a service on a machine that several users share.
 
 A signature covers the method, the path and query, the headers that the client chose, and the body's
-SHA-256 (AWS General Reference, "Create a signed AWS API request").  The signer of botocore computes
-the signature again from the request that arrived, and both signatures are compared in constant
-time.
+SHA-256 (AWS General Reference, "Create a signed AWS API request"). botocore's code for signing
+computes from the request that arrived which signature it should have. This signature is compared
+with the request's own, in constant time.
 
 A request is checked in two steps.  The first step (:meth:`SignatureVerifier.check_head`) checks the
 headers before a byte of the body is read, so that a stranger cannot fill the disk with request
@@ -65,7 +65,7 @@ class SignatureRefused(Exception):
     """A request is not signed with the service's key.
 
     Attributes:
-        problem: The kind of problem, for which each AWS protocol has its own error code.
+        problem: The kind of problem; each AWS protocol has its own error code for it.
         message: The message for the client.
     """
 
@@ -79,7 +79,7 @@ class SignatureRefused(Exception):
 class SignedClaim:
     """The parts of a request's signature.
 
-    The parts of a signature can be trusted after :meth:`SignatureVerifier.check_body` has returned.
+    Do not trust these parts before :meth:`SignatureVerifier.check_body` has returned.
 
     Attributes:
         key_id: The access key id.
@@ -128,8 +128,8 @@ class SignatureVerifier:
 
         Raises:
             SignatureRefused: The request has no signature, or the signature is malformed, too old
-                or made with another key. A wrong signature is found here only if the headers state
-                the body's hash.
+                or made with another key. If the headers do not state the body's hash, a wrong
+                signature is found only by :meth:`check_body`.
         """
         claim = _read_signed_claim(request)
         if not self._key.has_id(claim.key_id) or "x-amz-security-token" in _list_header_names(
@@ -146,10 +146,12 @@ class SignatureVerifier:
         return claim
 
     def check_body(self, claim: SignedClaim, request: ServiceRequest) -> None:
-        """Check that the body is the signed body; afterwards the body can be read from its start.
+        """Check that the body has not changed since it was signed.
+
+        Afterwards, the body can be read from its start.
 
         Raises:
-            SignatureRefused: The body differs from the signed body, or the signature is wrong.
+            SignatureRefused: The body has changed since it was signed, or the signature is wrong.
         """
         if claim.leaves_body_unsigned:
             return
@@ -340,7 +342,7 @@ def _make_signed_claim(
 
 
 def _check_signed_headers(claim: SignedClaim, request: ServiceRequest) -> None:
-    """Refuse a signature that does not cover the ``Host`` header and all ``X-Amz-`` headers."""
+    """Refuse a signature that leaves out the ``Host`` header or one of the ``X-Amz-`` headers."""
     present = _list_header_names(request)
     required = {"host"} | {name for name in present if name.startswith("x-amz-")}
     missing = sorted(required - claim.signed_headers) + sorted(claim.signed_headers - present)

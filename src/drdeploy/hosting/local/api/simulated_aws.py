@@ -1,7 +1,7 @@
 """Simulate all AWS services except SageMaker, with moto in the same process.
 
 moto answers for S3, ECR, IAM, KMS, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.
-This module reads and writes moto's data for the rest of the service.
+Other modules of the local service read and write moto's data through this module.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ class SimulatedAws:
             return None
 
     def find_problem_with_key(self, region: str, key_id: str) -> str:
-        """Return why a KMS key cannot encrypt ("does not exist in …"), or an empty text.
+        """Return why a KMS key cannot encrypt, for example "does not exist in …"; empty if it can.
 
         Args:
             region: The region in which the key is looked up.
@@ -307,7 +307,11 @@ class SimulatedAws:
         return "", ""
 
     def list_used_keys(self, region: str, members: Mapping[str, Any]) -> list[KmsKey]:
-        """Return the existing keys that a request to KMS names, or that have encrypted its data."""
+        """Return the KMS keys that a request concerns.
+
+        These are the keys that the request names, and the keys that encrypted the data in the
+        request. Keys that do not exist are left out.
+        """
         self.import_moto()
         from moto.kms.utils import KEY_ID_LEN
 
@@ -392,7 +396,7 @@ class SimulatedAws:
                 cloudwatch.find_alarm_book(backend).evaluate_due_alarms(time.time())
 
     def put_metric_data(self, region: str, namespace: str, data: list[dict[str, Any]]) -> None:
-        """Write metric data to a region's CloudWatch, if AWS has this region."""
+        """Write metric data to a region's CloudWatch; do nothing if AWS has no such region."""
         self.import_moto()
         try:
             store = cloudwatch.find_metric_store(self._cloudwatch[region])
@@ -403,7 +407,7 @@ class SimulatedAws:
 
 @cache
 def _fill_gaps_in_moto() -> None:
-    """Patch moto 5.2 where it refuses what AWS allows."""
+    """Patch moto 5.2, so that it allows some requests that AWS allows, too."""
     import moto.iam.models
     from moto.applicationautoscaling import models, responses
     from moto.core.responses import ActionResult
@@ -454,9 +458,11 @@ def _fill_gaps_in_moto() -> None:
 
 
 def _limit_wait_for_subscribers() -> None:
-    """Limit how long moto waits for the web server of an SNS subscriber; moto would wait forever.
+    """Limit how long moto waits for the web server of an SNS subscriber.
 
-    The subscriber's answer is not read, and a redirect is not followed.
+    By itself, moto would wait forever.
+
+    The subscriber's answer is not read, and redirects are not followed.
     """
     import moto.sns.models
 
@@ -508,7 +514,7 @@ def _load_iam_backend() -> Any:
 
 
 def _read_policy_document(policy: Any) -> str:
-    """Return the default version of one of moto's managed policies, as JSON."""
+    """Return the default version of a managed policy that moto has, as JSON."""
     versions = {one.version_id: one.document for one in policy.versions}
     return str(versions[policy.default_version_id])
 

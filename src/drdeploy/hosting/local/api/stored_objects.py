@@ -2,8 +2,8 @@
 
 moto keeps the content of every small object in memory, and of every large object in an open file.
 moto also keeps a list of all objects it ever made, so an object that is overwritten or deleted is
-never freed. In moto, the answers of a Batch Transform job with 50,000 photographs would need 280 MB
-of memory.
+never freed. With moto alone, the answers of a Batch Transform job with 50,000 photographs would
+need 280 MB of memory.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 class SharedAttributes:
     """Attributes that many objects have in common.
 
-    Most objects have the same storage class, owner, encryption and so on.  Equal objects refer to
-    one instance of this class, instead of having twenty attributes of their own.
+    Most objects have the same storage class, owner, encryption and so on. Objects for which all of
+    these are equal refer to the same instance of this class, instead of having twenty attributes of
+    their own.
 
     Attributes:
         values: The attributes by name; never changed.
@@ -55,7 +56,7 @@ NO_ATTRIBUTES = SharedAttributes({})
 
 
 def _change_shared(shared: SharedAttributes, name: str, value: Any) -> SharedAttributes:
-    """Return the attributes with one value changed; equal calls return the same instance."""
+    """Return shared attributes with one value changed; equal calls return the same instance."""
     return SharedAttributes(shared.values | {name: value})
 
 
@@ -63,7 +64,7 @@ _change_shared_again = lru_cache(SHARED_MAX, typed=True)(_change_shared)
 
 
 class SharedAttribute:
-    """An attribute of a stored object whose value is in its :class:`SharedAttributes`."""
+    """A descriptor: reads and writes an attribute that is stored in :class:`SharedAttributes`."""
 
     __slots__ = ("_name",)
 
@@ -79,7 +80,7 @@ class SharedAttribute:
 
 
 class ObjectMetadata(MutableMapping[str, str]):
-    """The metadata of an object; names are looked up regardless of case.
+    """The metadata of an S3 object, as a mapping. Upper and lower case of names make no difference.
 
     Args:
         owner: The object, whose attribute ``metadata_pairs`` holds the metadata as a tuple of names
@@ -140,11 +141,11 @@ def make_moto_store_objects_in_file() -> None:
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """Give the copy of a multipart upload the checksum of the copy's content.
+    """Make moto compute the checksum of a copy from its content, if the original came in parts.
 
-    moto gives the copy the checksum of the upload, which is computed from the checksums of the
-    parts. Clients refuse this checksum as wrong, because a copy has no parts (Amazon S3 user guide,
-    "Checking object integrity").
+    If an object was uploaded in parts, its checksum is computed from the checksums of the parts.
+    moto gives a copy of the object the same checksum. Clients refuse it as wrong, because a copy
+    has no parts (Amazon S3 user guide, "Checking object integrity").
     """
     from moto.s3.utils import compute_checksum
 
@@ -164,7 +165,7 @@ def _compute_checksums_of_copies(backend: Any) -> None:
 
 
 class ContentInFile:
-    """The methods of moto's S3 objects that differ here because the content is in a file.
+    """Replaces those methods of moto's S3 objects that expect the content in memory.
 
     Attributes:
         contents: The file of all contents.
@@ -232,7 +233,7 @@ class ContentInFile:
 
     @property
     def etag(self) -> str:
-        """The content's MD5 digest, or moto's tag of a multipart upload, in quotes."""
+        """The ETag, in quotes: the content's MD5 digest, or moto's tag for an upload in parts."""
         if self._etag is None:
             digest = md5(usedforsecurity=False)
             for chunk in self._content.read_chunks():
@@ -243,16 +244,17 @@ class ContentInFile:
     def dispose(self, garbage: bool = False) -> None:
         """Record that moto has overwritten or deleted the object.
 
-        The content is freed when nothing refers to it any more. moto's own method closes the
-        content at once, even while a client reads it. moto's method also closes parts of an upload
-        that a copy still needs.
+        Nothing else happens here: the content is freed when nothing refers to it any more. moto's
+        own method would close the content at once, even while a client reads it. It would also
+        close parts of an upload that a copy of the upload still needs.
         """
         self.disposed = not garbage
 
     def __deepcopy__(self, memo: object) -> Any:
-        """Return a copy that shares the content, which is never changed.
+        """Return a copy of the object that shares its content, because content never changes.
 
-        moto copies all versions of all objects for ListObjectVersions, and marks the copies.
+        For ListObjectVersions, moto copies all versions of all objects, and then changes the
+        copies.
         """
         made = object.__new__(type(self))
         vars(made).update(vars(self))
@@ -266,7 +268,7 @@ class ContentInFile:
 
 
 def make_object_class(base: Any) -> Any:
-    """Return a class of S3 objects for moto that keep their content in a file.
+    """Return a class that moto uses for S3 objects, and that keeps their content in a file.
 
     Args:
         base: moto's own class.
@@ -283,7 +285,9 @@ def make_object_class(base: Any) -> Any:
 
 
 def make_store_class(base: Any) -> Any:
-    """Return a class for a bucket's objects by key; only a key with several versions has a list.
+    """Return a class that moto uses for the objects of a bucket, and that takes less memory.
+
+    It maps keys to objects. A key has a list only if it has several versions.
 
     Args:
         base: moto's own class, which keeps a list for each key.

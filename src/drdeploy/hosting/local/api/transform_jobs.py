@@ -67,7 +67,7 @@ class TransformJobs:
         self._storage = storage
 
     def stop_all_jobs(self) -> None:
-        """Begin to stop the jobs in progress, because the service is ending all instances."""
+        """Begin to stop the jobs in progress; called when the local service ends."""
         for job in self.store.list_resources():
             if job.status == "InProgress":
                 job.stop(ends_instances=False)
@@ -130,7 +130,7 @@ class TransformJobs:
             raise make_validation_error(f"Could not find requested job with name: {name}") from err
 
     def _refuse_unusable_variables(self, environment: Mapping[str, str], model: Json) -> None:
-        """Refuse environment variables that instances on this machine cannot have."""
+        """Refuse environment variables that cannot be set for instances on this machine."""
         try:
             self._fleet.backend.check_model(
                 environment, isolated=request_constraints.is_network_isolated(model)

@@ -1,8 +1,9 @@
 """Refuse the services and actions of AWS that the local service does not offer.
 
-moto answers for more services than this project supports, for some of them with invented values.
-For an action that moto does not know, moto raises an error or answers with a web page. This module
-refuses such an action with an error that names the action and is in the client's own protocol.
+moto answers for more services than this project supports, and some of its answers are invented. If
+moto does not know an action, it raises an error or answers with a web page. Instead, this module
+refuses such services and actions. The error names the action, and has the form that the client's
+protocol demands.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
         request: The request.
 
     Raises:
-        ApiError: The local service does not serve the service, or the subresource of S3.
+        ApiError: The local service does not answer for the AWS service, or for the part of S3 (such
+            as ``?analytics``) that the request names.
     """
     if service and service not in SERVED_SERVICES:
         raise make_unknown_operation_error(
@@ -96,7 +98,7 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
 def refuse_unserved_action(
     service: str, request: ServiceRequest, answer: Callable[[], ServiceResponse]
 ) -> ServiceResponse:
-    """Return moto's answer to a request, or refuse an action that moto cannot carry out.
+    """Return moto's answer to a request; refuse the request if moto cannot carry it out.
 
     Raises:
         ApiError: moto does not serve the action, or cannot carry it out with the values of the

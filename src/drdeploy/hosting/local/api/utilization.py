@@ -2,8 +2,8 @@
 
 Source: SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch", the table
 of endpoint instance metrics. Serverless endpoints have no metrics of CPU, memory and disk. The
-first values of an instance are written as soon as it is in service. The first CPU use of an
-instance covers the time since its start.
+first values of an instance are written as soon as it is in service. The first value of an
+instance's CPU use is its average since the start of the instance.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ to measure one instance."""
 
 @dataclass(frozen=True)
 class _Reading:
-    """The last measurement of an instance, and the time at which it was due."""
+    """The last measurement of an instance, with the time for which it was planned."""
 
     due_s: float
     use: ResourceUse | None
@@ -66,7 +66,7 @@ class UtilizationSampler:
                         self._measure_if_due(region, NAMESPACE, dimensions, worker)
 
     def write_due_samples_of_jobs(self, jobs: Iterable[TransformJob]) -> None:
-        """Measure every instance of a job if its last measurement is at least a minute old."""
+        """Measure those instances of a job that were not measured during the last minute."""
         for job in jobs:
             for worker in job.list_workers():
                 host = f"{job.name}/{make_ec2_instance_id(worker.instance)}"

@@ -94,7 +94,7 @@ class RequestDispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more requests from the queue; requests without a result stay in its folder."""
+        """Take no more requests from the queue; its folder keeps the requests without a result."""
         with self.queue.changed:
             self._is_over = True
             self.queue.changed.notify_all()
@@ -126,8 +126,8 @@ class RequestDispatcher:
 
         Return False if no request waits, or no instance is free.
 
-        The deployment stays open until the request is processed, so that an update of the endpoint
-        lets the request finish.
+        If the endpoint is updated meanwhile, the deployment that processes the request stays open
+        until the request is finished.
         """
         if not self.queue.count_waiting():
             return False
@@ -155,7 +155,10 @@ class RequestDispatcher:
     def _choose_free_variant(
         self, variants: tuple[Variant, ...], settings: AsynchronousSettings
     ) -> Variant | None:
-        """Choose a variant with a free instance at random, by weight; None if all are busy."""
+        """Choose one of the variants that have a free instance; None if all are busy.
+
+        The choice is random. A variant with a larger weight is chosen more often.
+        """
         free = [
             variant
             for variant in variants

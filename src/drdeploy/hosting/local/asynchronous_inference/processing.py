@@ -96,10 +96,11 @@ class RequestOutcome:
         has_download_failed: Whether the input could not be read.
         has_upload_failed: Whether the result could not be written.
         has_notification_failed: Whether the notification could not be published to SNS.
-        backlog_s: Seconds that the request waited.
-        download_s: Seconds to read the input from S3, or None for an input from elsewhere.
-        model_s: Seconds until the model answered, or None without an answer.
-        upload_s: Seconds to write the result, or None if nothing was written.
+        backlog_s: Seconds that the request waited in the queue.
+        download_s: Seconds that reading the input from S3 took; None if the input did not come from
+            S3.
+        model_s: Seconds until the model answered; None if it did not answer.
+        upload_s: Seconds that writing the result took; None if nothing was written.
         total_s: Seconds from the arrival of the request until its result was stored and SNS was
             notified.
     """
@@ -290,7 +291,7 @@ class RequestProcessor:
 
         Raises:
             KeyError: S3 does not have the input.
-            _InputTooLarge: The input is larger than SageMaker allows; it is not read.
+            _InputTooLarge: The input is larger than SageMaker allows, so it was not read.
         """
         is_of_earlier_run = request.run != self._run
         if request.input_location is None or is_of_earlier_run:

@@ -27,10 +27,9 @@ class AsynchronousQueues:
     """The queues of all asynchronous endpoints; safe to use from several threads.
 
     Args:
-        folder: The folder of the queues, with a folder for each region, which has a folder for each
-            endpoint. The folder may hold requests that an earlier run of the service left. Waiting
-            requests are processed as soon as an asynchronous endpoint of the same name and region
-            is in service.
+        folder: The folder of the queues: ``REGION/ENDPOINT`` in it holds the requests of one
+            endpoint. Requests that an earlier run of the service left there are processed as soon
+            as an asynchronous endpoint of the same name and region is in service.
         run: The name of this run of the service, which is stored with each request; each restart
             has a new name.
         store: S3, SNS and CloudWatch Logs.

@@ -112,7 +112,7 @@ class RequestQueue:
         self._numbers = itertools.count(max(first, time.time_ns()))
 
     def make_request_number(self) -> int:
-        """Return an identifying number for the next request, larger than all earlier numbers."""
+        """Return a number for the next request that is larger than all earlier numbers."""
         return next(self._numbers)
 
     def add_request(self, request: QueuedRequest, content: bytes | None) -> None:
@@ -227,7 +227,7 @@ def _read_queued_requests_in_folder(folder: Path) -> list[QueuedRequest]:
 
 
 def _remove_inputs_without_record(folder: Path) -> None:
-    """Remove photographs that a killed service left behind without a request."""
+    """Remove input files without a request, which a service leaves behind if it is killed."""
     for path in folder.glob(f"*{INPUT}"):
         if not path.with_suffix(RECORD).exists():
             with contextlib.suppress(OSError):

@@ -67,7 +67,7 @@ class ScalingActivity:
 
 
 class ActivityLog:
-    """The newest activities of one region; older ones are forgotten."""
+    """The newest activities of one region. Older activities are dropped."""
 
     def __init__(self) -> None:
         self._activities: deque[ScalingActivity] = deque(maxlen=ACTIVITIES_MAX)
@@ -75,8 +75,8 @@ class ActivityLog:
     def add(self, activity: ScalingActivity) -> None:
         """Add an activity, and end an earlier activity of the same resource if it is in progress.
 
-        An activity that changes nothing is left out if the newest activity of the resource changed
-        nothing for the same reason.
+        Two activities in a row may change nothing, for the same reason. The second one is then left
+        out.
         """
         before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
         if activity.not_scaled and before is not None:
@@ -87,7 +87,7 @@ class ActivityLog:
         self._activities.append(activity)
 
     def finish_done_activities(self, resource_id: str, now_s: float) -> None:
-        """End each activity of a resource if the capacity that the activity set is now running."""
+        """End those activities of a resource that have reached the capacity that they set."""
         for activity in tuple(self._activities):
             is_open = activity.resource_id == resource_id and activity.status == "InProgress"
             if is_open and activity.is_done():

@@ -19,9 +19,9 @@ SCALE_IN_SHARE = 0.9
 
 
 def compute_target_tracking_capacity(current: int, metric: float, target: float) -> int:
-    """Return the smallest number of instances that brings a metric per instance down to its target.
+    """Return the fewest instances with which a metric per instance does not exceed its target.
 
-    If there are no instances now, the metric counts as the metric of one instance.
+    If no instance is running now, the capacity is computed as if one were running.
     """
     # Without the tolerance, the rounding error of a quotient such as 3 * (0.1 / 0.3) could cost one
     # more instance.
@@ -35,7 +35,8 @@ def compute_step_scaling_capacity(
 
     Args:
         policy: The ``StepScalingPolicyConfiguration``.
-        current: The capacity that is adjusted.
+        current: The capacity to which the policy's step adds instances, or from which it takes
+            them.
         metric: The value of the alarm's metric.
         threshold: The threshold of the alarm.
     """
@@ -86,7 +87,11 @@ def _read_bound_or_default(bound: float | None, default: float) -> float:
 
 
 def _round_capacity_change(change: float) -> int:
-    """Round a change of less than one instance to one instance, any other change towards zero."""
+    """Round a change of the capacity to whole instances.
+
+    A change of less than one instance becomes one instance. Any other change is rounded towards
+    zero.
+    """
     if abs(change) < 1:
         return int(math.copysign(math.ceil(abs(change)), change))
     return math.trunc(change)

@@ -55,10 +55,10 @@ class ScaledVariant(Protocol):
         """What the capacity counts, in AWS's words, for example ``desired instance count``."""
 
     def set_capacity(self, capacity: int) -> None:
-        """Set the capacity; raises :class:`ApiError` if the endpoint refuses it."""
+        """Set the capacity; raises :class:`ApiError` if the endpoint refuses the change."""
 
     def has_capacity(self) -> bool:
-        """Return whether the capacity that was set is running."""
+        """Return whether as many instances are running as were last set."""
 
 
 class AlarmReader(Protocol):
@@ -78,14 +78,14 @@ class AlarmReader(Protocol):
 
 @dataclass
 class _PolicyMemory:
-    """The latest actions of a policy.
+    """What the scaler remembers about a policy between two checks.
 
     Attributes:
-        called: The time at which each alarm last triggered the policy, by the alarm's name.
+        called: For each alarm, by name, the time at which it last triggered the policy.
         scaled_out_s: When the policy last scaled out, or None if it never has.
         scaled_out_from: The capacity before the policy last scaled out.
         scaled_in_s: When the policy last scaled in. None if it never has, or if it has scaled out
-            since.
+            after that.
     """
 
     called: dict[str, float] = field(default_factory=dict)
@@ -123,11 +123,11 @@ class RegionScaler:
     """Carries out the scaling policies and scheduled actions of one region.
 
     Args:
-        backend: moto's Application Auto Scaling of the region.
+        backend: moto's backend for Application Auto Scaling in the region.
         alarms: The alarms of the region.
         activities: The activities of the region.
         find_variant: Takes a resource id and a scalable dimension, and returns the variant, or None
-            if its endpoint is missing.
+            if it does not exist.
         has_lost_resource: Takes a resource id, and returns whether the resource was registered but
             no longer exists.
         deregister: Takes one of moto's targets, and removes the target and its policies.
@@ -309,10 +309,11 @@ class RegionScaler:
         return max(current, compute_step_scaling_capacity(rules, base, metric, threshold) or 0)
 
     def _find_capacity_to_add_to(self, call: _PolicyCall, current: int) -> int:
-        """Return the capacity to which a step scaling policy adds instances.
+        """Return the capacity to which a scaling policy adds instances.
 
-        During the cooldown after scaling out, the value is the capacity before the policy last
-        scaled out. Instances that the policy has already added are thus not added twice.
+        Normally, this is the present capacity. During the cooldown after scaling out, it is the
+        capacity that the endpoint had before. Otherwise, the policy would add the same instances
+        twice.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")
@@ -320,9 +321,10 @@ class RegionScaler:
         return call.memory.scaled_out_from if is_cooling else current
 
     def _scale_if_allowed(self, call: _PolicyCall, wanted: int) -> str:
-        """Scale, unless the capacity bounds, a cooldown or a suspension of scaling forbids it.
+        """Set the capacity that a policy asks for, if bounds, cooldown and suspension allow it.
 
-        Return why scaling failed or is suspended; otherwise, return an empty text.
+        If the endpoint refuses the capacity or scaling is suspended, return the reason. In all
+        other cases, return an empty text, even if the bounds or the cooldown forbid a change.
         """
         target, memory, current = call.target, call.memory, call.variant.capacity
         low, high = target.min_capacity, target.max_capacity

@@ -54,8 +54,8 @@ class Schedule:
     Attributes:
         once_s: The only time of ``at(...)``, in seconds since 1970; None for other schedules.
         every_s: The seconds between two runs of ``rate(...)``; None for other schedules.
-        matches: Takes a minute, and returns whether it matches ``cron(...)``; None for other
-            schedules.
+        matches: For ``cron(...)``, a function that takes a time and returns whether the action runs
+            in that minute; None for other schedules.
         zone: The time zone of ``cron(...)``.
     """
 
@@ -97,13 +97,14 @@ class Schedule:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> bool:
-        """Return whether the action has a run in the time ``after_s < run <= now_s``.
+        """Return whether the schedule has a time after ``after_s``, but not after ``now_s``.
 
         Args:
             after_s: When schedules were last checked, in seconds since 1970.
             now_s: The present time.
             created_s: When the scheduled action was created.
-            start_s: The ``StartTime``, at which a recurring action also runs.
+            start_s: The ``StartTime`` of a recurring action. The action runs for the first time at
+                this time, even if the schedule does not name it.
             end_s: The ``EndTime``, after which the action no longer runs.
         """
         if end_s is not None:

@@ -57,5 +57,5 @@ class EndpointVariant:
         self.endpoint.change_capacity([{"VariantName": self.variant.name, **change}])
 
     def has_capacity(self) -> bool:
-        """Return whether the capacity that was set is running."""
+        """Return whether as many instances are running as were last set."""
         return self.variant.pool.has_enough_workers()

@@ -6,7 +6,7 @@ The work of a job is divided among these modules:
 2. ``records`` splits an object into records, and packs the records into payloads.
 3. ``data_processing`` filters what the model receives, and joins input and answers; it evaluates
    filters with ``json_path``.
-4. ``instance_work`` sends the payloads to one instance, and writes the output of each object when
-   all its payloads are answered.
+4. ``instance_work`` sends the payloads to one instance, and writes the output of an object when the
+   model has answered all payloads of the object.
 5. ``job`` starts the instances, shares the objects among them, and stops the instances.
 """

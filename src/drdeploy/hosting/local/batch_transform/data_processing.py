@@ -76,7 +76,7 @@ class DataProcessing:
         return self.must_parse_answers or not self.input_filter.is_whole
 
     def make_payload(self, records: Sequence[bytes]) -> bytes:
-        """Return the payload that the model receives for some records.
+        """Make one payload for the model from the given records.
 
         Raises:
             RecordFailure: A record is not valid in the content type, or does not fit the filter.
@@ -121,8 +121,8 @@ class DataProcessing:
         lines = [line for line in answer.split(b"\n") if line.strip()]
         if len(lines) != count:
             raise RecordFailure(
-                f"the model answered {count} records with {len(lines)} lines, so that the answers "
-                "cannot be joined with the records or filtered",
+                f"the model answered {count} records with {len(lines)} lines, so the answers "
+                "can be neither joined with the records nor filtered",
                 is_of_client=False,
             )
         return [self._read_value(line, "the answer of the model") for line in lines]

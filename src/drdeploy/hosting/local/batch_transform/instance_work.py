@@ -4,9 +4,10 @@ The output of an object is written when the model has answered every payload of 
 payload fails, its object has no output. The job continues with the other objects, and fails at its
 end (developer guide, "Troubleshooting", "Job shows as failed").
 
-At any time, a window of payloads is in progress. The window has one more payload than the instance
-may process at once, so that one payload always waits. The answers are taken in the order of the
-payloads, so the output has the order of the input. Only the window and one output are in memory.
+Several payloads are in progress at a time: as many as the instance may process at once, and one
+more, so that one is always waiting. The answers are collected in the order of the payloads, so the
+output has the order of the input. Only the payloads in progress and one object's output are in
+memory.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ RETRY_PAUSE_S = 0.2
 
 
 class InstanceLost(Exception):
-    """The container of an instance ended, so the instance answers no more requests."""
+    """The container of an instance has stopped, so the instance answers no more requests."""
 
 
 class JobReport(Protocol):
@@ -70,13 +71,14 @@ class _ObjectOutput:
     failure: RecordFailure | None = None
 
     def add_part(self, part: bytes) -> None:
-        """Keep the next part of the output, as long as no part has failed."""
+        """Add the next part to the output. If a part has failed before, do nothing."""
         if self.failure is not None:
             return
         self.held_bytes += len(part)
         if self.held_bytes > HELD_BYTES_MAX:
             message = (
-                f"the output has more than {HELD_BYTES_MAX} bytes, the most that the service holds"
+                f"the output has more than {HELD_BYTES_MAX} bytes, which is the most that the "
+                "service can hold"
             )
             self.record_failure(RecordFailure(message, is_of_client=False))
         else:
@@ -141,7 +143,7 @@ class InstanceWork:
         """Transform objects until there are no more objects, or the job is stopping.
 
         Raises:
-            InstanceLost: The container ended.
+            InstanceLost: The instance's container has stopped.
         """
         window: deque[tuple[_ObjectOutput, Future[bytes] | None]] = deque()
         in_progress = 0
@@ -174,7 +176,7 @@ class InstanceWork:
             self._report.report_failure(source, RecordFailure(reason, is_of_client=False))
 
     def _read_payloads(self, output: _ObjectOutput) -> Iterator[list[bytes]]:
-        """Yield the records of each payload of an object, until one of its payloads has failed."""
+        """Yield the records of each payload of an object; stop when a payload has failed."""
         source = output.source
         try:
             chunks = self._storage.read_chunks(source.bucket, source.key)
@@ -198,7 +200,10 @@ class InstanceWork:
             output.record_failure(err)
 
     def _take_oldest_answer(self, window: deque[tuple[_ObjectOutput, Future[bytes] | None]]) -> int:
-        """Take the oldest answer, or finish an object; return how many answers were taken."""
+        """Process the oldest entry of the window, which is an answer or the end of an object.
+
+        Return the number of answers that were processed: 1 or 0.
+        """
         output, future = window[0]
         if future is None:
             self._write_output_or_report_failure(output)

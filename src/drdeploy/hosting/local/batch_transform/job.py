@@ -9,8 +9,8 @@ r"""The life cycle of a transform job: InProgress, then Completed, Failed or Sto
 
 A thread for each job starts the instances, divides the input objects among the instances, and stops
 the instances. The status changes when the last instance has ended. A job that fails keeps the
-outputs of the objects that succeeded. A job that is stopped has no output (API reference,
-``StopTransformJob``).
+outputs of the objects that succeeded. If a job is stopped, outputs that it has already written are
+deleted (API reference, ``StopTransformJob``).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def make_ec2_instance_id(instance: Instance) -> str:
 
 @dataclass(frozen=True)
 class JobSource:
-    """The services and settings that a job uses, besides its request.
+    """What a transform job needs in addition to the request that created it.
 
     Attributes:
         region: AWS region of the job.
@@ -137,7 +137,7 @@ class TransformJob:
         arn: The ARN of the job.
         request: The request that created the job, with the defaults that ``DescribeTransformJob``
             shows.
-        source: The services and settings that the job uses, besides its request.
+        source: What the job needs in addition to the request.
         fleet: The fleet that runs the instances.
     """
 
@@ -285,7 +285,7 @@ class TransformJob:
         self._objects, self._written = None, array("L")
 
     def _run_stages(self) -> str:
-        """Run the job, and return why it failed, or an empty text for a success."""
+        """Run the job; return why it failed, or an empty text if it succeeded."""
         model = self._source.model
         self._check_role_permissions()
         source = self._request["TransformInput"]["DataSource"]["S3DataSource"]
@@ -384,7 +384,7 @@ class TransformJob:
 
     @contextlib.contextmanager
     def _pin_image_and_archive(self) -> Iterator[tuple[PinnedImage, PinnedArtifact]]:
-        """Pin the image and the archive of the model during the job."""
+        """Keep the same image and archive until the job ends, even if a client replaces them."""
         model = dict(self._source.model)
         backend, artifacts = self._fleet.backend, self._fleet.artifacts
         isolated = is_network_isolated(model)
@@ -436,7 +436,7 @@ class TransformJob:
         self._retirements.clear()
 
     def _begin_to_retire_instances(self) -> list[Future[None]]:
-        """Begin to stop the running instances that are not stopping yet."""
+        """Begin to stop those running instances that nobody has begun to stop."""
         with self._lock:
             for worker in self._workers:
                 if worker not in self._retirements:

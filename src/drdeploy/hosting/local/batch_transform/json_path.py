@@ -69,8 +69,8 @@ class JsonPath:
         """Parse an expression.
 
         Raises:
-            JsonPathRefused: The expression has an operator that SageMaker does not support, or
-                repeats the data too often.
+            JsonPathRefused: The expression has an operator that SageMaker does not support, or it
+                could select the same data too many times.
         """
         if not text.startswith("$"):
             raise JsonPathRefused(f"The JSONPath {text!r} does not begin with $")
@@ -133,7 +133,7 @@ class JsonPath:
         self, node: Any, parts: tuple[int | tuple[int | None, int | None], ...]
     ) -> list[Any]:
         if not isinstance(node, list):
-            raise self._make_mismatch_error("an index needs a list, and there is none")
+            raise self._make_mismatch_error("an index needs a list, but the value is not a list")
         chosen: list[Any] = []
         for part in parts:
             if isinstance(part, tuple):
@@ -157,7 +157,7 @@ class JsonPath:
             return list(node.values())
         if isinstance(node, list):
             return node
-        raise self._make_mismatch_error("* needs a list or an object, and there is neither")
+        raise self._make_mismatch_error("* needs a list or an object, but the value is neither")
 
     def _make_mismatch_error(self, problem: str) -> JsonPathMismatch:
         return JsonPathMismatch(f"The JSONPath {self.text} does not fit the data: {problem}")
@@ -215,10 +215,10 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 
 
 def _count_repeated_brackets(step: _Items) -> int:
-    """Return how many times brackets select the same element in the worst case.
+    """Return how often, at most, brackets such as ``[0, -1, 0:5]`` can select the same element.
 
-    The elements that negative indices and open slices select depend on the length of the list. The
-    result is the largest number for any length.
+    Which elements a negative index or an open slice selects depends on the length of the list. The
+    result is the maximum over all lengths.
     """
     moving = 0
     edges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}

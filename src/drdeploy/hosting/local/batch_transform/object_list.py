@@ -1,8 +1,8 @@
 """Find the input objects of a transform job, and the keys of the output.
 
 The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
-prefix, and ``.out`` (API reference, ``TransformOutput``). The prefix is in the request or, if the
-request names a manifest, in the manifest.
+prefix, and ``.out`` (API reference, ``TransformOutput``). If the request names a manifest, the
+prefix is the one in the manifest. Otherwise, the request itself contains the prefix.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ class NoInput(Exception):
 
 @dataclass(frozen=True)
 class InputObject:
-    """An input object, and the part of its key after the prefix of the input."""
+    """An input object of a transform job.
+
+    ``relative_key`` is the part of its key that comes after the prefix of the input.
+    """
 
     number: int
     bucket: str
@@ -68,9 +71,10 @@ class ObjectList:
     Args:
         bucket: The bucket of the objects.
         keys: The keys of the objects.
-        prefix_length: How many characters at the start of each key are left out of the output's
-            key.
-        prefix: Text that comes before each key in S3, and is left out of the output's key.
+        prefix_length: How many characters at the start of each item of ``keys`` do not become part
+            of the output's key.
+        prefix: A prefix that the items of ``keys`` lack: in S3, each key begins with it. It does
+            not become part of the output's key either.
     """
 
     def __init__(

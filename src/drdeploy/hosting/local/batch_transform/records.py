@@ -4,7 +4,7 @@ Sources: API reference, ``TransformInput`` (``SplitType``) and ``CreateTransform
 (``BatchStrategy``, ``MaxPayloadInMB``); "Create a Dataset Using RecordIO" of MXNet; "TFRecord" of
 TensorFlow. The frame of a record is the length and the checksums that RecordIO or TFRecord stores
 with the record. With ``SingleRecord``, a record is sent without its frame. With ``MultiRecord``,
-records keep their frames. A line keeps its line feed.
+records keep their frames. If records are lines, each keeps its line feed.
 
 Objects are read in chunks, so that only the payloads in progress are in memory.
 """
@@ -36,7 +36,8 @@ class RecordFailure(Exception):
     """An input object cannot be transformed; the message is for the job's log.
 
     Attributes:
-        is_of_client: Whether the data caused the failure; otherwise, the container did.
+        is_of_client: True if the data caused the failure, False if the container or the local
+            service did.
     """
 
     def __init__(self, message: str, *, is_of_client: bool = True) -> None:
@@ -45,7 +46,7 @@ class RecordFailure(Exception):
 
 
 def decompress_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the content of a gzip file, which may have several members.
+    """Yield the content of a gzip file. The file may consist of several gzip members.
 
     Raises:
         RecordFailure: The file is not gzip, or is truncated.
@@ -84,7 +85,7 @@ def pack_payloads(
     Args:
         chunks: The content of the object.
         split_type: ``None``, ``Line``, ``RecordIO`` or ``TFRecord``.
-        has_many: Whether a payload holds as many records as fit (``MultiRecord``).
+        has_many: Whether a payload holds as many records as fit (``MultiRecord``), instead of one.
         max_bytes: The largest allowed size of a payload; None means ``HELD_BYTES_MAX``.
         max_records: The most records that a payload may have.
 
@@ -121,7 +122,7 @@ def _refuse_large_record(length_bytes: int, max_bytes: int) -> None:
         return
     if max_bytes == HELD_BYTES_MAX:
         raise RecordFailure(
-            f"a record has more than {max_bytes} bytes, the most that the service holds"
+            f"a record has more than {max_bytes} bytes, which is the most that the service can hold"
         )
     raise RecordFailure(f"a record is larger than MaxPayloadInMB ({max_bytes} bytes)")
 
@@ -171,7 +172,7 @@ def _split_recordio(reader: _ChunkReader, *, has_frames: bool, max_bytes: int) -
             raise RecordFailure("the object is not in the format RecordIO")
         flag, length = word >> _RECORDIO_LENGTH_BITS, word & ((1 << _RECORDIO_LENGTH_BITS) - 1)
         if (flag in {_WHOLE, _BEGIN}) == bool(framed):
-            raise RecordFailure("the parts of a record of the object are not in order")
+            raise RecordFailure("the parts of a RecordIO record of the object are not in order")
         data = reader.read_exactly(length)
         framed += head + data + reader.read_exactly(-length % 4)
         # If a record contains the magic number, RecordIO cuts the record there and leaves the
@@ -187,7 +188,7 @@ def _split_recordio(reader: _ChunkReader, *, has_frames: bool, max_bytes: int) -
 
 
 class _ChunkReader:
-    """Reads a number of bytes from chunks of any size."""
+    """Reads an exact number of bytes from a sequence of chunks."""
 
     def __init__(self, chunks: Iterable[bytes], max_bytes: int) -> None:
         self._chunks = iter(chunks)

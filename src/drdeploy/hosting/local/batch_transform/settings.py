@@ -51,9 +51,10 @@ class TransformSettings:
 
     Attributes:
         concurrency: How many requests each instance receives at once.
-        has_many_records: Whether a request holds as many records as fit.
-        max_payload_bytes: The largest allowed size of a request's body. None means as much as the
-            local service can hold (``records.HELD_BYTES_MAX``); the body is then sent in chunks.
+        has_many_records: Whether a request holds as many records as fit, instead of one.
+        max_payload_bytes: The largest allowed size of a request's body. None means no limit but
+            that of the local service (``records.HELD_BYTES_MAX``). In this case, the body is sent
+            in chunks.
         timeout_s: Seconds within which a container must answer a request.
         retries: How often a request that fails is sent again.
     """
@@ -66,7 +67,7 @@ class TransformSettings:
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], container: Mapping[str, Any]) -> Self:
-        """Return the settings in a request, completed with those of the container and the defaults.
+        """Return a job's settings from its request, the container's answer and the defaults.
 
         Raises:
             BadParameters: ``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` exceeds SageMaker's
@@ -163,4 +164,4 @@ def _check_execution_parameter(name: str, value: Any) -> Any:
             return strategy
     elif type(value) is int and value >= (1 if name == "MaxConcurrentTransforms" else 0):
         return value
-    raise BadParameters(f"GET /execution-parameters was answered with {name}={value!r}")
+    raise BadParameters(f"the container answered GET /execution-parameters with {name}={value!r}")

@@ -1,19 +1,20 @@
-"""The parts of an endpoint: its life cycle, pinned container image, model archive and workers.
+"""The parts of an endpoint: its life cycle, container image, model archive and workers.
 
 - ``lifecycle`` holds the states of an endpoint, and the threads that change them.
 - ``guardrails`` says how long an update is watched, and which alarms undo it.
 - ``data_capture`` stores a share of the requests and answers as JSON lines in S3.
 - ``asynchronous_settings`` says where the results of an asynchronous endpoint go.
-- ``deployment`` holds, for each variant, a pinned image, a pinned archive and a pool of workers.
+- ``deployment`` holds an image, a model archive and a pool of workers for each variant. Image and
+  archive are pinned: they stay the same as long as the deployment exists.
 - ``serverless_pool`` starts workers on demand, from zero to MaxConcurrency.
 - ``real_time_pool`` keeps a fixed number of workers.
-- ``instance_group`` keeps track of the instances that host inference components.
+- ``instance_group`` manages the instances that host inference components.
 - ``shadow_traffic`` copies requests to shadow variants.
 - ``pool`` holds definitions for both kinds of pools.
 - ``worker`` represents an instance that has answered GET /ping.
 - ``instance_client`` sends HTTP requests to one instance.
 - ``fleet`` sizes, starts, counts and stops all instances on this machine.
-- ``artifact_cache`` extracts model archives from S3, and keeps them while they are served.
+- ``artifact_cache`` extracts model archives from S3, and keeps them while an endpoint serves them.
 - ``execution_role`` checks whether a model's role may pull its image and read its archive.
 - ``iam_policies`` evaluates what IAM policies allow.
 """

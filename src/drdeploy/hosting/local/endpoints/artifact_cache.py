@@ -1,11 +1,12 @@
 """Extract model archives from S3 once, and keep them as long as an endpoint serves them.
 
-An endpoint always serves the archive as it was when the endpoint was created or updated. Workers
-start at different times. Without pinning, two workers of one endpoint could load different models
-after the archive in S3 was overwritten, and a cold start would fail after the archive was deleted.
-SageMaker pins a container image in the same way: it resolves the image's tag to a digest and keeps
-the digest (API reference, ``DeployedImage``).  Archives are stored by digest, so endpoints with
-equal archives share one folder.
+Workers of an endpoint start at different times. If each of them read the archive from S3, a worker
+that starts after the archive was overwritten would load another model than the others, and no
+worker could start after the archive was deleted. The archive is therefore pinned: the endpoint
+serves it as it was when the endpoint was created or last updated. SageMaker does the same with a
+container image: it resolves the image's tag to a digest and keeps the digest (API reference,
+``DeployedImage``). Archives are stored by digest, so endpoints with equal archives share one
+folder.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PinnedArtifact:
-    """An extracted model archive, to be returned with :meth:`ArtifactCache.release_archive`.
+    """An extracted model archive, which :meth:`ArtifactCache.release_archive` takes back.
 
     Attributes:
         key: The digest of the archive, and whether its files were checked for this project's
@@ -72,13 +73,13 @@ class ArtifactCache:
     def extract_and_pin_archive(
         self, model_data_url: str | None, *, is_judged: bool = True, is_archive: bool = True
     ) -> PinnedArtifact:
-        """Download and extract the archive at a URL; for None, return an empty artifact.
+        """Download and extract a model archive, and keep it until it is given back.
 
         Args:
-            model_data_url: The ``s3://`` URI of the archive, or None for a model without an
-                archive.
-            is_judged: Whether the archive must be one that this project's server can serve. If not,
-                the archive only has to be safe to extract.
+            model_data_url: The ``s3://`` URI of the archive. None if the model has no archive; the
+                result is then empty too.
+            is_judged: Whether to check that this project's server can serve the archive. If false,
+                the only check is that the archive is safe to extract.
             is_archive: Whether the URI names an archive; otherwise it names uncompressed files.
 
         Raises:

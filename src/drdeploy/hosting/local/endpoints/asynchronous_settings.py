@@ -27,7 +27,7 @@ class AsynchronousSettings:
         failure_path: The ``s3://`` folder of the failures, or None if failures are not stored.
         success_topic: The ARN of the SNS topic for completed requests, or None.
         error_topic: The ARN of the SNS topic for failed requests, or None.
-        includes_response_in: Which SNS topics get messages that contain the answer of the model.
+        includes_response_in: Which SNS topics get the model's answer in their messages.
         concurrency_per_instance: The most requests that one instance processes at a time; None if
             the endpoint configuration leaves the number to SageMaker.
         kms_key_id: The KMS key that encrypts results and failures in S3. None means the encryption
@@ -45,7 +45,7 @@ class AsynchronousSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], region: str) -> Self | None:
-        """Return an endpoint configuration's settings; None if it is not for asynchronous use."""
+        """Return an endpoint configuration's settings; None if the endpoint is not asynchronous."""
         asynchronous = config.get("AsyncInferenceConfig")
         if not asynchronous:
             return None

@@ -4,10 +4,11 @@ Sources: SageMaker AI developer guide, "Capture data from real-time endpoint" an
 captured data" (layout of the records, names of the files); and API reference,
 ``DataCaptureConfig``.
 
-An invocation only puts its bytes into a bounded queue, so that capturing never delays an answer.
-The service's maintenance loop writes the queued invocations to S3 several times a second, and once
-more when the service stops. An invocation that does not fit into the queue, or cannot be written,
-is counted and logged. Only invocations that the model answered with a status of 2xx are captured.
+An invocation only puts its request and answer into a queue of limited size, so that capturing never
+delays an answer. The service's maintenance loop writes the queued invocations to S3 several times a
+second, and once more when the service stops. If an invocation does not fit into the queue or cannot
+be written, it is lost. Lost invocations are counted and logged. Only invocations that the model
+answered with a status of 2xx are captured.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class CaptureSettings:
         captures_output: Whether answers are captured.
         csv_types: Content types that are stored as text and marked as CSV.
         json_types: Content types that are stored as text and marked as JSON.
-        kms_key_id: KMS key that encrypts the objects in S3; None means the bucket's encryption.
+        kms_key_id: The KMS key that encrypts the objects in S3; None means the bucket's encryption.
     """
 
     region: str
@@ -69,7 +70,7 @@ class CaptureSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], region: str) -> Self | None:
-        """Return the settings of an endpoint configuration, or None if it captures nothing."""
+        """Return an endpoint configuration's settings; None if its data capture is off."""
         capture = config.get("DataCaptureConfig")
         if not capture or not is_capture_enabled(capture):
             return None
@@ -166,7 +167,7 @@ class CapturedInvocation:
 
 @dataclass(frozen=True)
 class CaptureCounts:
-    """How many requests were captured since the service started.
+    """How many requests were captured, and how many were lost, since the service started.
 
     Attributes:
         written: The number of requests whose record is in S3.
@@ -206,7 +207,7 @@ class CaptureLog:
 
     @property
     def capture_counts(self) -> CaptureCounts:
-        """How many requests were captured so far."""
+        """How many requests were captured, and how many were lost, so far."""
         with self._lock:
             return CaptureCounts(self._written, self._lost)
 
@@ -252,7 +253,7 @@ class CaptureLog:
         return batch
 
     def _write_batch_to_s3(self, batch: Sequence[CapturedInvocation]) -> None:
-        """Write invocations of one variant and hour as one object."""
+        """Write invocations of one variant, all from the same hour, into one S3 object."""
         first = batch[0]
         settings = first.settings
         milliseconds = first.at.microsecond // 1000

@@ -57,7 +57,7 @@ class Variant:
         weight: The variant's share of the traffic, relative to the weights of other variants.
         request: The description of the variant in the endpoint configuration.
         image: The container image as the model names it; empty for a variant without a model.
-        resolved_image: The pinned image, by digest or id, with the network of its instances.
+        resolved_image: The pinned image (its digest or id), and the network that its instances use.
         resolved_at: When the image was pinned, UTC.
         artifact: The pinned model archive.
         pool: The pool of the variant's workers, or the instances that host inference components.
@@ -75,7 +75,7 @@ class Variant:
     payload_limit_bytes: int
 
     def set_capacity(self, capacity: float) -> None:
-        """Set how many instances run, as a share of the instances that the variant asks for.
+        """Set which share of the variant's instances runs: half of them if ``capacity`` is 0.5.
 
         At least one instance always runs, because the variant may already have been chosen for a
         request. A serverless variant has no instances to count, so nothing changes.
@@ -222,7 +222,7 @@ class EndpointDeployment:
         return self.variants + self.shadows
 
     def set_capacity(self, capacity: float) -> None:
-        """Start or stop instances in the background, until a share of all instances is running."""
+        """Start or stop instances in the background, until the given share of them is running."""
         for variant in self.list_all_variants():
             variant.set_capacity(capacity)
         self.maintain_workers()
@@ -278,7 +278,7 @@ class EndpointDeployment:
         self._stops.append(self._fleet.retire_instance(worker))
 
     def _pin_image_and_archive(self, request: dict[str, Any]) -> Variant:
-        """Return a variant with the image and the archive that its model names now, both pinned."""
+        """Make a variant, and pin the image and the archive that its model names at this moment."""
         if "ModelName" not in request:
             return self._make_variant_without_model(request)
         model = self._models[request["ModelName"]].request
@@ -358,7 +358,7 @@ class EndpointDeployment:
         )
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:
-        """Return the name of a variant for the message about a failure."""
+        """Return the words that name a variant in an error message."""
         return f"Production variant {request['VariantName']}"
 
     def _compute_worker_size(self, request: dict[str, Any]) -> InstanceSize:

@@ -101,7 +101,7 @@ def check_execution_role(
             not exist.
         captures: The ARN of all objects that data capture writes, with a star at its end. None if
             capture is off.
-        further: Further actions that the role must allow.
+        further: Actions that the role must allow in addition.
         assumed_for: The kind and the name of the resource for which SageMaker assumes the role.
 
     Raises:
@@ -116,8 +116,8 @@ def check_execution_role(
         if not policies.allows_action(needed):
             raise StartFailed(
                 f"The role '{role}' does not have {needed.action} permission for {needed.what}",
-                remedy=f"Allow {needed.action} on {needed.resource} in the role's policy and in "
-                "its boundary",
+                remedy=f"Allow {needed.action} on {needed.resource} in the role's policy. If the "
+                "role has a permissions boundary, allow it there too",
             )
 
 

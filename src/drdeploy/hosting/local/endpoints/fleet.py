@@ -1,4 +1,4 @@
-"""Size, start, count and stop all instances on this machine."""
+"""Choose the size of the instances on this machine, and start, count and stop them."""
 
 from __future__ import annotations
 
@@ -169,9 +169,11 @@ class InstanceFleet:
             model_dir: The extracted model archive, or None for a model without an archive.
             environment: The model's environment variables.
             size: The size of the instance, and the time that it may take to start.
-            origin: What the instance belongs to, for example a variant.
+            origin: What the instance belongs to, for example a variant of an endpoint; used for its
+                log.
             full_cpu: Whether the instance gets all CPUs of the machine instead of its size's CPUs.
-            is_wanted: Returns whether the instance is still wanted; the start ends early if not.
+            is_wanted: Returns whether the instance is still wanted. If it returns false, the start
+                is broken off.
 
         Raises:
             StartFailed: The instance ended, ran out of memory, or was not ready in time. The failed
@@ -202,10 +204,10 @@ class InstanceFleet:
         return InstanceWorker(instance, now - begin, now, InstanceClient(instance.connect))
 
     def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
-        """Raise :class:`StartFailed` if another project's server restarts its workers endlessly.
+        """Raise :class:`StartFailed` if the server in a container restarts its workers endlessly.
 
-        This project's server is not checked. Its workers answer the pings, so an answered ping
-        shows that the workers run.
+        Only servers of other projects are checked. In this project's server, the workers themselves
+        answer ``GET /ping``, so an answered ping shows that they run.
         """
         if not image.is_own:
             refuse_restart_loop(worker.instance, self.clock)

@@ -1,13 +1,14 @@
-"""Read from ``DeploymentConfig`` how an update proceeds, is watched and is rolled back.
+"""Read from ``DeploymentConfig`` how an endpoint is updated, and what undoes the update.
 
 An update moves the traffic of an endpoint to new instances in steps (developer guide, "Blue/Green
-Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` is one step, ``CANARY`` is two, and
-``LINEAR`` has as many steps as its step size requires. All three start all new instances before the
-first step. A rolling update starts the instances of one step at a time, and stops an equal number
-of old instances. After each step, the alarms are watched for ``WaitIntervalInSeconds``. An alarm in
-the state ``ALARM`` brings the old instances back ("Auto-Rollback Configuration and Monitoring"). At
-the end of an update, the old instances are kept for ``TerminationWaitInSeconds``. The states of the
-alarms come from CloudWatch.
+Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` has one step, ``CANARY`` has two, and
+``LINEAR`` has as many as its step size requires. In these three, all new instances start before the
+first step. A rolling update is different: each step starts some new instances, and stops as many
+old ones.
+
+After each step, the CloudWatch alarms are watched for ``WaitIntervalInSeconds``. If one of them is
+in the state ``ALARM``, the old instances are brought back ("Auto-Rollback Configuration and
+Monitoring"). At the end of an update, the old instances are kept for ``TerminationWaitInSeconds``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SMALLEST_BATCH = 0.05
 
 @dataclass(frozen=True)
 class Guardrails:
-    """The guardrails of an update; the defaults apply without a ``DeploymentConfig``.
+    """The steps of an update, and what undoes it; by default, one step and no alarms.
 
     Attributes:
         steps: The share of the traffic that the new instances get after each step; the last share
@@ -74,7 +75,8 @@ class Guardrails:
             variants: The production variants of the endpoint configuration that is deployed.
 
         Raises:
-            ApiError: The members of the ``DeploymentConfig`` contradict each other or the variants.
+            ApiError: Members of the ``DeploymentConfig`` contradict each other, or do not fit the
+                variants.
         """
         if not config:
             return cls()
@@ -164,7 +166,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
 
 
 def _compute_share_of_instances(size: Json, variants: list[Json]) -> float:
-    """Return what share of all variants' instances a ``CapacitySize`` describes."""
+    """Convert a ``CapacitySize`` into a share of the instances of all variants, for example 0.5."""
     if size["Type"] == "CAPACITY_PERCENT":
         return float(size["Value"]) / 100
     count: int = sum(variant["InitialInstanceCount"] for variant in variants)

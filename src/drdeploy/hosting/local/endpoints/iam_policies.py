@@ -2,8 +2,8 @@
 
 Sources: IAM user guide, "Policy evaluation logic", "Permissions boundaries for IAM entities", "IAM
 JSON policy elements: Condition operators", "Single-valued vs. multivalued context keys" and
-"Action".  A statement must allow an action, and a denying statement overrides all allowing ones. An
-action outside the permissions boundary is denied too.
+"Action". An action is allowed only if a statement allows it and no statement denies it. If there is
+a permissions boundary, the boundary must allow the action too.
 
 All condition operators of IAM are implemented. If IAM does not know the operator of a condition,
 the condition counts as false in an ``Allow`` and as true in a ``Deny``. An unknown operator can
@@ -44,13 +44,15 @@ ARN_PARTS = 6
 
 @dataclass(frozen=True)
 class ActionDecision:
-    """The decision of several policies on an action.
+    """What several policies together decide about an action.
 
     Attributes:
-        decision: ``explicitDeny`` if a statement denies the action. ``implicitDeny`` if the
-            policies or the boundary do not allow it.
-        documents: The positions of the policies whose statements led to the decision.
-        allowed_by_boundary: Whether the permissions boundary allows the action, or None without a
+        decision: ``explicitDeny`` if a statement of a policy or of the boundary denies the action.
+            ``implicitDeny`` if no statement denies it, but the policies or the boundary do not
+            allow it. Otherwise ``allowed``.
+        documents: The positions of the policies whose statements led to the decision; empty if the
+            boundary led to it.
+        allowed_by_boundary: Whether the permissions boundary allows the action; None if there is no
             boundary.
     """
 
@@ -67,7 +69,7 @@ def is_action_allowed(
     *,
     boundary: str | None = None,
 ) -> bool:
-    """Return whether the policies of an identity together allow an action on a resource.
+    """Return whether a user or role may perform an action on a resource, according to its policies.
 
     Args:
         documents: The policies as JSON.
@@ -89,7 +91,7 @@ def decide_action(
     *,
     boundary: str | None = None,
 ) -> ActionDecision:
-    """Decide on an action; see :func:`is_action_allowed` for the arguments."""
+    """Decide whether policies allow an action; :func:`is_action_allowed` explains the arguments."""
     effects = [
         _find_effects_of_statements([document], action, resource, context) for document in documents
     ]
@@ -155,10 +157,10 @@ def is_principal_allowed(
 def _find_effects_of_statements(
     documents: Iterable[str], action: str, resource: str, context: Context | None
 ) -> set[str]:
-    """Return the effects of all statements that apply to an action on a resource.
+    """Return the effects (``Allow``, ``Deny``) of the statements that apply to an action.
 
-    If no statement applies, the action is denied. The effect ``Deny`` overrides the effect
-    ``Allow``.
+    The set is empty if no statement applies to the action on the resource. The caller combines the
+    effects.
     """
     known = _make_context_values(context)
 
@@ -177,9 +179,10 @@ def _find_effects_of_statements(
 
 
 def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
-    """Replace each policy variable, such as ``${aws:username}``, whose key has exactly one value.
+    """Replace policy variables, such as ``${aws:username}``, by their values.
 
-    A variable without a value stays in the text. As in IAM, such a text matches nothing.
+    If the request has no value for a variable, or several, the variable stays in the text. As in
+    IAM, a text with such a variable matches nothing.
     """
 
     def get_value_of_variable(found: re.Match[str]) -> str:
