@@ -131,7 +131,7 @@ class EnvironmentFile:
         If one photograph had two names, new rows could not be paired with existing rows.
 
         Args:
-            are: How this run names photographs, in the words of
+            are: How this run names photographs, as a phrase for the error message. It comes from
                 :attr:`PhotographNames.description_of_photograph_names`.
             run_ids: The ids of the runs that measured the existing rows.
 

@@ -46,7 +46,7 @@ def write_warning_about_old_prices(prices: Iterable[Price], today: date) -> str:
 
 
 def compute_age_in_days(day: str, today: date) -> int:
-    """Return the age of a date like ``2026-05`` or ``2026-05-08``; a month counts from day 1."""
+    """Return the age of a date in days; ``2026-05`` means 2026-05-01."""
     year, month, *rest = (int(part) for part in day.split("-"))
     return (today - date(year, month, rest[0] if rest else 1)).days
 

@@ -58,11 +58,13 @@ class Target:
     """The place where a run's trials are measured: a local service, or AWS.
 
     Attributes:
-        isolation: What enforces the memory and CPU limits of an endpoint.
+        isolation: How the memory and CPU limits of an endpoint are enforced, for example
+            ``container``.
         bucket: The bucket of transform jobs, and of the artifacts of endpoints that are created for
             a single trial. Empty on AWS if there are no transform jobs.
         role_arn: The role of transform jobs, and of endpoints that are created for a single trial.
-        metrics_period_s: The period of the CloudWatch metrics, in seconds.
+        metrics_period_s: The length of the periods for which CloudWatch reports metrics, in
+            seconds.
         metrics_delay_s: The longest time until a metric appears, in seconds.
         hosting_timeout_s: The longest time until an endpoint is in service, in seconds.
         facts: Facts about the target that ``environment.json`` records.
