@@ -31,10 +31,10 @@ samples. The interval of a percentile runs from one of the sorted rows to anothe
 every distribution. The function :func:`rows_needed_for_percentile` returns how many rows such an
 interval needs.
 
-The rows of two configurations are paired if each row of the first was measured with the same
-photograph as a row of the second, right before or after it. In a paired comparison, a disturbance
-that slows both rows of a pair cancels out, so the interval is shorter. If two trials ran one after
-the other, their rows are not paired, even if both have equally many rows.
+The rows of two configurations can be paired if both were measured with the same photographs. A pair
+is then a row of each configuration with the same photograph. In a paired comparison, whatever makes
+both rows of a pair slow cancels out, for example a large photograph. The interval is therefore
+shorter. Rows must not be paired only because both configurations have equally many.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ def run_study(
         outcome.finished, outcome.problems
 
     Each answer is written to disk as a row before the next request is sent. If you repeat the same
-    call, only missing rows are measured, and rows that do not count, such as failed requests. To
-    run a study on AWS, use ``drdeploy study run --target aws``, which shows the cost and asks for
-    approval.
+    call, all rows that count are kept, and missing rows are measured. Rows that do not count, such
+    as those of failed requests, are measured again. To run a study on AWS, use ``drdeploy study run
+    --target aws``, which shows the cost and asks for approval.
 
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with

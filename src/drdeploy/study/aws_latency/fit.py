@@ -74,7 +74,7 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
 
 
 def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSummary]:
-    """Return only the series of the user's account if they are at least 3, otherwise all series."""
+    """Return the series of the user's account if there are at least 3, otherwise all series."""
     own = [one for one in summaries if one.series.source != STUDY_SOURCE]
     return own if len(own) >= ENOUGH_OWN_SERIES else list(summaries)
 
@@ -127,7 +127,7 @@ def resample_series(
 
     Args:
         resampled: A list for each series, with a summary of each resample of its rows.
-        at: The position in each list of the summary that is used.
+        at: The position in each list. The summary at this position is used.
         rng: The random number generator.
     """
     groups: dict[tuple[str, ...], list[SeriesSummary]] = defaultdict(list)

@@ -55,7 +55,7 @@ class _Scenario(BaseModel):
 
     @property
     def label(self) -> str:
-        """The name of the scenario, or its kind if it has no name; a part of a trial's id."""
+        """The part of a trial's id for the scenario: its name, or its kind if it has no name."""
         return self.name or self.kind
 
     @property

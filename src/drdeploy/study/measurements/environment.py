@@ -35,7 +35,7 @@ BUSY_PERCENT = 20.0
 
 
 def measure_cpu_busy_percent(over_s: float = 0.5) -> float:
-    """Return how busy all CPUs together are during some seconds, in per cent."""
+    """Measure for a few seconds how busy all CPUs together are, in per cent."""
     import psutil
 
     return float(psutil.cpu_percent(over_s))

@@ -134,8 +134,8 @@ def list_possible_departures(
 
     Args:
         formula: The formula of the definition.
-        samples: The rows of all experiments. A reading may use them instead of the rows of its
-            definition.
+        samples: The rows of all experiments. A reading may use the rows of another experiment than
+            the definition.
         printed_terms: Means that the study printed, from which it may have computed other numbers.
     """
     yield from list_departures_to_other_rows(formula, samples)

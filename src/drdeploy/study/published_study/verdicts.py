@@ -55,8 +55,8 @@ class RecomputedFigure:
         search: The search for another reading; None if the number is reproduced.
         check: If the number's rows were not published: the same number, computed from another
             printed number.
-        near: If the number differs: readings of other rows that give a value within 1 % of the
-            printed one.
+        near: Readings that use other rows and give a value within 1 % of the printed number. They
+            are searched only if the number differs.
     """
 
     printed: PrintedFigure

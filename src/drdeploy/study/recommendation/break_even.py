@@ -112,7 +112,7 @@ def find_break_even_of_each_pair(curves: Sequence[CostCurve]) -> tuple[BreakEven
 
 
 def find_first_crossing_of_curves(one: CostCurve, other: CostCurve) -> BreakEven:
-    """Return the lowest volume from which the other of two options is the cheaper one."""
+    """Return the lowest volume at which the dearer of two options becomes the cheaper one."""
     # On logarithmic axes, a constant cost is a straight line, and so is a cost that is proportional
     # to the requests. Interpolation on these axes is exact for both.
     at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), GRID_POINTS)

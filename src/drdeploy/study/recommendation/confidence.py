@@ -48,8 +48,8 @@ class Confidence:
         share: The share of the resamples in which the winner is chosen, or None if there is no
             winner.
         others: The name of each other option that is chosen in some resample, with the share of
-            those resamples. The option with the largest share comes first. If no option meets the
-            requirements in some resamples, their share has an empty name.
+            those resamples. The option with the largest share comes first. An empty name belongs to
+            the share of the resamples in which no option meets the requirements.
     """
 
     share: float | None

@@ -156,7 +156,7 @@ class Decision:
             trace, skipped lines of the measurements, or missing prices.
         price_age: A sentence about the dates and the age of the prices.
         price_sources: Every price that was used.
-        platform: The platform on which the rows were measured, ``local`` or ``aws``.
+        platform: The platform on which the rows were measured: ``local`` or ``aws``, or both.
         source: The name of the file or folder of the measurements.
         notice: The sentence that results are for research use only.
         latency_basis: A sentence that says where the latencies come from.
@@ -193,7 +193,7 @@ class Decision:
 
     @property
     def options(self) -> tuple[EvaluatedOption, ...]:
-        """All simulated options: the winner, the runners-up, the excluded and the research ones."""
+        """All simulated options, with the winner first and those that cannot be deployed last."""
         first = () if self.winner is None else (self.winner,)
         return (*first, *self.runners_up, *self.excluded, *self.research)
 

@@ -210,7 +210,7 @@ def _describe_broken_constraints_of_job(
 
 
 def describe_late_results(required: Requirements, way: HostingWay, slowest_s: float) -> str:
-    """Return a clause if a result comes later than required; otherwise an empty text."""
+    """Return a text that says how late results are; empty if all results come in time."""
     may_wait_s = required.may_wait_s
     if way.answers_in_response or may_wait_s is None or slowest_s <= may_wait_s:
         return ""

@@ -106,10 +106,10 @@ class Option:
 
     @property
     def differs_from_doing_nothing(self) -> bool:
-        """Whether the option is one of its own.
+        """Whether the option should be listed.
 
         A policy against cold starts may find nothing to do in the traffic. The option then gives
-        the same results as plain serverless hosting, and is left out.
+        the same results as plain serverless hosting, and is not listed.
         """
         return not self.has_no_cold_start_mitigation or self.kind == "serverless"
 

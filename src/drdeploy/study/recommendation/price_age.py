@@ -17,7 +17,7 @@ DAYS_IN_SHORTEST_NOTED_AGE = 31
 
 
 def write_price_age_sentence(prices: Iterable[Price], today: date) -> str:
-    """Return a sentence about the dates and the age of prices; empty without prices."""
+    """Return a sentence about the dates and the age of prices; empty if there are no prices."""
     dates = sorted({price.date for price in prices})
     if not dates:
         return ""
@@ -28,7 +28,7 @@ def write_price_age_sentence(prices: Iterable[Price], today: date) -> str:
 
 
 def write_warning_about_old_prices(prices: Iterable[Price], today: date) -> str:
-    """Return a sentence that names the prices that are older than a year; empty without any."""
+    """Return a sentence that names the prices older than a year; empty if there are none."""
     old = sorted(
         {
             (price.date, price.item)

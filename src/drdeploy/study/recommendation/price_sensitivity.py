@@ -1,4 +1,4 @@
-"""Compute how far each price can move before another option is chosen.
+"""Compute how far each price can rise or fall before another option is chosen.
 
 A bill is a linear function of each price. If a price changes, the new bills can therefore be
 computed without a second simulation. The choice is then made again from the new bills.

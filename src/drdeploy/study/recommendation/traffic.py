@@ -275,8 +275,8 @@ def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
     """
     if photographs < 2 or not 0 < may_wait_s <= SECONDS_PER_MONTH:
         raise InvalidInput(
-            f"An archive of {photographs} photographs that may wait "
-            f"{may_wait_s / SECONDS_PER_HOUR:g} hours is impossible",
+            f"An archive of {photographs} photographs with results within "
+            f"{may_wait_s / SECONDS_PER_HOUR:g} hours cannot be simulated",
             where="--archive",
             remedy="Give at least two photographs, and at most 730 hours",
         )

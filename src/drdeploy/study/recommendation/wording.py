@@ -156,7 +156,7 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
 
 
 def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -> str:
-    """Return a sentence about the operating point that meets the requirements; empty if none."""
+    """Return a text about the winner's best operating point; empty if no rates are required."""
     point = winner.sensitivity
     if required.specificity_floor is None or point is None:
         return ""

@@ -85,7 +85,7 @@ def draw_box_plot(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
 
 
 def compute_bar_width_factor(count: int) -> float:
-    """Return by how much bars are narrowed; a picture with few bars gets narrower bars."""
+    """Return a factor for the width of bars; it is below 1 if a picture has few bars."""
     return min(1.0, count / FEW_BARS)
 
 

@@ -76,7 +76,7 @@ class CapacitySearch:
         runs: The number of runs at each rate; each run has its own random arrivals.
         precision: The search stops when the two limits of the rate differ by less than this share
             of the lower limit.
-        time_limit_s: The search stops after this time.
+        time_limit_s: The search stops after this number of seconds.
         max_clients: The largest number of clients in the closed loop.
         seed: The seed of all random numbers.
     """
@@ -121,7 +121,7 @@ class CapacityFinder:
     Attributes:
         search: The settings of the search.
         probe: Measures the endpoint.
-        clock: The clock of the time limit.
+        clock: The clock that measures the time limit.
         report: Called with a sentence after each step.
     """
 
@@ -309,7 +309,7 @@ class CapacityFinder:
         return low, min(missed, default=None)
 
     def _describe_run_that_lasts_too_long(self, rate: float) -> str:
-        """Return why the time left is too short for a run at the rate; empty if it suffices."""
+        """Return why a run at the rate would take too long; empty if there is enough time left."""
         run_s = self.search.requests * (1 + SETTLING_SHARE) / rate
         left_s = self._deadline - self.clock.monotonic()
         if run_s <= max(left_s, SHORT_RUN_S):
@@ -352,7 +352,7 @@ class EndpointProbe:
         search: The settings of the search.
         send: Sends one photograph to the endpoint.
         payloads: The photographs, with the weights of their kinds.
-        clock: The clock of all latencies.
+        clock: The clock that measures the latencies.
     """
 
     search: CapacitySearch

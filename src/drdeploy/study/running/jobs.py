@@ -215,7 +215,7 @@ class _CountedAnswers:
 def _decide_outcome_of_job(
     ended: EndedTransformJob, answers: _CountedAnswers, expected: int
 ) -> tuple[Outcome, str]:
-    """Return the outcome of a job, and why the job does not count."""
+    """Return the outcome of a job, and the reason if the job does not count."""
     if ended.status != "Completed":
         return "model_error", f"The job is {ended.status}: {ended.failure_reason}"
     if answers.answered < expected:

@@ -3,8 +3,8 @@
 CloudWatch reports an average and the number of samples for each period. A period is a minute on AWS
 and a second on the local service. CloudWatch does not say which invocation a sample belongs to, so
 rows and metrics are matched by time. A row gets a metric only if no other request can have caused
-the sample. If several requests fall into one period, the metrics stay empty in their rows. An
-average is not a measurement of one request.
+the sample. If several requests fall into one period, the metrics stay empty in their rows, because
+an average of several requests is not a measurement of one.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def add_metrics_to_rows(
     - During the row's invocation, there is no other datapoint.
 
     Args:
-        rows: The rows of all invocations of the endpoint during the time of the datapoints, in
-            whatever trial.
+        rows: The rows of all invocations of the endpoint during the time of the datapoints. The
+            rows may belong to several trials.
         datapoints: The datapoints of each metric; values are in microseconds, as in CloudWatch.
         period_s: The length of a datapoint's period, in seconds.
     """

@@ -113,7 +113,7 @@ class Runner:
     def record_conditions_of_run(
         self, environment: EnvironmentFile, facts: Mapping[str, Any]
     ) -> None:
-        """Compare the conditions of the run with earlier runs, then write the conditions to disk.
+        """Compare the conditions of the run with those of earlier runs, and write them to disk.
 
         Raises:
             StudyError: Earlier rows of the plan's trials were measured under other conditions.
@@ -206,9 +206,10 @@ class Runner:
 
     @contextmanager
     def _find_or_create_endpoint(self, trial: Trial) -> Iterator[str]:
-        """Yield the name of a trial's endpoint, which is created if it does not exist.
+        """Yield the name of a trial's endpoint.
 
-        An endpoint that was created here is deleted at the end.
+        If no endpoint was created for the trial beforehand, one is created here, and deleted at the
+        end.
         """
         provisioned = self.target.endpoints.get(trial.id)
         if provisioned is not None:

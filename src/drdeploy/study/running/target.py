@@ -60,9 +60,10 @@ class Target:
     Attributes:
         isolation: How the memory and CPU limits of an endpoint are enforced, for example
             ``container``.
-        bucket: The bucket of transform jobs, and of the artifacts of endpoints that are created for
-            a single trial. Empty on AWS if there are no transform jobs.
-        role_arn: The role of transform jobs, and of endpoints that are created for a single trial.
+        bucket: The bucket of transform jobs. If an endpoint is created for a single trial, its
+            artifact is stored in this bucket, too. Empty on AWS if there are no transform jobs.
+        role_arn: The role of transform jobs. An endpoint that is created for a single trial has the
+            same role.
         metrics_period_s: The length of the periods for which CloudWatch reports metrics, in
             seconds.
         metrics_delay_s: The longest time until a metric appears, in seconds.
@@ -248,7 +249,10 @@ def build_own_images(
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
-    """Return the image id of each given tag that the container engine has; empty without engine."""
+    """Return the image id of each given tag that the container engine knows.
+
+    The result is empty if there is no container engine.
+    """
     engine = ContainerEngine.find()
     if engine is None:
         return {}

@@ -2,11 +2,13 @@
 
 An idle time is the time between two requests. The policy counts idle times of up to four hours in
 bins of a minute. The next request is expected after an idle time between the 5th and the 99th
-percentile of the earlier idle times. A margin of 10 % is added on both sides. In two cases, the
-histogram says little, and the container is kept warm for all four hours. Either the counts of the
-bins are about equal (their coefficient of variation is below 2), or more than half of the idle
-times are longer than four hours. In the second case, the authors fit a time series. This project
-has a forecast as a separate policy.
+percentile of the earlier idle times. A margin of 10 % is added on both sides.
+
+The container is kept warm for all four hours in two cases, because the histogram says little then:
+
+- The idle times are spread widely (the coefficient of variation of the bins is below 2).
+- More than half of the idle times are longer than four hours. In this case, the authors fit a time
+  series. This project does not, but has a forecast as a separate policy.
 
 The system of Shahrad et al. starts and stops containers itself. On SageMaker, the platform decides
 when to stop a container, so keep-warm requests are sent instead. The first keep-warm request is

@@ -50,7 +50,7 @@ SCHEDULE_LATENESS_S = 60.0
 
 @dataclass(frozen=True, eq=False)
 class MitigationPolicy:
-    """A policy that is fitted to some traffic.
+    """A policy against cold starts, planned for some traffic.
 
     Attributes:
         description: A description of the policy.
@@ -99,7 +99,7 @@ def fit_policy_to_traffic(
     idle_s: float,
     concurrency_limit: int | None = None,
 ) -> MitigationPolicy:
-    """Fit a policy to the traffic of its simulation.
+    """Plan what a policy does in the traffic that will be simulated.
 
     Args:
         name: The name of the policy.
@@ -201,7 +201,8 @@ def _schedule_keep_warm_times_s(
 ) -> NDArray[np.float64]:
     """Return the times of keep-warm requests.
 
-    In each hour, one request is sent at each interval for each container that is kept warm.
+    In each hour, requests are sent at equal intervals. At each time, there is one request for each
+    container that is kept warm.
     """
     # At least one request an hour, even if containers would stay for longer.
     within = np.arange(0.0, SECONDS_PER_HOUR, min(interval_s, SECONDS_PER_HOUR))
@@ -292,7 +293,7 @@ def compute_containers_by_hour(
 
 
 def compute_fewest_workers_for_load(load: float) -> int:
-    """Return the smallest number of workers that refuse at most 1 % of the requests."""
+    """Return the fewest workers with which at most 1 % of the requests find no free worker."""
     workers = 1
     while erlang_b_blocking_probability(load, workers) > REFUSED_AT_MOST:
         workers += 1
@@ -316,9 +317,10 @@ def erlang_b_blocking_probability(load: float, workers: int) -> float:
 def forecast_requests_by_hour(arrivals: Arrivals) -> NDArray[np.float64]:
     """Return the expected number of requests in each hour, forecast only from earlier weeks.
 
-    The forecast is the number of requests in a week times a weekly profile. The number and the
-    profile are smoothed exponentially once a week (Winters 1960, multiplicative season, no trend).
-    The forecast of the first week is zero, because no earlier week is known.
+    The forecast of an hour is the expected number of requests in a week, times the hour's share of
+    a week's requests. After each week, both factors are updated by exponential smoothing (Winters
+    1960, multiplicative season, no trend). The forecast of the first week is zero, because no
+    earlier week is known.
     """
     counts = count_requests_in_each_hour(arrivals)
     weeks = -(-counts.size // HOURS_PER_WEEK)  # rounded up

@@ -89,7 +89,7 @@ def _make_keep_warm_schedules(policy: MitigationPolicy) -> dict[str, dict[str, A
 
 
 def _write_hours_as_cron_field(hours: Sequence[int]) -> str:
-    """Return ascending hours as a field of a cron line, for example ``8-11,13``."""
+    """Write hours in ascending order as the hour field of a cron line, such as ``8-11,13``."""
     ranges: list[list[int]] = []
     for hour in hours:
         if ranges and hour == ranges[-1][-1] + 1:

@@ -127,7 +127,7 @@ def count_instances_by_load(arrivals: Arrivals, scaling: InstanceScaling) -> Ins
 
 
 class _ScalingState:
-    """The state of autoscaling from one minute to the next."""
+    """The state of autoscaling, which changes every minute."""
 
     def __init__(self, ready: int) -> None:
         self.ready = ready
