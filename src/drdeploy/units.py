@@ -1,8 +1,8 @@
-"""Factors between units. With them, code says which kind of megabyte a number means.
+"""Factors between units, for example the number of bytes in a megabyte.
 
-AWS, Docker and Linux count memory, payloads and storage in powers of two, and write ``MB`` and
-``GB``.  File and image sizes are shown in powers of ten, as ``ls -h --si`` and registries show
-them.
+There are two kinds of megabytes, and both are often written as ``MB``. AWS, Docker and Linux count
+memory, payloads and storage in powers of two (``MIB`` here). Sizes of files and images are shown in
+powers of ten (``MB`` here), as ``ls -h --si`` and registries show them.
 """
 
 from __future__ import annotations

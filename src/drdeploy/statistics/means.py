@@ -1,9 +1,13 @@
 """Estimate means and ratios of latencies, whose samples are small and skewed.
 
+A row is one measured request, and its value here is usually a latency. A sample is a list of such
+values.
+
 A 95 % interval should contain the true value 95 times out of 100. For each interval of this module,
 the table shows the percentage of 1,000 simulated samples in which the interval contains the true
-value (``benchmarks/interval_coverage.py``). The simulated latencies are log-normal with a sigma of
-0.1 to 0.8. In the simulations with a tail, 2 to 10 % of the latencies are 2 to 4 times as long.
+value. ``none`` means that the sample is too small for an interval. The simulated latencies are
+log-normal with a sigma of 0.1 to 0.8. In the simulations with a tail, 2 to 10 % of the latencies
+are 2 to 4 times as long.
 
 ==================  ================================  =====================  =====================
 statistic           interval                          log-normal             with a tail
@@ -18,19 +22,19 @@ p95                 order statistics                  none / none / 97       non
 standard deviation  Bonett 2006                       87-95 / 86-91 / 88     66 / 61 / 82
 ==================  ================================  =====================  =====================
 
-The benchmark does not compute the last line of the table. If there are outliers, the interval of a
-standard deviation is only approximate, and the pages of results say so.
+``benchmarks/interval_coverage.py`` computes every line of the table except the last one. If there
+are outliers, the interval of a standard deviation is only approximate.
 
 No interval can account for slow rows that the sample does not contain. If one row in twenty takes
 five times as long, the interval from 10 or 25 rows contains the true mean in only 86 to 89 % of the
-samples. The interval of a percentile comes from order statistics, which are exact for every
-distribution. The function :func:`rows_needed_for_percentile` returns how many rows the interval of
-a percentile needs.
+samples. The interval of a percentile runs from one of the sorted rows to another. It is valid for
+every distribution. The function :func:`rows_needed_for_percentile` returns how many rows such an
+interval needs.
 
-The rows of two configurations are paired if each row of the first was measured with the same
-photograph as a row of the second, right before or after it. In a paired comparison, a disturbance
-that slows both rows of a pair cancels out, so the interval is shorter. If two trials ran one after
-the other, their rows are not paired, even if both have equally many rows.
+The rows of two configurations can be paired if both were measured with the same photographs. A pair
+is then a row of each configuration with the same photograph. In a paired comparison, whatever makes
+both rows of a pair slow cancels out, for example a large photograph. The interval is therefore
+shorter. Rows must not be paired only because both configurations have equally many.
 """
 
 from __future__ import annotations
@@ -120,7 +124,11 @@ def estimate_ratio_of_means(
 
 
 def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Estimate the mean of a part divided by the mean of the whole; the values are paired."""
+    """Estimate the mean of a part divided by the mean of the whole.
+
+    An example is the share of the prediction in the total latency. The first values of ``part`` and
+    ``whole`` belong to the same row, and so do the second values, and so on.
+    """
     rows = _pair_finite_values(part, whole)
     parts, wholes = rows.T
     ratio = _divide_or_none(_mean_or_none(parts), _mean_or_none(wholes))
@@ -168,7 +176,9 @@ def estimate_ratio_of_medians(
 def estimate_paired_ratio_of_medians(
     one: ArrayLike, other: ArrayLike, *, seed: int = SEED
 ) -> Estimate:
-    """Estimate the ratio of the medians of paired rows; the percentile bootstrap draws pairs.
+    """Estimate the ratio of the medians of paired rows.
+
+    The interval comes from a percentile bootstrap, which draws whole pairs.
 
     Raises:
         AnalysisError: The samples are not of the same length.
@@ -193,7 +203,7 @@ def flatten_to_float_array(sample: ArrayLike) -> Floats:
 
 
 def reason_for_no_interval(values: Floats, needed: int) -> str:
-    """Return why the values, which must be positive, give no interval; empty if they give one."""
+    """Return why no interval can be computed from the values; empty if one can be computed."""
     if values.size < needed:
         return reason_for_too_few_rows(values.size, needed)
     if values.min() <= 0:
@@ -222,7 +232,8 @@ def _estimate_with_log_interval(
         reason: Why there is no interval; empty if there is one.
         log_statistic: Function that computes the logarithm of the statistic for each of several
             samples, which are stacked along the first axis.
-        tails: Shares of the pivots that the bootstrap cuts off on each side.
+        tails: Shares of the bootstrap's pivots that are cut off on each side (see
+            :mod:`~drdeploy.statistics.studentised`).
         seed: Seed for drawing the resamples.
     """
     sizes = [len(sample) for sample in samples]
@@ -245,7 +256,7 @@ def _estimate_with_log_interval(
 
 
 def _pair_finite_values(one: ArrayLike, other: ArrayLike) -> Floats:
-    """Pair two samples, and return the pairs of two finite numbers in shape ``(n, 2)``."""
+    """Return the pairs of two samples in shape ``(n, 2)``, without pairs that are not finite."""
     first, second = flatten_to_float_array(one), flatten_to_float_array(other)
     if first.size != second.size:
         raise AnalysisError(
@@ -270,7 +281,7 @@ def _divide_or_none(above: float | None, below: float | None) -> float | None:
 
 
 def _limits_of_middle_95_percent(resamples: Floats) -> tuple[float, float]:
-    """Return the limits of the middle 95 % of resamples."""
+    """Return the two values between which the middle 95 % of the resamples lie."""
     low, high = np.quantile(resamples, [TAIL, 1 - TAIL])
     return float(low), float(high)
 

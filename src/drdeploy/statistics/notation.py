@@ -13,7 +13,7 @@ DIGITS = 3
 
 
 def decimals_for_significant_digits(value: float, digits: int = DIGITS) -> int:
-    """Return how many decimal places show a value to a given number of significant digits."""
+    """Return how many decimal places a value needs to show some number of significant digits."""
     return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
 
 
@@ -35,7 +35,10 @@ def format_estimate_value(estimate: Estimate, unit: str = "") -> str:
 
 
 def format_interval(estimate: Estimate) -> str:
-    """Write an interval as ``86.1 to 91.0``, with as many decimals as the value; may be empty."""
+    """Write an interval as ``86.1 to 91.0``, or an empty text if there is no interval.
+
+    The limits have as many decimals as the value.
+    """
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return ""
     decimals = decimals_for_significant_digits(estimate.value)

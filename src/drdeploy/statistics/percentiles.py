@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def estimate_median(sample: ArrayLike) -> Estimate:
-    """Estimate the median, with an interval from interpolated order statistics.
+    """Estimate the median, with an interval that is interpolated between sorted rows.
 
     For example, one pair of sorted rows encloses the median in 93 % of samples, and the next wider
     pair encloses it in 98 %. The 95 % limits are interpolated between these two pairs
@@ -42,7 +42,7 @@ def estimate_median(sample: ArrayLike) -> Estimate:
 
 
 def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
-    """Estimate a percentile, with two order statistics as the limits of its interval.
+    """Estimate a percentile, with two of the sorted rows as the limits of its interval.
 
     Args:
         sample: The rows.
@@ -73,14 +73,15 @@ def rows_needed_for_percentile(share: float) -> int:
 
 
 def _depth_of_median_interval(n: int) -> tuple[int, float]:
-    """Return the two pairs of sorted rows between which the limits of a median are interpolated.
+    """Return how to interpolate the limits of a median between two pairs of sorted rows.
+
+    The pair at depth 1 is the smallest and the largest row. The pair at depth 2 is the second
+    smallest and the second largest row, and so on.
 
     Returns:
-        The depth of the outer pair of rows, and the weight of the next inner pair in the
-        interpolation. The depth is the distance of both rows from the ends of the sorted rows.
-
-    The pair at depth 1 is the smallest and the largest row.  A depth of 0 means that even the
-    smallest and the largest row enclose the median in less than 95 % of samples.
+        The depth of the outer pair, and the weight of the inner pair in the interpolation. The
+        inner pair is one step deeper. A depth of 0 means that there are too few rows: even the
+        smallest and the largest row enclose the median in less than 95 % of samples.
     """
     depth = int(stats.binom.ppf(TAIL, n, 0.5))
     if depth == 0 or _coverage_of_median_pair(depth, n) < CONFIDENCE:
@@ -91,16 +92,17 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
 
 
 def _coverage_of_median_pair(depth: int, n: int) -> float:
-    """Return the chance that the pair of order statistics at a depth contains the median."""
+    """Return the chance that the pair of sorted rows at a depth encloses the median."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 
 
 def _ranks_enclosing_percentile(share: float, n: int) -> tuple[int, int] | None:
-    """Return the ranks, counted from 0, of the two closest rows that enclose a percentile.
+    """Return the ranks, counted from 0, of the two sorted rows that enclose a percentile.
 
-    The two rows enclose the true percentile in at least 95 % of samples. If several pairs are
-    equally close, the function returns the pair whose error is split most evenly between both
-    sides.
+    The two rows enclose the true percentile in at least 95 % of samples. Of all such pairs, the
+    function returns the pair with the fewest rows in between. If several pairs have equally few,
+    it returns the pair that misses the percentile about as often on one side as on the other. The
+    result is None if there are too few rows.
     """
     if n < rows_needed_for_percentile(share):
         return None

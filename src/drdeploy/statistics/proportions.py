@@ -125,10 +125,11 @@ def estimate_grouped_mean(values: Floats, groups: ArrayLike | None = None) -> Es
 def estimate_standard_error_over_groups(
     departures: Floats, groups: ArrayLike | None = None
 ) -> float:
-    """Return the standard error of a sum of deviations from a mean; 0 if there is only one group.
+    """Return the standard error of a sum over photographs that come in groups.
 
-    The deviations of each group are added up before they are squared (Liang and Zeger, Biometrika
-    1986, 73:13-22).
+    ``departures`` holds the deviation of each photograph from the mean. The deviations of each
+    group are added up before they are squared (Liang and Zeger, Biometrika 1986, 73:13-22). The
+    result is 0 if there is only one group.
     """
     _, member_of = np.unique(
         np.arange(departures.size) if groups is None else np.asarray(groups), return_inverse=True
@@ -233,7 +234,12 @@ def _count_groups_on_each_side(
 def _compute_auroc_and_deviations(
     positive: NDArray[np.bool_], values: Floats
 ) -> tuple[float, Floats]:
-    """Return the area under the ROC curve, and by how much each photograph deviates from it."""
+    """Return the area under the ROC curve, and the deviation of each photograph's share from it.
+
+    The share of a positive photograph is the share of negative photographs with a lower score. The
+    share of a negative photograph is the share of positive photographs with a higher score. The
+    area is the mean share.
+    """
     ill, well = values[positive], values[~positive]
     # A photograph has one rank among all photographs, and one among those of its own side (ill or
     # well). The difference is the number of photographs of the other side with a lower score, where
@@ -250,10 +256,11 @@ def _compute_auroc_and_deviations(
 def _variance_of_auroc(
     departures: Floats, positive: NDArray[np.bool_], member_of: NDArray[np.intp]
 ) -> float:
-    """Return the variance of an AUROC from the deviation of each photograph from the mean.
+    """Return the variance of an AUROC, or of a difference of two AUROCs.
 
-    A group with both positive and negative photographs adds a covariance.  With one photograph in
-    each group, the variance is that of DeLong.
+    ``departures`` holds the deviation of each photograph, from
+    :func:`_compute_auroc_and_deviations`. If a group has both positive and negative photographs,
+    their covariance is included. If each group has only one photograph, the variance is DeLong's.
     """
     ill, well = (
         np.bincount(member_of, weights=departures * side) / side.sum()
@@ -272,10 +279,10 @@ def _variance_of_auroc(
 def newcombe_limits_of_auroc(area: float, positives: int, negatives: int) -> tuple[float, float]:
     """Return 95 % limits of an AUROC from the numbers of independent positives and negatives.
 
-    The method is number 5 of Newcombe (Statistics in Medicine 2006, 25:559-573). A limit is a true
-    area that is 1.96 standard errors away from the observed area.  The standard error is that of
-    Hanley and McNeil for the true area.  Newcombe's method also works if the observed area is 0 or
-    1.
+    The method is number 5 of Newcombe (Statistics in Medicine 2006, 25:559-573). Each limit is an
+    area that lies 1.96 standard errors away from the observed area. The standard error is computed
+    with the formula of Hanley and McNeil, as if the limit were the true area. Newcombe's method
+    also works if the observed area is 0 or 1.
     """
 
     def is_auroc_within_limit(limit: float) -> bool:
@@ -292,7 +299,10 @@ def newcombe_limits_of_auroc(area: float, positives: int, negatives: int) -> tup
 def _bisect_to_last_value_within(
     inside: float, outside: float, is_within: Callable[[float], bool]
 ) -> float:
-    """Find by bisection the last value between two points for which the condition holds."""
+    """Find by bisection the value at which a condition ceases to hold.
+
+    The condition holds at ``inside``, and does not hold at ``outside``.
+    """
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if is_within(middle) else (inside, middle)
@@ -309,9 +319,10 @@ def estimate_by_group_bootstrap(
 ) -> Estimate:
     """Estimate a function of sums over photographs, by percentile bootstrap over groups.
 
-    For example, kappa is a function of 25 counts, each of which is a sum over photographs. The
-    counts of a resample of groups are a weighted sum of the groups' counts. One matrix product
-    therefore computes many resamples.
+    For example, kappa is a function of the 25 counts of a confusion matrix of five grades. Each
+    count is a sum over photographs. A resample contains each group zero, one or several times, so
+    its counts are a weighted sum of the groups' counts. One matrix product therefore computes many
+    resamples.
 
     Args:
         summands: What each photograph adds to the k sums, shape ``(n, k)``.
@@ -349,7 +360,7 @@ def estimate_by_group_bootstrap(
 
 
 def _sum_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
-    """Add up the summands of each group, in shape ``(groups, k)``."""
+    """Return the sum of each group's summands, in shape ``(groups, k)``."""
     if groups is None:
         return summands
     names, member_of = np.unique(np.asarray(groups), return_inverse=True)
@@ -359,7 +370,7 @@ def _sum_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
 
 
 def _rank_with_mean_rank_for_ties(values: Floats) -> Floats:
-    """Rank values from 1; equal values share the mean of their ranks."""
+    """Return the rank of each value, from 1; equal values all get the mean of their ranks."""
     ordered = np.sort(values)
     below = np.searchsorted(ordered, values, side="left")
     up_to = np.searchsorted(ordered, values, side="right")

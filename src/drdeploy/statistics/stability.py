@@ -67,7 +67,8 @@ class Steadiness:
         autocorrelation_p: P value of the autocorrelation.
         outliers: Rows that are more than one and a half box lengths away from the box of the box
             plot.
-        halves: A/A check: mean of the odd rows divided by the mean of the even rows.
+        halves: The mean of the odd rows divided by the mean of the even rows. Both halves have the
+            same configuration, so the ratio should be close to 1 (an A/A check).
     """
 
     verdict: Stability
@@ -108,7 +109,7 @@ def _rank_correlation_of_neighbours(values: Floats) -> tuple[float | None, float
 
 
 def find_outliers(values: Floats) -> tuple[Outlier, ...]:
-    """Return the rows outside the whiskers of the box plot, in their order."""
+    """Return the rows outside the whiskers of the box plot, in the order of measurement."""
     if values.size < FEWEST_ROWS:
         return ()
     low, high = np.quantile(values, [0.25, 0.75])

@@ -5,7 +5,8 @@ value too often. The bootstrap draws resamples from the sample, and measures how
 from the sample's mean. In the studentised bootstrap, each distance is divided by the resample's own
 standard error. The division corrects for skewness: a resample without slow rows has both too small
 a mean and too small an error (Efron and Tibshirani, 1993, section 12.5). The method is applied to
-the logarithm of the mean, because the error of the logarithm depends less on the mean.
+the logarithm of the mean: a longer mean latency has a larger error, but the error of its logarithm
+stays about the same.
 
 The pivot of a resample is its log mean minus the sample's log mean, divided by the standard error
 of the resample. To find the limits, the quantiles of the pivots are multiplied by the sample's
@@ -46,11 +47,11 @@ If all rows are equal, their mean may still differ from them in the last bit.
 
 @dataclass(frozen=True)
 class Tails:
-    """The shares of pivots that are cut off on each side.
+    """The shares of the pivots that are cut off on each side (see the module's description).
 
     Attributes:
-        above: Share that is cut off for the upper limit.
-        below: Share that is cut off for the lower limit.
+        above: The share of the smallest pivots that is cut off. It sets the upper limit.
+        below: The share of the largest pivots that is cut off. It sets the lower limit.
     """
 
     above: float
@@ -100,7 +101,10 @@ def compute_log_ratios_of_paired_means(samples: Floats) -> StatisticWithError:
 
 
 def draw_resamples(values: Floats, rng: np.random.Generator) -> Floats:
-    """Draw rows with replacement in shape ``(RESAMPLES, n, ...)``; pairs stay together."""
+    """Return resamples of the rows, drawn with replacement, in shape ``(RESAMPLES, n, ...)``.
+
+    If each row is a pair of values, the pair stays together.
+    """
     drawn: Floats = values[rng.integers(0, len(values), (RESAMPLES, len(values)))]
     return drawn
 
@@ -108,7 +112,9 @@ def draw_resamples(values: Floats, rng: np.random.Generator) -> Floats:
 def studentised_bootstrap_limits(
     observed: StatisticWithError, resamples: StatisticWithError, tails: Tails
 ) -> tuple[float, float]:
-    """Return the limits of a statistic on its own scale, for example the log scale of a log mean.
+    """Return the lower and upper limit of a statistic by the studentised bootstrap.
+
+    The limits are on the scale of the statistic: the limits of a log mean are logarithms.
 
     Args:
         observed: The statistic of the sample.
@@ -127,7 +133,7 @@ def studentised_bootstrap_limits(
 
 
 def student_t_limits(observed: StatisticWithError, freedom: float) -> tuple[float, float]:
-    """Return the limits by Student's t, for samples that are too small to resample."""
+    """Return the limits of a statistic by Student's t, for samples too small for a bootstrap."""
     centre, error = float(observed.centre[0]), float(np.sqrt(observed.squared_error[0]))
     reach = float(stats.t.ppf(1 - TAIL, freedom)) * error
     return centre - reach, centre + reach

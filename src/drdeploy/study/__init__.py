@@ -7,5 +7,5 @@ A measurement passes through the packages in this order:
 - ``measurements`` holds the schema of a row, the journal of rows, and the results folder.
 - ``report`` shows summaries, comparisons, findings, pictures and tables on one page.
 - ``recommendation`` simulates traffic, prices every way of hosting, and chooses the cheapest.
-- ``published_study`` computes the printed numbers of the 2023 study again from its raw rows.
+- ``published_study`` recomputes the numbers that the study of 2023 printed, from its raw rows.
 """

@@ -1,4 +1,4 @@
-"""The functions of the package ``drdeploy`` that run a study and recommend a hosting.
+"""The functions of the package ``drdeploy`` that run a study and recommend a way of hosting.
 
 Each function imports pandas and other packages only when it is called, so importing this module is
 fast. If the extra ``study`` is not installed, a call raises an error that says so.
@@ -51,15 +51,15 @@ def run_study(
         outcome = run_study("quick", "results/quick")
         outcome.finished, outcome.problems
 
-    Each answer is written to disk as a row before the next request is sent. Repeat the same call to
-    measure only the rows that are missing or do not count. To run a study on AWS, use ``drdeploy
-    study run --target aws``, which shows the cost and asks for approval.
+    Each answer is written to disk as a row before the next request is sent. If you repeat the same
+    call, all rows that count are kept, and missing rows are measured. Rows that do not count, such
+    as those of failed requests, are measured again. To run a study on AWS, use ``drdeploy study run
+    --target aws``, which shows the cost and asks for approval.
 
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
             this project.
-        results: The folder for the rows.  Rows that are in the folder already are kept. Only rows
-            that are missing or do not count are measured.
+        results: The folder for the rows. Rows that are already in the folder are kept.
         only: Run only the trials whose id contains this text, or matches this pattern.
         seed: Seed of arrival times, of the order of photographs and of random weights. None uses
             the seed in the study's file.
@@ -143,18 +143,20 @@ def recommend(
 
     ::
 
-        decision = recommend("results/quick", 50_000, Requirements(p95_s=3.0)) decision.answer # the
-        answer in sentences decision.winner # None if no option meets the requirements
+        decision = recommend("results/quick", 50_000, Requirements(p95_s=3.0))
+        decision.answer  # the answer in sentences
+        decision.winner  # None if no option meets the requirements
 
-    The traffic is simulated and priced on every measured configuration, with every policy against
-    cold starts.  Of the options that cost about the same, the simplest to run is chosen.
+    The traffic is simulated and priced on every measured configuration. Each way to avoid cold
+    starts, such as keep-warm requests, is simulated too. Of the options that cost about the same,
+    the simplest to run is chosen.
 
     Args:
         measurements: Measurements from :func:`load_measurements`, or the path of a results folder.
         traffic: A :class:`~drdeploy.Traffic`, or the number of photographs that a clinic takes in
             a month.
         requirements: What an option must meet. Without requirements, the cheapest option wins.
-        assumptions: Values that no measurement gives, for example the time after which an idle
+        assumptions: Values that cannot be measured, for example the time after which an idle
             container is removed.
         prices: A price sheet, or its TOML file. None uses the packaged price sheet.
         seed: Seed of the arrivals, the simulation and the bootstrap.
@@ -165,7 +167,7 @@ def recommend(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows were
             measured under different conditions.
-        UnknownPrice: Every option needs a price that the price sheet lacks.
+        UnknownPrice: No option can be priced, because each needs a price that the sheet lacks.
         MissingExtra: The extra ``study`` is not installed.
     """
     with turn_import_error_into_missing_extra(EXTRA, "A recommendation"):

@@ -121,7 +121,7 @@ def test_a_line_written_twice_counts_once_and_is_reported(quick_rows, results_of
         ("total_latency_s", "fast", "not a number"),
         ("total_latency_s", "-1.0", "latency"),
         ("total_latency_s", "inf", "not a number"),
-        ("total_latency_s", "", "without a total latency"),
+        ("total_latency_s", "", "a successful invocation has no total latency"),
         ("is_warmup", "maybe", "not true or false"),
         ("status", "OK", "status is 'OK', which is not a number"),
         ("start", "tepid", "'tepid', which is not one of cold, warm"),

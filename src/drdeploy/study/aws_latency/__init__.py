@@ -1,4 +1,4 @@
-"""Fit the model that estimates latency on AWS from latency on this machine, and validate it.
+"""Fit and validate the model that estimates latency on AWS from latency on this machine.
 
 - ``series`` pairs rows on AWS with rows of the same software on this machine.
 - ``fit`` fits the coefficients, with intervals from a bootstrap.

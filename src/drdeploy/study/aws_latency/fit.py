@@ -1,9 +1,9 @@
 """Fit the coefficients by which latency on AWS is estimated from latency on this machine.
 
 Ratios are averaged on a logarithmic scale, so that a ratio of 0.5 and a ratio of 2 cancel out. For
-a cold start, the time to pull the container image is subtracted first. The time to place the
-container and the CPU ratio are then fitted together, by least squares of the relative errors.
-Neither value can become negative.
+a cold start, the time to pull the container image is subtracted first. Two coefficients are then
+fitted together by least squares of the relative errors: the CPU ratio, and the time to place the
+container. Neither of them can become negative.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
     Args:
         summaries: The series to fit. At least one series of each kind is needed: warm serverless
             rows, rows of instances, and cold starts.
-        pull_s_per_gb: The seconds that it takes to pull a compressed GB of the container image,
-            from :func:`fit_image_pull_s_per_gb`.
+        pull_s_per_gb: The time to pull a container image, in seconds per compressed GB, from
+            :func:`fit_image_pull_s_per_gb`.
     """
     by_kind: dict[str, list[SeriesSummary]] = defaultdict(list)
     for one in summaries:
@@ -74,7 +74,7 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
 
 
 def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSummary]:
-    """Return only the series of the user's account if there are enough, otherwise all series."""
+    """Return the series of the user's account if there are at least 3, otherwise all series."""
     own = [one for one in summaries if one.series.source != STUDY_SOURCE]
     return own if len(own) >= ENOUGH_OWN_SERIES else list(summaries)
 
@@ -92,7 +92,7 @@ def predict_aws_median_latency_s(one: SeriesSummary, values: Mapping[str, float]
 
 
 def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
-    """Return the seconds that it takes to pull a compressed GB of a container image.
+    """Return the time to pull a container image, in seconds per compressed GB.
 
     The value is fitted to the 2023 study's cold starts with its largest and its smallest container
     image. For the largest image, the study printed only the mean. For the smallest image, it
@@ -107,7 +107,10 @@ def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
 
 
 def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[PairedSeries]:
-    """Return the 2023 study's cold starts at the memory of its larger container images."""
+    """Return the 2023 study's cold starts with 1024 MB of memory.
+
+    The study measured its larger container images only with this memory.
+    """
     return [
         one
         for one in series
@@ -118,11 +121,13 @@ def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[
 def resample_series(
     resampled: Sequence[Sequence[SeriesSummary]], at: int, rng: np.random.Generator
 ) -> list[SeriesSummary]:
-    """Draw series with replacement, separately for each kind and source of series.
+    """Return the summaries of one bootstrap resample of the series.
+
+    The series are drawn with replacement, separately for each kind and source of series.
 
     Args:
-        resampled: For each series, one summary for each resample of its rows.
-        at: The number of the resample whose summaries are used.
+        resampled: A list for each series, with a summary of each resample of its rows.
+        at: The position in each list. The summary at this position is used.
         rng: The random number generator.
     """
     groups: dict[tuple[str, ...], list[SeriesSummary]] = defaultdict(list)

@@ -60,10 +60,12 @@ def fit_transfer_model(
     stack: Measurements | None = None,
     seed: int = SEED,
 ) -> TransferModel | None:
-    """Fit the model for rows of this machine; return None if all rows were measured on AWS.
+    """Fit the model that estimates latency on AWS from rows of this machine.
+
+    The result is None if all rows were measured on AWS, because nothing must be estimated.
 
     Args:
-        measurements: The rows of the decision.
+        measurements: The rows whose latency on AWS is to be estimated.
         image_gb: The compressed size of the container image of ``measurements`` in GB.
         account: Rows of the same software in the user's account, which ``study run --target aws``
             measured.
@@ -88,7 +90,10 @@ def fit_transfer_model(
 def fit_model_to_series(
     series: Sequence[PairedSeries], *, seed: int = SEED, notes: tuple[str, ...] = ()
 ) -> TransferModel:
-    """Fit the model to series, and validate it by leaving each series out."""
+    """Fit the model to all series, and validate it.
+
+    For the validation, the model is fitted again without each series, and predicts that series.
+    """
     rng = np.random.default_rng(seed)
     resampled = [one.summarise_resamples(rng, RESAMPLES) for one in series]
     pulls = [
@@ -143,7 +148,10 @@ def _predict_each_left_out_series(series: Sequence[PairedSeries]) -> Iterator[Le
 def _draw_random_model_errors(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw random factors with the size of the model's errors; half of them are below 1."""
+    """Draw random factors that are as far from 1 as the model's errors for left-out series.
+
+    About half of the factors are above 1, and the others below 1.
+    """
     sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
     factors: NDArray[np.float64] = np.exp(
         rng.choice([-1.0, 1.0], RESAMPLES) * rng.choice(sizes, RESAMPLES)

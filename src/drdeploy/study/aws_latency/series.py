@@ -1,9 +1,9 @@
 """Pair rows that were measured on AWS with rows of the same software on this machine.
 
-The rows of the 2023 study are paired with local rows of the same networks, which ran in the study's
-server and in its smallest container image. The local rows come from the folder
-``studies/study-stack-local``, or from the user's machine. Rows of the user's account are paired
-with local rows of the same model, precision, server profile and endpoint size.
+The rows of the 2023 study are paired with local rows of the same networks. For the local rows, the
+networks ran in the study's smallest container image, with the study's server. The local rows come
+from the folder ``studies/study-stack-local``, or from the user's machine. Rows of the user's
+account are paired with local rows of the same model, precision, server profile and endpoint size.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class PairedSeries:
         return INSTANCE if self.instance_type else WARM
 
     def summarise(self) -> SeriesSummary:
-        """Return the summary of the series, to which the model is fitted."""
+        """Return the medians and the mean of the series, to which the model is fitted."""
         return _summarise_rows(
             self, self.here_s[None], self.aws_container_s[None], self.aws_total_s[None]
         )[0]
@@ -102,12 +102,14 @@ class PairedSeries:
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """Medians and a mean of a series, or of a resample of its rows, to which the model is fitted.
+    """The medians and the mean of a series, or of a resample of its rows.
+
+    The model is fitted to these values.
 
     Attributes:
         here_s: The median time in the container on this machine.
         ratio: The median time in the container on AWS divided by ``here_s``.
-        overhead_s: The median of the latency on AWS minus the time in the container.
+        overhead_s: The median time that a request on AWS spends outside the container.
         aws_s: The median latency on AWS.
         mean_aws_s: The mean latency on AWS.
     """
@@ -142,7 +144,7 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
         stack: Local rows of the study ``study-stack``; None for the packaged rows.
 
     Raises:
-        AnalysisError: The local rows lack a network or a size of the study.
+        AnalysisError: The local rows lack a network of the study, or one of its memory sizes.
     """
     local = stack or load_results_folder(STACK_ROWS)
     here = {

@@ -57,7 +57,8 @@ class Trial:
 
     Attributes:
         id: A name that is the same in every run, for example ``mobilenet-fp32-lean-1024mb-cold``.
-        endpoint: The endpoint, or the instances of transform jobs.
+        endpoint: The configuration of the endpoint. In a batch scenario, which has no endpoint, it
+            is the configuration of the instances on which the transform jobs run.
         vcpu: The number of CPUs that the endpoint is assumed to have.
     """
 
@@ -83,7 +84,11 @@ class Trial:
 
     @property
     def has_endpoint_with_instances(self) -> bool:
-        """Whether the endpoint costs money without requests, at least until it scales to zero."""
+        """Whether the endpoint has instances, which cost money even without requests.
+
+        An asynchronous endpoint counts too, although it can scale to zero. A transform job has no
+        endpoint.
+        """
         match self.endpoint:
             case AsynchronousConfig():
                 return True
@@ -94,7 +99,11 @@ class Trial:
 
     @property
     def photographs_per_measurement(self) -> int:
-        """The number of photographs in one measurement: one, or all photographs of a job."""
+        """The number of photographs in one measurement.
+
+        The measurement of a request has one photograph. The measurement of a transform job has all
+        photographs of the job.
+        """
         return self.scenario.photographs if isinstance(self.scenario, Batch) else 1
 
     @property
@@ -113,7 +122,10 @@ class Trial:
 
     @property
     def expected_duration_s(self) -> float:
-        """The expected duration in seconds, with assumed times of hosting and of requests."""
+        """The expected duration in seconds.
+
+        It is computed from assumed times to create the endpoint and to answer a request.
+        """
         profile = self.image.profile
         cold = self.scenario.n if isinstance(self.scenario, Cold | Batch) else 1
         busy = cold * ASSUMED_COLD_S[profile]

@@ -55,7 +55,7 @@ class _Scenario(BaseModel):
 
     @property
     def label(self) -> str:
-        """The name of the scenario, or its kind if it has no name; a part of a trial's id."""
+        """The part of a trial's id for the scenario: its name, or its kind if it has no name."""
         return self.name or self.kind
 
     @property
@@ -155,10 +155,11 @@ class OnSchedule(_Scenario):
 
 
 class OpenLoop(OnSchedule):
-    """Requests on a schedule to an endpoint that answers each request over its connection.
+    """Requests on a schedule to a serverless or real-time endpoint.
 
-    The latency includes the time that the request waits for a free connection, which avoids
-    coordinated omission.
+    The latency includes the time that a request waits until the client has a free connection.
+    Without this time, the waits behind slow answers would be missing from the results (coordinated
+    omission).
 
     Attributes:
         max_in_flight: The largest number of requests in progress at once; further requests wait.
@@ -198,7 +199,10 @@ class Batch(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The pauses between jobs: zero, because each job begins when the previous one ends."""
+        """The total time of the pauses between jobs, which is zero.
+
+        Each job begins when the previous one ends.
+        """
         return 0.0
 
 

@@ -61,8 +61,8 @@ class RateRun(_Part):
             count.
         late: The number of requests that were answered too late; a failed request counts as late.
         failed: The number of requests that failed.
-        p95_s: The 95th percentile of the latency, from the scheduled time. None if the run was
-            stopped early, because it already missed the requirement.
+        p95_s: The 95th percentile of the latency, from the scheduled time. A run is stopped early
+            once it is certain to miss the requirement; ``p95_s`` is then None.
         delayed_share: The share of the requests that left this machine later than scheduled.
     """
 

@@ -35,7 +35,7 @@ BUSY_PERCENT = 20.0
 
 
 def measure_cpu_busy_percent(over_s: float = 0.5) -> float:
-    """Return how busy all CPUs together are during some seconds, in per cent."""
+    """Measure for a few seconds how busy all CPUs together are, in per cent."""
     import psutil
 
     return float(psutil.cpu_percent(over_s))
@@ -131,7 +131,7 @@ class EnvironmentFile:
         If one photograph had two names, new rows could not be paired with existing rows.
 
         Args:
-            are: How this run names photographs, in the words of
+            are: How this run names photographs, as a phrase for the error message. It comes from
                 :attr:`PhotographNames.description_of_photograph_names`.
             run_ids: The ids of the runs that measured the existing rows.
 

@@ -73,7 +73,10 @@ class Measurements:
         return dict(Counter(reasons).most_common())
 
     def differences(self) -> dict[str, list[str]]:
-        """Return each condition that differs between the rows, with its values."""
+        """Return each condition of measurement that differs between the rows, with its values.
+
+        The conditions are the platform, the isolation, the machine, and the model of each trial.
+        """
         known = self.frame[self.frame["model_digest"] != ""]
         digests = known.groupby("trial")["model_digest"].nunique()
         found = {

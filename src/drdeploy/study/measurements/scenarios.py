@@ -156,13 +156,13 @@ def _make_configuration_from_rows(rows: pd.DataFrame) -> Configuration:
 
 
 def _find_only_known_value(rows: pd.DataFrame, name: str) -> str:
-    """Return the only value of a column in a trial; the column may be empty in failed rows."""
+    """Return the value of a column that all rows of a trial share; failed rows may lack it."""
     values = rows.loc[rows[name] != "", name]
     return str(values.iloc[0]) if len(values) else ""
 
 
 def image_sort_key(image: str) -> tuple[int, str]:
-    """Return a key that sorts the project's container images first, and others by name."""
+    """Return a key that sorts the project's own container images first, and others by name."""
     ladder = [str(name) for name in IMAGE_NAMES]
     return ladder.index(image) if image in ladder else len(ladder), image
 
@@ -188,9 +188,10 @@ def label_configuration(configuration: Configuration, *, among: Iterable[Configu
 
 
 def label_scenarios(scenarios: Sequence[Scenario], *, among: Iterable[Configuration]) -> list[str]:
-    """Return a label for each scenario.
+    """Return a label for each scenario: its configuration, and its kind if needed.
 
-    The label contains the scenario's name if a configuration has several scenarios.
+    The kind, for example ``warm``, is part of the label if several of the scenarios have the same
+    configuration.
     """
     others = list(among)
     measured = [scenario.configuration for scenario in scenarios]

@@ -29,8 +29,9 @@ def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame
         source: The file that error messages name.
 
     Raises:
-        AnalysisError: There is no row, a column is missing, or a value does not fit its column. Or
-            two values of a row, or two rows of a trial, contradict each other.
+        AnalysisError: There is no row, a column is missing, or a value does not fit its column. The
+            error is also raised if two values of a row, or two rows of a trial, contradict each
+            other.
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing and len(frame.columns):
@@ -99,13 +100,13 @@ def _require_valid_values(rows: pd.DataFrame, source: Path) -> None:
     took_no_time = (rows["outcome"] == "ok") & ~(rows["total_latency_s"] > 0)
     if took_no_time.any():
         line = _find_first_wrong_row(took_no_time) + FIRST_LINE
-        raise make_bad_line_error(source, line, "the invocation succeeded without a total latency")
+        raise make_bad_line_error(source, line, "a successful invocation has no total latency")
     _require_facts_of_jobs(rows, source)
     _require_one_value_per_trial(rows, source)
 
 
 def _require_facts_of_jobs(rows: pd.DataFrame, source: Path) -> None:
-    """Require the values of transform jobs from which the time and cost of a photograph follow."""
+    """Refuse a row of a transform job without the values that its time and cost depend on."""
     of_jobs = (rows["scenario"] == "batch") & (rows["outcome"] == "ok")
     for name in ("photograph_count", "instance_count", "startup_s"):
         least = 0 if name == "startup_s" else 1

@@ -57,7 +57,7 @@ class PublishedStudy:
 
         Args:
             quantity: The quantity of the printed number.
-            missing: The text of the error that is raised if no printed number matches.
+            missing: Why the number is not recomputable if no printed number matches.
             configuration: The configuration of the printed number; empty for any configuration.
             model: The model of the printed number; empty for any model.
         """
@@ -82,11 +82,14 @@ def define_printed_figure(figure: PrintedFigure, study: PublishedStudy) -> Defin
 
 
 class _NotRecomputableError(ValueError):
-    """A printed number's description does not determine its formula, or needed data are missing."""
+    """A printed number cannot be recomputed.
+
+    Either its description does not say how it was computed, or the data are missing.
+    """
 
 
 def _replace_definition_without_rows(definition: Definition, study: PublishedStudy) -> Definition:
-    """Return the definition, marked as not recomputable if rows are missing."""
+    """Return the definition, or one that says why the number is not recomputable without rows."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition
@@ -115,7 +118,11 @@ def _make_latency_term_of_experiment(
 def _parse_names_in_description(
     figure: PrintedFigure, count: int, pattern: str, what: str
 ) -> list[str]:
-    """Return ``count`` names in a printed number's description, such as ``1024 MB / 2048 MB``."""
+    """Return the names in a printed number's description that match a pattern.
+
+    The configuration ``1024 MB / 2048 MB``, for example, names two memory sizes. If there are not
+    exactly ``count`` names, the number is not recomputable.
+    """
     named = re.findall(pattern, figure.configuration) or re.findall(pattern, figure.quantity)
     if len(named) != count:
         raise _NotRecomputableError(
@@ -155,7 +162,10 @@ def _formula_of_cold_over_warm_ratio(figure: PrintedFigure, _: PublishedStudy) -
 
 
 def _formula_of_prediction_share(figure: PrintedFigure, _: PublishedStudy) -> Definition:
-    """Return the prediction's share of the latency, on an instance or for warm requests."""
+    """Return the definition of a share: the prediction time divided by the total latency.
+
+    The share was printed for warm requests to a serverless endpoint, or for one instance type.
+    """
     scale = PERCENT if figure.unit == "percent" else 1.0
     if figure.configuration != "warm":
         name, note = f"{figure.model}-{_parse_instance_names(figure, 1)[0]}", ""
@@ -204,7 +214,10 @@ def _formula_of_cold_start_in_small_image(figure: PrintedFigure, _: PublishedStu
 def _formula_of_cold_start_in_large_image(
     figure: PrintedFigure, study: PublishedStudy
 ) -> Definition:
-    """Return a formula: the cold start in the smaller container image times the speed-up."""
+    """Return the definition of the cold start in the largest container image.
+
+    The cold start in the smallest image is multiplied by the printed speed-up between the images.
+    """
     gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
     return Definition(

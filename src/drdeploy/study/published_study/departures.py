@@ -50,8 +50,8 @@ class FigureReading:
         statistic: The statistic that turns rows into one number, a key of ``STATISTICS``.
         subset: The rows that are used, a key of ``SUBSETS``.
         rounding: The rounding of the number, a key of ``ROUNDINGS``.
-        departures: A sentence for each difference from the definition.
-        kinds: The kind of each departure.
+        departures: For each departure from the definition, a text that describes it.
+        kinds: For each departure, its kind, for example ``statistic`` or ``price``.
     """
 
     formula: Formula
@@ -62,7 +62,7 @@ class FigureReading:
     kinds: tuple[str, ...] = ()
 
     def compute_value_of_figure(self, samples: StudySamples) -> float:
-        """Return the printed number as the reading computes it; NaN if it cannot be computed."""
+        """Return the value that this reading gives; NaN if it gives none."""
         if self.statistic == ROW_BY_ROW:
             return self._compute_mean_of_row_ratios(samples)
 
@@ -77,7 +77,7 @@ class FigureReading:
                 return float("nan")
 
     def _compute_mean_of_row_ratios(self, samples: StudySamples) -> float:
-        """Return the mean of the ratios of rows with the same row number."""
+        """Return the mean of the ratios of two experiments' rows with the same row number."""
         if len(self.formula.row_operands) < 2:
             return float("nan")
         pair = [
@@ -109,7 +109,7 @@ class Departure:
 
 
 def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> FigureReading | None:
-    """Return the reading with all given departures from the definition.
+    """Return the reading that results if all given departures are applied to a definition.
 
     The result is None if two departures exclude each other, or if a departure changes nothing.
     """
@@ -134,8 +134,8 @@ def list_possible_departures(
 
     Args:
         formula: The formula of the definition.
-        samples: The rows of all experiments. A reading may use them instead of the rows of its
-            definition.
+        samples: The rows of all experiments. A reading may use the rows of another experiment than
+            the definition.
         printed_terms: Means that the study printed, from which it may have computed other numbers.
     """
     yield from list_departures_to_other_rows(formula, samples)
@@ -168,7 +168,7 @@ def _make_change_of_price(factor: float) -> Change:
 
 
 def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = None) -> Change:
-    """Return a function that changes the rows of all terms, or of the term at one position."""
+    """Return a function that changes the rows in all terms of a formula, or only in one term."""
 
     def change_rows_of_term(term: Term) -> Term:
         rows = term.operand
@@ -178,9 +178,9 @@ def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = 
 
 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
-    """Return a function that changes all terms, or only the term at one position.
+    """Return a function that changes all terms of a formula, or only the term at one position.
 
-    The function returns None if it would leave every term as it is.
+    If no term changes, the function returns None.
     """
 
     def change_terms_of_reading(reading: FigureReading) -> FigureReading | None:
@@ -197,10 +197,10 @@ def _make_change_of_terms(change: Callable[[Term], Term], position: int | None =
 
 
 def list_departures_to_other_rows(formula: Formula, samples: StudySamples) -> Iterator[Departure]:
-    """Yield departures that use other rows.
+    """Yield the departures that replace rows by rows of another experiment.
 
-    A departure to other rows uses another memory size or instance in one term, or the other model
-    in all terms.
+    Either one term gets the rows of another memory size or instance, or all terms get the rows of
+    the other model.
     """
     for at, term in enumerate(formula.operands):
         if not isinstance(term.operand, Rows):

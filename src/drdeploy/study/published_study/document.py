@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
     """Return one entry of ``drdeploy reproduce --json``.
 
-    ``published`` is the printed number, and ``printed`` is its text. ``interval`` is ``[low,
-    high]``, or null with a ``reason``. ``readings`` lists other readings that give the printed
-    digits. ``reading`` is the first of these readings. ``reading`` is null if the list of readings
-    is empty, or if the match could be due to chance.
+    ``published`` is the printed number as a number, and ``printed`` is its text. ``interval`` is
+    ``[low, high]``, or null with a ``reason``. ``readings`` lists other readings that give the
+    printed digits, and ``reading`` is the first of them. If there are none, or if the match could
+    be due to chance, ``reading`` is null.
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None
@@ -173,9 +173,9 @@ def write_sentence_on_figure(figure: RecomputedFigure) -> str:
 
 
 def explain_printed_number(figure: RecomputedFigure) -> str:
-    """Return a sentence that names the readings, if any, that give the printed number.
+    """Return a sentence that says which other readings give the printed number, or that none does.
 
-    The text is empty for a reproduced number.
+    For a reproduced number, the text is empty.
     """
     search = figure.search
     if search is None:

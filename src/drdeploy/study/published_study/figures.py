@@ -1,7 +1,8 @@
 """Draw pictures 6.1 to 6.12 of the study again from its rows.
 
-The study's data do not number the pictures. The pictures are therefore numbered in the order of the
-study's sections. Each picture of VGG19 is followed by the same picture of MobileNet:
+The study published its data without the numbers of the pictures. The pictures are therefore
+numbered in the order of the study's sections. Each picture of VGG19 is followed by the same picture
+of MobileNet:
 
 - section 6.1.1: cold starts by image
 - section 6.1.2.1: warm prediction time and warm total latency by memory
@@ -105,7 +106,10 @@ def _draw_study_figure(
 def _make_boxes_of_two_images(
     model: str, panels: Sequence[ScenarioPanel], printed: Sequence[RecomputedFigure]
 ) -> Iterator[Box]:
-    """Yield a box for the largest image's printed mean, and one for the smallest image's rows."""
+    """Yield two boxes: one for the largest container image, and one for the smallest.
+
+    For the largest image, only a printed mean is known. For the smallest image, the rows are known.
+    """
     for figure in printed:
         one = figure.printed
         if one.quantity == "cold-start latency before optimisation" and one.model == model:

@@ -45,7 +45,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one experiment, in one column."""
+    """The values that one experiment measured in one column, for example the total latency."""
 
     experiment: str
     quantity: str
@@ -60,7 +60,8 @@ class Constant:
 
     Attributes:
         source: The place in the study where the constant was printed.
-        is_measured: Whether the constant is a measurement, for which rows should exist.
+        is_measured: Whether the constant is a measurement, not a price. A measurement should have
+            rows.
     """
 
     value: float
@@ -73,9 +74,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Term:
-    """An operand times a price.
+    """One of the one or two inputs of a formula: rows or a constant, possibly times a price.
 
     Attributes:
+        operand: The rows or the constant.
         usd_per_second: The price; 1 if the term has no price.
         price_source: The place in the study where the price was printed; empty if the term has no
             price.
@@ -114,17 +116,20 @@ class Formula:
 
     @property
     def row_operands(self) -> tuple[Rows, ...]:
-        """The operands of the terms that are rows, not constants."""
+        """The rows that the formula uses; terms with a constant are left out."""
         return tuple(term.operand for term in self.operands if isinstance(term.operand, Rows))
 
     @property
     def rests_on_printed_measurements(self) -> bool:
-        """Whether a term is a printed measurement without rows."""
+        """Whether a term is a measurement of which only a printed number is known, not the rows."""
         constants = [t.operand for t in self.operands if isinstance(t.operand, Constant)]
         return any(constant.is_measured for constant in constants)
 
     def compute_value_of_figure(self, summary: Callable[[Rows], float]) -> float:
-        """Return the result; ``summary`` turns the rows of a term into one number."""
+        """Return the result of the formula.
+
+        ``summary`` is a function that turns rows into one number, for example their mean.
+        """
         amounts = [
             term.usd_per_second
             * (summary(term.operand) if isinstance(term.operand, Rows) else term.operand.value)
@@ -179,7 +184,7 @@ amounts."""
 
 
 def combine_two_amounts(form: Form, first: float, second: float = 1.0) -> float:
-    """Compute a printed number from its amounts."""
+    """Compute a printed number from its one or two amounts."""
     _, compute = _ARITHMETIC[form]
     return compute(first, second)
 

@@ -63,7 +63,7 @@ class PrintedFigure:
         return float(Decimal(1).scaleb(self._exponent_of_last_digit))
 
     def equals_after_rounding(self, value: float) -> bool:
-        """Whether a value, rounded or truncated to the printed digits, equals the printed value."""
+        """Whether a value gives the printed digits if it is rounded or truncated."""
         # Studies round or truncate, so both count. A tie may be rounded up or down.
         step, printed = Decimal(1).scaleb(self._exponent_of_last_digit), Decimal(self.text)
         # Decimal, because the float 2.675 is slightly below 2.675 and would be rounded down.
@@ -144,7 +144,10 @@ def _parse_printed_figure(row: Mapping[Any, Any], where: str) -> PrintedFigure:
 
 
 def list_published_image_sizes() -> tuple[ReferenceImage, ...]:
-    """Return the printed size of each of the study's images, by drdeploy's corresponding image."""
+    """Return the printed sizes of the study's container images.
+
+    Each size has the name of the image of drdeploy that corresponds to the study's image.
+    """
     sizes = {(one.configuration, one.unit): one.value for one in read_printed_figures(STUDY_FOLDER)}
     return tuple(
         ReferenceImage(ours, round(sizes[theirs, "MB"]), sizes[theirs, "GB"], IMAGES_SOURCE)

@@ -63,7 +63,10 @@ class StudyExperiment:
 
     @property
     def instance_type(self) -> str:
-        """The instance type, which is an xlarge in all experiments; empty for serverless."""
+        """The instance type, for example ``ml.m5.xlarge``; empty for a serverless endpoint.
+
+        All instances of the study have the size ``xlarge``.
+        """
         return f"ml.{self.family}.xlarge" if self.family else ""
 
     @property
@@ -73,7 +76,7 @@ class StudyExperiment:
 
 
 def parse_experiment_name(name: str) -> StudyExperiment | None:
-    """Parse the name of an experiment, or return None for another name."""
+    """Parse the name of an experiment; return None if it is not the name of an experiment."""
     if parts := _SERVERLESS.fullmatch(name):
         start = "warm" if parts["start"] == WARM else "cold"
         return StudyExperiment(
@@ -106,9 +109,9 @@ def load_results_or_published_study(results: Path) -> Measurements:
 def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
     """Read the study's raw rows from the package, or from all raw files in a folder.
 
-    A file whose name is not the name of an experiment is skipped.  A file whose row numbers are not
-    0, 1, 2, ... is used unchanged.  The notes of the measurements report skipped files and wrong
-    row numbers.
+    A file whose name is not the name of an experiment is skipped. If the row numbers of a file are
+    not 0, 1, 2 and so on, all its rows are used all the same. The notes of the measurements report
+    skipped files and wrong row numbers.
 
     Raises:
         AnalysisError: There are no raw rows, a column is missing, or a value cannot be read as a
@@ -144,7 +147,7 @@ def _read_raw_rows_by_experiment(folder: Path) -> dict[StudyExperiment, pd.DataF
 
 
 def _experiment_sort_key(experiment: StudyExperiment) -> tuple[int, str]:
-    """Return a sort key: instances in the order of the study, then serverless experiments."""
+    """Return a key that sorts experiments: instances in the study's order, then serverless ones."""
     family = experiment.family
     return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), experiment.name)
 

@@ -1,10 +1,10 @@
 """Search for other readings of the same rows that give the printed number.
 
-A reading departs from the definition in one or two respects. A reading may use another statistic,
-fewer rows, another memory size or instance, or another column. The reading may also use the other
-model, or another price. A reading may also invert a reduction, or round means before dividing them.
-Readings with one departure are tried first, then readings with two departures. Among many readings,
-some give the printed digits by chance; the result states the expected number of chance matches.
+A reading departs from the definition in one or two respects. It may use another statistic, fewer
+rows, another memory size or instance, another column, the other model, or another price. It may
+also exchange the two amounts of a ratio, or round means before dividing them. Readings with one
+departure are tried first, then readings with two departures. Among many readings, some give the
+printed digits by chance. The result therefore states how many such matches are expected.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ReadingSearch:
         matches: The first few readings that give the printed digits, with their values.
         found: The number of readings that give the printed digits.
         tried: The number of readings that were tried.
-        by_chance: The expected number of tried readings that give the printed digits by chance.
+        by_chance: How many of the tried readings would be expected to give the printed digits by
+            chance.
     """
 
     matches: tuple[tuple[FigureReading, float], ...]
@@ -68,7 +69,10 @@ def search_other_readings(
     samples: StudySamples,
     printed_terms: Mapping[Term, Constant] | None = None,
 ) -> ReadingSearch:
-    """Try all readings with one departure, and then with two if no reading gives the digits."""
+    """Try all readings that differ from the definition in one respect.
+
+    If none of them gives the printed digits, readings that differ in two respects are tried.
+    """
     single = tuple(list_possible_departures(formula, samples, printed_terms or {}))
     tried: list[float] = []
     for count in range(1, MOST_DEPARTURES + 1):
@@ -96,7 +100,7 @@ def search_other_readings(
 def _is_same_match_listed(
     reading: FigureReading, value: float, matches: list[tuple[FigureReading, float]]
 ) -> bool:
-    """Whether an equal match is already known: the same departures, formula and value."""
+    """Whether ``matches`` already holds a reading of the same kinds, formula and value."""
     return any(
         reading.kinds == other.kinds and reading.formula == other.formula and value == found
         for other, found in matches
@@ -106,7 +110,7 @@ def _is_same_match_listed(
 def find_close_readings_with_other_rows(
     figure: PrintedFigure, formula: Formula, samples: StudySamples
 ) -> tuple[tuple[FigureReading, float], ...]:
-    """Return readings that use other rows and come within 1 % of the printed number.
+    """Return readings that use other rows and give a value within 1 % of the printed number.
 
     A close reading suggests that the study's text names the wrong rows, even if the reading does
     not give the printed digits.
@@ -127,7 +131,7 @@ def find_close_readings_with_other_rows(
 
 
 def _count_matches_expected_by_chance(figure: PrintedFigure, tried: Iterable[float]) -> float:
-    """Return the number of readings that are expected to give the printed digits by chance."""
+    """Return how many of the tried readings would give the printed digits by chance."""
     span = NEIGHBOURHOOD * abs(figure.value)
     # A reading that gives exactly the printed number is not counted, because the question is
     # whether it did so by chance.

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck:
-    """A number computed from the rows of one measurement and the printed value of another."""
+    """A check of a printed number whose own rows were not published.
+
+    The number is computed from other rows and from another printed number.
+    """
 
     value: float
     verdict: ReproductionVerdict
@@ -50,9 +53,10 @@ class RecomputedFigure:
     Attributes:
         estimate: The recomputed number with its interval. None if the number cannot be recomputed.
         search: The search for another reading; None if the number is reproduced.
-        check: A computation from printed numbers, for a number whose rows were not published.
-        near: If the number differs: readings of other rows that give a value within 1 % of the
-            printed one.
+        check: If the number's rows were not published: the same number, computed from another
+            printed number.
+        near: Readings that use other rows and give a value within 1 % of the printed number. They
+            are searched only if the number differs.
     """
 
     printed: PrintedFigure

@@ -85,7 +85,7 @@ class LeftOutSeries:
 
     @property
     def relative_prediction_error(self) -> float:
-        """The relative error of the expected latency; negative if it is too low."""
+        """The relative error of the expected latency, which is negative if it is too low."""
         return self.expected_s / self.aws_s - 1
 
 
@@ -96,8 +96,8 @@ class TransferModel:
     Attributes:
         values: The value of each coefficient by name.
         draws: The value of each coefficient in each bootstrap resample, by name.
-        errors: For ``warm`` and for ``cold``, one factor per resample: an error that the model may
-            make for a new series.
+        errors: For ``warm`` and for ``cold``, a random factor for each resample. It stands for the
+            error that the model may make for a new configuration.
         coefficients: The coefficients with intervals and sources.
         left_out: Every series, with the estimate of a model that was fitted without it.
         notes: Sentences on the limits of the fit.
@@ -111,7 +111,7 @@ class TransferModel:
     notes: tuple[str, ...] = ()
 
     def compute_median_error(self, start: str) -> float:
-        """Return the median absolute relative error of the series that were left out."""
+        """Return the median error, as a share of the latency, for the series that were left out."""
         errors = [abs(one.relative_prediction_error) for one in self.left_out if one.start == start]
         return float(np.median(errors))
 
@@ -141,7 +141,7 @@ class TransferModel:
 
 @dataclass(frozen=True)
 class _LatencyCoefficients:
-    """The coefficients that apply to one configuration."""
+    """One set of coefficients, chosen for one configuration's kind of endpoint."""
 
     ratio: float
     overhead_s: float
@@ -170,7 +170,10 @@ class _LatencyCoefficients:
         )
 
     def apply_to_local_times(self, local: ServiceTimes) -> ServiceTimes:
-        """Return the times on AWS; the overhead of the platform does not occupy the container."""
+        """Return the times that are expected on AWS.
+
+        The overhead of the platform makes a request slower, but does not occupy the container.
+        """
         busy = local.warm.busy_s * self.ratio
         warm = RowTimes((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
         if local.cold is None:
@@ -186,7 +189,7 @@ class ExpectedServiceTimes(ServiceTimes):
 
     Attributes:
         local: The times measured on this machine.
-        steps: The coefficients that are used in each bootstrap resample.
+        steps: A set of coefficients for each bootstrap resample.
     """
 
     local: ServiceTimes = field(kw_only=True)
@@ -195,7 +198,7 @@ class ExpectedServiceTimes(ServiceTimes):
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
         """Return a resample of this machine's rows, converted to times on AWS.
 
-        Resample k of every configuration is converted with set k of the coefficients.
+        The resamples with the same number use the same set of coefficients in all configurations.
         """
         steps = self.steps[number % len(self.steps)]
         return steps.apply_to_local_times(self.local.draw_bootstrap_resample(rng, number))
@@ -255,10 +258,10 @@ def expect_configurations_on_aws(
     model: TransferModel | None,
     image_gb: float,
 ) -> tuple[MeasuredConfiguration, ...]:
-    """Return the configurations with times that are expected on AWS.
+    """Replace the times that were measured on this machine by times that are expected on AWS.
 
-    Configurations that were measured on AWS keep their measured times. Without a model, all
-    configurations keep them.
+    Configurations that were measured on AWS keep their measured times. If ``model`` is None, all
+    configurations keep their measured times.
     """
     if model is None:
         return tuple(configurations)
@@ -279,7 +282,7 @@ def describe_applied_transfer(
     image_gb: float,
     seed: int,
 ) -> AppliedTransfer | None:
-    """Describe how times were converted from this machine to AWS, or return None."""
+    """Describe how times were converted from this machine to AWS; None if none were converted."""
     latencies = [
         latency
         for one in configurations

@@ -36,8 +36,8 @@ class MonthlyUsage:
 
     Attributes:
         requests: The number of answered requests, including keep-warm requests.
-        on_demand_s: Seconds that serverless containers worked at the on-demand price.
-        provisioned_duration_s: Seconds that provisioned containers worked.
+        on_demand_s: Seconds in which on-demand serverless containers worked.
+        provisioned_duration_s: Seconds in which provisioned containers worked.
         provisioned_held_s: Seconds that containers were held ready, summed over containers.
         instance_hours: Hours that instances ran, summed over instances.
         data_gb: Data into and out of the endpoint, in GB.
@@ -137,7 +137,7 @@ class Bill:
         return sum(entry.usd for entry in self.entries)
 
     def usd_due_to_price(self, price: Price) -> float:
-        """Return the part of the total that is billed at the given price, in USD."""
+        """Return how much of the total, in USD, comes from the entries with the given price."""
         return sum(entry.usd for entry in self.entries if entry.price == price)
 
 
@@ -148,7 +148,8 @@ class BilledEndpoint:
     Attributes:
         memory_mb: Memory of a serverless endpoint; 0 for a real-time endpoint.
         instance_type: Instance type of a real-time endpoint; empty for a serverless endpoint.
-        hour: The kind of hosting whose price for an instance hour applies.
+        hour: Which price of an instance hour applies: the price for real-time endpoints, for
+            asynchronous endpoints, or for batch jobs.
     """
 
     memory_mb: int = 0

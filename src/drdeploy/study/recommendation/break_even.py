@@ -1,9 +1,9 @@
 """Find the volume of requests above which another kind of hosting is cheaper.
 
-Only cost is compared, not latency. There are three kinds of hosting: serverless on demand,
-serverless with provisioned concurrency, and real-time. For each kind, the option that is cheapest
-for the given traffic is priced at many volumes. The distribution of the requests over the week is
-the same at every volume.
+The volume is the number of requests in a month. Only cost is compared, not latency. There are three
+kinds of hosting: serverless on demand, serverless with provisioned concurrency, and real-time. For
+each kind, the option that is cheapest for the given traffic is priced at many volumes. The
+distribution of the requests over the week is the same at every volume.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class BreakEven:
 
 @dataclass(frozen=True, eq=False)
 class CostCurve:
-    """The monthly cost of an option in USD at each of :data:`VOLUMES`."""
+    """The monthly cost of an option, in USD, for each number of requests in :data:`VOLUMES`."""
 
     option: str
     kind: str
@@ -112,7 +112,7 @@ def find_break_even_of_each_pair(curves: Sequence[CostCurve]) -> tuple[BreakEven
 
 
 def find_first_crossing_of_curves(one: CostCurve, other: CostCurve) -> BreakEven:
-    """Return the lowest volume at which the cheaper of two options changes."""
+    """Return the lowest volume at which the dearer of two options becomes the cheaper one."""
     # On logarithmic axes, a constant cost is a straight line, and so is a cost that is proportional
     # to the requests. Interpolation on these axes is exact for both.
     at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), GRID_POINTS)

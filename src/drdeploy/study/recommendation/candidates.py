@@ -30,8 +30,9 @@ class CandidateSummary:
         measured: The network's size, weights and times of single predictions.
         evaluation: The agreement of the out-of-fold predictions with the labels; the most
             probable grade counts as the prediction.
-        kappa_gain: The network's kappa minus the highest kappa of all networks. The difference is
-            paired by photograph. None for the network with the highest kappa.
+        kappa_gain: The network's kappa minus the highest kappa of all networks, so a gain below 0
+            is a loss. Both networks graded the same photographs, and the interval takes this into
+            account. None for the network with the highest kappa.
         predict_s: The median time of a single prediction.
         cost_per_million_usd: The cost of a million predictions, without decoding and the other
             steps of a request.

@@ -1,8 +1,8 @@
-"""Choose among the options that meet every requirement; small differences do not count.
+"""Choose one of the options that meet every requirement; small differences do not count.
 
-Options whose monthly costs differ by little count as equal, so that a third of a cent does not
-decide. Among the options that cost as much as the cheapest, the simplest to run is chosen. Among
-equally simple options, the fastest is chosen, and among equally fast options the cheapest.
+Two options count as equally expensive if their monthly costs differ by little. Of the options that
+are as cheap as the cheapest, the simplest to run is chosen. Of equally simple options, the fastest
+is chosen, and of equally fast options the cheapest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SameCost:
 
     Attributes:
         share: The difference as a share of the lower cost.
-        usd: The difference in USD a month. Of ``share`` and ``usd``, the larger difference counts.
+        usd: The difference in USD a month. The larger of the two differences applies.
     """
 
     share: float
@@ -42,7 +42,7 @@ class SameCost:
         return cls(required.same_cost_share, required.same_cost_usd)
 
     def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return, for each monthly cost, the highest other cost that counts as the same."""
+        """Return, for each monthly cost, the highest cost that still counts as equal to it."""
         return np.maximum(usd * (1 + self.share), usd + self.usd)
 
 
@@ -53,6 +53,8 @@ def choose_option_in_each_case(
     same: SameCost,
 ) -> NDArray[np.int64]:
     """Return the index of the chosen option in each case, or :data:`NONE` if no option is possible.
+
+    A case is, for example, one bootstrap resample, or one assumed change of a price.
 
     Args:
         usd: The monthly cost of each option in each case; infinite if the option is not possible.

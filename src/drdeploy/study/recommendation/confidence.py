@@ -1,14 +1,14 @@
 """Compute the confidence of a decision by a bootstrap of the measured rows.
 
-Each resample draws the rows of every configuration again, with replacement, and recomputes the cost
-and the p95 of every option.  The resamples give 95 % intervals of cost and p95, and the share of
-resamples in which the winner is still chosen.
+For each resample, the rows of every configuration are drawn again with replacement, and the cost
+and the p95 of every option are recomputed. The resamples give 95 % intervals of cost and p95, and
+the share of resamples in which the winner is still chosen.
 
 The simulation is not repeated for each resample, because simulating every option 400 times would
-take minutes. The share of cold starts and the waiting times hardly depend on the drawn rows. The
-p95 of a serverless option is computed from a mixture of resampled warm and cold rows. The
-simulation gives the shares of the mixture. The p95 of a real-time option is computed from simulated
-waiting times plus the latencies of resampled rows.
+take minutes. The share of cold starts and the waiting times hardly depend on the drawn rows, so
+they are taken from the one simulation. The p95 of a serverless option is computed from a mixture of
+resampled warm and cold rows, with the simulated share of cold starts. The p95 of a real-time option
+is computed from simulated waiting times plus the latencies of resampled rows.
 
 All options of one configuration share the same resampled rows, so chance affects them alike. The
 confidence does not cover another day, another machine or other prices. With a few dozen rows, the
@@ -42,14 +42,14 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class Confidence:
-    """The share of resamples in which each option is chosen.
+    """How often the winner, and each other option, is chosen in the bootstrap resamples.
 
     Attributes:
         share: The share of the resamples in which the winner is chosen, or None if there is no
             winner.
-        others: Each other option that is chosen in a resample, with its share of the resamples. The
-            option with the largest share comes first.  An empty name stands for the resamples in
-            which no option meets the requirements.
+        others: The name of each other option that is chosen in some resample, with the share of
+            those resamples. The option with the largest share comes first. An empty name belongs to
+            the share of the resamples in which no option meets the requirements.
     """
 
     share: float | None
@@ -64,8 +64,8 @@ class ResampledOption:
     Attributes:
         usd: The monthly cost in each resample; NaN if the cost is not known.
         p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
-        p95_as_measured_s: The p95 that follows from the times measured on this machine, with the
-            same share of cold starts. None if ``p95_s`` already follows from measured times.
+        p95_as_measured_s: The p95 computed from the times measured on this machine, with the same
+            share of cold starts. None if ``p95_s`` itself is computed from measured times.
     """
 
     name: str
@@ -112,9 +112,9 @@ def compute_confidence_of_winner(
         winner: The name of the option that wins with the measured rows, or None if there is no
             winner.
         contenders: The options that may be chosen in a resample, each with the number of components
-            that someone must operate for it. They meet the requirements on sensitivity and refused
-            requests, have known prices, and can be deployed. Resampling does not change these
-            properties.
+            that someone must operate for it. Each of these options can be deployed, has known
+            prices, and meets the requirements on sensitivity and refused requests. Resampling does
+            not change these properties.
         required: The requirements.
     """
     if not contenders:
@@ -137,7 +137,10 @@ def compute_confidence_of_winner(
 def compute_interval_of_middle_95_percent(
     values: NDArray[np.float64],
 ) -> tuple[float, float] | None:
-    """Return the interval of the middle 95 % of resamples, or None if a value is not finite."""
+    """Return the limits of the middle 95 % of the resampled values.
+
+    The result is None if a value is not finite.
+    """
     # If more than 5 % of the requests are refused, the p95 is infinite, and has no interval.
     if not np.isfinite(values).all():
         return None
@@ -163,8 +166,8 @@ class _PricedOption:
 
     Attributes:
         fixed_usd: The part of the monthly bill that does not depend on the rows.
-        on_demand_usd: The price of a second that an on-demand container works.
-        at_work_usd: The price of a second that a provisioned container works.
+        on_demand_usd: The price of a second in which an on-demand container works.
+        at_work_usd: The price of a second in which a provisioned container works.
         warm: The monthly number of requests to warm on-demand containers, including keep-warm
             requests.
         cold: The monthly number of requests for which a container had to start.
@@ -241,7 +244,8 @@ def compute_mixture_percentile(
 ) -> float:
     """Return a percentile of a mixture of two samples, each with a weight.
 
-    The weights add up to at most 1. The remaining share of the mixture counts as infinite.
+    If the weights add up to less than 1, the rest of the mixture counts as infinitely large values.
+    The rest stands for refused requests.
     """
     values = np.concatenate([one[0], other[0]])
     weights = np.concatenate(

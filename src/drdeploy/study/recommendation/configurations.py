@@ -50,7 +50,7 @@ class MeasuredConfiguration:
 
     @property
     def service_times(self) -> ServiceTimes:
-        """The measured times, warm and cold.
+        """The measured times of warm requests and of cold starts.
 
         Raises:
             AnalysisError: The configuration has no measured times.

@@ -85,7 +85,7 @@ def choose_cheapest_hosting(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
             platforms or machines are mixed without ``allow_mixed``.
-        UnknownPrice: Every option needs a price that the sheet lacks.
+        UnknownPrice: No option can be priced, because each needs a price that the sheet lacks.
     """
     require_allowed_region(inputs.required, inputs.assumptions.region)
     if not allow_mixed:
@@ -94,8 +94,8 @@ def choose_cheapest_hosting(
     unusable = tuple(Unusable(one.name, one.unusable) for one in configurations if one.unusable)
     if not configurations:
         raise AnalysisError(
-            "Every row is of an open loop, asynchronous requests or transform jobs, but a "
-            "decision needs latencies without a queue",
+            "A decision needs latencies without a queue, but every row comes from an open-loop, "
+            "asynchronous or batch scenario",
             where=str(measurements.source),
             remedy="Measure a warm scenario of each configuration, and a cold scenario of each "
             "serverless configuration",
@@ -116,8 +116,8 @@ def choose_cheapest_hosting(
         raise UnknownPrice(
             f"No option has a known cost: {' '.join(sorted({o.no_cost for o in options}))}",
             where=f"price sheet, region {inputs.assumptions.region}",
-            remedy="Write a price sheet with `drdeploy prices update`, or choose a region whose "
-            "prices the sheet has",
+            remedy="Write a price sheet with `drdeploy prices update`, or choose a region that is "
+            "in the price sheet",
         )
     decision = _evaluate_options_and_make_decision(measurements, inputs, context, options, unusable)
     transfer = describe_applied_transfer(expected, inputs.transfer, image_gb, inputs.seed)
@@ -147,7 +147,7 @@ def _add_age_of_prices(decision: Decision, today: date) -> Decision:
 
 
 def _write_reasons_why_unusable(unusable: Sequence[Unusable]) -> str:
-    """Return each reason once, with the names of the configurations to which it applies."""
+    """Return the reasons as one text; each reason has the names of its configurations."""
     names: dict[str, list[str]] = {}
     for one in unusable:
         names.setdefault(one.reason, []).append(one.name)
@@ -260,7 +260,10 @@ def _choose_winner_and_equivalents(
 def _choose_among_options(
     meeting: Sequence[Option], usd: NDArray[np.float64], required: Requirements
 ) -> NDArray[np.int64]:
-    """Return the index of the chosen option for each column of monthly costs."""
+    """Return the index of the chosen option in each case.
+
+    Each column of ``usd`` holds the monthly costs of all options in one case.
+    """
     p95_s = np.array([[option.p95_s] for option in meeting]).reshape(len(meeting), 1)
     return choose_option_in_each_case(
         usd,
@@ -306,7 +309,7 @@ def _compare_policies_on_one_configuration(
 def _list_unmeasured_gpus(
     options: Sequence[Option], context: SimulationContext
 ) -> Iterator[Unusable]:
-    """Yield the GPU instances whose price is known, but on which nothing was measured."""
+    """Yield one entry with all GPU instances that have a known price but no measurement."""
     region = context.assumptions.region
     measured = {o.measured.configuration.instance_type for o in options}
     prices = sorted(

@@ -48,15 +48,15 @@ class EvaluatedOption:
         usd_per_month_limits: The interval of the middle 95 % of the monthly costs in bootstrap
             resamples, or None for an unknown cost.
         usd_per_inference: The monthly bill divided by the number of requests in a month.
-        usd_per_patient: The cost per inference times the number of photographs per patient.
+        usd_per_patient: The cost of all photographs of one patient.
         p50_s: The median latency of all requests, including cold starts and waiting.
         p95_s: The 95th percentile of the latency, or None if more than 5 % of the requests are
             refused.
         p95_s_limits: The interval of the middle 95 % of the p95 in bootstrap resamples; None if
             a p95 is infinite.
-        p95_as_measured_s: If ``p95_s`` comes from times that are expected on AWS: the p95 with the
-            times that were measured on this machine. None if ``p95_s`` itself comes from measured
-            times, or if more than 5 % of the requests are refused.
+        p95_as_measured_s: The p95 with the times that were measured on this machine. It is given
+            only if ``p95_s`` is computed from times that are expected on AWS. It is None in every
+            other case, and if more than 5 % of the requests are refused.
         cold_share: The share of the answered requests that met a cold start.
         throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
@@ -68,8 +68,9 @@ class EvaluatedOption:
         is_deployable: Whether this project can set the option up on AWS.
         operated_parts: The components that someone must operate for the option, besides the
             endpoint.
-        failures: The requirements that the option misses, each as a clause.
-        settings: The variables that :attr:`command` takes; empty if the option cannot be deployed.
+        failures: A text for each requirement that the option misses.
+        settings: The variables with which :attr:`command` sets the option up; empty if the option
+            cannot be deployed.
         schedule: The hours of the week in which containers are kept warm or provisioned.
     """
 
@@ -112,7 +113,7 @@ class EvaluatedOption:
 
     @property
     def command(self) -> str:
-        """The command of this project that takes the settings with ``--variables``."""
+        """The command that sets the option up; its option ``--variables`` takes the settings."""
         return WAYS["serverless" if self.policy else cast("WayName", self.kind)].command
 
 
@@ -126,7 +127,7 @@ class Unusable:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The chosen option among those that meet every requirement, and all other options.
+    """The result of a recommendation: the chosen option, and all other options.
 
     Attributes:
         answer: The decision in sentences, the most important sentence first.
@@ -140,8 +141,8 @@ class Decision:
         equivalent: The names of the runners-up that cost about the same as the cheapest option.
         excluded: The options that miss a requirement. The options are sorted by the number of
             missed requirements, and then by cost.
-        research: The options that exist only in the simulation because this project cannot deploy
-            them, the cheapest first.
+        research: The options that were simulated although this project cannot deploy them, the
+            cheapest first.
         unusable: Two groups: configurations without the rows that a simulation needs, and instances
             with a GPU on which nothing was measured.
         confidence: The share of bootstrap resamples in which the winner is chosen.
@@ -151,10 +152,11 @@ class Decision:
         mitigated: The name of the configuration on which policies are compared.
         simulated_requests: The number of requests in the simulation.
         seed: The seed of the arrivals, the simulation and the bootstrap.
-        notes: Sentences about changes to traces and rows, and about excluded options.
+        notes: Sentences about anything that may have changed the decision, such as sorted rows of a
+            trace, skipped lines of the measurements, or missing prices.
         price_age: A sentence about the dates and the age of the prices.
         price_sources: Every price that was used.
-        platform: The platform on which the rows were measured, ``local`` or ``aws``.
+        platform: The platform on which the rows were measured: ``local`` or ``aws``, or both.
         source: The name of the file or folder of the measurements.
         notice: The sentence that results are for research use only.
         latency_basis: A sentence that says where the latencies come from.
@@ -191,7 +193,7 @@ class Decision:
 
     @property
     def options(self) -> tuple[EvaluatedOption, ...]:
-        """All simulated options: the winner, the runners-up, the excluded and the research ones."""
+        """All simulated options, with the winner first and those that cannot be deployed last."""
         first = () if self.winner is None else (self.winner,)
         return (*first, *self.runners_up, *self.excluded, *self.research)
 

@@ -1,7 +1,8 @@
-"""Simulate every option at several volumes, so that the page can decide again in the browser.
+"""Simulate every option at several volumes of requests, for the decision's page.
 
-The page checks the requirements on latency and budget itself, because this needs no new simulation.
-An option is possible if it can be deployed and meets every requirement. Each volume needs its own
+On the page, a reader can change the volume and the requirements on latency and budget. The page
+then chooses again in the browser. It checks the requirements on latency and budget itself, because
+this needs no new simulation. All other requirements are checked here. Each volume needs its own
 simulation, so the grid holds only a few volumes. The volume of the decision is always one of them.
 """
 
@@ -41,8 +42,8 @@ class GridOption:
         p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
             refused.
         parts: The number of components that someone must operate, besides the endpoint.
-        why_not: Why the option is impossible, regardless of latency and budget; empty if it is
-            possible.
+        why_not: Why the option cannot be chosen, whatever its latency and cost are. Empty if there
+            is no such reason.
     """
 
     name: str

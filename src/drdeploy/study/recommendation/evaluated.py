@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def describe_missed_requirements(option: Option, required: Requirements) -> Iterator[str]:
-    """Yield a sentence for each requirement that the option misses."""
+    """Yield a text for each requirement that the option misses, with the reason."""
     yield from describe_broken_constraints(
         required, option.hosting_way, option.measured.configuration.instance_type
     )
@@ -63,11 +63,10 @@ def describe_missed_requirements(option: Option, required: Requirements) -> Iter
 
 
 def could_be_cheapest_after_resampling(option: Option, required: Requirements) -> bool:
-    """Whether the option could be the winner with resampled rows of its configuration.
+    """Whether the option could be the winner in a bootstrap resample of the rows.
 
-    Resampling changes latency and cost, but not an unknown price, a sensitivity, or whether this
-    project can deploy the option. The share of refused requests also stays the same, because the
-    simulation is not repeated.
+    A resample changes only the option's latency and cost. If the option is excluded for another
+    reason, such as an unknown price or refused requests, it can never win.
     """
     return (
         option.is_deployable
@@ -164,7 +163,7 @@ def choose_best_operating_point(
 
 
 def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str, Any]:
-    """Return the Terraform variables of an option, or none if the option cannot be deployed."""
+    """Return the Terraform variables of an option; empty if the option cannot be deployed."""
     configuration = option.measured.configuration
     if option.policy is not None:
         return make_serverless_terraform_variables(
@@ -180,7 +179,7 @@ def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str,
 
 
 def _add_network_isolation(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
-    """Return an endpoint's variables, and set the network isolation of the model if required.
+    """Add the setting for network isolation to an endpoint's variables, if it is required.
 
     Variables for a VPC are left to the user, because only the user knows the subnets.
     """

@@ -1,8 +1,8 @@
-"""The ways in which SageMaker hosts a model, what each one lacks, and which can be deployed.
+"""The ways in which SageMaker hosts a model, with their limits.
 
-Only the table :data:`WAYS` says which ways this project can set up. A way whose ``deployment`` is
-empty is simulated and priced, but never recommended. The only such way is inference components, for
-which HashiCorp's provider (6.x) has no resource.
+The table :data:`WAYS` says which ways this project can set up. A way whose ``deployment`` is empty
+is simulated and priced, but never recommended. Only inference components have no ``deployment``,
+because HashiCorp's AWS provider for Terraform (6.x) has no resource for them.
 
 The limits come from SageMaker's documentation, and each sentence about a limit names its source.
 """
@@ -52,9 +52,10 @@ class HostingWay:
 
     Attributes:
         name: The name of the way, which is the kind of its options.
-        article: The name with an article, as sentences use it.
+        article: A name with an article, for use in sentences.
         deployment: The Terraform module with which the way is set up; empty if there is none.
-        command: The command of this project that takes the variables of the way (`--variables`).
+        command: The command of this project that sets the way up. Its option ``--variables`` takes
+            the variables.
         largest_payload_bytes: The size of the largest photograph that the way accepts.
         payload_source: Where the limit of the payload is documented.
         answers_in_response: Whether a client gets its result in the response to its request. If
@@ -74,9 +75,9 @@ class HostingWay:
 
     @property
     def is_serverless(self) -> bool:
-        """Whether the way has no instances.
+        """Whether the way is a serverless endpoint.
 
-        A way without instances has no network, volume or GPU of its own.
+        A serverless endpoint has no instances, so it offers no VPC, no volume and no GPU.
         """
         return self.name == "serverless"
 
@@ -156,7 +157,7 @@ WAYS: dict[WayName, HostingWay] = {
 def describe_broken_constraints(
     required: Requirements, way: HostingWay, instance_type: str
 ) -> Iterator[str]:
-    """Yield a clause, with its source, for each hard constraint that a way of hosting breaks.
+    """Yield a text for each hard constraint that a way of hosting breaks, with a source.
 
     Args:
         required: The requirements, which hold the constraints.
@@ -209,7 +210,7 @@ def _describe_broken_constraints_of_job(
 
 
 def describe_late_results(required: Requirements, way: HostingWay, slowest_s: float) -> str:
-    """Return a clause if a result comes later than required; otherwise an empty text."""
+    """Return a text that says how late results are; empty if all results come in time."""
     may_wait_s = required.may_wait_s
     if way.answers_in_response or may_wait_s is None or slowest_s <= may_wait_s:
         return ""

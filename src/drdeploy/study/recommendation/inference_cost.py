@@ -1,12 +1,15 @@
 """Compute the cost of an inference from measured seconds and a dated price sheet.
 
-By default, the cost is the price per second times the total latency at the client. The 2023 study
-defines it in this way (sections 6.1.2.1 and 6.2.2). AWS bills a serverless endpoint only for the
-time that its container works. :attr:`CostBasis.CONTAINER_TIME` prices only this time. AWS bills an
-instance by the hour, with or without requests. For an instance, the cost of an inference assumes
-that the instance is always busy. This is the lowest possible cost. The latency of an asynchronous
-request includes the time in the queue, which costs nothing. Only the time of the container is
-priced. For a transform job, the time that its instances work is priced.
+By default, the cost is the price per second times the total latency at the client. The study of
+2023 defines it in this way (sections 6.1.2.1 and 6.2.2). There are differences by kind of hosting:
+
+- Serverless: AWS bills only the time in which the container works. With
+  :attr:`CostBasis.CONTAINER_TIME`, the cost is computed from this time alone.
+- Real-time: AWS bills an instance by the hour, with or without requests. The cost of an inference
+  assumes that the instance is always busy, so it is the lowest possible cost.
+- Asynchronous: the latency includes the time in the queue, which costs nothing. The cost is
+  computed from the time in the container.
+- Transform jobs: the cost is computed from the time in which the job's instances work.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ MILLION = 1_000_000
 
 
 class CostBasis(StrEnum):
-    """The time that is priced; the value is the name of the column that holds the time."""
+    """The time from which a cost is computed; the value is the name of the time's column."""
 
     TOTAL_LATENCY = "total_latency_s"
     CONTAINER_TIME = "container_latency_s"
@@ -96,15 +99,15 @@ def look_up_price_per_second(
 def compute_cost_of_each_row_usd(
     rows: pd.DataFrame, price: SecondPrice, basis: CostBasis = CostBasis.TOTAL_LATENCY
 ) -> pd.Series:
-    """Return the cost of each row in USD; rows without the priced time are left out."""
+    """Return the cost of each row in USD; rows in which the time is missing are left out."""
     return (rows[basis.value].dropna() * price.usd_per_second).rename("cost_usd")
 
 
 def compute_cost_of_each_photograph_usd(jobs: pd.DataFrame, price: SecondPrice) -> pd.Series:
     """Return the cost of a photograph in each transform job in USD.
 
-    AWS bills each instance from the start of the work to the end of the job (API reference,
-    ``DescribeTransformJob``).
+    AWS bills each instance from the time at which it starts to work until the end of the job (API
+    reference, ``DescribeTransformJob``).
     """
     paid_s = (jobs["total_latency_s"] - jobs["startup_s"]) * jobs["instance_count"]
     return (paid_s / jobs["photograph_count"] * price.usd_per_second).dropna().rename("cost_usd")

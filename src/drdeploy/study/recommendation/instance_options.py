@@ -1,11 +1,14 @@
-"""Simulate and price the ways to run instances other than around the clock.
+"""Simulate and price instances that do not run around the clock.
 
-- Autoscaled: the number of instances follows the load, up to the number of the busiest hour.
+There are these ways to run them:
+
+- Autoscaled: the number of instances follows the load. The largest number is the number that the
+  busiest hour needs.
 - Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time.
   While the endpoint exists, it has the number of instances that the busiest hour of the week needs.
 - Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
-- Components: a sleeping inference component starts an instance when it is called. Calls fail until
-  the instance answers.
+- Components: an inference component without requests has no instance. The first call starts an
+  instance, and calls fail until the instance answers.
 - Batch: batch transform jobs grade the photographs that have arrived since the last job.
 """
 
@@ -99,16 +102,20 @@ class InstanceLoad:
 
     @property
     def target_per_minute(self) -> float:
-        """The number of requests that an instance answers in a minute, with headroom."""
+        """The number of requests that an instance should answer in a minute.
+
+        The assumed headroom stays free.
+        """
         each_s = self.times.mean_busy_s / (
             self.assumed.requests_at_once * (1 - self.assumed.headroom)
         )
         return SECONDS_PER_MINUTE / each_s
 
     def count_instances_behind_queue(self) -> int:
-        """Return how many instances are needed to answer an archive's requests before any expires.
+        """Return how many instances an asynchronous endpoint needs.
 
-        The queue receives all photographs of an archive at once, and keeps each for a limited time.
+        If the photographs come from an archive, the queue receives all of them at once. It keeps
+        each for a limited time, so there must be enough instances to grade all of them in time.
         """
         if not self.arrivals.is_archive:
             return self.instances
@@ -157,7 +164,7 @@ class InstanceLoad:
 
 
 def simulate_ways_to_run_instances(load: InstanceLoad) -> Iterator[SimulatedInstances]:
-    """Yield each way to run instances other than around the clock."""
+    """Simulate each way to run instances that are not always on, and yield the results."""
     fewest = load.assumed.fewest_instances
     if load.instances > fewest:
         yield _simulate_autoscaled(load, fewest)
@@ -214,8 +221,8 @@ def keep_endpoint_open_during_short_breaks(
 ) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice its start-up time. Without this
-    rule, the endpoint might have to be created again before its deletion has ended.
+    The endpoint stays open in a break that is shorter than twice its start-up time. Otherwise, it
+    might have to be created again while it is still being deleted.
 
     Args:
         is_open: Whether photographs arrive in each hour of the week, from Monday.
@@ -269,7 +276,7 @@ def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
 
 
 def _write_instance_range(most: int) -> str:
-    """Return a phrase for a number of instances that varies between zero and a maximum."""
+    """Return ``0 or 1 instance`` or, for example, ``0 to 3 instances``."""
     return "0 or 1 instance" if most == 1 else f"0 to {most} instances"
 
 

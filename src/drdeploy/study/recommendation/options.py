@@ -56,10 +56,10 @@ class Option:
         months: The number of months that the simulation covers.
         bill: The monthly bill, or None if a price is not known.
         no_cost: A sentence that names the unknown price; empty if the bill is known.
-        way_name: The way of hosting.
-        description: What runs, and when.
-        variables: The Terraform variables of instances that do not run around the clock; empty for
-            every other option.
+        way_name: The name of the way of hosting.
+        description: The number of containers or instances that run, and when, as text.
+        variables: The Terraform variables, if the option has instances that do not run around the
+            clock. Empty for every other option.
     """
 
     name: str
@@ -88,9 +88,9 @@ class Option:
 
     @property
     def usd(self) -> float:
-        """The cost of a month.
+        """The cost of a month in USD.
 
-        An unknown cost is infinite, so that the option never wins.
+        An unknown cost counts as infinite, so that the option never wins.
         """
         return self.bill.usd if self.bill else float("inf")
 
@@ -106,7 +106,11 @@ class Option:
 
     @property
     def differs_from_doing_nothing(self) -> bool:
-        """Whether the option is plain serverless hosting, or its policy takes an action."""
+        """Whether the option should be listed.
+
+        A policy against cold starts may find nothing to do in the traffic. The option then gives
+        the same results as plain serverless hosting, and is not listed.
+        """
         return not self.has_no_cold_start_mitigation or self.kind == "serverless"
 
     @property
@@ -148,7 +152,10 @@ def simulate_all_options(
     context: SimulationContext,
     policies: Sequence[PolicyName] = POLICIES,
 ) -> Iterator[Option]:
-    """Yield options for each serverless configuration and policy, and each way to run instances.
+    """Simulate all options, and yield them.
+
+    A serverless configuration gives an option for each policy against cold starts. A configuration
+    on an instance gives an option for each way to run instances.
 
     Configurations without the rows that a simulation needs are skipped.
     """
@@ -180,7 +187,8 @@ def simulate_serverless_option(
 ) -> Option:
     """Simulate and price one policy against cold starts on a serverless configuration.
 
-    If the policy takes no action, the result is ``if_nothing``, without another simulation.
+    ``if_nothing`` is the result of a simulation without a policy, if it is known already. It is
+    used for a policy that takes no action, so that nothing is simulated twice.
     """
     service, assumed, arrivals = measured.service_times, context.assumptions, context.arrivals
     policy = fit_policy_to_traffic(
@@ -242,7 +250,7 @@ def simulate_real_time_option(
 def simulate_other_instance_options(
     measured: MeasuredConfiguration, instances: int, context: SimulationContext
 ) -> Iterator[Option]:
-    """Simulate and price the ways to run instances other than around the clock.
+    """Simulate and price the ways to run instances that are not always on.
 
     Args:
         measured: A configuration that was measured on an instance.
@@ -315,7 +323,7 @@ def is_demand_varying(measured: MeasuredConfiguration, context: SimulationContex
 
 
 def compute_needed_instance_count(peak_per_s: float, times: RowTimes, assumed: Assumptions) -> int:
-    """Return the number of instances that the busiest hour needs, with the assumed headroom."""
+    """Return how many instances the busiest hour needs if the assumed headroom stays free."""
     # Little's law: the requests in progress are the arrivals per second times the seconds that each
     # takes.
     load = peak_per_s * times.mean_busy_s

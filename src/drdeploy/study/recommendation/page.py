@@ -42,8 +42,8 @@ def render_decision_page(
     Args:
         decision: The decision.
         written_at: The time on the page.
-        grid: All options at several volumes. A page without the grid cannot decide again in the
-            browser.
+        grid: All options at several volumes. With the grid, a reader of the page can change the
+            volume and some requirements, and see the new decision.
     """
     opening = make_decision_opening(decision)
     return (

@@ -174,7 +174,8 @@ def _choose_labels_of_marks(
 ) -> dict[str, tuple[str, ...]]:
     """Return the labels of the winner and of one option of each other kind of hosting.
 
-    Of the options of a kind that miss the fewest requirements, the cheapest gets the label.
+    Of each kind, the option that misses the fewest requirements gets the label. If several options
+    miss equally few, the cheapest of them gets it.
     """
     winner = decision.winner
     labels: dict[str, tuple[str, ...]] = {}
@@ -201,7 +202,10 @@ def _is_excluded_option(option: EvaluatedOption) -> bool:
 
 
 def _name_option_with_cost_and_p95(option: EvaluatedOption) -> str:
-    """Return an option's name, cost and p95, as ``vgg19: 0.16 USD (0.15 USD to ...) a month``."""
+    """Return an option's name, cost and p95 as text, with their intervals.
+
+    An example is ``vgg19: 0.16 USD (0.15 USD to 0.17 USD) a month, p95 1.2 s (1.1 s to 1.3 s)``.
+    """
     costs, times = option.usd_per_month_limits, option.p95_s_limits
     cost = f" ({format_usd(costs[0])} to {format_usd(costs[1])})" if costs else ""
     time = f" ({format_seconds(times[0])} to {format_seconds(times[1])})" if times else ""

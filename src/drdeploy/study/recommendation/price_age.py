@@ -17,7 +17,7 @@ DAYS_IN_SHORTEST_NOTED_AGE = 31
 
 
 def write_price_age_sentence(prices: Iterable[Price], today: date) -> str:
-    """Return a sentence about the dates and the age of prices; empty without prices."""
+    """Return a sentence about the dates and the age of prices; empty if there are no prices."""
     dates = sorted({price.date for price in prices})
     if not dates:
         return ""
@@ -28,7 +28,7 @@ def write_price_age_sentence(prices: Iterable[Price], today: date) -> str:
 
 
 def write_warning_about_old_prices(prices: Iterable[Price], today: date) -> str:
-    """Return a sentence that names the prices that are older than a year; empty without any."""
+    """Return a sentence that names the prices older than a year; empty if there are none."""
     old = sorted(
         {
             (price.date, price.item)
@@ -46,7 +46,7 @@ def write_warning_about_old_prices(prices: Iterable[Price], today: date) -> str:
 
 
 def compute_age_in_days(day: str, today: date) -> int:
-    """Return the age of a date like ``2026-05`` or ``2026-05-08``; a month counts from day 1."""
+    """Return the age of a date in days; ``2026-05`` means 2026-05-01."""
     year, month, *rest = (int(part) for part in day.split("-"))
     return (today - date(year, month, rest[0] if rest else 1)).days
 

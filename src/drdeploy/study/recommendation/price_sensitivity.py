@@ -1,7 +1,7 @@
-"""Compute how far each price can move before another option is chosen.
+"""Compute how far each price can rise or fall before another option is chosen.
 
-A bill is a linear function of each price.  The bills at another price are computed directly,
-without a second simulation. The choice is made again from these bills.
+A bill is a linear function of each price. If a price changes, the new bills can therefore be
+computed without a second simulation. The choice is then made again from the new bills.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class PriceSensitivity:
     """How the winner's bill, and the choice of the winner, depend on one price.
 
     Attributes:
-        usd: The part of the winner's monthly bill that is billed at the price, in USD.
-        share: The part ``usd`` as a share of the winner's monthly bill.
+        usd: How much of the winner's monthly bill comes from the price, in USD.
+        share: ``usd`` divided by the winner's monthly bill.
         dearer: The first other option that is chosen if the price rises. None if the winner stays
             up to :data:`HIGHEST_FACTOR` times the price.
         cheaper: The first other option that is chosen if the price falls. None if the winner stays

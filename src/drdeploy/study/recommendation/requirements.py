@@ -29,35 +29,36 @@ class Requirements:
     Attributes:
         p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
             cold starts and waiting.
-        min_sensitivity: The share that the lower 95 % limit of the sensitivity must reach, at one
-            of the artifact's operating points.
-        min_specificity: The share that the lower 95 % limit of the specificity must reach, at the
-            operating point that reaches ``min_sensitivity``. None means
-            :data:`DEFAULT_MIN_SPECIFICITY` if a sensitivity is required.
-        at_grade: The ICDR grade from which the grader must find eyes: 2 for moderate NPDR or worse,
-            3 for severe NPDR or worse.
+        min_sensitivity: The required sensitivity. At one of the artifact's operating points, the
+            lower 95 % limit of the sensitivity must reach it.
+        min_specificity: The required specificity. At the same operating point, the lower 95 % limit
+            of the specificity must reach it. None means :data:`DEFAULT_MIN_SPECIFICITY` if a
+            sensitivity is required, otherwise no requirement.
+        at_grade: The lowest ICDR grade of the eyes that the grader must find: 2 for moderate NPDR
+            or worse, 3 for severe NPDR or worse.
         budget_usd: The highest allowed cost of a month in USD.
         throttled_at_most: The highest allowed share of requests that the endpoint refuses.
         same_cost_share: Costs that differ by at most this share of the lower one count as equal.
-        same_cost_usd: Costs that differ by at most this amount in USD a month count as equal. Of
-            ``same_cost_share`` and ``same_cost_usd``, the larger difference counts.
+        same_cost_usd: Costs that differ by at most this amount in USD a month count as equal, too.
         needs_vpc: Whether the model must run in a VPC of the account. A serverless endpoint cannot
             run in one (developer guide, "Deploy models with Amazon SageMaker Serverless
             Inference").
         needs_network_isolation: Whether the container must have no network. A serverless endpoint
-            cannot isolate its containers (source as for ``needs_vpc``).
-        needs_gpu: Whether the model needs a GPU. A serverless endpoint has no GPU (source as for
-            ``needs_vpc``).
+            cannot isolate its containers (same page of the developer guide).
+        needs_gpu: Whether the model needs a GPU. A serverless endpoint has no GPU (same page of the
+            developer guide).
         needs_own_key: Whether the volumes of the instances must be encrypted with a key of the
             account. A serverless endpoint has no volume that a key could encrypt (API reference,
             ``CreateEndpointConfig``, ``KmsKeyId``).
         largest_photograph_mb: The size of the largest photograph in MB (of 1024 x 1024 bytes).
             SageMaker accepts 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB
             for asynchronous inference.
-        may_wait_s: The longest time that a result may take, in seconds. None means that a client
-            waits for each response, so asynchronous inference and batch transform are excluded.
-        data_stays_in: The regions that photographs must not leave, or the first parts of the names
-            of regions, such as ``eu``. Empty means that every region is allowed.
+        may_wait_s: The longest time that a result may take, in seconds. None means that the result
+            must be in the response to the request, so asynchronous inference and batch transform
+            are excluded.
+        data_stays_in: The regions that photographs must not leave. An entry is a region, or the
+            beginning of the names of several regions, such as ``eu``. Empty means that every region
+            is allowed.
     """
 
     p95_s: float | None = None
@@ -107,7 +108,7 @@ class Requirements:
 
     @property
     def specificity_floor(self) -> float | None:
-        """The specificity that an operating point must have, or None."""
+        """The specificity that an operating point must have; None if there is no requirement."""
         if self.min_specificity is None and self.min_sensitivity is not None:
             return DEFAULT_MIN_SPECIFICITY
         return self.min_specificity
@@ -115,25 +116,25 @@ class Requirements:
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """Assumed values, which no measurement gives; the decision lists all of them.
+    """Values that cannot be measured and are assumed; the decision lists all of them.
 
     Attributes:
         idle_s: The time after which the platform removes an idle container, in seconds; AWS does
             not document this time.
         max_concurrency: The largest number of requests that a serverless endpoint handles at once;
             SageMaker allows 200.
-        account_concurrency: The number of requests that all serverless endpoints of the account
-            handle at once in the region. None if the quota is at least ``max_concurrency``. A new
-            account may allow only 10 requests at once (Service Quotas, "Total concurrency of
-            serverless endpoints").
-        instance_start_s: The time from the decision to start an instance until it answers, in
-            seconds. AWS does not document this time, and bills the instance meanwhile.
+        account_concurrency: The account's quota: how many requests all its serverless endpoints in
+            the region may handle at once. None if the quota is at least ``max_concurrency``. The
+            quota of a new account may be only 10 (Service Quotas, "Total concurrency of serverless
+            endpoints").
+        instance_start_s: The time in seconds that an instance needs from its start until it
+            answers. AWS does not document this time, and bills the instance meanwhile.
         has_zero_instances: Whether the region accepts ``MinInstanceCount`` 0 for inference
             components; some regions refuse it.
         headroom: The share of the instances that stays free in the busiest hour.
         fewest_instances: The number of instances that stay on when there is no traffic.
-        requests_at_once: The number of requests that one instance handles at once. Latencies were
-            measured with one request at a time.
+        requests_at_once: The number of requests that one instance is assumed to handle at once. The
+            latencies were measured with one request at a time.
         photographs_per_patient: The number of photographs of one patient, for the cost per patient.
         request_bytes: The size of a photograph if the rows do not give it.
         response_bytes: The size of an answer.
@@ -172,7 +173,7 @@ class Assumptions:
                 raise InvalidInput(
                     f"The assumption '{name}' must be at least 1",
                     where="assumptions",
-                    remedy="Give a whole number of 1 or more",
+                    remedy="Give a whole number that is at least 1",
                 )
         permitted = read_max_concurrency_range()
         if self.max_concurrency not in permitted:
@@ -180,12 +181,12 @@ class Assumptions:
                 f"A serverless endpoint cannot handle {self.max_concurrency} requests at once: "
                 f"SageMaker permits {permitted}",
                 where="max-concurrency",
-                remedy=f"Give a whole number of {permitted}",
+                remedy=f"Give a whole number ({permitted})",
             )
 
     @property
     def concurrency_limit(self) -> int:
-        """The number of requests that a serverless endpoint of the account handles at once."""
+        """The largest number of requests that a serverless endpoint can handle at once."""
         return min(self.max_concurrency, self.account_concurrency or self.max_concurrency)
 
     @property
@@ -241,10 +242,10 @@ class DecisionInputs:
         traffic: The requests of a month and their distribution over a week, or the arrivals of a
             trace.
         required: The requirements that an option must meet to be chosen.
-        assumptions: The values that no measurement gives.
+        assumptions: The values that cannot be measured.
         seed: The seed of the arrivals, the simulation and the bootstrap.
-        transfer: The model that estimates latencies on AWS from rows of this machine. None takes
-            the rows as they were measured.
+        transfer: The model that estimates latencies on AWS from rows of this machine. With None,
+            the latencies are used as they were measured.
     """
 
     traffic: Traffic | Arrivals

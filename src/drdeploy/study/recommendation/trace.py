@@ -1,4 +1,4 @@
-"""Read times of arrival from a CSV file, with one time per row or with counts per minute.
+"""Read the times at which photographs arrived from a CSV file, which is called a trace.
 
 A trace has one of two formats:
 
@@ -50,8 +50,9 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
         seed: The seed with which times within a minute are drawn.
 
     Raises:
-        InvalidInput: The file cannot be read, or its columns or a value are not valid. Or a minute
-            occurs twice, only some times have a time zone, or there are fewer than two arrivals.
+        InvalidInput: The file cannot be read, or its columns or a value are not valid. The error is
+            also raised if a minute occurs twice, if only some times have a time zone, or if there
+            are fewer than two arrivals.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -63,7 +64,7 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
 
 def _make_arrivals_from_rows(path: Path, rows: Iterator[list[str]], seed: int) -> Arrivals:
-    """Make the arrivals row by row, because the text of a long trace would not fit into memory."""
+    """Read the rows one by one, because the text of a long trace might not fit into memory."""
     columns = next(rows, [])
     if MOMENT in columns:
         return _make_arrivals_from_times(path, *_read_times_of_rows(rows, columns, MOMENT, path))
@@ -147,7 +148,7 @@ def _make_arrivals_within_length(
         raise InvalidInput(
             "All arrivals of the trace have the same time",
             where=str(path),
-            remedy="Give a trace of at least some minutes; a trace of some weeks is better",
+            remedy="Give a trace of at least a few minutes; a trace of a few weeks is better",
         )
     if horizon_s > MAX_DAYS * DAY_S:
         raise InvalidInput(
@@ -181,7 +182,7 @@ def _read_times_of_rows(
 ) -> tuple[datetime, NDArray[np.float64]]:
     """Return the time of the first row, and the seconds from this time to each row's time.
 
-    The counts of the rows are appended to ``counts``.
+    If ``counts`` is a list, the number of arrivals of each row is appended to it.
     """
     place = columns.index(column)
     first: datetime | None = None
@@ -248,5 +249,5 @@ def _make_too_short_error(arrivals: int, path: Path) -> InvalidInput:
     return InvalidInput(
         f"The trace has {arrivals} arrival{'s' * (arrivals != 1)}, but needs at least two",
         where=str(path),
-        remedy="Give a longer trace; a trace of some weeks is best",
+        remedy="Give a longer trace; a trace of a few weeks is best",
     )

@@ -72,7 +72,7 @@ class TrafficShape:
         return max(self.by_hour)
 
     def requests_by_hour(self, requests_per_week: float) -> NDArray[np.float64]:
-        """Return the expected requests in each of the 168 hours of a week."""
+        """Return the expected number of requests in each of the 168 hours of a week."""
         return np.asarray(self.by_hour) * requests_per_week
 
 
@@ -122,7 +122,8 @@ class Arrivals:
         requests_per_month: The number of requests in a month, for the bill.
         description: Where the arrivals come from.
         notes: Sentences about changes that were made to a trace.
-        is_archive: Whether the photographs come from an archive, and may be sent at any time.
+        is_archive: Whether the photographs come from an archive of old photographs. They can be
+            sent at any time.
     """
 
     times_s: NDArray[np.float64]
@@ -254,28 +255,28 @@ class Traffic:
 
 
 def choose_weeks_to_simulate(requests_per_week: float) -> int:
-    """Return the number of weeks that must be simulated for a stable share of cold starts."""
+    """Return the number of weeks to simulate, so that the share of cold starts is reliable."""
     return min(MOST_WEEKS, max(FEWEST_WEEKS, ceil(ENOUGH_ARRIVALS / requests_per_week)))
 
 
 def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
-    """Return the arrivals of an archive's photographs, which are graded once, in one month.
+    """Return the arrivals of an archive: old photographs that are graded once, within a month.
 
-    An endpoint refuses requests that all come at once, so a client spreads the photographs evenly
-    over the time in which the results may arrive. A queue or a batch transform job takes all
-    photographs at once.
+    If all requests came at once, an endpoint would refuse most of them. A client therefore spreads
+    the photographs evenly over the time in which the results may arrive. A queue or a batch
+    transform job takes all photographs at once (see :meth:`Arrivals.move_archive_to_beginning`).
 
     Args:
         photographs: The number of photographs, at least 2.
-        may_wait_s: The time within which all results must be there, in seconds.
+        may_wait_s: The time in seconds within which all results must arrive.
 
     Raises:
         InvalidInput: There are fewer than two photographs, or the time is longer than a month.
     """
     if photographs < 2 or not 0 < may_wait_s <= SECONDS_PER_MONTH:
         raise InvalidInput(
-            f"An archive of {photographs} photographs that may wait "
-            f"{may_wait_s / SECONDS_PER_HOUR:g} hours is impossible",
+            f"An archive of {photographs} photographs with results within "
+            f"{may_wait_s / SECONDS_PER_HOUR:g} hours cannot be simulated",
             where="--archive",
             remedy="Give at least two photographs, and at most 730 hours",
         )

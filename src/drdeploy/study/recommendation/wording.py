@@ -24,7 +24,7 @@ MOST_TIED = 4
 
 
 def format_usd(amount: float | None) -> str:
-    """Format an amount like ``1,234 USD``; a small amount gets decimals."""
+    """Format an amount like ``1,234 USD``; an amount below 100 USD gets decimals."""
     if amount is None:
         return "unknown"
     if amount >= 100:
@@ -40,9 +40,9 @@ def format_seconds(amount: float | None) -> str:
 
 
 def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
-    """Return the short name of each option under its full name.
+    """Return a dictionary from each option's full name to a short name.
 
-    A short name omits the precision or the profile if all options share it.
+    If all options have the same precision or the same profile, the short names leave it out.
     """
     telling = [
         name
@@ -93,7 +93,7 @@ def write_requirements_in_one_line(required: Requirements) -> str:
 
 
 def write_constraints(required: Requirements) -> list[str]:
-    """Return a phrase for each hard constraint among the requirements."""
+    """Return a text for each hard constraint among the requirements, for example ``a VPC``."""
     largest, may_wait_s = required.largest_photograph_mb, required.may_wait_s
     named = (
         ("a VPC", required.needs_vpc),
@@ -159,7 +159,7 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
 
 
 def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -> str:
-    """Return a sentence about the operating point that meets the requirements; empty if none."""
+    """Return a text about the winner's best operating point; empty if no rates are required."""
     point = winner.sensitivity
     if required.specificity_floor is None or point is None:
         return ""
@@ -180,7 +180,10 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
 
 
 def _write_sentence_about_research(decision: Decision) -> Iterator[str]:
-    """Yield a sentence if an option that cannot be deployed yet would cost clearly less."""
+    """Yield a sentence about the cheapest option that this project cannot deploy.
+
+    There is no sentence unless the option meets all requirements and costs clearly less.
+    """
     winner = decision.winner
     cheaper = [
         one
@@ -222,7 +225,10 @@ def _write_sentences_about_other_options(
 
 
 def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[str]:
-    """Yield a sentence with the p95 here and on AWS, if the p95 on AWS was not measured."""
+    """Yield a sentence with the p95 on this machine and the p95 that is expected on AWS.
+
+    There is no sentence if the p95 on AWS was measured.
+    """
     here_s, limits = winner.p95_as_measured_s, winner.p95_s_limits
     if here_s is None:
         return
@@ -240,7 +246,7 @@ def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[st
 def _write_tie_sentence(
     required: Requirements, winner: EvaluatedOption, tied: Sequence[EvaluatedOption]
 ) -> str:
-    """Return a sentence that names the options of the same cost, and says what decided."""
+    """Return text that names the options that cost the same, and says why the winner was chosen."""
     names = [
         f"{one.name} ({format_usd(one.usd_per_month)}, p95 {format_seconds(one.p95_s)})"
         for one in tied[:MOST_TIED]

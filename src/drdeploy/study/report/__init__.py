@@ -6,8 +6,8 @@
 - ``caveats`` writes warnings about the measurements.
 - ``evidence`` computes all results of ``summaries``, ``comparisons``, ``findings`` and ``caveats``
   once.
-- ``scenario_picture`` draws every scenario's cost against its latency, for a report without a
-  decision.
+- ``scenario_picture`` draws every scenario's cost against its latency, for a report that recommends
+  no hosting.
 - ``figures`` draws box plots, the parts of the latency, and costs, as SVG.
 - ``panels`` groups the scenarios that are drawn in one picture.
 - ``image_figure`` draws cold starts by image.
@@ -15,6 +15,7 @@
 - ``cells`` formats estimates as table cells.
 - ``report`` writes the report as one HTML page that needs no other file.
 
-Rows that do not count (warm-ups, failures, the wrong kind of start) always stay in the file. The
-report shows how many rows do not count, and why.
+Some rows do not count: warm-up requests, failed requests, and requests with the wrong kind of start
+(cold instead of warm, or the reverse). These rows stay in the file. The report shows how many rows
+do not count, and why.
 """

@@ -1,4 +1,4 @@
-"""Write notes on the limits of the measurements."""
+"""Write warnings about the measurements, and sentences on what they cannot show."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_warnings_about_measurements(
 
 
 def write_measurement_limits_of_platforms(measurements: Measurements) -> tuple[str, ...]:
-    """Return, for each platform of the rows, a sentence on the limits of the measurements."""
+    """Return what measurements on each platform of the rows cannot show, as text."""
     platforms = set(measurements.frame["platform"])
     return tuple(text for platform, text in _OF_PLATFORM.items() if platform in platforms)
 

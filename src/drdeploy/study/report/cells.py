@@ -1,4 +1,4 @@
-"""Format estimates as cells of a page, with the value above its interval and n."""
+"""Format estimates as table cells: the value, and below it the interval and the number of rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def make_html_with_grey_intervals(sentence: str) -> Markup:
     """Return a sentence as HTML, with each interval and n in grey.
 
-    A number and its unit are never broken into two lines.
+    There is never a line break between a number and its unit.
     """
     tied = re.sub(r"(\d) (MB|ms|s|USD|times)\b", "\\1\u00a0\\2", sentence)
     parts = re.split(r"(\([^()]*n = [^()]*\))", tied)

@@ -88,7 +88,10 @@ def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Qua
 def pair_rows_by_photograph(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the times of two scenarios paired by photograph, or None if a row has no partner."""
+    """Return the times of two scenarios, paired by photograph.
+
+    The result is None if a row has no partner, or if there are too few photographs.
+    """
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()
@@ -110,11 +113,12 @@ def compare_scenarios_along_dimension(
     dimension: Dimension,
     quantities: Sequence[Quantity] = ("total_latency_s",),
 ) -> tuple[ScenarioRatio, ...]:
-    """Compare scenarios with neighbouring values of a dimension, and the first with the last.
+    """Compare scenarios that differ only in one dimension, for example the memory size.
 
-    Two scenarios are compared only if both have rows and are equal in all other dimensions. Memory
-    sizes are sorted from small to large, as in the 2023 study. Each container image is compared
-    with the previous one and with the first one. A cold start is compared with a warm request.
+    The scenarios are sorted by the dimension. Each is compared with the next one, and the first
+    with the last one. Each container image is also compared with the first image. Memory sizes are
+    sorted from small to large, as in the study of 2023, and cold starts come before warm requests.
+    Scenarios without rows are left out.
     """
     return tuple(
         compare_two_scenarios(before, after, dimension, quantity)

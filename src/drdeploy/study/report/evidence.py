@@ -34,12 +34,14 @@ class Evidence:
     """All results that are computed from a results folder.
 
     Attributes:
-        memory: Ratios of times between memory sizes: total latency, prediction and set-up.
+        memory: Ratios between memory sizes, of the total latency, the prediction time and the
+            set-up time.
         cold_over_warm: Ratios of the latency of a cold start to the latency of a warm request.
-        images: Ratios of times between container images: total latency, prediction and set-up.
-        others: Ratios of times between instance types and between precisions.
+        images: Ratios between container images, of the same three times.
+        others: Ratios of times between instance types, and between precisions.
         queues: The queues of asynchronous scenarios.
-        jobs: The transform jobs of batch scenarios, which are not among the summaries.
+        jobs: The transform jobs of batch scenarios. They are not requests, so they are not among
+            the summaries.
         findings: The findings about each model, in sentences.
         warnings: Warnings about these measurements.
         limits: Sentences on what measurements on each platform cannot show.
@@ -68,7 +70,7 @@ class Evidence:
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """The configuration of each scenario."""
+        """The configuration of each scenario of requests; transform jobs are left out."""
         return tuple(summary.scenario.configuration for summary in self.summaries)
 
     @property

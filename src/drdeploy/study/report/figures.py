@@ -38,7 +38,8 @@ class Box:
 
     Attributes:
         seconds: The measured times; empty if only a printed mean is known.
-        printed_mean_s: A printed mean of rows that are not known; it is drawn as a hollow diamond.
+        printed_mean_s: A mean that a study printed without publishing the rows. It is drawn as a
+            hollow diamond.
     """
 
     label: str
@@ -84,7 +85,7 @@ def draw_box_plot(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
 
 
 def compute_bar_width_factor(count: int) -> float:
-    """Return the width of each bar as a share of the usual width, given the number of bars."""
+    """Return a factor for the width of bars; it is below 1 if a picture has few bars."""
     return min(1.0, count / FEW_BARS)
 
 
@@ -126,7 +127,7 @@ PARTS = (
 
 
 def draw_all_panels(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]:
-    """Draw the times, the parts of the latency, and the costs of each panel, if they are known."""
+    """Draw the pictures of each panel: times, parts of the latency and costs, if known."""
     return tuple(
         picture
         for panel in group_scenarios_into_panels(summaries)

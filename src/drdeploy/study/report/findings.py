@@ -1,10 +1,10 @@
 """Write the findings about each model as sentences, with numbers computed from rows.
 
-Configurations of one model on one kind of endpoint are ranked by their mean latency or cost. The
-best configuration is named. If the interval of the ratio of two configurations contains 1, the
-measurements do not show a difference between the two. Configurations that are not shown to differ
-from the best one are named beside it. Serverless and real-time endpoints are not ranked against
-each other, because their costs depend on the traffic.
+Configurations of one model on one kind of endpoint are ranked by their mean latency or cost, and
+the best one is named. The ratio of another configuration to the best one has an interval. If the
+interval contains 1, the measurements do not show which of the two is better. The other
+configuration is then named as well. Serverless and real-time endpoints are not ranked against each
+other, because their costs depend on the traffic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Winner:
             warm``.
         answer: The label of the configuration, for example ``3072 MB``.
         figure: The mean latency or cost with its unit.
-        interval: The 95 % interval of the mean, or the reason why it has none.
+        interval: The 95 % interval of the mean, or the reason why there is none.
         n: The number of rows from which the mean is computed.
         runner_up: A sentence on the next best configuration.
         trial: The id of the trial that the rows belong to.
@@ -55,8 +55,8 @@ class ModelFinding:
 
     Attributes:
         sentences: The findings as sentences.
-        findings: The best configurations by latency, cost and cold start, as far as they are
-            known.
+        findings: The fastest and the cheapest warm configuration, and the one with the shortest
+            cold start. A configuration that is not known is left out.
     """
 
     model: str
@@ -221,10 +221,10 @@ class _Ranking:
 
 
 def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], measure: str) -> str:
-    """Return a sentence that names the configurations that are not shown to differ from the best.
+    """Return a sentence about the configurations that come closest to the best one.
 
-    If all other configurations are shown to differ from the best, the sentence names the second
-    best.
+    The sentence names all configurations that may be as good as the best one. If there are none, it
+    names the second best.
     """
     if not ratios:
         return "No other configuration was measured."
@@ -259,7 +259,7 @@ def _compute_latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Esti
 
 
 def _compute_cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
-    """Return the ratio of two costs, with an interval from the latencies: prices are exact."""
+    """Return the ratio of two costs; its interval comes from the latencies, as prices are exact."""
     latencies = _compute_latency_ratio(one, other)
     if one.cost is None or other.cost is None:
         return replace(latencies, value=None, low=None, high=None, reason="unknown price")

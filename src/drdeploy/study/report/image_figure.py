@@ -1,4 +1,4 @@
-"""Draw the cold starts with each container image, and their speed relative to the first image."""
+"""Draw the cold starts with each container image, and their speed-up over the first image."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class ScenarioPanel:
 
     @property
     def name(self) -> str:
-        """The panel's part of a file name, for example ``by-memory-vgg19-warm``."""
+        """The name of the panel in file names, for example ``by-memory-vgg19-warm``."""
         kind = f"{self.kind}-" if self.kind == "asynchronous" else ""
         return f"by-{self.by}-{kind}{self.model}-{self.start or 'any'}"
 
@@ -54,8 +54,8 @@ class ScenarioPanel:
 def group_scenarios_into_panels(summaries: Iterable[ScenarioSummary]) -> tuple[ScenarioPanel, ...]:
     """Group all scenarios that have rows into panels.
 
-    The scenarios of a panel differ in the memory size, in the instance type, or, at one memory
-    size, in the container image.
+    The scenarios of a panel differ in one of three dimensions: the memory size, the instance type,
+    or the container image. If they differ in the image, they have the same memory size.
     """
     measured = sorted(
         (s for s in summaries if s.scenario.counted_row_count), key=_scenario_sort_key
@@ -96,12 +96,12 @@ def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Scena
 
 
 def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
-    """Return the line number of a scenario's first row, which decides the order of instances."""
+    """Return the line number of a scenario's first row; instances are sorted by this number."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 
 def _find_sizes_with_several_images(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
-    """Return, for each memory size with several container images, the scenarios of that size."""
+    """Return the scenarios whose memory size was measured with several container images."""
     counted = Counter(_list_facts_except_image(s) for s in group)
     several = [s for s in group if counted[_list_facts_except_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)

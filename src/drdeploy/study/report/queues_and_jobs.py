@@ -29,9 +29,9 @@ class QueueSummary:
     """The queue of an asynchronous scenario.
 
     Attributes:
-        label: The size of the endpoint, with the details that distinguish it from the others.
+        label: The model and the size of the endpoint, and what else distinguishes the scenario.
         arrival_to_output: The mean time from the scheduled time of a request to its result in S3.
-        p95: The 95th percentile of the same time.
+        p95: The 95th percentile of the time from the scheduled time to the result in S3.
         container: The mean time in the container.
         outside: The mean time outside the container: in the queue, and in transfers through S3.
         longest_queue: The largest number of requests that still had no result when a request was
@@ -52,13 +52,13 @@ class JobSummary:
     """The transform jobs of a batch scenario; every mean is taken over jobs, not photographs.
 
     Attributes:
-        label: The instances, with the details that distinguish them from the others.
+        label: The model and the instance type, and what else distinguishes the scenario.
         photographs: The number of photographs of a job.
         total: The mean time from the creation of a job to its end.
         startup: The mean time from the creation of a job until its instances were ready to work.
         per_photograph: The mean working time for each photograph, over the jobs.
         cost_per_million_usd: The cost of a million photographs, or None if the price is not known.
-        price: The price of a second of an instance, or None if not known.
+        price: The price of a second of an instance, or None if the price is not known.
         no_cost: A sentence that names the unknown price; empty if the price is known.
     """
 

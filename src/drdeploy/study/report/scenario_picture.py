@@ -38,7 +38,10 @@ OTHER = Key("start unknown", "v", INK)
 
 
 def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | None:
-    """Return the opening of a report without a decision, or None if every cost is unknown."""
+    """Return the picture at the top of a report that recommends no hosting.
+
+    The result is None if every cost is unknown.
+    """
     priced = [
         (summary, summary.cost)
         for summary in summaries
@@ -111,7 +114,10 @@ def _make_marks_of_scenarios(
 
 
 def _line_key_of_scenario(one: Priced) -> tuple[str, ...]:
-    """Return the key of a line, which joins scenarios that differ only in the endpoint's size."""
+    """Return a key that is equal for scenarios that differ only in the endpoint's size.
+
+    A line in the picture joins the scenarios with the same key.
+    """
     scenario = one[0].scenario
     configuration = scenario.configuration
     names = (configuration.model, configuration.precision, configuration.image)

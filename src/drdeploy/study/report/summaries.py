@@ -61,8 +61,8 @@ class Cost:
     """The cost of one inference in USD.
 
     Attributes:
-        inference: The price per second times the total latency, as the 2023 study defines it. For
-            an asynchronous request, the latency is that in the container.
+        inference: The price per second times the total latency, as the study of 2023 defines it.
+            For an asynchronous request, the latency in the container is used instead.
         inference_container: The price per second times the latency in the container, which AWS
             bills.
         price: The price of a second, with its source.
@@ -91,11 +91,12 @@ class ScenarioSummary:
         total: The total latency at the client.
         prediction: The mean time of the model's prediction.
         setup: The mean time to start the container and load the model.
-        prediction_share: The share of the prediction in the total latency.
+        prediction_share: The prediction time as a share of the total latency.
         breakdown: The parts of the mean latency, or None if no row has them.
         cost: The cost of an inference, or None if the price is not known.
         no_cost: A sentence that names the unknown price; empty if the cost is known.
-        steadiness: Whether the total latency drifts from the first row to the last.
+        steadiness: Whether the total latency drifts or has outliers, and whether rows depend on
+            each other.
     """
 
     scenario: Scenario
@@ -131,7 +132,7 @@ def summarise_scenario(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary
 
 
 def compute_mean_latency_parts(scenario: Scenario) -> Breakdown | None:
-    """Return the mean parts of the latency over the rows that have them, or None."""
+    """Return the mean of each part of the latency; None if no row has the parts."""
     rows = scenario.rows.dropna(subset=["container_latency_s", "prediction_s"])
     if rows.empty:
         return None

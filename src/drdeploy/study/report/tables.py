@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_scenario_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """Return a table with one row per scenario: n, times, shares and costs, with intervals."""
+    """Return a table with one row per scenario: number of rows, times, shares, costs, intervals."""
     return pd.DataFrame(
         [
             {

@@ -5,11 +5,12 @@
    throughput.
 2. Then requests arrive at random (Poisson), whether or not earlier requests are answered (an open
    loop). The answers show how many requests are late at each rate. The search begins at half of the
-   highest throughput. It then narrows down the rate between two limits. At the lower limit, every
-   run met the requirement; at the upper limit, every run missed it.
+   highest throughput, and finds two limits. At the lower limit, every run met the requirement; at
+   the upper limit, every run missed it. The search tries rates between the limits, so that the
+   limits come closer together.
 
-The search stops when the two limits differ by less than the precision, or when the time is up. The
-search also stops when only chance decides whether a run between the limits meets the requirement.
+The search stops when the two limits differ by less than the precision, or when the time is up. It
+also stops if, at all rates between the limits, some runs meet the requirement and others miss it.
 """
 
 from __future__ import annotations
@@ -67,14 +68,15 @@ class WeightedPhotographs:
 
 @dataclass(frozen=True, kw_only=True)
 class CapacitySearch:
-    """The requirement, and the precision of the search.
+    """The settings of a search for the highest rate: the requirement, the precision and the limits.
 
     Attributes:
         p95_s: The latency that at most 5 of 100 requests may exceed.
         requests: The number of requests of a run.
         runs: The number of runs at each rate; each run has its own random arrivals.
-        precision: The search stops when the limits of the rate differ by less than this share.
-        time_limit_s: The search stops after this time.
+        precision: The search stops when the two limits of the rate differ by less than this share
+            of the lower limit.
+        time_limit_s: The search stops after this number of seconds.
         max_clients: The largest number of clients in the closed loop.
         seed: The seed of all random numbers.
     """
@@ -119,7 +121,7 @@ class CapacityFinder:
     Attributes:
         search: The settings of the search.
         probe: Measures the endpoint.
-        clock: The clock of the time limit.
+        clock: The clock that measures the time limit.
         report: Called with a sentence after each step.
     """
 
@@ -202,7 +204,11 @@ class CapacityFinder:
         return f"{ROUNDS_MAX} rates were tried"
 
     def _choose_next_rate(self) -> float | None:
-        """Return the rate to measure next; None if only chance decides between the limits."""
+        """Return the rate to measure next; None if no further rate would tell anything new.
+
+        This is the case if the rates measured between the limits are close together, and some runs
+        at these rates meet the requirement while others miss it.
+        """
         low, high = self._find_limits_of_rate()
         if low is None:
             # The lower limit is still unknown, so a rate below all measured rates comes next.
@@ -255,10 +261,11 @@ class CapacityFinder:
     def _estimate_highest_rate(self, low: float | None, high: float | None) -> float | None:
         """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
 
-        More requests are late at a higher rate. The shares of late requests are therefore smoothed,
-        so that no share is below that of a lower rate (isotonic regression). The rate is
-        interpolated between the smoothed shares. The highest rate at which a run met the
-        requirement is not a good estimate: it may be due to chance, and is too high on average.
+        The share of late requests should grow with the rate, but the measured shares also vary by
+        chance. They are therefore smoothed, so that no share is smaller than the share at a lower
+        rate (isotonic regression). The result is interpolated between the smoothed shares. The
+        highest rate at which a run met the requirement is not a good estimate: the run may have met
+        it by chance, so this rate is too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]
@@ -288,7 +295,8 @@ class CapacityFinder:
     def _find_limits_of_rate(self) -> tuple[float | None, float | None]:
         """Return the highest rate that every run met, and the lowest rate that every run missed.
 
-        To meet a rate means to meet the latency requirement at this rate. An unknown limit is None.
+        A run meets a rate if it meets the latency requirement at this rate. An unknown limit is
+        None.
         """
         rates = self._list_measured_rates()
         met = [one for one in rates if max(self._list_late_shares(one)) <= LATE_SHARE]
@@ -301,7 +309,7 @@ class CapacityFinder:
         return low, min(missed, default=None)
 
     def _describe_run_that_lasts_too_long(self, rate: float) -> str:
-        """Return why the time left is too short for a run at the rate; empty if it suffices."""
+        """Return why a run at the rate would take too long; empty if there is enough time left."""
         run_s = self.search.requests * (1 + SETTLING_SHARE) / rate
         left_s = self._deadline - self.clock.monotonic()
         if run_s <= max(left_s, SHORT_RUN_S):
@@ -344,7 +352,7 @@ class EndpointProbe:
         search: The settings of the search.
         send: Sends one photograph to the endpoint.
         payloads: The photographs, with the weights of their kinds.
-        clock: The clock of all latencies.
+        clock: The clock that measures the latencies.
     """
 
     search: CapacitySearch
@@ -415,7 +423,7 @@ def _is_requirement_met_by_run(run: RateRun) -> bool:
 
 
 class _HopelessRun(Exception):
-    """Raised if a run is certain to miss the requirement, whatever its other requests do."""
+    """Raised if so many requests of a run are late that the run must miss the requirement."""
 
 
 class _RateTally:

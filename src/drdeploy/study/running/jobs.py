@@ -63,7 +63,8 @@ class ObservedJob:
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.
         error: Why the job does not count, in one line; empty if it counts.
-        model_digest: The digest of the artifact that answered; empty if no answer names it.
+        model_digest: The digest of the model's artifact, as the answers name it; empty if no answer
+            names it.
     """
 
     sequence: int
@@ -189,7 +190,7 @@ class _StoredPhotographs:
 
 @dataclass(frozen=True)
 class _CountedAnswers:
-    """How many photographs of a job got an answer, and how many of the answers have no grade."""
+    """How many photographs of a job were answered, and how many were answered without a grade."""
 
     answered: int
     ungradable: int
@@ -214,7 +215,7 @@ class _CountedAnswers:
 def _decide_outcome_of_job(
     ended: EndedTransformJob, answers: _CountedAnswers, expected: int
 ) -> tuple[Outcome, str]:
-    """Return the outcome of a job, and why the job does not count."""
+    """Return the outcome of a job, and the reason if the job does not count."""
     if ended.status != "Completed":
         return "model_error", f"The job is {ended.status}: {ended.failure_reason}"
     if answers.answered < expected:

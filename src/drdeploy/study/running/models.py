@@ -54,7 +54,7 @@ ArtifactKey = tuple[str, str, str]
 
 
 def artifact_key_of_trial(trial: Trial) -> ArtifactKey:
-    """Return the key under which a trial's artifact is found: name, precision and format."""
+    """Return the key of a trial's artifact: the model's name, its precision and its format."""
     return (trial.model_name, trial.precision, trial.image.accepted_model_format)
 
 
@@ -76,8 +76,7 @@ def find_or_build_artifacts(
         note: Called with a sentence for each artifact that is built.
 
     Raises:
-        StudyError: An artifact is missing and cannot be built, because its architecture is not
-            known. Or the folder of weights is missing.
+        StudyError: An artifact is missing and cannot be built, or the folder of weights is missing.
     """
     needed = {artifact_key_of_trial(trial): trial for trial in trials}
     return {
@@ -102,13 +101,13 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
 def choose_weights_to_build_with(
     spec: ModelSpec, folder: Path | None
 ) -> Path | Literal["random", "imagenet"]:
-    """Return the weights with which an architecture is built.
+    """Return the weights with which a model without trained weights is built.
 
     Args:
-        spec: The model.  ``best`` means ImageNet weights from the folder, or random weights if the
-            folder has none for the architecture.
-        folder: A folder of weights under the file names that Keras uses,
-            ``ARCHITECTURE_…imagenet….h5``. None means that there is no such folder.
+        spec: The model. If its ``weights`` are ``best``, the result is ImageNet weights from the
+            folder, or random weights if the folder has none for the architecture.
+        folder: A folder of ImageNet weights, whose files have the names that Keras uses
+            (``ARCHITECTURE_…imagenet….h5``). None means that there is no such folder.
 
     Raises:
         StudyError: The folder does not exist.

@@ -50,9 +50,9 @@ class PhotographSet:
 
     Attributes:
         source: ``synthetic``, or the name of the folder.
-        left_out: What is not sent: the name of each photograph that no endpoint can grade, with the
-            reason, and the number of other files in the folder.
-        naming: How photographs are named; recorded with the facts of the run.
+        left_out: Sentences on what is not sent. Each photograph that no endpoint can grade is named
+            with the reason. Other files in the folder are only counted.
+        naming: How the rows name photographs, as a phrase for ``environment.json``.
     """
 
     photographs: tuple[Photograph, ...]
@@ -134,7 +134,7 @@ def _read_photograph_files(
             raise StudyError(
                 f"A photograph cannot be read: {err.strerror}",
                 where=names.name_of_photograph(path, own),
-                remedy="`drdeploy names FOLDER` lists the file of each name",
+                remedy="`drdeploy names FOLDER` lists the photographs' names with their files",
             ) from err
         name = names.name_of_photograph(path, own, sha256_of_bytes(data))
         try:
@@ -155,7 +155,9 @@ def _read_photograph_files(
 
 
 def _decode_before_sending(name: str, data: bytes, limit_bytes: int) -> Photograph:
-    """Decode a photograph as the server will, because each request costs time and money.
+    """Decode a photograph as the server will, and return it.
+
+    A photograph that the server would refuse is found before a request costs time and money.
 
     Raises:
         RequestRefused: The server would refuse the photograph.

@@ -39,7 +39,7 @@ def list_unfinished_trials(plan: Plan, rows: Sequence[Measurement]) -> tuple[Tri
 
 
 def list_trials_to_measure(plan: Plan, rows: Sequence[Measurement]) -> tuple[Trial, ...]:
-    """Return the trials that lack measurements or have some that do not count, in planned order."""
+    """Return the trials with measurements that are missing or do not count, in planned order."""
     return tuple(
         trial
         for trial in plan.trials
@@ -56,8 +56,8 @@ def list_missing_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
     """Return the sequence numbers for which no further request is needed.
 
-    A sequence number is settled if the endpoint answered the request or let it time out. A sequence
-    number is also settled if every allowed attempt reached the wrong kind of start.
+    Such a sequence number is settled. Either the endpoint answered the request (an error counts as
+    an answer), or the request timed out, or every allowed attempt had the wrong kind of start.
     """
     settled: set[int] = set()
     wrong_starts: dict[int, int] = defaultdict(int)
@@ -82,10 +82,11 @@ Such failures show that the endpoint does not keep up with the schedule.
 
 
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
-    """Return the last row of each measurement of a trial that does not count.
+    """Find the measurements of a trial that do not count, and return the last row of each.
 
-    A measurement with a refused photograph or a failed request does not count. If requests are sent
-    on a schedule, failed requests count, because the scenario measures how many fail.
+    A measurement does not count if its photograph was refused, or if its request failed. If
+    requests are sent on a schedule, requests that fail because of the load do count, because the
+    scenario measures how many fail.
     """
     last = {row.sequence: row for row in rows if row.trial == trial.id and not row.is_warmup}
     return [

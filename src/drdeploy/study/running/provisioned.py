@@ -1,9 +1,9 @@
 """Create all endpoints of a study with Terraform, and delete them when they are no longer needed.
 
-Trials with the same model, image and configuration share an endpoint.  The trials of endpoints with
-instances are measured first, and all these endpoints are deleted after the last of these trials.
-Serverless endpoints cost nothing while they wait for their trials.  Transform jobs need no
-endpoint; only their image is pushed beforehand.
+Trials with the same model, image and configuration share an endpoint. Endpoints with instances cost
+money all the time. The trials on them are therefore measured first, and after the last of these
+trials, all endpoints with instances are deleted. Serverless endpoints cost nothing while they wait
+for their trials. Transform jobs need no endpoint, only a container image in the registry.
 
 A complete run deletes all its resources. An interrupted run deletes only the endpoints, because
 they may cost money. The images, the archives and Terraform's state stay for the next run.
@@ -81,7 +81,7 @@ class DesiredStudy:
 
     Attributes:
         endpoints: All models and endpoints, without duplicates.
-        key_of_trial: For each trial id, the key of the endpoint that the trial is measured on.
+        key_of_trial: For each trial id, the key in ``endpoints`` of the trial's endpoint.
     """
 
     endpoints: DesiredEndpoints
@@ -96,7 +96,10 @@ class DesiredStudy:
         on_aws: bool,
         safeguards: Safeguards = NO_SAFEGUARDS,
     ) -> Self:
-        """List one model per archive and container image, and one endpoint per configuration.
+        """List the models and endpoints that the trials of a plan need.
+
+        There is one model for each pair of an archive and a container image, and one endpoint for
+        each configuration.
 
         Args:
             plan: The plan with the trials.
@@ -170,7 +173,7 @@ def locate_terraform_workspace(results: ResultsFolder) -> TerraformWorkspace:
 
 
 def sort_always_on_trials_first(plan: Plan) -> Plan:
-    """Return the plan with the trials on endpoints with instances before all other trials."""
+    """Return the plan, sorted so that trials on endpoints with instances come first."""
     ordered = sorted(plan.trials, key=lambda trial: not trial.has_endpoint_with_instances)
     return replace(plan, trials=tuple(ordered))
 
@@ -250,7 +253,8 @@ def delete_study_resources(
     Args:
         workspace: The folder of the study's deployment.
         approver: Receives notes on each step.
-        others: Whether to also delete the objects in the bucket that no run of the study uploaded.
+        others: Whether to delete all other objects in the bucket, too, which no run of the study
+            uploaded.
 
     Raises:
         TerraformFailed: Terraform cannot delete a resource.

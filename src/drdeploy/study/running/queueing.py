@@ -1,8 +1,9 @@
 """Send the requests of a trial to an asynchronous endpoint, and see when their results arrive.
 
-The photographs are stored in S3 before the first request, so that a request is a single call. The
-client lists the folders of results and failures repeatedly. A latency ends when the client sees the
-result, and is therefore up to :attr:`TrialQueue.look_s` too long.
+The photographs are stored in S3 before the first request, so that a request only has to name its
+photograph. To find results, the client lists the S3 folders of results and failures again and
+again. A latency ends when the client sees the result, and is therefore up to
+:attr:`TrialQueue.look_s` too long.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class TrialQueue:
         return sent
 
     def list_uris_of_finished_results(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
-        """Return the URIs of the results and failures that exist for the given requests."""
+        """Return the S3 addresses of all results and failures of the given requests so far."""
         expected = {
             uri for one in waiting for uri in (one.output_location, one.failure_location) if uri
         }
@@ -141,7 +142,8 @@ def queue_missing_requests(
         scenario: The scenario, with its schedule.
         missing: The missing sequence numbers in ascending order, from 1.
         queue: The endpoint, and the folders in S3.
-        context: The functions and values of the trial; its ``send`` is not used.
+        context: The functions and values of the trial. Its function ``send`` is not used, because
+            asynchronous requests are sent by the queue.
 
     Raises:
         EndpointError: S3 refuses to store a photograph or to list the results.
@@ -188,7 +190,7 @@ class _QueueRun:
         self._next_look = 0.0
 
     def add_pending_call(self, call: Future[None]) -> None:
-        """Remember a call that is still running, so that an error in the call ends the trial."""
+        """Remember a call that runs in another thread, so that an error in it ends the trial."""
         self._calls.append(call)
 
     def send_asynchronous_request(self, sequence: int, due: float, due_at: datetime) -> None:
@@ -218,7 +220,7 @@ class _QueueRun:
         )
 
     def collect_until(self, due: float, pool: ThreadPoolExecutor) -> None:
-        """Check for results until a request is due."""
+        """Check for results repeatedly, until it is time for the next request."""
         clock = self._context.clock
         while True:
             # The check comes first, so that it also happens if requests are always due.
@@ -230,7 +232,10 @@ class _QueueRun:
             clock.sleep_until(min(due, self._next_look))
 
     def collect_until_all_finished(self, pool: ThreadPoolExecutor) -> None:
-        """Check for results until each request has a result, or has waited for too long."""
+        """Check for results repeatedly, until no request waits for its result.
+
+        A request that has waited for too long is recorded as a timeout.
+        """
         while self._waiting or self._calls:
             self._collect_finished_results(pool)
             self._context.clock.sleep(self._queue.look_s)

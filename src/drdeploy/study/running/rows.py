@@ -3,8 +3,8 @@
 CloudWatch reports an average and the number of samples for each period. A period is a minute on AWS
 and a second on the local service. CloudWatch does not say which invocation a sample belongs to, so
 rows and metrics are matched by time. A row gets a metric only if no other request can have caused
-the sample. If several requests fall into one period, the metrics stay empty in their rows. An
-average is not a measurement of one request.
+the sample. If several requests fall into one period, the metrics stay empty in their rows, because
+an average of several requests is not a measurement of one.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ class RowBuilder:
         )
 
     def make_row_of_failed_hosting(self, error: str, now: datetime) -> Measurement:
-        """Return a row that is marked as warm-up and says why no request could be sent."""
+        """Return a row that says why an endpoint could not be created or used.
+
+        The row is marked as warm-up, so that it does not count.
+        """
         endpoint = self.trial.endpoint
         return Measurement(
             study=self.trial.study,
@@ -162,9 +165,9 @@ def _list_times_of_rows(
 ) -> list[tuple[datetime, datetime]]:
     """Return the beginning and end of each period that contains rows, in order.
 
-    Months may lie between two rows, because a study was continued late or a clock was set. Reading
-    all metrics in between would take thousands of requests. Two periods are joined only if a single
-    request for metrics can cover both.
+    Months may lie between two rows, because a study was continued late, or because the clock was
+    changed. Reading all metrics in between would take thousands of requests. Two periods are joined
+    only if a single request for metrics can cover both.
     """
     times: list[tuple[datetime, datetime]] = []
     for row in sorted(rows, key=lambda row: row.started_at):
@@ -185,15 +188,17 @@ def add_metrics_to_rows(
     *,
     period_s: int,
 ) -> list[Measurement]:
-    """Return the rows, and add to each row the metrics that certainly belong to it.
+    """Return the rows with the CloudWatch metrics that certainly belong to them.
 
-    A datapoint belongs to a row under three conditions. The datapoint counts one sample. Of all
-    invocations, only that of the row overlaps the datapoint's period. Of all datapoints, only this
-    one has a period that overlaps the invocation.
+    A datapoint is added to a row only if three conditions hold:
+
+    - The datapoint counts exactly one sample.
+    - During the datapoint's period, no invocation was in progress except that of the row.
+    - During the row's invocation, there is no other datapoint.
 
     Args:
-        rows: The rows of all invocations of the endpoint during the time of the datapoints, in
-            whatever trial.
+        rows: The rows of all invocations of the endpoint during the time of the datapoints. The
+            rows may belong to several trials.
         datapoints: The datapoints of each metric; values are in microseconds, as in CloudWatch.
         period_s: The length of a datapoint's period, in seconds.
     """
@@ -239,7 +244,7 @@ def _assign_datapoints_to_rows(
     may_cause: Callable[[Measurement], bool],
     period_s: int,
 ) -> dict[int, Datapoint]:
-    """Return the datapoint that certainly belongs to a row, by the position of the row."""
+    """Return the datapoints that certainly belong to a row, each by the position of its row."""
     period = timedelta(seconds=period_s)
     spans = {
         number: (row.started_at - period, row.scheduled_at + timedelta(seconds=row.total_latency_s))

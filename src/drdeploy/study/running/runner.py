@@ -87,7 +87,7 @@ class RunOutcome:
     """How a run ended.
 
     Attributes:
-        finished: The ids of all trials that are complete, in this run or an earlier run.
+        finished: The ids of all trials that are complete, whether in this run or an earlier one.
         problems: The ids of the trials that are not finished, each with a sentence that says what
             went wrong. Measurements of these trials are missing, or do not count.
     """
@@ -113,7 +113,7 @@ class Runner:
     def record_conditions_of_run(
         self, environment: EnvironmentFile, facts: Mapping[str, Any]
     ) -> None:
-        """Compare the conditions of the run with earlier runs, then write the conditions to disk.
+        """Compare the conditions of the run with those of earlier runs, and write them to disk.
 
         Raises:
             StudyError: Earlier rows of the plan's trials were measured under other conditions.
@@ -171,11 +171,11 @@ class Runner:
     def _restart_interrupted_schedule(
         self, trial: Trial, missing: Sequence[int]
     ) -> tuple[int, ...]:
-        """Return the sequence numbers to measure: the missing ones, or all numbers of a schedule.
+        """Return the sequence numbers that must be measured.
 
-        Requests on a schedule may queue at the endpoint. An interruption empties that queue, so an
-        interrupted schedule starts again from its first request. The earlier rows of the schedule
-        stay in the file and are marked as warm-up.
+        These are usually the missing ones. Requests on a schedule, however, may queue at the
+        endpoint, and an interruption empties that queue. An interrupted schedule therefore starts
+        again from its first request. Its earlier rows stay in the file and are marked as warm-up.
         """
         if not isinstance(trial.scenario, OnSchedule) or len(missing) == trial.scenario.n:
             return tuple(missing)
@@ -206,7 +206,11 @@ class Runner:
 
     @contextmanager
     def _find_or_create_endpoint(self, trial: Trial) -> Iterator[str]:
-        """Yield the name of a trial's endpoint; delete it later if it is only for this trial."""
+        """Yield the name of a trial's endpoint.
+
+        If no endpoint was created for the trial beforehand, one is created here, and deleted at the
+        end.
+        """
         provisioned = self.target.endpoints.get(trial.id)
         if provisioned is not None:
             if isinstance(trial.scenario, Cold) and provisioned in self._used:

@@ -1,8 +1,8 @@
 """Send one trial's requests as its scenario says, and report each answer.
 
-A failed request is recorded as a result. Failed requests are not sent again. A request is sent
-again if it found a warm container but needs a cold one, or the reverse: such a latency does not
-belong to the scenario. The number of attempts is limited.
+A failed request is recorded as a result, and is not sent again. If a request needs a cold container
+but reaches a warm one, or the reverse, its latency does not belong to the scenario. Such a request
+is sent again, up to a limited number of attempts.
 """
 
 from __future__ import annotations
@@ -259,11 +259,11 @@ class ContainerAnswer:
 
     @classmethod
     def read_fields_of_body(cls, body: bytes) -> Self:
-        """Read the fields from the body of an answer; any body is accepted.
+        """Read the fields from the body of an answer, and leave missing fields empty.
 
         A study may measure a container image of another project, whose answers have another format.
-        The latency at the client counts for every answer, so fields that are missing or have
-        another type are left empty.
+        The latency at the client counts for every answer. An answer is therefore never refused: a
+        field that is missing or has another type is left empty.
         """
         try:
             document = parse_json(body)
@@ -310,5 +310,5 @@ def _get_json_integer_or_none(value: object) -> int | None:
 
 
 def _get_json_text_or_empty(value: object) -> str:
-    """Return a text as a row can hold it, cut to the largest allowed length."""
+    """Return a text that a row can hold, cut to the largest allowed length; empty if no text."""
     return make_encodable(value[:TEXT_CHARACTERS]) if isinstance(value, str) else ""

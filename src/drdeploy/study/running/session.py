@@ -192,7 +192,10 @@ def _refuse_rows_of_another_study(
 
 
 def _check_access_before_building(plan: Plan, options: RunOptions) -> None:
-    """Check Terraform and the AWS account first; building container images takes minutes."""
+    """Check Terraform and the AWS account before container images are built.
+
+    Building the images takes minutes, so a wrong setting should be found first.
+    """
     if options.provisioning:
         account = AwsAccount(options.endpoint_url, plan.study.region)
         prepare_terraform_folder("study", locate_terraform_workspace(options.results), account)

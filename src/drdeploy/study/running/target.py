@@ -58,11 +58,14 @@ class Target:
     """The place where a run's trials are measured: a local service, or AWS.
 
     Attributes:
-        isolation: What enforces the memory and CPU limits of an endpoint.
-        bucket: The bucket of transform jobs, and of the artifacts of endpoints that are created for
-            a single trial. Empty on AWS if there are no transform jobs.
-        role_arn: The role of transform jobs, and of endpoints that are created for a single trial.
-        metrics_period_s: The period of the CloudWatch metrics, in seconds.
+        isolation: How the memory and CPU limits of an endpoint are enforced, for example
+            ``container``.
+        bucket: The bucket of transform jobs. If an endpoint is created for a single trial, its
+            artifact is stored in this bucket, too. Empty on AWS if there are no transform jobs.
+        role_arn: The role of transform jobs. An endpoint that is created for a single trial has the
+            same role.
+        metrics_period_s: The length of the periods for which CloudWatch reports metrics, in
+            seconds.
         metrics_delay_s: The longest time until a metric appears, in seconds.
         hosting_timeout_s: The longest time until an endpoint is in service, in seconds.
         facts: Facts about the target that ``environment.json`` records.
@@ -246,7 +249,10 @@ def build_own_images(
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
-    """Return the image id of each given tag that the container engine has; empty without engine."""
+    """Return the image id of each given tag that the container engine knows.
+
+    The result is empty if there is no container engine.
+    """
     engine = ContainerEngine.find()
     if engine is None:
         return {}

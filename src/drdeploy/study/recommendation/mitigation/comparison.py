@@ -35,11 +35,12 @@ class MitigationResult:
 
     Attributes:
         cold_share: The share of the answered requests that met a cold start.
-        cold_starts: The number of client requests that met a cold start in a month.
+        cold_starts: The number of client requests in a month that met a cold start.
         p95_s: The 95th percentile of the latency, including cold starts.
         usd: The cost of a month in USD.
-        usd_per_avoided: The additional cost over the policy ``nothing``, divided by the number of
-            avoided cold starts. None if a cost is not known, or if all cold starts remain.
+        usd_per_avoided: The price of avoiding one cold start: how much more the policy costs than
+            the policy ``nothing``, divided by the number of avoided cold starts. None if a cost is
+            not known, or if the policy avoids no cold start.
         keep_warm_requests: The number of keep-warm requests in a month.
         is_deployable: Whether this project can set the policy up on AWS.
         note: Why ``usd_per_avoided`` is None; otherwise empty.
@@ -63,10 +64,10 @@ class MitigationComparison:
 
     Attributes:
         lines: The result of each policy; the first policy is ``nothing``.
-        best: The cheapest deployable policy that meets the required p95. Without a required p95, or
-            if every policy misses it, ``best`` is the deployable policy with the lowest cost per
-            avoided cold start.
-        why: Why ``best`` is the best policy, as a clause.
+        best: The best of the policies that can be deployed. If a p95 is required and some policies
+            meet it, the cheapest of these is the best. Otherwise, the policy with the lowest cost
+            per avoided cold start is the best.
+        why: A text that says why ``best`` is the best policy.
     """
 
     lines: tuple[MitigationResult, ...]

@@ -1,16 +1,20 @@
 """The hybrid histogram of idle times: Shahrad et al., "Serverless in the Wild", USENIX ATC 2020.
 
-The policy counts the idle times between requests in bins of a minute, up to four hours. After a
-request, the next request is expected between the 5th and the 99th percentile of the idle times. A
-margin of 10 % is added on both sides. The container is kept warm for all four hours if the
-coefficient of variation of the bins is below 2, or if more than half of the idle times are longer
-than four hours. If many idle times exceed four hours, the authors fit a time series. This project
-does not: its seasonal forecast is a separate policy.
+An idle time is the time between two requests. The policy counts idle times of up to four hours in
+bins of a minute. The next request is expected after an idle time between the 5th and the 99th
+percentile of the earlier idle times. A margin of 10 % is added on both sides.
 
-The system of Shahrad et al. starts and stops containers itself. On SageMaker the platform decides
+The container is kept warm for all four hours in two cases, because the histogram says little then:
+
+- The idle times are spread widely (the coefficient of variation of the bins is below 2).
+- More than half of the idle times are longer than four hours. In this case, the authors fit a time
+  series. This project does not, but has a forecast as a separate policy.
+
+The system of Shahrad et al. starts and stops containers itself. On SageMaker, the platform decides
 when to stop a container, so keep-warm requests are sent instead. The first keep-warm request is
-sent at the 5th percentile, or just before the platform would stop the container if that is later.
-Further keep-warm requests follow at equal intervals until the 99th percentile.
+sent at the 5th percentile. If the container would still be warm at that time, the request is sent
+later, just before the platform would stop the container. Further keep-warm requests follow at equal
+intervals until the 99th percentile.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class IdleTimes:
         self._n += idle_s.size
 
     def predict_window_of_next_request_s(self) -> tuple[float, float]:
-        """Return the earliest and latest expected time from a request to the next, in seconds."""
+        """Return the shortest and the longest expected idle time before the next request."""
         # Without enough evidence, the container is kept warm for all four hours, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range
@@ -70,7 +74,8 @@ def compute_keep_warm_times_s(
 
     Args:
         times_s: The times of client requests.
-        interval_s: The time between two keep-warm requests after a client request.
+        interval_s: The time between two keep-warm requests. It is also the shortest time between a
+            client request and the first keep-warm request after it.
         horizon_s: The end of the covered time; no keep-warm request is later.
     """
     gaps = np.diff(times_s, append=horizon_s)

@@ -1,4 +1,7 @@
-"""Fit policies against cold starts to traffic."""
+"""Plan how each policy against cold starts acts on some traffic.
+
+An archive is a collection of old photographs, which are sent only once.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ SCHEDULE_LATENESS_S = 60.0
 
 @dataclass(frozen=True, eq=False)
 class MitigationPolicy:
-    """A policy that is fitted to some traffic.
+    """A policy against cold starts, planned for some traffic.
 
     Attributes:
         description: A description of the policy.
@@ -96,7 +99,7 @@ def fit_policy_to_traffic(
     idle_s: float,
     concurrency_limit: int | None = None,
 ) -> MitigationPolicy:
-    """Fit a policy to the traffic of its simulation.
+    """Plan what a policy does in the traffic that will be simulated.
 
     Args:
         name: The name of the policy.
@@ -182,7 +185,9 @@ def fit_policy_to_traffic(
 
 
 def compute_keep_warm_interval_s(idle_s: float) -> float:
-    """Return the time between two keep-warm requests, in whole minutes as in a schedule.
+    """Return the time between two keep-warm requests in seconds, rounded to whole minutes.
+
+    A schedule on AWS cannot be finer than a minute.
 
     Args:
         idle_s: The time after which the platform removes an idle container, in seconds.
@@ -194,7 +199,11 @@ def compute_keep_warm_interval_s(idle_s: float) -> float:
 def _schedule_keep_warm_times_s(
     containers_by_hour: NDArray[np.int64], interval_s: float, horizon_s: float
 ) -> NDArray[np.float64]:
-    """Return the times of keep-warm requests: in each hour, one per container and interval."""
+    """Return the times of keep-warm requests.
+
+    In each hour, requests are sent at equal intervals. At each time, there is one request for each
+    container that is kept warm.
+    """
     # At least one request an hour, even if containers would stay for longer.
     within = np.arange(0.0, SECONDS_PER_HOUR, min(interval_s, SECONDS_PER_HOUR))
     hours = np.flatnonzero(containers_by_hour)
@@ -225,9 +234,10 @@ def _count_hours_until_last_request(arrivals: Arrivals) -> int:
 
 
 def average_requests_by_hour_of_week(arrivals: Arrivals) -> NDArray[np.float64]:
-    """Return the average requests in each of the 168 hours of a week, from Monday at 0:00.
+    """Return the average number of requests in each of the 168 hours of a week, from Monday 0:00.
 
-    An archive is sent only once, so the weeks after its last photograph do not count.
+    An archive is sent only once. The time after its last photograph is therefore left out of the
+    average.
     """
     counts = count_requests_in_each_hour(arrivals)
     if arrivals.is_archive:
@@ -240,12 +250,15 @@ def average_requests_by_hour_of_week(arrivals: Arrivals) -> NDArray[np.float64]:
 def repeat_weekly_plan(
     by_hour_of_week: NDArray[np.int64], arrivals: Arrivals, *, after_archive: int = 0
 ) -> NDArray[np.int64]:
-    """Repeat a weekly plan of containers or instances over the hours that the arrivals cover.
+    """Return a plan for each hour of the traffic, made from a plan for one week.
+
+    A plan is a number of containers or instances for each hour.
 
     Args:
-        by_hour_of_week: The planned number in each of the 168 hours of a week.
+        by_hour_of_week: The number in each of the 168 hours of a week.
         arrivals: The arrivals of the traffic.
-        after_archive: The planned number in every hour after the last photograph of an archive.
+        after_archive: If the traffic is an archive, the number in every hour after its last
+            photograph.
     """
     hours = int(np.ceil(arrivals.horizon_s / SECONDS_PER_HOUR))
     at = (np.arange(hours) + int(arrivals.begins_at_hour)) % HOURS_PER_WEEK
@@ -258,10 +271,10 @@ def repeat_weekly_plan(
 def compute_containers_by_hour(
     requests_by_hour: NDArray[np.float64], busy_s: float
 ) -> NDArray[np.int64]:
-    """Return, for each hour, the number of containers with which few requests meet a cold start.
+    """Return how many warm containers each hour needs, so that few requests meet a cold start.
 
-    The endpoint has no queue. A request that finds no idle warm container starts a new container
-    (:func:`erlang_b_blocking_probability`).
+    The endpoint has no queue, so a request that finds no idle warm container meets a cold start.
+    The probability of this comes from :func:`erlang_b_blocking_probability`.
 
     Args:
         requests_by_hour: The expected number of requests in each hour.
@@ -280,7 +293,7 @@ def compute_containers_by_hour(
 
 
 def compute_fewest_workers_for_load(load: float) -> int:
-    """Return the smallest number of workers that refuse at most 1 % of the requests."""
+    """Return the fewest workers with which at most 1 % of the requests find no free worker."""
     workers = 1
     while erlang_b_blocking_probability(load, workers) > REFUSED_AT_MOST:
         workers += 1
@@ -302,11 +315,12 @@ def erlang_b_blocking_probability(load: float, workers: int) -> float:
 
 
 def forecast_requests_by_hour(arrivals: Arrivals) -> NDArray[np.float64]:
-    """Return the expected requests of each hour, forecast only from earlier weeks.
+    """Return the expected number of requests in each hour, forecast only from earlier weeks.
 
-    The forecast is the number of requests in a week times a weekly profile. The number and the
-    profile are smoothed exponentially once a week (Winters 1960, multiplicative season, no trend).
-    The forecast of the first week is zero, because no earlier week is known.
+    The forecast of an hour is the expected number of requests in a week, times the hour's share of
+    a week's requests. After each week, both factors are updated by exponential smoothing (Winters
+    1960, multiplicative season, no trend). The forecast of the first week is zero, because no
+    earlier week is known.
     """
     counts = count_requests_in_each_hour(arrivals)
     weeks = -(-counts.size // HOURS_PER_WEEK)  # rounded up

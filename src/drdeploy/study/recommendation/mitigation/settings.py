@@ -1,11 +1,13 @@
 """Write an option as variables for the Terraform environment ``single-endpoint``.
 
-Provisioned concurrency by the hour becomes ``provisioned_scaling``, with a schedule for each hour
-at which the number of containers changes. Keep-warm requests become ``keep_warm``, with a schedule
-for each group of days that have the same hours. Opening hours become ``opening_hours``, with a pair
-of schedules for each pair of opening and closing times. The hours of the traffic have no time zone,
-and AWS reads hours without a time zone as UTC. If the hours of the traffic are in local time, add
-``timezone`` to the schedules.
+- Provisioned concurrency by the hour becomes the variable ``provisioned_scaling``. It has a
+  schedule for each hour at which the number of containers changes.
+- Keep-warm requests become ``keep_warm``. Days with the same hours share a schedule.
+- Opening hours become ``opening_hours``. Each entry has two schedules, one that creates the
+  endpoint and one that deletes it. Days with the same times share an entry.
+
+The hours of the traffic have no time zone, and AWS reads hours without a time zone as UTC. If the
+hours of the traffic are in local time, add ``timezone`` to the schedules.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def make_serverless_terraform_variables(
         memory_mb: The memory of the endpoint.
         policy: The policy against cold starts.
         peak_concurrency: The largest number of requests in progress at once in the simulation.
-        headroom: The share of ``max_concurrency`` that stays free at the simulated peak.
+        headroom: The share of the variable ``max_concurrency`` that the simulated peak leaves free.
         concurrency_limit: The number of requests that the account lets an endpoint handle at once;
             None for SageMaker's limit.
     """
@@ -67,7 +69,7 @@ def make_serverless_terraform_variables(
 
 
 def _make_keep_warm_schedules(policy: MitigationPolicy) -> dict[str, dict[str, Any]]:
-    """Return a schedule of keep-warm requests for each group of days with the same hours."""
+    """Return the schedules of keep-warm requests; days with the same hours share a schedule."""
     days_by_hours: dict[tuple[int, ...], list[str]] = {}
     for at, day in enumerate(DAYS):
         begin = at * HOURS_PER_DAY
@@ -87,7 +89,7 @@ def _make_keep_warm_schedules(policy: MitigationPolicy) -> dict[str, dict[str, A
 
 
 def _write_hours_as_cron_field(hours: Sequence[int]) -> str:
-    """Return ascending hours as a field of a cron line, for example ``8-11,13``."""
+    """Write hours in ascending order as the hour field of a cron line, such as ``8-11,13``."""
     ranges: list[list[int]] = []
     for hour in hours:
         if ranges and hour == ranges[-1][-1] + 1:
@@ -155,7 +157,8 @@ def make_scheduled_terraform_variables(
         instance_type: The type of the instances.
         instances: The number of instances while the endpoint is open.
         is_open: Whether the endpoint is open, for each of the 168 hours of a week from Monday.
-        start_s: The time until a created endpoint answers; it is created that much earlier.
+        start_s: The time that a new endpoint needs until it answers. The endpoint is created this
+            much earlier than it opens.
     """
     return {
         "endpoint": {
@@ -169,10 +172,11 @@ def make_scheduled_terraform_variables(
 
 
 def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
-    """Return a pair of schedules for each pair of opening and closing times.
+    """Return the schedules that create and delete an endpoint.
 
-    The two schedules have separate days, because the endpoint for a Monday may have to be created
-    on the Sunday evening before.
+    Days with the same opening and closing times share one pair of schedules. The two schedules of a
+    pair may name different days: the endpoint for a Monday may have to be created on Sunday
+    evening.
     """
     week = len(is_open)
     lead = ceil(start_s / SECONDS_PER_MINUTE)
@@ -211,7 +215,7 @@ def make_asynchronous_terraform_variables(
         instance_type: The type of the instances.
         most: The largest number of instances.
         requests_at_once: The number of requests that an instance processes at a time.
-        target_backlog: The number of requests that wait for each instance.
+        target_backlog: The number of waiting requests for each instance at which autoscaling aims.
     """
     return {
         "endpoint": {
@@ -246,7 +250,10 @@ def make_batch_variables(
 
 
 def list_daily_container_periods(policy: MitigationPolicy) -> list[dict[str, Any]]:
-    """Return the periods of each day with a constant number of containers above zero."""
+    """Return the periods of each day in which the same number of containers is kept.
+
+    Periods without containers are left out.
+    """
     stretches: list[dict[str, Any]] = []
     for hour, containers in enumerate(policy.containers_by_hour):
         day, begin = divmod(hour, HOURS_PER_DAY)

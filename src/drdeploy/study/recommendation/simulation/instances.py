@@ -1,10 +1,10 @@
 """Simulate instances whose number changes: by the hour, by autoscaling, or woken from zero.
 
-Autoscaling follows the alarms that target tracking creates (Application Auto Scaling user guide,
-"Target tracking scaling policies"). There is a busy alarm after 3 minutes above the target, and a
-quiet alarm after 15 minutes below 90 % of the target. An alarm wakes an endpoint without instances
-after one minute. The developer guide has step scaling policies for asynchronous endpoints and
-inference components, which use the same times.
+Autoscaling follows the alarms of a target-tracking policy (Application Auto Scaling user guide,
+"Target tracking scaling policies"). Instances are added after 3 minutes above the target, and
+removed after 15 minutes below 90 % of the target. If an endpoint has no instances, one is started a
+minute after the first request. The developer guide describes other policies (step scaling) for
+asynchronous endpoints and inference components. They are simulated with the same times.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ WAKE_MINUTES = 1
 
 @dataclass(frozen=True, eq=False)
 class InstanceCounts:
-    """The number of instances that answer, over time.
+    """How many instances can answer requests at each time.
 
     Attributes:
         at_s: The times at which the number changes, in ascending order.
         ready: The number of instances from each of these times on. Before the first time, there
             are no instances.
-        billed_s: The billed seconds, summed over instances; the time of their start is included.
+        billed_s: The billed seconds, summed over instances. The time that an instance needs to
+            start is billed, too.
     """
 
     at_s: Floats
@@ -50,7 +51,7 @@ class InstanceCounts:
 
 @dataclass(frozen=True)
 class InstanceScaling:
-    """How many instances an endpoint has.
+    """The rules by which autoscaling changes the number of instances of an endpoint.
 
     Attributes:
         fewest: The smallest number of instances; with 0, an idle endpoint has none.
@@ -71,12 +72,15 @@ class InstanceScaling:
 
     @property
     def answers_per_minute(self) -> float:
-        """The number of requests that an instance answers in a minute without a pause."""
+        """The number of requests that an instance answers in a minute if it works all the time."""
         return self.target_per_minute / (1 - self.headroom)
 
 
 def count_instances_by_hour(by_hour: NDArray[np.int64], start_s: float) -> InstanceCounts:
-    """Return the instances of a schedule, each started early enough to answer within its hours."""
+    """Return the number of instances over time, given a number for each hour.
+
+    An instance is started before its first hour, so that it can answer when the hour begins.
+    """
     changes = np.flatnonzero(np.diff(by_hour, prepend=0))
     started = np.maximum(np.diff(by_hour, prepend=0), 0).sum()
     return InstanceCounts(
@@ -123,7 +127,7 @@ def count_instances_by_load(arrivals: Arrivals, scaling: InstanceScaling) -> Ins
 
 
 class _ScalingState:
-    """The state of autoscaling from one minute to the next."""
+    """The state of autoscaling, which changes every minute."""
 
     def __init__(self, ready: int) -> None:
         self.ready = ready
@@ -195,8 +199,9 @@ def simulate_changing_instances(
         counts: The number of instances over time.
         requests_at_once: The number of requests that an instance handles at once.
         seed: The seed of the draws; the same seed always gives the same outcome.
-        has_queue: Whether requests wait while there is no instance. Requests that do not wait fail.
-        answered_within_s: The time, including waiting, after which AWS gives up a request.
+        has_queue: Whether a request waits if there is no instance; otherwise the request fails.
+        answered_within_s: The longest time that a request may take, including waiting. After this
+            time, AWS ends the request without an answer.
     """
     rows = np.random.default_rng((seed, 0)).integers(
         0, times.row_count, arrivals.n, dtype=np.uint32
@@ -229,10 +234,10 @@ def simulate_changing_instances(
 def compute_waits_for_changing_workers_s(
     times_s: Floats, busy_s: Floats, at_s: Floats, workers: NDArray[np.int64]
 ) -> Floats:
-    """Return how long each request waits in one queue for workers whose number changes.
+    """Return how long each request waits in a queue in front of a changing number of workers.
 
-    A worker that is removed finishes its present request first.  A request for which no worker is
-    left waits forever.
+    A worker that is removed finishes its current request first. If no worker is left for a request,
+    its waiting time is infinite.
     """
     free_at: list[float] = []
     changes = [*zip(at_s.tolist(), workers.tolist(), strict=True), (inf, 0)]
@@ -277,10 +282,13 @@ MOST_BATCH_INSTANCES = 64
 def choose_batch_plan(
     arrivals: Arrivals, times: RowTimes, may_wait_s: float | None, start_s: float, at_once: int
 ) -> BatchPlan:
-    """Return the fast enough plan with the fewest instances, and then with the fewest jobs.
+    """Choose how often batch transform jobs start, and on how many instances they run.
 
-    A plan is fast enough if every result comes within ``may_wait_s``. If no plan is fast enough,
-    return the plan with the most jobs and the most instances.
+    A plan is fast enough if every result comes within ``may_wait_s``. Of the plans that are fast
+    enough, the function returns the plan with the fewest instances. If several have equally few, it
+    returns the one with the fewest jobs. If no plan is fast enough, it returns the plan with the
+    most jobs and the most instances. If ``may_wait_s`` is None, the plan is one job a day on one
+    instance.
     """
     if may_wait_s is None:
         return BatchPlan(BATCH_HOURS[0] * float(SECONDS_PER_HOUR), 1)
@@ -298,9 +306,10 @@ def choose_batch_plan(
 def simulate_batch_jobs(
     arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int, *, seed: int
 ) -> tuple[SimulationOutcome, float]:
-    """Simulate batch transform jobs; each grades the photographs since the previous job.
+    """Simulate batch transform jobs at equal intervals.
 
-    All results of a job come when the job ends.
+    Each job grades the photographs that arrived since the previous job. All its results come when
+    the job ends.
 
     Returns:
         The outcome, and the billed seconds, summed over instances.
@@ -323,7 +332,7 @@ def simulate_batch_jobs(
 def _compute_ends_of_batch_jobs(
     arrivals: Arrivals, times: RowTimes, plan: BatchPlan, start_s: float, at_once: int
 ) -> tuple[Floats, float]:
-    """Return the end of each arrival's job, and the billed seconds of all jobs."""
+    """Return the time at which each photograph's job ends, and the billed seconds of all jobs."""
     job = np.ceil(arrivals.times_s / plan.interval_s).astype(np.int64)
     photographs = np.bincount(job)
     workers = plan.instances * at_once

@@ -19,7 +19,10 @@ WAITS = 2_000
 
 
 class SimulatedStart(IntEnum):
-    """The kind of container that answered a request; ``THROTTLED`` if the request was refused."""
+    """How a request was answered: by a warm, cold or provisioned container, or not at all.
+
+    A request with ``THROTTLED`` was refused.
+    """
 
     WARM = 0
     COLD = 1
@@ -40,7 +43,7 @@ class SimulationOutcome:
         busy_s: The time that each request occupies a container; zero for a refused request.
         starts: The :class:`SimulatedStart` of each request, as ``uint8``.
         keep_warm_requests: The number of keep-warm requests, which are not client requests.
-        on_demand_s: Seconds billed at the on-demand price, including those of keep-warm requests.
+        on_demand_s: Seconds billed at the on-demand price; keep-warm requests are included.
         provisioned_duration_s: Seconds billed at the price of a working provisioned container.
         provisioned_held_s: Seconds that containers were held ready, summed over containers.
     """
@@ -80,7 +83,7 @@ class SimulationOutcome:
         return int((np.arange(1, begins.size + 1) - done).max(initial=0))
 
     def make_summary(self) -> SimulationSummary:
-        """Return a summary of the outcome, so small that many summaries fit into memory."""
+        """Return a summary of the outcome, which takes far less memory than the outcome."""
         # The sample is spread over the whole traffic. The first waits would all come from one hour,
         # which may be quiet or busy.
         sample = np.linspace(0, self.request_count - 1, WAITS).astype(np.int64)

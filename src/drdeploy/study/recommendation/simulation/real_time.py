@@ -37,7 +37,8 @@ def simulate_real_time(
         times: The measured times, from which each request draws one row.
         workers: The total number of workers on all instances.
         seed: The seed of the draws; the same seed always gives the same outcome.
-        answered_within_s: The time, including waiting, after which AWS gives up a request.
+        answered_within_s: The longest time that a request may take, including waiting. After this
+            time, AWS ends the request without an answer.
 
     Raises:
         AnalysisError: The number of workers is below 1.

@@ -59,7 +59,7 @@ class SimulatedScaling:
 
 @dataclass(frozen=True, eq=False)
 class MitigationActions:
-    """The actions of a policy against cold starts over the simulated time.
+    """What a policy against cold starts does during the simulation.
 
     Attributes:
         keep_warm_s: The times of keep-warm requests in ascending order.  Each keep-warm request
@@ -181,7 +181,7 @@ def _simulate_start_of_each_request(
 def _slice_requests_by_provisioned_containers(
     times: NDArray[np.float64], provisioned_by_hour: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield slices of requests during which the number of provisioned containers is constant.
+    """Split the requests into parts with a constant number of provisioned containers.
 
     Yields:
         The index of the first request, the index after the last request, and the number of
@@ -207,11 +207,11 @@ def _serve_requests_and_append_starts(
 ) -> None:
     """Serve one request after another, and append the kind of start of each request to ``starts``.
 
-    Arrivals are the only events, and are handled in order of time. At each arrival, containers that
-    have become idle are first moved to ``idle``, so that ``idle`` stays sorted. The last entry of
-    ``idle`` is the container that became idle last. If the last entry of ``idle`` has been idle for
-    too long, so have all other idle containers. Removals need no events of their own, and serving a
-    request takes well below a microsecond.
+    The loop visits each arrival in order of time. First, containers that have finished their
+    requests are moved to the list ``idle``. The container that became idle last is therefore at the
+    end of the list. If this container has been idle for too long, so have all others, and the whole
+    list is emptied. Containers need not be removed one by one, and a request takes well below a
+    microsecond.
     """
     # This is the only loop over requests. For speed, it uses local names, and calls only functions
     # of heaps and lists.

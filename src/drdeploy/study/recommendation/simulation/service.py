@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RowTimes:
-    """Two times of each measured row: the latency, and the time that the container was occupied.
+    """The latency of each measured row, and the time for which it occupied its container.
 
     Attributes:
         total_s: The total latency at the client; shape ``(n,)`` with n >= 1.
-        busy_s: The time that the container was occupied, which AWS bills; shape ``(n,)``.
+        busy_s: The time for which the container was occupied, which AWS bills; shape ``(n,)``.
     """
 
     total_s: Floats
@@ -71,8 +71,8 @@ class ServiceTimes:
 
         Args:
             rng: The random number generator.
-            number: The position of the resample in the bootstrap. In resamples at the same
-                position, all configurations use the same shared values, such as coefficients.
+            number: The number of the resample. A subclass needs it: resamples with the same number
+                use the same coefficients in all configurations.
         """
         cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
@@ -81,10 +81,10 @@ class ServiceTimes:
 def read_times_from_rows(rows: pd.DataFrame) -> RowTimes:
     """Return the latency and the occupied time of each measured row.
 
-    A request occupies a container for the latency measured in the container. If the container had
-    to start, the set-up is added.  On AWS only CloudWatch measures the set-up time.  If a row lacks
-    the set-up time, the total latency at the client is used. This latency also includes the time in
-    the network.
+    The occupied time of a request is its latency in the container. For a cold start, the time to
+    set the container up is added. On AWS, only CloudWatch measures the set-up time. If a row lacks
+    one of these times, the total latency at the client is used instead, although it includes the
+    time in the network.
 
     Raises:
         AnalysisError: There is no row.
