@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -217,6 +217,32 @@ def test_a_server_without_a_network_answers_whoever_may_enter_its_loopback(
     container.remove()
     with pytest.raises((EngineError, ConnectionRefusedError)):
         container.connect(1)
+
+
+def _network_handles():
+    """Return the networks that this process holds open."""
+    links = []
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(str(handle.readlink()))
+    return [link for link in links if link.startswith("net:")]
+
+
+def test_a_restarted_container_is_reached_in_its_new_network_and_the_old_one_is_let_go(
+    engine, started, lean_image
+):
+    require(engine.can_enter_network_namespaces, "the right to enter a container's network (root)")
+    before = _network_handles()
+    container = started(python_server(lean_image, 8080, network="none", bind="127.0.0.1"))
+    for _ in range(2):
+        with _connected(container) as connection:
+            assert _ask(connection).startswith(b"HTTP/1.0 200")
+        assert len(_network_handles()) == len(before) + 1
+        container.kill()
+        container.wait(30)
+        container.start()
+    container.remove()
+    assert _network_handles() == before
 
 
 def test_nobody_is_led_into_the_network_of_a_process_outside_the_container():

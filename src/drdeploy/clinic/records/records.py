@@ -120,10 +120,12 @@ class ClinicRecords:
         """Open the records in a folder, which is made if it does not exist.
 
         Args:
-            folder: Holds the photographs and, without ``database``, the SQLite database.
-            names: Makes the names of patients and studies for logs and for the audit log.
-            database: The URL of a database that is used instead of SQLite in the folder.
-            who: The name in the audit log for every action through this object.
+            folder: The folder of the photographs. The SQLite database is also there, unless
+                ``database`` is given.
+            names: Makes the names that stand for patients and studies in logs and in the audit log.
+            database: The URL of a database to use instead of SQLite.
+            who: The name of the user, which is written to the audit log with every action through
+                this object.
 
         Raises:
             ClinicError: The database cannot be used, or its photographs are in another folder.

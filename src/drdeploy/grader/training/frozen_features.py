@@ -60,7 +60,7 @@ def split_network_at_layer(network: Any, name: str) -> tuple[Any, Any]:
         raise InvalidInput(
             f"The network {network.name} cannot be divided at the layer '{name}'",
             where="frozen_up_to in the recipe",
-            remedy="Name a layer that all connections pass, such as block3_pool of VGG19",
+            remedy="Name a layer that no connection bypasses, such as block3_pool of VGG19",
         ) from err
 
 

@@ -138,7 +138,7 @@ class RunningContainer:
         return NetworkNamespace(self.read_main_pid(), self.id)
 
     def _close_network_namespace(self) -> None:
-        namespace = self.__dict__.pop("_namespace", None)
+        namespace = self.__dict__.pop("_network_namespace", None)
         if namespace is not None:
             namespace.close()
 

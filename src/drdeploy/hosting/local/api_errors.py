@@ -146,7 +146,7 @@ def make_model_error(
 
 
 def make_access_denied_error() -> ApiError:
-    """Return the error for a request that a web page sends or that names another host."""
+    """Return the error for a request from a web page, or whose Host header names another server."""
     return ApiError(
         "AccessDeniedException",
         "The local service answers programs on this machine only, at 127.0.0.1 or localhost.",

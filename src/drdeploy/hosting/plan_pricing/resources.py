@@ -116,7 +116,7 @@ class PlanPricer:
         return ResourceCost(resource.address, resource.type, reason=reason)
 
     def make_unknown_cost(self, resource: PlannedResource, *sentences: str) -> ResourceCost:
-        """Return the result for a resource whose cost is not known, with the reasons."""
+        """Return a result which says that the resource's cost is not known, and why."""
         return ResourceCost(resource.address, resource.type, self.region, not_known=sentences)
 
     def make_resource_cost(

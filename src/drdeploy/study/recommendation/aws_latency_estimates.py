@@ -99,7 +99,7 @@ class TransferModel:
         errors: For ``warm`` and for ``cold``, a random factor for each resample. It stands for the
             error that the model may make for a new configuration.
         coefficients: The coefficients with intervals and sources.
-        left_out: Every series, with the estimate of a model that was fitted without it.
+        left_out: For each series, the estimate of a model that was fitted to all other series.
         notes: Sentences on the limits of the fit.
     """
 
@@ -238,9 +238,9 @@ class AppliedTransfer:
         image_gb: The compressed size of the container image that is pulled.
         latencies: The latency of each configuration, as measured here and as expected on AWS.
         coefficients: The coefficients that were used.
-        left_out: Every series, with the estimate of a model that was fitted without it.
-        median_warm_error: The median error of the warm series that were left out.
-        median_cold_error: The median error of the cold series that were left out.
+        left_out: For each series, the estimate of a model that was fitted to all other series.
+        median_warm_error: The median error of these estimates for warm series.
+        median_cold_error: The median error of these estimates for cold series.
         limits: Sentences on the limits of the model.
     """
 

@@ -221,7 +221,7 @@ class InstanceGroup:
     def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
         """Refuse a request, because only an inference component answers requests."""
         del wait_s, most
-        raise WorkerNotReady("an instance of a variant without a model serves no requests")
+        raise WorkerNotReady("the variant has no model, so its instances serve no requests")
 
     def return_worker(self, lease: WorkerLease, *, broken: bool) -> None:
         """Do nothing, because the group leases no workers."""

@@ -111,7 +111,7 @@ def _parse_header_fields(data: bytes, start: int) -> Iterator[tuple[bytes, bytes
     while data[start : start + 2] != b"\r\n" and data[start : start + 1] != b"\n":
         field = _FIELD.match(data, start)
         if field is None:
-            raise _make_malformed_error("a header line is not a header field")
+            raise _make_malformed_error("a line in the headers is not of the form `name: value`")
         yield field[1], field[2].strip(b" \t")
         start = field.end()
 
