@@ -20,7 +20,7 @@ from drdeploy.clinic.page.forms import (
     read_grades,
     read_photograph_upload,
     read_reason_of_decision,
-    read_study_number_from_form,
+    read_study_number_from_path,
 )
 from drdeploy.clinic.page.photographs import (
     DetailsMissing,
@@ -217,7 +217,7 @@ class WorklistPage:
         )  # fmt: skip
 
     def _load_study_or_raise_404(self, request: Request) -> ListedStudy:
-        study = self._records.worklist.find_study(read_study_number_from_form(request))
+        study = self._records.worklist.find_study(read_study_number_from_path(request))
         if study is None:
             raise HTTPException(404)
         return study
@@ -225,7 +225,7 @@ class WorklistPage:
     def show_picture(self, request: Request) -> Response:
         """Send a photograph in full resolution."""
         account = self._access.require_account_with_role(request, "viewer")
-        study, number = read_study_number_from_form(request), request.path_params["number"]
+        study, number = read_study_number_from_path(request), request.path_params["number"]
         sha256 = self._records.worklist.list_photographs(study).get(number)
         if sha256 is None:
             raise HTTPException(404)
@@ -368,7 +368,7 @@ class WorklistPage:
     def export_bundle(self, request: Request) -> Response:
         """Send a study as a FHIR bundle."""
         account = self._access.require_account_with_role(request, "viewer")
-        number = read_study_number_from_form(request)
+        number = read_study_number_from_path(request)
         found = self._records.worklist.export_study(
             number, account.name, "export FHIR bundle", "bundle"
         )
@@ -380,7 +380,7 @@ class WorklistPage:
     def export_page(self, request: Request) -> Response:
         """Send a study as a PDF."""
         account = self._access.require_account_with_role(request, "viewer")
-        number = read_study_number_from_form(request)
+        number = read_study_number_from_path(request)
         found = self._records.worklist.export_study(number, account.name, "export PDF")
         if found is None:
             raise HTTPException(404)

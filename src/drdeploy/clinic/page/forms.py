@@ -72,7 +72,7 @@ async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str
     return content, fields
 
 
-def read_study_number_from_form(request: Request) -> int:
+def read_study_number_from_path(request: Request) -> int:
     """Return the number of the study that a URL names.
 
     Raises:

@@ -167,7 +167,7 @@ def iterate_archive_members(
         gzip.GzipFile(fileobj=raw, mode="rb") as unzipped,
         _add_archive_path_to_errors(archive),
     ):
-        _refuse_links_and_devices(archive, raw.read(HEAD_BYTES))
+        _refuse_file_without_gzip_start(archive, raw.read(HEAD_BYTES))
         raw.seek(0)
         for member in _iterate_checked_members(
             _BoundedReader(unzipped, limits.max_bytes), archive, limits
@@ -176,7 +176,7 @@ def iterate_archive_members(
                 yield member
 
 
-def _refuse_links_and_devices(archive: Path, head: bytes) -> None:
+def _refuse_file_without_gzip_start(archive: Path, head: bytes) -> None:
     """Refuse a file that is not gzip-compressed; the error says what it is, if this is known."""
     if head.startswith(GZIP_START):
         return

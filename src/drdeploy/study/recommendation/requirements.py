@@ -209,8 +209,9 @@ class Assumptions:
                 f"A new instance takes {self.instance_start_s:g} s to start, and this time is "
                 "billed. AWS does not document how long a start takes. Autoscaling adds an "
                 "instance after 3 minutes above the target and removes one after 15 minutes below "
-                "90 % of the target, as the alarms of target tracking do. If an endpoint has no "
-                "instances, the first one is started one minute after a request arrives."
+                "90 % of the target, as the alarms of target tracking do. If an asynchronous "
+                "endpoint has no instances, the first one is started two minutes after a request "
+                "arrives; if the endpoint hosts an inference component, one minute."
             ),
             (
                 "A cold start is billed from the start of the container. If the time in the "

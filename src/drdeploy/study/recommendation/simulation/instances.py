@@ -2,9 +2,13 @@
 
 Autoscaling follows the alarms of a target-tracking policy (Application Auto Scaling user guide,
 "Target tracking scaling policies"). Instances are added after 3 minutes above the target, and
-removed after 15 minutes below 90 % of the target. If an endpoint has no instances, one is started a
-minute after the first request. The developer guide describes other policies (step scaling) for
-asynchronous endpoints and inference components. They are simulated with the same times.
+removed after 15 minutes below 90 % of the target.
+
+If an endpoint has no instances, an alarm starts the first one. The developer guide's alarm for an
+asynchronous endpoint needs two periods of 60 s with waiting requests ("Autoscale an asynchronous
+endpoint"). Its alarm for an inference component needs one period of 30 s in which calls failed
+("Scale an endpoint to zero instances"), and is simulated as one minute. The developer guide adds
+further instances with other policies (step scaling), which are simulated with the times above.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BUSY_MINUTES, QUIET_MINUTES, QUIET_SHARE = 3, 15, 0.9
-WAKE_MINUTES = 1
+WAKE_MINUTES, WAKE_MINUTES_WITH_QUEUE = 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +164,8 @@ class _ScalingState:
         if not many:
             self._quiet = 0
             if load:
-                self._start_instances(1, minute + WAKE_MINUTES + start)
+                wake = WAKE_MINUTES_WITH_QUEUE if scaling.has_queue else WAKE_MINUTES
+                self._start_instances(1, minute + wake + start)
             return
         if not self.ready:
             return
