@@ -77,7 +77,7 @@ def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> byte
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection: sends one request at a time, and calls a function with the answer."""
+    """A client's connection. Each answer is passed to a function before the next request."""
 
     def __init__(self, on_answer: object) -> None:
         self._on_answer = on_answer

@@ -42,7 +42,8 @@ SYNTHETIC_IMAGES = 16
 class Forms:
     """The files of one network in every format and precision.
 
-    Attributes: name: Name of the network.
+    Attributes:
+        name: Name of the network.
         fp32: Folder of the artifact in fp32.
         int8: Folder of the artifact in int8.
         keras: A ``.keras`` file.

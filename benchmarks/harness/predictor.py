@@ -45,7 +45,7 @@ class Predictor:
         self.ready = self._read()
 
     def latencies_s(self, calls: int, pause_s: float = 0.0) -> list[float]:
-        """Return how many seconds each of several calls takes, with a pause before each call."""
+        """Predict several times, with a pause before each time, and return the seconds of each."""
         seconds: list[float] = self._ask(do="calls", calls=calls, pause_s=pause_s)["seconds"]
         return seconds
 

@@ -1,10 +1,11 @@
-"""Simulate instances whose number changes: by the hour, by autoscaling, or woken from zero.
+"""Simulate instances whose number changes, by a schedule or by autoscaling, also from zero.
 
 Autoscaling follows the alarms of a target-tracking policy (Application Auto Scaling user guide,
-"Target tracking scaling policies"). Instances are added after 3 minutes above the target, and
-removed after 15 minutes below 90 % of the target. If an endpoint has no instances, one is started a
-minute after the first request. The developer guide describes other policies (step scaling) for
-asynchronous endpoints and inference components. They are simulated with the same times.
+"Target tracking scaling policies"). Instances are added when the load has been above the target for
+3 minutes, and removed when it has been below 90 % of the target for 15 minutes. If an endpoint has
+no instances, one is started a minute after the first request. For asynchronous endpoints and
+inference components, the developer guide describes step scaling instead. The simulation uses the
+same times for these.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class InstanceCounts:
 
     Attributes:
         at_s: The times at which the number changes, in ascending order.
-        ready: The number of instances from each of these times on. Before the first time, there
-            are no instances.
-        billed_s: The billed seconds, summed over instances. The time that an instance needs to
+        ready: The number of instances that can answer from each time in ``at_s`` until the next
+            one. Before the first time, there are no instances.
+        billed_s: The sum of the billed seconds of all instances. The time that an instance needs to
             start is billed, too.
     """
 
@@ -57,7 +58,7 @@ class InstanceScaling:
         fewest: The smallest number of instances; with 0, an idle endpoint has none.
         most: The largest number of instances.
         target_per_minute: The number of requests that each instance should answer in a minute.
-        start_s: The time until a started instance answers.
+        start_s: The time in seconds from the start of an instance until it can answer.
         has_queue: Whether requests wait in a queue. With a queue, autoscaling follows the length of
             the queue instead of the number of requests.
         headroom: The share of an instance's time that the target leaves free.
@@ -77,7 +78,7 @@ class InstanceScaling:
 
 
 def count_instances_by_hour(by_hour: NDArray[np.int64], start_s: float) -> InstanceCounts:
-    """Return the number of instances over time, given a number for each hour.
+    """Return the number of instances over time, given how many are wanted in each hour.
 
     An instance is started before its first hour, so that it can answer when the hour begins.
     """
@@ -195,7 +196,7 @@ def simulate_changing_instances(
 
     Args:
         arrivals: The arrivals of the traffic.
-        times: The measured times, from which each request draws one row.
+        times: The measured times. For each request, one measured row is drawn at random.
         counts: The number of instances over time.
         requests_at_once: The number of requests that an instance handles at once.
         seed: The seed of the draws; the same seed always gives the same outcome.
@@ -234,7 +235,7 @@ def simulate_changing_instances(
 def compute_waits_for_changing_workers_s(
     times_s: Floats, busy_s: Floats, at_s: Floats, workers: NDArray[np.int64]
 ) -> Floats:
-    """Return how long each request waits in a queue in front of a changing number of workers.
+    """Return how long each request waits in a queue that a changing number of workers serves.
 
     A worker that is removed finishes its current request first. If no worker is left for a request,
     its waiting time is infinite.
@@ -284,11 +285,10 @@ def choose_batch_plan(
 ) -> BatchPlan:
     """Choose how often batch transform jobs start, and on how many instances they run.
 
-    A plan is fast enough if every result comes within ``may_wait_s``. Of the plans that are fast
-    enough, the function returns the plan with the fewest instances. If several have equally few, it
-    returns the one with the fewest jobs. If no plan is fast enough, it returns the plan with the
-    most jobs and the most instances. If ``may_wait_s`` is None, the plan is one job a day on one
-    instance.
+    A plan is fast enough if every result comes within ``may_wait_s``. Among the plans that are fast
+    enough, the function chooses those with the fewest instances, and among these the plan with the
+    fewest jobs a day. If no plan is fast enough, it returns the plan with the most jobs and the
+    most instances. If ``may_wait_s`` is None, it returns one job a day on one instance.
     """
     if may_wait_s is None:
         return BatchPlan(BATCH_HOURS[0] * float(SECONDS_PER_HOUR), 1)
@@ -312,7 +312,7 @@ def simulate_batch_jobs(
     the job ends.
 
     Returns:
-        The outcome, and the billed seconds, summed over instances.
+        The outcome, and the sum of the billed seconds of all instances.
     """
     ends_s, billed_s = _compute_ends_of_batch_jobs(arrivals, times, plan, start_s, at_once)
     rows = np.random.default_rng((seed, 0)).integers(
