@@ -149,7 +149,7 @@ class Arrivals:
 
     @property
     def months(self) -> float:
-        """The number of months that the arrivals cover."""
+        """How many months the arrivals represent: ``n`` divided by ``requests_per_month``."""
         return self.n / self.requests_per_month
 
     def compute_hour_of_week_of_each_arrival(self) -> NDArray[np.int64]:
