@@ -40,7 +40,7 @@ _QUANTITIES = {
 
 @dataclass(frozen=True)
 class NoDecision:
-    """Shown instead of a decision, if the measurements do not suffice for one, with the reason."""
+    """What a report shows in place of a decision: why the measurements allow none."""
 
     why: str
 

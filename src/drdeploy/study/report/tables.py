@@ -119,7 +119,7 @@ def make_comparison_table(comparisons: Iterable[ScenarioRatio]) -> pd.DataFrame:
 
 
 def make_steadiness_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """Return a table that says how steady each scenario is: drift, dependence and outliers."""
+    """Return a table of how steady each scenario is: drift, dependence, A/A ratio, outliers."""
     return pd.DataFrame(
         [
             {
