@@ -165,7 +165,9 @@ def _check(network: Any, artifact: Path) -> None:
     batch = np.stack(list(_inputs(opened.manifest.transform, photographs()[:4])))
     difference = load_model_in_runtime(opened).predict(batch) - network.predict(batch, verbose=0)
     if not np.abs(difference).max() <= TOLERANCE:
-        raise SystemExit(f"an output of the Keras network differs from the artifact's by {np.abs(difference).max():.2g}")
+        raise SystemExit(
+            f"the Keras network and the artifact differ by {np.abs(difference).max():.2g}"
+        )
 
 
 def _inputs(transform: Any, files: list[bytes]) -> Iterator[NDArray[np.float32]]:
