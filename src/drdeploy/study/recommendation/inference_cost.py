@@ -75,7 +75,7 @@ def look_up_price_per_second(
         case "serverless":
             if memory_mb is None:
                 raise AnalysisError(
-                    "A serverless row has no memory size",
+                    "A row of a serverless endpoint has no memory size",
                     remedy="Write the memory size into the column 'memory_mb'",
                 )
             price = sheet.serverless_second(memory_mb)
@@ -91,7 +91,7 @@ def look_up_price_per_second(
             return SecondPrice(price.usd / SECONDS_PER_HOUR, price)
         case _:
             raise AnalysisError(
-                f"The kind of endpoint {kind!r} has no price",
+                f"There are no prices for the kind of endpoint {kind!r}",
                 remedy="Write 'serverless', 'realtime', 'asynchronous' or 'batch' into the column "
                 "'endpoint_kind'",
             )
