@@ -69,7 +69,8 @@ def find_or_build_artifacts(
 ) -> dict[ArtifactKey, TrialArtifact]:
     """Find the artifact of every trial, or build it if it is missing.
 
-    Args: trials: The trials of the plan.
+    Args:
+        trials: The trials of the plan.
         seed: The seed of random weights.
         weights_folder: A folder of ImageNet weights, which models with ``weights = "best"`` use.
         folder: The folder to which built artifacts are saved.

@@ -70,7 +70,10 @@ class ProgressReporter(Protocol):
         """Report a row that was written to disk."""
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Report that a trial has ended. An error says which measurements lack or do not count."""
+        """Report that a trial has ended.
+
+        An error says which of its measurements are missing or do not count.
+        """
 
 
 @dataclass(frozen=True)

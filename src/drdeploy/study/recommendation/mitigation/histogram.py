@@ -57,7 +57,7 @@ class IdleTimes:
         self._n += idle_s.size
 
     def predict_window_of_next_request_s(self) -> tuple[float, float]:
-        """Return the shortest and the longest time to the next request that are expected."""
+        """Return the earliest and the latest time, after the last request, to expect the next."""
         # Without enough evidence, the container is kept warm for all four hours, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range
