@@ -1,15 +1,16 @@
-"""Measure ``drdeploy archive grade``: speed, memory, killed processes, and one or two Ray nodes.
+"""Measure ``drdeploy archive grade``: its speed on one or two nodes, its memory, and kills.
 
-Run ``python benchmarks/archive.py``. ``--quick`` measures less, ``--photographs N`` sets the number
-of photographs for the measurement of memory, and ``--only PART`` runs one part. Each part writes
-its own page of results. The targets are:
+Run ``python benchmarks/archive.py``. The benchmark has four parts: ``rates``, ``nodes``, ``kills``
+and ``memory``. Each part writes its own page of results. ``--only PART`` runs one part, and
+``--quick`` grades fewer photographs. ``--photographs N`` sets how many photographs the part
+``memory`` grades. The targets are:
 
-- The command starts one Ray process for each core. It grades at least 90 % as many photographs a
-  second as one thread without Ray, times the number of cores.
+- The command starts one Ray process for each core. With N cores, it grades photographs at least 0.9
+  x N times as fast as one thread without Ray.
 - Memory at the end of a long run is within 10 % of the memory after a quarter of the photographs.
 - Even if the command or a worker is killed at random times, each photograph gets exactly one row.
-- Two Ray nodes with one processor each take at most 0.6 of the time of one such node. In this part,
-  the processes of each node run only on the node's own processor, and the command runs on the
+- Two Ray nodes with one processor each need at most 0.6 times as long as one node with one
+  processor. The processes of a node run only on the node's own processor. The command runs on the
   processor of the first node.
 """
 
@@ -95,14 +96,14 @@ class GradingRun:
 
     Attributes:
         status: The exit status.
-        times_s: The time of each line of progress.
-        photographs: How many photographs were graded at each line of progress.
+        times_s: When each line of progress was printed, in seconds after the start of the command.
+        photographs: For each line of progress, how many photographs were graded by then.
         whole_s: How many seconds the command took.
         memory: Samples of the memory. A sample has the time in seconds, the MB of the command
             itself, and the MB of the command and all processes below it.
-        cpu_s: Samples of the CPU time. A sample has the time in seconds, the CPU seconds of each
-            process of the benchmark by its process id, and the CPU seconds of all programs of the
-            machine.
+        cpu_s: Samples of the CPU time. A sample has the time in seconds, a dictionary, and the CPU
+            seconds of all programs of the machine. The dictionary gives, for the process id of each
+            process of the benchmark, the CPU seconds of this process.
         workers: The process ids of the workers.
         errors: The last 2,000 characters that the command wrote to standard error.
         was_killed: Whether the command or a worker was killed.
@@ -129,7 +130,10 @@ class GradingRun:
         return self.photographs[-1] / self.whole_s
 
     def count_cpu_s_per_thousand(self, *, is_worker: bool) -> float:
-        """Return the CPU seconds per 1,000 photographs between first and last line of progress."""
+        """Return the CPU seconds for 1,000 photographs.
+
+        The CPU time from the first to the last line of progress counts.
+        """
         first, last = self._find_samples_of_first_and_last_line()
         seconds = sum(
             last[1][pid] - first[1].get(pid, 0.0)
@@ -156,7 +160,7 @@ class GradingRun:
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Run the benchmark, write its pages of results, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--photographs", type=int, help="whose memory is followed [100,000]")
     parser.add_argument(
@@ -176,7 +180,7 @@ def main() -> int:
 
 
 def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Compare the command's photographs per second with those of one thread times the cores."""
+    """Compare the command's speed with the speed of one thread times the number of cores."""
     eyes = link_photographs(folder / "rate", RATE_PHOTOGRAPHS[size])
     number = PLAIN_PHOTOGRAPHS[size]
     runs: list[GradingRun] = []
@@ -313,7 +317,7 @@ def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None
 
 
 def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Compare two Ray nodes, each with one processor, with a single such node."""
+    """Compare two Ray nodes that have one processor each with one node that has one processor."""
     eyes = link_photographs(folder / "nodes", NODES_PHOTOGRAPHS[size])
     runs: dict[int, list[GradingRun]] = {1: [], 2: []}
 
@@ -382,13 +386,13 @@ bound to the processor of the first node.
 
 @dataclass(frozen=True)
 class QuietRounds(Generic[K]):
-    """The rounds in which other programs used the processors least.
+    """The results of the rounds in which other programs used the processors least.
 
     Attributes:
         values: For each compared function, the values that it measured in these rounds.
-        chosen: The numbers of these rounds.
-        shares: For every round, also for those left out, the share of the processors that other
-            programs used.
+        chosen: Which rounds these are, counted from 0.
+        shares: The share of the processors that other programs used, for every round. Rounds that
+            are left out of ``values`` are included.
     """
 
     values: dict[K, list[float]]
@@ -397,7 +401,7 @@ class QuietRounds(Generic[K]):
 
     @property
     def description(self) -> str:
-        """Sentences that say how much other programs used the processors."""
+        """A text that says how much other programs used the processors."""
         used = ", ".join(f"{self.shares[round_]:.1%}" for round_ in self.chosen)
         left_out = len(self.shares) - len(self.chosen)
         return (
@@ -409,15 +413,16 @@ class QuietRounds(Generic[K]):
 def measure_quiet_rounds(
     ways: Mapping[K, Callable[[], tuple[float, float]]], rounds: int
 ) -> QuietRounds[K]:
-    """Compare functions in rounds, and keep the rounds in which other programs did least.
+    """Call functions in rounds, and keep the rounds in which other programs used the CPUs least.
 
-    The measurement ends when the needed number of rounds was quiet, or after twice this number of
-    rounds.
+    A round is quiet if other programs use at most :data:`MOST_FOR_OTHERS` of the processors. The
+    function stops after ``rounds`` quiet rounds. If there are too few quiet rounds, it stops after
+    twice ``rounds`` rounds.
 
     Args:
         ways: The functions to compare. Each returns the value that it measured, and the share of
             the processors that other programs used meanwhile.
-        rounds: How many quiet rounds are needed. This number of rounds is kept.
+        rounds: How many rounds to keep.
     """
     measured: dict[K, list[float]] = {name: [] for name in ways}
     shares: list[float] = []
@@ -433,7 +438,7 @@ def measure_quiet_rounds(
 
 
 def link_photographs(folder: Path, number: int) -> Path:
-    """Make a folder with many hard links to a few photographs; return the folder."""
+    """Create a folder with many hard links to a few photographs, and return the folder."""
     originals = folder.with_name("originals")
     if not originals.exists():
         originals.mkdir()
@@ -483,12 +488,13 @@ def grade_archive(
     """Run ``drdeploy archive grade``, and record its progress, memory and CPU time.
 
     Args:
-        eyes: The photographs.
-        table: The table to write. If the table is finished, it is deleted and written anew; if the
-            command was killed, the table is completed.
+        eyes: The folder of photographs.
+        table: The table to write. A finished table is deleted and written again. If an earlier
+            command was killed before the table was finished, this run continues that command's
+            work.
         cluster: The address of the head node of a Ray cluster, or None.
-        kill: What is killed (``command`` or ``worker``), and after how many seconds; None if
-            nothing is killed.
+        kill: ``command`` or ``worker``, whichever is to be killed, and after how many seconds. None
+            if nothing is to be killed.
     """
     seen = GradingRun()
     with suppress(FileNotFoundError):
@@ -520,9 +526,9 @@ def grade_archive(
 
 
 def bind_to_processor(number: int) -> list[str]:
-    """Return what to write before a command so that it uses only one processor.
+    """Return the words that, written before a command, make it run on only one processor.
 
-    All processes that the command starts are bound to this processor too.
+    The processes that the command starts run on this processor, too.
     """
     return ["taskset", "--cpu-list", str(PROCESSORS[number % len(PROCESSORS)])]
 
@@ -569,9 +575,9 @@ def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: thread
 
 
 def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
-    """Return the processes below a process in which Ray's workers grade photographs.
+    """Return the descendants of a process in which Ray's workers grade photographs.
 
-    They are found by the title that Ray gives them.
+    Ray sets the title of such a process, and the function searches for this title.
     """
     found = []
     for child in process.children(recursive=True):
@@ -583,7 +589,7 @@ def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
 
 @contextmanager
 def ray_nodes(number: int) -> Iterator[str]:
-    """Run a Ray cluster on this machine, one processor for each node; yield its address."""
+    """Run a Ray cluster on this machine, with one processor per node, and yield its address."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.update(token)  # the command is a client of the cluster
     port = find_free_port()
@@ -601,7 +607,7 @@ def ray_nodes(number: int) -> Iterator[str]:
 
 @contextmanager
 def _ray_node(arguments: list[str], port: int, processor: int) -> Iterator[str]:
-    """Run a Ray node on one processor for the duration of the ``with`` block; yield its address."""
+    """Run a Ray node on one processor until the ``with`` block ends, and yield its address."""
     ray = str(Path(sys.executable).with_name("ray"))
     command = [*bind_to_processor(processor), ray, "start", *arguments]
     with subprocess.Popen(

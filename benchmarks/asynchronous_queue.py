@@ -1,19 +1,21 @@
 """Measure a long queue of asynchronous requests on one local instance.
 
 Run ``python benchmarks/asynchronous_queue.py``. It sends 2,000 requests, which takes about a
-quarter of an hour; ``--requests 300`` sends only 300. There are two parts:
+quarter of an hour. ``--requests 300`` sends only 300 requests. The benchmark has two parts:
 
-- Undisturbed: an endpoint without instances gets all requests, and an alarm starts its instance.
-  Most requests are photographs. Some requests are meant to fail: they name an input that does not
-  exist or is not a photograph, or they expire after a minute, before the instance has started. Each
-  request must succeed or fail as intended. The metric ``ApproximateBacklogSize`` must equal the
-  number of requests without a result.
-- Interrupted: when half of the requests are answered, the service is ended and then started again.
-  This is done once with SIGTERM and once with SIGKILL. Each request must be answered before or
-  after the restart. Only requests that were in progress may be answered twice.
+- Undisturbed: all requests are sent to an endpoint that has no instance yet. An alarm then starts
+  one instance. Most requests are photographs. Some requests are meant to fail: they name an object
+  that does not exist, or an object that is not a photograph, or they expire after a minute, which
+  is before the instance has started. Each request must succeed or fail as intended. The metric
+  ``ApproximateBacklogSize`` must equal the number of requests without a result.
+- Interrupted: when half of the requests are answered, the local service is ended and then started
+  again, once with SIGTERM and once with SIGKILL. Each request must be answered, either before or
+  after the restart. A request may be answered twice only if the instance was working on it when the
+  service ended.
 
-The answers are counted by a web server that subscribes to the success topic. The results themselves
-cannot be counted: the local S3 loses them when the service ends.
+In the second part, the local S3 loses all results when the service ends, so the results cannot be
+counted. Instead, a web server subscribes to the SNS topic of successful results, and counts the
+notifications.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class Subscriber:
     """A web server that is notified of each result.
 
     Attributes:
-        answered: For each inference id, how many notifications came.
+        answered: The number of notifications for each inference id.
     """
 
     url: str
@@ -87,7 +89,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class SentRequest:
-    """A request, and how it should end: with an answer, or with a certain failure."""
+    """A request that was sent, and how it should end: with an answer, or with a certain failure."""
 
     inference_id: str
     expected: str
@@ -96,7 +98,7 @@ class SentRequest:
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Run the benchmark, write its page of results, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--requests", type=int, help="in the queue [2000; 300 if --quick]")
     given = read_options(parser)
@@ -156,7 +158,7 @@ def measure_whole_queue(page: Page, count: int, options: Options) -> None:
 
 
 def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: float) -> list[float]:
-    """Until the queue is empty, compare the backlog metric with the number of unfinished requests.
+    """Compare the backlog metric with the number of unfinished requests until the queue is empty.
 
     Returns:
         For each comparison, the difference between the metric and the number of requests without a
@@ -195,7 +197,7 @@ def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: flo
 
 
 def columns_of(page: Page, name: str) -> tuple[list[float], list[float]]:
-    """Return the times of the page's rows, and their values in a column."""
+    """Return two columns of the page's rows: their times, and the column with the given name."""
     return [row["at_s"] for row in page.rows], [row[name] for row in page.rows]
 
 
@@ -234,7 +236,7 @@ def check_results(page: Page, queue: Queue, sent: list[SentRequest]) -> None:
 
 
 def measure_interrupted_queue(page: Page, count: int, number: signal.Signals) -> None:
-    """End the service when half of the requests are answered; restart it, and count the answers."""
+    """Restart the service when half of the requests are answered, and check that none is lost."""
     port = find_free_port()
     with make_home() as home, subscriber() as listener:
         service = start_service(home, port, "process")
@@ -381,7 +383,7 @@ class Queue:
         return next(name for name in names if "AlarmLow" in name), "wake"
 
     def scale(self, instances: int) -> None:
-        """Give the endpoint a number of instances, and wait until it has them."""
+        """Set the endpoint's number of instances, and wait until it has this many."""
         self._sagemaker.update_endpoint_weights_and_capacities(
             EndpointName=ENDPOINT,
             DesiredWeightsAndCapacities=[
@@ -403,7 +405,7 @@ class Queue:
             )
 
     def send_all(self, ends: list[str]) -> list[SentRequest]:
-        """Send a request for each way to end in a list; each request will end in this way."""
+        """Send one request for each end in a list, made so that the request ends in this way."""
         photographs = len(small_photographs())
 
         def send(number: int) -> SentRequest:
@@ -437,7 +439,7 @@ class Queue:
         }
 
     def read_end(self, sent: SentRequest) -> str:
-        """Return how a request has ended: with an answer, or with which failure."""
+        """Return how a request has ended: answered, or the kind of failure."""
         if self._read(sent.output) is not None:
             return ANSWERED
         failure = (self._read(sent.failure) or b"").decode(errors="replace")
@@ -534,7 +536,7 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not is_so():
         if time.monotonic() > deadline:
-            raise SystemExit(f"After {TIMEOUT_S:.0f} s, this is still not true: {what}")
+            raise SystemExit(f"After {TIMEOUT_S:.0f} s, this condition is still not met: {what}")
         time.sleep(LOOK_S / 4)
 
 

@@ -5,16 +5,16 @@ on two cores; ``--photographs 2000`` grades only 2,000. ``--isolation container`
 engine and the image ``drdeploy:lean``.
 
 The benchmark starts a local service, and uploads copies of a few small photographs to the service's
-S3. One job grades all photographs, on one instance that gets several requests at once. Meanwhile
-the benchmark measures the memory of the service and of the instance again and again. The targets
-are:
+S3. One job grades all photographs on one instance. The job sends several requests to the instance
+at the same time. While the job runs, the benchmark repeatedly measures the memory of the service
+and of the instance. The targets are:
 
 - The memory of the instance at the end is within 5 % of its memory after a fifth of the
   photographs.
 - The memory of the service at the end is within 5 % of its memory after a fifth of the photographs.
-  The local S3 keeps the content of objects in a file, and only a description of each object in
-  memory: about 0.4 kB for name, date and digest. The local CloudWatch Logs keeps the server's lines
-  compressed in memory.
+  The memory grows little, because the local S3 keeps the content of objects in a file. In memory,
+  it keeps only the name, the date and the digest of each object, about 0.4 kB. The local CloudWatch
+  Logs compresses the server's log lines in memory.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Sample:
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Run the benchmark, write its page of results, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--photographs", type=int, help="of the job [50000; 2000 if --quick]")
     parser.add_argument("--concurrency", type=int, default=4, help="requests at once [4]")
@@ -154,7 +154,7 @@ def measure(page: Page, watched: Watched, url: str, options: Options) -> None:
 
 
 def make_links(folder: Path, count: int) -> list[Path]:
-    """Make small copies of the example photographs, and return hard links to them, in turn."""
+    """Make small copies of the example photographs, and return ``count`` hard links to them."""
     small = []
     for number, content in enumerate(small_photographs()):
         path = folder / f"original-{number}"
@@ -182,7 +182,7 @@ def upload(s3: Any, links: list[Path]) -> None:
 def run_job(
     watched: Watched, s3: Any, sagemaker: Any, count: int, options: Options
 ) -> list[Sample]:
-    """Run the job, and return samples of the memory while the instance works."""
+    """Run the job, and return samples of the memory that were taken while the instance worked."""
     container = {"Image": "drdeploy:lean", "ModelDataUrl": f"s3://{BUCKET}/model.tar.gz"}
     sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/in/"}
@@ -240,7 +240,7 @@ def count_answers(s3: Any, count: int) -> int:
 
 
 def measure_answers_kb(s3: Any, count: int) -> float:
-    """Return the mean size of a few answers, in kB."""
+    """Return the mean size of about 50 of the answers, in kB."""
     few = range(0, count, max(1, count // 50))
     sizes = [
         s3.head_object(Bucket=BUCKET, Key=f"out/{number:06d}.jpg.out")["ContentLength"]

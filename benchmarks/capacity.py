@@ -1,10 +1,10 @@
 """Compare the highest rate that `drdeploy capacity` finds with the rate that MLPerf LoadGen finds.
 
-Both programs send requests at random times, without waiting for earlier answers, to the same
-server. The server handles one request at a time and takes a fixed time for each. In both cases,
-drdeploy searches for the rate. In the first case, drdeploy also sends the requests and measures the
-answers; in the second, LoadGen does (Server scenario), which is installed in an environment of its
-own.
+The benchmark runs the search of `drdeploy capacity` twice on the same server. In the first search,
+drdeploy sends the requests and measures the answers. In the second search, LoadGen does this, with
+its Server scenario. Both send requests at random times, without waiting for earlier answers. The
+server handles one request at a time, and takes the same time for each. LoadGen is installed in a
+virtual environment of its own.
 
     python benchmarks/capacity.py [--quick | --smoke]
 
@@ -52,7 +52,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Measures the server with LoadGen; clients that wait for answers use drdeploy's own code."""
+    """Measures the server: at a given rate with LoadGen, and with waiting clients by drdeploy."""
 
     search: CapacitySearch
     ours: EndpointProbe
@@ -60,11 +60,11 @@ class LoadGenProbe:
     python: Path
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure the server while some clients each send one request after the other."""
+        """Measure with a number of clients, each of which sends one request after another."""
         return self.ours.measure_concurrency(clients)
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Let LoadGen send requests at a rate; return how many answers were late, and the p95."""
+        """Let LoadGen send requests at a rate, and return the late answers and the p95."""
         count = self.search.requests
         with tempfile.TemporaryDirectory() as folder:
             command = [self.python, PEERS / "loadgen_client.py", str(self.port), str(rate_per_s)]
@@ -90,7 +90,7 @@ class LoadGenProbe:
 
 
 def main() -> int:
-    """Search with both programs, and print both rates."""
+    """Search once with drdeploy and once with LoadGen, and print both rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter runs")
@@ -129,7 +129,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends requests; each thread keeps one connection open."""
+    """Sends requests to the server. Each thread keeps its connection open between requests."""
 
     port: int
     clock: Clock
@@ -150,7 +150,7 @@ class Sender:
 
 @contextmanager
 def sleeping_server() -> Iterator[int]:
-    """Run the server that sleeps to answer; yield its port."""
+    """Run a server that sleeps for a fixed time before each answer, and yield its port."""
     command = [sys.executable, str(PEERS / "sleeping_server.py"), str(SERVICE_S)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -160,7 +160,7 @@ def sleeping_server() -> Iterator[int]:
 
 
 def show(name: str, found: FoundCapacity) -> None:
-    """Print the rate that was found."""
+    """Print the result of one search."""
 
     def text(rate: float | None) -> str:
         return "none" if rate is None else f"{rate:.2f}"

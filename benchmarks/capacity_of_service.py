@@ -4,7 +4,7 @@ The local service hosts a model server that handles one request at a time and ta
 each. The command searches for the highest rate whose p95 meets the requirement. Next, the benchmark
 sends requests at several fixed rates without waiting for answers (an open loop), as a study does,
 and measures the p95 at each rate. From these values, it interpolates the rate at which the p95
-equals the required p95. This rate and the rate of the command must agree.
+equals the required p95. This rate must agree with the rate that the command found.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 
@@ -50,7 +50,7 @@ MIDDLE_PER_S = 11.5
 
 
 def main() -> int:
-    """Find the rate with the command and with open loops, and print both."""
+    """Find the highest rate in both ways, and print both rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="shorter runs")
@@ -86,7 +86,7 @@ def text(rate: float | None) -> str:
 
 @contextmanager
 def hosted_queue() -> Iterator[str]:
-    """Host the server that sleeps on the local service; yield the service's URL."""
+    """Host a model server that only sleeps on the local service, and yield the service's URL."""
     server = (sys.executable, str(PEERS / "sleeping_model.py"), str(SERVICE_S))
     with LocalService(
         0, isolation="process", options=ServiceOptions(trial_start=False), server_command=server
@@ -108,7 +108,7 @@ def run_command(url: str, out: Path, requests: int, *, smoke: bool) -> CapacityR
 
 
 def measure_p95_s(hosting: Hosting, rate_per_s: float, requests: int, runs: int) -> float:
-    """Return the p95 of open-loop requests at a rate, over several runs with different arrivals."""
+    """Return the p95 of all requests of several open-loop runs at a rate."""
     clock = Clock()
     latencies_s: list[float] = []
 

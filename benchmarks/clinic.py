@@ -1,16 +1,16 @@
 """Send studies to ``drdeploy clinic`` as a camera does, and measure how fast its pages answer.
 
-Run ``python benchmarks/clinic.py`` (1,000 studies; ``--studies 50`` for fewer). A study has two
-photographs of each eye. The benchmark acts as a camera: it sends the studies one after the other by
-C-STORE to ``drdeploy clinic listen``, which grades each study and makes its report, page and
-bundle. ``drdeploy clinic serve`` shows the studies. With ``--way page``, the benchmark uploads the
-photographs through the web page instead, and ``clinic serve`` also grades them. The results are not
-sent to other systems. Until all studies are graded, the benchmark opens a page five times a second:
-the worklist or the page of a study. The targets are:
+Run ``python benchmarks/clinic.py``. It sends 1,000 studies; ``--studies 50`` sends only 50. A study
+has two photographs of each eye. The benchmark acts as a camera: it sends the studies one after the
+other by C-STORE to ``drdeploy clinic listen``, which grades each study and makes the DICOM report,
+the page and the FHIR bundle for it. ``drdeploy clinic serve`` shows the studies. With ``--way
+page``, the benchmark uploads the photographs through the web page instead, and ``clinic serve``
+also grades them. The results are not sent to other systems. Until all studies are graded, the
+benchmark opens a page five times a second: the worklist or the page of a study. The targets are:
 
 - Every study is graded, and no photograph is refused.
 - 95 % of these pages arrive within 200 ms.
-- Resident memory at the end is within 10 % of its value after a quarter of the time.
+- Resident memory at the end is at most 10 % more than after a quarter of the time.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ study's photographs.
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Run the benchmark, write its page of results, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--studies", type=int, help="that are sent [1000; 50 if --quick]")
     parser.add_argument("--way", choices=("camera", "page"), default="camera")
@@ -128,9 +128,10 @@ def measure(page: Page, folder: Path, options: Options) -> None:
 def start(
     stack: ExitStack, folder: Path, way: str
 ) -> tuple[dict[str, psutil.Process], Callable[[bytes], bool], int]:
-    """Start the programs; return their processes, a function that sends a photograph, and a port.
+    """Start the programs that are measured.
 
-    The port is that of the web page.
+    Returns: The processes of the programs, a function that sends a photograph, and the port of the
+    web page.
     """
     records = folder / "records"
     quiet = ("--quiet-s", f"{QUIET_S}")
@@ -164,7 +165,8 @@ class PageSender:
     def send(self, content: bytes) -> bool:
         """Upload a photograph, and return whether the server accepted it.
 
-        If the server asks to wait, the photograph is sent again after this time.
+        If the server is busy and names a time to wait, the photograph is sent again after this
+        time.
         """
         mark = uuid.uuid4().hex
         head = (
@@ -182,7 +184,7 @@ class PageSender:
 
 
 class PageReader:
-    """Reads pages again and again in a thread, and records how long each answer takes."""
+    """Opens web pages repeatedly in a thread, and records how long each answer takes."""
 
     def __init__(self, page: Page, port: int, began_s: float) -> None:
         self.studies = 0
@@ -261,7 +263,7 @@ def check(page: Page, studies: int, refused: int, graded: int, failed: int) -> N
 
 
 def report_answers(page: Page) -> None:
-    """Add a table to the page of results: for each address, how long the answers took."""
+    """Add a table to the page of results that says how long the answers for each URL took."""
     rows = []
     for address in ADDRESSES:
         taken = [row["answer_s"] for row in page.rows if row.get("address") == address]
@@ -309,7 +311,7 @@ def wait_for_grades(
     studies: int,
     began_s: float,
 ) -> tuple[int, int]:
-    """Wait until every study is graded or has failed; return the two numbers."""
+    """Wait until every study is graded or has failed; return how many were graded and failed."""
     records = ClinicRecords.open(folder / "records", names=PhotographNames.with_user_key())
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -325,7 +327,7 @@ def wait_for_grades(
 def note(
     page: Page, processes: dict[str, psutil.Process], sent: int, graded: int, began_s: float
 ) -> None:
-    """Add a row with the memory of the programs."""
+    """Add a row to the results, with the memory of the programs at this time."""
     page.rows.append({
         "at_s": rounded(time.monotonic() - began_s),
         "sent": sent,

@@ -1,12 +1,13 @@
 """Measure cold starts of container images, from the request for a container to its first answer.
 
-Run ``python benchmarks/cold_start.py`` with a container engine. The images are built first
-(``drdeploy image build ladder``), which takes a quarter of an hour the first time. The ladder is
-the series of images from the study's image ``baseline`` to the small image ``minimal``. The model
-is MobileNet. The CPU is limited as on serverless endpoints with 1024, 2048 and 3072 MB. The study's
-images load the SavedModel, and drdeploy's images load the int8 ONNX model. For comparison, the
-benchmark also times a container that does nothing. No image can start faster in the same engine.
-The targets are:
+Run ``python benchmarks/cold_start.py``. It needs a running container engine. The benchmark first
+builds the images (``drdeploy image build ladder``), which takes a quarter of an hour the first
+time. The ladder is a series of five images, from ``baseline``, which is built like the first image
+of the 2023 study, to ``minimal``, the smallest image. The model is MobileNet. The CPU is limited as
+on serverless endpoints with 1024, 2048 and 3072 MB. The first three images load the model as a
+SavedModel, and the other two load it as ONNX in int8. The benchmark also times an empty container,
+which runs a program that does nothing. No image can start faster than this container. The targets
+are:
 
 - At 1024 MB, ``minimal`` starts at least 25 times faster than ``baseline``.
 - A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.
@@ -53,7 +54,7 @@ Debian's container image, which runs `/bin/true`.
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Run the benchmark, write its page of results, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--only", nargs="+", choices=IMAGE_NAMES, help="these images")
     options = read_options(parser)
@@ -77,7 +78,7 @@ def compare(
     memory_mb: int,
     options: Options,
 ) -> None:
-    """Time all images at one memory size; each round times every image once."""
+    """Time the cold starts of all images at one memory size, in several rounds."""
     forms = forms_of("mobilenet")
     photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
     cpus = estimate_vcpu_from_memory(memory_mb)
@@ -136,7 +137,7 @@ def compare(
 
 
 def median_of(starts: list[ColdStart], stage: Stage) -> float:
-    """Return how many seconds a stage of the cold start takes (the median)."""
+    """Return the median time of one stage of a cold start, in seconds."""
     return median(one.stages_s[stage] for one in starts)
 
 

@@ -1,12 +1,14 @@
-"""Measure which settings are best under a CPU limit, and whether micro-batching is faster.
+"""Measure which runtime settings are fastest under a CPU limit, and whether batches are faster.
 
-Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` takes a third of that). The
-benchmark measures:
+Run ``python benchmarks/cpu_limits.py``. It takes about five minutes, or a third of that with
+``--quick``. The benchmark measures:
 
-- ONNX Runtime and OpenVINO under the CPU limits of SageMaker's memory sizes, with one thread or
-  two, and with idle threads that spin or wait. There are two loads: a photograph every now and
-  then, and as many photographs as possible. The settings that drdeploy chooses are measured too.
-- Batches of 1, 2, 4 and 8 photographs, compared with two threads that each predict one photograph.
+- ONNX Runtime and OpenVINO under the CPU limits of SageMaker's memory sizes, with one thread and
+  with two. Idle threads of ONNX Runtime either spin, which uses CPU time, or sleep. There are two
+  loads: single photographs with pauses between them, and as many photographs as possible. The
+  settings that drdeploy chooses are measured too.
+- Batches of 1, 2, 4 and 8 photographs, and, for comparison, two threads that each predict one
+  photograph at a time.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ setting that drdeploy chooses.
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Run the benchmark, write its page of results, and print which targets are met."""
     options = read_options(parser_for(__doc__))
     page = Page("cpu_limits", "Under a CPU limit", INTRODUCTION, options)
     forms = forms_of("mobilenet")
@@ -130,7 +132,7 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGrou
 
 
 def both(predictor: Predictor, calls: int, seconds: float, callers: int) -> tuple[float, float]:
-    """Return the latency with pauses between the photographs, and the throughput without pauses."""
+    """Measure the latency with pauses between photographs, and the throughput without pauses."""
     latency = float(np.median(predictor.latencies_s(calls, NOW_AND_THEN_S)))
     return latency, predictor.throughput_per_s(seconds, callers)
 
@@ -161,7 +163,7 @@ def check_choice(
 
 
 def batches(page: Page, forms: Forms, options: Options) -> None:
-    """Compare one prediction of several photographs with one prediction for each photograph."""
+    """Compare predicting several photographs in one batch with predicting each one separately."""
     sizes = BATCHES[:2] if options.is_smoke else BATCHES
     specs = {
         (precision, size): Spec(

@@ -4,8 +4,8 @@ Run ``python benchmarks/gpu.py`` on a machine with an NVIDIA GPU, with onnxrunti
 onnxruntime (docs/gpu.md). On a machine without a GPU, the benchmark says what is missing and
 measures nothing. It measures:
 
-- Latency of one photograph, on the GPU in fp32 and fp16, and on the CPU in int8. It includes
-  everything from the model's input to the probabilities.
+- Latency of one photograph, on the GPU in fp32 and fp16, and on the CPU in int8. The latency is the
+  time from the model's input to the probabilities.
 - Photographs per second in batches of 16 and 64. The page also shows the operations per second as a
   share of the GPU's peak. The peak is measured with a chain of large matrix products in the same
   precision.
@@ -60,7 +60,7 @@ a round is its fastest call.
 
 
 def main() -> int:
-    """Measure and write the page, or say that there is no GPU."""
+    """Run the benchmark and write its page of results, or say that there is no GPU."""
     options = read_options(parser_for(__doc__))
     try:
         load_model_in_runtime(open_artifact(box_artifact("fp32")), runtime="cuda")
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def artifacts_of_precisions() -> dict[str, ModelArtifact]:
-    """Return the packaged grader in two precisions: in fp32, and converted to fp16."""
+    """Return the packaged grader in fp32, and a copy that is converted to fp16."""
     from drdeploy.grader.quantization.convert import write_quantized_onnx
     from drdeploy.grader.quantization.quantize import pack_quantized_model
 
@@ -128,7 +128,7 @@ def measure_batches(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options: Options) -> None:
     """Time threads that each grade one photograph at a time, with and without batches.
 
-    With batches, photographs of several threads are predicted together.
+    With batches, the GPU predicts the photographs of several threads together.
     """
     count = THREADS * options.budget.calls(CALLS)
     asked: dict[str, Callable[[], float]] = {}
@@ -177,7 +177,7 @@ def peak_of_card(
 ) -> float:
     """Return the GPU's operations per second, measured with a chain of large matrix products.
 
-    The matrices stay on the GPU.
+    The matrices stay in the GPU's memory, so the time of copying does not count.
     """
     from drdeploy.grader.runtimes.cuda_runtime import OPTIONS
     from drdeploy.grader.runtimes.onnxruntime_binding import BindingSession
@@ -195,7 +195,7 @@ def peak_of_card(
 
 
 def write_matrix_products(path: Path, precision: str, side: int) -> Path:
-    """Write an ONNX model that multiplies large matrices; input and output are single numbers."""
+    """Write an ONNX model that multiplies large matrices, from one input number to one output."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -221,7 +221,7 @@ def write_matrix_products(path: Path, precision: str, side: int) -> Path:
 
 
 def predict_in_torch(batch: np.ndarray[Any, Any]) -> Callable[[], object] | None:
-    """Return a function that predicts a batch with PyTorch on the GPU; None if it cannot."""
+    """Return a function that predicts a batch with PyTorch; None without PyTorch or a GPU."""
     try:
         import torch
     except ImportError:

@@ -22,7 +22,7 @@ ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; e
 
 @contextmanager
 def control_groups() -> Iterator[ControlGroups | None]:
-    """Yield control groups in which this process may set limits; None if it may not."""
+    """Yield control groups in which this process may set limits, or None if there are none."""
     groups = find_control_groups(f"drdeploy-benchmark-{os.getpid()}")
     try:
         yield groups
@@ -36,8 +36,8 @@ def limited(
 ) -> list[str]:
     """Return a command that runs the given command with a CPU limit.
 
-    The command runs in a control group of its own. Without a limit or control groups, it is
-    returned unchanged.
+    The command then runs in a control group of its own. If no limit or no control groups are given,
+    the command is returned unchanged.
     """
     if groups is None or cpus is None:
         return list(command)

@@ -2,8 +2,9 @@
 
 In a closed loop, each client sends its next request when its last one is answered. In an open loop,
 requests are sent at a given rate, whether or not earlier ones are answered. Connections stay open
-between requests. The clients are a minimal asyncio protocol, which takes a few dozen microseconds
-per request. An HTTP client library would take longer, and its time would be added to the server's.
+between requests. The clients are a minimal asyncio protocol, which needs a few dozen microseconds
+for a request. An HTTP client library would need longer, and the measured latencies would include
+this time.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ class Load:
     """The answers that a server gave while it was loaded.
 
     Attributes:
-        seconds: How long the load lasted.
-        late: How many answers came after the end of this time; they are not among ``answers``.
-        answers: All other answers.
+        seconds: For how many seconds requests were sent.
+        late: How many answers of a closed loop came after this time. They are not among
+            ``answers``.
+        answers: The answers, except the late ones.
     """
 
     seconds: float
@@ -75,7 +77,7 @@ def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> byte
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection: sends one request at a time, and calls a function with the answer."""
+    """A client's connection. Each answer is passed to a function before the next request."""
 
     def __init__(self, on_answer: object) -> None:
         self._on_answer = on_answer
@@ -84,7 +86,7 @@ class Connection(asyncio.Protocol):
         self.sent_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; from now on, requests can be sent."""
+        """Store the connection's transport, over which requests can be sent from now on."""
         self._transport = transport  # type: ignore[assignment]
 
     @property
@@ -99,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Receive a part of the answer; when the answer is complete, call the function."""
+        """Receive a part of the answer, and call the function when the answer is complete."""
         self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
@@ -131,9 +133,9 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def closed_loop(port: int, request: bytes, *, concurrency: int, seconds: float) -> Load:
-    """Load a server with some clients that each wait for an answer before the next request.
+    """Send requests from several clients; each waits for an answer before its next request.
 
-    The load ends after the given time.
+    After the given time, no more requests are sent.
     """
     return asyncio.run(_closed_loop(port, request, concurrency, seconds))
 
@@ -183,8 +185,8 @@ def open_loop(
         request: The bytes of each request.
         rate_per_s: Requests per second.
         seconds: Duration.
-        jitter: How much the intervals between requests vary: the largest difference from the mean
-            interval, as a share of the mean.
+        jitter: How much the intervals between requests vary. With 0.5, an interval is between 0.5
+            and 1.5 times the mean interval.
         seed: Seed of the random intervals.
     """
     draw = random.Random(seed)

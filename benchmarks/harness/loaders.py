@@ -25,15 +25,18 @@ class Spec:
 
     Attributes:
         kind: ``keras`` is ``model.predict``, as in the 2023 study, and ``signature`` is a
-            SavedModel called directly. ``drdeploy`` is drdeploy's whole prediction code, from a
-            batch to probabilities, which it also checks. ``gemm`` is a large matrix product, not a
-            model; it measures the machine's peak.
+            SavedModel called directly. ``onnxruntime`` and ``openvino`` are these runtimes, called
+            directly. ``drdeploy`` is drdeploy's own prediction code, which computes the
+            probabilities of a batch and checks them. ``gemm`` is not a model but a large matrix
+            product, which measures the highest speed of the machine.
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
         precision: ``fp32``, ``bf16`` or ``int8``.
-        threads: Number of threads of the runtime; with 0, the runtime chooses.
-        spins: Whether idle threads wait by spinning; with None, the runtime chooses.
+        threads: Number of threads of the runtime. With 0, the runtime chooses the number.
+        spins: Whether idle threads of ONNX Runtime spin, which uses CPU time. With None, they do
+            what is ONNX Runtime's default.
         batch: Images in one prediction.
-        runtime: The runtime that ``drdeploy`` uses; with None, drdeploy chooses.
+        runtime: The runtime to use if ``kind`` is ``drdeploy``. With None, drdeploy chooses the
+            runtime.
         cpus: CPU limit of the process, or None.
     """
 
@@ -137,7 +140,8 @@ def _drdeploy(spec: Spec) -> Predict:
 def _gemm(spec: Spec) -> Predict:
     """Return a function that multiplies large matrices.
 
-    The library that is faster in the given precision computes the product.
+    OpenVINO computes the product in bf16, and ONNX Runtime computes it in any other precision,
+    because they are the faster ones there.
     """
     graph = _gemm_graph(spec.precision)
     load = _openvino if spec.precision == "bf16" else _onnxruntime

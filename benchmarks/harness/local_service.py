@@ -61,8 +61,9 @@ def start_service(
     Args:
         home: The folder in which the service keeps its files; it becomes ``DRDEPLOY_LOCAL_HOME``.
         port: The port of the service.
-        isolation: What the instances of the service run in: ``process`` or ``container``.
-        checkout: The checkout of this repository whose code is run.
+        isolation: Whether the instances of the service run as processes (``process``) or in
+            containers (``container``).
+        checkout: The folder of the repository whose code is run.
     """
     environment = os.environ | {
         "PYTHONPATH": str(checkout / "src"), "DRDEPLOY_LOCAL_HOME": str(home),
@@ -92,7 +93,7 @@ def make_home() -> Iterator[Path]:
 
 @contextmanager
 def running_service(isolation: str, *, checkout: Path = ROOT) -> Iterator[RunningService]:
-    """Run a local service in a new folder, and end the service at the end."""
+    """Run a local service with a new folder, until the ``with`` block ends."""
     with make_home() as home:
         service = start_service(home, find_free_port(), isolation, checkout=checkout)
         try:
@@ -102,7 +103,7 @@ def running_service(isolation: str, *, checkout: Path = ROOT) -> Iterator[Runnin
 
 
 def make_client(name: str, url: str, *, connections: int = 10) -> Any:
-    """Return a boto3 client for the local service that does not repeat failed requests."""
+    """Return a boto3 client for the local service. The client does not repeat failed requests."""
     return boto3.client(
         name, endpoint_url=url, region_name="us-east-1",
         aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106  any will do
@@ -113,7 +114,7 @@ def make_client(name: str, url: str, *, connections: int = 10) -> Any:
 
 
 def small_photographs() -> list[bytes]:
-    """Return the example photographs as JPEG, made smaller: at most 320 pixels on a side."""
+    """Return the example photographs as JPEG, scaled down to at most 320 pixels on a side."""
     made = []
     for path in sorted((ROOT / "examples" / "photographs").glob("*.jpg")):
         with Image.open(path) as image:

@@ -1,13 +1,14 @@
 """Make the models that the benchmarks compare, in every format and precision.
 
-They are written to the folder ``build/benchmarks``.
+The models are written to the folder ``build/benchmarks``.
 
-MobileNet is the packaged grader. The Keras network gets the weights of the packaged grader in fp32,
-so ``model.predict``, which the 2023 study used, answers with the same probabilities as the packaged
-grader. The exported grader has no normalization layers, because the export multiplied them into the
-convolutions. In the Keras network, the normalization layers therefore only add the convolutions'
-biases, or scale the output where the export left a scale. VGG19 has random weights: its latency is
-valid, but its grades mean nothing.
+MobileNet is the packaged grader. The Keras MobileNet gets the weights of the packaged grader in
+fp32. Keras's ``model.predict``, which the 2023 study used, therefore gives the same probabilities
+as the packaged grader. The packaged grader has no normalization layers: when it was exported, most
+of them were multiplied into the convolutions before them. The normalization layers of the Keras
+network therefore only add the biases of the convolutions. Where the packaged grader still has a
+separate scale, they also multiply by this scale. VGG19 has random weights: its latency is valid,
+but its grades mean nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SYNTHETIC_IMAGES = 16
 
 @dataclass(frozen=True)
 class Forms:
-    """One network in every format and precision.
+    """The files of one network in every format and precision.
 
     Attributes:
         name: Name of the network.
@@ -47,8 +48,8 @@ class Forms:
         int8: Folder of the artifact in int8.
         keras: A ``.keras`` file.
         saved_model: Folder of the SavedModel.
-        flop: Floating-point operations for one image; a multiplication with an addition counts as
-            two operations.
+        flop: Floating-point operations for one image. A multiplication and an addition count as two
+            operations.
     """
 
     name: str
@@ -59,15 +60,15 @@ class Forms:
     flop: float
 
     def onnx(self, precision: str) -> Path:
-        """Return the ONNX file in the given precision; for bf16, this is the file in fp32."""
+        """Return the ONNX file in int8; for fp32 and bf16, return the ONNX file in fp32."""
         return (self.int8 if precision == "int8" else self.fp32) / "model.onnx"
 
 
 def forms_of(name: str) -> Forms:
     """Return a network in every format and precision; build it first if it is missing.
 
-    It is built in a new process. Otherwise, TensorFlow's threads would keep running in the
-    benchmark's process.
+    The network is built in a new process. If it were built in the benchmark's process, TensorFlow's
+    threads would keep running there.
     """
     folder = BUILD / "models" / name
     if not (folder / "done").exists():
@@ -87,7 +88,8 @@ def forms_of(name: str) -> Forms:
 def photographs() -> list[bytes]:
     """Return photographs of 512 x 512 pixels.
 
-    They come from IDRiD if IDRiD is on this machine; otherwise they are synthetic.
+    The photographs come from the data set IDRiD if it is on this machine. Otherwise, they are
+    synthetic.
     """
     real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
     if real:
@@ -125,7 +127,7 @@ def _mobilenet(folder: Path) -> Any:
 
 
 def _fill(network: Any, graph: Path) -> None:
-    """Set a MobileNet's weights to the weights in its exported ONNX file."""
+    """Copy the weights in an exported ONNX file into a Keras MobileNet."""
     import onnx
     from onnx import numpy_helper
 
@@ -163,7 +165,9 @@ def _check(network: Any, artifact: Path) -> None:
     batch = np.stack(list(_inputs(opened.manifest.transform, photographs()[:4])))
     difference = load_model_in_runtime(opened).predict(batch) - network.predict(batch, verbose=0)
     if not np.abs(difference).max() <= TOLERANCE:
-        raise SystemExit(f"the Keras network differs by {np.abs(difference).max():.2g}")
+        raise SystemExit(
+            f"the Keras network and the artifact differ by {np.abs(difference).max():.2g}"
+        )
 
 
 def _inputs(transform: Any, files: list[bytes]) -> Iterator[NDArray[np.float32]]:
@@ -198,7 +202,7 @@ def _vgg19(folder: Path) -> Any:
 def count_flop(graph: Path) -> float:
     """Count the floating-point operations for one image.
 
-    Only convolutions and matrix products are counted; they are nearly all operations.
+    Only convolutions and matrix products are counted. Nearly all operations are in these.
     """
     import onnx
 

@@ -16,19 +16,21 @@ class Budget:
     """How much is measured.
 
     Attributes:
-        rounds: How often everything is measured; with fewer than six rounds, there is no interval.
-        effort: Factor for the number of calls and the duration of load in a round; 1 is a full run.
+        rounds: How often everything is measured. With fewer than six rounds, the results have no
+            intervals.
+        effort: Factor by which a round's number of calls and its duration are multiplied. It is 1
+            for a full run.
     """
 
     rounds: int
     effort: float
 
     def calls(self, full: int) -> int:
-        """Return how many calls to make in one round, at least one."""
+        """Return how many calls to make in one round, given the number for a full run."""
         return max(1, round(full * self.effort))
 
     def seconds(self, full: float) -> float:
-        """Return how many seconds the load of one round lasts."""
+        """Return how many seconds to send requests in one round, given those of a full run."""
         return max(0.3, full * self.effort)
 
 
@@ -42,10 +44,10 @@ class Options:
     Attributes:
         budget: How much is measured.
         is_quick: Whether fewer rounds and calls are made.
-        is_smoke: Whether the run only shows that the benchmark works: it has one round, and no
-            target must be met.
+        is_smoke: Whether the run only tests that the benchmark works. Such a run has one round, and
+            a missed target is no failure.
         out: Folder for the results.
-        more: All parsed options; among them are those that only this benchmark has.
+        more: All parsed options, including those that only this benchmark has.
     """
 
     budget: Budget
@@ -56,7 +58,7 @@ class Options:
 
 
 def parser_for(documentation: str) -> argparse.ArgumentParser:
-    """Return a parser for the options that all benchmarks have; a benchmark may add its own."""
+    """Return a parser for the options of all benchmarks; a benchmark may add more options."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="fewer rounds and calls")

@@ -31,8 +31,8 @@ class Target:
 
     Attributes:
         claim: The claim, as a sentence.
-        is_met: Whether the claim is true; if there is an interval, it must be true for the whole
-            interval.
+        is_met: Whether the claim is true. If there is an interval, the claim must be true for the
+            whole interval.
         found: What was measured, as text.
     """
 
@@ -68,8 +68,8 @@ class Page:
         title: Title of the page.
         introduction: What was compared, and how.
         options: Command-line options.
-        rows: Everything that was measured, with one row per value and round.
-        targets: The targets, met or not.
+        rows: The rows of ``NAME.csv``, which hold everything that was measured.
+        targets: The targets that were tested.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Page:
     def bar_plot(
         self, name: str, title: str, unit: str, bars: Sequence[tuple[str, Estimate, int]]
     ) -> None:
-        """Add horizontal bars with intervals; each bar has a label, an estimate and a colour."""
+        """Add a bar plot with intervals; each bar has a label, an estimate and a colour."""
         with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
             figure = Figure(figsize=(7, 0.8 + 0.26 * len(bars)))
             axes = figure.subplots()
@@ -144,7 +144,7 @@ class Page:
         self._parts.append(f"![{title}]({file})")
 
     def finish(self) -> int:
-        """Write all files.
+        """Write the page and the CSV file, and print which targets were met.
 
         Returns:
             The exit status: 1 if a target was missed, except in a smoke run.
@@ -190,5 +190,5 @@ class Page:
 
 
 def rounded(value: float) -> float:
-    """Round to six significant digits: a CSV of microseconds needs no more."""
+    """Round a number to six significant digits, which is precise enough for the CSV file."""
     return float(f"{value:.6g}")

@@ -1,7 +1,8 @@
-"""Run a model in a process of its own, because a process cannot change a runtime's threads.
+"""Run a model in a child process, so that each model can have its own number of threads.
 
-The parent process sends a line of JSON and reads a line back. ``python -m harness.predictor`` is
-the child process.
+A runtime cannot change its number of threads after it has started. The child process is ``python -m
+harness.predictor``. The benchmark sends it commands and reads answers, each of which is a line of
+JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WARM_UPS = 5
 
 
 class Predictor:
-    """A model in another process; the benchmark calls the model through this object."""
+    """A model that runs in a child process. The benchmark calls the model through this object."""
 
     def __init__(self, spec: Spec, groups: ControlGroups | None = None, name: str = "") -> None:
         self.spec = spec
@@ -44,12 +45,12 @@ class Predictor:
         self.ready = self._read()
 
     def latencies_s(self, calls: int, pause_s: float = 0.0) -> list[float]:
-        """Return how many seconds each of several calls takes, with a pause before each call."""
+        """Predict several times, with a pause before each time, and return the seconds of each."""
         seconds: list[float] = self._ask(do="calls", calls=calls, pause_s=pause_s)["seconds"]
         return seconds
 
     def throughput_per_s(self, seconds: float, callers: int) -> float:
-        """Return the images per second of several threads that predict without a pause."""
+        """Return how many images per second several threads predict together, without pauses."""
         done = self._ask(do="throughput", seconds=seconds, callers=callers)
         return float(done["images"] / done["elapsed_s"])
 
@@ -71,9 +72,9 @@ class Predictor:
         self._process.wait(60)
 
     def fastest_s(self, calls: int) -> float:
-        """Call several times, and return the seconds of the fastest call.
+        """Predict several times, and return the seconds of the fastest prediction.
 
-        Other programs of the machine disturb the fastest call least.
+        The fastest prediction is the one that other programs on the machine disturb least.
         """
         return min(self.latencies_s(calls))
 
@@ -81,7 +82,7 @@ class Predictor:
 def opened(
     stack: ExitStack, spec: Spec, groups: ControlGroups | None = None, name: str = ""
 ) -> Predictor:
-    """Start a predictor; the given exit stack closes it at the end."""
+    """Start a predictor, which is closed when the given exit stack is closed."""
     predictor = Predictor(spec, groups, name)
     stack.callback(predictor.close)
     return predictor

@@ -1,8 +1,8 @@
-"""Measure several things in rounds: each round measures each of them once.
+"""Measure several functions in rounds. In each round, every function is measured once.
 
-If other programs slow down the machine for a while, they slow down everything that is compared.
-Each round gives one value, even if it makes many calls, because the calls of a round are not
-independent. A ratio is computed from two values of the same round.
+If other programs slow down the machine for a while, they slow down all functions that are compared.
+A round gives one value for each function, even if it calls the function many times, because the
+calls of a round are not independent. A ratio is computed from two values of the same round.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ down the next measurement.
 def interleaved(
     measured: Mapping[K, Callable[[], V]], rounds: int, *, seed: int = 1
 ) -> dict[K, list[V]]:
-    """Call each function once per round, in random order; return the values by function."""
+    """Call each function once per round, in random order; return each function's values."""
     values: dict[K, list[V]] = {name: [] for name in measured}
     order = list(measured)
     shuffle = random.Random(seed).shuffle
@@ -55,7 +55,7 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
 
 
 def written(estimate: Estimate, unit: str = "") -> str:
-    """Format an estimate like ``2.11 ms (2.09 to 2.15)``, or only its value without an interval."""
+    """Format an estimate like ``2.11 ms (2.09 to 2.15)``, or ``2.11 ms`` if it has no interval."""
     if estimate.value is None:
         return "—"
     limits = format_interval(estimate)

@@ -1,4 +1,4 @@
-"""Start and stop the servers that are compared: drdeploy's own, and other projects' (the peers)."""
+"""Start and stop the servers that are compared: those of drdeploy and of other projects (peers)."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class Server:
 
     Attributes:
         name: Name in tables and plots.
-        command: The command that starts the server; ``$port`` and ``$folder`` are replaced.
+        command: The command that starts the server. In it, ``$port`` is replaced by the port, and
+            ``$folder`` by a temporary folder.
         path: The path of the URL to which photographs are sent.
-        environment: Environment variables; ``$port`` and ``$folder`` are replaced.
-        files: Files that are written into the folder before the server starts: their texts by name;
-            ``$port`` and ``$folder`` are replaced.
+        environment: Environment variables. ``$port`` and ``$folder`` are replaced, too.
+        files: The names and texts of files that are written into the temporary folder before the
+            server starts. ``$port`` and ``$folder`` are replaced, too.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Server:
 
 @dataclass
 class Running:
-    """A running server, which has answered a request.
+    """A running server that has already answered a request.
 
     Attributes:
         start_s: Seconds from the start of its process to its first answer.
@@ -82,7 +83,7 @@ class Running:
 
 @contextmanager
 def running(server: Server, photograph: bytes) -> Iterator[Running]:
-    """Start a server and wait for its first grade; at the end, stop all of its processes."""
+    """Start a server, wait for its first grade, and stop it when the ``with`` block ends."""
     with tempfile.TemporaryDirectory(prefix="drdeploy-bench-") as folder:
         port = find_free_port()
         names = {"port": str(port), "folder": folder}
@@ -128,7 +129,7 @@ def stop(child: subprocess.Popen[bytes]) -> None:
 def first_answer(
     server: Server, port: int, photograph: bytes, child: subprocess.Popen[bytes], log: Path
 ) -> None:
-    """Send a photograph again and again until the server grades it; fail if that takes too long."""
+    """Send a photograph repeatedly until the server grades it; fail if that takes too long."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
@@ -144,9 +145,9 @@ def first_answer(
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:
-    """Return drdeploy's own server with a profile.
+    """Return drdeploy's own server with the given profile.
 
-    Settings that are not given keep their defaults.
+    Settings are environment variables of the server. Those that are not given keep their defaults.
     """
     return Server(
         profile,

@@ -1,8 +1,8 @@
 """Factors between units, for example the number of bytes in a megabyte.
 
-There are two kinds of megabytes, and both are often written as ``MB``. AWS, Docker and Linux count
-memory, payloads and storage in powers of two (``MIB`` here). Sizes of files and images are shown in
-powers of ten (``MB`` here), as ``ls -h --si`` and registries show them.
+There are two kinds of megabytes, and both are often written as ``MB``. AWS, Docker and Linux mean
+1,048,576 bytes when they state memory, payloads and storage; this is ``MIB`` here. Sizes of files
+and images are shown in millions of bytes, as ``ls -h --si`` and registries do; this is ``MB`` here.
 """
 
 from __future__ import annotations

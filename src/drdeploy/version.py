@@ -1,3 +1,3 @@
-"""The version of this package, in a separate module that every package may import."""
+"""The version of ``drdeploy``. It is in a module of its own so that every package can import it."""
 
 VERSION = "0.1.0"

@@ -1,9 +1,10 @@
-"""Simulate every option at several volumes of requests, for the decision's page.
+"""Simulate every option at several volumes of requests, for the web page of a decision.
 
-On the page, a reader can change the volume and the requirements on latency and budget. The page
-then chooses again in the browser. It checks the requirements on latency and budget itself, because
-this needs no new simulation. All other requirements are checked here. Each volume needs its own
-simulation, so the grid holds only a few volumes. The volume of the decision is always one of them.
+On this page, a reader can change the monthly number of requests (the volume), the required latency
+and the budget. A script on the page then chooses the best option again. The script checks the
+latency and the budget, because this needs no new simulation. All other requirements are checked
+here, before the page is written. Each volume needs its own simulation, so the grid holds only a few
+volumes. The volume of the decision is always one of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MOST_REQUESTS = 3_000_000.0
 
 @dataclass(frozen=True)
 class GridOption:
-    """One option at one volume, not yet checked against the limits on latency and budget.
+    """The result of one option at one volume, not yet checked against latency and budget.
 
     Attributes:
         name: The name of the option, as in the decision.
@@ -41,9 +42,10 @@ class GridOption:
         usd: The cost of a month in USD, or None if a price is not known.
         p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
             refused.
-        parts: The number of components that someone must operate, besides the endpoint.
-        why_not: Why the option cannot be chosen, whatever its latency and cost are. Empty if there
-            is no such reason.
+        parts: How many things someone must operate for this option besides the endpoint, for
+            example a schedule.
+        why_not: Why the option cannot be chosen at all, even if it is fast and cheap enough. Empty
+            if there is no such reason.
     """
 
     name: str
@@ -56,7 +58,7 @@ class GridOption:
 
 @dataclass(frozen=True)
 class DecisionGrid:
-    """All options at several volumes.
+    """The results of all options at several volumes.
 
     Attributes:
         volumes: The volumes in requests a month, ascending.
@@ -71,7 +73,7 @@ class DecisionGrid:
     required: Requirements
 
     def convert_to_json(self) -> dict[str, Any]:
-        """Return the grid as plain values for the page."""
+        """Return the grid as plain values, which the page holds as JSON."""
         return {
             "volumes": list(self.volumes),
             "options": [[vars(one) for one in column] for column in self.options],
@@ -89,7 +91,7 @@ def simulate_decision_grid(
 ) -> DecisionGrid:
     """Simulate every option at each volume of the grid.
 
-    For a trace, the grid holds only the volume of the trace.
+    If the traffic is a trace, the grid holds only the volume of the trace.
     """
     # The requirements of the decision, except the two that the page checks itself.
     required = replace(inputs.required, p95_s=None, budget_usd=None)
@@ -119,7 +121,7 @@ def simulate_decision_grid(
 
 
 def list_grid_traffic(traffic: Traffic | Arrivals) -> list[Traffic | Arrivals]:
-    """Return the traffic at each volume of the grid; a trace has one volume."""
+    """Return the traffic at each volume of the grid. A trace gives only one volume."""
     if isinstance(traffic, Arrivals):
         return [traffic]
     own = traffic.requests_per_month

@@ -1,4 +1,4 @@
-"""Check an option against the requirements, and collect its results as plain values."""
+"""Check an option against the requirements, and collect its results for the decision."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def describe_missed_requirements(option: Option, required: Requirements) -> Iterator[str]:
-    """Yield a text for each requirement that the option misses, with the reason."""
+    """Yield a text for each requirement that the option misses; the text says why."""
     yield from describe_broken_constraints(
         required, option.hosting_way, option.measured.configuration.instance_type
     )
@@ -63,10 +63,10 @@ def describe_missed_requirements(option: Option, required: Requirements) -> Iter
 
 
 def could_be_cheapest_after_resampling(option: Option, required: Requirements) -> bool:
-    """Whether the option could be the winner in a bootstrap resample of the rows.
+    """Whether the option could be chosen if the measured rows were resampled (bootstrap).
 
-    A resample changes only the option's latency and cost. If the option is excluded for another
-    reason, such as an unknown price or refused requests, it can never win.
+    Resampling changes only the latency and the cost of an option. An option that is excluded for
+    another reason, such as an unknown price or refused requests, is not chosen in any resample.
     """
     return (
         option.is_deployable
@@ -113,11 +113,11 @@ def refuses_too_many_requests(option: Option, required: Requirements) -> bool:
 
 
 def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requirements) -> str:
-    """Return why no operating point has the required rates; empty if one has them.
+    """Return why the sensitivity or specificity is too low; empty if both are high enough.
 
-    The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
-    operating point. A configuration without operating points misses every requirement on these
-    rates, because its rates were never measured.
+    At one operating point, the lower 95 % limits of sensitivity and specificity must both reach
+    what is required. If a configuration has no operating points, its sensitivity and specificity
+    were never measured, and it does not meet any requirement on them.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -147,9 +147,9 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
 def choose_best_operating_point(
     measured: MeasuredConfiguration, required: Requirements
 ) -> OperatingPoint | None:
-    """Return the operating point with the highest lower limit of sensitivity.
+    """Return the operating point whose sensitivity has the highest lower 95 % limit.
 
-    Points that reach the required specificity come before all others.
+    If some operating points reach the required specificity, only these are considered.
     """
     floor = required.specificity_floor or 0.0
     points = [
@@ -179,9 +179,9 @@ def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str,
 
 
 def _add_network_isolation(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
-    """Add the setting for network isolation to an endpoint's variables, if it is required.
+    """Add network isolation to the Terraform variables of an endpoint, if it is required.
 
-    Variables for a VPC are left to the user, because only the user knows the subnets.
+    No variables for a VPC are added, because only the user knows the subnets.
     """
     if not required.needs_network_isolation or "endpoint" not in variables:
         return variables

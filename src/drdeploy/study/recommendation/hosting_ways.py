@@ -4,7 +4,8 @@ The table :data:`WAYS` says which ways this project can set up. A way whose ``de
 is simulated and priced, but never recommended. Only inference components have no ``deployment``,
 because HashiCorp's AWS provider for Terraform (6.x) has no resource for them.
 
-The limits come from SageMaker's documentation, and each sentence about a limit names its source.
+The limits come from SageMaker's documentation. A text that excludes an option because of a limit
+names the page on which the limit is documented.
 """
 
 from __future__ import annotations
@@ -51,17 +52,17 @@ class HostingWay:
     """A way in which SageMaker hosts a model.
 
     Attributes:
-        name: The name of the way, which is the kind of its options.
-        article: A name with an article, for use in sentences.
+        name: The name of the way. An option that uses this way has the name as its kind.
+        article: A name with an article, for use in sentences, such as ``a real-time endpoint``.
         deployment: The Terraform module with which the way is set up; empty if there is none.
         command: The command of this project that sets the way up. Its option ``--variables`` takes
-            the variables.
+            a file with the Terraform variables.
         largest_payload_bytes: The size of the largest photograph that the way accepts.
-        payload_source: Where the limit of the payload is documented.
+        payload_source: The page of AWS's documentation that states this size.
         answers_in_response: Whether a client gets its result in the response to its request. If
             not, the result is written to S3, and the client must wait for it.
-        operated_parts: The components that someone must operate for the way, besides the endpoint
-            itself.
+        operated_parts: The things that someone must operate besides the endpoint itself, such as a
+            schedule.
     """
 
     name: WayName
@@ -77,7 +78,7 @@ class HostingWay:
     def is_serverless(self) -> bool:
         """Whether the way is a serverless endpoint.
 
-        A serverless endpoint has no instances, so it offers no VPC, no volume and no GPU.
+        A serverless endpoint offers no VPC, no GPU, and no volume that your own key can encrypt.
         """
         return self.name == "serverless"
 
@@ -157,7 +158,7 @@ WAYS: dict[WayName, HostingWay] = {
 def describe_broken_constraints(
     required: Requirements, way: HostingWay, instance_type: str
 ) -> Iterator[str]:
-    """Yield a text for each hard constraint that a way of hosting breaks, with a source.
+    """Yield a text for each hard constraint that a way of hosting breaks; most name a source.
 
     Args:
         required: The requirements, which hold the constraints.
@@ -210,7 +211,7 @@ def _describe_broken_constraints_of_job(
 
 
 def describe_late_results(required: Requirements, way: HostingWay, slowest_s: float) -> str:
-    """Return a text that says how late results are; empty if all results come in time."""
+    """Return how late the slowest result is, as text; empty if all results come in time."""
     may_wait_s = required.may_wait_s
     if way.answers_in_response or may_wait_s is None or slowest_s <= may_wait_s:
         return ""

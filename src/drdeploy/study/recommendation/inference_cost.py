@@ -1,15 +1,16 @@
 """Compute the cost of an inference from measured seconds and a dated price sheet.
 
-By default, the cost is the price per second times the total latency at the client. The study of
-2023 defines it in this way (sections 6.1.2.1 and 6.2.2). There are differences by kind of hosting:
+By default, the cost is the price per second times the total latency at the client, as the study of
+2023 defines it (sections 6.1.2.1 and 6.2.2). What AWS really bills depends on the kind of hosting:
 
 - Serverless: AWS bills only the time in which the container works. With
   :attr:`CostBasis.CONTAINER_TIME`, the cost is computed from this time alone.
 - Real-time: AWS bills an instance by the hour, with or without requests. The cost of an inference
   assumes that the instance is always busy, so it is the lowest possible cost.
 - Asynchronous: the latency includes the time in the queue, which costs nothing. The cost is
-  computed from the time in the container.
-- Transform jobs: the cost is computed from the time in which the job's instances work.
+  therefore computed from the time in the container instead of the latency.
+- Transform jobs: AWS bills the time in which the job's instances work. The cost is computed from
+  this time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MILLION = 1_000_000
 
 
 class CostBasis(StrEnum):
-    """The time from which a cost is computed; the value is the name of the time's column."""
+    """The time from which a cost is computed, as the name of the column that holds this time."""
 
     TOTAL_LATENCY = "total_latency_s"
     CONTAINER_TIME = "container_latency_s"
@@ -38,7 +39,7 @@ class CostBasis(StrEnum):
 
 @dataclass(frozen=True)
 class SecondPrice:
-    """The price of one second of an endpoint.
+    """The price of using an endpoint for one second.
 
     Attributes:
         usd_per_second: The price of a second in which a serverless container works, or of a second
@@ -51,14 +52,14 @@ class SecondPrice:
 
     @property
     def usd_per_hour(self) -> float:
-        """The price of an hour of the endpoint in USD."""
+        """The price of using the endpoint for an hour, in USD."""
         return self.usd_per_second * SECONDS_PER_HOUR
 
 
 def look_up_price_per_second(
     kind: str, memory_mb: int | None, instance_type: str, sheet: PriceSheet
 ) -> SecondPrice:
-    """Look up the price of one second of an endpoint.
+    """Look up the price of using an endpoint for one second.
 
     Args:
         kind: ``serverless``, ``realtime``, ``asynchronous`` or ``batch``, as in the measurements.
@@ -74,7 +75,7 @@ def look_up_price_per_second(
         case "serverless":
             if memory_mb is None:
                 raise AnalysisError(
-                    "A serverless row has no memory size",
+                    "A row of a serverless endpoint has no memory size",
                     remedy="Write the memory size into the column 'memory_mb'",
                 )
             price = sheet.serverless_second(memory_mb)
@@ -90,7 +91,7 @@ def look_up_price_per_second(
             return SecondPrice(price.usd / SECONDS_PER_HOUR, price)
         case _:
             raise AnalysisError(
-                f"The kind of endpoint {kind!r} has no price",
+                f"There are no prices for the kind of endpoint {kind!r}",
                 remedy="Write 'serverless', 'realtime', 'asynchronous' or 'batch' into the column "
                 "'endpoint_kind'",
             )
@@ -99,12 +100,12 @@ def look_up_price_per_second(
 def compute_cost_of_each_row_usd(
     rows: pd.DataFrame, price: SecondPrice, basis: CostBasis = CostBasis.TOTAL_LATENCY
 ) -> pd.Series:
-    """Return the cost of each row in USD; rows in which the time is missing are left out."""
+    """Return the cost of each row in USD; rows that lack the billed time are left out."""
     return (rows[basis.value].dropna() * price.usd_per_second).rename("cost_usd")
 
 
 def compute_cost_of_each_photograph_usd(jobs: pd.DataFrame, price: SecondPrice) -> pd.Series:
-    """Return the cost of a photograph in each transform job in USD.
+    """Return, for each transform job, the cost of one photograph in USD.
 
     AWS bills each instance from the time at which it starts to work until the end of the job (API
     reference, ``DescribeTransformJob``).

@@ -1,15 +1,17 @@
-"""Simulate and price instances that do not run around the clock.
+"""Simulate instances that do not run around the clock, and compute what they use in a month.
 
-There are these ways to run them:
+There are five ways to run such instances:
 
-- Autoscaled: the number of instances follows the load. The largest number is the number that the
+- Autoscaled: the number of instances follows the load. There are never more instances than the
   busiest hour needs.
-- Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time.
-  While the endpoint exists, it has the number of instances that the busiest hour of the week needs.
+- Scheduled: the endpoint exists only in the hours in which photographs arrive, and in short breaks
+  between them. While the endpoint exists, it has the number of instances that the busiest hour of
+  the week needs.
 - Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
-- Components: an inference component without requests has no instance. The first call starts an
-  instance, and calls fail until the instance answers.
-- Batch: batch transform jobs grade the photographs that have arrived since the last job.
+- Components: an inference component that gets no requests has no instance. The next call starts an
+  instance. Calls fail until this instance can answer.
+- Batch: batch transform jobs run at equal intervals. Each job grades the photographs that have
+  arrived since the previous job started.
 """
 
 from __future__ import annotations
@@ -64,14 +66,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedInstances:
-    """One way to run instances, simulated.
+    """The simulated result of one way to run instances.
 
     Attributes:
         way: The way of hosting.
         instances: The largest number of instances.
         description: How many instances run, and when.
         simulated: The result of the simulation.
-        usage: The resources that are used in a month.
+        usage: The hours of instances and the other resources that are used in a month.
         variables: The Terraform variables; empty if the way cannot be deployed.
     """
 
@@ -85,7 +87,7 @@ class SimulatedInstances:
 
 @dataclass(frozen=True, eq=False)
 class InstanceLoad:
-    """The traffic on instances of one configuration, and the assumptions about the instances.
+    """Everything that is needed to simulate the instances of one configuration.
 
     Attributes:
         instances: The number of instances that the busiest hour needs.
@@ -104,7 +106,7 @@ class InstanceLoad:
     def target_per_minute(self) -> float:
         """The number of requests that an instance should answer in a minute.
 
-        The assumed headroom stays free.
+        An instance could answer more: the share ``headroom`` of its time stays free.
         """
         each_s = self.times.mean_busy_s / (
             self.assumed.requests_at_once * (1 - self.assumed.headroom)
@@ -114,8 +116,9 @@ class InstanceLoad:
     def count_instances_behind_queue(self) -> int:
         """Return how many instances an asynchronous endpoint needs.
 
-        If the photographs come from an archive, the queue receives all of them at once. It keeps
-        each for a limited time, so there must be enough instances to grade all of them in time.
+        The photographs of an archive all enter the queue at once. A photograph is removed from the
+        queue after a limited time. There must therefore be enough instances to grade all
+        photographs before then.
         """
         if not self.arrivals.is_archive:
             return self.instances
@@ -126,7 +129,7 @@ class InstanceLoad:
     def make_monthly_usage(
         self, billed_s: float, answered: int, *, has_data: bool = True
     ) -> MonthlyUsage:
-        """Return the resources of a month, given the simulated instance seconds and answers."""
+        """Return what is used in a month, given the billed seconds and the number of answers."""
         months = self.arrivals.months
         requests = answered / months
         return MonthlyUsage(
@@ -221,12 +224,14 @@ def keep_endpoint_open_during_short_breaks(
 ) -> NDArray[np.bool_]:
     """Return the hours of a week in which an endpoint exists.
 
-    The endpoint stays open in a break that is shorter than twice its start-up time. Otherwise, it
-    might have to be created again while it is still being deleted.
+    The endpoint exists in each hour in which photographs arrive, and in breaks shorter than twice
+    its start-up time. If it were deleted in such a short break, it might have to be created again
+    before the deletion is complete.
 
     Args:
-        is_open: Whether photographs arrive in each hour of the week, from Monday.
-        start_s: The time until a created endpoint answers.
+        is_open: For each hour of the week, starting on Monday at 0:00, whether photographs arrive
+            in it.
+        start_s: The time in seconds from the creation of the endpoint until it can answer.
     """
     opened = np.flatnonzero(is_open)
     kept = is_open.copy()

@@ -45,21 +45,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """A measured configuration, and a way to run it.
+    """One way to host one measured configuration, with its simulated latency and its cost.
 
     Attributes:
         name: A name that no other option has.
-        policy: The policy of a serverless endpoint against cold starts; None for a real-time
-            endpoint.
+        policy: The policy of a serverless endpoint against cold starts; None for hosting on
+            instances.
         instances: The largest number of instances; 0 for a serverless endpoint.
         simulated: The result of the simulation.
         months: The number of months that the simulation covers.
         bill: The monthly bill, or None if a price is not known.
         no_cost: A sentence that names the unknown price; empty if the bill is known.
         way_name: The name of the way of hosting.
-        description: The number of containers or instances that run, and when, as text.
-        variables: The Terraform variables, if the option has instances that do not run around the
-            clock. Empty for every other option.
+        description: A text that says how many containers or instances run, and when.
+        variables: The Terraform variables of instances that do not run around the clock. Empty for
+            every other option, whose variables are made later.
     """
 
     name: str
@@ -106,10 +106,10 @@ class Option:
 
     @property
     def differs_from_doing_nothing(self) -> bool:
-        """Whether the option should be listed.
+        """Whether the option differs from a serverless endpoint without any policy.
 
-        A policy against cold starts may find nothing to do in the traffic. The option then gives
-        the same results as plain serverless hosting, and is not listed.
+        A policy against cold starts may take no action on the given traffic. The option then has
+        the same results as a serverless endpoint without a policy, and decisions do not list it.
         """
         return not self.has_no_cold_start_mitigation or self.kind == "serverless"
 
@@ -122,14 +122,14 @@ class Option:
 
     @property
     def operated_parts(self) -> tuple[str, ...]:
-        """The components that someone must operate for the option, besides the endpoint itself."""
+        """The things that someone must operate besides the endpoint itself, such as a schedule."""
         return (
             self.hosting_way.operated_parts if self.policy is None else self.policy.operated_parts
         )
 
     @property
     def simulated_policy(self) -> SimulatedPolicy | None:
-        """The policy with its simulated result; None for a real-time endpoint."""
+        """The policy with its simulated result; None for hosting on instances."""
         if self.policy is None:
             return None
         usd = self.bill.usd if self.bill else None
@@ -157,7 +157,8 @@ def simulate_all_options(
     A serverless configuration gives an option for each policy against cold starts. A configuration
     on an instance gives an option for each way to run instances.
 
-    Configurations without the rows that a simulation needs are skipped.
+    A configuration is skipped if its measurements lack rows that the simulation needs, such as
+    those of cold starts.
     """
     for measured in configurations:
         if measured.service is None:
@@ -187,8 +188,8 @@ def simulate_serverless_option(
 ) -> Option:
     """Simulate and price one policy against cold starts on a serverless configuration.
 
-    ``if_nothing`` is the result of a simulation without a policy, if it is known already. It is
-    used for a policy that takes no action, so that nothing is simulated twice.
+    ``if_nothing`` is the result of an earlier simulation in which no action was taken, or None. If
+    the policy takes no action either, this result is used, and the simulation is not repeated.
     """
     service, assumed, arrivals = measured.service_times, context.assumptions, context.arrivals
     policy = fit_policy_to_traffic(
@@ -323,7 +324,7 @@ def is_demand_varying(measured: MeasuredConfiguration, context: SimulationContex
 
 
 def compute_needed_instance_count(peak_per_s: float, times: RowTimes, assumed: Assumptions) -> int:
-    """Return how many instances the busiest hour needs if the assumed headroom stays free."""
+    """Return how many instances the busiest hour needs, including the assumed headroom."""
     # Little's law: the requests in progress are the arrivals per second times the seconds that each
     # takes.
     load = peak_per_s * times.mean_busy_s
@@ -350,7 +351,7 @@ def price_usage_or_name_unknown_price(
     context: SimulationContext,
     way_name: WayName = "real-time",
 ) -> tuple[Bill | None, str]:
-    """Return the monthly bill, or None with a sentence that names the unknown price."""
+    """Return the monthly bill and an empty text, or None and a sentence on the unknown price."""
     configuration = measured.configuration
     hour: Literal["real-time", "asynchronous", "batch"] = (
         way_name if way_name in {"asynchronous", "batch"} else "real-time"

@@ -61,7 +61,7 @@ def render_decision_page(
 
 
 def _embed_json(document: object) -> Markup:
-    """Return JSON that is safe inside a script element, whatever names it contains."""
+    """Return JSON that is safe inside a ``<script>`` element, even if a name contains HTML."""
     text = json.dumps(document, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -172,10 +172,10 @@ def _make_axes_of_cost_and_latency(required: Requirements) -> tuple[Axis, Axis]:
 def _choose_labels_of_marks(
     options: Sequence[EvaluatedOption], decision: Decision
 ) -> dict[str, tuple[str, ...]]:
-    """Return the labels of the winner and of one option of each other kind of hosting.
+    """Return the labels of the marks that get one: the winner, and one mark of each other kind.
 
-    Of each kind, the option that misses the fewest requirements gets the label. If several options
-    miss equally few, the cheapest of them gets it.
+    Of each kind of hosting, the option that misses the fewest requirements gets a label. If this is
+    true of several options, the cheapest of them gets it.
     """
     winner = decision.winner
     labels: dict[str, tuple[str, ...]] = {}

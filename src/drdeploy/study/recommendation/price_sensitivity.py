@@ -1,7 +1,7 @@
 """Compute how far each price can rise or fall before another option is chosen.
 
-A bill is a linear function of each price. If a price changes, the new bills can therefore be
-computed without a second simulation. The choice is then made again from the new bills.
+A bill is a linear function of each price. The bills after a change of a price can therefore be
+computed without another simulation. The best option is then chosen again from the new bills.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class PriceSensitivity:
     Attributes:
         usd: How much of the winner's monthly bill comes from the price, in USD.
         share: ``usd`` divided by the winner's monthly bill.
-        dearer: The first other option that is chosen if the price rises. None if the winner stays
-            up to :data:`HIGHEST_FACTOR` times the price.
-        cheaper: The first other option that is chosen if the price falls. None if the winner stays
-            even at a price of zero.
+        dearer: The option that replaces the winner first if the price rises. None if the winner
+            stays the same up to :data:`HIGHEST_FACTOR` times the price.
+        cheaper: The option that replaces the winner first if the price falls. None if the winner
+            stays the same even at a price of zero.
     """
 
     price: Price
@@ -68,8 +68,9 @@ def compute_price_sensitivities(
     Args:
         winner: Name of the winner, a key of ``bills``.
         bills: The bill of every option that meets the requirements, by the option's name.
-        choose: A function that takes the monthly costs of the options in several cases, in shape
-            ``(options, cases)``. It returns the index of the chosen option in each case.
+        choose: A function that chooses an option. It takes an array of monthly costs with one row
+            for each option and one column for each value of the price. For each column, it returns
+            the index of the chosen option.
     """
     prices = {entry.price: None for bill in bills.values() for entry in bill.entries}
     found = [_compute_sensitivity_to_price(price, winner, bills, choose) for price in prices]

@@ -1,4 +1,4 @@
-"""The inputs of a decision other than measurements and prices: requirements and assumptions."""
+"""The requirements and the assumptions of a decision."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ specificity, a grader clears at least half of the photographs that are not disea
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """The requirements of an option.
-
-    A value of None means no requirement.
+    """The requirements that an option must meet. None means that there is no requirement.
 
     Attributes:
         p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
             cold starts and waiting.
-        min_sensitivity: The required sensitivity. At one of the artifact's operating points, the
-            lower 95 % limit of the sensitivity must reach it.
-        min_specificity: The required specificity. At the same operating point, the lower 95 % limit
-            of the specificity must reach it. None means :data:`DEFAULT_MIN_SPECIFICITY` if a
-            sensitivity is required, otherwise no requirement.
+        min_sensitivity: The required sensitivity. The lower 95 % limit of the sensitivity must
+            reach this value at one or more of the artifact's operating points.
+        min_specificity: The required specificity, which must be reached in the same way at the same
+            operating point. If it is None but a sensitivity is required,
+            :data:`DEFAULT_MIN_SPECIFICITY` is required.
         at_grade: The lowest ICDR grade of the eyes that the grader must find: 2 for moderate NPDR
             or worse, 3 for severe NPDR or worse.
         budget_usd: The highest allowed cost of a month in USD.
         throttled_at_most: The highest allowed share of requests that the endpoint refuses.
-        same_cost_share: Costs that differ by at most this share of the lower one count as equal.
-        same_cost_usd: Costs that differ by at most this amount in USD a month count as equal, too.
+        same_cost_share: If two costs differ by at most this share of the lower cost, they count as
+            equal.
+        same_cost_usd: If two monthly costs differ by at most this amount in USD, they count as
+            equal, too.
         needs_vpc: Whether the model must run in a VPC of the account. A serverless endpoint cannot
             run in one (developer guide, "Deploy models with Amazon SageMaker Serverless
             Inference").
-        needs_network_isolation: Whether the container must have no network. A serverless endpoint
-            cannot isolate its containers (same page of the developer guide).
+        needs_network_isolation: Whether the container must not have access to any network. A
+            serverless endpoint cannot isolate its containers (same page of the developer guide).
         needs_gpu: Whether the model needs a GPU. A serverless endpoint has no GPU (same page of the
             developer guide).
         needs_own_key: Whether the volumes of the instances must be encrypted with a key of the
@@ -53,12 +53,12 @@ class Requirements:
         largest_photograph_mb: The size of the largest photograph in MB (of 1024 x 1024 bytes).
             SageMaker accepts 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB
             for asynchronous inference.
-        may_wait_s: The longest time that a result may take, in seconds. None means that the result
-            must be in the response to the request, so asynchronous inference and batch transform
-            are excluded.
-        data_stays_in: The regions that photographs must not leave. An entry is a region, or the
-            beginning of the names of several regions, such as ``eu``. Empty means that every region
-            is allowed.
+        may_wait_s: The longest time that a result may take, in seconds. None excludes asynchronous
+            inference and batch transform, because the result must then be in the response to the
+            request.
+        data_stays_in: The regions in which photographs must stay. An entry is a region, or the
+            beginning of the names of several regions, such as ``eu``. If there are no entries,
+            every region is allowed.
     """
 
     p95_s: float | None = None
@@ -85,7 +85,7 @@ class Requirements:
         for name in ("same_cost_share", "same_cost_usd"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInput(
-                    f"The difference '{name}' must be 0 or more, not {getattr(self, name):g}",
+                    f"The value of '{name}' must be 0 or more, not {getattr(self, name):g}",
                     where=name,
                     remedy="Give a number like 0.05 for 5 %, or 1 for 1 USD a month",
                 )
@@ -108,7 +108,7 @@ class Requirements:
 
     @property
     def specificity_floor(self) -> float | None:
-        """The specificity that an operating point must have; None if there is no requirement."""
+        """The specificity that an operating point must have; None if none is required."""
         if self.min_specificity is None and self.min_sensitivity is not None:
             return DEFAULT_MIN_SPECIFICITY
         return self.min_specificity
@@ -116,7 +116,7 @@ class Requirements:
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """Values that cannot be measured and are assumed; the decision lists all of them.
+    """Values that are assumed, because they cannot be measured. The decision lists all of them.
 
     Attributes:
         idle_s: The time after which the platform removes an idle container, in seconds; AWS does
@@ -124,18 +124,20 @@ class Assumptions:
         max_concurrency: The largest number of requests that a serverless endpoint handles at once;
             SageMaker allows 200.
         account_concurrency: The account's quota: how many requests all its serverless endpoints in
-            the region may handle at once. None if the quota is at least ``max_concurrency``. The
-            quota of a new account may be only 10 (Service Quotas, "Total concurrency of serverless
-            endpoints").
+            the region may handle at once. None means that the quota does not matter, because it is
+            at least ``max_concurrency``. The quota of a new account may be only 10 (Service Quotas,
+            "Total concurrency of serverless endpoints").
         instance_start_s: The time in seconds that an instance needs from its start until it
             answers. AWS does not document this time, and bills the instance meanwhile.
         has_zero_instances: Whether the region accepts ``MinInstanceCount`` 0 for inference
             components; some regions refuse it.
-        headroom: The share of the instances that stays free in the busiest hour.
-        fewest_instances: The number of instances that stay on when there is no traffic.
-        requests_at_once: The number of requests that one instance is assumed to handle at once. The
-            latencies were measured with one request at a time.
-        photographs_per_patient: The number of photographs of one patient, for the cost per patient.
+        headroom: The share of the instances' capacity that stays free in the busiest hour.
+        fewest_instances: The smallest number of instances of a real-time endpoint, which stay on
+            even when there is no traffic.
+        requests_at_once: The number of requests that one instance is assumed to handle at once
+            without becoming slower. The latencies were measured with one request at a time.
+        photographs_per_patient: The number of photographs of one patient, from which the cost per
+            patient is computed.
         request_bytes: The size of a photograph if the rows do not give it.
         response_bytes: The size of an answer.
         image_gb: The compressed size of the container image in the registry, in GB.
@@ -186,12 +188,12 @@ class Assumptions:
 
     @property
     def concurrency_limit(self) -> int:
-        """The largest number of requests that a serverless endpoint can handle at once."""
+        """How many requests a serverless endpoint can handle at once, given the account's quota."""
         return min(self.max_concurrency, self.account_concurrency or self.max_concurrency)
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """All assumptions, each as a sentence."""
+        """The assumptions as sentences."""
         return (
             (
                 f"A container that is idle for {self.idle_s:g} s is stopped. AWS does not document "

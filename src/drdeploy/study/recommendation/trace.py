@@ -43,7 +43,7 @@ MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
 def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
-    """Read the arrivals of a trace in one of the two formats.
+    """Read the arrivals from a trace, which is a CSV file in one of two formats.
 
     Args:
         path: The CSV file.
@@ -64,7 +64,10 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
 
 def _make_arrivals_from_rows(path: Path, rows: Iterator[list[str]], seed: int) -> Arrivals:
-    """Read the rows one by one, because the text of a long trace might not fit into memory."""
+    """Make the arrivals from the rows of a trace.
+
+    The rows are read one by one, because the text of a long trace might not fit into memory.
+    """
     columns = next(rows, [])
     if MOMENT in columns:
         return _make_arrivals_from_times(path, *_read_times_of_rows(rows, columns, MOMENT, path))
@@ -182,7 +185,7 @@ def _read_times_of_rows(
 ) -> tuple[datetime, NDArray[np.float64]]:
     """Return the time of the first row, and the seconds from this time to each row's time.
 
-    If ``counts`` is a list, the number of arrivals of each row is appended to it.
+    If ``counts`` is a list, the function also appends the number of arrivals of each row to it.
     """
     place = columns.index(column)
     first: datetime | None = None

@@ -43,7 +43,7 @@ class TrafficShape:
 
     @classmethod
     def from_weights(cls, name: str, hours: Sequence[float], days: Sequence[float]) -> TrafficShape:
-        """Make a shape from 24 weights of hours and 7 weights of days, with Monday first.
+        """Make a shape from 24 weights for the hours of a day and 7 weights for Monday to Sunday.
 
         Raises:
             InvalidInput: The number of weights is wrong, a weight is negative or not finite, or
@@ -117,13 +117,13 @@ class Arrivals:
 
     Attributes:
         times_s: The times in ascending order, in seconds after the beginning; shape ``(n,)``.
-        horizon_s: The length of the covered time in seconds; no arrival is later.
-        begins_at_hour: The hour of the week at which the covered time begins; 0 is Monday 0:00.
-        requests_per_month: The number of requests in a month, for the bill.
+        horizon_s: The length of the simulated time in seconds. No request arrives after it.
+        begins_at_hour: The hour of the week at which the simulated time begins; 0 is Monday 0:00.
+        requests_per_month: The number of requests in a month, which the bill is computed from.
         description: Where the arrivals come from.
         notes: Sentences about changes that were made to a trace.
-        is_archive: Whether the photographs come from an archive of old photographs. They can be
-            sent at any time.
+        is_archive: Whether the photographs are an archive of old photographs, which can be sent at
+            any time.
     """
 
     times_s: NDArray[np.float64]
@@ -137,8 +137,8 @@ class Arrivals:
     def move_archive_to_beginning(self) -> Arrivals:
         """Return arrivals in which all photographs of an archive arrive at the beginning.
 
-        A queue and a batch transform job take all photographs of an archive at once. All other
-        arrivals stay as they are.
+        This is how a queue or a batch transform job gets an archive. If the arrivals are not those
+        of an archive, they are returned unchanged.
         """
         return replace(self, times_s=np.zeros_like(self.times_s)) if self.is_archive else self
 
@@ -149,7 +149,7 @@ class Arrivals:
 
     @property
     def months(self) -> float:
-        """The number of months that the arrivals cover."""
+        """How many months the arrivals represent: ``n`` divided by ``requests_per_month``."""
         return self.n / self.requests_per_month
 
     def compute_hour_of_week_of_each_arrival(self) -> NDArray[np.int64]:
@@ -193,7 +193,7 @@ class Traffic:
             raise InvalidInput(
                 f"Traffic of {self.requests_per_month:g} requests a month, with "
                 f"{self.photographs_per_patient} photographs per patient and "
-                f"{self.between_photographs_s:g} s between two photographs, is impossible",
+                f"{self.between_photographs_s:g} s between two photographs, cannot be simulated",
                 where="traffic",
                 remedy="Give a positive number of requests, at least one photograph per patient, "
                 "and less than an hour between two photographs",
@@ -255,16 +255,19 @@ class Traffic:
 
 
 def choose_weeks_to_simulate(requests_per_week: float) -> int:
-    """Return the number of weeks to simulate, so that the share of cold starts is reliable."""
+    """Return how many weeks to simulate, so that the simulated share of cold starts is reliable."""
     return min(MOST_WEEKS, max(FEWEST_WEEKS, ceil(ENOUGH_ARRIVALS / requests_per_week)))
 
 
 def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
-    """Return the arrivals of an archive: old photographs that are graded once, within a month.
+    """Return the times at which the photographs of an archive are sent, within a month.
 
-    If all requests came at once, an endpoint would refuse most of them. A client therefore spreads
-    the photographs evenly over the time in which the results may arrive. A queue or a batch
-    transform job takes all photographs at once (see :meth:`Arrivals.move_archive_to_beginning`).
+    An archive is a collection of old photographs that are graded once.
+
+    If all requests came at once, an endpoint would refuse most of them. The photographs are
+    therefore sent at equal intervals, over most of the time until the results must be there. Only a
+    queue or a batch transform job takes all photographs at once (see
+    :meth:`Arrivals.move_archive_to_beginning`).
 
     Args:
         photographs: The number of photographs, at least 2.

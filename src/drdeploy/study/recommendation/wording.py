@@ -24,7 +24,7 @@ MOST_TIED = 4
 
 
 def format_usd(amount: float | None) -> str:
-    """Format an amount like ``1,234 USD``; an amount below 100 USD gets decimals."""
+    """Format an amount of money like ``1,234 USD``, or ``12.30 USD`` if it is below 100 USD."""
     if amount is None:
         return "unknown"
     if amount >= 100:
@@ -40,9 +40,10 @@ def format_seconds(amount: float | None) -> str:
 
 
 def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
-    """Return a dictionary from each option's full name to a short name.
+    """Return a short name for each option, in a dictionary by the option's full name.
 
-    If all options have the same precision or the same profile, the short names leave it out.
+    If all options have the same precision, the short names do not contain it. The same is true of
+    the profile.
     """
     telling = [
         name
@@ -93,7 +94,7 @@ def write_requirements_in_one_line(required: Requirements) -> str:
 
 
 def write_constraints(required: Requirements) -> list[str]:
-    """Return a text for each hard constraint among the requirements, for example ``a VPC``."""
+    """Return the hard constraints among the requirements as texts, for example ``a VPC``."""
     largest, may_wait_s = required.largest_photograph_mb, required.may_wait_s
     named = (
         ("a VPC", required.needs_vpc),
@@ -159,7 +160,7 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
 
 
 def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -> str:
-    """Return a text about the winner's best operating point; empty if no rates are required."""
+    """Return a text about the winner's sensitivity and specificity; empty if none are required."""
     point = winner.sensitivity
     if required.specificity_floor is None or point is None:
         return ""
@@ -180,9 +181,9 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
 
 
 def _write_sentence_about_research(decision: Decision) -> Iterator[str]:
-    """Yield a sentence about the cheapest option that this project cannot deploy.
+    """Yield a sentence about a cheaper option that this project cannot deploy, if there is one.
 
-    There is no sentence unless the option meets all requirements and costs clearly less.
+    The option must meet all requirements, and cost clearly less than the winner.
     """
     winner = decision.winner
     cheaper = [
@@ -246,7 +247,7 @@ def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[st
 def _write_tie_sentence(
     required: Requirements, winner: EvaluatedOption, tied: Sequence[EvaluatedOption]
 ) -> str:
-    """Return text that names the options that cost the same, and says why the winner was chosen."""
+    """Return a text that names the options with the same cost, and says why the winner won."""
     names = [
         f"{one.name} ({format_usd(one.usd_per_month)}, p95 {format_seconds(one.p95_s)})"
         for one in tied[:MOST_TIED]

@@ -48,7 +48,7 @@ def write_warnings_about_measurements(
 
 
 def write_measurement_limits_of_platforms(measurements: Measurements) -> tuple[str, ...]:
-    """Return what measurements on each platform of the rows cannot show, as text."""
+    """Return sentences on what measurements on this machine, or on AWS, cannot show."""
     platforms = set(measurements.frame["platform"])
     return tuple(text for platform, text in _OF_PLATFORM.items() if platform in platforms)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_html_with_grey_intervals(sentence: str) -> Markup:
-    """Return a sentence as HTML, with each interval and n in grey.
+    """Return a sentence as HTML, in which each interval and each number of rows is grey.
 
     There is never a line break between a number and its unit.
     """
@@ -54,7 +54,7 @@ def format_cost_cell(estimated: Cost) -> Markup:
 
 
 def format_ratio_cell(estimate: Estimate) -> Markup:
-    """Format a ratio with both sample sizes; the ratio is grey if its interval contains 1."""
+    """Format a ratio with both numbers of rows; it is grey if its interval contains 1."""
     filled = _format_estimate_cell(estimate, "times", notation.format_sample_sizes(estimate))
     shown = estimate.interval_excludes(1.0) or not estimate.has_interval
     return filled if shown else Markup('<span class="same">{}</span>').format(filled)
@@ -70,17 +70,17 @@ def _format_estimate_cell(estimate: Estimate, unit: str, *below: str) -> Markup:
 
 
 def format_signed_percent(value: float | None) -> str:
-    """Format a share as ``+3.1 %``, or as a dash if there is no value."""
+    """Format a share with its sign, like ``+3.1 %``, or as a dash if there is no value."""
     return notation.NO_VALUE if value is None else f"{100 * value:+.1f} %"
 
 
 def format_signed_number(value: float | None) -> str:
-    """Format a number as ``-0.21``, or as a dash if there is no value."""
+    """Format a number with its sign, like ``-0.21``, or as a dash if there is no value."""
     return notation.NO_VALUE if value is None else f"{value:+.2f}"
 
 
 def format_outlier_rows_cell(rows: tuple[tuple[int, float], ...]) -> Markup:
-    """Format the time of each outlier, with the outlier's line in the file."""
+    """Format the time of each outlier, with its line number in ``measurements.csv``."""
     if not rows:
         return Markup("none")
     listed = []

@@ -33,8 +33,8 @@ class ScenarioRatio:
 
     Attributes:
         before: The scenario in the numerator.
-        after: The scenario in the denominator, which is faster if the ratio is above 1.
-        is_paired: Whether rows were paired by photograph.
+        after: The scenario in the denominator. If the ratio is above 1, this scenario is faster.
+        is_paired: Whether rows of the same photograph were paired.
     """
 
     dimension: Dimension
@@ -74,8 +74,8 @@ def compare_two_scenarios(
 def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Quantity) -> Estimate:
     """Return the ratio of the mean times of two scenarios.
 
-    If both scenarios sent each photograph equally often, their rows are paired by photograph.
-    Differences between photographs then do not widen the interval.
+    If both scenarios sent each photograph the same number of times, rows of the same photograph are
+    paired. Then the differences between photographs do not make the interval wider.
     """
     pairs = pair_rows_by_photograph(before, after, quantity)
     if pairs:
@@ -90,7 +90,8 @@ def pair_rows_by_photograph(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return the times of two scenarios, paired by photograph.
 
-    The result is None if a row has no partner, or if there are too few photographs.
+    The result is None if a row of one scenario has no matching row in the other, or if there are
+    too few photographs.
     """
     sides = []
     for scenario in (before, after):
@@ -115,10 +116,10 @@ def compare_scenarios_along_dimension(
 ) -> tuple[ScenarioRatio, ...]:
     """Compare scenarios that differ only in one dimension, for example the memory size.
 
-    The scenarios are sorted by the dimension. Each is compared with the next one, and the first
-    with the last one. Each container image is also compared with the first image. Memory sizes are
-    sorted from small to large, as in the study of 2023, and cold starts come before warm requests.
-    Scenarios without rows are left out.
+    The scenarios are sorted by the dimension: memory sizes from small to large, as in the study of
+    2023, and cold starts before warm requests. Each scenario is compared with the next one, and the
+    first with the last one. If the dimension is the container image, each image is also compared
+    with the first one. Scenarios without rows are left out.
     """
     return tuple(
         compare_two_scenarios(before, after, dimension, quantity)

@@ -1,4 +1,4 @@
-"""Compute all results of a report once; the page, tables and JSON only display them."""
+"""Compute all results of a report. The page, the tables and the JSON show these results."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "precision")
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All results that are computed from a results folder.
+    """All results of a study's report, computed from its measurements.
 
     Attributes:
-        memory: Ratios between memory sizes, of the total latency, the prediction time and the
-            set-up time.
+        memory: Ratios between memory sizes. There are ratios of the total latency, of the
+            prediction time and of the set-up time.
         cold_over_warm: Ratios of the latency of a cold start to the latency of a warm request.
-        images: Ratios between container images, of the same three times.
-        others: Ratios of times between instance types, and between precisions.
-        queues: The queues of asynchronous scenarios.
-        jobs: The transform jobs of batch scenarios. They are not requests, so they are not among
-            the summaries.
+        images: Ratios between container images, for the same three times as in ``memory``.
+        others: Ratios between instance types, and between precisions.
+        queues: A summary of the queue of each asynchronous scenario.
+        jobs: A summary of the transform jobs of each batch scenario. ``summaries`` has only
+            scenarios of requests.
         findings: The findings about each model, in sentences.
         warnings: Warnings about these measurements.
-        limits: Sentences on what measurements on each platform cannot show.
-        scenarios_of_jobs: The batch scenarios, also those without a row that counts.
+        limits: Sentences on what measurements on this machine, or on AWS, cannot show.
+        scenarios_of_jobs: The batch scenarios, including those of which no row counts.
     """
 
     measurements: Measurements
@@ -70,12 +70,12 @@ class Evidence:
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """The configuration of each scenario of requests; transform jobs are left out."""
+        """The configurations of the scenarios that send requests. Those of jobs are left out."""
         return tuple(summary.scenario.configuration for summary in self.summaries)
 
     @property
     def all_scenarios(self) -> tuple[Scenario, ...]:
-        """All scenarios: first scenarios of requests, then scenarios of transform jobs."""
+        """All scenarios: first those that send requests, then those that run transform jobs."""
         return (*(summary.scenario for summary in self.summaries), *self.scenarios_of_jobs)
 
     @property

@@ -1,4 +1,7 @@
-"""Draw box plots, parts of the latency, and costs as SVG; equal rows give identical files."""
+"""Draw box plots, the parts of the latency, and costs as SVG files.
+
+The same rows always give identical files.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,10 @@ class Box:
 def draw_box_plot(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
     """Draw boxes side by side, on an axis that starts at zero.
 
-    Each box holds the middle half of the rows, and the line in the box is the median.  The whiskers
-    are at most one and a half times as long as the box.  Every row is a dot.  The black diamond is
-    the mean with one standard deviation, computed with n - 1.
+    Each box holds the middle half of the rows, and the line in the box is the median. The whiskers
+    are at most one and a half times as long as the box. Every row is a dot. The black diamond is
+    the mean, and the line through it is one standard deviation (computed with n - 1) long in each
+    direction.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE_IN)
@@ -127,7 +131,7 @@ PARTS = (
 
 
 def draw_all_panels(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]:
-    """Draw the pictures of each panel: times, parts of the latency and costs, if known."""
+    """Draw the pictures of each panel: times, the parts of the latency, and known costs."""
     return tuple(
         picture
         for panel in group_scenarios_into_panels(summaries)

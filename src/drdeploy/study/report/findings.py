@@ -1,10 +1,10 @@
 """Write the findings about each model as sentences, with numbers computed from rows.
 
-Configurations of one model on one kind of endpoint are ranked by their mean latency or cost, and
-the best one is named. The ratio of another configuration to the best one has an interval. If the
-interval contains 1, the measurements do not show which of the two is better. The other
-configuration is then named as well. Serverless and real-time endpoints are not ranked against each
-other, because their costs depend on the traffic.
+The configurations of one model on one kind of endpoint are ranked by their mean latency or mean
+cost, and a sentence names the best one. Each other configuration is compared with the best one by a
+ratio with an interval. If the interval contains 1, the measurements do not show which of the two is
+better, and the sentence names the other configuration, too. Serverless endpoints are not compared
+with real-time endpoints, because which of them is cheaper depends on the traffic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best configuration by cost or by latency.
+    """The configuration that is best in one property, such as cost or latency.
 
     Attributes:
         question: The property in which the configuration is best, for example ``Fastest when
@@ -56,7 +56,8 @@ class ModelFinding:
     Attributes:
         sentences: The findings as sentences.
         findings: The fastest and the cheapest warm configuration, and the one with the shortest
-            cold start. A configuration that is not known is left out.
+            cold start. If one of them is not known, for example because there are no prices, it is
+            left out.
     """
 
     model: str
@@ -108,7 +109,7 @@ def _write_finding_of_model(
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The scenarios of one model, with the best first.
+    """The scenarios of one model, sorted so that the best come first.
 
     Attributes:
         warm: The warm scenarios, sorted by mean latency.
@@ -223,8 +224,8 @@ class _Ranking:
 def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], measure: str) -> str:
     """Return a sentence about the configurations that come closest to the best one.
 
-    The sentence names all configurations that may be as good as the best one. If there are none, it
-    names the second best.
+    The sentence names all configurations that may be as good as the best one. If there are none,
+    the sentence names the second-best configuration.
     """
     if not ratios:
         return "No other configuration was measured."
@@ -259,7 +260,7 @@ def _compute_latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Esti
 
 
 def _compute_cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
-    """Return the ratio of two costs; its interval comes from the latencies, as prices are exact."""
+    """Return the ratio of two costs. Its interval comes only from the measured latencies."""
     latencies = _compute_latency_ratio(one, other)
     if one.cost is None or other.cost is None:
         return replace(latencies, value=None, low=None, high=None, reason="unknown price")

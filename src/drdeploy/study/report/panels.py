@@ -1,4 +1,4 @@
-"""Group scenarios into panels. The scenarios of a panel differ in only one dimension."""
+"""Group scenarios into panels, in each of which the scenarios differ in only one dimension."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Scena
 
 
 def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
-    """Return the line number of a scenario's first row; instances are sorted by this number."""
+    """Return the line number of a scenario's first row. Instance types are sorted by it."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 

@@ -30,12 +30,14 @@ class QueueSummary:
 
     Attributes:
         label: The model and the size of the endpoint, and what else distinguishes the scenario.
-        arrival_to_output: The mean time from the scheduled time of a request to its result in S3.
-        p95: The 95th percentile of the time from the scheduled time to the result in S3.
+        arrival_to_output: The mean time from when a request was due to be sent until its result is
+            in S3.
+        p95: The 95th percentile of the same time.
         container: The mean time in the container.
-        outside: The mean time outside the container: in the queue, and in transfers through S3.
-        longest_queue: The largest number of requests that still had no result when a request was
-            sent.
+        outside: The mean of the rest of this time, which a request spends in the queue and in
+            transfers through S3.
+        longest_queue: The largest number of earlier requests that still had no result when a
+            request was sent.
     """
 
     scenario: Scenario
@@ -49,14 +51,14 @@ class QueueSummary:
 
 @dataclass(frozen=True, eq=False)
 class JobSummary:
-    """The transform jobs of a batch scenario; every mean is taken over jobs, not photographs.
+    """The transform jobs of a batch scenario. Means are means over jobs, not over photographs.
 
     Attributes:
         label: The model and the instance type, and what else distinguishes the scenario.
-        photographs: The number of photographs of a job.
+        photographs: The number of photographs in each job.
         total: The mean time from the creation of a job to its end.
         startup: The mean time from the creation of a job until its instances were ready to work.
-        per_photograph: The mean working time for each photograph, over the jobs.
+        per_photograph: The mean, over the jobs, of a job's working time divided by its photographs.
         cost_per_million_usd: The cost of a million photographs, or None if the price is not known.
         price: The price of a second of an instance, or None if the price is not known.
         no_cost: A sentence that names the unknown price; empty if the price is known.

@@ -40,7 +40,7 @@ _QUANTITIES = {
 
 @dataclass(frozen=True)
 class NoDecision:
-    """The reason why the measurements allow no decision."""
+    """What a report shows in place of a decision: why the measurements allow none."""
 
     why: str
 
@@ -131,7 +131,7 @@ def _summarise_measurements_for_header(evidence: Evidence) -> dict[str, Any]:
 
 
 def _group_scenarios_for_table(evidence: Evidence) -> list[dict[str, Any]]:
-    """Return the blocks of the table, one for each model and kind of start."""
+    """Group scenarios into the blocks of the table, one for each model and kind of start."""
 
     def get_model_and_start(summary: ScenarioSummary) -> tuple[str, str]:
         return summary.scenario.configuration.model, summary.scenario.start
@@ -177,7 +177,7 @@ def _make_comparison_rows(
 def _list_facts_about_runs(
     environment: Mapping[str, Mapping[str, Any]],
 ) -> list[tuple[str, list[str]]]:
-    """Return the name of each recorded fact with its distinct values in all runs."""
+    """Return each recorded fact about the runs, such as the machine, with its different values."""
     known: dict[str, dict[str, None]] = {}
     for facts in environment.values():
         for name, value in facts.items():

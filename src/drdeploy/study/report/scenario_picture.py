@@ -38,7 +38,7 @@ OTHER = Key("start unknown", "v", INK)
 
 
 def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | None:
-    """Return the picture at the top of a report that recommends no hosting.
+    """Return the picture at the top of a report without a recommendation.
 
     The result is None if every cost is unknown.
     """
@@ -114,7 +114,7 @@ def _make_marks_of_scenarios(
 
 
 def _line_key_of_scenario(one: Priced) -> tuple[str, ...]:
-    """Return a key that is equal for scenarios that differ only in the endpoint's size.
+    """Return a key that is the same for scenarios that differ only in the endpoint's size.
 
     A line in the picture joins the scenarios with the same key.
     """

@@ -45,8 +45,8 @@ class Breakdown:
         decode_transform_s: Decoding the photograph and making the model's input.
         prediction_s: The prediction of the model.
         container_rest_s: The rest of the latency in the container.
-        outside_s: The rest of the total latency: network, routing and queue. ``outside_s`` is
-            negative if other parts overlap in time.
+        outside_s: The rest of the total latency: network, routing and queue. It is negative if the
+            measured parts overlap in time and so add up to more than the total.
     """
 
     setup_s: float
@@ -79,7 +79,7 @@ class Cost:
 
     @property
     def container_time_per_million_usd(self) -> Estimate:
-        """The cost of a million inferences in USD, from the latency in the container."""
+        """The cost of a million inferences in USD, computed from the time in the container."""
         return self.inference_container.multiplied_by(MILLION)
 
 
@@ -113,7 +113,7 @@ class ScenarioSummary:
 def summarise_scenario(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary:
     """Summarise the times, the cost and the steadiness of a scenario.
 
-    The estimates of a scenario without rows have no value.
+    If the scenario has no rows, its estimates have no value.
     """
     cost, no_cost = _compute_cost_or_reason(scenario, sheet)
     return ScenarioSummary(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_scenario_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """Return a table with one row per scenario: number of rows, times, shares, costs, intervals."""
+    """Return a table with one line per scenario: number of rows, times, costs and intervals."""
     return pd.DataFrame(
         [
             {
@@ -119,7 +119,7 @@ def make_comparison_table(comparisons: Iterable[ScenarioRatio]) -> pd.DataFrame:
 
 
 def make_steadiness_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """Return a table with the checks of each scenario: drift, dependence, A/A ratio, outliers."""
+    """Return a table of how steady each scenario is: drift, dependence, A/A ratio, outliers."""
     return pd.DataFrame(
         [
             {
@@ -142,7 +142,7 @@ def make_steadiness_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
 
 
 def format_line_numbers_of_rows(scenario: Scenario) -> str:
-    """Return the line numbers of a scenario's rows in the file, for example ``3-27, 30``."""
+    """Return the lines of ``measurements.csv`` with a scenario's rows, like ``3-27, 30``."""
     lines = scenario.rows[LINE].to_numpy(dtype=int)
     if not lines.size:
         return ""
@@ -151,14 +151,14 @@ def format_line_numbers_of_rows(scenario: Scenario) -> str:
 
 
 def list_outliers_with_lines(summary: ScenarioSummary) -> tuple[tuple[int, float], ...]:
-    """Return, for each outlier, its line in the file and its total latency in seconds."""
+    """Return the line number in ``measurements.csv`` and the latency of each outlier."""
     rows = summary.scenario.rows.dropna(subset="total_latency_s")
     lines = rows[LINE].to_numpy(dtype=int)
     return tuple((int(lines[one.position]), one.value) for one in summary.steadiness.outliers)
 
 
 def make_all_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Return all tables of the report, by file name without ``.csv``."""
+    """Return all tables of the report, in a dictionary by file name without ``.csv``."""
     return {
         "scenarios": make_scenario_table(evidence.summaries),
         "breakdown": make_breakdown_table(evidence.summaries),

@@ -1,10 +1,11 @@
 """Run a study, from its plan to rows on disk.
 
-Begin with :mod:`~drdeploy.study.running.session`.  The function ``run_plan`` calls the other
-modules in this order:
+To read the code, begin with :mod:`~drdeploy.study.running.session`. Its function ``run_plan`` uses
+the other modules in this order:
 
 1. ``progress`` reads the rows on disk, and finds out which measurements are missing.
-2. ``models`` finds or builds the artifacts, and ``photographs`` finds or paints the photographs.
+2. ``models`` finds or builds the artifacts. ``photographs`` finds the photographs, or paints
+   synthetic ones.
 3. ``target`` connects to a local service or to AWS.  ``provisioned`` creates all endpoints with
    Terraform, if requested.
 4. ``runner`` hosts and measures each trial, and deletes the trial's endpoint. ``sending`` sends the
@@ -14,15 +15,15 @@ modules in this order:
 What an interrupted run leaves behind
 -------------------------------------
 
-Every row is written to disk before the next request is sent. Each row has a trial and a sequence
-number, and each sequence number is measured only once. The next run of the same command keeps the
-rows and measures only the missing sequence numbers. If the scenario has a warm-up, the warm-up
-request is sent again first. New rows get a new ``run_id``.
+Every row is written to disk before the next request is sent. Each row names its trial, and has a
+number within the trial, the sequence number. If the same command runs again, it keeps the rows and
+measures only the missing sequence numbers. If the scenario has a warm-up request, this request is
+sent again first. New rows get a new ``run_id``.
 
-An open-loop or asynchronous trial cannot be continued in the middle, because its requests follow
-one schedule. It starts again from the first request. Its earlier rows stay in the file, but they
-are marked as warm-up and do not count.
+The requests of an open-loop or asynchronous trial follow one schedule, so such a trial cannot be
+continued in the middle. It starts again from the first request. Its earlier rows stay in the file,
+but they are marked as warm-up and are left out of the results.
 
-If the study or the machine has changed, the run is refused. Rows that were measured under different
-conditions are never mixed.
+If the study or the machine has changed since the earlier rows were measured, the run is refused, so
+that rows from different conditions are never mixed.
 """

@@ -1,16 +1,17 @@
 """Find the highest rate at which an endpoint answers in time.
 
-1. First, 1 client sends requests, then 2 clients, then 4 and so on. Each client sends one request
-   after another (a closed loop). The answers show the latency of a single request, and the highest
-   throughput.
+1. First, 1 client sends requests, then 2 clients, then 4, and so on. Each client waits for the
+   answer before it sends its next request (a closed loop). This shows the latency of a single
+   request, and the highest throughput.
 2. Then requests arrive at random (Poisson), whether or not earlier requests are answered (an open
-   loop). The answers show how many requests are late at each rate. The search begins at half of the
-   highest throughput, and finds two limits. At the lower limit, every run met the requirement; at
-   the upper limit, every run missed it. The search tries rates between the limits, so that the
-   limits come closer together.
+   loop). This shows how many requests are late at each rate. The search begins at half of the
+   highest throughput, and finds two limits. The lower limit is the highest rate at which every run
+   met the requirement. The upper limit is the lowest rate at which every run missed it. The search
+   then tries rates between the limits, which brings the limits closer together.
 
-The search stops when the two limits differ by less than the precision, or when the time is up. It
-also stops if, at all rates between the limits, some runs meet the requirement and others miss it.
+The search stops when the two limits differ by less than the required precision, or when the time is
+up. It also stops if the rates between the limits are already measured closely enough, and at each
+of them some runs meet the requirement while others miss it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ time."""
 
 @dataclass(frozen=True)
 class WeightedPhotographs:
-    """Photographs of one kind, and a weight that says how often they are sent."""
+    """Photographs of one kind, with a weight: kinds with a larger weight are sent more often."""
 
     name: str
     weight: float
@@ -68,14 +69,14 @@ class WeightedPhotographs:
 
 @dataclass(frozen=True, kw_only=True)
 class CapacitySearch:
-    """The settings of a search for the highest rate: the requirement, the precision and the limits.
+    """The settings of a search for the highest rate.
 
     Attributes:
         p95_s: The latency that at most 5 of 100 requests may exceed.
-        requests: The number of requests of a run.
+        requests: The number of requests in one run.
         runs: The number of runs at each rate; each run has its own random arrivals.
-        precision: The search stops when the two limits of the rate differ by less than this share
-            of the lower limit.
+        precision: The search stops when its lower and its upper limit differ by less than this
+            share of the lower limit.
         time_limit_s: The search stops after this number of seconds.
         max_clients: The largest number of clients in the closed loop.
         seed: The seed of all random numbers.
@@ -92,7 +93,10 @@ class CapacitySearch:
 
 @dataclass(frozen=True)
 class FoundCapacity:
-    """The result of a search; see :class:`~drdeploy.study.measurements.capacity.CapacityResult`."""
+    """The result of a search.
+
+    :class:`~drdeploy.study.measurements.capacity.CapacityResult` explains the attributes.
+    """
 
     rate_per_s: float | None
     low_per_s: float | None
@@ -134,7 +138,7 @@ class CapacityFinder:
     _deadline: float = 0.0
 
     def find_highest_rate(self) -> FoundCapacity:
-        """Find the highest rate, and return it with all measurements.
+        """Search for the highest rate, and return it with all measurements.
 
         Raises:
             EndpointError: No request is answered.
@@ -204,10 +208,10 @@ class CapacityFinder:
         return f"{ROUNDS_MAX} rates were tried"
 
     def _choose_next_rate(self) -> float | None:
-        """Return the rate to measure next; None if no further rate would tell anything new.
+        """Return the rate to measure next, or None to end the search.
 
-        This is the case if the rates measured between the limits are close together, and some runs
-        at these rates meet the requirement while others miss it.
+        The search ends if the rates that were measured between the limits are close together, and
+        some runs at each of these rates met the requirement while others missed it.
         """
         low, high = self._find_limits_of_rate()
         if low is None:
@@ -262,10 +266,10 @@ class CapacityFinder:
         """Return the rate at which the share of late requests reaches ``LATE_SHARE``.
 
         The share of late requests should grow with the rate, but the measured shares also vary by
-        chance. They are therefore smoothed, so that no share is smaller than the share at a lower
-        rate (isotonic regression). The result is interpolated between the smoothed shares. The
-        highest rate at which a run met the requirement is not a good estimate: the run may have met
-        it by chance, so this rate is too high on average.
+        chance. Isotonic regression therefore smooths the shares, so that none is smaller than the
+        share at a lower rate. The result is interpolated between the smoothed shares. The highest
+        rate at which a run met the requirement is not a good estimate: the run may have met it by
+        chance, so this rate is too high on average.
         """
         rates = self._list_measured_rates()
         runs = [[one for one in self._runs if one.rate_per_s == rate] for rate in rates]
@@ -293,10 +297,10 @@ class CapacityFinder:
         return float(min(max(found, low or found), high or found))
 
     def _find_limits_of_rate(self) -> tuple[float | None, float | None]:
-        """Return the highest rate that every run met, and the lowest rate that every run missed.
+        """Return the lower and the upper limit of the rate; a limit that is not known is None.
 
-        A run meets a rate if it meets the latency requirement at this rate. An unknown limit is
-        None.
+        At the lower limit, every run met the latency requirement. At the upper limit, every run
+        missed it.
         """
         rates = self._list_measured_rates()
         met = [one for one in rates if max(self._list_late_shares(one)) <= LATE_SHARE]
@@ -423,7 +427,7 @@ def _is_requirement_met_by_run(run: RateRun) -> bool:
 
 
 class _HopelessRun(Exception):
-    """Raised if so many requests of a run are late that the run must miss the requirement."""
+    """Raised to stop a run in which so many requests are late that it must miss the requirement."""
 
 
 class _RateTally:

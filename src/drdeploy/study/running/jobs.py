@@ -1,7 +1,7 @@
-"""Run the Batch Transform jobs of a trial, one after another, and observe their times.
+"""Run the Batch Transform jobs of a trial, one after another, and record their times.
 
 SageMaker reports when a job was created, when its instances began to work, and when it ended. The
-times do not depend on how often the client asks.
+rows hold these times, so they do not depend on how often the client asks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ JOB_NAME_CHARS = 63
 
 @dataclass(frozen=True)
 class JobPlace:
-    """What the transform jobs of a trial share: the image, the model, the bucket and the role.
+    """The image, the model, the bucket and the role that all transform jobs of a trial use.
 
     Attributes:
         image: The URI of the container image.
@@ -53,7 +53,7 @@ class ObservedJob:
     """One transform job that has ended.
 
     Attributes:
-        sequence: The number of the job in the trial, from 1.
+        sequence: The number of the job in the trial, counted from 1.
         created_at: When the job was created.
         total_latency_s: The time from the creation of the job to its end.
         startup_s: The time from the creation of the job until its instances and containers were
@@ -62,9 +62,9 @@ class ObservedJob:
         photograph_count: The number of photographs of the job.
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.
-        error: Why the job does not count, in one line; empty if it counts.
-        model_digest: The digest of the model's artifact, as the answers name it; empty if no answer
-            names it.
+        error: Why the job is left out of the results, in one line; empty if it is not left out.
+        model_digest: The digest of the model's artifact that the answers contain; empty if none
+            contains it.
     """
 
     sequence: int
@@ -114,7 +114,7 @@ class JobRunner:
 
     @contextmanager
     def store_photographs(self, count: int) -> Iterator[_StoredPhotographs]:
-        """Store photographs in S3 for all jobs, and delete them and all answers at the end."""
+        """Store the photographs for all jobs in S3; at the end, delete them and all answers."""
         self.batch.delete_folder(
             self._s3_folder_uri_of_job
         )  # a run that was killed may have left photographs
@@ -173,7 +173,7 @@ class JobRunner:
 
 
 class _StoredPhotographs:
-    """The photographs of a job in S3, which share one prefix."""
+    """The photographs that a trial has stored in S3, all below one prefix."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -181,7 +181,7 @@ class _StoredPhotographs:
         self.size_bytes = 0
 
     def make_key_of_next_photograph(self, photograph: Photograph) -> str:
-        """Add a photograph, and return its key below the prefix."""
+        """Count a photograph as stored, and return the S3 key to store it under."""
         key = f"{len(self.keys):06d}"
         self.keys.append(key)
         self.size_bytes += len(photograph.data)
@@ -190,7 +190,7 @@ class _StoredPhotographs:
 
 @dataclass(frozen=True)
 class _CountedAnswers:
-    """How many photographs of a job were answered, and how many were answered without a grade."""
+    """How many photographs of a job got an answer, and how many of these got no grade."""
 
     answered: int
     ungradable: int

@@ -1,7 +1,8 @@
 """Find the artifacts that a study's trials need, or build them.
 
-Trained weights are used if there are any: those of an existing archive, or those of the packaged
-grader.
+A study names the file of an artifact, or says with which weights a model is built. With ``weights =
+"best"``, a trained model is used if there is one: an archive in ``build/artifacts``, or the
+packaged grader.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def find_or_build_artifacts(
     folder: Path = ARTIFACTS_FOLDER,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[ArtifactKey, TrialArtifact]:
-    """Find or build the artifact of every trial.
+    """Find the artifact of every trial, or build it if it is missing.
 
     Args:
         trials: The trials of the plan.
@@ -101,7 +102,7 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
 def choose_weights_to_build_with(
     spec: ModelSpec, folder: Path | None
 ) -> Path | Literal["random", "imagenet"]:
-    """Return the weights with which a model without trained weights is built.
+    """Return the weights with which to build a model of which there is no trained version.
 
     Args:
         spec: The model. If its ``weights`` are ``best``, the result is ImageNet weights from the
@@ -174,7 +175,7 @@ def _find_or_build_artifact(
 def _find_packaged_artifact(
     architecture: str, precision: str, model_format: ModelFormat
 ) -> TrialArtifact | None:
-    """Return the packaged grader if it has the requested network and format, otherwise None."""
+    """Return the packaged grader in this precision; None for another network or format."""
     try:
         path = box_artifact(precision)
     except ArtifactError:

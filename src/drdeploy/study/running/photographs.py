@@ -33,10 +33,10 @@ EXAMPLE_PHOTOGRAPHS = "examples/photographs"
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image file to send as the body of a request.
+    """The content of an image file, which is sent as the body of a request.
 
     Attributes:
-        name: The photograph's name in the rows.
+        name: The photograph's name in ``measurements.csv``, usually a hash.
     """
 
     name: str
@@ -50,9 +50,10 @@ class PhotographSet:
 
     Attributes:
         source: ``synthetic``, or the name of the folder.
-        left_out: Sentences on what is not sent. Each photograph that no endpoint can grade is named
-            with the reason. Other files in the folder are only counted.
-        naming: How the rows name photographs, as a phrase for ``environment.json``.
+        left_out: Sentences on the files in the folder that are not sent. A photograph that no
+            endpoint could grade is named, with the reason. Files that are not photographs are only
+            counted.
+        naming: A phrase for ``environment.json`` that says how the rows name photographs.
     """
 
     photographs: tuple[Photograph, ...]
@@ -81,11 +82,12 @@ def read_or_paint_photographs(
     Args:
         folder: The folder of photographs. Without a folder, the example photographs are used, or
             synthetic photographs if the examples are not installed.
-        limit_bytes: The smallest payload limit among the endpoints.
+        limit_bytes: The largest photograph that all endpoints of the study accept, in bytes.
         seed: The seed of synthetic photographs.
-        cache: The folder in which synthetic photographs are kept, because painting takes seconds.
+        cache: The folder in which synthetic photographs are kept for later runs, because painting
+            them takes seconds.
         synthetic: The number of synthetic photographs.
-        names: How the rows name photographs. None means by a hash with the user's key.
+        names: How the rows name photographs. With None, they use a hash with the user's key.
 
     Raises:
         StudyError: The folder holds no photograph that decodes and is small enough, or a photograph
@@ -134,7 +136,7 @@ def _read_photograph_files(
             raise StudyError(
                 f"A photograph cannot be read: {err.strerror}",
                 where=names.name_of_photograph(path, own),
-                remedy="`drdeploy names FOLDER` lists the photographs' names with their files",
+                remedy="`drdeploy names FOLDER` lists which file each name stands for",
             ) from err
         name = names.name_of_photograph(path, own, sha256_of_bytes(data))
         try:
@@ -155,9 +157,9 @@ def _read_photograph_files(
 
 
 def _decode_before_sending(name: str, data: bytes, limit_bytes: int) -> Photograph:
-    """Decode a photograph as the server will, and return it.
+    """Decode a photograph as the server will do, and return it.
 
-    A photograph that the server would refuse is found before a request costs time and money.
+    If the server would refuse the photograph, this is found before a request costs time and money.
 
     Raises:
         RequestRefused: The server would refuse the photograph.

@@ -1,6 +1,7 @@
-"""Find out from the rows alone which measurements of a plan are done and which are missing.
+"""Find out from the measured rows which measurements of a plan are done, and which are missing.
 
-No other state is kept, so a study can continue from its rows after a run was killed at any time.
+The rows are the only record of progress. If a run is killed at any time, the next run can therefore
+continue from the rows.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def list_unfinished_trials(plan: Plan, rows: Sequence[Measurement]) -> tuple[Tri
 
 
 def list_trials_to_measure(plan: Plan, rows: Sequence[Measurement]) -> tuple[Trial, ...]:
-    """Return the trials with measurements that are missing or do not count, in planned order."""
+    """Return, in planned order, the trials with measurements that are missing or do not count."""
     return tuple(
         trial
         for trial in plan.trials
@@ -54,10 +55,11 @@ def list_missing_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> 
 
 
 def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
-    """Return the sequence numbers for which no further request is needed.
+    """Return the sequence numbers that are settled, which means that no further request is needed.
 
-    Such a sequence number is settled. Either the endpoint answered the request (an error counts as
-    an answer), or the request timed out, or every allowed attempt had the wrong kind of start.
+    A sequence number is settled in three cases: the endpoint answered its request, perhaps with an
+    error; or the request timed out; or all allowed attempts had the wrong kind of start, for
+    example cold instead of warm.
     """
     settled: set[int] = set()
     wrong_starts: dict[int, int] = defaultdict(int)
@@ -84,9 +86,9 @@ Such failures show that the endpoint does not keep up with the schedule.
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
     """Find the measurements of a trial that do not count, and return the last row of each.
 
-    A measurement does not count if its photograph was refused, or if its request failed. If
-    requests are sent on a schedule, requests that fail because of the load do count, because the
-    scenario measures how many fail.
+    A measurement does not count if its photograph was refused, or if its request failed. There is
+    one exception: if requests are sent on a schedule, a request that fails because of the load does
+    count, because the scenario measures how many fail.
     """
     last = {row.sequence: row for row in rows if row.trial == trial.id and not row.is_warmup}
     return [

@@ -1,12 +1,13 @@
 """Create all endpoints of a study with Terraform, and delete them when they are no longer needed.
 
 Trials with the same model, image and configuration share an endpoint. Endpoints with instances cost
-money all the time. The trials on them are therefore measured first, and after the last of these
-trials, all endpoints with instances are deleted. Serverless endpoints cost nothing while they wait
-for their trials. Transform jobs need no endpoint, only a container image in the registry.
+money all the time, so the trials that use them are measured first. After the last of these trials,
+all endpoints with instances are deleted. Serverless endpoints cost nothing while they wait for
+their trials. Transform jobs need no endpoint, only a container image in the registry.
 
-A complete run deletes all its resources. An interrupted run deletes only the endpoints, because
-they may cost money. The images, the archives and Terraform's state stay for the next run.
+When a study is complete, the run deletes all its resources. An interrupted run deletes only the
+models and endpoints, because endpoints may cost money. It keeps the images, the archives and
+Terraform's state for the next run.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Provisioning:
 
     Attributes:
         approver: Receives notes on each step, and approves each plan with its cost.
-        sheet: The price sheet for the cost of a plan.
+        sheet: The price sheet from which the cost of each plan is computed.
         keep: Whether to keep all resources after the run.
         safeguards: The encryption key and the permissions boundary of the resources.
     """
@@ -81,7 +82,8 @@ class DesiredStudy:
 
     Attributes:
         endpoints: All models and endpoints, without duplicates.
-        key_of_trial: For each trial id, the key in ``endpoints`` of the trial's endpoint.
+        key_of_trial: For each trial id, the key under which ``endpoints`` holds the trial's
+            endpoint.
     """
 
     endpoints: DesiredEndpoints
@@ -148,8 +150,8 @@ class StudyEndpoints:
     def trial_ended(self, trial: Trial) -> None:
         """Delete all endpoints with instances after the last trial that uses any of them.
 
-        The endpoints are deleted together, because running Terraform once for each endpoint would
-        cost more time than it saves.
+        All these endpoints are deleted together. To run Terraform for each endpoint separately
+        would cost more time than it saves.
         """
         if trial.id not in self._waiting:
             return
@@ -159,7 +161,7 @@ class StudyEndpoints:
 
 
 def choose_image_tag_of_trial(trial: Trial, *, on_aws: bool) -> str:
-    """Return the tag of a trial's container image; Graviton instances on AWS need arm64."""
+    """Return the tag of a trial's container image, which is an arm64 tag for Graviton on AWS."""
     return (
         choose_image_tag_for_endpoint(trial.image.tag, trial.endpoint)
         if on_aws
@@ -199,7 +201,8 @@ def create_and_delete_study_endpoints(
             processes.
         workspace: The folder of the deployment.
         provisioning: How endpoints are created, and whether they are kept.
-        is_complete: Called at the end; returns whether every trial of the study is measured.
+        is_complete: A function that is called at the end, and returns whether every trial of the
+            study is measured.
 
     Raises:
         DeploymentError: A resource cannot be created or deleted; the message names the resources
@@ -248,12 +251,12 @@ def create_and_delete_study_endpoints(
 def delete_study_resources(
     workspace: TerraformWorkspace, approver: Approver, *, others: bool = False
 ) -> None:
-    """Delete all resources that a study's runs left, and report whether AWS still lists any.
+    """Delete all resources that a study's runs left, and report which ones AWS still lists.
 
     Args:
         workspace: The folder of the study's deployment.
         approver: Receives notes on each step.
-        others: Whether to delete all other objects in the bucket, too, which no run of the study
+        others: Whether to also delete the objects in the study's bucket that no run of the study
             uploaded.
 
     Raises:

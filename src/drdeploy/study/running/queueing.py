@@ -1,9 +1,9 @@
-"""Send the requests of a trial to an asynchronous endpoint, and see when their results arrive.
+"""Send the requests of a trial to an asynchronous endpoint, and record when results arrive.
 
-The photographs are stored in S3 before the first request, so that a request only has to name its
-photograph. To find results, the client lists the S3 folders of results and failures again and
-again. A latency ends when the client sees the result, and is therefore up to
-:attr:`TrialQueue.look_s` too long.
+Before the first request, all photographs are stored in S3, so that a request only has to name its
+photograph. To find results, the client lists the S3 folders of results and failures every
+:attr:`TrialQueue.look_s` seconds. A measured latency ends when the client sees the result, so it
+can be too long by this time.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ ACCEPTED = 202
 class TrialQueue:
     """The endpoint to which a trial's requests go, and the S3 folders of the trial.
 
-    Use the queue as a context manager. At the end, the queue deletes the inputs, and the results
-    and failures that it has seen.
+    Use the queue as a context manager. When the ``with`` block ends, the queue deletes the stored
+    photographs, and the results and failures that it has seen.
 
     Attributes:
         endpoint: The name of the endpoint.
-        folder: The name of the trial's folder, below the folders of inputs and results.
+        folder: The name of the trial's own folder within the S3 folders of inputs and results.
         look_s: The seconds between two checks for results.
     """
 
@@ -62,7 +62,7 @@ class TrialQueue:
     _failures: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
-        """Delete the objects that an earlier, killed run left.
+        """Delete the objects that an earlier run left because it was killed.
 
         Raises:
             EndpointError: The endpoint is not asynchronous, or S3 refuses the deletion.
@@ -82,7 +82,7 @@ class TrialQueue:
         return f"{self.client.find_inputs_uri(self.endpoint)}{OWN_FOLDER}/{self.folder}/"
 
     def store_inputs(self, photographs: Iterable[Photograph]) -> dict[str, str]:
-        """Store each photograph once, and return its ``s3://`` URI by the photograph's name."""
+        """Store each photograph once, and return a dictionary from its name to its S3 URI."""
         inputs_uri = self._s3_folder_uri_of_inputs
         stored = {}
         for number, photograph in enumerate(photographs):
@@ -105,7 +105,7 @@ class TrialQueue:
         return sent
 
     def list_uris_of_finished_results(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
-        """Return the S3 addresses of all results and failures of the given requests so far."""
+        """Return the S3 URIs of those results and failures of the given requests that exist."""
         expected = {
             uri for one in waiting for uri in (one.output_location, one.failure_location) if uri
         }
@@ -142,8 +142,8 @@ def queue_missing_requests(
         scenario: The scenario, with its schedule.
         missing: The missing sequence numbers in ascending order, from 1.
         queue: The endpoint, and the folders in S3.
-        context: The functions and values of the trial. Its function ``send`` is not used, because
-            asynchronous requests are sent by the queue.
+        context: The functions and values of the trial. ``context.send`` is not used, because
+            ``queue`` sends the requests.
 
     Raises:
         EndpointError: S3 refuses to store a photograph or to list the results.
@@ -170,7 +170,7 @@ def queue_missing_requests(
 
 
 class _QueueRun:
-    """The requests of a trial that wait for their results."""
+    """One run of a trial, with the requests that still wait for their results."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class _QueueRun:
         self._next_look = 0.0
 
     def add_pending_call(self, call: Future[None]) -> None:
-        """Remember a call that runs in another thread, so that an error in it ends the trial."""
+        """Keep a call that runs in another thread, so that an error in this call ends the trial."""
         self._calls.append(call)
 
     def send_asynchronous_request(self, sequence: int, due: float, due_at: datetime) -> None:

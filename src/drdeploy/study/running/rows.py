@@ -1,10 +1,10 @@
 """Make a row of ``measurements.csv`` from each invocation, and add CloudWatch's metrics.
 
 CloudWatch reports an average and the number of samples for each period. A period is a minute on AWS
-and a second on the local service. CloudWatch does not say which invocation a sample belongs to, so
+and a second on the local service. CloudWatch does not say which request a sample belongs to, so
 rows and metrics are matched by time. A row gets a metric only if no other request can have caused
-the sample. If several requests fall into one period, the metrics stay empty in their rows, because
-an average of several requests is not a measurement of one.
+the sample. If several requests fall into one period, their rows get no metrics, because the average
+of several requests is not the value of any one of them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RowBuilder:
     run_id: str
 
     def make_row_of_invocation(self, observed: ObservedInvocation) -> Measurement:
-        """Return the row of an invocation."""
+        """Make the row of ``measurements.csv`` for one invocation of an endpoint."""
         invocation, answer = observed.invocation, observed.answer
         return replace(
             self.make_row_of_failed_hosting("", observed.scheduled_at),
@@ -79,7 +79,7 @@ class RowBuilder:
         )
 
     def make_row_of_job(self, job: ObservedJob) -> Measurement:
-        """Return the row of a transform job."""
+        """Make the row of ``measurements.csv`` for one transform job."""
         return replace(
             self.make_row_of_failed_hosting(job.error, job.created_at),
             sequence=job.sequence,
@@ -163,11 +163,11 @@ def read_cloudwatch_metrics_of_rows(
 def _list_times_of_rows(
     rows: Iterable[Measurement], period: timedelta
 ) -> list[tuple[datetime, datetime]]:
-    """Return the beginning and end of each period that contains rows, in order.
+    """Return the beginning and the end of each time span that contains rows, in order.
 
-    Months may lie between two rows, because a study was continued late, or because the clock was
-    changed. Reading all metrics in between would take thousands of requests. Two periods are joined
-    only if a single request for metrics can cover both.
+    There may be months between two rows, because a study was continued later or the clock was
+    changed. Reading all metrics of these months would take thousands of requests. Two time spans
+    are therefore joined only if a single request for metrics can cover both.
     """
     times: list[tuple[datetime, datetime]] = []
     for row in sorted(rows, key=lambda row: row.started_at):
@@ -197,8 +197,8 @@ def add_metrics_to_rows(
     - During the row's invocation, there is no other datapoint.
 
     Args:
-        rows: The rows of all invocations of the endpoint during the time of the datapoints. The
-            rows may belong to several trials.
+        rows: The rows of all invocations of the endpoint in the time that the datapoints cover.
+            They may belong to several trials.
         datapoints: The datapoints of each metric; values are in microseconds, as in CloudWatch.
         period_s: The length of a datapoint's period, in seconds.
     """
@@ -225,7 +225,7 @@ def may_be_cold_start(row: Measurement) -> bool:
 
 
 def was_answered_by_container(row: Measurement) -> bool:
-    """Whether the container answered; an answer that refuses the photograph counts too."""
+    """Whether the container answered. An answer that refuses the photograph counts, too."""
     return row.outcome in {"ok", "wrong_start", "ungradable", "model_error"}
 
 
@@ -244,7 +244,7 @@ def _assign_datapoints_to_rows(
     may_cause: Callable[[Measurement], bool],
     period_s: int,
 ) -> dict[int, Datapoint]:
-    """Return the datapoints that certainly belong to a row, each by the position of its row."""
+    """Return a dictionary from a row's position to the datapoint that certainly belongs to it."""
     period = timedelta(seconds=period_s)
     spans = {
         number: (row.started_at - period, row.scheduled_at + timedelta(seconds=row.total_latency_s))

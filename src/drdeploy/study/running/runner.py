@@ -58,7 +58,7 @@ ENDPOINT_NAME_CHARS = 63
 
 
 class ProgressReporter(Protocol):
-    """The interface of an object that receives each event of a run."""
+    """The interface of an object that reports each event of a run, for example on a terminal."""
 
     def note(self, text: str) -> None:
         """Report a note about the run."""
@@ -70,7 +70,10 @@ class ProgressReporter(Protocol):
         """Report a row that was written to disk."""
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Report that a trial has ended; an error says what is missing or does not count."""
+        """Report that a trial has ended.
+
+        An error says which of its measurements are missing or do not count.
+        """
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,8 @@ class RunOutcome:
 
     Attributes:
         finished: The ids of all trials that are complete, whether in this run or an earlier one.
-        problems: The ids of the trials that are not finished, each with a sentence that says what
-            went wrong. Measurements of these trials are missing, or do not count.
+        problems: A dictionary from the id of each unfinished trial to a sentence that says what
+            went wrong. Some measurements of these trials are missing, or do not count.
     """
 
     finished: tuple[str, ...]
@@ -113,7 +116,7 @@ class Runner:
     def record_conditions_of_run(
         self, environment: EnvironmentFile, facts: Mapping[str, Any]
     ) -> None:
-        """Compare the conditions of the run with those of earlier runs, and write them to disk.
+        """Compare the run's conditions with those of earlier runs, and write them to disk.
 
         Raises:
             StudyError: Earlier rows of the plan's trials were measured under other conditions.
@@ -149,8 +152,8 @@ class Runner:
     def _set_uncounted_rows_aside(self, trial: Trial) -> None:
         """Mark uncounted rows of earlier runs as warm-up, so that they are measured again.
 
-        A user who repeats the command wants to repeat these measurements. The marked rows stay in
-        the file.
+        If a user runs the command again, such measurements are to be repeated. The marked rows stay
+        in the file.
         """
         rows = self.journal.read_rows()
         uncounted = {row.sequence for row in find_uncounted_rows(trial, rows)}
@@ -173,9 +176,10 @@ class Runner:
     ) -> tuple[int, ...]:
         """Return the sequence numbers that must be measured.
 
-        These are usually the missing ones. Requests on a schedule, however, may queue at the
-        endpoint, and an interruption empties that queue. An interrupted schedule therefore starts
-        again from its first request. Its earlier rows stay in the file and are marked as warm-up.
+        Usually, these are the missing sequence numbers. But if requests are sent on a schedule,
+        earlier requests may still wait in the endpoint's queue when the next one is sent, and an
+        interruption empties this queue. An interrupted schedule therefore starts again from its
+        first request. Its earlier rows stay in the file and are marked as warm-up.
         """
         if not isinstance(trial.scenario, OnSchedule) or len(missing) == trial.scenario.n:
             return tuple(missing)

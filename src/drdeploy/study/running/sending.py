@@ -1,8 +1,8 @@
-"""Send one trial's requests as its scenario says, and report each answer.
+"""Send one trial's requests as its scenario says, and record each answer.
 
-A failed request is recorded as a result, and is not sent again. If a request needs a cold container
-but reaches a warm one, or the reverse, its latency does not belong to the scenario. Such a request
-is sent again, up to a limited number of attempts.
+A failed request is recorded and is not sent again. If the scenario needs a cold start but the
+request reaches a warm container, or the reverse, the latency does not belong to the scenario. Such
+a request is sent again, up to a limited number of attempts.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ class TrialContext:
 
     Attributes:
         send: Sends one photograph to the trial's endpoint.
-        record: Keeps an observed invocation; called before the next request is sent.
+        record: Stores an observed invocation. It is called before the next request is sent.
         photographs: The photographs in the order in which they are sent; after the last one, the
             first one is sent again.
         seed: The seed of arrival times.
-        is_always_on: Whether the container runs before the first request arrives.
+        is_always_on: Whether a container already runs before the first request arrives, as on an
+            instance.
     """
 
     send: Send
@@ -95,7 +96,8 @@ def send_missing_requests(
     """Send and record a request for each missing sequence number, in order.
 
     Args:
-        scenario: The scenario, with the pauses and the kind of start that an answer must have.
+        scenario: The scenario, which says how long to pause, and whether starts must be cold or
+            warm.
         missing: The missing sequence numbers in ascending order, from 1.
         context: The functions that send a request and record an answer.
     """
@@ -223,7 +225,7 @@ def _classify_start_as_cold_or_warm(answer: ContainerAnswer, *, is_always_on: bo
 def classify_outcome_of_invocation(
     invocation: Invocation, answer: ContainerAnswer, start: Start = "", expected: Start = ""
 ) -> Outcome:
-    """Return the outcome of an invocation, given its answer and its start.
+    """Decide the outcome of an invocation, for example ``ok`` or ``wrong_start``.
 
     Args:
         invocation: The invocation.
@@ -240,7 +242,7 @@ def classify_outcome_of_invocation(
 
 @dataclass(frozen=True)
 class ContainerAnswer:
-    """Fields of a JSON answer that become columns of a row; they have the names of the columns.
+    """The fields of a JSON answer that become columns of a row with the same names.
 
     Attributes:
         is_ungradable: Whether the answer says that the photograph cannot be graded.
@@ -310,5 +312,5 @@ def _get_json_integer_or_none(value: object) -> int | None:
 
 
 def _get_json_text_or_empty(value: object) -> str:
-    """Return a text that a row can hold, cut to the largest allowed length; empty if no text."""
+    """Return a value as text, cut to the length that a row allows; empty if it is not a text."""
     return make_encodable(value[:TEXT_CHARACTERS]) if isinstance(value, str) else ""

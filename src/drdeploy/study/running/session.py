@@ -1,4 +1,4 @@
-"""One run of a study, from beginning to end; read this file first.
+"""Run a study from beginning to end. To read this package's code, begin with this file.
 
 :func:`run_plan` calls all steps of a run. The functions below :func:`run_plan` are the steps, in
 order.
@@ -76,10 +76,12 @@ class RunOptions:
         aws: Whether to run on AWS, where Terraform creates the endpoints.
         provisioning: How Terraform creates the endpoints. With None, each trial's endpoint is
             created through the API of the local service.
-        isolation: How the local service of the run runs endpoints.
+        isolation: Whether a local service that this run starts hosts endpoints in containers or as
+            processes. ``auto`` uses containers if possible.
         batch_bucket: On AWS, the bucket of transform jobs; empty if the plan has none.
         batch_role: On AWS, the ARN of the role of transform jobs; empty if the plan has none.
-        fresh: Whether to move earlier rows aside first.
+        fresh: Whether to move the rows of earlier runs to another place first, and measure
+            everything again.
         names: How the rows name photographs.
     """
 
@@ -159,8 +161,8 @@ def _delete_or_mention_resources_of_earlier_run(
 ) -> None:
     """Delete the resources of an earlier run that was killed before it could delete them.
 
-    The resources are kept if they belong to another target, or if this run would keep its own
-    resources.
+    The resources are kept if they belong to another account or local service, or if this run was
+    told to keep its own resources. A note then says how to delete them.
 
     Raises:
         DeploymentError: A resource cannot be deleted; the message names the resources that exist.
@@ -278,7 +280,7 @@ def _add_provisioned_endpoints_to_target(
     *,
     is_complete: Callable[[], bool],
 ) -> Iterator[Target]:
-    """Yield the target with endpoints that Terraform creates, and delete them at the end."""
+    """Create endpoints with Terraform, yield the target with them, and delete them at the end."""
     has_images = target.platform == "aws" or target.isolation == "container"
     with create_and_delete_study_endpoints(
         plan,
@@ -307,7 +309,7 @@ def _add_provisioned_endpoints_to_target(
 
 
 def _run_trials_and_record_facts(runner: Runner, environment: EnvironmentFile) -> RunOutcome:
-    """Write the facts of the run to disk, and run the trials."""
+    """Write facts about the run, such as the machine, to disk, and run the trials."""
     busy_percent = measure_cpu_busy_percent()
     if busy_percent > BUSY_PERCENT:
         runner.progress.note(

@@ -58,10 +58,10 @@ class Target:
     """The place where a run's trials are measured: a local service, or AWS.
 
     Attributes:
-        isolation: How the memory and CPU limits of an endpoint are enforced, for example
+        isolation: What enforces the memory and CPU limits of an endpoint, for example
             ``container``.
-        bucket: The bucket of transform jobs. If an endpoint is created for a single trial, its
-            artifact is stored in this bucket, too. Empty on AWS if there are no transform jobs.
+        bucket: The bucket for transform jobs. It also holds the artifact of an endpoint that is
+            created for a single trial. Empty on AWS if there are no transform jobs.
         role_arn: The role of transform jobs. An endpoint that is created for a single trial has the
             same role.
         metrics_period_s: The length of the periods for which CloudWatch reports metrics, in
@@ -71,11 +71,11 @@ class Target:
         facts: Facts about the target that ``environment.json`` records.
         endpoints: The names of endpoints that were created before the trials, by trial id. For a
             trial that is not in ``endpoints``, an endpoint is created when the trial begins.
-        trial_ended: Called after each trial, whether or not the trial failed.
+        trial_ended: A function that is called after each trial, even after one that failed.
         endpoint_url: The address of the local service; None means AWS.
         region: The AWS region; None means the region in the user's configuration.
-        images: On AWS, the URI of each container image in the registry, by its tag; empty
-            elsewhere.
+        images: On AWS, a dictionary from the tag of each container image to its URI in the
+            registry. Empty for a local service.
     """
 
     hosting: Hosting
@@ -200,7 +200,7 @@ def start_and_stop_local_service(
 def build_images_and_choose_isolation(
     tags: Collection[str], note: Callable[[str], None]
 ) -> Isolation:
-    """Build the container images of a study if possible, and return the isolation to use.
+    """Build a study's container images if possible; return whether to use containers.
 
     Returns:
         ``container``, or ``process`` if no container engine answers or an image cannot be built.
@@ -226,7 +226,7 @@ def build_images_and_choose_isolation(
 def build_own_images(
     engine: ContainerEngine, tags: Collection[str], note: Callable[[str], None]
 ) -> None:
-    """Build the container images of this project that have one of the given tags.
+    """Build those of the given container images that belong to this project.
 
     An existing container image is built again, so that the current checkout is measured; unchanged
     layers come from the engine's cache.
@@ -249,9 +249,10 @@ def build_own_images(
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
-    """Return the image id of each given tag that the container engine knows.
+    """Return the ids of the images with the given tags, by tag.
 
-    The result is empty if there is no container engine.
+    Tags that the container engine does not know are left out. Without an engine, the result is
+    empty.
     """
     engine = ContainerEngine.find()
     if engine is None:

@@ -31,19 +31,20 @@ class SimulatedPolicy:
 
 @dataclass(frozen=True)
 class MitigationResult:
-    """The result of one policy, which is one line of the comparison.
+    """What one policy achieves and costs, as one line of the comparison.
 
     Attributes:
-        cold_share: The share of the answered requests that met a cold start.
-        cold_starts: The number of client requests in a month that met a cold start.
+        cold_share: The share of the answered requests that had to wait for a cold start.
+        cold_starts: The number of client requests in a month that had to wait for a cold start.
         p95_s: The 95th percentile of the latency, including cold starts.
         usd: The cost of a month in USD.
-        usd_per_avoided: The price of avoiding one cold start: how much more the policy costs than
-            the policy ``nothing``, divided by the number of avoided cold starts. None if a cost is
-            not known, or if the policy avoids no cold start.
+        usd_per_avoided: The price of avoiding one cold start in USD. This is the additional cost of
+            the policy, compared with the policy ``nothing``, divided by the number of avoided cold
+            starts. None if a cost is not known, or if the policy avoids no cold start.
         keep_warm_requests: The number of keep-warm requests in a month.
         is_deployable: Whether this project can set the policy up on AWS.
-        note: Why ``usd_per_avoided`` is None; otherwise empty.
+        note: Why ``usd_per_avoided`` is None. Empty if it is not None, and for the policy
+            ``nothing``.
     """
 
     policy: str
@@ -64,9 +65,10 @@ class MitigationComparison:
 
     Attributes:
         lines: The result of each policy; the first policy is ``nothing``.
-        best: The best of the policies that can be deployed. If a p95 is required and some policies
-            meet it, the cheapest of these is the best. Otherwise, the policy with the lowest cost
-            per avoided cold start is the best.
+        best: The name of the best policy that can be deployed. If a p95 is required and some
+            policies meet it, the cheapest of these is the best. Otherwise, the policy with the
+            lowest cost per avoided cold start is the best. If no policy avoids a cold start at a
+            known price, ``nothing`` is the best.
         why: A text that says why ``best`` is the best policy.
     """
 

@@ -1,20 +1,24 @@
 """The hybrid histogram of idle times: Shahrad et al., "Serverless in the Wild", USENIX ATC 2020.
 
-An idle time is the time between two requests. The policy counts idle times of up to four hours in
-bins of a minute. The next request is expected after an idle time between the 5th and the 99th
-percentile of the earlier idle times. A margin of 10 % is added on both sides.
+An idle time is the time between two requests. The policy counts idle times of up to four hours in a
+histogram, whose bins are one minute wide. It expects the next request after an idle time between
+the 5th and the 99th percentile of the earlier idle times. This window begins 10 % earlier and ends
+10 % later, as a margin.
 
-The container is kept warm for all four hours in two cases, because the histogram says little then:
+In three cases, the histogram cannot predict the next request, and the container is kept warm for
+all four hours:
 
-- The idle times are spread widely (the coefficient of variation of the bins is below 2).
-- More than half of the idle times are longer than four hours. In this case, the authors fit a time
-  series. This project does not, but has a forecast as a separate policy.
+- There are fewer than ten idle times.
+- The idle times are spread over many bins (the counts of the bins have a coefficient of variation
+  below 2).
+- More than half of the idle times are longer than four hours. In this case, the authors of the
+  paper predict with a time series. This project does not; its policy ``forecast`` is separate.
 
 The system of Shahrad et al. starts and stops containers itself. On SageMaker, the platform decides
 when to stop a container, so keep-warm requests are sent instead. The first keep-warm request is
-sent at the 5th percentile. If the container would still be warm at that time, the request is sent
+sent when the window begins. If the container would still be warm at that time, the request is sent
 later, just before the platform would stop the container. Further keep-warm requests follow at equal
-intervals until the 99th percentile.
+intervals until the window ends or a client's request arrives.
 """
 
 from __future__ import annotations
@@ -53,7 +57,7 @@ class IdleTimes:
         self._n += idle_s.size
 
     def predict_window_of_next_request_s(self) -> tuple[float, float]:
-        """Return the shortest and the longest expected idle time before the next request."""
+        """Return the earliest and the latest time, after the last request, to expect the next."""
         # Without enough evidence, the container is kept warm for all four hours, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range
@@ -76,7 +80,7 @@ def compute_keep_warm_times_s(
         times_s: The times of client requests.
         interval_s: The time between two keep-warm requests. It is also the shortest time between a
             client request and the first keep-warm request after it.
-        horizon_s: The end of the covered time; no keep-warm request is later.
+        horizon_s: The end of the simulated time. No keep-warm request is sent after it.
     """
     gaps = np.diff(times_s, append=horizon_s)
     known, counted, moments = IdleTimes(), 0, []

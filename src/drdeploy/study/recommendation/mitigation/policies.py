@@ -1,6 +1,7 @@
-"""Plan how each policy against cold starts acts on some traffic.
+"""Plan what each policy against cold starts does for the given traffic.
 
-An archive is a collection of old photographs, which are sent only once.
+The traffic is either that of a clinic, which repeats every week, or an archive: a collection of old
+photographs that are sent only once.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ SCHEDULE_LATENESS_S = 60.0
 
 @dataclass(frozen=True, eq=False)
 class MitigationPolicy:
-    """A policy against cold starts, planned for some traffic.
+    """A policy against cold starts, with the plan of what it does for the given traffic.
 
     Attributes:
         description: A description of the policy.
@@ -69,7 +70,7 @@ class MitigationPolicy:
 
     @property
     def is_provisioned(self) -> bool:
-        """Whether the policy holds provisioned containers."""
+        """Whether the policy uses provisioned concurrency."""
         return self.name in {"provisioned", "provisioned-fixed"}
 
     @property
@@ -79,7 +80,7 @@ class MitigationPolicy:
 
     @property
     def operated_parts(self) -> tuple[str, ...]:
-        """The components that someone must operate for the policy, besides the endpoint itself."""
+        """The things that someone must operate besides the endpoint itself, such as a schedule."""
         if self.name == "nothing":
             return ()
         if self.is_provisioned:
@@ -99,7 +100,7 @@ def fit_policy_to_traffic(
     idle_s: float,
     concurrency_limit: int | None = None,
 ) -> MitigationPolicy:
-    """Plan what a policy does in the traffic that will be simulated.
+    """Plan what a policy against cold starts does for the given traffic.
 
     Args:
         name: The name of the policy.
@@ -201,8 +202,8 @@ def _schedule_keep_warm_times_s(
 ) -> NDArray[np.float64]:
     """Return the times of keep-warm requests.
 
-    In each hour, requests are sent at equal intervals. At each time, there is one request for each
-    container that is kept warm.
+    In each hour, requests are sent at equal intervals. To keep several containers warm, the same
+    number of requests is sent at the same time.
     """
     # At least one request an hour, even if containers would stay for longer.
     within = np.arange(0.0, SECONDS_PER_HOUR, min(interval_s, SECONDS_PER_HOUR))
@@ -223,7 +224,7 @@ SMOOTHING = 0.3
 
 
 def count_requests_in_each_hour(arrivals: Arrivals) -> NDArray[np.int64]:
-    """Return the number of requests in each hour of the covered time."""
+    """Return the number of requests in each hour of the traffic."""
     hours = int(np.ceil(arrivals.horizon_s / SECONDS_PER_HOUR))
     at = np.minimum((arrivals.times_s // SECONDS_PER_HOUR).astype(np.int64), hours - 1)
     return np.bincount(at, minlength=hours)
@@ -250,15 +251,15 @@ def average_requests_by_hour_of_week(arrivals: Arrivals) -> NDArray[np.float64]:
 def repeat_weekly_plan(
     by_hour_of_week: NDArray[np.int64], arrivals: Arrivals, *, after_archive: int = 0
 ) -> NDArray[np.int64]:
-    """Return a plan for each hour of the traffic, made from a plan for one week.
+    """Repeat a plan for one week until it covers all hours of the traffic.
 
-    A plan is a number of containers or instances for each hour.
+    A plan gives the number of containers or instances in each hour.
 
     Args:
         by_hour_of_week: The number in each of the 168 hours of a week.
         arrivals: The arrivals of the traffic.
-        after_archive: If the traffic is an archive, the number in every hour after its last
-            photograph.
+        after_archive: The number in each hour after the last photograph of an archive. It is not
+            used for any other traffic.
     """
     hours = int(np.ceil(arrivals.horizon_s / SECONDS_PER_HOUR))
     at = (np.arange(hours) + int(arrivals.begins_at_hour)) % HOURS_PER_WEEK
@@ -271,10 +272,10 @@ def repeat_weekly_plan(
 def compute_containers_by_hour(
     requests_by_hour: NDArray[np.float64], busy_s: float
 ) -> NDArray[np.int64]:
-    """Return how many warm containers each hour needs, so that few requests meet a cold start.
+    """Return how many warm containers each hour needs, so that few requests wait for a cold start.
 
-    The endpoint has no queue, so a request that finds no idle warm container meets a cold start.
-    The probability of this comes from :func:`erlang_b_blocking_probability`.
+    A request waits for a cold start if all warm containers are busy, because a serverless endpoint
+    has no queue. :func:`erlang_b_blocking_probability` computes the probability of this.
 
     Args:
         requests_by_hour: The expected number of requests in each hour.
@@ -317,10 +318,10 @@ def erlang_b_blocking_probability(load: float, workers: int) -> float:
 def forecast_requests_by_hour(arrivals: Arrivals) -> NDArray[np.float64]:
     """Return the expected number of requests in each hour, forecast only from earlier weeks.
 
-    The forecast of an hour is the expected number of requests in a week, times the hour's share of
-    a week's requests. After each week, both factors are updated by exponential smoothing (Winters
-    1960, multiplicative season, no trend). The forecast of the first week is zero, because no
-    earlier week is known.
+    The forecast of an hour is the product of two factors: the expected number of requests in the
+    whole week, and the share of them that falls into this hour. After each week, both factors are
+    updated by exponential smoothing (Winters 1960, multiplicative season, no trend). In the first
+    week, the forecast is zero, because there is no earlier week.
     """
     counts = count_requests_in_each_hour(arrivals)
     weeks = -(-counts.size // HOURS_PER_WEEK)  # rounded up

@@ -1,13 +1,16 @@
 """Write an option as variables for the Terraform environment ``single-endpoint``.
 
-- Provisioned concurrency by the hour becomes the variable ``provisioned_scaling``. It has a
-  schedule for each hour at which the number of containers changes.
-- Keep-warm requests become ``keep_warm``. Days with the same hours share a schedule.
-- Opening hours become ``opening_hours``. Each entry has two schedules, one that creates the
-  endpoint and one that deletes it. Days with the same times share an entry.
+Three variables hold schedules:
 
-The hours of the traffic have no time zone, and AWS reads hours without a time zone as UTC. If the
-hours of the traffic are in local time, add ``timezone`` to the schedules.
+- ``provisioned_scaling`` holds provisioned concurrency that changes by the hour. It has one
+  schedule for each time of day at which the number of containers changes.
+- ``keep_warm`` holds keep-warm requests. It has one schedule for all days on which the requests are
+  sent in the same hours.
+- ``opening_hours`` holds opening hours. Each of its entries has two schedules, one that creates the
+  endpoint and one that deletes it. Days with the same opening hours share one entry.
+
+The schedules name no time zone, and AWS then reads the hours as UTC. If the hours of the traffic
+are in local time, add ``timezone`` to the schedules.
 """
 
 from __future__ import annotations
@@ -43,8 +46,8 @@ def make_serverless_terraform_variables(
         policy: The policy against cold starts.
         peak_concurrency: The largest number of requests in progress at once in the simulation.
         headroom: The share of the variable ``max_concurrency`` that the simulated peak leaves free.
-        concurrency_limit: The number of requests that the account lets an endpoint handle at once;
-            None for SageMaker's limit.
+        concurrency_limit: How many requests the account allows an endpoint to handle at once. None
+            if only SageMaker's own limit applies.
     """
     provisioned = max(policy.containers_by_hour, default=0) if policy.is_provisioned else 0
     # SageMaker refuses an endpoint with more provisioned concurrency than max_concurrency.
@@ -157,8 +160,8 @@ def make_scheduled_terraform_variables(
         instance_type: The type of the instances.
         instances: The number of instances while the endpoint is open.
         is_open: Whether the endpoint is open, for each of the 168 hours of a week from Monday.
-        start_s: The time that a new endpoint needs until it answers. The endpoint is created this
-            much earlier than it opens.
+        start_s: The time in seconds that a new endpoint needs until it answers. The endpoint is
+            created this long before it opens.
     """
     return {
         "endpoint": {
@@ -215,7 +218,7 @@ def make_asynchronous_terraform_variables(
         instance_type: The type of the instances.
         most: The largest number of instances.
         requests_at_once: The number of requests that an instance processes at a time.
-        target_backlog: The number of waiting requests for each instance at which autoscaling aims.
+        target_backlog: The number of waiting requests per instance that autoscaling tries to keep.
     """
     return {
         "endpoint": {
@@ -250,7 +253,7 @@ def make_batch_variables(
 
 
 def list_daily_container_periods(policy: MitigationPolicy) -> list[dict[str, Any]]:
-    """Return the periods of each day in which the same number of containers is kept.
+    """Split each day into periods with a constant number of containers, and return the periods.
 
     Periods without containers are left out.
     """

@@ -21,7 +21,7 @@ WAITS = 2_000
 class SimulatedStart(IntEnum):
     """How a request was answered: by a warm, cold or provisioned container, or not at all.
 
-    A request with ``THROTTLED`` was refused.
+    ``THROTTLED`` means that the request was refused, or that AWS ended it without an answer.
     """
 
     WARM = 0
@@ -43,7 +43,7 @@ class SimulationOutcome:
         busy_s: The time that each request occupies a container; zero for a refused request.
         starts: The :class:`SimulatedStart` of each request, as ``uint8``.
         keep_warm_requests: The number of keep-warm requests, which are not client requests.
-        on_demand_s: Seconds billed at the on-demand price; keep-warm requests are included.
+        on_demand_s: Seconds billed at the on-demand price, including those of keep-warm requests.
         provisioned_duration_s: Seconds billed at the price of a working provisioned container.
         provisioned_held_s: Seconds that containers were held ready, summed over containers.
     """
@@ -113,11 +113,12 @@ class SimulationSummary:
     Attributes:
         n: The number of client requests, which is the sum of ``warm``, ``cold``, ``provisioned``
             and ``throttled``.
-        p50_s: The median latency of all requests; infinite if half of them are refused.
+        p50_s: The median latency of all requests; infinite if more than half of them are refused.
         p95_s: The 95th percentile of the latency; infinite if more than 5 % of the requests are
             refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free worker.
-        waits_s: The waiting times of a sample of the requests; shape ``(WAITS,)``.
+        waits_s: The waiting times of a sample of the requests, which the bootstrap of the p95 uses;
+            shape ``(WAITS,)``.
         slowest_s: The longest latency; infinite if a request is refused.
         peak_concurrency: The largest number of client requests in progress at once.
         keep_warm_requests: The number of keep-warm requests.
@@ -149,7 +150,7 @@ class SimulationSummary:
 
     @property
     def cold_share(self) -> float:
-        """The share of the answered requests that met a cold start."""
+        """The share of the answered requests that had to wait for a cold start."""
         return self.cold / self.answered_requests if self.answered_requests else 0.0
 
     @property
@@ -159,6 +160,6 @@ class SimulationSummary:
 
 
 def compute_billed_s(busy_s: Floats) -> float:
-    """Return the billed seconds; AWS rounds each invocation up to a full millisecond."""
+    """Return the sum of the billed seconds. AWS rounds each request up to a full millisecond."""
     # Round first: 0.010 s are 10.000000000000002 ms in floating point, but 10 ms on the bill.
     return float(np.ceil(np.round(busy_s * 1000, 6)).sum() / 1000)

@@ -1,7 +1,7 @@
 """Simulate a real-time endpoint, whose requests wait in one queue for the next free worker.
 
-SageMaker and the local service send each request to the least busy instance. All instances together
-therefore behave as if requests waited in one queue.
+SageMaker and the local service send each request to the least busy instance. A request therefore
+waits as long as if all instances shared one queue.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def simulate_real_time(
 
     Args:
         arrivals: The arrivals of the traffic.
-        times: The measured times, from which each request draws one row.
+        times: The measured times. For each request, one measured row is drawn at random.
         workers: The total number of workers on all instances.
         seed: The seed of the draws; the same seed always gives the same outcome.
         answered_within_s: The longest time that a request may take, including waiting. After this
@@ -65,8 +65,8 @@ def compute_waiting_time_of_each_request_s(
 ) -> NDArray[np.float64]:
     """Return the waiting time of each request in one queue (Kiefer and Wolfowitz 1955).
 
-    The heap holds the times at which the workers become free.  The next request goes to the worker
-    that becomes free first.
+    Each request goes to the worker that becomes free first. A heap holds the times at which the
+    workers become free.
     """
     # All workers are free at first; equal times are a valid heap.
     free_at = [0.0] * workers

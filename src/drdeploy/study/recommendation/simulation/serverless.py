@@ -7,8 +7,8 @@ The rules are those of the local service, which follows SageMaker:
 - If no provisioned container is idle, the request goes to the on-demand container that became idle
   last.
 - If no container is idle, a new container is started, which is a cold start.
-- If ``max_concurrency`` requests are in progress, a new request is refused at once, because the
-  endpoint has no queue.
+- Before any of these rules, a request is refused if ``max_concurrency`` requests are already in
+  progress, because the endpoint has no queue.
 - An on-demand container that is idle for too long is removed.
 """
 
@@ -62,8 +62,8 @@ class MitigationActions:
     """What a policy against cold starts does during the simulation.
 
     Attributes:
-        keep_warm_s: The times of keep-warm requests in ascending order.  Each keep-warm request
-            occupies a container, so several requests at one time keep several containers warm.
+        keep_warm_s: The times of keep-warm requests in ascending order. To keep several containers
+            warm, the same time occurs several times.
         provisioned_by_hour: The number of provisioned containers in each hour; empty if there are
             none.
     """
@@ -181,7 +181,7 @@ def _simulate_start_of_each_request(
 def _slice_requests_by_provisioned_containers(
     times: NDArray[np.float64], provisioned_by_hour: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, int]]:
-    """Split the requests into parts with a constant number of provisioned containers.
+    """Split the requests so that the number of provisioned containers is constant in each part.
 
     Yields:
         The index of the first request, the index after the last request, and the number of
@@ -207,11 +207,11 @@ def _serve_requests_and_append_starts(
 ) -> None:
     """Serve one request after another, and append the kind of start of each request to ``starts``.
 
-    The loop visits each arrival in order of time. First, containers that have finished their
-    requests are moved to the list ``idle``. The container that became idle last is therefore at the
-    end of the list. If this container has been idle for too long, so have all others, and the whole
-    list is emptied. Containers need not be removed one by one, and a request takes well below a
-    microsecond.
+    The loop visits the requests in order of time. At each request, the containers that have become
+    idle since the previous one are appended to the list ``idle``. The last container in this list
+    is therefore the one that became idle last. If even this container has been idle for too long,
+    all others have been, too, and the list is emptied. Because containers are not removed one by
+    one, a request takes well below a microsecond.
     """
     # This is the only loop over requests. For speed, it uses local names, and calls only functions
     # of heaps and lists.

@@ -1,4 +1,4 @@
-"""The measured times of one configuration, from which simulated requests draw their times."""
+"""The measured times of one configuration, from which a simulation draws at random."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class ServiceTimes:
         return self
 
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:  # noqa: ARG002 - see ExpectedServiceTimes
-        """Return a bootstrap resample, for which warm and cold rows are drawn independently.
+        """Return a bootstrap resample. Warm and cold rows are drawn independently.
 
         Args:
             rng: The random number generator.
-            number: The number of the resample. A subclass needs it: resamples with the same number
-                use the same coefficients in all configurations.
+            number: The number of the resample. Only the subclass ``ExpectedServiceTimes`` uses it,
+                to take the same coefficients for all configurations of a resample.
         """
         cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
         return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
@@ -81,10 +81,10 @@ class ServiceTimes:
 def read_times_from_rows(rows: pd.DataFrame) -> RowTimes:
     """Return the latency and the occupied time of each measured row.
 
-    The occupied time of a request is its latency in the container. For a cold start, the time to
-    set the container up is added. On AWS, only CloudWatch measures the set-up time. If a row lacks
-    one of these times, the total latency at the client is used instead, although it includes the
-    time in the network.
+    The occupied time is how long a request kept its container busy. It is the latency in the
+    container, plus the set-up time of the container if the start was cold. On AWS, only CloudWatch
+    measures the set-up time. If a row lacks one of these times, the total latency at the client is
+    used instead. It includes the time in the network, so it is too long.
 
     Raises:
         AnalysisError: There is no row.
