@@ -95,7 +95,7 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
 
 
 def with_huge_pages(server: Server) -> Server:
-    """Return a copy of a server's description; the copy uses huge pages, as drdeploy's images do."""
+    """Return a copy of a server's description, with huge pages as in drdeploy's images."""
     environment = {**server.environment, **HUGE_PAGES}
     return replace(server, name=f"{server.name}, huge pages", environment=environment)
 
