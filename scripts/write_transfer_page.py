@@ -51,8 +51,8 @@ software (image `reduced`, profile `classic`).
 The CPU ratios compare AWS with this one machine. To get ratios for your machine, measure the
 study's software on it, with photographs of 224 x 224 pixels, and pass the results with `--stack`.
 If you have measured the same configurations in your own AWS account, pass these results with
-`--account`. If you pass at least three warm series, they replace the study's warm series. The same
-holds for cold series.
+`--account`. There are three kinds of series: warm on serverless endpoints, warm on instances, and
+cold. If you pass at least three series of a kind, they replace the study's series of this kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack

@@ -105,9 +105,9 @@ to run wins. Among equally simple options, the fastest wins. A policy against co
 containers ready, for example with keep-warm requests. Some of these policies exist only in this
 project's simulation. The tables mark them as research, and they cannot win. Inference components
 cannot win either, because Terraform's AWS provider has no resource for them. The name of an option
-consists of the network, its number format, the server profile, the memory size or the instances (`x
-1` is their number), and how they are run, if there is a choice. The assumptions are listed at the
-end of the page.
+gives the network, its number format, the server profile, and the memory size or the instance type
+with the number of instances. At the end, it may name a policy, or a way to run instances. The
+assumptions are listed at the end of the page.
 
 The last column of the second table in each case says how much a policy adds to the bill for each
 cold start that it avoids. A negative number means that the bill is lower with the policy than
