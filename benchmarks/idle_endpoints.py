@@ -4,11 +4,12 @@ Run ``python benchmarks/idle_endpoints.py``. It takes four minutes, and needs a 
 the image ``drdeploy:lean``. ``--against CHECKOUT`` also measures the local service of another
 checkout.
 
-The benchmark starts a local service with real-time endpoints that run in containers, one instance
-each. No requests are sent to the endpoints. When everything has started, the benchmark measures for
-a minute how much CPU time three parts use: the service's process; the engine's process, with the
-programs that it runs; and the containers' monitors (the parents of the containers' first
-processes). If other programs use the engine meanwhile, their work is counted too.
+The local service stands in for SageMaker on this machine. The benchmark starts one, with real-time
+endpoints. Each endpoint has one instance, which is a container. No requests are sent to the
+endpoints. When everything has started, the benchmark measures CPU time for a minute: that of the
+local service, of the container engine with the programs that it starts, and of the containers'
+monitors. A monitor is the parent of a container's first process. If another program uses the engine
+during this minute, the engine's work for it is counted too.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ is not counted.
 
 
 def main() -> int:
-    """Measure, write the page, and print which targets are met."""
+    """Measure, write the page of results, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--against", type=Path, help="another checkout to measure as well")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="that are measured [60]")
@@ -101,7 +102,7 @@ def measure(
 
 
 def write_table(page: Page) -> None:
-    """Write one row for each checkout and number of endpoints."""
+    """Add the table of results to the page, with a row for each measurement."""
     page.table(
         ("", "endpoints", "service", "engine", "monitors", "total"),
         [
@@ -147,7 +148,7 @@ def read_cpu_seconds(
 
 
 def sum_cpu_seconds(process: psutil.Process, *, ended: bool = False) -> float:
-    """Return the CPU time of a process, if asked including its child processes that have ended."""
+    """Return a process's CPU time; ``ended`` adds that of its child processes that have ended."""
     times = process.cpu_times()
     own = times.user + times.system
     return own + (times.children_user + times.children_system if ended else 0.0)

@@ -1,10 +1,10 @@
-"""Measure how often 95 % intervals contain the true value, on simulated latencies.
+"""Measure how often drdeploy's 95 % intervals contain the true value, on simulated latencies.
 
-Each repetition draws a sample and calls the functions of ``drdeploy.statistics``. The latencies are
-log-normal. In some samples, a part of the latencies is several times as long. The share of
-repetitions whose interval contains the true value is called the coverage. The first line of the
-output says how much a coverage may differ from its true value by chance. A coverage outside 93-98 %
-is marked.
+Each repetition draws a sample of latencies, and computes an interval from it with the functions of
+``drdeploy.statistics``. The latencies are log-normal. In some samples, a few of the latencies are
+two to four times as long. The coverage is the share of repetitions whose interval contains the true
+value. The first line of the output gives the standard error of a coverage. A coverage outside 93-98
+% is marked with a star.
 
     python benchmarks/interval_coverage.py [--repetitions 1000 | --smoke]
 """
@@ -36,9 +36,9 @@ LEAST, MOST = 0.93, 0.98
 
 @dataclass(frozen=True)
 class Latencies:
-    """A log-normal distribution of latencies; a share of them can be several times as long.
+    """A log-normal distribution of latencies, in which some can be several times as long.
 
-    The share is ``share``, and these latencies are ``factor`` times as long.
+    On average, the share ``share`` of the latencies is multiplied by ``factor``.
     """
 
     sigma: float
@@ -60,7 +60,7 @@ class Latencies:
         return math.exp(self.sigma**2 / 2) * (1 + self.share * (self.factor - 1))
 
     def quantile(self, share: float) -> float:
-        """Return the true percentile, found by bisection on the distribution function."""
+        """Return the true percentile of the distribution, found by bisection."""
         low, high = 1e-6, 1e6
         for _ in range(200):
             middle = math.sqrt(low * high)

@@ -1,8 +1,8 @@
-"""Measure how long drdeploy and the 2023 study's code take to grade a camera's photograph.
+"""Measure how long drdeploy, and the code of the 2023 study, take to grade a photograph.
 
 Run ``python benchmarks/photograph_to_grade.py`` (two minutes). The benchmark grades the ten
-photographs of 4288 x 2848 pixels in ``examples/photographs``. Each photograph is graded in every
-way that is compared, in turn, and ratios are computed for each photograph.
+photographs of 4288 x 2848 pixels in ``examples/photographs``. The compared ways of grading take
+turns on each photograph. The ratios of their times are computed for each photograph separately.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def photographs() -> dict[str, bytes]:
 
 
 def all_ways(forms: Forms) -> dict[str, Grade]:
-    """Return the ways of grading; each takes the bytes of a photograph and returns a prediction."""
+    """Return the functions that are compared; each grades a photograph, given as bytes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
@@ -126,7 +126,7 @@ def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Pr
 
 
 def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:
-    """Return the prediction, with its grade, for the probabilities that a network returned."""
+    """Make a prediction with a grade from the probabilities that a network returned."""
     return Prediction(answer[0], manifest.classes, manifest.grade_thresholds)
 
 
@@ -138,7 +138,7 @@ def as_served(service: InferenceService, data: bytes) -> Prediction | None:
 def decoded_and_predicted(
     service: InferenceService, made: NDArray[np.float32], data: bytes
 ) -> Prediction:
-    """Decode a photograph, and run the model on an input that was made in advance."""
+    """Decode a photograph, and run the model on a ready-made input; the transform is left out."""
     draft(data)
     return service.classifier.predict(made)[0]
 
@@ -219,7 +219,7 @@ def typical_s(call: Callable[[], object], calls: int) -> float:
 
 
 def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: Options) -> None:
-    """Measure how long each way of grading takes, and compare the grades."""
+    """Measure how long each way takes from photograph to grade, and compare the grades."""
     calls = options.budget.calls(CALLS)
     page.text("## The whole way")
     grades = {

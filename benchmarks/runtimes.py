@@ -1,13 +1,14 @@
 """Measure how fast several runtimes predict, in several precisions and with one or two threads.
 
-They are compared with ``model.predict`` of Keras and with the machine's peak.
+The speeds are compared with that of ``model.predict`` of Keras, and with the machine's peak: the
+speed of a large matrix product of the same precision.
 
-Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` takes a third of that). Each
-runtime runs in a process of its own, and each round measures every one of them once. The benchmark
-measures:
+Run ``python benchmarks/runtimes.py`` (about five minutes, or a third of this time with
+``--quick``). Each runtime runs in a process of its own, and each round measures every runtime once.
+The benchmark measures:
 
-- Latency of one photograph, and the speed as a share of the machine's peak. The peak is the speed
-  of a large matrix product of the same precision in the same rounds.
+- Latency of one photograph, and the speed as a share of the machine's peak, which is measured in
+  the same rounds.
 - drdeploy's whole prediction code, which also checks the probabilities, compared with the fastest
   runtime in fp32.
 - Whether int8 gives the same grades as fp32.
@@ -144,7 +145,7 @@ def spec_of(forms: Forms, kind: str, precision: str, threads: int) -> Spec:
 
 
 def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -> None:
-    """Add rows for the CSV."""
+    """Add the measured values to the rows of the CSV file."""
     page.rows += [
         {
             "model": model, "measured": what, "runtime": kind, "precision": precision,
@@ -156,7 +157,7 @@ def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -
 
 
 def agreement(page: Page, forms: Forms, options: Options) -> None:
-    """Compare the grades in int8 and fp32, and quote the manifest's tests of the quantization."""
+    """Compare the grades in int8 and fp32; quote the verdict in the manifest of the int8 model."""
     files = photographs()[: options.budget.calls(COMPARED) if not options.is_smoke else 2]
     services = [InferenceService.load(folder) for folder in (forms.fp32, forms.int8)]
     pairs = [

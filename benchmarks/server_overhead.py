@@ -81,9 +81,10 @@ def main() -> int:
 def ways(
     service: InferenceService, port: int, photograph: bytes, options: Options
 ) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Return two functions that grade a photograph: over the network interface, and in process.
+    """Return two functions that grade a photograph: one asks a server, one grades in this process.
 
-    Each returns two medians in milliseconds: for the whole photograph, and for the model alone.
+    Each returns two medians in milliseconds: for grading the photograph, and for the model alone.
+    The second is not known for the server.
     """
     request = request_of("/invocations", photograph)
 
@@ -107,7 +108,7 @@ def ways(
 
 
 def compared(overhead: Estimate) -> Target:
-    """Return the target for the overhead; the whole interval must be below the limit."""
+    """Check the target for the overhead: its whole interval must be below the limit."""
     high = overhead.high if overhead.high is not None else overhead.value
     is_met = high is not None and high <= AT_MOST_MS
     return Target(f"the server adds at most {AT_MOST_MS:g} ms", is_met, written(overhead, "ms"))

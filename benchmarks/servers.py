@@ -95,7 +95,7 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
 
 
 def with_huge_pages(server: Server) -> Server:
-    """Return a server whose heap uses huge pages, as in drdeploy's images."""
+    """Return a copy of a server's description, with huge pages as in drdeploy's images."""
     environment = {**server.environment, **HUGE_PAGES}
     return replace(server, name=f"{server.name}, huge pages", environment=environment)
 
@@ -213,7 +213,7 @@ def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
 def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
     """Check that drdeploy's server is better than each peer in every measure.
 
-    The whole interval of each ratio must be above 1.
+    It is better in a measure if the whole interval of the ratio is above 1.
     """
     for own in [name for name in OURS if name in found]:
         for name, rounds in found.items():

@@ -1,10 +1,11 @@
 """Check the simulation of a serverless endpoint against measurements on the local service.
 
-The study ``open-loop`` sends requests at given times, without waiting for earlier answers. For each
-trial in its results folder, the simulation gets the same arrival times, and draws latencies from
-the warm and cold rows in the folder. Two simulated figures are compared with the measured ones: the
-share of cold starts, and the p95 of the requests that were answered. The simulation is random, so
-it is run with many seeds. The median of these runs is compared, and their range is printed.
+The study ``open-loop`` sends requests at scheduled times, without waiting for earlier answers. For
+each of its trials, the simulation gets the same arrival times. It draws the latency of each request
+from the latencies that the study measured on warm requests and on cold starts. Two simulated
+figures are compared with the measured ones: the share of cold starts, and the p95 of the requests
+that were answered. The simulation is random, so it is run with many seeds. The median of these runs
+is compared, and their range is printed.
 
     drdeploy study run studies/open-loop.toml
     python benchmarks/simulation_against_service.py results/open-loop [--smoke]
@@ -47,7 +48,7 @@ P95_RATIO = 0.15
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """What is compared of one trial: either measured, or simulated with one seed."""
+    """The figures of one trial that are compared: either measured, or simulated with one seed."""
 
     cold_share: float
     p95_s: float
@@ -134,7 +135,7 @@ def compare(
 
 
 def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
-    """Return when a trial's requests were due, and how many of the first were warm-up requests."""
+    """Return when a trial's requests were due, and how many warm-up requests came first."""
     due = pd.to_datetime(rows["scheduled_at"]).to_numpy(dtype="datetime64[ns]")
     order = np.argsort(due, kind="stable")
     seconds = (due[order] - due[order][0]) / np.timedelta64(1, "s")

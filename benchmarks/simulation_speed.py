@@ -1,11 +1,12 @@
-"""Measure how long the simulation takes for ten million photographs a year, as in a country.
+"""Measure how long it takes to simulate a year with ten million photographs.
 
-The simulation runs on one core. Photographs arrive during working hours, four for each patient.
-There are several ways to host: serverless with each policy against cold starts, and each way to run
-instances. For each way, the benchmark measures how long these steps take together: draw a year of
-arrivals, fit the policy or the schedule, simulate the year, and compute the percentile. The results
-are medians and ranges of several interleaved runs. The simulated instances with a GPU differ from
-other instances only in the times of requests.
+The screening of a whole country may need so many. The simulation runs on one core. Photographs
+arrive during working hours, four for each patient. Each way of hosting is simulated: a serverless
+endpoint with each policy against cold starts, and instances in each way of running them. For each,
+the benchmark measures how long these steps take together: draw a year of arrivals, fit the policy
+or the schedule, simulate the year, and compute the 95th percentile of the latency. The results are
+medians and ranges of several interleaved runs. In the simulation, an instance with a GPU differs
+from one without only by its shorter latencies.
 
     python benchmarks/simulation_speed.py [--runs 3 | --quick | --smoke]
 

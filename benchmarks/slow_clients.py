@@ -1,18 +1,18 @@
-"""Measure how much slow clients, 64 of each kind, delay ordinary clients of both server profiles.
+"""Measure how much clients that send or read slowly delay the other clients of a server.
 
-Run ``python benchmarks/slow_clients.py`` (twenty minutes; seven with ``--quick``). The servers run
-as processes on this machine. If a container engine is running, they are then also measured in
-containers with 1024 MB.
+Run ``python benchmarks/slow_clients.py`` (twenty minutes; seven with ``--quick``). Both profiles of
+drdeploy's server are measured, as processes on this machine. If a container engine is running, both
+are also measured in containers with 1024 MB.
 
-There are several kinds of slow clients. Some send a byte of a request's head, body or chunk four
-times a second, some send nothing at all, and some read a byte of their answers four times a second.
-They run in a separate process. Two ordinary (honest) clients send photographs, each photograph over
-a new connection. In each round, the honest clients are measured twice, in random order: alone, and
-at the same time as slow clients of all kinds.
+There are 64 slow clients of each of several kinds. Some send a byte of a request's head, body or
+chunk four times a second, some send nothing at all, and some read a byte of their answers four
+times a second. They run in a separate process. Two ordinary (honest) clients send photographs, each
+photograph over a new connection. In each round, the honest clients are measured twice, in random
+order: alone, and at the same time as slow clients of all kinds.
 
-The exit status is 1 if an honest client was refused, or if slow clients raise the p95 by a factor
-whose whole interval is above 1.5. A factor slightly above 1 is expected, because the slow clients
-also use CPU time of this machine.
+The exit status is 1 if an honest client was refused, or if slow clients multiply the p95 by more
+than 1.5. The second counts only if the whole interval of the factor is above 1.5. A factor slightly
+above 1 is expected, because the slow clients also use CPU time of this machine.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def as_container(
 ) -> Iterator[tuple[str, str]]:
     """Run a server in a container of an image; yield a description and the address.
 
-    The only runtime in ``reduced`` is TensorFlow, so this image gets a small SavedModel.
+    The image ``reduced`` gets a small SavedModel, because TensorFlow is its only runtime.
     """
     model = folder / "box" if image == "lean" else saved_model_artifact(folder / image)
     for path in (folder, model, *model.rglob("*")):
@@ -153,7 +153,7 @@ def as_container(
 def compare(  # noqa: PLR0917 - one line of the loop above
     name: str, url: str, photograph: bytes, count: int, seconds: float, rounds: int
 ) -> bool:
-    """Measure honest clients with and without slow ones; return whether they were not harmed.
+    """Measure honest clients with and without slow ones; return false if slow ones harm them.
 
     They are harmed if one of their requests fails, or if their p95 becomes too high.
     """

@@ -100,7 +100,7 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
 def watched(
     server: Running, seconds: float, work: Callable[[], Load]
 ) -> tuple[list[tuple[float, float]], Load]:
-    """Run a function, and measure the server's memory sixty times meanwhile."""
+    """Run a function, and read the server's memory sixty times while it runs."""
     memory: list[tuple[float, float]] = []
     is_over = threading.Event()
     started = time.monotonic()

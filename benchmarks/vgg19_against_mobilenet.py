@@ -1,4 +1,4 @@
-"""Measure how much longer a prediction of VGG19 takes than one of the packaged MobileNet in fp32.
+"""Measure how much longer VGG19 takes for a prediction in fp32 than the packaged MobileNet.
 
     make model-vgg19
     python benchmarks/vgg19_against_mobilenet.py [--rounds 30] [--out evidence/vgg19-idrid]

@@ -171,9 +171,9 @@ def _shorten_import_of_numpy(numpy: Path) -> None:
 
 
 def import_later(package: str, modules: Collection[str]) -> str:
-    """Return changed source of ``numpy/__init__.py`` that imports some modules only when needed.
+    """Change ``numpy/__init__.py`` so that it imports some modules only when needed.
 
-    The modules are those of ``numpy.lib`` that are named in ``modules``.
+    Returns the changed source. ``modules`` names these modules, which are all in ``numpy.lib``.
 
     The statements ``from .lib.MODULE import NAME`` are removed; instead, ``__getattr__`` imports a
     name on its first use. The expression ``lib.MODULE.__all__`` becomes a list of the names.
@@ -225,8 +225,8 @@ def _compile(library: Path, root: Path) -> None:
 def _compile_source(root: Path, source: Path) -> None:
     """Compile a module without the docstrings of functions; write the byte code beside the source.
 
-    Docstrings are 18 % of the byte code that a start reads. They become empty strings, not None,
-    because NumPy processes the docstrings of its functions.
+    Docstrings would be 18 % of the byte code that is read when the image starts. They become empty
+    strings, not None, because NumPy processes the docstrings of its functions.
     """
     tree = ast.parse(source.read_bytes())
     for node in ast.walk(tree):
@@ -239,7 +239,7 @@ def _compile_source(root: Path, source: Path) -> None:
 
 
 def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
-    """Return the shared libraries that the given files need, except those in a folder."""
+    """Return the shared libraries that some files need, except those in the folder ``inside``."""
     found: set[Path] = set()
     for file in files:
         listed = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False)
@@ -255,8 +255,8 @@ def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
 def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
     """Copy the licences of all Python distributions and Debian packages to ``usr/share/licenses``.
 
-    Each distribution and package has a folder there. If a distribution has its licence beside its
-    code, as ONNX Runtime and this project do, the licence stays there.
+    Each distribution and each package gets a subfolder. A few distributions, such as ONNX Runtime
+    and this project, keep their licence beside their code. These licences are not copied.
     """
     licences = root / "usr/share/licenses"
     for metadata in site.glob("*.dist-info"):
@@ -291,7 +291,7 @@ def _owners_of(files: list[Path]) -> dict[Path, str]:
 
 
 def _copy_metadata(site: Path, library: Path) -> None:
-    """Copy the metadata of each Python distribution, without its long description."""
+    """Copy the metadata of each Python distribution, except the long description."""
     for metadata in site.glob("*.dist-info/METADATA"):
         fields = metadata.read_text("utf-8").partition("\n\n")[0]
         target = library / metadata.parent.name / metadata.name

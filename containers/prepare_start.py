@@ -4,7 +4,7 @@ The script prepared_start.py starts the server from these files.
 
     prepare_start.py LIBRARY       LIBRARY: the folder with all modules as byte code
 
-Run it with the interpreter of the image and with ``-I -S``, as the image does. The script imports
+Run the script with the image's interpreter and its options ``-I -S``. The script imports
 what the server imports. It writes three things to the files: the byte code of the modules, the
 compiled methods of dataclasses, and the compiled regular expressions.
 """
@@ -61,7 +61,7 @@ NEVER = ("drdeploy_serve", "importlib._bootstrap", "importlib._bootstrap_externa
 
 
 class RecordingSre:
-    """Replaces the module ``_sre`` for ``re``, and keeps the arguments of the last compilation."""
+    """Stands in for ``_sre``, and keeps the arguments with which it last compiled an expression."""
 
     def __init__(self) -> None:
         self.last: tuple[Any, ...] = ()
@@ -130,9 +130,9 @@ def main() -> None:
 
 
 def import_modules(names: tuple[str, ...], later: dict[str, Any]) -> dict[str, Any]:
-    """Import modules; return, for each module that is now loaded, what prepared_start.py needs.
+    """Import modules; return whether each loaded module is a package, and its code.
 
-    That is whether the module is a package, and its code.
+    prepared_start.py needs both.
     """
     for name in names:
         importlib.import_module(name)

@@ -1,7 +1,6 @@
 """Start the server of ``drdeploy:minimal`` quickly, from two files that prepare_start.py wrote.
 
-The files are beside this script. They hold what every start would otherwise read or compute again,
-with the same result:
+The files are beside this script. They hold what every start would otherwise read or compute again:
 
 - the byte code of all modules that a start imports, so that two files are opened instead of 285;
 - the methods that ``dataclasses`` compiles from text for each class;
@@ -9,8 +8,8 @@ with the same result:
 
 ``start.marshal`` is for the supervisor. A worker is forked from the supervisor, and reads
 ``worker.marshal`` when it first imports a module of that file. The supervisor does not read
-``worker.marshal``. If it did, its memory pages with this code would have to be copied for the
-worker as soon as the worker used them.
+``worker.marshal``. If it did, the worker would inherit the supervisor's memory pages with this
+code, and the kernel would have to copy each of these pages when the worker used it.
 
 Modules and expressions that the files lack are imported and compiled as usual.
 """

@@ -72,10 +72,11 @@ HEAD = """\
 
 How does the packaged grader (int8) treat a photograph with a flaw, for example a blurred one? The
 grader refuses photographs beyond certain limits. These limits were chosen on photographs that are
-dark, overexposed, blurred or noisy, or that show only half of an eye. For this page, other
-flaws were added to {n} photographs from {sessions} sessions of IDRiD's test part. There are eight
-kinds of flaws, each in four strengths. Of the {n} original photographs, the grader decides to refer
-{referred}. Brackets give 95 % intervals, which treat the photographs of a session as one group.
+dark, overexposed, blurred or noisy, or that show only half of an eye. For this page, a program
+added other flaws to {n} photographs from {sessions} sessions of the data set IDRiD (its test part),
+and so made spoilt copies. There are eight kinds of flaws, each in four strengths. For {referred} of
+the {n} original photographs, the grader's decision is to refer the eye. Brackets give 95 %
+intervals. The intervals take into account that photographs of the same session are alike.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
 
@@ -86,16 +87,16 @@ kinds of flaws, each in four strengths. Of the {n} original photographs, the gra
   from the decision on the original photograph. The decision is made at the grader's
   high-sensitivity operating point for grade >= 2.
 
-- *Lost unnoticed*: the original photograph is referred. The spoilt photograph is not referred, and
-  it is neither refused nor flagged. The table gives the share among the photographs whose original
-  is referred.
+- *Lost unnoticed*: for the original, the decision is to refer the eye. For the spoilt photograph,
+  it is not to refer, and the photograph is neither refused nor flagged. The table gives the share
+  among the photographs for whose original the decision is to refer.
 
 For research use. Not a medical device.
 """
 SUMMARY = """
-Of all spoilt photographs, a share of {noticed} is refused or flagged. For a share of
-{hidden}, the decision changes although the photograph is neither refused nor flagged. This
-happens most often with the flaw "{worst}": for a share of {share:.2f} of its photographs.
+The share of spoilt photographs that are refused or flagged is {noticed}. The share for
+which the decision changes, and which are neither refused nor flagged, is {hidden}. It
+is largest with the flaw "{worst}": {share:.2f}.
 """
 SCORE = """
 ## A learnt score beside the limits
@@ -103,12 +104,12 @@ SCORE = """
 Today, fixed limits decide which photographs the grader refuses. Could a score that is learnt from
 data choose better? The score is a logistic regression on the measurements to which the limits
 apply. It estimates the probability that a flaw has changed the decision. The regression was fitted
-on photographs of IDRiD's training part. To score photographs with one flaw, the regression was
-fitted only on the other seven flaws.
+on photographs of IDRiD's training part. A photograph with
+one flaw was scored by a regression that was fitted only on the other seven flaws.
 
-The limits do not refuse {coverage:.0%} of the spoilt photographs; among these, flagged or not, the
-share of changed decisions is {by_limits:.3f}. If the score chooses the same number of photographs,
-the share of changed decisions among them is {by_score:.3f}.
+The limits let {coverage:.0%} of the spoilt photographs be graded. Among these, flagged or not, the
+share of changed decisions is {by_limits:.3f}. If the score lets the same number be graded, it is
+{by_score:.3f}.
 The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}).
 {verdict}
 """

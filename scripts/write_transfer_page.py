@@ -41,7 +41,7 @@ drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as
 
 - The latency of a cold start is the sum of three times: the time to place the container; the time
   to pull the image (seconds per compressed GB x `--image-gb`); and the time to start the server and
-  make the first prediction, x a CPU ratio.
+  make the first prediction on this machine, multiplied by another CPU ratio.
 
 The model of AWS latencies is fitted only to the rows that the 2023 study measured on SageMaker.
 A series is all rows of one network on one configuration, either warm or cold. Each series of the
@@ -51,8 +51,8 @@ software (image `reduced`, profile `classic`).
 The CPU ratios compare AWS with this one machine. To get ratios for your machine, measure the
 study's software on it, with photographs of 224 x 224 pixels, and pass the results with `--stack`.
 If you have measured the same configurations in your own AWS account, pass these results with
-`--account`. Your series of a kind, for example of cold starts, replace the study's series of this
-kind if you have at least three of them.
+`--account`. There are three kinds of series: warm on serverless endpoints, warm on instances, and
+cold. If you pass at least three series of a kind, they replace the study's series of this kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -64,19 +64,20 @@ RESAMPLED = (
     "The intervals come from a bootstrap that resamples the series and the rows of each series."
 )
 LEFT_OUT = (
-    "The errors are those of latencies that the model was not fitted to. For each series, the "
-    "model is fitted to all other series, and then estimates this series from its local rows."
+    "To find the error on a series, the model is fitted to all other series, and then estimates "
+    "the latency of this series on AWS from its local rows. The estimate is compared with the "
+    "latency that the study measured."
 )
 INTERVALS = (
-    "When `drdeploy` estimates a latency on AWS, it gives an interval. The interval allows for "
-    "these errors, and for the uncertainty of the coefficients."
+    "When `drdeploy` estimates a latency on AWS, it gives an interval. The interval is wide "
+    "enough for errors like these, and for the uncertainty of the coefficients."
 )
 KERNELS = (
     "The packaged local rows were measured with TensorFlow's own kernels "
     "(`TF_ENABLE_ONEDNN_OPTS=0`), as TensorFlow chooses them on most of the study's machines. "
     "With oneDNN's kernels, VGG19 is about twice as fast on this machine, but MobileNet gains "
-    "nothing, so no single CPU ratio fits both networks. With oneDNN's kernels, the median error "
-    "of the warm series was 36%."
+    "nothing. A CPU ratio that fits one of the networks would then not fit the other, and the "
+    "median error of the warm series was 36%."
 )
 LARGEST_ERROR = (
     "The largest error is that of VGG19 at 1024 MB. On this machine, VGG19 takes 1.4 times as "

@@ -104,8 +104,10 @@ or by at most 1 USD a month, count as equal. Among options of equal cost, the on
 to run wins. Among equally simple options, the fastest wins. A policy against cold starts keeps
 containers ready, for example with keep-warm requests. Some of these policies exist only in this
 project's simulation. The tables mark them as research, and they cannot win. Inference components
-cannot win either, because Terraform's AWS provider has no resource for them. The assumptions are
-listed at the end of the page.
+cannot win either, because Terraform's AWS provider has no resource for them. The name of an option
+gives the network, its number format, the server profile, and the memory size or the instance type
+with the number of instances. At the end, it may name a policy, or a way to run instances. The
+assumptions are listed at the end of the page.
 
 The last column of the second table in each case says how much a policy adds to the bill for each
 cold start that it avoids. A negative number means that the bill is lower with the policy than
@@ -137,8 +139,8 @@ ON_NETWORKS = """\
 `make model-vgg19` trains the last two blocks of a VGG19 on the photographs on which the packaged
 MobileNet was trained, with the same folds ([the comparison of the two
 networks](explanation.md#a-large-network-against-a-small-one)). The decisions below use the
-operating points of both trained networks, and the rows of this project (the previous section). The
-rows of VGG19 were measured with random weights. This does not matter, because latency and cost
+operating points of both trained networks, and this project's own rows, as in the decisions above.
+The rows of VGG19 were measured with random weights. This does not matter, because latency and cost
 depend only on the architecture of a network, not on its weights. The lower 95 % limit of the
 sensitivity at grade >= 2 must reach the required sensitivity, and the lower 95 % limit of the
 specificity must reach 0.5. The following commands compare the two networks on your machine:
@@ -259,11 +261,11 @@ def about(measurements: Measurements) -> str:
         f"has {facts.get('cpu_count', '?')} cores of "
         f"{facts.get('cpu_model', 'an unknown processor')}. Local latencies do not "
         "include the network, the image pull, or the time that AWS takes to place a container. "
-        "Rely on the order of the options and on the ratios between them, not on the seconds. All "
-        "rows are from the server profile `lean`. MobileNet is the packaged grader, and VGG19 has "
-        "random weights. The only instance type is ml.c5.large. In the decisions from these rows, "
-        "each option must also find diseased eyes: the lower 95 % limit of its sensitivity at "
-        "grade >= 2 must be at least 90 %."
+        "The order of the options and the ratios between them are more reliable than the seconds. "
+        "All rows are from the server profile `lean`. MobileNet is the packaged grader, and VGG19 "
+        "has random weights. The only instance type is ml.c5.large. The decisions from these rows "
+        "have one more requirement: the lower 95 % limit of the sensitivity at grade >= 2 must be "
+        "at least 90 %."
     )
 
 
@@ -404,14 +406,15 @@ def _otherwise(
         measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
     )
     yield (
-        "\nSome prices are not known. Now assume them, and also assume that an instance handles "
-        "four requests at once. If the price of provisioned concurrency is not known, assume the "
-        "same share of the on-demand price as on AWS Lambda ([price sheet with these "
-        "prices](../examples/assumed-provisioned-prices.toml)). For asynchronous endpoints and "
-        "batch transform, assume that an instance costs as much per hour as for a real-time "
+        "\nThe decision above leaves out options whose prices are not known. What if they are "
+        "included, at assumed prices? Where its price is not known, provisioned concurrency is "
+        "assumed to cost the same share of the on-demand price as on AWS Lambda ([price sheet "
+        "with these prices](../examples/assumed-provisioned-prices.toml)). For asynchronous "
+        "endpoints and "
+        "batch transform, an instance is assumed to cost as much per hour as for a real-time "
         "endpoint ([price sheet with these "
-        "prices](../examples/assumed-asynchronous-and-batch-prices.toml)). With these "
-        "assumptions, the decision is:\n"
+        "prices](../examples/assumed-asynchronous-and-batch-prices.toml)). An instance is also "
+        "assumed to handle four requests at once. The decision is then:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name
@@ -431,7 +434,7 @@ def _otherwise(
             f"\n- The cheapest option with provisioned concurrency is {best.name}. This option "
             f"costs {wording.format_usd(best.usd_per_month)} a month. Its p95 is "
             f"{wording.format_seconds(best.p95_s)}, and {best.cold_share:.2%} of its requests "
-            "meet a cold start."
+            "are cold starts."
         )
     waiting = [
         one

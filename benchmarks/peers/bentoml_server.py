@@ -1,4 +1,4 @@
-"""A BentoML server that grades photographs. ``bentoml serve`` runs it in worker processes."""
+"""A BentoML server that grades photographs; ``bentoml serve`` starts its worker processes."""
 
 from pathlib import Path  # the annotations of the service are read when it starts
 

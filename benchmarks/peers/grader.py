@@ -16,7 +16,7 @@ THREADS = int(os.environ["PEER_THREADS"])
 
 
 class Grader:
-    """A loaded model, which has already made its first prediction."""
+    """A loaded model. Loading includes a first prediction, so later predictions are not slower."""
 
     def __init__(self) -> None:
         self._service = InferenceService.load(Path(os.environ["PEER_MODEL"]), threads=THREADS)

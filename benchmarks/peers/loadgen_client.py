@@ -1,9 +1,9 @@
-"""Send requests to a server at a given rate with MLPerf LoadGen (Server scenario).
+"""Send requests to a server at a given mean rate, with the load generator MLPerf LoadGen.
 
     loadgen_client.py PORT RATE REQUESTS SEED FOLDER
 
-prints the percentiles of the latency that LoadGen measured, as a JSON object. Each percentage is a
-key, and the latency in seconds is its value.
+LoadGen sends the requests at random times (its "Server" scenario). The script prints percentiles of
+the latency as a JSON object: ``{"95.0": 0.2}`` says that the 95th percentile is 0.2 seconds.
 """
 
 import http.client

@@ -1,8 +1,8 @@
-"""Let the local service run the server of sleeping_server.py as if it were a model server.
+"""Run the server of sleeping_server.py as a model server that the local service can start.
 
     sleeping_model.py SERVICE_S
 
-listens on the Unix socket or the port that the local service names.
+The local service names a Unix socket or a port in environment variables. The server listens there.
 """
 
 import os
@@ -16,7 +16,8 @@ from sleeping_server import Handler, Server
 class SocketFileHandler(Handler):
     """Answers requests on a Unix socket.
 
-    The base class would turn off Nagle's algorithm, which only TCP has.
+    The base class turns off Nagle's algorithm. That fails on a Unix socket, because only TCP has
+    it.
     """
 
     disable_nagle_algorithm = False
@@ -28,11 +29,11 @@ class SocketFileServer(Server):
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:
-        """Bind to the Unix socket; the base class would also look up a host name."""
+        """Bind to the Unix socket, without the base class's look-up of a host name."""
         self.socket.bind(self.server_address)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept a connection; invent an address, because clients of Unix sockets have none."""
+        """Accept a connection; invent the client's address, which a Unix socket does not give."""
         return self.socket.accept()[0], ("unix", 0)
 
 

@@ -2,8 +2,8 @@
 
     sleeping_server.py SERVICE_S
 
-prints its port. The server sleeps and does not compute, because a sleep takes the same time on a
-busy machine.
+The script prints the server's port. The server sleeps instead of computing, because a sleep takes
+the same time on an idle machine and on a busy one.
 """
 
 import sys
@@ -15,7 +15,7 @@ ONE = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers each request after all earlier requests."""
+    """Answers one request at a time; the others wait."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A server with a thread for each connection, which lets up to 512 new connections wait."""
+    """A server with a thread for each connection; up to 512 connections can wait to be accepted."""
 
     request_queue_size = 512
     daemon_threads = True

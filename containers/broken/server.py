@@ -1,10 +1,10 @@
-"""A small model server that breaks SageMaker's hosting contract in ways that a file names.
+"""A small model server that breaks SageMaker's hosting contract on purpose, to test the checker.
 
-The file ``/flaw`` in the image names the flaws of the server, joined by ``+``; ``FLAWS`` describes
-each flaw. The tests of ``drdeploy image conform`` check that it finds each flaw. Without a flaw,
-the server fulfils every clause of ``drdeploy image conform``. Any folder with a file ``weights``,
-and its SHA-256 in ``weights.sha256``, counts as a model. Any body that begins and ends like a JPEG
-counts as a photograph.
+The checker is ``drdeploy image conform``; its tests check that it finds each flaw. The file
+``/flaw`` in the image names the flaws that this server has, joined by ``+``. ``FLAWS`` describes
+each flaw. Without flaws, the server meets every requirement of the contract. As its model, the
+server accepts any folder with a file ``weights`` and its SHA-256 in ``weights.sha256``. As a
+photograph, it accepts any request body that begins and ends like a JPEG.
 """
 
 # ruff: noqa: ANN001, ANN201, INP001, S108, T201 a test server for a container
@@ -147,11 +147,11 @@ def listen():
 
 
 def leave_traces():
-    """Show the flaws that act when the container starts."""
+    """Do what the flaws do at the start of the container: write files, or refuse another user."""
     if "root-writing" in HAS:
         Path("/var/lib/server/started").write_text("yes")
     if "own-user" in HAS and os.getuid() != OWN_UID:
-        raise PermissionError(f"this runs only as user {OWN_UID}")
+        raise PermissionError(f"this server runs only as user {OWN_UID}")
     if "pid-file" in HAS:
         Path("/tmp/server.pid").touch(exist_ok=False)
 

@@ -203,32 +203,32 @@ class Assumptions:
             (
                 f"An instance handles {self.requests_at_once} request"
                 f"{'s' * (self.requests_at_once > 1)} at once. Even in the busiest hour, "
-                f"{self.headroom:.0%} of the instances stay free. {self.fewest_instances} "
-                f"instance{'s' * (self.fewest_instances > 1)} "
-                f"stay{'s' * (self.fewest_instances == 1)} on when there is no traffic."
+                f"{self.headroom:.0%} of the instances stay free. When there is no traffic, "
+                f"{self.fewest_instances} instance{'s' * (self.fewest_instances > 1)} still "
+                f"run{'s' * (self.fewest_instances == 1)}."
             ),
             (
-                f"A new instance takes {self.instance_start_s:g} s to start, and this time is "
-                "billed. AWS does not document how long a start takes. Autoscaling adds an "
-                "instance after 3 minutes above the target and removes one after 15 minutes below "
-                "90 % of the target, as the alarms of target tracking do. If an asynchronous "
-                "endpoint has no instances, the first one is started two minutes after a request "
-                "arrives; if the endpoint hosts an inference component, one minute."
+                f"A new instance takes {self.instance_start_s:g} s to start. AWS bills this time, "
+                "but does not document how long it is. Autoscaling adds an instance after 3 "
+                "minutes above the target, and removes one after 15 minutes below 90 % of the "
+                "target, as the alarms of target tracking do. If an asynchronous endpoint has no "
+                "instances, the first one is started two minutes after a request arrives. If the "
+                "endpoint hosts an inference component, it is started after one minute."
             ),
             (
                 "A cold start is billed from the start of the container. If the time in the "
-                "container was not measured, the whole latency at the client is billed. This is "
-                "an upper bound."
+                "container was not measured, the cost is computed from the whole latency at the "
+                "client, and is therefore too high."
             ),
             (
                 "A keep-warm request is billed like any other request. Its schedule costs nothing, "
                 "because EventBridge Scheduler's first 14 million requests a month are free."
             ),
             (
-                "The alarms that the Terraform modules create are not billed. Outside the "
-                "free tier of CloudWatch, the two alarms of a real-time endpoint read three "
-                "metrics and cost 0.30 USD a month in us-east-1. The alarms of autoscaling cost "
-                "another 0.20 USD."
+                "The costs do not include the alarms that the Terraform modules create. Outside "
+                "the free tier of CloudWatch, the two alarms of a real-time endpoint, which read "
+                "three metrics, cost 0.30 USD a month in us-east-1. The alarms of autoscaling "
+                "cost another 0.20 USD."
             ),
             (
                 f"The stored images take {self.image_gb:g} GB, and the stored artifacts take "

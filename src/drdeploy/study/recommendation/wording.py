@@ -218,9 +218,9 @@ def _write_sentences_about_other_options(
             continue
         more = (other.usd_per_month or 0.0) - (winner.usd_per_month or 0.0)
         yield (
-            f"The next option{' outside the tie' if tied else ''} is {other.name} for "
-            f"{format_usd(other.usd_per_month)} a month, {format_usd(more)} more than the choice. "
-            f"The p95 of the next option is {format_seconds(other.p95_s)}."
+            f"The next cheapest option{' outside the tie' if tied else ''} is {other.name}. It "
+            f"costs {format_usd(other.usd_per_month)} a month, {format_usd(more)} more than the "
+            f"choice, and its p95 is {format_seconds(other.p95_s)}."
         )
         break
 
@@ -278,11 +278,11 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     times = [one.p95_s or 0.0 for one in as_simple]
     if all(time > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE) for time in times):
         return (
-            f"The choice is one of the simplest options to run: {needs}. "
-            f"Of the simplest options, the choice is the fastest."
+            f"No tied option is simpler to run than the choice: {needs}. "
+            f"Of the options that are equally simple, the choice is the fastest."
         )
     return (
-        f"The choice is one of the simplest options to run: {needs}. Others of the simplest "
-        f"options have nearly the same p95 (within {SAME_SPEED_SHARE:.0%}). The choice is the "
-        "cheapest of these."
+        f"No tied option is simpler to run than the choice: {needs}. Some options are equally "
+        f"simple and nearly as fast (their p95 is within {SAME_SPEED_SHARE:.0%}). Of these, the "
+        "choice is the cheapest."
     )

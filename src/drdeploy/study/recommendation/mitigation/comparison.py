@@ -115,7 +115,7 @@ def _choose_best_policy(lines: Sequence[MitigationResult], p95_s: float | None) 
     fast = [line for line in priced if p95_s is not None and line.p95_s <= p95_s]
     if fast:
         best = min(fast, key=lambda line: line.usd or 0.0)
-        return best.policy, f"it is the cheapest with a p95 within {p95_s:g} s"
+        return best.policy, f"it is the cheapest that keeps the p95 within {p95_s:g} s"
     effective = [line for line in priced if line.usd_per_avoided is not None]
     if not effective:
         return lines[0].policy, "no other policy avoids a cold start at a known price"
