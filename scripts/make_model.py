@@ -131,7 +131,8 @@ def main() -> None:
 
 
 def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> dict[str, Path]:
-    """Return the archives of the fp32 grader and of the int8 grader, which is not yet compared."""
+    """Return the archives of the fp32 grader and of an int8 draft, which must be compared with it.
+    """
     fp32 = trained.archives["onnx"]
     artifact = extract_archive(fp32, _fresh(run / "fp32"))
     calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
@@ -148,7 +149,8 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 
 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """Return the test photographs, except copies, and except sessions that are also in training."""
+    """Return the test photographs, without copies and without sessions that are also in training.
+    """
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
     return test.select_by_index(
@@ -245,7 +247,8 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without its paths on this machine, because the document is committed."""
+    """Return the training's record without paths of this machine, because the record is committed.
+    """
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}
     }
