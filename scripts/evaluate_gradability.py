@@ -393,7 +393,9 @@ def _write_flaws(rows: dict[str, NDArray[Any]]) -> Iterator[str]:
 
 
 def _write_summary(rows: dict[str, NDArray[Any]], spoilt: NDArray[np.bool_]) -> str:
-    """Return the page's summary: how many flaws are noticed, and which does most harm unnoticed.
+    """Return the page's summary: how many flaws the grader notices, and which one it misses.
+
+    The flaw that is named is the one that changes most decisions unnoticed.
     """
     is_noticed = (rows["refused"] != "") | rows["is_unlike_training"]
     is_hidden = rows["is_changed"] & ~is_noticed

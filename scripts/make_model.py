@@ -131,7 +131,9 @@ def main() -> None:
 
 
 def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> dict[str, Path]:
-    """Return the archives of the fp32 grader and of an int8 draft, which must be compared with it.
+    """Return the archives of the fp32 grader and of a draft of the int8 grader.
+
+    The draft must still be compared with the fp32 grader.
     """
     fp32 = trained.archives["onnx"]
     artifact = extract_archive(fp32, _fresh(run / "fp32"))
@@ -149,7 +151,9 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 
 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """Return the test photographs, without copies and without sessions that are also in training.
+    """Return the test photographs to evaluate on.
+
+    Copies are left out, and so are photographs of capture sessions that are also in training.
     """
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
@@ -247,7 +251,7 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the training's record without paths of this machine, because the record is committed.
+    """Remove this machine's paths from the record of the training, because the record is committed.
     """
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}

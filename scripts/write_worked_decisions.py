@@ -249,7 +249,7 @@ def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) ->
 
 
 def about(measurements: Measurements) -> str:
-    """Return a paragraph that says how this project's rows were measured, and what they leave out.
+    """Return a paragraph on how this project's rows were measured, and what they leave out.
     """
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
@@ -401,8 +401,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """Yield the decision if unknown prices are assumed, and an instance serves four requests at
-    once.
+    """Yield the decision under assumptions: missing prices, and four requests at once per instance.
     """
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):

@@ -104,10 +104,10 @@ def capacity(
     """Find the highest rate of requests that an endpoint answers in time.
 
     "In time" means that 95 % of the requests are answered within the seconds of --p95. The requests
-    are sent at random times, and do not wait until earlier requests are answered. The latency of a
-    request counts from the time at which it should have been sent. If you pass the result to
-    `drdeploy recommend --capacity`, the result replaces --requests-at-once. On AWS, the requests
-    cost money.
+    are sent at random times, and do not wait until earlier requests are answered. If a request is
+    sent late, its latency still counts from the time at which it was planned. If you pass the
+    result to `drdeploy recommend --capacity`, the result replaces --requests-at-once. On AWS, the
+    requests cost money.
     """
     from drdeploy.study.running.capacity import CapacitySearch
 
