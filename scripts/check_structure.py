@@ -34,8 +34,7 @@ def main() -> int:
 
 
 def import_cycles() -> list[list[str]]:
-    """Return the import cycles between modules, and between parts of each package.
-    """
+    """Return the import cycles between modules, and between parts of each package."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     found = cycles(imported)

@@ -169,8 +169,7 @@ class Module:
         return limits | block
 
     def _of_interface(self, name: str) -> dict[str, Any]:
-        """Return the schema of a block of the provider; each block has its own interface.
-        """
+        """Return the schema of a block of the provider; each block has its own interface."""
         start = self._source.index(f"export interface {name} {{")
         properties = PROPERTY.findall(self._source[start : self._source.index("\n}\n", start)])
         hcl = self._hcl_of_block(name)

@@ -90,8 +90,7 @@ class Answers:
 
     @property
     def grades(self) -> NDArray[np.intp]:
-        """The network's grade of each photograph: the median grade by its probabilities.
-        """
+        """The network's grade of each photograph: the median grade by its probabilities."""
         return grades_from_probabilities(self.probabilities, MEDIAN_GRADE)
 
 
@@ -179,8 +178,7 @@ def read_answers_out_of_fold() -> dict[str, Answers]:
 
 
 def read_answers_of_test() -> dict[str, Answers]:
-    """Read the predictions for the test photographs, and apply each network's thresholds.
-    """
+    """Read the predictions for the test photographs, and apply each network's thresholds."""
     graded = {
         "mobilenet": GradedSet.read_csv(EVIDENCE / NAME / "test-fp32.csv"),
         "vgg19": GradedSet.read_csv(OUT / "test-fp32.csv"),

@@ -249,8 +249,7 @@ def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) ->
 
 
 def about(measurements: Measurements) -> str:
-    """Return a paragraph on how this project's rows were measured, and what they leave out.
-    """
+    """Return a paragraph on how this project's rows were measured, and what they leave out."""
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
     return (
@@ -401,8 +400,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """Yield the decision under assumptions: missing prices, and four requests at once per instance.
-    """
+    """Yield the decision under assumptions: missing prices, and four requests at once per instance."""
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))

@@ -143,7 +143,7 @@ def grade(
         )
     if plan and fresh:
         raise InvalidInput(
-            "A plan deletes nothing, but --fresh deletes the table and stops earlier jobs",
+            "A plan deletes nothing, so it cannot be combined with --fresh, which deletes the table",
             where="--plan --fresh",
             remedy="Leave out --plan or --fresh",
         )
@@ -202,8 +202,8 @@ def _refuse_options_without_effect(
     for option, value in (("--cluster", cluster), ("--runtime", runtime)):
         if value:
             raise InvalidInput(
-                f"{option} would have no effect with --on batch-transform, because jobs use the "
-                "container image and run on SageMaker's instances",
+                f"{option} would have no effect with --on batch-transform: SageMaker runs the "
+                "container image on instances of its own",
                 where=option,
                 remedy=f"Leave {option} out, or grade with --on ray",
             )

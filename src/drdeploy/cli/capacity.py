@@ -158,7 +158,7 @@ class _ImageHosting:
         given = [option for option, value in named.items() if value is not None]
         if not is_image and given:
             raise InvalidInput(
-                f"{', '.join(given)} says how to host an image, but an endpoint is named",
+                f"{', '.join(given)} says how to host an image, but you named an endpoint",
                 remedy="Omit the option, or name an image by its tag, for example drdeploy:lean",
             )
         if is_image and endpoint_url:

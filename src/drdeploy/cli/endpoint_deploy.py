@@ -336,7 +336,7 @@ def _make_endpoint_config_from_options(
         )
     if inference_ami_version and not instance_type:
         raise InvalidInput(
-            "Only instances have an AMI version, but a serverless endpoint has no instances",
+            "An AMI version can be chosen only for instances, and a serverless endpoint has none",
             where="--inference-ami-version",
             remedy="Add an instance type with a GPU, for example --instance-type ml.g5.xlarge",
         )

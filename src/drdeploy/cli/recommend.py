@@ -384,7 +384,7 @@ def _parse_regions(text: str | None) -> tuple[str, ...]:
         raise InvalidInput(
             "--data-stays-in names no region",
             where="--data-stays-in",
-            remedy="Name regions, or the beginning of their names, such as eu. Or omit the option",
+            remedy="Name regions, or how their names begin, such as eu; or omit the option",
         )
     return regions
 

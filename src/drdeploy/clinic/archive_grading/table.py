@@ -33,7 +33,7 @@ class ArchiveTable:
 
     Args:
         columns: The columns.
-        facts: Texts for the metadata of the file.
+        facts: Names and texts that are written into the metadata of the file.
     """
 
     def __init__(self, columns: RowColumns, facts: Mapping[str, str] | None = None) -> None:

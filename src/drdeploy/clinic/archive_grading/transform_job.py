@@ -324,7 +324,7 @@ class TransformArchiveJob:
     def _list_sent_keys(self, pending: PendingTransform, shard: Shard) -> list[str]:
         """Return the S3 key of each photograph of a shard, relative to the job's prefix.
 
-        The key is empty if the photograph is not sent.
+        The key is empty for a photograph that is not sent, for example because its file is empty.
         """
         return [
             "" if sent.error

@@ -183,7 +183,7 @@ class Worklist:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours_of_study(self, number: int) -> tuple[int | None, int | None]:
-        """Return the numbers of the undecided studies just before and after one in the list."""
+        """Return the numbers of the undecided studies before and after a study in the list."""
         with self._open_read_only_connection() as connection:
             return find_neighbours_of_study(connection, number)
 
