@@ -251,7 +251,7 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """Remove this machine's paths from the record of the training, because the record is committed."""
+    """Remove this machine's paths from the training's record, because the record is committed."""
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}
     }

@@ -400,7 +400,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """Yield the decision under assumptions: missing prices, and four requests at once per instance."""
+    """Yield the decision if missing prices are assumed, and four requests at once per instance."""
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))

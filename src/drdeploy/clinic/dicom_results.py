@@ -79,7 +79,7 @@ class ResultIdentifiers:
         return cls("\n".join(parts))
 
     def make_uid(self, what: str) -> str:
-        """Return a unique identifier for the part of the results that ``what`` names (PS3.5, B.2)."""
+        """Return a unique identifier for the part of the results called ``what`` (PS3.5, B.2)."""
         return f"2.25.{uuid.uuid5(_NAMESPACE, f'{what} {self.fingerprint}').int}"
 
 

@@ -183,7 +183,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
         value = str(dataset.get(name) or "")
         if len(value) > _PATIENT_NUMBER_MAX or "\0" in value:
             raise UnsupportedImage(
-                f"The DICOM file's {name} contains NUL, or more than {_PATIENT_NUMBER_MAX} characters",
+                f"The DICOM file's {name} contains NUL, or over {_PATIENT_NUMBER_MAX} characters",
                 remedy="Export the photograph from the archive or the camera again",
             )
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):

@@ -78,7 +78,7 @@ class MeasuredPhotographs:
         return ProjectedRate(nodes, rates[limit] * _HOUR_S, limit)
 
     def expected_seconds(self, photographs: int, workers: int) -> float:
-        """Return how long one machine takes to grade the photographs; starting Ray is not included."""
+        """Return how long one machine takes to grade the photographs, once Ray has started."""
         return photographs * self.seconds / (workers * WORKER_EFFICIENCY)
 
 

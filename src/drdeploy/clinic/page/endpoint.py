@@ -37,7 +37,7 @@ _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
 class _NoRuntime:
-    """Takes the place of the library that runs a model: here, the endpoint makes the predictions."""
+    """Takes the place of a library that runs the model, because the endpoint runs it."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch

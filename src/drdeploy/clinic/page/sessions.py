@@ -113,7 +113,7 @@ class RecentViews:
         self._lock = threading.Lock()
 
     def record_view_and_tell_if_recent(self, view: tuple[str, int | None]) -> bool:
-        """Remember that a person sees a page; return whether the same person saw it a moment ago."""
+        """Remember that a person sees a page; return whether the person saw it a moment ago."""
         now = self._clock()
         with self._lock:
             earlier = self._seen.get(view)

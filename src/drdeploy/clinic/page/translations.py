@@ -171,7 +171,7 @@ _PORTUGUESE = {
     "The form is damaged.": "O formulário está danificado.",
     "The form has no photograph.": "O formulário não tem fotografia.",
     "The file's name has a path in it.": "O nome do arquivo contém um caminho.",
-    "The data are deleted, but the log file of the database still contains some of them; end the "
+    "The data are deleted, but the database's log file still contains some of them; end the "
     "other programs that use the records, and erase again.": (
         "Os dados foram apagados, mas um arquivo do banco de dados ainda tem alguns dos seus "
         "bytes; encerre os outros programas que usam os registros e apague de novo."

@@ -120,7 +120,7 @@ class RecordsErasure:
             is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if is_busy:
             raise ClinicError(
-                "The data are deleted, but the log file of the database still contains some of them",
+                "The data are deleted, but the database's log file still contains some of them",
                 where="records.sqlite-wal",
                 remedy="End the other programs that use the records, and erase again",
             )
