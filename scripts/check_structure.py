@@ -92,7 +92,7 @@ def _path_back_to(start: str, imported: Mapping[str, Iterable[str]]) -> list[str
 
 
 def repeated_class_names(package: Path) -> list[str]:
-    """Return a sentence for each name that more than one public class of a package has."""
+    """Return a sentence for each name that several public classes of a package share."""
     places = defaultdict(list)
     for path in sorted(package.rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

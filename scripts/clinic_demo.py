@@ -147,7 +147,7 @@ def write_patients(folder: Path) -> list[Path]:
 
 
 def find_orthanc() -> str | None:
-    """Return the path of Orthanc's program; None if it or its DICOMweb plugin is not installed."""
+    """Return the path of Orthanc's program; None if Orthanc or its DICOMweb plugin is missing."""
     program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     return program if program and DICOMWEB_PLUGIN.exists() else None
 

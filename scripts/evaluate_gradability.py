@@ -257,7 +257,7 @@ def main() -> None:
 
 
 def grade_spoilt_photographs(service: InferenceService, dataset: Dataset) -> list[dict[str, Any]]:
-    """Grade each photograph without a flaw, then with each flaw in each strength; return rows."""
+    """Grade each photograph as it is, and with each flaw in each strength; return the rows."""
     rows = []
     for number, photograph in enumerate(dataset.photographs):
         picture = Image.open(io.BytesIO(photograph.read_file_bytes())).convert("RGB")
@@ -339,8 +339,8 @@ def score_with_other_flaws(
 def measure_rows(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
     """Return the inputs of the regression: the measurements of each row, and their squares.
 
-    The shape is ``(n, 2 x measurements)``. Sharpness is replaced by its logarithm, because blur
-    divides sharpness by a factor.
+    The shape is ``(n, 2 x measurements)``. For sharpness, the logarithm is used, because blur
+    changes sharpness by a factor.
     """
     values = np.array([[row[name] for name in MEASUREMENTS] for row in rows], float)
     at = MEASUREMENTS.index("sharpness")

@@ -1,9 +1,9 @@
 """Compare the VGG19 that `make model-vgg19` trains with the packaged MobileNet.
 
     make model-vgg19
-    python benchmarks/vgg19_against_mobilenet.py   # seconds of a prediction, on a quiet machine
+    python benchmarks/vgg19_against_mobilenet.py   # measures times; keep the machine quiet
     python scripts/evaluate_vgg19.py               # predictions, figures, and the table
-    python scripts/evaluate_vgg19.py --table       # only prints the table of what was written
+    python scripts/evaluate_vgg19.py --table       # only prints the table of written results
 
 Both networks were trained on the same photographs of IDRiD, with the same folds. For the
 out-of-fold predictions, the temperature and the operating points of each fold were chosen on the

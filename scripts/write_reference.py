@@ -352,7 +352,7 @@ def _signature(name: str, public: Any, definition: ast.stmt) -> str:
 
 
 def _list_inherited_fields(public: type) -> dict[str, ast.AnnAssign]:
-    """Return, by name, the fields that a class inherits from its private base classes."""
+    """Return the fields that a class inherits from its private base classes, by field name."""
     bases = [one for one in reversed(public.__mro__[1:]) if one.__name__.startswith("_")]
     return {
         ast.unparse(field.target): field

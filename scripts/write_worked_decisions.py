@@ -1,4 +1,4 @@
-"""Write docs/worked-decisions.md: five cases, each decided with the 2023 study's rows and ours.
+"""Write docs/worked-decisions.md: five cases, decided with the 2023 study's rows and with ours.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]

@@ -161,7 +161,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
 
 
 def _list_shell_exports(service: LocalService) -> tuple[str, ...]:
-    """Return shell commands that set the address and key of a shared service; otherwise none."""
+    """Return shell commands that set a service's address and key; none if it is not shared."""
     key = service.access_key
     if key is None:
         return ()

@@ -102,7 +102,7 @@ class ListeningAddress:
                 )
             if not self.may_be_plain and not is_loopback(self.host):
                 raise InvalidInput(
-                    "Photographs with patients' names would cross the network in the clear",
+                    "Photographs with patients' names would cross the network without encryption",
                     where=f"--host {self.host}",
                     remedy="Give --tls-certificate and --tls-key, or pass --plain if the network "
                     "is separate and you accept the risk",

@@ -186,8 +186,7 @@ def _make_row_of_inference(service: InferenceService, name: str, inference: Infe
 def make_row_of_answer(name: str, body: bytes) -> GradedRow:
     """Make a row from the answer that drdeploy's server gave for one photograph.
 
-    Any other answer, for example of a container that is not from drdeploy, makes a row with an
-    error.
+    For any other answer, for example from a container that is not drdeploy's, the row has an error.
     """
     try:
         answer: Any = parse_json(body)

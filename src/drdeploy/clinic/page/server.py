@@ -109,7 +109,7 @@ class PageAddress:
         where = f"--host {self.host}"
         if self.certificate is None:
             raise InvalidInput(
-                "Patients' data would cross the network in the clear",
+                "Patients' data would cross the network without encryption",
                 where=where,
                 remedy="Give --tls-certificate and --tls-key, or leave out --host",
             )

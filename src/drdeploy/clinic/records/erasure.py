@@ -38,7 +38,7 @@ class RecordsErasure:
         The entries about the studies in the audit log are kept.
 
         Args:
-            patient: The issuer of the patient's number, a line break, and the number.
+            patient: The patient, written as the issuer of the number, a line break, and the number.
         """
         return self._erase_studies(STUDIES.c.patient == patient)
 
@@ -70,7 +70,7 @@ class RecordsErasure:
         They may belong to the same person.
 
         Args:
-            patient: The issuer of the patient's number, a line break, and the number.
+            patient: The patient, written as the issuer of the number, a line break, and the number.
         """
         number = patient.rpartition("\n")[2]
         similar = select(STUDIES.c.patient).where(
@@ -126,12 +126,12 @@ class RecordsErasure:
             )
 
     def is_erased(self, patient: str, study_uid: str) -> bool:
-        """Return whether a study was erased and is not in the records now.
+        """Return whether a study was erased, and has not been added again.
 
         The answer comes from the audit log, which keeps the keyed hash of each erased study.
 
         Args:
-            patient: The issuer of the patient's number, a line break, and the number.
+            patient: The patient, written as the issuer of the number, a line break, and the number.
             study_uid: The Study Instance UID.
         """
         present = select(STUDIES.c.id).where(

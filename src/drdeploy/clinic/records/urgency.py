@@ -33,7 +33,7 @@ def compute_urgency_columns(
         state: ``waiting``, ``graded`` or ``failed``.
         outcome: The outcome that the grader suggests.
         eyes: The grades of each eye.
-        decided_outcome: The person's decision, or None.
+        decided_outcome: The outcome that a person decided on, or None.
     """
     if state != "graded":  # a waiting study may have an outdated outcome
         outcome = eyes = decided_outcome = None
@@ -82,6 +82,6 @@ def casefold_patient_number(patient: str) -> str:
     """Return the number of a patient, case-folded for searches.
 
     Args:
-        patient: The issuer of the patient's number, a line break, and the number.
+        patient: The patient, written as the issuer of the number, a line break, and the number.
     """
     return patient.partition("\n")[2].casefold()
