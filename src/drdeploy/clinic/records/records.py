@@ -490,10 +490,7 @@ class ClinicRecords:
 
 
 def _list_conditions_of_unchanged_study(study: WaitingStudy) -> tuple[Any, ...]:
-    """Return SQL conditions that select a study only if it still waits unchanged.
-
-    The study is not selected if it got a photograph after it was listed.
-    """
+    """Return SQL conditions that select a study if it still waits and got no new photograph."""
     return (
         STUDIES.c.id == study.number,
         STUDIES.c.state == "waiting",

@@ -48,9 +48,10 @@ def compute_urgency_columns(
 def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
     """Return a number by which studies are sorted; the most urgent study has the smallest number.
 
-    The first digits of the number stand for the state (graded, ungradable or waiting). The next
-    digits stand for the outcome, and for the grade of the worse eye. The last digits stand for the
-    probability of severe retinopathy or worse, and for that of moderate retinopathy or worse.
+    Studies are sorted by these five values, in this order: the state (graded, ungradable or
+    waiting), the outcome, the grade of the worse eye, the probability of severe retinopathy or
+    worse, and the probability of moderate retinopathy or worse. Each value takes some digits of the
+    number.
     """
     if state == "waiting":
         part = _WAITING

@@ -292,9 +292,10 @@ class Worklist:
     def _decide_results(
         self, study: ListedStudy, changed_s: float, decide_result: ResultDecision | None
     ) -> dict[str, bytes]:
-        """Make the results that state a decision.
+        """Make new results, which state a decision.
 
-        This is done before the transaction begins, so that other programs need not wait for it.
+        They are made before the transaction of the decision begins. During that transaction, other
+        programs could not write to the database.
         """
         if decide_result is None:
             return {}
