@@ -13,8 +13,9 @@ them. Before the training, VGG19 therefore computes the same features as VGG16, 
 checks that it does.
 
 The weights are not exactly those of VGG16 for ImageNet, which expects pixel values from -124 to
-151. The model in the package expects pictures of brains with pixel values from 0 to 1. Its authors
-     must therefore have trained the convolutions further. For research use. Not a medical device.
+151. The model in the package expects pictures of brains with pixel values from 0 to 1. Its
+authors must therefore have trained the convolutions further. For research use. Not a medical
+device.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ class _RayRun:
         return self.naming.description_of_photograph_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Refuse to start if a Batch Transform job of an earlier run may still run and cost money."""
+        """Refuse to start if a Batch Transform job of an earlier run may still cost money."""
         if checkpoint.pending_transform_file.exists():
             raise InvalidInput(
                 "An earlier run is unfinished, and its Batch Transform job may still be running",
