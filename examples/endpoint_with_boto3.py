@@ -1,4 +1,4 @@
-"""Host a grader on this machine with no library but boto3: create, invoke, read metrics, delete.
+"""Host a grader on this machine, using only boto3: create, invoke, read metrics, delete.
 
     drdeploy local up --port 8766 &
     python examples/endpoint_with_boto3.py http://127.0.0.1:8766 MODEL PHOTOGRAPH

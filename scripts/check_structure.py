@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def import_cycles() -> list[list[str]]:
-    """Return the import cycles between modules, and between the direct parts of each package."""
+    """Return the import cycles between modules, and between parts of each package."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     found = cycles(imported)
@@ -44,7 +44,7 @@ def import_cycles() -> list[list[str]]:
 
 
 def between_parts(package: str, imported: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Return, for each module or subpackage of a package, which others of them it imports."""
+    """Return which parts of a package each part imports; a part is a module or a subpackage."""
     parts: dict[str, set[str]] = defaultdict(set)
     depth = package.count(".") + 2
     for module, names in imported.items():
@@ -56,7 +56,9 @@ def between_parts(package: str, imported: Mapping[str, Iterable[str]]) -> dict[s
 
 
 def cycles(imported: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Return import cycles, at most one through each module; each ends with its first name.
+    """Return import cycles as lists of names; the first name is repeated at the end.
+
+    No module is in more than one of the returned cycles.
 
     Args:
         imported: The names that each module imports. Names of modules that are not keys are
@@ -90,7 +92,7 @@ def _path_back_to(start: str, imported: Mapping[str, Iterable[str]]) -> list[str
 
 
 def repeated_class_names(package: Path) -> list[str]:
-    """Return a sentence for each name that more than one public class of a package has."""
+    """Return a sentence for each name that several public classes of a package share."""
     places = defaultdict(list)
     for path in sorted(package.rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

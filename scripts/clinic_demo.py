@@ -1,11 +1,11 @@
 """Demonstrate a clinic with the example photographs, from camera to worklist: ``make clinic-demo``.
 
-This script plays the camera: it sends photographs of six invented patients by C-STORE to ``drdeploy
-clinic listen``. That command grades the photographs. If the image archive Orthanc is installed on
-this machine, the command sends the photographs, structured reports and PDFs to Orthanc, and the
-script fetches them again and writes FHIR bundles. Without Orthanc, the results are written into
-folders. At the end, a web page shows the worklist until you press Ctrl-C. All files are in a
-temporary folder, which is removed at the end.
+This script takes the place of a camera: it sends photographs of six invented patients by C-STORE to
+``drdeploy clinic listen``. That command grades the photographs. If the image archive Orthanc is
+installed on this machine, the command sends the photographs, structured reports and PDFs to
+Orthanc, and the script fetches them again and writes FHIR bundles. Without Orthanc, the results are
+written into folders. At the end, a web page shows the worklist until you press Ctrl-C. All files
+are in a temporary folder, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def write_patients(folder: Path) -> list[Path]:
 
 
 def find_orthanc() -> str | None:
-    """Return the path of Orthanc's program; None if it or its DICOMweb plugin is not installed."""
+    """Return the path of Orthanc's program; None if Orthanc or its DICOMweb plugin is missing."""
     program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     return program if program and DICOMWEB_PLUGIN.exists() else None
 
@@ -198,7 +198,7 @@ def run_listener(folder: Path, records: Path, arguments: list[str]) -> Iterator[
 
 @contextlib.contextmanager
 def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a running process, and end the process when the ``with`` block ends."""
+    """Make a context manager that ends a running process when the ``with`` block ends."""
     try:
         yield process
     finally:

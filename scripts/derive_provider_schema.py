@@ -120,7 +120,7 @@ class Module:
         }
 
     def block(self) -> dict[str, Any]:
-        """Return the schema of the resource itself, which is the last class in its source."""
+        """Return the schema of the whole resource; the last class in the source describes it."""
         name = list(self._classes)[-1]
         return self._block(name, self._hcl_of_resource(name))
 
@@ -169,7 +169,7 @@ class Module:
         return limits | block
 
     def _of_interface(self, name: str) -> dict[str, Any]:
-        """Return the schema of a provider's block, whose source is an interface and not a class."""
+        """Return the schema of a block of the provider; each block has its own interface."""
         start = self._source.index(f"export interface {name} {{")
         properties = PROPERTY.findall(self._source[start : self._source.index("\n}\n", start)])
         hcl = self._hcl_of_block(name)
@@ -183,7 +183,7 @@ class Module:
         }
 
     def _computed_objects(self, nested: re.Match[str], flags: tuple[bool, ...]) -> dict[str, Any]:
-        """Return the schema of an attribute that is a list of objects."""
+        """Return the schema of a computed attribute that is a list of objects."""
         inner = self._block(f"{nested[1]}OutputReference", self._hcl_of_block(nested[1]))
         fields = {
             name: value.partition(" ")[0]

@@ -3,16 +3,16 @@
     python scripts/evaluate_gradability.py              # with IDRiD beside the checkout
     python scripts/evaluate_gradability.py --data DIR   # with a downloaded IDRiD
 
-The grader refuses photographs beyond certain limits, for example on blur. These limits were chosen
-on five flaws: darkness, overexposure, Gaussian blur, noise and half an eye. This script tries eight
-other flaws, each in four strengths, on the photographs of IDRiD's test part. It writes one row for
-each photograph, flaw and strength to ``evidence/gradability``, and the page
-``docs/gradability.md``.
+The grader refuses a photograph if a measurement, for example of its sharpness, is beyond a limit.
+These limits were chosen on five flaws: darkness, overexposure, Gaussian blur, noise and half an
+eye. This script tries eight other flaws, each in four strengths, on the photographs of IDRiD's test
+part. It writes one row for each photograph, flaw and strength to ``evidence/gradability``, and the
+page ``docs/gradability.md``.
 
-The script also compares the limits with a learnt score. The score is a logistic regression on the
-measurements to which the limits apply. It estimates the probability that a flaw has changed the
-decision whether to refer the patient. To score photographs with one flaw, the regression is fitted
-on training photographs with the other seven flaws. For research use; not a medical device.
+The script also compares the limits with a learnt score. A logistic regression computes the score
+from the same measurements. The score estimates the probability that a flaw has changed the decision
+whether to refer the patient. To score photographs with one flaw, the regression is fitted on
+training photographs with the other seven flaws. For research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def lower_eyelid(picture: Image.Image, share: float, _: np.random.Generator) -> 
 
 
 def cast_shadow(picture: Image.Image, light: float, rng: np.random.Generator) -> Image.Image:
-    """Darken a picture gradually towards one side, which keeps only a share of its light."""
+    """Darken a picture gradually towards one side; ``light`` is the share of light left there."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : picture.height * 1j, -1 : 1 : picture.width * 1j]
     side = 1 / (1 + np.exp(-5 * (x * np.cos(angle) + y * np.sin(angle))))
@@ -197,7 +197,7 @@ def compress(picture: Image.Image, quality: float, _: np.random.Generator) -> Im
 
 
 def lose_pixels(picture: Image.Image, side_px: float, _: np.random.Generator) -> Image.Image:
-    """Shrink a picture to few pixels, and scale it up to its old size."""
+    """Shrink a picture to ``side_px`` by ``side_px`` pixels, and scale it up to its old size."""
     side = int(side_px)
     return picture.resize((side, side), Image.Resampling.BOX).resize(
         picture.size, Image.Resampling.BICUBIC
@@ -258,7 +258,7 @@ def main() -> None:
 
 
 def grade_spoilt_photographs(service: InferenceService, dataset: Dataset) -> list[dict[str, Any]]:
-    """Grade each photograph without a flaw, then with each flaw in each strength; return rows."""
+    """Grade each photograph as it is, and with each flaw in each strength; return the rows."""
     rows = []
     for number, photograph in enumerate(dataset.photographs):
         picture = Image.open(io.BytesIO(photograph.read_file_bytes())).convert("RGB")
@@ -275,7 +275,7 @@ def grade_spoilt_photographs(service: InferenceService, dataset: Dataset) -> lis
 
 
 def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dict[str, Any]:
-    """Return the cells that name the photograph, the flaw and its strength."""
+    """Return the part of a row that names the photograph, the flaw and its strength."""
     return {
         "file": photograph.name,
         "group": photograph.group_name,
@@ -286,7 +286,10 @@ def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dic
 
 
 def grade_picture(service: InferenceService, data: bytes) -> dict[str, Any]:
-    """Return the grader's answer, and its decision to refer as if it refused no photograph."""
+    """Return why the grader refuses a picture, whether it would refer the eye, and measurements.
+
+    The decision to refer is made for refused pictures, too.
+    """
     manifest = service.manifest
     header = read_and_check_header(data, limits=service.limits)
     quality = measure_photograph_quality(
@@ -337,8 +340,8 @@ def score_with_other_flaws(
 def measure_rows(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
     """Return the inputs of the regression: the measurements of each row, and their squares.
 
-    The shape is ``(n, 2 x measurements)``. Sharpness is replaced by its logarithm, because blur
-    divides sharpness by a factor.
+    The shape is ``(n, 2 x measurements)``. For sharpness, the logarithm is used, because blur
+    changes sharpness by a factor.
     """
     values = np.array([[row[name] for name in MEASUREMENTS] for row in rows], float)
     at = MEASUREMENTS.index("sharpness")
@@ -391,7 +394,10 @@ def _write_flaws(rows: dict[str, NDArray[Any]]) -> Iterator[str]:
 
 
 def _write_summary(rows: dict[str, NDArray[Any]], spoilt: NDArray[np.bool_]) -> str:
-    """Return text: how many flaws are noticed, and which one changes most decisions unnoticed."""
+    """Return the page's summary: how many flaws the grader notices, and which one it misses.
+
+    The flaw that is named is the one that changes most decisions unnoticed.
+    """
     is_noticed = (rows["refused"] != "") | rows["is_unlike_training"]
     is_hidden = rows["is_changed"] & ~is_noticed
     shares = {

@@ -1,16 +1,16 @@
 """Compare the VGG19 that `make model-vgg19` trains with the packaged MobileNet.
 
     make model-vgg19
-    python benchmarks/vgg19_against_mobilenet.py   # seconds of a prediction, on a quiet machine
+    python benchmarks/vgg19_against_mobilenet.py   # measures times; keep the machine quiet
     python scripts/evaluate_vgg19.py               # predictions, figures, and the table
-    python scripts/evaluate_vgg19.py --table       # only prints the table of what was written
+    python scripts/evaluate_vgg19.py --table       # only prints the table of written results
 
 Both networks were trained on the same photographs of IDRiD, with the same folds. For the
 out-of-fold predictions, the temperature and the operating points of each fold were chosen on the
 other folds. The test photographs are those of the model card. Each difference is VGG19 minus
 MobileNet on the same photographs. The intervals treat the photographs of a capture session as one
-group. If the training is unfinished, only the finished folds are evaluated. If there are no test
-predictions or no times yet, the table leaves them out. For research use; not a medical device.
+group. If the training is unfinished, only the finished folds are evaluated. Test predictions and
+times that do not exist yet are left out of the table. For research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Answers:
         groups: Capture sessions, shape ``(n,)``.
         probabilities: The probability of each grade, calibrated on other photographs. Shape ``(n,
             5)``.
-        flags: By grade (2 or 3): whether the high-sensitivity operating point for this grade or
-            worse flags each photograph.
+        flags: For the grades 2 and 3: whether each photograph is flagged by the high-sensitivity
+            operating point that looks for this grade or worse.
     """
 
     labels: NDArray[np.intp]
@@ -90,7 +90,7 @@ class Answers:
 
     @property
     def grades(self) -> NDArray[np.intp]:
-        """The grade that the network gives each photograph: the median of its probabilities."""
+        """The network's grade of each photograph: the median grade by its probabilities."""
         return grades_from_probabilities(self.probabilities, MEDIAN_GRADE)
 
 
@@ -156,7 +156,10 @@ def build_document() -> dict[str, Any]:
 
 
 def read_answers_out_of_fold() -> dict[str, Answers]:
-    """Read the out-of-fold predictions, and calibrate and flag each fold by the other folds."""
+    """Read the out-of-fold predictions, calibrate them, and decide which photographs are flagged.
+
+    The temperature and thresholds for each fold are chosen on the other folds.
+    """
     mobilenet = GradedSet.read_csv(EVIDENCE / NAME / "oof-fp32.csv")
     vgg19 = GradedSet.read_csv(OUT / "oof-fp32.csv", columns={"fold": "the script"})
     same = [mobilenet.files.index(file) for file in vgg19.files]
@@ -175,7 +178,7 @@ def read_answers_out_of_fold() -> dict[str, Answers]:
 
 
 def read_answers_of_test() -> dict[str, Answers]:
-    """Read the predictions for the test photographs, and flag them by each network's thresholds."""
+    """Read the predictions for the test photographs, and apply each network's thresholds."""
     graded = {
         "mobilenet": GradedSet.read_csv(EVIDENCE / NAME / "test-fp32.csv"),
         "vgg19": GradedSet.read_csv(OUT / "test-fp32.csv"),

@@ -53,8 +53,8 @@ def export_and_compare(architecture: Architecture) -> str:
     """Export one network in both formats, and return its line of the table.
 
     Raises:
-        DrdeployError: The network has another number of parameters than ``architecture`` states, or
-            its SavedModel and its ONNX model predict different probabilities.
+        DrdeployError: The network's number of parameters is not the one that ``architecture``
+            states, or its SavedModel and its ONNX model predict different probabilities.
     """
     started = time.perf_counter()
     parameters = build_network(architecture).count_params()

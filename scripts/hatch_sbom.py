@@ -13,7 +13,7 @@ class SbomHook(BuildHookInterface):
     """Adds the bill of materials to a wheel, but not to an editable installation."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Tell the build to add the bill of materials, and under which path in the wheel."""
+        """Tell the build to put the bill of materials into the wheel, and at which path."""
         if version == "standard":
             # hatchling 1.27 has no setting for it; 1.28 has `sbom-files`.
             project = f"{self.metadata.core.name}-{self.metadata.version}"

@@ -35,7 +35,7 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 
 
 def main(lock: Path = LOCK) -> int:
-    """Write the new digest of every base image to the file, below the old comment at its top."""
+    """Write the new digest of every base image to the file; the comment at its top is kept."""
     header = lock.read_text("utf-8").partition("[[base]]")[0]
     today = datetime.now(UTC).date().isoformat()
     entries = [entry_of(moved(base, today)) for base in read_locked_bases(lock)]
@@ -44,7 +44,7 @@ def main(lock: Path = LOCK) -> int:
 
 
 def moved(base: LockedBase, today: str) -> LockedBase:
-    """Return a base image with the digests that its tag now has in the registry."""
+    """Return a base image with new digests: those that the registry now gives for its tag."""
     digest, index = read_manifest(base)
     arm64 = [
         entry["digest"]
@@ -85,7 +85,10 @@ def manifest_url(base: LockedBase) -> tuple[str, str]:
 
 
 def fetch_token(challenge: str) -> str:
-    """Get a read token without an account, from the address in the registry's challenge."""
+    """Fetch a token for reading, without an account, from the address that the registry names.
+
+    ``challenge`` is the header ``WWW-Authenticate`` of the registry's first answer.
+    """
     fields = dict(_FIELD.findall(challenge))
     query = urlencode({name: fields[name] for name in ("service", "scope") if name in fields})
     answer = requests.get(f"{fields['realm']}?{query}", timeout=TIMEOUT_S)

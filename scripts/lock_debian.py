@@ -32,7 +32,7 @@ HEADER = """\
 
 
 def main(tags: list[str]) -> int:
-    """Read the packages of each image and write the lock."""
+    """Read the packages of each image, and write the lock file."""
     engine = ContainerEngine.find_or_raise()
     read = []
     for tag in tags or [build_image(engine, name).tag for name in ALL_IMAGE_NAMES]:

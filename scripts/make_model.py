@@ -131,7 +131,10 @@ def main() -> None:
 
 
 def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> dict[str, Path]:
-    """Return the archives of the fp32 grader and of the int8 grader, which is not yet compared."""
+    """Return the archives of the fp32 grader and of a draft of the int8 grader.
+
+    The draft must still be compared with the fp32 grader.
+    """
     fp32 = trained.archives["onnx"]
     artifact = extract_archive(fp32, _fresh(run / "fp32"))
     calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
@@ -148,7 +151,10 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 
 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """Return the test photographs, except copies, and except sessions that are also in training."""
+    """Return the test photographs to evaluate on.
+
+    Copies are left out, and so are photographs of capture sessions that are also in training.
+    """
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
     return test.select_by_index(
@@ -245,7 +251,7 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without its paths on this machine, because the document is committed."""
+    """Remove this machine's paths from the training's record, because the record is committed."""
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}
     }

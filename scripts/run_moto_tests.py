@@ -242,7 +242,7 @@ def main() -> int:
 
 
 def run_tests(tests: Path, folder: Path) -> dict[str, str]:
-    """Return failure messages by the tests' names; a message is empty if the test passes."""
+    """Run the tests; return each test's failure message, which is empty if the test passes."""
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from local_aws import FAKE_SERVER, Aws
 
@@ -283,7 +283,7 @@ def copy_package(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def read_outcomes(report: Path) -> dict[str, str]:
-    """Return failure messages by the tests' names; a message is empty if the test passes."""
+    """Return each test's failure message from the report; it is empty if the test passes."""
     outcomes = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314  written just now
         problem = case.find("failure")

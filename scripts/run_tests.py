@@ -7,8 +7,9 @@ keep all processors busy. If a test fails under load but passes alone, the cause
 a fault in the code. One such failure would hide the results of thousands of other tests. To
 distinguish load from faults, the failed tests are run a second time, one after another, while no
 other test runs. This happens only if at most five tests failed, all of them in
-``TESTS_OF_OTHER_PROGRAMS``. A test that has found a fault fails again. A test that passes now is
-named at the end as unsteady. Such a test must be fixed, too: it does not wait for the right event.
+``TESTS_OF_OTHER_PROGRAMS``. A test that has found a fault fails again. If a test passes the second
+time, the script names it at the end as unsteady. An unsteady test must be fixed, too: it fails on a
+busy machine because it does not wait for the right event.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def fit(features: np.ndarray, ill: np.ndarray, penalty_c: float) -> Any:
 def predict_out_of_fold(
     features: np.ndarray, ill: np.ndarray, folds: Any, penalty_c: float
 ) -> np.ndarray:
-    """Return probabilities, shape ``(n,)``: each fold is predicted by a head of the other folds."""
+    """Return probabilities, shape ``(n,)``; the head for each fold is fitted on the other folds."""
     chances = np.empty(len(ill))
     for fold in folds:
         head = fit(features[fold.train], ill[fold.train], penalty_c)
@@ -162,7 +162,10 @@ def choose_threshold(ill: np.ndarray, chances: np.ndarray) -> float:
 def flag_cross_fitted(
     ill: np.ndarray, out_of_fold: dict[float, np.ndarray], folds: Any
 ) -> np.ndarray:
-    """Return which photographs are flagged; penalty and threshold come from the other folds."""
+    """Return which photographs are flagged.
+
+    The penalty and the threshold for each fold are chosen on the other folds.
+    """
     flags = np.zeros(len(ill), bool)
     for fold in folds:
         others = fold.train
@@ -175,7 +178,10 @@ def flag_cross_fitted(
 def evaluate(
     ill: np.ndarray, chances: np.ndarray, flags: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """Return AUROC, sensitivity, specificity and calibration, with intervals by session."""
+    """Return AUROC, sensitivity, specificity and calibration, each with an interval.
+
+    For the intervals, the photographs of a capture session count as one group.
+    """
     sensitivity, specificity = estimate_sensitivity_and_specificity(ill, flags, groups)
     calibration = estimate_binary_calibration(ill, chances, groups)
     return {

@@ -99,7 +99,10 @@ def main() -> None:
 
 
 def _plain(type_text: str) -> str:
-    """Return a type as the table shows it; a long type of an object is shortened to its kind."""
+    """Return a type for the table, in one line; ``map(object({...}))`` becomes ``map of object``.
+
+    Only types of more than 40 characters are shortened.
+    """
     one_line = " ".join(type_text.split())
     return one_line if len(one_line) <= 40 else one_line.partition("({")[0].replace("(", " of ")
 

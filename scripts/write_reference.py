@@ -108,7 +108,7 @@ def command_line() -> str:
 
 
 def _list_commands_with_whole_sentences(command: Any) -> None:
-    """Make typer's lists of commands show whole sentences, which typer would otherwise cut off."""
+    """Let typer show each command's whole first paragraph, which it would otherwise cut off."""
     for child in getattr(command, "commands", {}).values():
         child.short_help = child.help.split("\n\n")[0].replace("\n", " ") if child.help else None
         _list_commands_with_whole_sentences(child)
@@ -352,7 +352,7 @@ def _signature(name: str, public: Any, definition: ast.stmt) -> str:
 
 
 def _list_inherited_fields(public: type) -> dict[str, ast.AnnAssign]:
-    """Return, by name, the fields that a class inherits from its private base classes."""
+    """Return the fields that a class inherits from its private base classes, by field name."""
     bases = [one for one in reversed(public.__mro__[1:]) if one.__name__.startswith("_")]
     return {
         ast.unparse(field.target): field
@@ -466,7 +466,7 @@ BUDGETS = ("<!-- budgets: written by `make docs` -->\n", "<!-- end of budgets --
 
 
 def security(page: str) -> str:
-    """Return ``SECURITY.md`` with a new table of the resources that a request may use."""
+    """Return ``SECURITY.md`` with a new table of limits on what one request may use."""
     from drdeploy.hosting.serving.budgets import list_budget_facts, make_worker_budgets
     from drdeploy.hosting.serving.capacity import Capacity
     from drdeploy.hosting.serving.settings import Settings

@@ -1,4 +1,4 @@
-"""Write docs/worked-decisions.md: five cases, each decided with the 2023 study's rows and ours.
+"""Write docs/worked-decisions.md: five cases, decided with the 2023 study's rows and with ours.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
@@ -61,8 +61,8 @@ class Case:
         p95_s: Seconds within which 95 % of the results must arrive. None if the results may come
             later.
         needs_vpc: Whether the model must run in a VPC.
-        may_wait_s: Seconds within which the results of an archive must arrive. None if each client
-            waits for its answer.
+        may_wait_s: Seconds within which an archive of photographs must be graded. None for a case
+            in which each client waits for its answer.
     """
 
     name: str
@@ -251,7 +251,7 @@ def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) ->
 
 
 def about(measurements: Measurements) -> str:
-    """Return a paragraph that says where this project's rows come from, and what they lack."""
+    """Return a paragraph on how this project's rows were measured, and what they leave out."""
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
     return (
@@ -288,7 +288,7 @@ def section_on_networks(measurements: Measurements) -> str:
 
 
 def with_points_of_trained_networks(measurements: Measurements) -> Measurements:
-    """Return the measurements; each trial gets the operating points of its trained network."""
+    """Return the measurements, with the operating points of the trained network for each trial."""
     clinical = {
         "mobilenet": read_manifest_in_archive(box_artifact()).clinical,
         "vgg19": msgspec.json.decode(VGG19.read_bytes(), type=Clinical),
@@ -341,7 +341,11 @@ def _rows(decision: Decision) -> Iterator[str]:
 
 
 def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
-    """Return whether the table shows an option; it shows policies only for the winner's size."""
+    """Return whether the table shows an option.
+
+    Plain serverless and real-time options are always shown. Others are shown only for the network
+    and the size of the winner.
+    """
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}
@@ -398,7 +402,7 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """Yield the decision with assumed prices, and four requests at once for each instance."""
+    """Yield the decision if missing prices are assumed, and four requests at once per instance."""
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))

@@ -225,10 +225,10 @@ def test_what_cannot_be_used_is_refused_at_once_and_the_listener_lives(tmp_path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--host", "0.0.0.0"), "in the clear"),
+        (("--host", "0.0.0.0"), "without encryption"),
         (("--tls-key", "key.pem"), "TLS needs a certificate"),
         (("--send", "ORTHANC"), "ORTHANC@127.0.0.1:4242"),
-        (("--send", "A@archive.example:104"), "in the clear"),
+        (("--send", "A@archive.example:104"), "without encryption"),
         (("--stow", "http://archive.example"), "only over https"),
         (("--title", "A" * 17), "AE title"),
         (("--database", "mysql://x/y"), "neither SQLite nor PostgreSQL"),

@@ -529,7 +529,7 @@ def test_a_wider_address_needs_tls_accounts_and_a_name(tmp_path):
     pair = [tmp_path / "clinic.pem", tmp_path / "clinic.key"]
     subprocess.run([*make, "-out", pair[0], "-keyout", pair[1]], check=True, capture_output=True)
     tls = {"certificate": pair[0], "key": pair[1]}
-    refuse("in the clear")
+    refuse("without encryption")
     refuse("no account", has_accounts=False, **tls)
     refuse("is not known", **tls)
     refuse("cannot be used", names=("clinic",), certificate=pair[1], key=pair[0])

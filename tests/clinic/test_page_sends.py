@@ -241,7 +241,7 @@ def test_the_command_grades_what_is_dropped_and_sends_it(records, fhir, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--send", "A@archive.example:104"), "in the clear"),
+        (("--send", "A@archive.example:104"), "without encryption"),
         (("--stow", "http://archive.example"), "only over https"),
         (("--plain",), "Only C-STORE works without TLS"),
     ],

@@ -1,4 +1,4 @@
-"""The command line, ``drdeploy NOUN VERB``, with one or more short files for each noun.
+"""The command line, ``drdeploy NOUN VERB``, with one or more files for the commands of each noun.
 
 ``drdeploy serve`` starts the model server without importing the other commands, because every
 import would make a cold start slower.

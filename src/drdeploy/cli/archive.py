@@ -143,7 +143,7 @@ def grade(
         )
     if plan and fresh:
         raise InvalidInput(
-            "A plan deletes nothing, but --fresh deletes the table and stops earlier jobs",
+            "A plan deletes nothing, but --fresh would delete the table of an earlier run",
             where="--plan --fresh",
             remedy="Leave out --plan or --fresh",
         )
@@ -202,8 +202,8 @@ def _refuse_options_without_effect(
     for option, value in (("--cluster", cluster), ("--runtime", runtime)):
         if value:
             raise InvalidInput(
-                f"{option} would have no effect with --on batch-transform, because jobs use the "
-                "container image and run on SageMaker's instances",
+                f"{option} would have no effect with --on batch-transform: SageMaker runs the "
+                "container image on instances of its own",
                 where=option,
                 remedy=f"Leave {option} out, or grade with --on ray",
             )
@@ -265,7 +265,7 @@ class _RayRun:
         return self.naming.description_of_photograph_names
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
-        """Refuse to start while a Batch Transform job of an earlier run may still cost money."""
+        """Refuse to start if a Batch Transform job of an earlier run may still cost money."""
         if checkpoint.pending_transform_file.exists():
             raise InvalidInput(
                 "An earlier run is unfinished, and its Batch Transform job may still be running",

@@ -87,7 +87,7 @@ class ArchivePlan:
         )
 
     def make_document(self) -> dict[str, Any]:
-        """Return the JSON fields that the plan for Ray and the plan for Batch Transform share."""
+        """Return the JSON fields that plans for Ray and for Batch Transform have in common."""
         return {
             "photographs": self.job.photographs,
             "bytes": self.job.size_bytes,

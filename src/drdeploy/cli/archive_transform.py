@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """The options that only Batch Transform has.
+    """The options that have an effect only with ``--on batch-transform``.
 
     An option is None if the user did not give it.
     """
@@ -114,8 +114,8 @@ class TransformRun:
     def description_of_photograph_names(self) -> str:
         """How photographs are named in the table.
 
-        The name of a photograph in S3 is a hash of its address. For a hash of its content, each
-        object would have to be read.
+        The name of a photograph in S3 is a hash of its address, not of its content: to hash the
+        contents, the command would have to read every object.
         """
         by_address = not (self.is_folder or self.naming.are_file_names)
         return self.naming.description_of_photograph_names + (

@@ -256,7 +256,11 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
 
 
 def _choose_preprocessing(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
-    """Return the preprocessing: from a file or a network, with the changes of other options."""
+    """Return the preprocessing of photographs that the options of ``pack`` describe.
+
+    It comes from a file (``--transform``) or from a network (``--like``). Other options change
+    single values.
+    """
     import msgspec
 
     from drdeploy.grader.artifacts import read_transform_file

@@ -267,8 +267,7 @@ def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
         return None
     if len(photographs) > 1:
         raise InvalidInput(
-            "A job has one s3://BUCKET/FOLDER/ as its input, or files and folders of this machine, "
-            "but not both",
+            "A job takes one s3://BUCKET/FOLDER/, or files and folders of this machine, not both",
             where=" ".join(photographs),
         )
     return f"{photographs[0].rstrip('/')}/"

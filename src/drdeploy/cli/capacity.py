@@ -104,10 +104,10 @@ def capacity(
     """Find the highest rate of requests that an endpoint answers in time.
 
     "In time" means that 95 % of the requests are answered within the seconds of --p95. The requests
-    are sent at random times, and do not wait until earlier requests are answered. The latency of a
-    request counts from the time at which it should have been sent. If you pass the result to
-    `drdeploy recommend --capacity`, the result replaces --requests-at-once. On AWS, the requests
-    cost money.
+    are sent at random times, and do not wait until earlier requests are answered. If a request is
+    sent late, its latency still counts from the time at which it was planned. If you pass the
+    result to `drdeploy recommend --capacity`, the result replaces --requests-at-once. On AWS, the
+    requests cost money.
     """
     from drdeploy.study.running.capacity import CapacitySearch
 
@@ -158,7 +158,7 @@ class _ImageHosting:
         given = [option for option, value in named.items() if value is not None]
         if not is_image and given:
             raise InvalidInput(
-                f"{', '.join(given)} says how to host an image, but an endpoint is named",
+                f"{', '.join(given)} says how to host an image, but you named an endpoint",
                 remedy="Omit the option, or name an image by its tag, for example drdeploy:lean",
             )
         if is_image and endpoint_url:

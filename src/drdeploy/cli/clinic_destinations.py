@@ -37,7 +37,7 @@ def read_destinations(
         peer = ArchivePeer.parse_ae_title_and_address(send, option="--send")
         if not may_be_plain and not is_loopback(peer.host):
             raise InvalidInput(
-                "Results with patients' names would cross the network in the clear",
+                "Results with patients' names would cross the network without encryption",
                 where=f"--send {send}",
                 remedy="Use --stow with https, or give --plain if the network is separate and you "
                 "accept the risk",

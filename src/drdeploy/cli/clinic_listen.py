@@ -104,7 +104,7 @@ def listen(
             "Another program already grades the studies in these records, and sends the results to "
             "its own destinations",
             where=str(records),
-            remedy="End the other program; start `clinic serve` only after `clinic listen`",
+            remedy="End the other program; if it is `clinic serve`, start it after this command",
         )
     # The listener opens its address before the model loads, so that an unusable address is reported
     # at once.

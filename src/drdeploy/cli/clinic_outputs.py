@@ -51,7 +51,7 @@ class ResultOutputs:
         """Check that the servers may receive patients' data.
 
         Raises:
-            InvalidInput: A URL is neither https, nor http on this machine.
+            InvalidInput: A URL is not https, and its server is not on this machine.
         """
         from drdeploy.clinic.http_exchange import check_server_url
 
@@ -62,7 +62,7 @@ class ResultOutputs:
     def write_results(
         self, studies: Mapping[str, GradedStudy], artifact: ModelArtifact
     ) -> list[FailedFile]:
-        """Write the result files of each study; return the studies for which this is not possible.
+        """Write the result files of each study; return the studies whose files cannot be made.
 
         Args:
             studies: The studies by name.
@@ -140,7 +140,7 @@ class ResultOutputs:
     def _send_study(
         self, archive: str, name: str, study: GradedStudy, files: Mapping[str, Path]
     ) -> str:
-        """Send a study's photographs, then its results; return why one was refused, or ""."""
+        """Send a study's photographs, then its results; return why a file was refused, or ""."""
         from drdeploy.clinic.dicomweb_storage import store_file
         from drdeploy.grader.photograph_files import read_photograph_bytes
 

@@ -97,8 +97,9 @@ def audit(
 ) -> None:
     """Check that no entry of the audit log was changed or removed.
 
-    The command prints the number of entries and a hash of the log. Keep both in another place. If a
-    later check finds the same number of entries but another hash, somebody has rewritten the log.
+    The command prints the number of entries and a hash of the log. Keep a copy of both outside the
+    records. If a later check finds the same number of entries but a different hash, somebody has
+    rewritten the log.
     """
     entries, sha256 = open_records(records, database).verify_audit_log()
     if as_json:

@@ -196,7 +196,7 @@ def _refuse_destinations(to: Destinations) -> None:
             "Another program already grades the studies in these records, and sends the results to "
             "its own destinations",
             where="--stow, --send, --post",
-            remedy="Leave these options out: the other program also sends this page's decisions",
+            remedy="Leave these options out: the other program also sends what you decide here",
         )
 
 

@@ -65,7 +65,7 @@ def print_note(text: str) -> None:
 
 
 def print_note_on_photograph_names(*, own: bool) -> None:
-    """Print a note to standard error: how to find the photograph that a hashed name stands for."""
+    """Print a note to standard error that says how to find the photograph behind a hashed name."""
     if not own:
         print_note(
             "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
@@ -102,7 +102,7 @@ class Column:
     Attributes:
         title: The header of the column.
         align: The side on which the cells are aligned.
-        shorten: Where a long cell is shortened if the table is wider than the terminal.
+        shorten: The part that is cut out of a long cell if the table is wider than the terminal.
     """
 
     title: str

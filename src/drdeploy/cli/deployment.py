@@ -123,8 +123,8 @@ class TerminalApprover:
     Args:
         yes: Approve every plan without asking (``--yes``).
         is_local: Whether the deployment is on this machine, where it costs nothing.
-        pause: Makes a context manager for the time of the question. While it is active, nothing
-            else, such as a progress bar, may draw on the terminal.
+        pause: Makes a context manager that is active during the question. Meanwhile, nothing else,
+            such as a progress bar, may draw on the terminal.
     """
 
     def __init__(

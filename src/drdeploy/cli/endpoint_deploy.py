@@ -280,7 +280,10 @@ def delete_deployment(
 
 
 def print_teardown_report(report: TeardownReport | None) -> None:
-    """Print which resources were deleted, and for which kinds AWS confirmed that none is left."""
+    """Print how many resources were deleted, and whether AWS confirms that none is left.
+
+    The report has one sentence for each kind of resource that was checked, or could not be.
+    """
     if report is None:
         return
     print_line(f"deleted: {len(report.deleted)} resources")
@@ -333,7 +336,7 @@ def _make_endpoint_config_from_options(
         )
     if inference_ami_version and not instance_type:
         raise InvalidInput(
-            "Only instances have an AMI version, but a serverless endpoint has no instances",
+            "An AMI version can be chosen only for instances, and a serverless endpoint has none",
             where="--inference-ami-version",
             remedy="Add an instance type with a GPU, for example --instance-type ml.g5.xlarge",
         )
@@ -368,7 +371,7 @@ def _make_endpoint_config_from_options(
 def _build_own_image_and_return_tag(
     engine: ContainerEngine | None, image: str, config: DeployableConfig, account: AwsAccount
 ) -> str:
-    """Return the tag of the image to deploy; if it is an image of this project, build it first."""
+    """Build the image to deploy, if it is one of this project's, and return its tag."""
     from drdeploy.hosting.deployment.architectures import choose_image_tag_for_endpoint
     from drdeploy.hosting.images import build_image, find_own_image_by_tag, resolve_image_tag
     from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host

@@ -1,4 +1,4 @@
-"""Print the details of an evaluation: patients, subgroups, second reader, adjusted calibration."""
+"""Print the details of an evaluation, for example by patient and for subgroups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def print_evaluation_details(details: EvaluationDetails) -> None:
-    """Print the calibration at a prevalence, and what options requested, such as subgroups."""
+    """Print the details that the user requested, such as the results of subgroups.
+
+    One of them is the calibration that the grader would have at a given prevalence.
+    """
     from drdeploy.grader.evaluation.document import name_group_unit
 
     for one in details.adjustments:

@@ -142,8 +142,9 @@ class PhotographSelection:
     """The photographs that the user named, directly or by their folder.
 
     Attributes:
-        paths: Each path once, in the order of the arguments; for a folder without photographs,
-            the path of the folder.
+        paths: The photographs, each once, in the order of the arguments. A folder that holds no
+            photograph, and a path that does not exist, are also in this list. Grading them gives an
+            error row.
         left_out: The files and subfolders of the named folders that are not graded.
         repeated: How many photographs were named more than once.
     """
@@ -224,9 +225,9 @@ def sort_rows_by_order(rows: Sequence[GradedRow], order: Order) -> list[GradedRo
 def print_rows_as_table(
     rows: Sequence[GradedRow], order: Order = "input", *, is_icdr: bool = True
 ) -> None:
-    """Print the rows as a table, and then the reasons of the rows without a grade.
+    """Print the rows as a table; below it, say why some photographs have no grade.
 
-    The table of a classifier that is not an ICDR grader shows the most probable class.
+    For a classifier that is not an ICDR grader, the table shows the most probable class.
     """
     columns = _GRADE_COLUMNS if is_icdr else _CLASS_COLUMNS
     table = Table([Column.of_names("photograph"), *columns])

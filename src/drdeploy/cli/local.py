@@ -161,7 +161,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
 
 
 def _list_shell_exports(service: LocalService) -> tuple[str, ...]:
-    """Return shell commands that set the address and key of a shared service; otherwise none."""
+    """Return shell commands that set a service's address and key; none if it is not shared."""
     key = service.access_key
     if key is None:
         return ()
@@ -209,8 +209,8 @@ def _fetch_status_of_service(port: int) -> dict[str, Any]:
 def _make_signed_headers_of_get(url: str, port: int) -> dict[str, str]:
     """Return the headers of a signed GET request to a local service.
 
-    The request is signed with the key of the service. If this key is not known, it is signed with
-    the key in the environment.
+    The request is signed with the access key of the service. If this user has no record of that
+    key, the request is signed with the access key in the environment variables.
     """
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest

@@ -74,7 +74,7 @@ def compare(
 ) -> None:
     """Compare the quality and the cost of networks.
 
-    The final layers of each network are replaced by those that the 2023 study used, and only these
+    The final layers of each network are replaced by the final layers of the 2023 study. Only these
     layers are trained. All networks are trained on the same folds of the same photographs. All
     photographs of a capture session are in the same fold.
 

@@ -36,7 +36,7 @@ def export(
 ) -> None:
     """Build a network and pack it as artifacts.
 
-    The final layers of the network are replaced by those that the 2023 study used. The command
+    The final layers of the network are replaced by the final layers of the 2023 study. The command
     writes one archive for each format.
     """
     from drdeploy.grader.artifacts import read_manifest_in_archive

@@ -87,10 +87,10 @@ def recalibrate(
     """Adapt a grader to a clinic's own graded photographs.
 
     The command chooses a new temperature for the probabilities, a new weight for each grade, and
-    new thresholds for the operating points. It does not change the network. The results after the
-    adaptation are cross-fitted: the temperature, weights and thresholds that are applied to a
-    patient's photographs were chosen on photographs of other patients. Recalibrate a grader before
-    you use it with a new camera.
+    new thresholds for the operating points. It does not change the network. The command reports the
+    quality after the adaptation. So that this quality is not overestimated, the temperature,
+    weights and thresholds that are applied to a patient's photographs were chosen on photographs of
+    other patients. Recalibrate a grader before you use it with a new camera.
 
     For research use. Not a medical device.
     """

@@ -318,7 +318,7 @@ def log_to_standard_error() -> None:
 
 
 def list_given_options(context: typer.Context, parameters: Collection[str]) -> list[str]:
-    """Return those of some options that the user gave on the command line.
+    """Return which of some options the user gave on the command line.
 
     Options that were set by environment variables do not count.
 
@@ -342,9 +342,8 @@ def refuse_options_without_effect(
     Args:
         context: The context of the command.
         parameters: The names of the parameters that have no effect.
-        why: Why the options have no effect. The message is "OPTION would have no effect" and this
-            text.
-        remedy: What the user can do to keep the options.
+        why: The end of the message, which begins with "OPTION would have no effect".
+        remedy: What the user can do instead of omitting the options.
     """
     given = list_given_options(context, parameters)
     if given:

@@ -238,12 +238,12 @@ def recommend(
 ) -> None:
     """Choose the hosting that meets your requirements at the lowest cost.
 
-    The command simulates your traffic on every measured configuration, and computes the cost.
-    Serverless endpoints are simulated once with each way to avoid cold starts. Six ways to run
-    instances are simulated: around the clock, autoscaled, on a schedule, behind a queue, as
-    inference components that scale to zero, and as batch jobs. An option that breaks a requirement
-    is excluded. Of the options that cost about the same, the simplest to run is chosen, then the
-    fastest.
+    The command simulates your traffic on every measured configuration, and computes the cost. A
+    serverless endpoint is simulated several times, each time with another way to avoid cold starts.
+    Six ways to run instances are simulated: around the clock, autoscaled, on a schedule, behind a
+    queue, as inference components that scale to zero, and as batch jobs. An option that breaks a
+    requirement is excluded. Of the options that cost about the same, the simplest to run is chosen,
+    then the fastest.
 
     If the latencies were measured on this machine, the latencies on AWS are estimated from them.
     The decision then gives the measured latency, and the estimate with its interval.
@@ -351,7 +351,7 @@ def _fit_aws_latency_model(
     folders: Mapping[str, Path | None],
     as_measured: bool,
 ) -> TransferModel | None:
-    """Fit a model that predicts AWS latencies from local ones; None if none is needed."""
+    """Fit a model that predicts AWS latencies from local ones; None if it is not needed."""
     from drdeploy.study.aws_latency.model import fit_transfer_model
     from drdeploy.study.measurements.load import load_results_folder
 
@@ -384,7 +384,7 @@ def _parse_regions(text: str | None) -> tuple[str, ...]:
         raise InvalidInput(
             "--data-stays-in names no region",
             where="--data-stays-in",
-            remedy="Name regions, or the beginning of their names, such as eu. Or omit the option",
+            remedy="Name regions, or how their names begin, such as eu; or omit the option",
         )
     return regions
 
@@ -416,8 +416,8 @@ def _make_traffic_from_options(
 ) -> Traffic | Arrivals:
     """Return the traffic that --requests, --trace or --archive describes.
 
-    Exactly one of these three options must be given. The options in ``weekly``, which say when in a
-    week photographs arrive, are refused if they have no effect.
+    Exactly one of these three options must be given. ``weekly`` names the options that say at which
+    hours and days of a week photographs arrive. They are refused if they have no effect.
     """
     from drdeploy.study.recommendation.trace import read_arrivals_from_trace
     from drdeploy.study.recommendation.traffic import (

@@ -83,7 +83,7 @@ def reproduce(
 
 
 def _print_figures_by_verdict(figures: Sequence[RecomputedFigure]) -> None:
-    """Print three tables: the numbers that were reproduced, are close, and differ."""
+    """Print three tables: numbers that were reproduced, numbers that are close, and others."""
     from drdeploy.statistics import notation
 
     for verdict, style in STYLES.items():

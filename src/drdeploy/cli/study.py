@@ -148,9 +148,9 @@ def run(
 ) -> None:
     """Run a study, or finish one that was interrupted.
 
-    Every answer is written to disk at once. If you run the same command again, it takes the
-    measurements that are missing, and repeats those that failed or do not count. With --target, it
-    also deletes the resources that an interrupted run left behind.
+    Every answer is written to disk at once. If you run the same command again, it makes the missing
+    measurements, and repeats those that failed or do not count, such as a cold start in a trial of
+    warm starts. With --target, it also deletes the resources that an interrupted run left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards

@@ -54,8 +54,8 @@ class LiveProgress(Progress):
     def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
         """Advance the bar, if the measurement counts.
 
-        A warm-up does not count. Neither does a cold start in a trial of warm starts, or the
-        reverse.
+        A warm-up does not count. A cold start does not count in a trial of warm starts, and a warm
+        start does not count in a trial of cold starts.
         """
         del trial
         if measurement.is_warmup or measurement.outcome == "wrong_start":

@@ -114,7 +114,8 @@ class StudyGrader:
             quiet_s: Seconds after a study's last photograph until the study is graded.
             may_grade: Returns whether this program may grade. It may not if another program already
                 grades the studies in these records.
-            read_clock_s: Returns the seconds since some fixed moment, and never goes back.
+            read_clock_s: Returns the seconds since a fixed moment, from a clock that is never set
+                back.
         """
         self.quiet_s = quiet_s
         self._read_clock_s = read_clock_s
@@ -147,7 +148,7 @@ class StudyGrader:
         return self._records.list_due_studies(time.time() - self.quiet_s)
 
     def grade_study(self, study: WaitingStudy) -> bool:
-        """Grade a study and record its results; return whether there are results now."""
+        """Grade a study and record its results; return whether results were recorded."""
         if self._is_over.is_set() or self._is_grading_paused or not self._may_grade():
             return False
         if not self._records.count_grading_attempt(study):
@@ -193,10 +194,10 @@ class StudyGrader:
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
-        """Take back the attempts to grade a study that are interrupted because the program ends.
+        """Do not count the attempts to grade studies that the end of this program interrupts.
 
-        These attempts then do not count towards the limit of attempts. An attempt that has lasted
-        longer than :data:`GIVEN_BACK_S` still counts.
+        The number of attempts for each study is limited. An attempt that has lasted longer than
+        :data:`GIVEN_BACK_S` still counts.
         """
         for study, began_s in list(self._in_progress.values()):
             if self._read_clock_s() - began_s > GIVEN_BACK_S:
@@ -266,7 +267,7 @@ class ResultSender:
         self._is_over.set()
 
     def send_due_deliveries(self) -> int:
-        """Send the deliveries that are due; return how many of them arrived."""
+        """Send the deliveries that are due; return how many of them were accepted."""
         arrived = 0
         silent: set[str] = set()
         for number in self._queue.list_due_deliveries():

@@ -1,9 +1,9 @@
 """Remove the data that identify a patient from photographs and studies (PS3.15, annex E).
 
-Nothing is deleted from the old file. Instead, a new file is written with a short list of data
-elements. Elements that are not on the list, such as private elements of a vendor, are therefore
-never copied. The list follows the Basic Application Level Confidentiality Profile of DICOM, with
-the option that keeps dates but shifts them. The pixels stay as they are.
+The data are not deleted from the old file. Instead, a new file is written, which has only a short
+list of data elements. Elements that are not on the list, such as private elements of a vendor, are
+therefore never copied. The list follows the Basic Application Level Confidentiality Profile of
+DICOM. Dates are kept, but shifted, which is an option of this profile. The pixels stay as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Deidentifier:
     names: PhotographNames
 
     def make_uid(self, original: str) -> str:
-        """Return the DICOM identifier (UID) that replaces another one (PS3.5, B.2)."""
+        """Return the new DICOM identifier (UID) that replaces an original one (PS3.5, B.2)."""
         return f"2.25.{uuid.UUID(bytes=self._compute_keyed_hash(f'uid {original}')[:16]).int}"
 
     def shift_day(self, day: str, patient: str) -> str:
@@ -106,7 +106,8 @@ class DeidentifiedPhotograph:
         Args:
             file: The file that contains the photograph.
             to: Replaces identifiers and dates.
-            patient: The text that distinguishes the patient from others.
+            patient: A text that identifies the patient; the new identifiers and dates are derived
+                from it.
             name: The keyed hash that replaces the patient's name and number.
         """
         source = file.dataset

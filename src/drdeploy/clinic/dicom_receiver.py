@@ -102,7 +102,7 @@ class ListeningAddress:
                 )
             if not self.may_be_plain and not is_loopback(self.host):
                 raise InvalidInput(
-                    "Photographs with patients' names would cross the network in the clear",
+                    "Photographs with patients' names would cross the network without encryption",
                     where=f"--host {self.host}",
                     remedy="Give --tls-certificate and --tls-key, or pass --plain if the network "
                     "is separate and you accept the risk",
@@ -235,7 +235,7 @@ class PhotographListener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the port; associations in progress are aborted, and their peers send again."""
+        """Close the port, and abort associations in progress; the senders must send again."""
         self._server.shutdown()  # first, so that no new connection comes in
         for association in self._entity.active_associations:
             # Before an association is requested, the user cannot abort it (PS3.8, table 9-10). The
@@ -354,7 +354,7 @@ class PhotographListener:
 def _close_connection(association: Any) -> None:
     """Close the socket.
 
-    The library then ends the association, as it does when a connection breaks.
+    The library notices this, and ends the association.
     """
     wrapper = association.dul.socket
     if wrapper is not None:
@@ -362,7 +362,7 @@ def _close_connection(association: Any) -> None:
 
 
 def _make_dicom_refusal_status(answer: Dataset, status: int, sentence: str) -> Dataset:
-    """Fill in the answer that refuses a photograph; its comment has at most 64 characters."""
+    """Fill in the answer that refuses a photograph; the reason is cut to 64 characters."""
     answer.Status = status
     answer.ErrorComment = sentence.encode("ascii", "replace").decode()[:_COMMENT_MAX]
     _log.warning("a photograph was refused: %s", sentence)

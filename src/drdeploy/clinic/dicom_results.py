@@ -2,7 +2,8 @@
 
 The structured report and the PDF name the same patient and study as the photographs. The
 identifiers of the results are derived from the photographs, the grader and the grader's answers.
-The same answers always give the same two objects, so an archive keeps one copy of each.
+The same answers therefore always give the same report and PDF. If they are sent twice, an archive
+keeps only one copy.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class ResultIdentifiers:
         return cls("\n".join(parts))
 
     def make_uid(self, what: str) -> str:
-        """Return the identifier of a part of the results (PS3.5, B.2)."""
+        """Return a unique identifier for the part of the results called ``what`` (PS3.5, B.2)."""
         return f"2.25.{uuid.uuid5(_NAMESPACE, f'{what} {self.fingerprint}').int}"
 
 

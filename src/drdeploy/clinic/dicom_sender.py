@@ -45,7 +45,7 @@ class ArchivePeer:
         found = _PEER.fullmatch(text)
         if found is None or not 0 < int(found["port"]) < 65536:
             raise InvalidInput(
-                "The archive's name cannot be read",
+                "The archive is not given as TITLE@HOST:PORT",
                 where=f"{option} {text}",
                 remedy="Write it as ORTHANC@127.0.0.1:4242",
             )

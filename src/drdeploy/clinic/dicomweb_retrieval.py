@@ -237,9 +237,9 @@ def _search_archive_once(address: str, url: str) -> list[Any]:
 
 
 def _read_and_check_uid(url: str, entry: Any, tag: str) -> str:
-    """Return an identifier of an entry.
+    """Return a DICOM identifier (UID) from an entry of the archive's list, after checking it.
 
-    The identifier becomes part of an address, so it is checked.
+    The check is needed because the identifier becomes part of an address.
     """
     try:
         value = entry[tag]["Value"][0]

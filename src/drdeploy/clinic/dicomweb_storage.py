@@ -94,11 +94,14 @@ def _read_failure_reason(failure: Any) -> int | None:
 
 
 def make_authorization() -> Mapping[str, str]:
-    """Return the header with the credentials from the environment; no header if there are none."""
+    """Return the header ``Authorization``, with the credentials that an environment variable holds.
+
+    If the variable is not set, there is no header.
+    """
     value = os.environ.get(AUTHORIZATION_VARIABLE, "").strip()
     if not (value.isascii() and value.isprintable()):
         raise ClinicError(
-            "The header's value has characters that no header may have",
+            "The value of the header Authorization has characters that no header may have",
             where=AUTHORIZATION_VARIABLE,
             remedy="Set it to one line of ASCII, for example Basic and the encoded credentials",
         )
@@ -106,7 +109,7 @@ def make_authorization() -> Mapping[str, str]:
 
 
 def make_error_of_refused_storage(url: str, answer: ServerAnswer) -> ClinicError:
-    """Return the error of an archive that refuses this sender."""
+    """Return the error to raise when an archive refuses this sender."""
     remedy = "Check the archive's log, and run the same command again"
     if answer.status in {401, 403}:
         remedy = f"Set {AUTHORIZATION_VARIABLE} to the header's value, for example Basic …"

@@ -3,8 +3,8 @@
 A bundle holds the patient, the imaging study, and the grader as a device. A bundle also holds an
 observation for each photographed eye, and a diagnostic report. The status of the observations and
 of the report is ``preliminary``, because no person has confirmed them. A bundle has codes only for
-what the grader assesses. For example, it says nothing about macular oedema, and does not claim that
-an autonomous system has made a decision.
+what the grader assesses. For example, it has no code for macular oedema, and no code for a decision
+of an autonomous system.
 
 Identifiers are derived from the study, the grader and the grader's answers. If a bundle is sent
 twice, the server creates nothing twice. If the answers change, the server creates new resources.

@@ -1,7 +1,7 @@
 """Make one row for each photograph, with its grade or the reason why it has no grade.
 
 ``drdeploy grade``, Batch Transform and the grading of archives all make their rows here. Their
-tables therefore have the same columns, and use the same words.
+tables therefore have the same columns, and give the same reasons in the same words.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class GradedRow:
             the grade may be wrong. None if the model has no rule that decides this.
         referable: Whether the eye should be referred; None if the model does not grade by the ICDR
             scale.
-        referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
+        referable_rule: The rule that sets ``referable``, with its sensitivity and specificity.
         probability_referable: P(grade >= 2), if the grader grades by the ICDR scale.
         probability_vision_threatening: P(grade >= 3), if the grader grades by the ICDR scale.
         screening: For each disease and operating point, whether the eye is flagged.
         error: Why the file could not be read or graded; empty otherwise.
-        note: Remarks on the file for the reader of the results.
+        note: Remarks on the file for the person who reads the results.
         laterality: The eye that a DICOM file names.
     """
 
@@ -186,8 +186,7 @@ def _make_row_of_inference(service: InferenceService, name: str, inference: Infe
 def make_row_of_answer(name: str, body: bytes) -> GradedRow:
     """Make a row from the answer that drdeploy's server gave for one photograph.
 
-    Any other answer, for example of a container that is not from drdeploy, makes a row with an
-    error.
+    For any other answer, for example from a container that is not drdeploy's, the row has an error.
     """
     try:
         answer: Any = parse_json(body)
@@ -236,9 +235,9 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
 def _compute_probability_of_grade_or_worse(shares: list[float], grade: Grade) -> float:
     """Return the probability of a grade or worse, exactly as ``Prediction`` computes it.
 
-    ``Prediction`` computes with float32, or with float64 if the probabilities were adjusted. The
-    answer does not say which of the two was used. If all probabilities are exact in float32, they
-    were not adjusted.
+    ``Prediction`` uses float32 for the network's probabilities, and float64 if they were adjusted.
+    The answer does not say which type was used. It was float32 if float32 can hold all
+    probabilities without rounding.
     """
     wide = np.asarray(shares, dtype=np.float64)
     narrow = wide.astype(np.float32)

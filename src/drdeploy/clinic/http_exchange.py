@@ -33,7 +33,7 @@ def check_server_url(url: str, *, option: str) -> None:
         option: The option or argument that names the server.
 
     Raises:
-        InvalidInput: The URL is neither https, nor http on this machine.
+        InvalidInput: The URL is not https, and the server is not on this machine.
     """
     try:
         parts = urlsplit(url)
@@ -52,7 +52,7 @@ def check_server_url(url: str, *, option: str) -> None:
         )
     if not is_plain:
         raise InvalidInput(
-            "The address has a user, a query or a fragment, which would not be used",
+            "The address has a user name, a query or a fragment, which drdeploy would not use",
             where=option,
             remedy="Give only the server's base address",
         )
@@ -67,7 +67,7 @@ def _is_loopback(url: str) -> bool:
 
 
 class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
-    """Returns every answer as it is. No status raises an error, and no redirect is followed."""
+    """Returns every answer, whatever its status: raises no error, and follows no redirect."""
 
     def http_response(
         self,
@@ -82,8 +82,9 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
 class _HttpTimeLimit:
     """Closes the connection if a request and its answer take too long together.
 
-    Without this limit, a caller could wait forever for a server that sends a byte now and then, and
-    so is never silent for :data:`TIMEOUT_S`.
+    The timeout of the socket is not enough: it applies only if the server is silent for
+    :data:`TIMEOUT_S`. A server that sends a byte now and then could keep the caller waiting
+    forever.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -100,7 +101,7 @@ class _HttpTimeLimit:
         self._timer.cancel()
 
     def watch(self, connection: HTTPConnection) -> None:
-        """Watch a connection that has just been opened."""
+        """Apply the limit to a connection that has just been opened."""
         self._socket = connection.sock
         if self.has_passed:
             self._end_connection()
@@ -114,7 +115,7 @@ class _HttpTimeLimit:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def make_handlers(self) -> list[urllib.request.BaseHandler]:
-        """Return the handlers of connections that this limit watches."""
+        """Return handlers for urllib that open connections which this limit watches."""
         limit = self
 
         class WatchedConnection(HTTPConnection):

@@ -115,7 +115,7 @@ class GradedStudy:
 
     @property
     def patient_identity(self) -> str:
-        """The text that distinguishes the patient from other patients, for a keyed hash."""
+        """A text that identifies the patient. Only a keyed hash of it is shown."""
         return identify_patient(self.dataset)
 
 
@@ -173,7 +173,7 @@ def grade_dicom_file(
 
 
 def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
-    """Check that results can refer to the photograph.
+    """Check that the DICOM identifiers in a file are valid, so that results can refer to it.
 
     Raises:
         UnsupportedImage: The identifier of the photograph, its series or its study is missing or
@@ -183,7 +183,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
         value = str(dataset.get(name) or "")
         if len(value) > _PATIENT_NUMBER_MAX or "\0" in value:
             raise UnsupportedImage(
-                f"The DICOM file's {name} has a NUL, or over {_PATIENT_NUMBER_MAX} characters",
+                f"The DICOM file's {name} contains NUL, or over {_PATIENT_NUMBER_MAX} characters",
                 remedy="Export the photograph from the archive or the camera again",
             )
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):

@@ -185,7 +185,7 @@ def make_paragraph(text: str) -> Paragraph:
 
 
 def _replace_characters_not_in_font(text: str) -> str:
-    """Escape the characters of a string that the font lacks.
+    """Replace each character that the font does not have with an escape sequence.
 
     The font has only the characters of Latin-1.
     """

@@ -24,7 +24,7 @@ def provider_server(
     Args:
         servicer: Answers the calls.
         socket: Path of the Unix socket to listen on.
-        credentials: For TLS; None serves in the clear.
+        credentials: For TLS; None serves without encryption.
     """
     server = grpc.server(ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((_handlers(servicer),))

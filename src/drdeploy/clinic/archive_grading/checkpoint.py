@@ -59,8 +59,8 @@ class ArchiveSettings:
         source: The folder, S3 prefix or manifest.
         model_digest: The digest of the model.
         runtime: The library that runs the model; empty for the default of the model's format.
-        names: How photographs are named in the table. If the names are hashes, this identifies the
-            key.
+        names: How photographs are named in the table. For keyed hashes, this text also says which
+            key is used, without revealing it.
     """
 
     source: str
@@ -71,7 +71,7 @@ class ArchiveSettings:
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """The task of grading an archive. It begins when all photographs are listed.
+    """The task of grading an archive. It is created as soon as all photographs are listed.
 
     Attributes:
         id: A random name, which is also in the metadata of the table.
@@ -80,7 +80,7 @@ class ArchiveJob:
         size_bytes: The total size of the photographs whose size is known.
         sized_photographs: The number of photographs whose size is known.
         notes: Sentences that say which files of the archive are not graded.
-        may_miss_photographs: Whether a file that is not graded may be a photograph.
+        may_miss_photographs: Whether one of the files that are not graded may be a photograph.
         shard_photographs: The number of photographs in a shard; the last shard may have fewer.
     """
 
@@ -265,7 +265,8 @@ class ArchiveCheckpoint:
         """Write the table from the rows of all shards, in the order of the list.
 
         Returns:
-            Four numbers: all rows, graded rows, rows that need a human, and failed rows.
+            Four numbers: of all rows, of graded rows, of rows whose photographs a human must look
+            at, and of failed rows.
         """
         with open_for_atomic_write(self.table) as file:
             return ArchiveTable(columns, {"drdeploy.job": job.id}).join_shards(

@@ -55,7 +55,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """The rows of one file, which do not contain the name of the file yet.
+    """The rows of one file. The name of the file is not in the rows yet.
 
     :meth:`make_rows_with_file_name` adds the name. A DICOM file has a row for each frame.
     """
@@ -73,8 +73,8 @@ class GradedFile:
 def grade_photographs_at_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
     """Grade the photographs at some paths or ``s3://`` URIs, and return the rows as JSON.
 
-    If the network or a disk fails, the JSON has no rows. It has a member ``stopped`` with the
-    reason instead.
+    If the network or a disk fails, the JSON has no rows. It then has the member ``stopped``, which
+    gives the reason.
     """
     try:
         _require_readable_archive_folder(settings.folder)

@@ -49,7 +49,7 @@ class ProjectedRate:
 
 @dataclass(frozen=True)
 class MeasuredPhotographs:
-    """The measured time of some photographs of the archive with one thread.
+    """The time that one thread took to grade some photographs of the archive.
 
     Attributes:
         seconds: The mean time for one photograph, which includes reading it.
@@ -78,7 +78,7 @@ class MeasuredPhotographs:
         return ProjectedRate(nodes, rates[limit] * _HOUR_S, limit)
 
     def expected_seconds(self, photographs: int, workers: int) -> float:
-        """Return how long one machine takes to grade the photographs, without the start of Ray."""
+        """Return how long one machine takes to grade the photographs, once Ray has started."""
         return photographs * self.seconds / (workers * WORKER_EFFICIENCY)
 
 

@@ -1,12 +1,12 @@
 """Grade the shards of an archive with Ray Data.
 
-Ray Data gets a limited number of shards at a time, which is called a window here. It therefore
-needs the same memory for an archive of any size. One task grades one shard. The worker processes
+Ray Data gets the shards in groups of limited size, called windows. It therefore needs no more
+memory for a large archive than for a small one. One task grades one shard. The worker processes
 keep the model loaded for the next window.
 
 If the worker process of a task is killed, the task is repeated once. If the second worker is killed
-too, each photograph of the shard is graded in a task of its own. A photograph on which three
-workers were killed gets a row with an error.
+too, each photograph of the shard is graded in a task of its own. If the worker of such a task is
+killed as well, the photograph gets a row with an error.
 """
 
 from __future__ import annotations

@@ -144,10 +144,10 @@ def _allow_waiting_tasks(context: Any) -> None:
     )
 
     class UnreadResultsPolicy(ResourceBudgetBackpressurePolicy):  # type: ignore[misc]  # no types
-        """Stops new tasks only while too many results wait to be read.
+        """Lets Ray Data start new tasks, unless too many results wait to be read.
 
-        Whether the processors are busy makes no difference. The size of the worker pool is a second
-        limit on the number of tasks.
+        Busy processors do not stop new tasks. The size of the worker pool also limits the number of
+        tasks.
         """
 
         def can_add_input(self, op: object) -> bool:
@@ -165,7 +165,7 @@ def _allow_waiting_tasks(context: Any) -> None:
 
 
 def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
-    """Start the processes of Ray and connect to them; return the node that they form."""
+    """Start the processes of Ray and connect to them; return Ray's object for this node."""
     for attempt in range(1, _STARTS + 1):
         node = None
         try:
@@ -208,7 +208,7 @@ def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
                 raise
 
         def start_api_server(self, **_: object) -> None:
-            """Start no server, because only the dashboard needs it."""
+            """Do nothing: the server that Ray would start here is needed only for the dashboard."""
 
         def start_ray_processes(self) -> None:
             """Start Ray's processes, and wait for the node longer than Ray's own 30 seconds."""
@@ -289,7 +289,7 @@ def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
 
 @contextmanager
 def _make_folder_of_session() -> Iterator[Path]:
-    """Make a folder for the session, and delete the folders of processes that were killed."""
+    """Make a folder for the session; delete folders that killed programs left behind."""
     root = Path(tempfile.gettempdir())
     for left_behind in root.glob(f"{_FOLDER_PREFIX}*"):
         with suppress(OSError), (left_behind / "lock").open("ab") as lock:

@@ -33,7 +33,7 @@ class ArchiveTable:
 
     Args:
         columns: The columns.
-        facts: Texts for the metadata of the file.
+        facts: Names and texts that are written into the metadata of the file.
     """
 
     def __init__(self, columns: RowColumns, facts: Mapping[str, str] | None = None) -> None:
@@ -49,7 +49,7 @@ class ArchiveTable:
         )
 
     def write_rows_of_shard(self, file: BinaryIO, groups: Iterable[Sequence[GradedRow]]) -> None:
-        """Write the rows of a shard into a file, one group after the other."""
+        """Write the rows of a shard into a file; ``groups`` holds the rows in portions."""
         with pq.ParquetWriter(file, self.schema) as writer:
             for rows in groups:
                 cells = [self._columns.list_cells(row) for row in rows]

@@ -266,7 +266,7 @@ class TransformArchiveJob:
                 yield shard
 
     def _upload_photographs(self, pending: PendingTransform, job: ArchiveJob) -> None:
-        """Upload the photographs, except those that a killed run has already uploaded."""
+        """Upload the photographs that an earlier run, which was killed, has not uploaded yet."""
         there = {
             f"{S3}{pending.bucket}/{key}".removeprefix(pending.prefix)
             for key in self._batch.list_keys(pending.prefix)
@@ -324,7 +324,7 @@ class TransformArchiveJob:
     def _list_sent_keys(self, pending: PendingTransform, shard: Shard) -> list[str]:
         """Return the S3 key of each photograph of a shard, relative to the job's prefix.
 
-        The key is empty if the photograph is not sent.
+        The key is empty for a photograph that is not sent, for example because its file is empty.
         """
         return [
             "" if sent.error

@@ -49,7 +49,7 @@ class PageOptions:
 
 
 class PageAccess:
-    """Finds the account of a request, and refuses requests that the account may not make.
+    """Finds out who sent a request, and refuses it if the sender's role does not allow it.
 
     Attributes:
         sessions: The sessions of those who are signed in.

@@ -191,7 +191,7 @@ class WorklistPage:
     def _record_view_if_page_was_not_opened(
         self, account: ClinicAccount, action: str, number: int | None = None
     ) -> None:
-        """Record in the audit log that a person sees something, if there is no recent entry."""
+        """Record a view in the audit log, unless the person has seen the same page recently."""
         if not self._views.record_view_and_tell_if_recent((account.name, number)):
             self._records.worklist.record_view(account.name, action, number)
 
@@ -328,9 +328,9 @@ class WorklistPage:
             grades = read_grades(fields, study)
             if outcome == study.outcome and not grades:
                 raise InvalidInput(
-                    "The decision changes neither the suggested outcome nor a grade",
+                    "The outcome is the suggested one, and no grade is changed",
                     where="outcome",
-                    remedy="Choose others, or accept",
+                    remedy="Choose another outcome or grade, or accept",
                 )
         if outcome not in OUTCOMES:
             raise HTTPException(400)

@@ -37,7 +37,7 @@ _LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 
 
 class _NoRuntime:
-    """Stands in for a runtime, which is not needed because the endpoint makes the predictions."""
+    """Takes the place of a library that runs the model, because the endpoint runs it."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         del batch

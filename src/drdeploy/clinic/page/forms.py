@@ -73,7 +73,7 @@ async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str
 
 
 def read_study_number_from_path(request: Request) -> int:
-    """Return the number of the study that a URL names.
+    """Return the study's number from the URL of a request.
 
     Raises:
         HTTPException: The number is too large for the database, so no study can have it.
@@ -102,7 +102,7 @@ def read_reason_of_decision(fields: dict[str, str]) -> str:
 
 
 def read_grades(fields: dict[str, str], study: ListedStudy) -> dict[str, int | None]:
-    """Return a person's own grade for each eye that the person graded; None means ungradable.
+    """Return the grades that a person gave to eyes; a grade of None means ungradable.
 
     Raises:
         HTTPException: A value is not a grade, or belongs to an eye without photographs.

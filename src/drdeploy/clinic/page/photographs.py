@@ -188,8 +188,8 @@ class PhotographHeaders:
     """Caches the frames and the eye of photographs, so that each header is read once.
 
     Without the cache, each view of a study's page would read the whole files, only to find out
-    which eye they show. A cached value never becomes wrong: a file is named by the hash of its
-    content, so the content under a name does not change.
+    which eye they show. A cached value never becomes outdated: files are named by the hash of their
+    content, so the content of a file never changes.
     """
 
     def __init__(self, records: ClinicRecords) -> None:

@@ -1,4 +1,4 @@
-"""Fill the page's templates, and make the answers to errors."""
+"""Fill the page's templates, and make the pages that are shown after an error."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class RateLimit:
         self._times: dict[str, deque[float]] = {}
 
     def allows_request(self, who: str) -> bool:
-        """Return whether a person may do it once more now. If so, count it."""
+        """Return whether a person may make another request now; an allowed request is counted."""
         now = self._clock()
         times = self._times.setdefault(who, deque())
         while times and now - times[0] > 60:

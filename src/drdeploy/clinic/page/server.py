@@ -80,9 +80,8 @@ class PageAddress:
         """Check that the page may be served at this address.
 
         Raises:
-            InvalidInput: The certificate cannot be used. Or other machines can reach the page, but
-                it has no TLS, the records have no account, or this machine's host name is not
-                given.
+            InvalidInput: The certificate cannot be used. If other machines can reach the page: TLS,
+                an account in the records, or the host name of this machine is missing.
         """
         if self.certificate is None and self.key is not None:
             raise InvalidInput(
@@ -110,7 +109,7 @@ class PageAddress:
         where = f"--host {self.host}"
         if self.certificate is None:
             raise InvalidInput(
-                "Patients' data would cross the network in the clear",
+                "Patients' data would cross the network without encryption",
                 where=where,
                 remedy="Give --tls-certificate and --tls-key, or leave out --host",
             )

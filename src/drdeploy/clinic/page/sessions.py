@@ -103,7 +103,8 @@ class Sessions:
 class RecentViews:
     """Remembers which page each person has seen recently.
 
-    An open page reloads itself again and again. Only the first request is a view for the audit log.
+    An open page reloads itself again and again. The audit log counts only the first of these
+    requests as a view.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -112,7 +113,7 @@ class RecentViews:
         self._lock = threading.Lock()
 
     def record_view_and_tell_if_recent(self, view: tuple[str, int | None]) -> bool:
-        """Remember that a person sees a page; return whether the last view was a short time ago."""
+        """Remember that a person sees a page; return whether the person saw it a moment ago."""
         now = self._clock()
         with self._lock:
             earlier = self._seen.get(view)

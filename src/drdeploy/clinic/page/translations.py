@@ -158,9 +158,8 @@ _PORTUGUESE = {
         "O exame mudou desde que você o abriu; olhe de novo e decida então."
     ),
     "To overrule, give a reason.": "Quem discorda dá um motivo.",
-    "The decision changes neither the suggested outcome nor a grade; choose others, or accept.": (
-        "A conduta e os graus são os sugeridos; escolha outros, ou aceite."
-    ),
+    "The outcome is the suggested one, and no grade is changed; choose another outcome or grade, "
+    "or accept.": ("A conduta e os graus são os sugeridos; escolha outros, ou aceite."),
     "A reason has at most 1000 characters.": "Um motivo tem no máximo 1000 caracteres.",
     "The reason has characters that cannot be shown.": (
         "O motivo tem caracteres que não podem ser mostrados."
@@ -172,7 +171,7 @@ _PORTUGUESE = {
     "The form is damaged.": "O formulário está danificado.",
     "The form has no photograph.": "O formulário não tem fotografia.",
     "The file's name has a path in it.": "O nome do arquivo contém um caminho.",
-    "The data are deleted, but a file of the database still has some of their bytes; end the "
+    "The data are deleted, but the database's log file still contains some of them; end the "
     "other programs that use the records, and erase again.": (
         "Os dados foram apagados, mas um arquivo do banco de dados ainda tem alguns dos seus "
         "bytes; encerre os outros programas que usam os registros e apague de novo."
@@ -293,8 +292,8 @@ _PORTUGUESE_REASONS = {
         "O programa não alcança o {}: {}. Ele tenta de novo mais tarde; nada é criado duas vezes."
     ),
     "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
-    "The header's value has characters that no header may have; set it to one line of ASCII, for "
-    "example Basic and the encoded credentials.": (
+    "The value of the header Authorization has characters that no header may have; set it to one "
+    "line of ASCII, for example Basic and the encoded credentials.": (
         "O valor do cabeçalho tem caracteres que nenhum cabeçalho pode ter; use uma linha de "
         "ASCII, por exemplo Basic e as credenciais codificadas."
     ),

@@ -87,7 +87,7 @@ class Accounts:
         return bool(gone)
 
     def list_accounts(self) -> list[ClinicAccount]:
-        """Return the accounts by name."""
+        """Return the accounts, sorted by name."""
         rows = select(ACCOUNTS.c.name, ACCOUNTS.c.role).order_by(ACCOUNTS.c.name)
         with self._engine.connect().execution_options(**{ONLY_READS: True}) as connection:
             return [ClinicAccount(name, role) for name, role in connection.execute(rows)]

@@ -114,8 +114,8 @@ def _make_sqlite_durable(engine: Engine) -> None:
 def _begin_write_transaction(connection: Connection) -> None:
     """Begin a transaction as soon as no other program writes.
 
-    SQLite's own way to wait sleeps up to 100 ms between two attempts. While studies are graded, a
-    page that writes to the audit log could then take that much longer.
+    SQLite can wait by itself, but it then sleeps up to 100 ms between two attempts. While studies
+    are graded, every page that writes to the audit log could be delayed by this time.
     """
     deadline_s = time.monotonic() + BUSY_S
     connection.exec_driver_sql("PRAGMA busy_timeout=0")

@@ -137,9 +137,9 @@ class DeliveryQueue:
             )
 
     def postpone_delivery(self, destination: str, *, attempts: int, reason: str) -> float:
-        """Postpone all deliveries to a destination, and return the pause in seconds.
+        """Postpone all deliveries to a destination; return for how many seconds.
 
-        The pause doubles with each attempt, up to ten minutes.
+        The time doubles with each attempt, up to ten minutes.
         """
         pause_s = min(2.0 ** min(attempts, 16), _LONGEST_PAUSE_S)
         with self._shared.engine.begin() as connection:
@@ -152,10 +152,10 @@ class DeliveryQueue:
 
 
 def list_results_to_decide(connection: Connection, study: int) -> dict[str, bytes]:
-    """Return the results of a study that must be made again after a decision.
+    """Return the results of a study that must be replaced after a decision about it.
 
-    These are the PDF and the FHIR bundle that were made after grading. A result that no destination
-    gets is left out.
+    These are the PDF and the FHIR bundle that were made after grading. A result that is sent to no
+    destination is left out.
     """
     rows = (
         select(RESULTS.c.kind, RESULTS.c.content)
@@ -167,7 +167,7 @@ def list_results_to_decide(connection: Connection, study: int) -> dict[str, byte
 
 
 def queue_decided_results(connection: Connection, study: int, results: Mapping[str, bytes]) -> None:
-    """Queue the results that state a decision, for the destinations of the earlier results.
+    """Queue new results that state a decision; they go to the servers that got the old ones.
 
     Results of an earlier decision are deleted, and are not sent if they are still in the queue.
 

@@ -38,7 +38,7 @@ class RecordsErasure:
         The entries about the studies in the audit log are kept.
 
         Args:
-            patient: The issuer of the patient's number, a line break, and the number.
+            patient: The patient, written as the issuer of the number, a line break, and the number.
         """
         return self._erase_studies(STUDIES.c.patient == patient)
 
@@ -70,7 +70,7 @@ class RecordsErasure:
         They may belong to the same person.
 
         Args:
-            patient: The issuer of the patient's number, a line break, and the number.
+            patient: The patient, written as the issuer of the number, a line break, and the number.
         """
         number = patient.rpartition("\n")[2]
         similar = select(STUDIES.c.patient).where(
@@ -120,18 +120,18 @@ class RecordsErasure:
             is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if is_busy:
             raise ClinicError(
-                "The data are deleted, but a file of the database still has some of their bytes",
+                "The data are deleted, but the database's log file still contains some of them",
                 where="records.sqlite-wal",
                 remedy="End the other programs that use the records, and erase again",
             )
 
     def is_erased(self, patient: str, study_uid: str) -> bool:
-        """Return whether a study was erased and is not in the records now.
+        """Return whether a study was erased, and has not been added again.
 
         The answer comes from the audit log, which keeps the keyed hash of each erased study.
 
         Args:
-            patient: The issuer of the patient's number, a line break, and the number.
+            patient: The patient, written as the issuer of the number, a line break, and the number.
             study_uid: The Study Instance UID.
         """
         present = select(STUDIES.c.id).where(

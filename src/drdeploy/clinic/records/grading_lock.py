@@ -28,10 +28,10 @@ _log = logging.getLogger("drdeploy.clinic")
 class GradingLock:
     """Lets only one program at a time grade the studies in a database.
 
-    Without the lock, a second program would grade each study again. If the second program was
-    started without the options that name servers, the results would then not be sent. Each database
-    has one lock, even if several machines use it. For an SQLite database, the lock is a locked file
-    beside it. For PostgreSQL, it is an advisory lock.
+    Without the lock, two programs could grade the same study. Some results would also not be sent
+    if one of the programs was started without the options that name servers. Each database has one
+    lock, even if several machines use it. For an SQLite database, the lock is a locked file beside
+    it. For PostgreSQL, it is an advisory lock.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -54,10 +54,7 @@ class GradingLock:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this program has the lock, as far as the last check showed.
-
-        :meth:`keep_or_take_again` makes the check.
-        """
+        """Whether this program had the lock when :meth:`keep_or_take_again` last checked."""
         return self._lock.is_ours
 
     def is_taken(self) -> bool:

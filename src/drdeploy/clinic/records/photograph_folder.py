@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
-    """Raise an error if the photographs in a folder belong to another database.
+    """Raise an error if the photographs in a folder belong to a different database.
 
-    This database does not know these photographs, so they would be deleted as unused.
+    The given database does not know these photographs, so they would be deleted as unused.
 
     Raises:
         ClinicError: The folder belongs to another database.
@@ -36,13 +36,13 @@ def refuse_folder_of_other_records(folder: Path, database: str | None) -> None:
         raise ClinicError(
             "The photographs in this folder belong to records in another database",
             where=str(folder),
-            remedy="Name that database with --database or DRDEPLOY_DATABASE; if the records were "
-            f"moved, delete {file}",
+            remedy="Name that database with --database or DRDEPLOY_DATABASE; if you moved the "
+            f"records to this database, delete {file}",
         )
 
 
 def refuse_records_of_other_folder(engine: Engine, folder: Path, store: PhotographStore) -> None:
-    """Raise an error if the photographs of a database are not in the given folder.
+    """Raise an error if a database belongs to a different folder of photographs.
 
     When a database is used for the first time, the same identifier is written into the database and
     into the folder. From then on, the database can be used only with this folder. Several machines

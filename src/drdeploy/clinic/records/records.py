@@ -336,8 +336,8 @@ class ClinicRecords:
         Args:
             study: The study, as it was when grading began.
             outcome: The patient's outcome.
-            eyes: A description of the eyes, for JSON.
-            results: The results by kind.
+            eyes: The findings in each eye, which are stored as JSON.
+            results: The files to send, by kind: ``report``, ``page`` or ``bundle``.
             destinations: Pairs of a destination and the kinds of results that are sent to it.
             with_photographs: The destinations to which the photographs are sent before the results.
 
@@ -471,7 +471,7 @@ class ClinicRecords:
             return verify_audit_chain(connection)
 
     def queue_failed_studies_again(self) -> int:
-        """Queue failed studies and undelivered results once more; return how many there are."""
+        """Queue failed studies and undelivered results again; return how many there are in all."""
         with self._engine.begin() as connection:
             studies = connection.execute(
                 update(STUDIES)
@@ -490,10 +490,7 @@ class ClinicRecords:
 
 
 def _list_conditions_of_unchanged_study(study: WaitingStudy) -> tuple[Any, ...]:
-    """Return SQL conditions that select a study only if it still waits unchanged.
-
-    The study is not selected if it got a photograph after it was listed.
-    """
+    """Return SQL conditions that select a study if it still waits and got no new photograph."""
     return (
         STUDIES.c.id == study.number,
         STUDIES.c.state == "waiting",

@@ -21,7 +21,7 @@ class SharedRecords:
     Attributes:
         engine: The database.
         store: The photographs.
-        names: Makes the names of patients and studies for logs and for the audit log.
+        names: Makes the keyed hashes that name patients and studies in logs and in the audit log.
         who: The person or the program that acts.
     """
 

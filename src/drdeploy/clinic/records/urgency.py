@@ -33,7 +33,7 @@ def compute_urgency_columns(
         state: ``waiting``, ``graded`` or ``failed``.
         outcome: The outcome that the grader suggests.
         eyes: The grades of each eye.
-        decided_outcome: The person's decision, or None.
+        decided_outcome: The outcome that a person decided on, or None.
     """
     if state != "graded":  # a waiting study may have an outdated outcome
         outcome = eyes = decided_outcome = None
@@ -48,9 +48,10 @@ def compute_urgency_columns(
 def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
     """Return a number by which studies are sorted; the most urgent study has the smallest number.
 
-    The first digits of the number stand for the state (graded, ungradable or waiting). The next
-    digits stand for the outcome, and for the grade of the worse eye. The last digits stand for the
-    probability of severe retinopathy or worse, and for that of moderate retinopathy or worse.
+    Studies are sorted by these five values, in this order: the state (graded, ungradable or
+    waiting), the outcome, the grade of the worse eye, the probability of severe retinopathy or
+    worse, and the probability of moderate retinopathy or worse. Each value takes some digits of the
+    number.
     """
     if state == "waiting":
         part = _WAITING
@@ -82,6 +83,6 @@ def casefold_patient_number(patient: str) -> str:
     """Return the number of a patient, case-folded for searches.
 
     Args:
-        patient: The issuer of the patient's number, a line break, and the number.
+        patient: The patient, written as the issuer of the number, a line break, and the number.
     """
     return patient.partition("\n")[2].casefold()

@@ -183,7 +183,7 @@ class Worklist:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours_of_study(self, number: int) -> tuple[int | None, int | None]:
-        """Return the numbers of the undecided studies just before and after one in the list."""
+        """Return the numbers of the undecided studies before and after a study in the list."""
         with self._open_read_only_connection() as connection:
             return find_neighbours_of_study(connection, number)
 
@@ -292,9 +292,10 @@ class Worklist:
     def _decide_results(
         self, study: ListedStudy, changed_s: float, decide_result: ResultDecision | None
     ) -> dict[str, bytes]:
-        """Make the results that state a decision.
+        """Make new results, which state a decision.
 
-        This is done before the transaction begins, so that other programs need not wait for it.
+        They are made before the transaction of the decision begins. During that transaction, other
+        programs could not write to the database.
         """
         if decide_result is None:
             return {}

@@ -28,8 +28,8 @@ class WorklistFilter:
 
     Attributes:
         shown: ``open`` for studies without a decision, ``decided``, or ``all``.
-        outcome: Only studies with this outcome; empty for all.
-        search: Part of the patient's number; empty for all.
+        outcome: The outcome of the studies to show; empty for any outcome.
+        search: Part of the number of the patients to show; empty for all patients.
         page: The page of the list, counted from 1.
     """
 
@@ -95,7 +95,7 @@ def count_studies_by_state(connection: Connection) -> dict[str, int]:
 
 
 def find_neighbours_of_study(connection: Connection, number: int) -> tuple[int | None, int | None]:
-    """Return the numbers of the undecided studies just before and after one in the list."""
+    """Return the numbers of the undecided studies before and after a study in the list."""
     place = connection.execute(select(*_ORDER).where(STUDIES.c.id == number)).one_or_none()
     if place is None:
         return None, None
