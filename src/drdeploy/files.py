@@ -1,7 +1,7 @@
 """Write files atomically, make CSV cells safe, read JSON, compute SHA-256, find shipped files.
 
-The lean server imports this module at every cold start. To keep the start short, modules that are
-needed only to write files are imported inside functions.
+A server imports this module each time it starts. To keep the start short, modules that are needed
+only to write files are imported inside functions.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def open_for_atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_text_for_atomic_write(path: Path) -> Iterator[TextIO]:
-    """Open a temporary file for text in UTF-8, as :func:`open_for_atomic_write` does for bytes."""
+    """Like :func:`open_for_atomic_write`, but the file is opened for text in UTF-8."""
     from io import TextIOWrapper
 
     with open_for_atomic_write(path) as file:
@@ -100,7 +100,7 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Add a path to disk errors in a ``with`` block, because ``write`` errors name no file."""
+    """Add the file's path to disk errors in a ``with`` block; Python's own errors lack it."""
     try:
         yield
     except OSError as err:
@@ -168,8 +168,9 @@ def _make_text_encodable(value: object) -> str:
 def make_encodable(text: str) -> str:
     r"""Return a string that can be encoded as UTF-8; bytes that cannot be encoded become escapes.
 
-    Python reads the byte ``\xfc`` of a file name as a surrogate character (PEP 383), which no
-    UTF-8 file may contain.
+    A file name may contain bytes that are not UTF-8. Python reads such a byte, for example
+    ``\xfc``, as a surrogate character (PEP 383), and a surrogate character cannot be written to a
+    UTF-8 file.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -178,8 +179,8 @@ def escape_formula_in_csv_cell(value: object) -> object:
     """Return a value in a form that no spreadsheet reads as a formula.
 
     A spreadsheet runs a string as a formula if it begins with ``=``, ``+``, ``-``, ``@``, a tab or
-    a carriage return, as a file name may. An apostrophe is put before such a string, and
-    spreadsheets hide it. Negative numbers stay unchanged. The function
+    a carriage return. File names may begin like this. The function puts an apostrophe before such a
+    string. Spreadsheets do not show the apostrophe. Negative numbers stay unchanged. The function
     :func:`unescape_formula_in_csv_cell` removes the apostrophe again.
     """
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
@@ -274,7 +275,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def path_of_shipped_file(name: str) -> Path:
-    """Return the path of a file or folder of the project, for example ``studies``.
+    """Return the path of a file or folder that is part of the project, for example ``studies``.
 
     In a checkout the file is under the root; in an installed package it is under
     ``drdeploy/shipped``.  The caller must check whether the returned path exists.

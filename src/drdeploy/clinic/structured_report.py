@@ -144,7 +144,7 @@ def _make_text_item(name: sr.CodedConcept, text: str) -> sr.TextContentItem:
 def _make_answer_of_eye(
     eye: GradedEye, artifact: ModelArtifact, identifiers: ResultIdentifiers
 ) -> sr.MeasurementsAndQualitativeEvaluations:
-    """Return the answer for an eye with the probabilities of its worst photograph (TID 1501)."""
+    """Return an eye's grade and the probabilities of its worst photograph (DICOM's TID 1501)."""
     worst = eye.worst_prediction
     severity = sr.CodedConcept(
         CODES_OF_EYES[eye.eye], "LN", f"Diabetic retinopathy severity, {eye.eye} eye"

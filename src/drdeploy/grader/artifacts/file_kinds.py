@@ -158,7 +158,7 @@ def find_file_kind(name: str, head: bytes) -> FileKind | None:
 
 
 def _find_kind_of_zip(suffix: str, head: bytes) -> FileKind:
-    """Return the kind of a zip archive, because PyTorch, Keras and NumPy files are zip archives."""
+    """Return the kind of a zip archive, which may be a PyTorch, Keras or NumPy file."""
     if suffix in _ZIPPED:
         return _BY_SUFFIX[suffix]
     return next((kind for name, kind in _FIRST_NAMES_IN_ZIP if name in head[:128]), ZIP)

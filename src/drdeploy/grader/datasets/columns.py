@@ -59,7 +59,7 @@ def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArra
 
 
 def group_by_patient_column(dataset: Dataset, column: str, names: PhotographNames) -> Dataset:
-    """Return the data set with its photographs grouped by patient, as a column names the patients.
+    """Return the data set with its photographs grouped by patient; a column names the patients.
 
     Raises:
         InvalidInput: No table of the data set has the column, or a photograph has no patient.

@@ -57,7 +57,7 @@ def find_copied_photographs(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
 
 
 def set_copies_aside(dataset: Dataset) -> Dataset:
-    """Keep only one copy of each photograph, and none if the copies have different grades.
+    """Keep one copy of each photograph; if its copies have different grades, leave all of them out.
 
     :attr:`CopiedPhotograph.position_to_keep` chooses the copy that is kept.  Copies that are not
     kept are set aside, with the reason.

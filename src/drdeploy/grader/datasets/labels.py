@@ -66,9 +66,9 @@ class ListedPhotograph:
         split: ``train``, ``test`` or the name of another split.
         group: Capture session or patient.
         sha256: SHA-256 of the original file that this file was made from.
-        ungradable: Why the data set gives no grade.
-        cells: The photograph's row in the table, as pairs of column name and content. Subgroups are
-            formed by these cells.
+        ungradable: Why the data set gives no grade for the photograph; empty if it gives one.
+        cells: The photograph's row in the table, as pairs of column name and content. An evaluation
+            can use these cells to form subgroups, for example by camera.
     """
 
     file: Path
@@ -115,7 +115,8 @@ class LabelFormat:
         names_files: Whether the table gives file names with suffixes. Published tables often give
             names without a suffix.
         is_published: Whether the table has the columns of a known, published data set.
-        file_column: The column with the photographs; empty means one of ``FILE_COLUMNS``.
+        file_column: The name of the column with the photographs. If empty, the column has one of
+            the names in ``FILE_COLUMNS``.
         ungradable: The grade that means "ungradable"; empty if there is none.
     """
 
@@ -325,7 +326,7 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
 
 
 def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
-    """Refuse a scale from 1 to 5, because every grade would be taken for the next worse one."""
+    """Refuse grades from 1 to 5. They would be read as ICDR grades, and each would be one too high."""
     numbers = {read_whole_number(grade) for grade in grades}
     if {1, 5} <= numbers and 0 not in numbers:
         raise InvalidInput(
@@ -336,7 +337,7 @@ def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:
-    """Return each photograph's patient if all names look like ``17_left``; else an empty list."""
+    """Return the patient of each photograph if all names look like ``17_left``; otherwise nothing."""
     stems = [re.sub(r"\.\w+$", "", re.split(r"[\\/]", name)[-1]) for name in names]
     matches = [_ONE_EYE.fullmatch(stem) for stem in stems]
     patients = [match[1] for match in matches if match]

@@ -259,8 +259,8 @@ used."""
 def _find_parent_of_grade_folders(folder: Path) -> Path | None:
     """Return the folder that contains the folders of the grades, or those of the splits.
 
-    This is the given folder, a subfolder whose name ends with ``_images``, or such a subfolder of
-    that subfolder.
+    This is the given folder, or a subfolder whose name ends with ``_images``. Such a subfolder may
+    itself contain a subfolder of this kind.
     """
     candidates = [
         folder,

@@ -51,9 +51,9 @@ class PhotographIndex:
 
     If a name in the table is the path of an existing file, it names this file. Otherwise, the name
     matches a photograph with the same file name anywhere in the folder. Suffix and capital letters
-    may differ. If the name in the table contains folders, they must be the last folders of the
-    photograph's path, or the other way round. For example, ``train/7.jpg`` matches
-    ``images/train/7.jpg``, but not ``images/test/7.jpg``.
+    may differ. The folders of the shorter path must be the last folders of the longer one, if the
+    name in the table contains folders. For example, ``train/7.jpg`` matches ``images/train/7.jpg``,
+    but not ``images/test/7.jpg``.
 
     Attributes:
         folder: The folder that the names are relative to.
@@ -199,7 +199,7 @@ class _PhotographName:
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
     def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
-        """Return the distances to another name: between the file names, and between the folders."""
+        """Say how far another name differs: in the file name (0, 1 or 2), and in the folders."""
         if self.name == other.name:
             in_name = 0
         else:

@@ -160,7 +160,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
 def read_two_columns_without_header(
     table: Path, is_pair: Callable[[str, str], bool]
 ) -> TextTable | None:
-    """Return a table of two columns without a header, or None if ``is_pair`` is false for a row.
+    """Return a table that has two columns and no header; None if ``is_pair`` rejects a row.
 
     Raises:
         InvalidInput: The file cannot be read, or is not a text table.
@@ -177,7 +177,7 @@ def read_two_columns_without_header(
 
 
 def read_table_text(table: Path) -> tuple[str, list[str]]:
-    """Return the text of a table, with a note if its encoding was assumed.
+    """Return the text of a table, with a note if its encoding had to be guessed.
 
     Raises:
         InvalidInput: The file cannot be read, or it is not text.
@@ -220,7 +220,7 @@ def _refuse_binary_table_file(table: Path, data: bytes) -> None:
 
 
 def unread_table_error(table: Path) -> InvalidInput:
-    """Make the error for a table in an archive or in a format other than text."""
+    """Make the error for a file that cannot be read as a table: an archive, or a binary format."""
     is_archive = table.suffix.lower() in ARCHIVE_SUFFIXES
     return InvalidInput(
         "The file is an archive, not a table"
@@ -278,5 +278,5 @@ def _split_rows(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _fit_row_to_width(row: Sequence[str], width: int) -> tuple[str, ...]:
-    """Return a cell for each column; spreadsheets leave out empty cells at the end of a row."""
+    """Add empty cells to a row until it has ``width`` cells; spreadsheets drop them at its end."""
     return (*row[:width], *[""] * (width - len(row)))

@@ -182,7 +182,7 @@ def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that later reads cannot fail.
 
     pydicom reads a value only when it is first used. Without this function, a damaged value would
-    cause an error late: in the worklist, a report or an export.
+    cause an error later, when the worklist, a report or an export is written.
 
     Raises:
         UnreadableImage: A value is damaged or too long.
@@ -274,7 +274,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
 
 
 def _end_of_file_meta(data: bytes) -> int | None:
-    """Return the end of the file meta information, as its first element states (PS3.10, 7.1)."""
+    """Return where the file meta information ends; its first element states this (PS3.10, 7.1)."""
     if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         return None
     return 144 + int.from_bytes(data[140:144], "little")

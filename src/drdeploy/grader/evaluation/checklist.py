@@ -31,7 +31,8 @@ class ChecklistItem:
         tripod: Item numbers of TRIPOD+AI; empty if none.
         topic: What the item asks for, in our words.
         status: ``reported`` if the evaluation answers the item, and ``partly`` if it answers a part
-            of the item. ``add`` if only the people who collected the photographs know the answer.
+            of the item. ``add`` if only the people who collected the photographs know the answer,
+            and must add it.
         answer: The answer, the section of the report that answers the item, or what people must
             add.
     """

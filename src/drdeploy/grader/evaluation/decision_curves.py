@@ -1,4 +1,4 @@
-"""Compute decision curves: whether decisions by the grader do more good than harm.
+"""Compute decision curves, which show whether referring eyes by the grader does more good than harm.
 
 An eye is referred if its probability of disease reaches a threshold. The threshold says how many
 needless referrals are acceptable for each diseased eye that is found. For example, a threshold of
@@ -48,7 +48,7 @@ def compute_net_benefits(
     groups: ArrayLike | None = None,
     thresholds: tuple[float, ...] = THRESHOLDS,
 ) -> tuple[NetBenefit, ...]:
-    """Compute the net benefit at each threshold, at the prevalence of the photographs.
+    """Compute the net benefit at each threshold, if disease is as common as in the photographs.
 
     Args:
         is_positive: Whether each photograph is diseased, shape ``(n,)``.

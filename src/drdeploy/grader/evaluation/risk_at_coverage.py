@@ -69,6 +69,6 @@ def measure_risk_at_coverages(
 def compute_confidence_at_grade_2(
     is_referred: NDArray[np.bool_], or_worse: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Return the probability that each decision to refer an eye or not is right, shape ``(n,)``."""
+    """Return, for each eye, the probability that the decision to refer it or not is right."""
     referable = or_worse[:, Grade.MODERATE]
     return np.where(is_referred, referable, 1 - referable)

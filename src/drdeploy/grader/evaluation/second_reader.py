@@ -1,4 +1,4 @@
-"""Compare a second reader's grades with the labels, and the grader with both."""
+"""Compare a second reader's grades with the labels, and the grader's grades with both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class SecondReader:
         grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.
         decisions: Sensitivity and specificity of the second reader against the labels, once if
             grade 2 or worse counts as disease, and once if grade 3 or worse does.
-        grader_decisions: The same for the grader.
+        grader_decisions: Sensitivity and specificity of the grader against the labels, at the same
+            two grades.
     """
 
     column: str
