@@ -74,9 +74,10 @@ def make_structured_report(
 
 
 def _make_photograph_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
-    """Return the identifiers of a photograph, to which the report refers.
+    """Return the DICOM identifiers of a photograph, so that the report can refer to it.
 
-    Data about the patient are left empty, because highdicom may write them to the log.
+    The patient's name and other data are left empty, because the package highdicom may write them
+    to the log.
     """
     reference = pydicom.Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -115,7 +116,7 @@ def _make_report_content(
 
 
 def _make_conclusion(study: GradedStudy) -> sr.ContainerContentItem:
-    """Return the evaluations of the whole study (TID 1500, Qualitative Evaluations)."""
+    """Return the report's statements on the whole study (TID 1500, Qualitative Evaluations)."""
     conclusion = sr.ContainerContentItem(
         name=sr.CodedConcept("C0034375", "UMLS", "Qualitative Evaluations"),
         relationship_type=_CONTAINS,

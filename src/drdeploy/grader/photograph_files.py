@@ -1,4 +1,4 @@
-"""Find the photographs in a folder, by the same rule for all commands.
+"""Find the photographs in a folder; all commands use the same rule.
 
 A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. A file also counts as
 a photograph if its name has the suffix of one of these formats.  All other files are left out, and
@@ -85,8 +85,8 @@ class LeftOut:
     Attributes:
         path: Path of the file or folder.
         cause: Why the file is left out.
-        detail: Depending on the cause, the format of the file, its suffix, its name, or the error
-            message of the operating system.
+        detail: More about the cause. It is the format of the file, its suffix, its name, or the
+            error message of the operating system; ``cause`` says which.
     """
 
     path: Path
@@ -297,7 +297,7 @@ class _PhotographSearch:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def search_folder_by_folder(self) -> Iterator[None]:
-        """Search the root and all folders below it; yield once after each folder."""
+        """Search the root and all folders below it; yield None after each folder."""
         yield from self.search_real_folders(self.root)
         # Real folders come first, so that a photograph has the path of its real folder.
         while self.linked_folders:
@@ -334,7 +334,7 @@ class _PhotographSearch:
             yield from self.search_real_folders(link)
 
     def _record_file_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
-        """Return True for a real folder; sort anything else into a list of this search."""
+        """Return True for a folder that is not a link; record any other entry, such as a file."""
         path = Path(entry.path)
         if entry.name.casefold() in SYSTEM_NAMES:
             self._record_left_out_file(path, "system", entry.name.strip())

@@ -35,10 +35,10 @@ class CopiedPhotograph:
 
     @property
     def position_to_keep(self) -> int:
-        """The position of the copy to keep: a copy in ``test`` if there is one, else the first.
+        """The position of the copy to keep: if one is in the split ``test``, that one, else the first.
 
         If a photograph is in the training set and in the test set, the copy in the training set is
-        removed. The test set stays as published.
+        set aside. The published test set is then used unchanged.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]

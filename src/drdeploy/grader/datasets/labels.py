@@ -326,7 +326,7 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
 
 
 def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
-    """Refuse grades from 1 to 5. They would be read as ICDR grades, and each would be one too high."""
+    """Refuse grades from 1 to 5, because as ICDR grades (0 to 4) each would be one too high."""
     numbers = {read_whole_number(grade) for grade in grades}
     if {1, 5} <= numbers and 0 not in numbers:
         raise InvalidInput(
@@ -337,7 +337,7 @@ def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:
-    """Return the patient of each photograph if all names look like ``17_left``; otherwise nothing."""
+    """Return each photograph's patient if all names look like ``17_left``; else an empty list."""
     stems = [re.sub(r"\.\w+$", "", re.split(r"[\\/]", name)[-1]) for name in names]
     matches = [_ONE_EYE.fullmatch(stem) for stem in stems]
     patients = [match[1] for match in matches if match]

@@ -59,8 +59,8 @@ def load_dataset(
         folder: The data set's folder, or a table of labels.
         keep_unreadable: Whether to keep files that are not images. An evaluation can then count the
             files that a grader refuses.
-        names: How photographs are named in results. With None, a photograph's name is a hash of its
-            path, made with a secret key of the user.
+        names: How photographs are named in results. With None, each photograph gets a hash as its
+            name, made with a secret key of the user.
 
     Raises:
         InvalidInput: The folder does not exist, has none of the layouts, or has no usable
@@ -101,7 +101,7 @@ def _list_photographs(folder: Path) -> tuple[str, Listing]:
 
 
 def _explain_missing_layout(folder: Path) -> InvalidInput:
-    """Make the error for a folder in no known layout. If it has a table, say why it cannot be used."""
+    """Make the error for a folder in no known layout; it says why a table in it is no use."""
     by_suffix: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), reverse=True):
         if not file.name.startswith(".") and file.name.casefold() not in SYSTEM_NAMES:
@@ -257,7 +257,7 @@ def _read_regular_file(file: Path) -> bytes:
 def _write_note_on_unlisted_photographs(
     folder: Path, listing: Listing, names: PhotographNames
 ) -> Iterator[str]:
-    """Yield notes on photographs that have no label, and on picture files that were not read."""
+    """Yield notes on photographs that have no label, and on files that were left out."""
     listed = {entry.file for entry in listing.entries}
     branches = _list_folders_with_labelled_photographs(folder, {file.parent for file in listed})
     found = [search_folder_for_photographs(one, is_deep=one != folder) for one in branches]

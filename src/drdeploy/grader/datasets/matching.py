@@ -214,9 +214,10 @@ class _PhotographName:
 
 
 def _name_only_matching_file(names: set[tuple[str, ...]]) -> bool:
-    """Return whether several names in a table can mean the same file.
+    """Return whether several names in a table can all mean one file.
 
-    This is so if the longest name ends with all other names, folder by folder.
+    They can if every name is the end of the longest name, compared folder by folder: ``a/b/7.jpg``,
+    ``b/7.jpg`` and ``7.jpg`` can mean one file.
     """
     longest = max(names, key=len)
     return all(longest[len(longest) - len(name) :] == name for name in names)

@@ -236,7 +236,7 @@ def estimate_paired_rate(
 def tango_score_limits(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
     """Return the lower and the upper limit of Tango's interval for a difference of two rates.
 
-    The limits are the two differences for which the score statistic equals ``z``.
+    The limits are the two differences for which the score statistic is ``z`` or ``-z``.
 
     The arguments ``gained``, ``lost`` and ``n`` are those of :func:`estimate_paired_rate`. The
     counts may be fractions, which is useful to plan a study.

@@ -1,4 +1,4 @@
-"""Compute decision curves, which show whether referring eyes by the grader does more good than harm.
+"""Compute decision curves, which show whether the grader's referrals do more good than harm.
 
 An eye is referred if its probability of disease reaches a threshold. The threshold says how many
 needless referrals are acceptable for each diseased eye that is found. For example, a threshold of

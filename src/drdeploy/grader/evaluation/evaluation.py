@@ -209,9 +209,9 @@ def evaluate_graded_set(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions. The thresholds of a manifest, if given, turn them into grades.
+    """Evaluate predictions, after the thresholds in ``clinical``, if given, turned them into grades.
 
-    Without thresholds, the answer is the most probable grade.
+    Without thresholds, the grade is the most probable one.
     """
     return evaluate_probabilities(
         graded.labels,

@@ -107,7 +107,7 @@ class GradedSet:
 
     @classmethod
     def read_csv(cls, path: Path, columns: Mapping[str, str] | None = None) -> GradedSet:
-        """Read predictions from a file of :meth:`write_csv`, or a table with :data:`NEEDED_COLUMNS`.
+        """Read a file that :meth:`write_csv` wrote, or a table that has :data:`NEEDED_COLUMNS`.
 
         Args:
             path: The file.
@@ -151,7 +151,7 @@ class GradedSet:
         )
 
     def with_photograph_names(self, names: PhotographNames) -> GradedSet:
-        """Return the predictions with new names of photographs and groups, which ``names`` gives."""
+        """Return the predictions with new names for photographs and groups, made by ``names``."""
         files = tuple(names.name_of_table_entry("photo", file) for file in self.files)
         groups = np.array(
             [names.name_of_table_entry("group", str(one)) for one in self.groups], dtype=np.str_

@@ -1,10 +1,10 @@
 """Measure how a photograph looks, and whether it looks unlike a grader's training photographs.
 
-Colour, light and vignetting describe the camera. Detail of four sizes describes its resolution, its
-focus and its field of view, because vessels look coarser in a narrower field. The brightest and
-darkest spots of four sizes describe what is unusual in the eye. Each measurement is the logarithm
-of a ratio of two values within the eye. The eye is scaled to a fixed size, so that the resolution
-of the file does not matter.
+Colour, light and vignetting describe the camera. Detail is measured at four sizes. It describes the
+camera's resolution, focus and field of view, because vessels look coarser in a narrower field. The
+brightest and the darkest spots, also measured at four sizes, describe what is unusual in the eye.
+Each measurement is the logarithm of a ratio of two values within the eye. The eye is scaled to a
+fixed size, so that the resolution of the file does not matter.
 """
 
 from __future__ import annotations

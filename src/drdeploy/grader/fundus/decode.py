@@ -97,7 +97,7 @@ def decode_image(
 def decode_image_of_header(
     header: ImageHeader, *, min_side_px: int | None = None
 ) -> NDArray[np.uint8]:
-    """Decode a file whose header was read and checked before; see :func:`decode_image`.
+    """Decode a file whose header has already been checked; see :func:`decode_image`.
 
     Raises:
         UnsupportedImage: The file is of a variant of its format that is not used for photographs.
@@ -109,8 +109,8 @@ def decode_image_of_header(
 def decode_picture_of_header(header: ImageHeader, *, min_side_px: int | None = None) -> Image.Image:
     """Decode a file to an upright Pillow picture in mode ``RGB``; see :func:`decode_image`.
 
-    All later steps work on Pillow's own pixels, because copying the pixels to an array and back
-    takes as long as scaling them down.
+    All later steps work on the Pillow picture. Copying the pixels to a NumPy array and back would
+    take as long as scaling them down.
 
     Raises:
         UnsupportedImage: The file is of a variant of its format that is not used for photographs.
@@ -202,7 +202,7 @@ def _decode_with_pillow_plugin(header: ImageHeader, factor: int, data: bytes) ->
 
 
 def _check_decoder_reads_same_size(header: ImageHeader, size: tuple[int, int]) -> None:
-    """Check that the decoder and the header's reader found the same size.
+    """Check that the decoder found the same size as the code that read the header.
 
     A file may state its size twice, and programs differ in which of the two sizes they use.
     """

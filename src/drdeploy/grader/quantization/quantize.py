@@ -216,8 +216,8 @@ def split_for_calibration(
     """Choose at most half of the photographs for calibration, and return both parts.
 
     The second part is for the comparison of the graders. It must not show an eye that was used for
-    calibration. If some photographs of a session are used for calibration, the session's other
-    photographs are therefore in neither part.
+    calibration. Therefore, if some photographs of a session are used for calibration, the session's
+    other photographs are in neither part.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
     sample = np.sort(order[: min(images, len(dataset) // 2)])
