@@ -112,7 +112,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, but the rule with the outcome {rule.outcome!r} uses it",
-                    remedy="Use the packaged grader, or rules for operating points of your grader",
+                    remedy="Use the packaged grader, or edit the rules to use points of your grader",
                 )
 
     def decide_outcome_of_eye(

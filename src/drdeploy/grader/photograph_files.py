@@ -136,8 +136,8 @@ def iterate_photographs_in_folder(
     """Yield the photographs in a folder and its subfolders while the folder is being searched.
 
     A file counts as a photograph by the same rule as in :func:`search_folder_for_photographs`. Only
-    the names of one folder are in memory at a time. Photographs are sorted within each folder, but
-    the folders come in any order.
+    the file names of one folder are in memory at a time. The photographs of each folder come
+    sorted, but the folders come in any order.
 
     Args:
         folder: The folder to search. A missing folder is recorded as a folder that cannot be

@@ -157,8 +157,8 @@ def _find_external_weights_file(model_path: Path, location: str) -> Path:
         )
     if location in {MANIFEST_NAME, ENTRIES["onnx"]}:
         raise ArtifactError(
-            f"The model keeps its weights in '{location}', but the archive has "
-            "another file with this name",
+            f"The model keeps its weights in '{location}', but another file of the "
+            "archive must have this name",
             where=where,
             remedy="Save the model again, and give the file of its weights another name",
         )

@@ -26,7 +26,7 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
         wanted: The name that the user gave. Capital letters and spaces may differ from the table.
         columns: The names of the table's columns.
         option: The command-line option that named the column; the error quotes it.
-        where: The path of the table or its folder, which the error shows.
+        where: The path of the table, or of the folder that holds it, which the error shows.
 
     Raises:
         InvalidInput: The table does not have the column; the remedy lists the table's columns.

@@ -117,7 +117,7 @@ class Dataset:
 
     @cached_property
     def grades(self) -> NDArray[np.intp]:
-        """The labels 0 to 4, in shape ``(n,)``."""
+        """The labels (grades 0 to 4) of the photographs, in shape ``(n,)``."""
         return np.array([int(one.grade) for one in self.photographs], dtype=np.intp)
 
     @cached_property

@@ -35,7 +35,7 @@ class CopiedPhotograph:
 
     @property
     def position_to_keep(self) -> int:
-        """The position of the copy to keep: if one is in the split ``test``, that one, else the first.
+        """The position of the copy to keep: the first in the split ``test``, or else the first one.
 
         If a photograph is in the training set and in the test set, the copy in the training set is
         set aside. The published test set is then used unchanged.

@@ -217,7 +217,7 @@ def _is_header_of_label_table(cells: Sequence[str]) -> bool:
 def _is_photograph_with_grade(name: str, grade: str) -> bool:
     """Return whether a row has a photograph and a grade from 0 to 5.
 
-    In the data set DDR, 5 means that the photograph is ungradable.
+    The grade 5 is accepted because the data set DDR uses it for ungradable photographs.
     """
     return name.lower().endswith(tuple(SUFFIXES)) and bool(re.fullmatch(r"[0-5]", grade))
 
@@ -321,7 +321,7 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
             raise InvalidInput(
                 f"The table has several columns of grades, which contradict each other: {names}",
                 where=str(table.path),
-                remedy="Rename the column that is correct to `icdr_grade`",
+                remedy="Find out which column is correct, and rename it to `icdr_grade`",
             )
 
 

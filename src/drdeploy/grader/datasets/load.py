@@ -229,7 +229,7 @@ def _load_photograph_or_set_aside(
 
 
 def _path_relative_to_folder(folder: Path, file: Path) -> str:
-    """Return a path relative to the folder, with slashes; the whole path if it is outside.
+    """Return a path relative to the folder, with forward slashes; a path outside stays whole.
 
     The name of a photograph contains its folders, because the same file name may occur in several
     splits.
@@ -279,7 +279,7 @@ def _write_note_on_unlisted_photographs(
 def _list_folders_with_labelled_photographs(folder: Path, parents: Iterable[Path]) -> set[Path]:
     """Return the data set's folder and those of its subfolders that hold labelled photographs.
 
-    A subfolder without labelled photographs may be a data set of its own.
+    A subfolder without labelled photographs is left out, because it may be another data set.
     """
     inside = {parent for parent in parents if ".." not in parent.parts}
     branches = {

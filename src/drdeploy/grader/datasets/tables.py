@@ -1,6 +1,7 @@
 """Read text tables, for example from Excel, pandas or R, with any separator and several encodings.
 
-Stray spaces, empty columns, empty rows, and lines before the names of the columns are ignored.
+Empty rows, empty columns, and spaces around a cell are ignored. So are lines before the line with
+the names of the columns.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class TextTable:
         header: The names of the columns as they are written; empty if the table has no header.
         rows: The rows. Each row has as many cells as the header or, if there is no header, as the
             longest row.
-        notes: What was assumed or left out, in sentences.
+        notes: Sentences that say what was assumed about the file, and what was left out.
     """
 
     path: Path

@@ -135,8 +135,8 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
     """
     if not is_dicom(data):
         raise UnsupportedImage(
-            "The file is not a DICOM file, because it lacks the mark DICM",
-            remedy="Export the photograph as a DICOM file of part 10 of the standard",
+            "The file is not a DICOM file, because it lacks the letters DICM",
+            remedy="Export the photograph as a standard DICOM file (PS3.10)",
         )
     if len(data) > limits.max_bytes:
         raise PayloadTooLarge(
@@ -261,7 +261,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
         raise UnreadableImage("The deflated DICOM file is damaged") from err
     if inflater.unconsumed_tail:
         raise PayloadTooLarge(
-            f"The deflated DICOM file inflates to more than {limits.max_bytes} bytes"
+            f"The deflated DICOM file decompresses to more than {limits.max_bytes} bytes"
         )
     if not inflater.eof:
         raise UnreadableImage(

@@ -59,7 +59,7 @@ class DicomFile:
             service.infer([photograph.data])
 
     Attributes:
-        dataset: The data elements of the file, which name the patient.
+        dataset: The data elements of the file. They include the patient's name and number.
         pixels: Size and format of the file's pixels.
         limits: How large a picture may be.
     """

@@ -51,7 +51,7 @@ def make_rgb(
 def refuse_stretched_pixels(dataset: pydicom.Dataset) -> None:
     """Refuse pixels that are not square.
 
-    If pixels are not square, the eye in the picture is not a disc, as the next steps expect.
+    The next steps expect the eye to be a disc in the picture. With other pixels, it is an ellipse.
 
     Raises:
         UnsupportedImage: The pixels are not square.

@@ -1,8 +1,8 @@
 """Compare two graders on the same photographs.
 
-The comparison is paired: for each photograph, the decisions of the two graders are compared. Two
-graders tend to find the same easy eyes and to miss the same hard eyes. If the photographs happen to
-be easy, both graders look good. The difference between the graders therefore depends less on chance
+The comparison is paired: it compares the two graders' decisions on each photograph. Two graders
+tend to find the same easy eyes and to miss the same hard eyes. If the photographs happen to be
+easy, both graders look good. The difference between the graders therefore depends less on chance
 than each grader's own results do.
 """
 
@@ -64,7 +64,7 @@ class PairedRate:
 
 @dataclass(frozen=True)
 class GradeChange:
-    """A photograph that the two graders grade differently.
+    """A photograph to which the two graders give different grades.
 
     Attributes:
         position: Position of the photograph in the comparison.

@@ -1,8 +1,8 @@
 """Compute decision curves, which show whether the grader's referrals do more good than harm.
 
-An eye is referred if its probability of disease reaches a threshold. The threshold says how many
-needless referrals are acceptable for each diseased eye that is found. For example, a threshold of
-20 % accepts four needless referrals, because its odds are 1 to 4.
+An eye is referred if its probability of disease reaches a threshold. A low threshold means that
+many needless referrals are acceptable for each diseased eye that is found. For example, a threshold
+of 20 % has the odds 1 to 4, so it accepts four needless referrals for each diseased eye.
 
 The net benefit is the share of all eyes that are rightly referred, minus a penalty. The penalty is
 the share of all eyes that are needlessly referred, times the odds of the threshold (Vickers and

@@ -1,4 +1,4 @@
-"""Compute every number of a grader's evaluation from labels and probabilities."""
+"""Compute the results of a grader's evaluation from labels and probabilities."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def evaluate_graded_set(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions, after the thresholds in ``clinical``, if given, turned them into grades.
+    """Evaluate predictions; the thresholds in ``clinical`` turn probabilities into grades.
 
     Without thresholds, the grade is the most probable one.
     """
@@ -247,7 +247,7 @@ class _GradedPhotographs:
 
     Attributes:
         truth: Labels, shape ``(n,)``.
-        grades: Answers, shape ``(n,)``.
+        grades: The grader's grades, shape ``(n,)``.
         or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
         groups: Capture sessions or patients, shape ``(n,)``.
         refused: Labels of the photographs without a grade.
@@ -342,9 +342,9 @@ def estimate_predictive_values(
     """Compute the positive and the negative predictive value by Bayes' rule.
 
     The lower limits of both predictive values are computed from the lower limits of sensitivity and
-    specificity, and the upper limits from the upper limits.  Sensitivity and specificity are
-    unlikely to be at their limits at the same time, so the intervals of the predictive values are
-    wider than 95 % intervals.
+    specificity, and the upper limits from the upper limits.  It is unlikely that sensitivity and
+    specificity are both at their limits. The intervals of the predictive values are therefore wider
+    than 95 % intervals.
 
     Raises:
         InvalidInput: ``prevalence`` is not between 0 and 1.

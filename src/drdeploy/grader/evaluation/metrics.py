@@ -1,4 +1,4 @@
-"""Compute curves and measures of a grader's quality, each measure with a confidence interval.
+"""Compute measures of a grader's quality, with their confidence intervals, and curves.
 
 The only library that this module needs is NumPy.
 """
@@ -144,7 +144,7 @@ def one_hot_encode_confusion_cells(labels: Grades, grades: Grades) -> Floats:
 
 
 def compute_kappa_from_cell_sums(sums: Floats) -> Floats:
-    """Compute kappa for each of ``b`` confusion matrices, which are given as ``(b, 25)``."""
+    """Compute kappa for each of ``b`` confusion matrices. The cells have the shape ``(b, 25)``."""
     return compute_quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
 
 
@@ -222,7 +222,7 @@ def compute_reliability_bins(
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """How often the grader is wrong if a human grades the photographs it is least sure of.
+    """How often the grader is wrong if people grade the photographs about which it is least sure.
 
     Attributes:
         coverage: Share of the photographs that keep the grader's answer, shape ``(points,)``,
@@ -241,7 +241,8 @@ def compute_risk_over_coverage(
 
     The least confident answers are dropped first (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
     ``confidence`` holds the probability that the grader gives to its answer, in shape ``(n,)``.
-    Answers of equal confidence share one point of the curve, because no threshold separates them.
+    Answers with equal confidence are kept or dropped together, because no threshold separates them.
+    They give one point of the curve.
     """
     order = np.argsort(-confidence, kind="stable")
     ordered = confidence[order]

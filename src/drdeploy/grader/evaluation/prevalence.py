@@ -1,13 +1,13 @@
 """Adjust a grader's probabilities to a place where disease is rarer or more frequent.
 
-A grader's probabilities are right only where each grade is as frequent as among the photographs on
-which the grader was calibrated. Where disease is rarer, the probabilities of disease are too high.
-The user states the prevalence at the new place, or it is estimated from the probabilities alone.
-The probability of each grade is then multiplied by the ratio of the grade's new share to its old
-share, and the products are divided by their sum. This assumes that photographs of one grade look
-the same in both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002, 14:21-41).
-The old shares come from the manifest: its operating points say how many photographs had grade 2 or
-worse, and grade 3 or worse.
+A grader's probabilities are right only if each grade is as frequent as among the photographs on
+which the grader was calibrated. At a place where disease is rarer, the probabilities of disease are
+too high. The user states the prevalence at the new place, or it is estimated from the probabilities
+alone. The probability of each grade is then multiplied by the ratio of the grade's new share to its
+old share, and the products are divided by their sum. This assumes that photographs of one grade
+look the same in both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002,
+14:21-41). The old shares come from the manifest: its operating points say how many photographs had
+grade 2 or worse, and grade 3 or worse.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class SecondReader:
 def compare_with_second_reader(
     graded: GradedSet, column: str, thresholds: tuple[float, ...] | None, *, seed: int = 0
 ) -> SecondReader:
-    """Compare a second reader, the labels and the grader.
+    """Compare the grades of a second reader with the labels and with the grader's grades.
 
     Raises:
         InvalidInput: The column has no ICDR grade.

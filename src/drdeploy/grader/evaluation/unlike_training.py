@@ -1,4 +1,4 @@
-"""Compare how a grader does on photographs that are flagged as unusual, and on all others."""
+"""Compare a grader's results on photographs that are flagged as unusual with its results on all others."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     @property
     def minimum_eye_diameter_px(self) -> int:
-        """The least diameter that the eye must have, in pixels, in a picture decoded at smaller size."""
+        """The least diameter of the eye, in pixels, in a photograph decoded at a smaller size."""
         return ceil(OVERSAMPLING * max(self.height_px, self.width_px))
 
 

@@ -54,7 +54,7 @@ SizePx = tuple[int | None, int | None]
 def predict_on_probe_images_and_complete_description(
     source: Path, model_format: ModelFormat, description: ModelDescription, size_px: SizePx
 ) -> tuple[ModelDescription, list[str]]:
-    """Load a model, predict with it, and fill in what its description lacks.
+    """Load a model, predict with it, and add to its description what the predictions show.
 
     Returns:
         The completed description, and notes for the user if the predictions look doubtful.

@@ -1,4 +1,4 @@
-"""The 27 networks of the 2023 study, each with the preprocessing it was designed for."""
+"""The 27 networks that the 2023 study compared, each with the preprocessing that it needs."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ OUTPUT_NAME = "probabilities"
 
 
 def _wrap_as_serving_function(network: Any) -> Any:
-    """Wrap a network as a TensorFlow function with a named input and output, for any batch size.
+    """Wrap a network as a TensorFlow function for any batch size, whose input and output have names.
 
     If the network has several outputs, each output keeps the name that it has in the network.
     """

@@ -77,8 +77,9 @@ def export_random_vgg19_as_onnx(out_dir: Path, *, seed: int = 0) -> Path:
 def draw_random_vgg19_weights(seed: int) -> Weights:
     """Draw kernels ``(height, width, in, out)`` and zero biases for each layer.
 
-    The generator of each layer is seeded by the layer's position in Keras's network. The weights
-    are equal to those of :func:`drdeploy.grader.networks.random_weights.draw_random_kernels`.
+    Each layer has a random generator of its own, whose seed contains the layer's position in
+    Keras's network. The weights are equal to those of
+    :func:`drdeploy.grader.networks.random_weights.draw_random_kernels`.
     """
     weights: Weights = {}
     for place, name, shape in _iterate_layers_in_keras_order():

@@ -51,7 +51,7 @@ class QuantizationOutcome:
         size_bytes: Size of the quantized model file.
         reference_size_bytes: Size of the fp32 model file.
         verdict: Verdict of the comparison with the fp32 artifact.
-        reference: The fp32 predictions of the validation photographs.
+        reference: The predictions of the fp32 model for the photographs of the comparison.
         calibrated_on: Text that says how many photographs of which data set were used for
             calibration.
         validated_on: Text that says how many photographs of which data set were used for the

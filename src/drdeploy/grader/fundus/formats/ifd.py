@@ -176,7 +176,7 @@ def _read_values_of_entry(data: bytes, order: str, position: int, kind: int, len
 
 
 def encode_tiff_directory(directory: TiffDirectory, start: int) -> bytes:
-    """Return the bytes of a file's only directory, followed by the values of its entries.
+    """Return the bytes of a directory, which is the only one in its file, and of its values.
 
     Args:
         directory: The directory to write.
