@@ -58,7 +58,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
-    """Run a command, discard its output, and return its exit status. It gets no input.
+    """Run a command without input, discard its output, and return its exit status.
 
     Raises:
         subprocess.TimeoutExpired: The command took too long, and was killed.

@@ -86,7 +86,8 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
 class DrdeployError(Exception):
     """Base class of all errors.
 
-    If a subclass sets no HTTP status or no exit status, it inherits the one of its parent.
+    A subclass that sets no HTTP status has the HTTP status of its parent class. The same holds for
+    the exit status.
 
     Args:
         what: What happened, as one sentence without its full stop.
@@ -160,7 +161,7 @@ class UnknownPrice(InvalidInput):
 
 
 class RequestRefused(DrdeployError, http_status=400):
-    """A client's HTTP request cannot be answered as it is."""
+    """A client's HTTP request is refused because of what the client sent, or how slowly."""
 
 
 class EmptyBody(RequestRefused):

@@ -130,13 +130,13 @@ def delete_abandoned_temporary_files(folder: Path, *, of_file: str | None = None
 
 
 def write_file_atomically(path: Path, content: bytes | str) -> None:
-    """Replace a file as a whole; text is written as UTF-8."""
+    """Write a file so that other processes see only the old or the complete new content."""
     with open_for_atomic_write(path) as file:
         file.write(make_encodable(content).encode() if isinstance(content, str) else content)
 
 
 def write_json_file(path: Path, document: object) -> None:
-    """Replace a file with an indented JSON document."""
+    """Write an indented JSON document to a file, which is replaced if it exists."""
     write_file_atomically(path, encode_json_document(document))
 
 
@@ -220,7 +220,7 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 
 def read_bytes_up_to_limit(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file; refuse a file above the limit before all of it is read.
+    """Return the content of a file; stop reading and raise if it is larger than the limit.
 
     The file may be a pipe, for example the one that a shell makes for ``<(command)``.
 
@@ -255,8 +255,7 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 def make_folder_readable_for_every_user(folder: Path) -> None:
     """Let every user read the files of a folder, whatever the umask is.
 
-    Only the owner may write the files. A file that the owner may execute can be executed by every
-    user.
+    Only the owner may write the files. If the owner may execute a file, every user may execute it.
     """
     for path in (folder, *folder.rglob("*")):
         may_enter = path.is_dir() or os.access(path, os.X_OK)

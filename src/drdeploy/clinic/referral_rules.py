@@ -67,7 +67,7 @@ class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         low_certainty_below: An eye is marked if the probability of its grade is smaller than this.
         disagreement_from: An eye is marked if the grades of its photographs differ by at least this
-            much.
+            number of grades.
     """
 
     low_certainty_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -112,7 +112,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, but the rule with the outcome {rule.outcome!r} uses it",
-                    remedy="Use the packaged grader, or edit the rules to use points of your grader",
+                    remedy="Use the packaged grader, or name your grader's points in the rules",
                 )
 
     def decide_outcome_of_eye(

@@ -1,7 +1,7 @@
 """Write the grades of a study as a DICOM structured report.
 
 The report is a Comprehensive 3D SR that follows template TID 1500 (PS3.16), with a group of
-measurements for each photographed eye. The report is preliminary and not verified.
+measurements for each photographed eye. The report is marked as preliminary and as not verified.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ class InferenceService:
         )
 
     def infer(self, images: Sequence[bytes]) -> list[Inference]:
-        """Classify images one after the other, so that only one decoded image is in memory.
+        """Classify images one after the other; only one decoded image is in memory at a time.
 
         Raises:
             RequestRefused: An image cannot be used; the message says which image.

@@ -95,7 +95,7 @@ class LeftOut:
 
     @property
     def may_be_missed_photograph(self) -> bool:
-        """Whether the path may be a photograph of an eye, or a folder with photographs of eyes."""
+        """Whether the path may be a photograph of an eye, or a folder that contains some."""
         return self.cause in _MAY_BE_MISSED
 
 
@@ -190,8 +190,8 @@ def write_sentences_on_left_out_files(
 
     Args:
         left_out: The files and folders that were left out.
-        show_paths: Whether to show the paths of files that may be photographs. File names often
-            contain the name of a patient.
+        show_paths: Whether to show the paths of files that may be photographs. They are best hidden
+            in anything that is shared, because file names often contain the name of a patient.
     """
     summary = LeftOutSummary()
     for one in left_out:
@@ -282,7 +282,7 @@ class _PhotographSearch:
     """The state of one search of a folder.
 
     Attributes:
-        root: The folder that the user named.
+        root: The folder in which the search begins.
         is_deep: Whether the subfolders are searched.
         with_dicom: Whether DICOM files count as photographs.
         linked_folders: Links to folders that have not been searched yet.

@@ -130,7 +130,7 @@ def _find_common_folder(paths: Sequence[str]) -> str:
 
 
 def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], list[str]]:
-    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it.
+    """Return the paths outside the subfolder ``code`` of a folder, and the paths inside it.
 
     If there is no Python file in the subfolder, all paths count as outside.
     """

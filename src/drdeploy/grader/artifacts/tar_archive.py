@@ -53,8 +53,8 @@ class ArchiveLimits:
 
     Attributes:
         max_files: The largest number of files and folders.
-        max_bytes: The largest total size of the files; by default the disk of SageMaker Serverless
-            Inference (5 GB).
+        max_bytes: The largest total size of the files; by default 5 GB, the size of the disk of
+            SageMaker Serverless Inference.
     """
 
     max_files: int = 10_000

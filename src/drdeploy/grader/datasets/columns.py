@@ -1,4 +1,4 @@
-"""Read additional columns of a table of labels, such as camera, site, patient or second label."""
+"""Read further columns of a table of labels, for example the camera, the site or the patient."""
 
 from __future__ import annotations
 

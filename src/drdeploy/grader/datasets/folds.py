@@ -1,4 +1,4 @@
-"""Split a data set so that each capture session stays in one part and every part has all grades."""
+"""Split a data set without splitting a capture session; every part gets all grades if possible."""
 
 from __future__ import annotations
 

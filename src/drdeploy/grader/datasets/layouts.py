@@ -162,7 +162,7 @@ def _list_messidor2_photographs(root: Path) -> Listing:
 
 
 def _find_ddr_folder(folder: Path) -> Path | None:
-    """Return the folder with the grades of the data set DDR, which has a text file for each split."""
+    """Return the folder with the grades of the data set DDR: one text file for each split."""
     candidates = [folder, *sorted(folder.glob("DR_grading")), *sorted(folder.glob("*/DR_grading"))]
     return next((one for one in candidates if _list_ddr_tables(one)), None)
 

@@ -84,7 +84,7 @@ def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
 
     Args:
         table: The file.
-        required: The columns that the table must have, in capital or small letters.
+        required: The columns that the table must have. Upper and lower case count as equal.
 
     Raises:
         InvalidInput: A required column is missing, or the file is not a text table.

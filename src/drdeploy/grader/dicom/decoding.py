@@ -69,7 +69,7 @@ class PixelFormat:
         bits_allocated: 8 or 16.
         bits_stored: How many of the allocated bits hold the sample.
         high_bit: The position of the highest of the stored bits.
-        is_signed: Whether samples are two's complement.
+        is_signed: Whether samples are signed numbers (in two's complement).
         is_planar: Whether all samples of one colour come before all samples of the next.
         frames: Number of frames.
         syntax: Transfer syntax of the pixels.

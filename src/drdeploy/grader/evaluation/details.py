@@ -1,4 +1,4 @@
-"""Compute the further results of an evaluation, for example decision curves and subgroups."""
+"""Compute the additional results of an evaluation, such as decision curves and subgroups."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ DIGITS = 6
 
 
 def build_evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, Any]:
-    """Return every number of an evaluation with its interval, n and method."""
+    """Return every result of an evaluation, with its interval, sample size and method."""
     return {
         "notice": RESEARCH_USE_NOTICE,
         "n": evaluation.n,

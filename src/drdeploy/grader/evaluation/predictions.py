@@ -75,7 +75,7 @@ class GradedSet:
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
-        """Make the predictions of a data set from the probabilities of its photographs, ``(n, 5)``."""
+        """Combine a data set with the probabilities of its photographs, in shape ``(n, 5)``."""
         return cls(
             files=list_photograph_names(dataset),
             groups=dataset.group_names,

@@ -1,4 +1,4 @@
-"""Compare a grader's results on photographs that are flagged as unusual with its results on all others."""
+"""Compare a grader's results on photographs that are flagged as unusual, and on the others."""
 
 from __future__ import annotations
 

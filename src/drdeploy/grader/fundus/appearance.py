@@ -127,7 +127,7 @@ def _mean_or_zero(values: NDArray[np.float64]) -> float:
 
 @lru_cache(8)
 def _mask_of_disc(side_px: int, share: float) -> NDArray[np.bool_]:
-    """Return a mask of a centred disc whose diameter is the given share of the side."""
+    """Return a mask of a centred disc. Its diameter is the given share of the picture's side."""
     from_middle = np.abs(np.arange(side_px) - (side_px - 1) / 2) / (side_px / 2)
     mask: NDArray[np.bool_] = np.hypot(from_middle, from_middle[:, None]) <= share
     return mask

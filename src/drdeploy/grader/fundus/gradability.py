@@ -138,7 +138,7 @@ def _shows_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool
 
 
 def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    """Whether the bright part of the picture has the shape of a whole eye, not cut off or covered."""
+    """Whether the bright part of a picture has the shape of a whole eye that nothing cuts off."""
     return (
         quality.roundness >= limits.min_roundness
         and quality.lit_share >= limits.min_lit_share

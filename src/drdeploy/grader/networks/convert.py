@@ -23,7 +23,7 @@ OUTPUT_NAME = "probabilities"
 
 
 def _wrap_as_serving_function(network: Any) -> Any:
-    """Wrap a network as a TensorFlow function for any batch size, whose input and output have names.
+    """Wrap a network as a TensorFlow function for any batch size, and name its input and output.
 
     If the network has several outputs, each output keeps the name that it has in the network.
     """

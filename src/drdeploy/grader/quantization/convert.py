@@ -214,7 +214,7 @@ def ends_in_softmax(model: Path) -> bool:
 
 
 def _find_output_softmax(graph: Any) -> Any:
-    """Return the softmax that gives the output, directly or through a cast, or None."""
+    """Return the softmax from which the output comes, directly or through a cast; else None."""
     ends = {one.name for one in graph.output}
     ends |= {
         node.input[0] for node in graph.node if node.op_type == "Cast" and node.output[0] in ends

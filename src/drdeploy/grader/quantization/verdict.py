@@ -73,7 +73,7 @@ class NonInferiorityTest:
         margin: Largest acceptable loss.
         images_needed: How many similar photographs would be needed to show that the loss is within
             the margin. None if the test has passed, or if no number of photographs would be enough.
-        detail: The observed loss in a few words, for the sentence that explains a refusal.
+        detail: The observed loss in a few words. If the grader is refused, the reason quotes them.
     """
 
     measure: str
@@ -85,7 +85,7 @@ class NonInferiorityTest:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the loss is within the margin with 95 % confidence."""
+        """Whether one can be 95 % sure that the loss is within the margin."""
         return self.lower_bound is not None and self.lower_bound > -self.margin
 
     @property
@@ -99,7 +99,7 @@ class NonInferiorityVerdict:
     """The verdict on whether a quantized grader is as good as its original.
 
     Attributes:
-        outcome: ``accepted`` if every test has passed, and ``refused`` if one has failed.
+        outcome: ``accepted`` if every test has passed, and ``refused`` if at least one has failed.
             ``undecided`` if there are too few photographs.
         reason: The reason for the outcome, in one sentence.
         margin: Largest acceptable loss in each measure.

@@ -221,7 +221,7 @@ def _refuse_second_picture_in_file(data: bytes, segments: list[_Segment], end: i
 
 
 def _read_segments(data: bytes) -> tuple[list[_Segment], int | None]:
-    """Return the segments, and the position after the end marker, or None if there is no marker.
+    """Return the segments, and the position after the end marker (None if there is no end marker).
 
     Raises:
         UnreadableImage: The file ends before its first scan or within a segment's header, or has
