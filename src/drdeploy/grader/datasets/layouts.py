@@ -78,8 +78,8 @@ def _list_photographs_of_labels(root: Path) -> Listing:
 def _list_label_tables(folder: Path) -> list[Path]:
     """List the tables of labels in a folder.
 
-    A table whose name contains "submission" is left out. In a competition's data, it shows the form
-    of an answer and holds no labels.
+    A table whose name contains "submission" is left out. In a competition's data, such a table only
+    shows the form of an answer, and its grades mean nothing.
     """
     return [
         table

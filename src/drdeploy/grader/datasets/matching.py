@@ -49,11 +49,11 @@ class _Match:
 class PhotographIndex:
     """Finds the photographs of a folder by the names in a table.
 
-    If a name in the table is the path of an existing file, it names this file. Otherwise, the name
+    If a name in the table is the path of an existing file, this file is taken. Otherwise, the name
     matches a photograph with the same file name anywhere in the folder. Suffix and capital letters
-    may differ. The folders of the shorter path must be the last folders of the longer one, if the
-    name in the table contains folders. For example, ``train/7.jpg`` matches ``images/train/7.jpg``,
-    but not ``images/test/7.jpg``.
+    may differ. If the name in the table contains folders, they are compared too: the folders of the
+    shorter path must be the last folders of the longer path. For example, ``train/7.jpg`` matches
+    ``images/train/7.jpg``, but not ``images/test/7.jpg``.
 
     Attributes:
         folder: The folder that the names are relative to.

@@ -253,8 +253,7 @@ def _bisect_to_score_limit(
 ) -> float:
     """Find one limit of the interval by bisection.
 
-    ``between`` is a pair of differences: the first lies outside the interval, and the second
-    inside.
+    ``between`` holds two differences: one outside the interval, and then one inside it.
 
     The score statistic grows with the distance from the observed difference, so there is exactly
     one limit on each side.
