@@ -33,7 +33,7 @@ _children: set[subprocess.Popen[bytes]] = set()
 
 
 def make_temporary_folder(prefix: str) -> Path:
-    """Make a temporary folder, which is deleted at the latest when the process ends."""
+    """Make a temporary folder. When the process ends, the folder is deleted if it still exists."""
     with _changing:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         _folders.add(folder)
@@ -58,7 +58,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
-    """Run a command, discard its output, and return its exit status. It gets no input.
+    """Run a command without input, discard its output, and return its exit status.
 
     Raises:
         subprocess.TimeoutExpired: The command took too long, and was killed.
@@ -79,9 +79,9 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, every other thread that uses this module waits forever. Otherwise, a thread
-    could see that its child process, which decoded a photograph, has ended. It would then report
-    that the photograph is damaged.
+    After the call, every other thread that uses this module waits forever. The wait is intended: a
+    thread whose child process was killed while it decoded a photograph would otherwise report that
+    the photograph is damaged.
     """
     _changing.acquire()
     for child in list(_children):

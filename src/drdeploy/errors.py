@@ -30,8 +30,9 @@
     └── MissingExtra         an ImportError too
 
 An error says *what* happened, *where*, and the *remedy*. The command line prints all three, and
-exits with the status :attr:`DrdeployError.exit_status`. A client of the server gets
-:attr:`DrdeployError.http_status`, the code and one sentence; the traceback goes to the log.
+exits with the status :attr:`DrdeployError.exit_status`. A client of the server gets the status
+:attr:`DrdeployError.http_status`, the name of the error's class and one sentence. The traceback
+goes to the log.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
 class DrdeployError(Exception):
     """Base class of all errors.
 
-    If a subclass sets no HTTP status or no exit status, it inherits the one of its parent.
+    A subclass that sets no HTTP status has the HTTP status of its parent class. The same holds for
+    the exit status.
 
     Args:
         what: What happened, as one sentence without its full stop.
@@ -116,7 +118,7 @@ class DrdeployError(Exception):
 
     @property
     def code(self) -> str:
-        """The class name, which is a stable identifier for programs."""
+        """The name of the error's class. Programs can rely on it, because it does not change."""
         return type(self).__name__
 
     @property
@@ -141,7 +143,7 @@ class InvalidInput(DrdeployError, http_status=400, exit_status=2):
 
 
 class StudyChanged(InvalidInput, http_status=409):
-    """A person decided about a clinical study that had changed since it was opened."""
+    """A user decided on a patient's study that had changed since the user opened it."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -152,14 +154,14 @@ class StudyChanged(InvalidInput, http_status=409):
 
 
 class UnknownPrice(InvalidInput):
-    """The price sheet lacks the price of an item in a region.
+    """The table of prices has no price for an item in a region.
 
     Prices are never guessed.
     """
 
 
 class RequestRefused(DrdeployError, http_status=400):
-    """A client's HTTP request cannot be answered as it is."""
+    """A client's HTTP request is refused because of what the client sent, or how slowly."""
 
 
 class EmptyBody(RequestRefused):
@@ -219,7 +221,7 @@ class ProcessingTimeout(DrdeployError, http_status=504):
 
 
 class ServerError(DrdeployError):
-    """The server cannot start, or one of its processes has ended."""
+    """The server cannot start, or one of its processes has ended unexpectedly."""
 
 
 class ArtifactError(DrdeployError):
@@ -315,7 +317,7 @@ class LeftBehind(DeploymentError):
 
 
 class StudyError(DrdeployError):
-    """A study of ways of hosting cannot be planned, run or resumed."""
+    """A study that compares ways to host a model cannot be planned, run or resumed."""
 
 
 class AnalysisError(DrdeployError):

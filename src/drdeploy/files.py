@@ -1,7 +1,7 @@
 """Write files atomically, make CSV cells safe, read JSON, compute SHA-256, find shipped files.
 
-The lean server imports this module at every cold start. To keep the start short, modules that are
-needed only to write files are imported inside functions.
+A server imports this module each time it starts. To keep the start short, modules that are needed
+only to write files are imported inside functions.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def open_for_atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_text_for_atomic_write(path: Path) -> Iterator[TextIO]:
-    """Open a temporary file for text in UTF-8, as :func:`open_for_atomic_write` does for bytes."""
+    """Like :func:`open_for_atomic_write`, but the file is opened for text in UTF-8."""
     from io import TextIOWrapper
 
     with open_for_atomic_write(path) as file:
@@ -100,7 +100,7 @@ def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def add_path_to_disk_errors(path: Path) -> Iterator[None]:
-    """Add a path to disk errors in a ``with`` block, because ``write`` errors name no file."""
+    """Add the file's path to disk errors in a ``with`` block; Python's own errors lack it."""
     try:
         yield
     except OSError as err:
@@ -130,13 +130,13 @@ def delete_abandoned_temporary_files(folder: Path, *, of_file: str | None = None
 
 
 def write_file_atomically(path: Path, content: bytes | str) -> None:
-    """Replace a file as a whole; text is written as UTF-8."""
+    """Write a file so that other processes see only the old or the complete new content."""
     with open_for_atomic_write(path) as file:
         file.write(make_encodable(content).encode() if isinstance(content, str) else content)
 
 
 def write_json_file(path: Path, document: object) -> None:
-    """Replace a file with an indented JSON document."""
+    """Write an indented JSON document to a file, which is replaced if it exists."""
     write_file_atomically(path, encode_json_document(document))
 
 
@@ -168,8 +168,9 @@ def _make_text_encodable(value: object) -> str:
 def make_encodable(text: str) -> str:
     r"""Return a string that can be encoded as UTF-8; bytes that cannot be encoded become escapes.
 
-    Python reads the byte ``\xfc`` of a file name as a surrogate character (PEP 383), which no
-    UTF-8 file may contain.
+    A file name may contain bytes that are not UTF-8. Python reads such a byte, for example
+    ``\xfc``, as a surrogate character (PEP 383), and a surrogate character cannot be written to a
+    UTF-8 file.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -178,8 +179,8 @@ def escape_formula_in_csv_cell(value: object) -> object:
     """Return a value in a form that no spreadsheet reads as a formula.
 
     A spreadsheet runs a string as a formula if it begins with ``=``, ``+``, ``-``, ``@``, a tab or
-    a carriage return, as a file name may. An apostrophe is put before such a string, and
-    spreadsheets hide it. Negative numbers stay unchanged. The function
+    a carriage return. File names may begin like this. The function puts an apostrophe before such a
+    string. Spreadsheets do not show the apostrophe. Negative numbers stay unchanged. The function
     :func:`unescape_formula_in_csv_cell` removes the apostrophe again.
     """
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
@@ -219,7 +220,7 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 
 def read_bytes_up_to_limit(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file; refuse a file above the limit before all of it is read.
+    """Return the content of a file; stop reading and raise if it is larger than the limit.
 
     The file may be a pipe, for example the one that a shell makes for ``<(command)``.
 
@@ -254,8 +255,7 @@ def read_toml_file(path: Path) -> dict[str, Any]:
 def make_folder_readable_for_every_user(folder: Path) -> None:
     """Let every user read the files of a folder, whatever the umask is.
 
-    Only the owner may write the files. A file that the owner may execute can be executed by every
-    user.
+    Only the owner may write the files. If the owner may execute a file, every user may execute it.
     """
     for path in (folder, *folder.rglob("*")):
         may_enter = path.is_dir() or os.access(path, os.X_OK)
@@ -274,7 +274,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def path_of_shipped_file(name: str) -> Path:
-    """Return the path of a file or folder of the project, for example ``studies``.
+    """Return the path of a file or folder that is part of the project, for example ``studies``.
 
     In a checkout the file is under the root; in an installed package it is under
     ``drdeploy/shipped``.  The caller must check whether the returned path exists.

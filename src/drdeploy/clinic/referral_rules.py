@@ -1,4 +1,4 @@
-"""Decide the outcome of a patient by the rules in a small, editable file."""
+"""Decide how urgently a patient should be referred, by the rules in a file that users may edit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class ReferralRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         outcome: The outcome of an eye if the rule flags one of its photographs.
-        at_or_above: The lowest grade that the rule should find. The rule looks at the probability
-            of this grade or a worse one.
+        at_or_above: The grade from which an eye is ill enough for the rule. The rule looks at the
+            probability that the eye has this grade or a worse one.
         operating_point: The grader's operating point. A photograph is flagged if the probability
             reaches the threshold of this point.
     """
@@ -46,8 +46,9 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         ungradable: Outcome of an eye without a gradable photograph.
         missing: Outcome of an eye without a photograph.
-        unlike_training: The least urgent outcome that an eye may have if one of its photographs is
-            unlike the training photographs. ``as graded`` means that only the grades decide.
+        unlike_training: What at least happens if one of the eye's photographs is unlike the
+            training photographs: the outcome is this one, or a more urgent one. ``as graded`` means
+            that only the grades decide.
     """
 
     ungradable: Literal["refer", "repeat photographs"]
@@ -56,7 +57,7 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def outcome_if_unlike_training(self) -> Outcome:
-        """The least urgent outcome of an eye with a photograph unlike the training ones."""
+        """The least urgent outcome allowed if a photograph is unlike the training photographs."""
         return "no referral" if self.unlike_training == "as graded" else self.unlike_training
 
 
@@ -66,7 +67,7 @@ class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         low_certainty_below: An eye is marked if the probability of its grade is smaller than this.
         disagreement_from: An eye is marked if the grades of its photographs differ by at least this
-            much.
+            number of grades.
     """
 
     low_certainty_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -111,13 +112,13 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, but the rule with the outcome {rule.outcome!r} uses it",
-                    remedy="Use the packaged grader, or rules for operating points of your grader",
+                    remedy="Use the packaged grader, or name your grader's points in the rules",
                 )
 
     def decide_outcome_of_eye(
         self, predictions: Iterable[Prediction], manifest: ModelManifest
     ) -> Outcome:
-        """Return the outcome of an eye with gradable photographs."""
+        """Return the outcome of an eye that has at least one gradable photograph."""
         photographs = list(predictions)
         for rule in self.rules:
             point = _find_operating_point(rule, manifest)

@@ -1,7 +1,7 @@
 """Write the grades of a study as a DICOM structured report.
 
 The report is a Comprehensive 3D SR that follows template TID 1500 (PS3.16), with a group of
-measurements for each photographed eye. The report is preliminary and not verified.
+measurements for each photographed eye. The report is marked as preliminary and as not verified.
 """
 
 from __future__ import annotations
@@ -74,9 +74,10 @@ def make_structured_report(
 
 
 def _make_photograph_reference(photograph: GradedPhotograph) -> pydicom.Dataset:
-    """Return the identifiers of a photograph, to which the report refers.
+    """Return the DICOM identifiers of a photograph, so that the report can refer to it.
 
-    Data about the patient are left empty, because highdicom may write them to the log.
+    The patient's name and other data are left empty, because the package highdicom may write them
+    to the log.
     """
     reference = pydicom.Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -115,7 +116,7 @@ def _make_report_content(
 
 
 def _make_conclusion(study: GradedStudy) -> sr.ContainerContentItem:
-    """Return the evaluations of the whole study (TID 1500, Qualitative Evaluations)."""
+    """Return the report's statements on the whole study (TID 1500, Qualitative Evaluations)."""
     conclusion = sr.ContainerContentItem(
         name=sr.CodedConcept("C0034375", "UMLS", "Qualitative Evaluations"),
         relationship_type=_CONTAINS,
@@ -144,7 +145,7 @@ def _make_text_item(name: sr.CodedConcept, text: str) -> sr.TextContentItem:
 def _make_answer_of_eye(
     eye: GradedEye, artifact: ModelArtifact, identifiers: ResultIdentifiers
 ) -> sr.MeasurementsAndQualitativeEvaluations:
-    """Return the answer for an eye with the probabilities of its worst photograph (TID 1501)."""
+    """Return an eye's grade and the probabilities of its worst photograph (DICOM's TID 1501)."""
     worst = eye.worst_prediction
     severity = sr.CodedConcept(
         CODES_OF_EYES[eye.eye], "LN", f"Diabetic retinopathy severity, {eye.eye} eye"

@@ -83,8 +83,9 @@ class Inference:
             the photograph is ungradable.
         is_assessed: Whether gradability was checked, which needs limits in the manifest.
         decode_s: Seconds for reading the header, decoding and finding the eye.
-        transform_s: Seconds for checking the photograph and making the model's input. With a second
-            thread, seconds for making the input, and for waiting for the checks.
+        transform_s: Seconds for checking the photograph and making the model's input. If a second
+            thread does the checks, this is the time for making the input and for waiting for that
+            thread.
         predict_s: Seconds for running the model.
         note: A remark on a flaw of the file, for example that its end marker is missing; usually
             empty.
@@ -101,7 +102,7 @@ class Inference:
 
 
 class _Checks(NamedTuple):
-    """What the checks of a photograph found; see :class:`Inference`."""
+    """The results of checking a photograph; :class:`Inference` explains the fields."""
 
     ungradable: Reason | None
     is_unlike_training: bool | None
@@ -144,8 +145,8 @@ class InferenceService:
         clock: Returns seconds, for the times of the steps.
         load_times: How long loading took; None if :meth:`load` did not load the classifier.
         in_progress: Counts the photographs that are being graded now.
-        second_thread: Compares a photograph with the training photographs on a second CPU, while
-            the caller prepares the model's input. With None, the caller does both.
+        second_thread: Runs the checks of a photograph on a second CPU, while the caller's thread
+            prepares the model's input. With None, the caller's thread does both.
         model_for_idle_cpus: The same model with more threads, for a photograph that is graded
             alone. None if :meth:`load` was called without ``threads_when_alone``.
     """
@@ -178,9 +179,9 @@ class InferenceService:
             runtime: The library that runs the model; None takes the default of the model's format.
             threads: Threads for the prediction of a photograph. None takes as many as suit the
                 model and the CPU limit.
-            threads_when_alone: The most threads for a photograph while no other is being graded.
-                More than ``threads`` are used with ONNX Runtime only, after a call of
-                :meth:`use_idle_cpus`. None means ``threads``.
+            threads_when_alone: The most threads for a photograph while no other photograph is being
+                graded. A number above ``threads`` has an effect only with ONNX Runtime, and only
+                after a call of :meth:`use_idle_cpus`. None means ``threads``.
             in_progress: Counts the photographs that all workers of a server are grading. None
                 counts those of this process.
             limits: How large an image may be; the default suits files on your own disk.
@@ -230,10 +231,11 @@ class InferenceService:
         return self.classifier.artifact.manifest
 
     def use_idle_cpus(self) -> None:
-        """Load a slow model a second time, with the ``threads_when_alone`` that :meth:`load` got.
+        """Load a slow model a second time, with more threads: as many as ``threads_when_alone``.
 
-        A model that predicts fast is not loaded again, because more threads would not help it. This
-        is a separate step, so that a server's first request need not wait for it.
+        A model that predicts fast is not loaded again, because more threads would not help it. A
+        server's first request need not wait for this step, because it is separate from
+        :meth:`load`.
 
         Raises:
             ModelError: The runtime refuses the model, or a prediction fails.
@@ -276,7 +278,7 @@ class InferenceService:
         )
 
     def infer(self, images: Sequence[bytes]) -> list[Inference]:
-        """Classify images one after the other, so that only one decoded image is in memory.
+        """Classify images one after the other; only one decoded image is in memory at a time.
 
         Raises:
             RequestRefused: An image cannot be used; the message says which image.
@@ -342,8 +344,8 @@ class InferenceService:
         """Check a photograph in the second thread, or at once if the thread is not free.
 
         Returns:
-            A function that waits for the result, and False if the photograph is known to be
-            ungradable.
+            A function that waits for the result and returns it, and a bool. The bool is False if
+            the photograph is already known to be ungradable, otherwise True.
         """
         check = partial(self._check_photograph, photograph)
         running = None if self.second_thread is None else self.second_thread.start(check)
@@ -361,7 +363,7 @@ class InferenceService:
         return _Checks(None, is_unlike_training(photograph.eye_copies, rule))
 
     def _predict_or_return_error(self, batch: NDArray[np.float32]) -> Prediction | PredictionFailed:
-        """Predict a photograph; an error counts only if the photograph turns out gradable."""
+        """Return a photograph's prediction, or the error, which matters only if it is gradable."""
         try:
             return self.classifier.predict(batch)[0]
         except PredictionFailed as err:

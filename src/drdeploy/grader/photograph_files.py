@@ -1,4 +1,4 @@
-"""Find the photographs in a folder, by the same rule for all commands.
+"""Find the photographs in a folder; all commands use the same rule.
 
 A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. A file also counts as
 a photograph if its name has the suffix of one of these formats.  All other files are left out, and
@@ -85,8 +85,8 @@ class LeftOut:
     Attributes:
         path: Path of the file or folder.
         cause: Why the file is left out.
-        detail: Depending on the cause, the format of the file, its suffix, its name, or the error
-            message of the operating system.
+        detail: More about the cause. It is the format of the file, its suffix, its name, or the
+            error message of the operating system; ``cause`` says which.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class LeftOut:
 
     @property
     def may_be_missed_photograph(self) -> bool:
-        """Whether the path may be a photograph of an eye, or a folder with photographs of eyes."""
+        """Whether the path may be a photograph of an eye, or a folder that contains some."""
         return self.cause in _MAY_BE_MISSED
 
 
@@ -136,8 +136,8 @@ def iterate_photographs_in_folder(
     """Yield the photographs in a folder and its subfolders while the folder is being searched.
 
     A file counts as a photograph by the same rule as in :func:`search_folder_for_photographs`. Only
-    the names of one folder are in memory at a time. Photographs are sorted within each folder, but
-    the folders come in any order.
+    the file names of one folder are in memory at a time. The photographs of each folder come
+    sorted, but the folders come in any order.
 
     Args:
         folder: The folder to search. A missing folder is recorded as a folder that cannot be
@@ -190,8 +190,8 @@ def write_sentences_on_left_out_files(
 
     Args:
         left_out: The files and folders that were left out.
-        show_paths: Whether to show the paths of files that may be photographs. File names often
-            contain the name of a patient.
+        show_paths: Whether to show the paths of files that may be photographs. They are best hidden
+            in anything that is shared, because file names often contain the name of a patient.
     """
     summary = LeftOutSummary()
     for one in left_out:
@@ -282,7 +282,7 @@ class _PhotographSearch:
     """The state of one search of a folder.
 
     Attributes:
-        root: The folder that the user named.
+        root: The folder in which the search begins.
         is_deep: Whether the subfolders are searched.
         with_dicom: Whether DICOM files count as photographs.
         linked_folders: Links to folders that have not been searched yet.
@@ -297,7 +297,7 @@ class _PhotographSearch:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def search_folder_by_folder(self) -> Iterator[None]:
-        """Search the root and all folders below it; yield once after each folder."""
+        """Search the root and all folders below it; yield None after each folder."""
         yield from self.search_real_folders(self.root)
         # Real folders come first, so that a photograph has the path of its real folder.
         while self.linked_folders:
@@ -334,7 +334,7 @@ class _PhotographSearch:
             yield from self.search_real_folders(link)
 
     def _record_file_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
-        """Return True for a real folder; sort anything else into a list of this search."""
+        """Return True for a folder that is not a link; record any other entry, such as a file."""
         path = Path(entry.path)
         if entry.name.casefold() in SYSTEM_NAMES:
             self._record_left_out_file(path, "system", entry.name.strip())

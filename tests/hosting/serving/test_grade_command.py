@@ -348,7 +348,7 @@ def test_a_dicom_file_that_cannot_be_decoded_has_a_row_with_the_reason(run, dico
     result = run(dicom, no_dicom, "--artifact", model_dir, "--json")
     first, second = json.loads(result.stdout)["results"]
     assert "fewer pixels than its header says" in first["error"]
-    assert "lacks the mark DICM" in second["error"]
+    assert "lacks the letters DICM" in second["error"]
     assert result.exit_code == 1
 
 

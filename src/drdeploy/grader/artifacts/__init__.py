@@ -8,12 +8,12 @@ Packing the same model again gives the same bytes. SageMaker extracts the archiv
 anything. For a container of another project, :func:`unpack_archive` extracts an archive without
 checking which files it contains.
 
-A TensorFlow SavedModel may lack a manifest. It is then used as in the container of the original
-study: photographs get the study's preprocessing, and the answer is raw probabilities without class
-names.
+A TensorFlow SavedModel may lack a manifest. It is then used as in the 2023 study that drdeploy
+follows. Photographs get that study's preprocessing, and the answer is raw probabilities without
+class names.
 
-A server never extracts an archive, because it opens a folder that already holds the extracted
-files. To keep the cold start of a server short, the modules that handle archives are imported only
+A server never needs to extract an archive: it opens a folder with the files that SageMaker has
+extracted. To keep the start of a server short, the modules that handle archives are imported only
 when they are first used.
 """
 

@@ -43,9 +43,10 @@ def make_manifest_of_original_study(
 ) -> ModelManifest:
     """Make the default manifest for a SavedModel that came without a manifest.
 
-    The manifest describes the original study's container, which used the study's preprocessing and
-    returned probabilities without class names. ``saved_model`` is the path of ``saved_model.pb`` in
-    the artifact; ``files`` has the digests of the SavedModel's files, if known.
+    The manifest describes the container of the 2023 study that drdeploy follows. That container
+    used the study's preprocessing, and returned probabilities without class names. ``saved_model``
+    is the path of ``saved_model.pb`` in the artifact; ``files`` has the digests of the SavedModel's
+    files, if known.
     """
     return ModelManifest(
         name="saved-model",

@@ -109,15 +109,15 @@ def sort_artifact_files(paths: Iterable[str]) -> ArtifactContents:
 def find_path_of_manifest(paths: Iterable[str]) -> str | None:
     """Return the path of the manifest, or None.
 
-    A SavedModel may contain another file with the name ``manifest.json`` in a deeper folder. The
-    file nearest to the top is therefore the manifest.
+    A SavedModel may contain another file with the name ``manifest.json`` in a deeper folder. If
+    there are several such files, the one nearest to the top is taken as the manifest.
     """
     found = (path for path in paths if PurePosixPath(path).name == MANIFEST_NAME)
     return min(found, key=lambda path: (path.count("/"), path), default=None)
 
 
 def _find_folder_of_manifest(paths: Sequence[str]) -> str | None:
-    """Return the manifest's folder; None without a manifest, or if a file is outside the folder."""
+    """Return the manifest's folder; None if there is no manifest, or if a file is outside it."""
     found = find_path_of_manifest(paths)
     root = "" if found is None else found.removesuffix(MANIFEST_NAME)
     return root if found is not None and all(path.startswith(root) for path in paths) else None
@@ -130,7 +130,7 @@ def _find_common_folder(paths: Sequence[str]) -> str:
 
 
 def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], list[str]]:
-    """Split paths into those outside the subfolder ``code`` of a folder, and those inside it.
+    """Return the paths outside the subfolder ``code`` of a folder, and the paths inside it.
 
     If there is no Python file in the subfolder, all paths count as outside.
     """
@@ -141,7 +141,7 @@ def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], lis
 
 
 def is_debris_file_in_archive(path: str) -> bool:
-    """Whether a file is a text such as a readme, or was added by an operating system or a tool."""
+    """Whether a file is no part of the model: a readme, or a file that a system or a tool added."""
     *folders, name = path.lower().split("/")
     if any(part in _DEBRIS_FOLDERS or part.startswith("paxheader") for part in folders):
         return True
@@ -153,8 +153,8 @@ def is_debris_file_in_archive(path: str) -> bool:
 def find_path_of_saved_model(names: Collection[str]) -> str:
     """Return the path of ``saved_model.pb`` among an artifact's files.
 
-    There may be several numbered versions (``1/``, ``2/``), as in a model folder for TensorFlow
-    Serving. As TensorFlow Serving does, this function then takes the newest version.
+    A model folder for TensorFlow Serving may hold several numbered versions (``1/``, ``2/``). This
+    function then takes the newest version, as TensorFlow Serving does.
 
     Raises:
         ManifestError: There is no SavedModel, or there are several without version numbers.

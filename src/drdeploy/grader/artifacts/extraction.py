@@ -1,8 +1,8 @@
 """Extract or read an archive from an untrusted source.
 
-An archive may come from somebody else's S3 bucket, and a server loads its files. Therefore every
-file is hashed while it is read, and the hash is compared with the manifest. The target folder is
-created only after all files were found to match the manifest.
+An archive may come from somebody else's S3 bucket, and a server will load the files in it.
+Therefore every file is hashed while it is read, and the hash is compared with the manifest. The
+target folder is created only when all files match the manifest.
 """
 
 from __future__ import annotations

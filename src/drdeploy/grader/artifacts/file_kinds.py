@@ -1,8 +1,8 @@
-"""Recognise files that can neither be served nor packed.
+"""Recognise files that are no model and no part of one, so that an error can say what they are.
 
-An error message can then say what the file is, and what to do instead. The first bytes of the file
-decide. The name decides only if the first bytes show nothing. For example, a failed download may
-have the name of a model, although its content is a web page.
+The error also says what to do instead. The kind is found by the first bytes of the file. If these
+bytes show nothing, it is found by the name. For example, a failed download may have the name of a
+model, although its content is a web page.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def find_file_kind(name: str, head: bytes) -> FileKind | None:
 
 
 def _find_kind_of_zip(suffix: str, head: bytes) -> FileKind:
-    """Return the kind of a zip archive, because PyTorch, Keras and NumPy files are zip archives."""
+    """Return the kind of a zip archive, which may be a PyTorch, Keras or NumPy file."""
     if suffix in _ZIPPED:
         return _BY_SUFFIX[suffix]
     return next((kind for name, kind in _FIRST_NAMES_IN_ZIP if name in head[:128]), ZIP)

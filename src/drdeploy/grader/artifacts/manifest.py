@@ -55,7 +55,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Where the model comes from.  All fields are optional, and predictions use none of them.
 
     Attributes:
-        created_at: Time in ISO 8601. Empty if packing again must give exactly the same bytes.
+        created_at: When the model was packed, in ISO 8601. Empty if packing it again must give
+            exactly the same bytes.
         tool_version: Version of drdeploy that wrote the manifest.
         source: Where the network and its initial weights come from.
         dataset: The photographs that the model was trained on, with their digest.
@@ -93,7 +94,7 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A threshold on a probability; an eye that reaches the threshold is flagged.
+    """A threshold: an eye is flagged if its probability of disease reaches the threshold.
 
     Attributes:
         name: How the threshold was chosen on validation photographs: ``high_sensitivity`` misses
@@ -179,8 +180,8 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         groups: How many patients or capture sessions the photographs come from, or None if this
             number is not known.
         photographs_per_grade: How many of the photographs have each grade.
-        prevalence: How common grade 2 or worse is among the patients, as the adapted probabilities
-            assume. This is the share among the photographs, or a share that the user stated.
+        prevalence: The share of grade 2 or worse that the adapted probabilities assume. It is the
+            share among the clinic's photographs, or a share that the user stated.
         is_prevalence_stated: Whether the user stated the prevalence.
         original_digest: Digest of the artifact before the recalibration.
     """
@@ -218,8 +219,8 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             graded.
         familiarity: The rule that says whether a photograph is unlike the training photographs.
             With None, no photograph is flagged.
-        clinical: How the probabilities of an ICDR grader become grades and decisions. None if this
-            is not known, and for all other models.
+        clinical: How the probabilities of an ICDR grader become grades and decisions. None if the
+            model is not an ICDR grader, or if nothing is known about this.
         quantization: Comparison of a quantized model with its original, or None for an original.
         recalibration: How the probabilities were adapted to a clinic's photographs, or None for a
             grader that was not adapted.

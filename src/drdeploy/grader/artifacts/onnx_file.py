@@ -1,10 +1,10 @@
 """Find the separate files in which an ONNX model keeps its weights.
 
-The weights of an ONNX model may be in files beside the ONNX file, with any names (ONNX: external
-data). An ONNX file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. This module
-reads only the fields that lead to the weights, and skips weights inside the file. Packing therefore
-does not need the package ``onnx``, and does not read gigabytes of weights here. The file is not
-trusted: every length is checked.
+An ONNX model may keep its weights in separate files with any names, which ONNX calls external data.
+An ONNX file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. This module reads only
+the fields that name these files, and skips weights inside the ONNX file, which may take gigabytes.
+Packing therefore does not need the package ``onnx``. The file is not trusted, so every length is
+checked.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _make_not_onnx_error(file: Path, what: str) -> ArtifactError:
 
 
 def _find_external_paths_of_model(data: mmap.mmap) -> Iterator[str]:
-    """Yield the path of the weight file for each tensor that is stored outside the ONNX file.
+    """Yield the path of the weight file for each tensor that lies outside the ONNX file.
 
     Raises:
         _Malformed: The bytes are not a model with a graph.

@@ -67,7 +67,7 @@ def pack_archive(model_path: Path, archive: Path, description: ModelDescription)
 
 
 def detect_model_format(model_path: Path) -> ModelFormat:
-    """Return whether a path is a SavedModel's folder or an ONNX file, whatever its name.
+    """Return whether a path is a SavedModel's folder or an ONNX file; its name does not matter.
 
     Raises:
         ArtifactError: The path is something other than an ONNX file or a SavedModel. The message
@@ -143,7 +143,8 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
 def _find_external_weights_file(model_path: Path, location: str) -> Path:
     """Find a file that holds weights of an ONNX file.
 
-    The archive may be published, so only visible files in the folder of the ONNX file are packed.
+    Only visible files in the folder of the ONNX file are accepted. The archive may be published, so
+    it must not contain any other file of the user's disk.
     """
     where = str(model_path)
     if not is_path_inside_folder(location) or any(
@@ -157,8 +158,8 @@ def _find_external_weights_file(model_path: Path, location: str) -> Path:
         )
     if location in {MANIFEST_NAME, ENTRIES["onnx"]}:
         raise ArtifactError(
-            f"The model keeps its weights in '{location}', but the archive has "
-            "another file with this name",
+            f"The model keeps its weights in '{location}', but another file of the "
+            "archive must have this name",
             where=where,
             remedy="Save the model again, and give the file of its weights another name",
         )

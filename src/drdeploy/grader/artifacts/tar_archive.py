@@ -1,13 +1,13 @@
 """Write a gzip-compressed tar file reproducibly, and read one that may be hostile.
 
-``tarfile`` trusts the headers of an archive. But a member may be a link to a place outside the
-folder, expand to a thousand times its compressed size, or have an extended header of gigabytes.
-Members are therefore read as a stream and not kept in memory, and every name and type is checked
-before the content is read.
+``tarfile`` trusts the headers of an archive, but an attacker may have written them. A member may be
+a link to a place outside the folder, expand to a thousand times its compressed size, or have an
+extended header of gigabytes. Members are therefore read as a stream and not kept in memory. The
+name and type of each member are checked before its content is read.
 
 There is a limit on the bytes of the decompressed archive, and the same limit on the bytes of the
-extracted files. Both are needed, because the holes of a sparse file take no space in the archive:
-an archive of 162 bytes with a sparse file wrote 200 MB.
+extracted files. Both are needed because of sparse files, whose long runs of zeros take no space in
+the archive: extracting an archive of 162 bytes wrote a file of 200 MB.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class ArchiveLimits:
 
     Attributes:
         max_files: The largest number of files and folders.
-        max_bytes: The largest total size of the files; by default the disk of SageMaker Serverless
-            Inference (5 GB).
+        max_bytes: The largest total size of the files; by default 5 GB, the size of the disk of
+            SageMaker Serverless Inference.
     """
 
     max_files: int = 10_000
@@ -265,8 +265,8 @@ class _BoundedReader(io.RawIOBase):
 class ReaderFailingFarPastEnd(io.RawIOBase):
     """A stream for tarfile that fails when tarfile reads far beyond the end of the content.
 
-    A header may announce gigabytes that are not in the file. tarfile skips a member block by block,
-    so such a header would keep it busy for hours.
+    A header may claim that a member has gigabytes that are not in the file. tarfile skips a member
+    block by block, so a false header would keep tarfile busy for hours.
     """
 
     _EMPTY_READS_MAX = 64
@@ -290,7 +290,7 @@ class ReaderFailingFarPastEnd(io.RawIOBase):
 
 
 class BoundedTarInfo(tarfile.TarInfo):
-    """Refuses headers that make a small tar file take much memory, time or disk to read.
+    """A tar header that is refused if reading its small file could take much memory, time or disk.
 
     Three kinds are refused. Long extended headers are refused, because tarfile reads each of them
     as a whole. A second global header is refused, because tarfile keeps its content and copies it
@@ -332,7 +332,7 @@ class BoundedTarInfo(tarfile.TarInfo):
         return found
 
     def _proc_gnusparse_10(self, *_: object) -> None:
-        """Refuse a sparse file whose map of holes is in the content.
+        """Refuse a sparse file that keeps the list of its empty ranges (its map) in its content.
 
         The map of other sparse files is in headers, whose length is limited.
         """
@@ -340,7 +340,7 @@ class BoundedTarInfo(tarfile.TarInfo):
 
 
 class _ArtifactTarInfo(BoundedTarInfo):
-    """Also limits the total length of extended headers, which a model's archive hardly needs.
+    """A :class:`BoundedTarInfo` that also limits the total length of an archive's extended headers.
 
     tarfile takes about 5 microseconds for a record of 13 bytes. An archive with 64 KiB of records
     before each of 10,000 members would keep tarfile busy for minutes.
@@ -356,7 +356,7 @@ def _sparse_file_error() -> UnsafeArchive:
 
 
 class _AdmittedNames:
-    """Refuses members that would be written outside the folder, and names that occur twice."""
+    """Refuses members that would be written outside the target folder, and repeated names."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()

@@ -3,9 +3,9 @@
 :func:`load_dataset` recognises the layout of a folder and reads it; ``layouts`` holds one reader
 for each layout. The function :func:`set_undecodable_aside` decodes every photograph once. The
 function :func:`set_copies_aside` keeps only one copy of a photograph that occurs several times. The
-functions :func:`split_into_grouped_folds` and :func:`split_once_by_group` keep each capture session
-together, because a grader that was trained on one photograph of an eye looks too good on another
-photograph of the same eye. The function :func:`inspect_dataset` reports on a data set before
+functions :func:`split_into_grouped_folds` and :func:`split_once_by_group` keep the photographs of a
+capture session together. Otherwise, a grader would be tested on eyes that it was trained on, and
+its results would look too good. The function :func:`inspect_dataset` reports on a data set before
 training, and ``pictures`` draws sample photographs and the class distribution.
 
 A :class:`Dataset` lists every photograph that was set aside, with the reason.

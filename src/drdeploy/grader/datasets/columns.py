@@ -1,4 +1,4 @@
-"""Read additional columns of a table of labels, such as camera, site, patient or second label."""
+"""Read further columns of a table of labels, for example the camera, the site or the patient."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
         wanted: The name that the user gave. Capital letters and spaces may differ from the table.
         columns: The names of the table's columns.
         option: The command-line option that named the column; the error quotes it.
-        where: The path of the table or its folder, which the error shows.
+        where: The path of the table, or of the folder that holds it, which the error shows.
 
     Raises:
         InvalidInput: The table does not have the column; the remedy lists the table's columns.
@@ -59,7 +59,7 @@ def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArra
 
 
 def group_by_patient_column(dataset: Dataset, column: str, names: PhotographNames) -> Dataset:
-    """Return the data set with its photographs grouped by patient, as a column names the patients.
+    """Return the data set with its photographs grouped by patient; a column names the patients.
 
     Raises:
         InvalidInput: No table of the data set has the column, or a photograph has no patient.

@@ -35,8 +35,8 @@ class LabelledPhotograph:
             file was made, it is used instead.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
-        cells: The photograph's row in the table of labels, as pairs of column name and content.
-            Subgroups are formed by these cells.
+        cells: The photograph's row in the table of labels, as pairs of column name and content. An
+            evaluation can use these cells to form subgroups, for example by camera.
     """
 
     file: Path
@@ -117,7 +117,7 @@ class Dataset:
 
     @cached_property
     def grades(self) -> NDArray[np.intp]:
-        """The labels 0 to 4, in shape ``(n,)``."""
+        """The labels (grades 0 to 4) of the photographs, in shape ``(n,)``."""
         return np.array([int(one.grade) for one in self.photographs], dtype=np.intp)
 
     @cached_property
@@ -134,7 +134,7 @@ class Dataset:
     def knows_groups(self) -> bool:
         """Whether sessions or patients are known.
 
-        If they are not known, every photograph is a group of its own, together with its copies.
+        If they are not known, each group consists of one photograph and its copies.
         """
         return any(one.group != one.sha256 for one in self.photographs)
 

@@ -35,10 +35,10 @@ class CopiedPhotograph:
 
     @property
     def position_to_keep(self) -> int:
-        """The position of the copy to keep: a copy in ``test`` if there is one, else the first.
+        """The position of the copy to keep: the first in the split ``test``, or else the first one.
 
         If a photograph is in the training set and in the test set, the copy in the training set is
-        removed. The test set stays as published.
+        set aside. The published test set is then used unchanged.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]
@@ -57,7 +57,7 @@ def find_copied_photographs(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
 
 
 def set_copies_aside(dataset: Dataset) -> Dataset:
-    """Keep only one copy of each photograph, and none if the copies have different grades.
+    """Keep one copy of each photograph; if its copies have different grades, leave all of them out.
 
     :attr:`CopiedPhotograph.position_to_keep` chooses the copy that is kept.  Copies that are not
     kept are set aside, with the reason.

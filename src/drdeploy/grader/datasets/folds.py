@@ -1,4 +1,4 @@
-"""Split a data set so that each capture session stays in one part and every part has all grades."""
+"""Split a data set without splitting a capture session; every part gets all grades if possible."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def split_into_grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tup
 
 
 def split_once_by_group(dataset: Dataset, validation_share: float = 0.2, seed: int = 0) -> Fold:
-    """Split once into training and validation, by the rules of :func:`split_into_grouped_folds`.
+    """Split a data set into a training part and a validation part, without splitting any group.
 
     Args:
         dataset: The data set to split.

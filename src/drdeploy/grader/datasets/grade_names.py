@@ -61,7 +61,7 @@ def parse_grade(text: str) -> Grade | None:
 
 
 def read_whole_number(text: str) -> int | None:
-    """Return the number from 0 to 9 in a cell; None if the cell holds anything else."""
+    """Return the whole number in a cell if it is a number from 0 to 9; otherwise return None."""
     number = _NUMBER.fullmatch(text.strip())
     return int(number[1]) if number else None
 

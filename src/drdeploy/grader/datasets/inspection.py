@@ -51,7 +51,7 @@ def check_decoding_of_all(
     dataset: Dataset,
     track: Callable[[Iterable[DecodeCheck]], Iterable[DecodeCheck]] = lambda all_: all_,
 ) -> tuple[DecodeCheck, ...]:
-    """Decode every photograph of a data set once, and return the results in order.
+    """Decode every photograph of a data set once, and return a result for each, in the same order.
 
     ``track`` wraps the iteration over the results, to show progress.
     """
@@ -67,7 +67,7 @@ def set_undecodable_aside(dataset: Dataset) -> Dataset:
 
 
 def set_aside_by_decode_checks(dataset: Dataset, decoded: Iterable[DecodeCheck]) -> Dataset:
-    """Set aside the photographs whose decoding has failed, as earlier checks found."""
+    """Set aside the photographs that could not be decoded, given the results of earlier checks."""
     reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
     return dataset.set_photographs_aside(reasons, "unreadable")
 
@@ -89,7 +89,7 @@ def _check_decoding_of_file(file: Path) -> DecodeCheck:
 
 @dataclass(frozen=True)
 class SizeRange:
-    """The smallest, median and largest value of a set of numbers."""
+    """The smallest, the median and the largest value of a measure, for example of the widths."""
 
     smallest: int
     median: int

@@ -66,9 +66,9 @@ class ListedPhotograph:
         split: ``train``, ``test`` or the name of another split.
         group: Capture session or patient.
         sha256: SHA-256 of the original file that this file was made from.
-        ungradable: Why the data set gives no grade.
-        cells: The photograph's row in the table, as pairs of column name and content. Subgroups are
-            formed by these cells.
+        ungradable: Why the data set gives no grade for the photograph; empty if it gives one.
+        cells: The photograph's row in the table, as pairs of column name and content. An evaluation
+            can use these cells to form subgroups, for example by camera.
     """
 
     file: Path
@@ -115,7 +115,8 @@ class LabelFormat:
         names_files: Whether the table gives file names with suffixes. Published tables often give
             names without a suffix.
         is_published: Whether the table has the columns of a known, published data set.
-        file_column: The column with the photographs; empty means one of ``FILE_COLUMNS``.
+        file_column: The name of the column with the photographs. If empty, the column has one of
+            the names in ``FILE_COLUMNS``.
         ungradable: The grade that means "ungradable"; empty if there is none.
     """
 
@@ -216,7 +217,7 @@ def _is_header_of_label_table(cells: Sequence[str]) -> bool:
 def _is_photograph_with_grade(name: str, grade: str) -> bool:
     """Return whether a row has a photograph and a grade from 0 to 5.
 
-    In the data set DDR, 5 means that the photograph is ungradable.
+    The grade 5 is accepted because the data set DDR uses it for ungradable photographs.
     """
     return name.lower().endswith(tuple(SUFFIXES)) and bool(re.fullmatch(r"[0-5]", grade))
 
@@ -320,12 +321,12 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
             raise InvalidInput(
                 f"The table has several columns of grades, which contradict each other: {names}",
                 where=str(table.path),
-                remedy="Rename the column that is correct to `icdr_grade`",
+                remedy="Find out which column is correct, and rename it to `icdr_grade`",
             )
 
 
 def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
-    """Refuse a scale from 1 to 5, because every grade would be taken for the next worse one."""
+    """Refuse grades from 1 to 5, because as ICDR grades (0 to 4) each would be one too high."""
     numbers = {read_whole_number(grade) for grade in grades}
     if {1, 5} <= numbers and 0 not in numbers:
         raise InvalidInput(

@@ -78,8 +78,8 @@ def _list_photographs_of_labels(root: Path) -> Listing:
 def _list_label_tables(folder: Path) -> list[Path]:
     """List the tables of labels in a folder.
 
-    A table whose name contains "submission" is left out, because it is the sample answer of a
-    competition.
+    A table whose name contains "submission" is left out. In a competition's data, such a table only
+    shows the form of an answer, and its grades mean nothing.
     """
     return [
         table
@@ -162,7 +162,7 @@ def _list_messidor2_photographs(root: Path) -> Listing:
 
 
 def _find_ddr_folder(folder: Path) -> Path | None:
-    """Return the folder of DDR's disease grading, which has a text file for each split."""
+    """Return the folder with the grades of the data set DDR: one text file for each split."""
     candidates = [folder, *sorted(folder.glob("DR_grading")), *sorted(folder.glob("*/DR_grading"))]
     return next((one for one in candidates if _list_ddr_tables(one)), None)
 
@@ -259,8 +259,8 @@ used."""
 def _find_parent_of_grade_folders(folder: Path) -> Path | None:
     """Return the folder that contains the folders of the grades, or those of the splits.
 
-    This is the given folder, a subfolder whose name ends with ``_images``, or such a subfolder of
-    that subfolder.
+    This is the given folder, or a subfolder whose name ends with ``_images``. Such a subfolder may
+    itself contain a subfolder of this kind.
     """
     candidates = [
         folder,

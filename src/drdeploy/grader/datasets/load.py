@@ -52,15 +52,15 @@ def load_dataset(
     """Read a data set in any of the supported layouts.
 
     Every file in the table of labels is opened.  A file is set aside with the reason if it is
-    missing, is not an image or has no ICDR grade.  Pixels are decoded only by
+    missing, is not an image or has no ICDR grade.  The pixels are not decoded here, but later, in
     :func:`~drdeploy.grader.datasets.inspection.set_undecodable_aside`.
 
     Args:
         folder: The data set's folder, or a table of labels.
         keep_unreadable: Whether to keep files that are not images. An evaluation can then count the
             files that a grader refuses.
-        names: How photographs are named in results. With None, their names are hashes with the
-            user's key.
+        names: How photographs are named in results. With None, each photograph gets a hash as its
+            name, made with a secret key of the user.
 
     Raises:
         InvalidInput: The folder does not exist, has none of the layouts, or has no usable
@@ -101,7 +101,7 @@ def _list_photographs(folder: Path) -> tuple[str, Listing]:
 
 
 def _explain_missing_layout(folder: Path) -> InvalidInput:
-    """Make the error for a folder in no known layout; if it holds a table, explain the table."""
+    """Make the error for a folder in no known layout; if it holds a table, say what is wrong."""
     by_suffix: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), reverse=True):
         if not file.name.startswith(".") and file.name.casefold() not in SYSTEM_NAMES:
@@ -229,7 +229,7 @@ def _load_photograph_or_set_aside(
 
 
 def _path_relative_to_folder(folder: Path, file: Path) -> str:
-    """Return a path relative to the folder, with slashes; the whole path if it is outside.
+    """Return a path relative to the folder, with forward slashes; a path outside stays whole.
 
     The name of a photograph contains its folders, because the same file name may occur in several
     splits.
@@ -257,7 +257,7 @@ def _read_regular_file(file: Path) -> bytes:
 def _write_note_on_unlisted_photographs(
     folder: Path, listing: Listing, names: PhotographNames
 ) -> Iterator[str]:
-    """Yield notes on photographs without a label and on pictures that were left out."""
+    """Yield notes on photographs that have no label, and on files that were left out."""
     listed = {entry.file for entry in listing.entries}
     branches = _list_folders_with_labelled_photographs(folder, {file.parent for file in listed})
     found = [search_folder_for_photographs(one, is_deep=one != folder) for one in branches]
@@ -279,7 +279,7 @@ def _write_note_on_unlisted_photographs(
 def _list_folders_with_labelled_photographs(folder: Path, parents: Iterable[Path]) -> set[Path]:
     """Return the data set's folder and those of its subfolders that hold labelled photographs.
 
-    A subfolder without labelled photographs may be a data set of its own.
+    A subfolder without labelled photographs is left out, because it may be another data set.
     """
     inside = {parent for parent in parents if ".." not in parent.parts}
     branches = {

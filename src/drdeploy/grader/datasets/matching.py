@@ -49,10 +49,10 @@ class _Match:
 class PhotographIndex:
     """Finds the photographs of a folder by the names in a table.
 
-    If a name in the table is the path of an existing file, it names this file. Otherwise, the name
+    If a name in the table is the path of an existing file, this file is taken. Otherwise, the name
     matches a photograph with the same file name anywhere in the folder. Suffix and capital letters
-    may differ. If the name in the table contains folders, they must be the last folders of the
-    photograph's path, or the other way round. For example, ``train/7.jpg`` matches
+    may differ. If the name in the table contains folders, they are compared too: the folders of the
+    shorter path must be the last folders of the longer path. For example, ``train/7.jpg`` matches
     ``images/train/7.jpg``, but not ``images/test/7.jpg``.
 
     Attributes:
@@ -199,7 +199,7 @@ class _PhotographName:
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
     def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
-        """Return the distances to another name: between the file names, and between the folders."""
+        """Say how far another name differs: in the file name (0, 1 or 2), and in the folders."""
         if self.name == other.name:
             in_name = 0
         else:
@@ -214,9 +214,10 @@ class _PhotographName:
 
 
 def _name_only_matching_file(names: set[tuple[str, ...]]) -> bool:
-    """Return whether several names in a table can mean the same file.
+    """Return whether several names in a table can all mean one file.
 
-    This is so if the longest name ends with all other names, folder by folder.
+    They can if every name is the end of the longest name, compared folder by folder: ``a/b/7.jpg``,
+    ``b/7.jpg`` and ``7.jpg`` can mean one file.
     """
     longest = max(names, key=len)
     return all(longest[len(longest) - len(name) :] == name for name in names)

@@ -1,4 +1,4 @@
-"""Draw sample photographs of each grade and the class distribution, as the original study did."""
+"""Draw sample photographs of each grade, and the class distribution, as the 2023 study did."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Read text tables, for example from Excel, pandas or R, with any separator and several encodings.
 
-Stray spaces, empty columns, empty rows, and lines before the names of the columns are ignored.
+Empty rows, empty columns, and spaces around a cell are ignored. So are lines before the line with
+the names of the columns.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class TextTable:
         header: The names of the columns as they are written; empty if the table has no header.
         rows: The rows. Each row has as many cells as the header or, if there is no header, as the
             longest row.
-        notes: What was assumed or left out, in sentences.
+        notes: Sentences that say what was assumed about the file, and what was left out.
     """
 
     path: Path
@@ -83,7 +84,7 @@ def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
 
     Args:
         table: The file.
-        required: The columns that the table must have, in capital or small letters.
+        required: The columns that the table must have. Upper and lower case count as equal.
 
     Raises:
         InvalidInput: A required column is missing, or the file is not a text table.
@@ -160,7 +161,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
 def read_two_columns_without_header(
     table: Path, is_pair: Callable[[str, str], bool]
 ) -> TextTable | None:
-    """Return a table of two columns without a header, or None if ``is_pair`` is false for a row.
+    """Return a table that has two columns and no header; None if ``is_pair`` rejects a row.
 
     Raises:
         InvalidInput: The file cannot be read, or is not a text table.
@@ -177,7 +178,7 @@ def read_two_columns_without_header(
 
 
 def read_table_text(table: Path) -> tuple[str, list[str]]:
-    """Return the text of a table, with a note if its encoding was assumed.
+    """Return the text of a table, with a note if its encoding had to be guessed.
 
     Raises:
         InvalidInput: The file cannot be read, or it is not text.
@@ -220,7 +221,7 @@ def _refuse_binary_table_file(table: Path, data: bytes) -> None:
 
 
 def unread_table_error(table: Path) -> InvalidInput:
-    """Make the error for a table in an archive or in a format other than text."""
+    """Make the error for a file that cannot be read as a table: an archive, or a binary format."""
     is_archive = table.suffix.lower() in ARCHIVE_SUFFIXES
     return InvalidInput(
         "The file is an archive, not a table"
@@ -278,5 +279,5 @@ def _split_rows(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _fit_row_to_width(row: Sequence[str], width: int) -> tuple[str, ...]:
-    """Return a cell for each column; spreadsheets leave out empty cells at the end of a row."""
+    """Add empty cells to a row until it has ``width`` cells; spreadsheets drop them at its end."""
     return (*row[:width], *[""] * (width - len(row)))

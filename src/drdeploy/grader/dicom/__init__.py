@@ -12,7 +12,8 @@ Each step has its own file:
 
 Each frame becomes a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference` grades
 like any other photograph. If a frame is a JPEG, its compressed pixels are not changed, and only
-comments and profiles are removed. A JPEG therefore gets the same grade alone and in a DICOM file.
+comments and profiles are removed. A JPEG therefore gets the same grade whether it comes alone or
+inside a DICOM file.
 
 Pillow reads JPEG baseline, JPEG extended with 8 bits, JPEG lossless with 8 bits, and RLE. OpenJPEG
 (BSD-2-Clause) reads JPEG 2000 and HTJ2K. CharLS (BSD-3-Clause) reads JPEG-LS. GDCM (BSD-3-Clause)

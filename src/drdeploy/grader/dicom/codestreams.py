@@ -37,7 +37,7 @@ class CodestreamSize(NamedTuple):
 
 
 def scrambled_pixels_error(syntax_name: str) -> UnreadableImage:
-    """Return the error for pixels that cannot be decoded in the format that the file names."""
+    """Return the error for pixels that are not in the format that the file's header names."""
     return UnreadableImage(
         f"The pixels are not in the format that the DICOM file names ({syntax_name}); some vendors "
         "scramble pixels",
@@ -73,8 +73,8 @@ def read_jpeg_2000_size(frame: bytes, syntax_name: str) -> CodestreamSize:
     """Read the image and tile size of a JPEG 2000 or HTJ2K codestream.
 
     Raises:
-        UnreadableImage: The bytes are not a codestream, or end before its end marker. Or the
-            codestream is built in a way that is slow to decode and that no camera uses.
+        UnreadableImage: The bytes are not a codestream, or end before its end marker. This error is
+            also raised for a codestream that is slow to decode and that no camera would write.
     """
     if not frame.startswith(_START_OF_CODESTREAM_AND_SIZE) or len(frame) < 42:
         raise scrambled_pixels_error(syntax_name)

@@ -69,7 +69,7 @@ class PixelFormat:
         bits_allocated: 8 or 16.
         bits_stored: How many of the allocated bits hold the sample.
         high_bit: The position of the highest of the stored bits.
-        is_signed: Whether samples are two's complement.
+        is_signed: Whether samples are signed numbers (in two's complement).
         is_planar: Whether all samples of one colour come before all samples of the next.
         frames: Number of frames.
         syntax: Transfer syntax of the pixels.
@@ -89,7 +89,7 @@ class PixelFormat:
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether the pixels are uncompressed, and two neighbours share one colour (4:2:2)."""
+        """Whether the pixels are uncompressed, with one colour for every two neighbours (4:2:2)."""
         return self.photometric == "YBR_FULL_422" and self.syntax in opening.NATIVE
 
     @property
@@ -111,7 +111,7 @@ def read_pixel_format(dataset: pydicom.Dataset, limits: ImageLimits) -> PixelFor
     """Read and check the size and format of a file's pixels, without decoding any.
 
     Raises:
-        UnsupportedImage: The pixels are of a kind that photographs do not have.
+        UnsupportedImage: The pixels are of a kind that is not used for photographs.
         UnreadableImage: An attribute is missing or contradicts another.
         PayloadTooLarge: A frame exceeds a limit.
     """
@@ -342,8 +342,8 @@ def _decode_in_own_process(
 ) -> NDArray[np.generic]:
     """Decode a JPEG of more than 8 bits with GDCM.
 
-    The process gets a file that contains only the pixels, so that no patient's name is written
-    anywhere.
+    The process gets a file that contains only the pixels, so that the patient's name is not written
+    to a temporary file.
     """
     with temporary_folder("drdeploy-dicom-") as folder:
         source, target = folder / "frame.dcm", folder / "samples"

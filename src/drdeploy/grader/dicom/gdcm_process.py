@@ -15,7 +15,7 @@ CPU_S = 60
 
 
 def main(source: str, target: str) -> int:
-    """Decode the first frame, and write its samples; the exit status is 1 if this fails."""
+    """Decode the file's first frame, and write its samples. Return 1 if this fails, else 0."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

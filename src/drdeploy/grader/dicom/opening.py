@@ -135,8 +135,8 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
     """
     if not is_dicom(data):
         raise UnsupportedImage(
-            "The file is not a DICOM file, because it lacks the mark DICM",
-            remedy="Export the photograph as a DICOM file of part 10 of the standard",
+            "The file is not a DICOM file, because it lacks the letters DICM",
+            remedy="Export the photograph as a standard DICOM file (PS3.10)",
         )
     if len(data) > limits.max_bytes:
         raise PayloadTooLarge(
@@ -182,7 +182,7 @@ def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
     """Read the values of all elements that the standard defines, so that later reads cannot fail.
 
     pydicom reads a value only when it is first used. Without this function, a damaged value would
-    cause an error late: in the worklist, a report or an export.
+    cause an error later, when the worklist, a report or an export is written.
 
     Raises:
         UnreadableImage: A value is damaged or too long.
@@ -261,7 +261,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
         raise UnreadableImage("The deflated DICOM file is damaged") from err
     if inflater.unconsumed_tail:
         raise PayloadTooLarge(
-            f"The deflated DICOM file inflates to more than {limits.max_bytes} bytes"
+            f"The deflated DICOM file decompresses to more than {limits.max_bytes} bytes"
         )
     if not inflater.eof:
         raise UnreadableImage(
@@ -274,7 +274,7 @@ def _decompress_deflated_file(data: bytes, limits: ImageLimits) -> bytes:
 
 
 def _end_of_file_meta(data: bytes) -> int | None:
-    """Return the end of the file meta information, as its first element states (PS3.10, 7.1)."""
+    """Return where the file meta information ends; its first element states this (PS3.10, 7.1)."""
     if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         return None
     return 144 + int.from_bytes(data[140:144], "little")

@@ -59,7 +59,7 @@ class DicomFile:
             service.infer([photograph.data])
 
     Attributes:
-        dataset: The data elements of the file, which name the patient.
+        dataset: The data elements of the file. They include the patient's name and number.
         pixels: Size and format of the file's pixels.
         limits: How large a picture may be.
     """
@@ -119,7 +119,7 @@ class DicomFile:
         return stream.getvalue()
 
     def _keep_pixels_of_jpeg(self, frame: bytes) -> bytes:
-        """Return a frame that is a JPEG with the same pixels, without EXIF data.
+        """Return a JPEG frame without EXIF data, and with its pixels unchanged.
 
         DICOM viewers ignore EXIF data, such as an orientation. If the DICOM file says that the
         pixels are RGB, the JPEG is marked as RGB.

@@ -51,7 +51,7 @@ def make_rgb(
 def refuse_stretched_pixels(dataset: pydicom.Dataset) -> None:
     """Refuse pixels that are not square.
 
-    If pixels are not square, the eye in the picture is not a disc, as the next steps expect.
+    The next steps expect the eye to be a disc in the picture. With other pixels, it is an ellipse.
 
     Raises:
         UnsupportedImage: The pixels are not square.
@@ -164,7 +164,7 @@ class ColourProfile:
     """The conversion from a file's colours to sRGB; models were trained on photographs in sRGB.
 
     Attributes:
-        note: A sentence for the reader of the result if a profile cannot be used; usually empty.
+        note: A sentence that tells the user that a profile could not be used; usually empty.
     """
 
     def __init__(self, dataset: pydicom.Dataset) -> None:
@@ -191,7 +191,7 @@ class ColourProfile:
 
 
 def _build_transform_to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion; None if it would hardly change the colours."""
+    """Return the conversion to sRGB that a colour profile needs; None if colours hardly change."""
     if len(profile) > MAX_PROFILE_BYTES:
         raise ValueError("too large")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -1,4 +1,4 @@
-"""Measure whether P(grade >= g) is right on average, and whether it is too extreme or too moderate.
+"""Measure whether the probabilities P(grade >= g) agree with the labels.
 
 The calibration intercept, and the ratio of observed to expected diseased photographs, say whether
 the probabilities are right on average. The calibration slope says whether the probabilities are too
@@ -43,10 +43,10 @@ class BinaryCalibration:
     """How well predicted probabilities of disease agree with how often disease was observed.
 
     Attributes:
-        expected: Mean of the predicted probabilities, which is the share of diseased photographs to
-            expect.
+        expected: Mean of the predicted probabilities. If they are right, this is about the share of
+            diseased photographs.
         observed_over_expected: The number of diseased photographs, divided by the sum of the
-            probabilities; above 1, the probabilities are too low.
+            probabilities. If it is above 1, the probabilities are too low.
         intercept: The number that must be added to the logits so that the probabilities are right
             on average.
         slope: The factor by which the logits must be multiplied so that the probabilities are

@@ -2,8 +2,8 @@
 
 The item numbers are those of two checklists: STARD 2015 (Bossuyt et al., BMJ 2015, 351:h5527) and
 TRIPOD+AI (Collins et al., BMJ 2024, 385:e078378). STARD-AI (Sounderajah et al., Nature Medicine
-2025) extends STARD 2015. The items that STARD-AI adds are marked ``AI``. The items are summarised
-in our own words; the original checklists say more.
+2025) extends STARD 2015. The items that STARD-AI adds are marked ``AI``. Our texts only summarise
+the items; the original checklists explain them in full.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class ChecklistItem:
         tripod: Item numbers of TRIPOD+AI; empty if none.
         topic: What the item asks for, in our words.
         status: ``reported`` if the evaluation answers the item, and ``partly`` if it answers a part
-            of the item. ``add`` if only the people who collected the photographs know the answer.
+            of the item. ``add`` if only the people who collected the photographs know the answer,
+            and must add it.
         answer: The answer, the section of the report that answers the item, or what people must
             add.
     """

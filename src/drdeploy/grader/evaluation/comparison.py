@@ -1,8 +1,9 @@
 """Compare two graders on the same photographs.
 
-The comparison is paired: for each photograph, the decisions of the two graders are compared. Two
-graders tend to find the same easy eyes and to miss the same hard eyes. Chance in the choice of the
-photographs therefore affects both graders alike, and affects the difference of their results less.
+The comparison is paired: it compares the two graders' decisions on each photograph. Two graders
+tend to find the same easy eyes and to miss the same hard eyes. If the photographs happen to be
+easy, both graders look good. The difference between the graders therefore depends less on chance
+than each grader's own results do.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class PairedRate:
         lost: Number of photographs that only the first grader grades correctly.
         p_value: P-value of McNemar's exact test; the null hypothesis is that both rates are equal.
         design_effect: How many times larger the variance of the difference is than it would be if
-            all photographs were independent; at least 1. It is larger than 1 if the two graders
-            tend to differ on all photographs of a patient, or on none.
+            all photographs were independent; at least 1. It is above 1 if the photographs of a
+            patient resemble each other: for one patient the graders differ on all photographs, and
+            for another on none.
     """
 
     difference: Estimate
@@ -62,7 +64,7 @@ class PairedRate:
 
 @dataclass(frozen=True)
 class GradeChange:
-    """A photograph that the two graders grade differently.
+    """A photograph to which the two graders give different grades.
 
     Attributes:
         position: Position of the photograph in the comparison.
@@ -116,7 +118,7 @@ def compare_grades(
     groups: ArrayLike | None = None,
     seed: int = 0,
 ) -> GraderComparison:
-    """Compare two graders' grades of the same photographs.
+    """Compare the grades that two graders gave to the same photographs.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -183,7 +185,7 @@ def compare_right_decisions(
     among: NDArray[np.bool_],
     groups: ArrayLike | None,
 ) -> PairedRate:
-    """Compare how often two graders make the right decision, such as to refer a diseased eye.
+    """Compare how often two graders decide rightly, for example to refer a diseased eye.
 
     Args:
         first: Whether the first grader's decision is right, shape ``(n,)``.
@@ -207,10 +209,10 @@ def estimate_paired_rate(
     """Estimate the difference of two graders' rates from the photographs on which they differ.
 
     The interval is Tango's score interval (Statistics in Medicine 1998, 17:891-908). Score
-    intervals are used because a quantized grader may change no grade at all. If no grade changes,
-    Wald's interval has zero width, but the lower bound of the score interval is ``-z² / (n + z²)``.
-    Counts of photographs that are not independent are divided by the design effect (Rao and Scott,
-    Biometrics 1992, 48:577-585).
+    intervals are used because a quantized grader may change no grade at all. In that case the usual
+    interval (Wald's) would have zero width, which is too certain. The lower bound of the score
+    interval is ``-z² / (n + z²)``. Photographs of one patient are not independent, so the counts
+    are divided by the design effect (Rao and Scott, Biometrics 1992, 48:577-585).
 
     Args:
         gained: Number of photographs that only the second grader grades correctly.
@@ -234,7 +236,7 @@ def estimate_paired_rate(
 def tango_score_limits(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
     """Return the lower and the upper limit of Tango's interval for a difference of two rates.
 
-    At these two differences, the score statistic is ``z`` standard errors.
+    The limits are the two differences for which the score statistic is ``z`` or ``-z``.
 
     The arguments ``gained``, ``lost`` and ``n`` are those of :func:`estimate_paired_rate`. The
     counts may be fractions, which is useful to plan a study.
@@ -251,7 +253,7 @@ def _bisect_to_score_limit(
 ) -> float:
     """Find one limit of the interval by bisection.
 
-    ``between`` holds a difference outside the interval, and one inside it.
+    ``between`` holds two differences: one outside the interval, and then one inside it.
 
     The score statistic grows with the distance from the observed difference, so there is exactly
     one limit on each side.
@@ -267,7 +269,7 @@ def _bisect_to_score_limit(
 
 
 def _tango_score_statistic(gained: float, lost: float, n: float, difference: float) -> float:
-    """Return how many standard errors the counts are from the counts that a difference implies.
+    """Return how many standard errors lie between the observed and the assumed difference of rates.
 
     The variance depends on the probability that only the first grader is right. For a given
     difference, the maximum-likelihood estimate of this probability is the larger root of a

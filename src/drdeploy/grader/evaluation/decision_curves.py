@@ -1,8 +1,8 @@
-"""Compute decision curves: whether decisions by the grader do more good than harm.
+"""Compute decision curves, which show whether the grader's referrals do more good than harm.
 
-An eye is referred if its probability of disease reaches a threshold. The threshold says how many
-needless referrals are acceptable for each diseased eye that is found. For example, a threshold of
-20 % accepts four needless referrals, because its odds are 1 to 4.
+An eye is referred if its probability of disease reaches a threshold. A low threshold means that
+many needless referrals are acceptable for each diseased eye that is found. For example, a threshold
+of 20 % has the odds 1 to 4, so it accepts four needless referrals for each diseased eye.
 
 The net benefit is the share of all eyes that are rightly referred, minus a penalty. The penalty is
 the share of all eyes that are needlessly referred, times the odds of the threshold (Vickers and
@@ -48,7 +48,7 @@ def compute_net_benefits(
     groups: ArrayLike | None = None,
     thresholds: tuple[float, ...] = THRESHOLDS,
 ) -> tuple[NetBenefit, ...]:
-    """Compute the net benefit at each threshold, at the prevalence of the photographs.
+    """Compute the net benefit at each threshold, if disease is as common as in the photographs.
 
     Args:
         is_positive: Whether each photograph is diseased, shape ``(n,)``.

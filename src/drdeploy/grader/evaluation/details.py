@@ -1,4 +1,4 @@
-"""Compute the further results of an evaluation, for example decision curves and subgroups."""
+"""Compute the additional results of an evaluation, such as decision curves and subgroups."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ class EvaluationOptions:
         by: Further results to compute. ``patient`` asks for results by patient. Any other text is a
             column of the table of labels, and asks for results for each value in this column.
         second_label: The column with a second reader's grades.
-        prevalence: Share of grade 2 or worse where the grader will be used. ``estimate`` estimates
-            the share from the probabilities. None takes the share among the photographs.
+        prevalence: Share of patients with grade 2 or worse at the place where the grader will be
+            used. ``estimate`` means that this share is estimated from the probabilities. None means
+            the share among the photographs.
         seed: Seed of the bootstrap intervals.
     """
 
@@ -96,10 +97,10 @@ class EvaluationDetails:
         adjustments: Calibration after each adjustment to another prevalence; empty if the manifest
             does not state how frequent the grades were among the photographs for calibration.
         net_benefits: The decision curve at each grade.
-        risks: How often decisions are wrong if the grader decides only about the share of the
-            photographs on which it is most confident, for several shares.
-        flag: How good the flag for photographs unlike the training photographs is. None if the
-            manifest has no rule for this flag.
+        risks: How often the grader's decisions are wrong if it decides only on the photographs
+            about which it is most confident. There is one result for each share of the photographs.
+        flag: How well the flag works that marks photographs unlike the training photographs. None
+            if the manifest has no rule for this flag.
         patients: Results by patient, if asked for.
         subgroups: Results in the subgroups of each column, if asked for.
         second_reader: Agreement with a second reader, if asked for.
@@ -161,8 +162,8 @@ def compute_evaluation_details(
     """Compute the details of an evaluation.
 
     Raises:
-        InvalidInput: The options ask for patients, subgroups or a second reader that the
-            photographs do not have.
+        InvalidInput: The options ask for results by patient, for subgroups or for a second reader,
+            but the data set lacks this information.
     """
     thresholds = None if clinical is None else clinical.grade_thresholds
     share = resolve_prevalence(graded, clinical, options.prevalence, recalibration)

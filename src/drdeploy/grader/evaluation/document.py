@@ -29,7 +29,7 @@ DIGITS = 6
 
 
 def build_evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, Any]:
-    """Return every number of an evaluation with its interval, n and method."""
+    """Return every result of an evaluation, with its interval, sample size and method."""
     return {
         "notice": RESEARCH_USE_NOTICE,
         "n": evaluation.n,
@@ -88,7 +88,7 @@ def build_comparison_document(comparison: GraderComparison, graded: GradedSet) -
 
 
 def build_json_document(cells: Sequence[MatrixCell]) -> dict[str, Any]:
-    """Return the document for ``--json``; several evaluations are also shown as a matrix."""
+    """Return the document for ``--json``; several evaluations are arranged as a matrix."""
     documents = []
     for cell in cells:
         document = _build_grader_evaluation_document(cell.evaluated)
@@ -242,7 +242,7 @@ def name_group_unit(unit: str, count: int) -> str:
 
 
 def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
-    """Return the results in :class:`EvaluationDetails`, and the reporting checklist."""
+    """Return the results in :class:`EvaluationDetails` and the reporting checklist for JSON."""
     from drdeploy.grader.evaluation.checklist import fill_reporting_checklist
 
     details = evaluated.details

@@ -68,9 +68,9 @@ def evaluate(
         second_label: The column with a second reader's grades, to measure how well two readers
             agree.
         prevalence: Share of patients with grade 2 or worse where the grader will be used.
-            Predictive values and adjusted probabilities are computed for it. ``"estimate"`` means
-            that the share is estimated from the probabilities. None means the share among the
-            photographs.
+            Predictive values and adjusted probabilities are computed for this share. ``"estimate"``
+            means that the share is estimated from the probabilities. None means that the share
+            among the photographs is used.
         seed: Seed of the bootstrap intervals.
         own_names: Name photographs by their file names, instead of by hashes.
 

@@ -1,4 +1,4 @@
-"""Compute every number of a grader's evaluation from labels and probabilities."""
+"""Compute the results of a grader's evaluation from labels and probabilities."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OperatingPointQuality:
         point: The operating point, with its sensitivity and specificity on the photographs that it
             was chosen on.
         sensitivity: Share of the diseased eyes that are flagged.
-        specificity: Share of the other eyes that are not flagged.
+        specificity: Share of the eyes without the disease that are not flagged.
         ppv: Positive predictive value at the prevalence in :class:`Detection`.
         npv: Negative predictive value at the prevalence in :class:`Detection`.
     """
@@ -67,8 +67,8 @@ class Detection:
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
         sensitivity: Share of the diseased eyes to which the grader gives this grade or a worse one.
         specificity: Share of the other eyes to which the grader gives a lower grade.
-        prevalence: The predictive values are computed for this share of diseased photographs. None
-            if there are no photographs.
+        prevalence: The share of diseased photographs for which the predictive values are computed.
+            None if there are no photographs.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, if every ungradable photograph
@@ -101,15 +101,16 @@ class Evaluation:
     Attributes:
         n: How many photographs were graded; the results refer to these photographs.
         groups: How many capture sessions or patients these photographs come from.
-        confusion: Counts of photographs in shape ``(5, 5)``, by label (row) and grade that the
-            grader answered (column).
+        confusion: Counts of photographs in shape ``(5, 5)``, by label (row) and by the grader's
+            grade (column).
         kappa: Quadratic weighted kappa.
         accuracy: Share of photographs whose answer equals the label.
         grade_sensitivity: For each grade, the share of its photographs that are graded correctly.
         referable: Detection of moderate disease or worse.
         vision_threatening: Detection of severe disease or worse.
         ece: Expected calibration error.
-        brier: Mean squared distance of the probabilities from the label.
+        brier: Brier score: the mean squared distance of the probabilities from the true grade, from
+            0 to 2.
         ungradable: Share of all photographs that could not be graded.
         missed: Positions of the photographs labelled severe or worse and graded 0.
     """
@@ -208,9 +209,9 @@ def evaluate_graded_set(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions. The thresholds of a manifest, if given, turn them into grades.
+    """Evaluate predictions; the thresholds in ``clinical`` turn probabilities into grades.
 
-    Without thresholds, the answer is the most probable grade.
+    Without thresholds, the grade is the most probable one.
     """
     return evaluate_probabilities(
         graded.labels,
@@ -246,7 +247,7 @@ class _GradedPhotographs:
 
     Attributes:
         truth: Labels, shape ``(n,)``.
-        grades: Answers, shape ``(n,)``.
+        grades: The grader's grades, shape ``(n,)``.
         or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
         groups: Capture sessions or patients, shape ``(n,)``.
         refused: Labels of the photographs without a grade.
@@ -310,7 +311,7 @@ def _find_share_of_diseased(
 ) -> float | None:
     """Return the prevalence of a grade or worse, given the prevalence of grade 2 or worse.
 
-    How common grade 3 is among grade 2 or worse is measured on the photographs.
+    The share of grade 3 or worse among grade 2 or worse is measured on the photographs.
     """
     if not truth.size:
         return None
@@ -327,7 +328,7 @@ def estimate_sensitivity_and_specificity(
     is_flagged: NDArray[np.bool_],
     groups: ArrayLike | None = None,
 ) -> tuple[Estimate, Estimate]:
-    """Estimate sensitivity and specificity of a decision, with Wilson intervals over groups."""
+    """Estimate a decision's sensitivity and specificity; their intervals treat groups as units."""
     members = np.arange(is_positive.size) if groups is None else np.asarray(groups)
     return (
         estimate_grouped_proportion(is_flagged[is_positive], members[is_positive]),
@@ -341,9 +342,9 @@ def estimate_predictive_values(
     """Compute the positive and the negative predictive value by Bayes' rule.
 
     The lower limits of both predictive values are computed from the lower limits of sensitivity and
-    specificity, and the upper limits from the upper limits.  Sensitivity and specificity are
-    unlikely to be at their limits at the same time, so the intervals of the predictive values are
-    wider than 95 % intervals.
+    specificity, and the upper limits from the upper limits.  It is unlikely that sensitivity and
+    specificity are both at their limits. The intervals of the predictive values are therefore wider
+    than 95 % intervals.
 
     Raises:
         InvalidInput: ``prevalence`` is not between 0 and 1.

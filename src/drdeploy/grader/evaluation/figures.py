@@ -1,4 +1,4 @@
-"""Draw four pictures: the confusion matrix, the ROC, reliability, and risk over coverage."""
+"""Draw four pictures: confusion matrix, ROC curve, reliability, and risk over coverage."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _draw_roc_curves(axes: Axes, evaluated: GraderEvaluation) -> None:
 
 
 def _mark_decisions_on_roc(axes: Axes, detection: Detection, colour: str) -> None:
-    """Mark the decision by grade, and each operating point, with error bars."""
+    """Mark on the ROC curve, with error bars, the decision by grade and each operating point."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points

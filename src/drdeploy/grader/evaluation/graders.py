@@ -216,7 +216,7 @@ def evaluate_prediction_table(
 ) -> GraderEvaluation:
     """Evaluate the predictions in a table, which :meth:`GradedSet.read_csv` reads.
 
-    The probabilities become grades by the thresholds of the grader ``lender``. If ``lender`` is
+    The thresholds of the grader ``lender`` turn the probabilities into grades. If ``lender`` is
     None, the most probable grade is the answer. ``patient`` names the column with the patients, if
     its name is not recognised. If ``names`` is None, the names of photographs are hashed with the
     user's key.
@@ -323,7 +323,7 @@ Named = TypeVar("Named", Grader, TestSet)
 def make_names_distinct(named: Sequence[Named]) -> list[Named]:
     """Give each grader or set of photographs a name that no other has.
 
-    If several have the same name, each of them gets the path from which it was read as its name.
+    If several share one name, each of them is named by the path that it was read from.
     """
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

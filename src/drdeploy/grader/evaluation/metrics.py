@@ -1,4 +1,4 @@
-"""Compute curves and measures of a grader's quality, each measure with a confidence interval.
+"""Compute measures of a grader's quality, with their confidence intervals, and curves.
 
 The only library that this module needs is NumPy.
 """
@@ -35,7 +35,7 @@ def compute_quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
     """Compute Cohen's kappa with quadratic weights (Cohen 1968).
 
     Each error is weighted by the square of its distance in grades. A kappa of 1 is perfect
-    agreement, and 0 is agreement by chance.
+    agreement, and 0 is the agreement that chance alone would give.
 
     Args:
         confusion: Shape ``(..., 5, 5)``.
@@ -72,8 +72,8 @@ def estimate_accuracy(
     """Estimate the share of photographs that get the right grade, with a confidence interval.
 
     The interval comes from a bootstrap. If all grades are right or all are wrong, every resample
-    gives the same share, so the bootstrap gives no interval. Wilson's interval is then returned. It
-    counts each group of photographs (a patient or a capture session) once.
+    gives the same share, so the bootstrap gives no interval. In this case Wilson's interval is
+    returned, which counts each group of photographs (a patient or a capture session) once.
     """
     found = estimate_by_group_bootstrap(
         one_hot_encode_confusion_cells(labels, grades), _accuracy_from_cell_sums, groups, seed=seed
@@ -97,10 +97,10 @@ def estimate_calibration_error(
     Confidence is the probability of the most probable grade (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017).
 
-    Noise can only increase the calibration error, so it is larger in a sample than in the
-    population, and larger still in a bootstrap resample. Therefore both ends of the bootstrap
-    interval are too high. The upper end is kept, which is cautious. The lower end is placed as far
-    below the value as the upper end is above it.
+    Chance makes the calibration error larger: it is larger in a sample than in the population, and
+    larger still in a bootstrap resample. Therefore both ends of the bootstrap interval are too
+    high. The upper end is kept, because it errs on the safe side. The lower end is set so that the
+    interval is symmetric around the value.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)
@@ -125,9 +125,9 @@ def estimate_brier_score(
 ) -> Estimate:
     """Estimate the Brier score: how far the probabilities are from the labels, from 0 to 2.
 
-    For each photograph, the five squared differences are summed: 1 minus the probability of the
-    true grade, and the probabilities of the other grades. The score is the mean over the
-    photographs (Brier, Monthly Weather Review 1950, 78:1-3).
+    For each photograph, five squares are summed. One is the square of 1 minus the probability of
+    the true grade. The others are the squares of the other four probabilities. The score is the
+    mean over the photographs (Brier, Monthly Weather Review 1950, 78:1-3).
     """
     distances = ((probabilities - np.eye(GRADES)[labels]) ** 2).sum(axis=1)
     summands = np.stack([distances, np.ones(len(labels))], axis=1)
@@ -137,14 +137,14 @@ def estimate_brier_score(
 
 
 def one_hot_encode_confusion_cells(labels: Grades, grades: Grades) -> Floats:
-    """Return 25 cells for each photograph, with a 1 at its place in the confusion matrix."""
+    """Return 25 numbers per photograph: a 1 for its cell of the confusion matrix, otherwise 0."""
     added = np.zeros((len(labels), GRADES * GRADES))
     added[np.arange(len(labels)), labels * GRADES + grades] = 1.0
     return added
 
 
 def compute_kappa_from_cell_sums(sums: Floats) -> Floats:
-    """Compute kappa for each of ``b`` confusion matrices, which are given as ``(b, 25)``."""
+    """Compute kappa for each of ``b`` confusion matrices. The cells have the shape ``(b, 25)``."""
     return compute_quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
 
 
@@ -209,7 +209,7 @@ class ReliabilityBin:
 def compute_reliability_bins(
     probabilities: NDArray[np.floating], came_true: NDArray[np.bool_]
 ) -> tuple[ReliabilityBin, ...]:
-    """Compare predicted probabilities with what came true, in ten bins of the probability."""
+    """Compare predicted probabilities with the observed share of disease, in ten bins."""
     bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     return tuple(
         ReliabilityBin(
@@ -222,7 +222,7 @@ def compute_reliability_bins(
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """How often the grader is wrong if a human grades the photographs it is least sure of.
+    """How often the grader is wrong if people grade the photographs about which it is least sure.
 
     Attributes:
         coverage: Share of the photographs that keep the grader's answer, shape ``(points,)``,
@@ -241,7 +241,8 @@ def compute_risk_over_coverage(
 
     The least confident answers are dropped first (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
     ``confidence`` holds the probability that the grader gives to its answer, in shape ``(n,)``.
-    Answers of equal confidence share one point of the curve, because no threshold separates them.
+    Answers with equal confidence are kept or dropped together, because no threshold separates them.
+    They give one point of the curve.
     """
     order = np.argsort(-confidence, kind="stable")
     ordered = confidence[order]

@@ -29,7 +29,7 @@ DIGITS = 3
 
 
 def check_page_packages_installed() -> None:
-    """Check that the packages for the page are installed, so that a lack of one is known early.
+    """Check that the packages for the page are installed, before any work is done.
 
     Raises:
         MissingExtra: Matplotlib or Jinja is not installed.
@@ -153,7 +153,7 @@ def _format_percent_cell(estimate: Estimate) -> Markup:
 
 
 def _format_cell_per_100_photographs(estimate: Estimate) -> Markup:
-    """Format a number per photograph as a number per 100 photographs."""
+    """Format a net benefit or other value per photograph as a value per 100 photographs."""
     from drdeploy.pages.page import format_table_cell
 
     value = NO_VALUE if estimate.value is None else f"{100 * estimate.value:.1f}"

@@ -35,8 +35,8 @@ class PatientEvaluation:
         n: Number of all patients, including those without a grade.
         partly_graded: Number of patients of whom some photographs were graded and others were not.
         evaluation: The results. The label of a patient is the worst label of the patient's
-            photographs. The patient's grade is the worst grade, and P(grade >= g) the highest such
-            probability, of the photographs that were graded.
+            photographs. The patient's grade is the worst grade of the graded photographs. The
+            patient's P(grade >= g) is the highest one of the graded photographs.
         referring: Sensitivity and specificity at grades 2 and 3 if every patient with an ungradable
             photograph is also referred.
     """

@@ -75,7 +75,7 @@ class GradedSet:
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
-        """Combine a data set with the probabilities of all its photographs, in shape ``(n, 5)``."""
+        """Combine a data set with the probabilities of its photographs, in shape ``(n, 5)``."""
         return cls(
             files=list_photograph_names(dataset),
             groups=dataset.group_names,
@@ -107,7 +107,7 @@ class GradedSet:
 
     @classmethod
     def read_csv(cls, path: Path, columns: Mapping[str, str] | None = None) -> GradedSet:
-        """Read a file that :meth:`write_csv` wrote, or another table with :data:`NEEDED_COLUMNS`.
+        """Read a file that :meth:`write_csv` wrote, or a table that has :data:`NEEDED_COLUMNS`.
 
         Args:
             path: The file.
@@ -151,7 +151,7 @@ class GradedSet:
         )
 
     def with_photograph_names(self, names: PhotographNames) -> GradedSet:
-        """Return the predictions with new names for photographs and groups, from ``names``."""
+        """Return the predictions with new names for photographs and groups, made by ``names``."""
         files = tuple(names.name_of_table_entry("photo", file) for file in self.files)
         groups = np.array(
             [names.name_of_table_entry("group", str(one)) for one in self.groups], dtype=np.str_
@@ -218,9 +218,9 @@ def predict_dataset(
     If a photograph cannot be read or graded, the result has a reason instead of probabilities. The
     manifest may have a rule that finds photographs unlike the training photographs. The result then
     has a column ``unlike_training``, which holds ``yes`` or ``no``, or nothing for a photograph
-    without a grade. ``columns`` maps each further column of the table of labels that is kept to the
-    command-line option that asked for it, for error messages. ``track`` wraps the iteration over
-    the files, to show progress.
+    without a grade. ``columns`` names further columns of the table of labels that the result keeps.
+    It maps each column to the command-line option that asked for it, which an error can quote.
+    ``track`` wraps the iteration over the files, to show progress.
 
     Raises:
         InvalidInput: The model is not an ICDR grader, or the table lacks a column.

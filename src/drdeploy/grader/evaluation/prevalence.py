@@ -1,13 +1,13 @@
 """Adjust a grader's probabilities to a place where disease is rarer or more frequent.
 
-A grader's probabilities are right only where each grade is as frequent as among the photographs on
-which the grader was calibrated. Where disease is rarer, the probabilities of disease are too high.
-The user states the prevalence at the new place, or it is estimated from the probabilities alone.
-The probability of each grade is then multiplied by the ratio of the grade's new share to its old
-share, and the products are divided by their sum. This assumes that photographs of one grade look
-the same in both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002, 14:21-41).
-The old shares come from the manifest: its operating points say how many photographs had grade 2 or
-worse, and grade 3 or worse.
+A grader's probabilities are right only if each grade is as frequent as among the photographs on
+which the grader was calibrated. At a place where disease is rarer, the probabilities of disease are
+too high. The user states the prevalence at the new place, or it is estimated from the probabilities
+alone. The probability of each grade is then multiplied by the ratio of the grade's new share to its
+old share, and the products are divided by their sum. This assumes that photographs of one grade
+look the same in both populations (Saerens, Latinne and Decaestecker, Neural Computation 2002,
+14:21-41). The old shares come from the manifest: its operating points say how many photographs had
+grade 2 or worse, and grade 3 or worse.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class AdjustedProbabilities:
 def find_shares_during_calibration(
     clinical: Clinical | None, recalibration: Recalibration | None = None
 ) -> DiseaseShares | None:
-    """Return the shares of grades that a grader's probabilities assume; None if they are unknown.
+    """Return how frequent a grader's probabilities assume each grade to be; None if unknown.
 
     The shares are counted on the photographs on which the thresholds were chosen. If the user
     stated a prevalence when the grader was recalibrated, the shares follow from this prevalence.
@@ -100,7 +100,7 @@ def make_shares_for_prevalence(prevalence: float, severe_among_diseased: float) 
 def compute_weights_to_match_shares(
     labels: NDArray[np.intp], shares: DiseaseShares
 ) -> Floats | None:
-    """Return weights for photographs that bring the shares of their grades to the given shares.
+    """Return a weight for each photograph; with the weights, the grades have the given shares.
 
     The weights have a mean of 1. Return None if no photograph is below grade 2, none is of grade 2,
     or none is of grade 3 or 4.
@@ -137,7 +137,7 @@ def adjust_probabilities_to_shares(
     after: DiseaseShares,
     how: Literal["stated", "estimated"],
 ) -> AdjustedProbabilities:
-    """Adjust probabilities from the shares that they assume, ``before``, to ``after``."""
+    """Adjust probabilities that assume the shares ``before`` to the shares ``after``."""
     adjusted = _multiply_and_normalise(
         _split_into_three_classes(or_worse), after.as_array() / before.as_array()
     )

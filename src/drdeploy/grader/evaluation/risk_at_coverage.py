@@ -28,8 +28,8 @@ class RiskAtCoverage:
 
     Attributes:
         at_least: The share of the decisions that should be kept.
-        coverage: The share of the decisions that is kept. It is larger than ``at_least`` if several
-            decisions are exactly as confident as the last one that is kept.
+        coverage: The share of the decisions that are kept. It is larger than ``at_least`` if
+            several decisions have exactly the same confidence as the last one that is kept.
         risk: Share of the kept decisions that are on the wrong side of grade 2.
     """
 
@@ -44,7 +44,7 @@ def measure_risk_at_coverages(
     or_worse: NDArray[np.floating],
     groups: NDArray[np.generic],
 ) -> tuple[RiskAtCoverage, ...]:
-    """Measure how often the decisions that are kept are wrong, at each coverage.
+    """Measure how often the most confident decisions are wrong, at each coverage.
 
     Args:
         truth: Labels, shape ``(n,)``.
@@ -69,6 +69,6 @@ def measure_risk_at_coverages(
 def compute_confidence_at_grade_2(
     is_referred: NDArray[np.bool_], or_worse: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Return the probability that each decision to refer an eye or not is right, shape ``(n,)``."""
+    """Return, for each eye, the probability that the decision to refer it or not is right."""
     referable = or_worse[:, Grade.MODERATE]
     return np.where(is_referred, referable, 1 - referable)

@@ -1,4 +1,4 @@
-"""Compare a second reader's grades with the labels, and the grader with both."""
+"""Compare a second reader's grades with the labels, and the grader's grades with both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class SecondReader:
         grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.
         decisions: Sensitivity and specificity of the second reader against the labels, once if
             grade 2 or worse counts as disease, and once if grade 3 or worse does.
-        grader_decisions: The same for the grader.
+        grader_decisions: Sensitivity and specificity of the grader against the labels, at the same
+            two grades.
     """
 
     column: str
@@ -48,7 +49,7 @@ class SecondReader:
 def compare_with_second_reader(
     graded: GradedSet, column: str, thresholds: tuple[float, ...] | None, *, seed: int = 0
 ) -> SecondReader:
-    """Compare a second reader, the labels and the grader.
+    """Compare the grades of a second reader with the labels and with the grader's grades.
 
     Raises:
         InvalidInput: The column has no ICDR grade.

@@ -38,7 +38,7 @@ def evaluate_subgroups(
 ) -> tuple[Subgroup, ...]:
     """Evaluate a grader for each value of a column, in alphabetical order of the values.
 
-    The predictive values of a subgroup hold for the share of diseased eyes in this subgroup.
+    The predictive values of a subgroup are computed for the share of diseased eyes in it.
 
     Raises:
         InvalidInput: The column has only one value, or more than :data:`MOST_VALUES`.

@@ -25,9 +25,9 @@ def find_training_photographs(
 ) -> tuple[int, ...]:
     """Return the positions of photographs that are copies of the grader's training photographs.
 
-    If the manifest lists the training photographs, each of them is recognised. An older manifest
-    contains only one digest over the whole training set. Training photographs are then recognised
-    only if the data set contains the whole training set.
+    If the manifest lists the training photographs, copies of each are recognised. An older manifest
+    holds only one digest of the whole training set. Copies are then recognised only if the data set
+    contains the whole training set.
 
     Args:
         manifest: The grader's manifest.

@@ -1,4 +1,4 @@
-"""Compare how a grader does on photographs that are flagged as unusual, and on all others."""
+"""Compare a grader's results on photographs that are flagged as unusual, and on the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlagQuality:
-    """How often photographs are flagged, and how often the grader errs on these and on the others.
+    """How often photographs are flagged, and how often the grader errs with and without a flag.
 
     Attributes:
         flagged: Share of the graded photographs that are flagged.
@@ -45,7 +45,7 @@ def measure_unlike_training_flag(
     *,
     seed: int = 0,
 ) -> FlagQuality:
-    """Measure how often photographs are flagged, and how often the grader errs on these and others.
+    """Measure how often photographs are flagged, and how often the grader errs with and without it.
 
     Args:
         truth: Labels, shape ``(n,)``.

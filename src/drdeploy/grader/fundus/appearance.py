@@ -1,10 +1,10 @@
 """Measure how a photograph looks, and whether it looks unlike a grader's training photographs.
 
-Colour, light and vignetting describe the camera. Detail of four sizes describes its resolution, its
-focus and its field of view, because vessels look coarser in a narrower field. The brightest and
-darkest spots of four sizes describe what is unusual in the eye. Each measurement is the logarithm
-of a ratio of two values within the eye. The eye is scaled to a fixed size, so that the resolution
-of the file does not matter.
+Colour, light and vignetting describe the camera. Detail is measured at four sizes. It describes the
+camera's resolution, focus and field of view, because vessels look coarser in a narrower field. The
+brightest and the darkest spots, also measured at four sizes, describe what is unusual in the eye.
+Each measurement is the logarithm of a ratio of two values within the eye. The eye is scaled to a
+fixed size, so that the resolution of the file does not matter.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _mean_or_zero(values: NDArray[np.float64]) -> float:
 
 @lru_cache(8)
 def _mask_of_disc(side_px: int, share: float) -> NDArray[np.bool_]:
-    """Return a mask of a centred disc whose diameter is the given share of the side."""
+    """Return a mask of a centred disc. Its diameter is the given share of the picture's side."""
     from_middle = np.abs(np.arange(side_px) - (side_px - 1) / 2) / (side_px / 2)
     mask: NDArray[np.bool_] = np.hypot(from_middle, from_middle[:, None]) <= share
     return mask

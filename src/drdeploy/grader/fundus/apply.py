@@ -80,9 +80,9 @@ def _shrink_by_power_of_two(
 ) -> tuple[Image.Image, FieldOfView]:
     """Shrink a picture by a power of two if it is much larger than the model's input.
 
-    This step makes the model's input almost independent of the scale at which the photograph was
-    decoded. Networks are sensitive to small differences: a tenth of a grey level in the mean can
-    change a probability by 0.02.
+    A photograph may be decoded at several scales. After this step, the model's input hardly depends
+    on the scale. Networks are sensitive to small differences: a tenth of a grey level in the mean
+    can change a probability by 0.02.
     """
     picture, view = photograph.picture, photograph.view
     extent_px = (
@@ -100,11 +100,12 @@ def _shrink_by_power_of_two(
 def _crop_to_eye_and_resize(
     transform: FundusTransform, picture: Image.Image, view: FieldOfView
 ) -> Image.Image:
-    """Cut out the box around the whole eye and resize it; what the frame cut off becomes black.
+    """Cut out the box around the whole eye, and resize it. Parts outside the photograph are black.
 
     If the photograph was squashed, the box is not a square. Resizing the box to a square undoes the
-    squash. The edges of the box may lie between pixels. They are not rounded, because then the eye
-    would move by up to a pixel if the same photograph were decoded at another scale.
+    squash. The edges of the box may lie between pixels. They are not rounded to whole pixels.
+    Rounding could move the eye by up to a pixel if the same photograph were decoded at another
+    scale.
     """
     left = (view.left + view.right - view.eye_width_px) / 2
     top = (view.top + view.bottom - view.eye_height_px) / 2
@@ -168,7 +169,7 @@ def _scale_pixel_values(
 def _compute_gain_and_offset(
     transform: FundusTransform,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the factor and the addend for every pixel value of one row of the model's input."""
+    """Return the factor and the addend for each value of a row, to scale pixels for the model."""
     low, high = transform.value_range
     std = np.asarray(transform.std, dtype=np.float64)
     mean = np.asarray(transform.mean, dtype=np.float64)

@@ -75,8 +75,9 @@ def decode_image(
     Args:
         data: Content of the file.
         limits: Limits on bytes, pixels and sides; the default suits a request to a server.
-        min_side_px: The picture is shrunk by 8, 4 or 2, as far as its shorter side keeps at least
-            this many pixels. A JPEG is shrunk while it is decoded, which is several times as fast.
+        min_side_px: The picture may be shrunk to an eighth, a quarter or half its size, as long as
+            its shorter side keeps at least this many pixels. A JPEG is shrunk while it is decoded,
+            which is several times as fast.
 
     Returns:
         Upright RGB, shape ``(h, w, 3)``.  Transparent pixels are black, and 16-bit values are
@@ -97,7 +98,7 @@ def decode_image(
 def decode_image_of_header(
     header: ImageHeader, *, min_side_px: int | None = None
 ) -> NDArray[np.uint8]:
-    """Decode a file whose header was read and checked before; see :func:`decode_image`.
+    """Decode a file whose header has already been checked; see :func:`decode_image`.
 
     Raises:
         UnsupportedImage: The file is of a variant of its format that is not used for photographs.
@@ -109,8 +110,8 @@ def decode_image_of_header(
 def decode_picture_of_header(header: ImageHeader, *, min_side_px: int | None = None) -> Image.Image:
     """Decode a file to an upright Pillow picture in mode ``RGB``; see :func:`decode_image`.
 
-    All later steps work on Pillow's own pixels, because copying the pixels to an array and back
-    takes as long as scaling them down.
+    All later steps work on the Pillow picture. Copying the pixels to a NumPy array and back would
+    take as long as scaling them down.
 
     Raises:
         UnsupportedImage: The file is of a variant of its format that is not used for photographs.
@@ -163,7 +164,7 @@ def _read_header_by_format(data: bytes, limits: ImageLimits) -> ImageHeader:
 
 
 def choose_reduction_factor(header: ImageHeader, min_side_px: int | None) -> int:
-    """Return the largest of 1, 2, 4 and 8 that leaves ``min_side_px`` on the shorter side."""
+    """Return the largest factor of 1, 2, 4 and 8 that keeps the shorter side >= ``min_side_px``."""
     if min_side_px is None:
         return 1
     available = min(header.width_px, header.height_px) // max(min_side_px, 1)
@@ -202,7 +203,7 @@ def _decode_with_pillow_plugin(header: ImageHeader, factor: int, data: bytes) ->
 
 
 def _check_decoder_reads_same_size(header: ImageHeader, size: tuple[int, int]) -> None:
-    """Check that the decoder and the header's reader found the same size.
+    """Check that the decoder found the same size as the code that read the header.
 
     A file may state its size twice, and programs differ in which of the two sizes they use.
     """
@@ -237,7 +238,8 @@ def _convert_to_shrunk_rgb(image: Image.Image, factor: int) -> Image.Image:
 
     Args:
         image: A picture in any mode that a Pillow decoder returns.
-        factor: Each pixel of the result is the mean of ``factor`` x ``factor`` pixels.
+        factor: By how much to shrink the picture. Each pixel of the result is the mean of
+            ``factor`` x ``factor`` pixels.
     """
     if factor == 1:
         return _convert_to_rgb(image)

@@ -43,8 +43,9 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         directions: The matrix, with one row of weights for each uncorrelated number.
         limit: Distance beyond which a photograph is unlike the training photographs.
         chosen_on: A description of the photographs on which the rule was chosen.
-        flagged_share: Share of the training photographs whose distance is beyond the limit. The
-            distance of each was computed with a rule fitted to other patients or sessions.
+        flagged_share: Share of the training photographs whose distance is beyond the limit. To
+            compute a photograph's distance, a rule was used that was fitted to other patients or
+            sessions.
     """
 
     measurements: tuple[str, ...]

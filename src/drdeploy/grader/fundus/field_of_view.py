@@ -5,10 +5,10 @@ surround differs between cameras and says nothing about the eye, so it is cut aw
 filled the surround, it may also be grey or white. The eye is then where the picture differs from
 the surround.
 
-The disc is found on a small copy of the picture. The shares of lit pixels in the columns form one
-profile, and those in the rows form another. The eye ends where a profile falls below a tenth of its
-maximum.  The end of the eye is interpolated between two pixels, so that the result hardly depends
-on the resolution of decoding.
+The disc is found on a small copy of the picture. For each column, the share of lit pixels is
+computed; these shares form one profile. The shares in the rows form another. The eye ends where a
+profile falls below a tenth of its maximum. The exact position is interpolated between two pixels,
+so that it hardly depends on the scale at which the photograph was decoded.
 
 Some collections squash every photograph to the same width and height, which turns the disc into an
 ellipse. An ellipse is fitted to the outline of the lit part. Points at the edges of the box around
@@ -111,8 +111,8 @@ class FieldOfView:
         right: Right edge of the box.
         bottom: Lower edge of the box.
         aspect: Width of the eye divided by its height, if the photograph was squashed; otherwise 1.
-        surround: Red, green and blue of a surround that is too bright to pass for black, 0 to 255;
-            None if the surround is black, or if there is none.
+        surround: Red, green and blue of the surround, 0 to 255, if it is grey or white. None if the
+            surround is black, or if the eye has no surround.
     """
 
     left: float
@@ -140,8 +140,9 @@ class FieldOfView:
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
         """Return the field of view in a frame that is larger by ``factor``, within the frame.
 
-        When a photograph is decoded at a smaller size, its sides are rounded up. When the field of
-        view is scaled up again, it could extend beyond the frame by a fraction of a pixel.
+        When a photograph is decoded at a smaller size, its sides are rounded up to whole pixels. A
+        field of view that is scaled up again could therefore extend beyond the frame by a fraction
+        of a pixel. It is cut off at the frame.
         """
         return replace(
             self,
@@ -178,7 +179,7 @@ class FieldOfView:
 
     @property
     def roundness(self) -> float:
-        """Shorter side of the box divided by the longer side, after undoing a squash."""
+        """Shorter side of the box divided by the longer side, after a squash has been undone."""
         shorter, longer = sorted((self.width_px / self.aspect, self.height_px))
         return shorter / max(longer, 1.0)
 
@@ -258,7 +259,7 @@ def _make_small_copy(picture: Image.Image) -> Image.Image:
 def _find_colour_of_lit_surround(
     small: Image.Image, brightness: NDArray[np.uint8]
 ) -> tuple[float, float, float] | None:
-    """Return the surround's colour (the median of the frame's corners); None if it is black."""
+    """Return the colour of the surround, the median of the frame's corners; None if it is black."""
     (level,) = _compute_brightness_percentiles(_cut_out_frame_corners(brightness), 50)
     if level <= BLACK_LEVEL:
         return None
@@ -269,7 +270,7 @@ def _find_colour_of_lit_surround(
 
 
 def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Return a mask of the pixels that differ from an even grey surround, or None."""
+    """Return a mask of the pixels unlike an even grey surround; None without such a surround."""
     side = max(1, min(pixels.shape[:2]) // 16)
     patches = [
         pixels[rows, columns].reshape(-1, 3).astype(np.float32)
@@ -395,7 +396,7 @@ def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
 
 
 def _compute_brightness_percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
-    """Compute percentiles like ``np.percentile``, but faster: count each of the 256 grey levels."""
+    """Compute percentiles as ``np.percentile`` does, but faster, by counting 256 grey levels."""
     # Without arrays, because NumPy takes longer than Python over 256 numbers.
     up_to = list(accumulate(Image.fromarray(values).histogram()))
     last = values.size - 1
@@ -425,7 +426,7 @@ def _compute_lit_shares(lit: NDArray[np.bool_], *, axis: int) -> NDArray[np.floa
 
 
 def _find_extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where the eye starts and ends in a profile of lit shares, as shares of its length."""
+    """Return where the eye starts and ends in a profile, as shares of the profile's length."""
     level = PROFILE_SHARE * float(profile.max())
     below = np.flatnonzero(profile <= level)
     peak = int(profile.argmax())

@@ -5,8 +5,9 @@ sharpness, shape and colour are first measured and compared with the limits in t
 
 All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
 size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
-orange, so a picture of another colour is refused. However, photographs that a filter has turned to
-an even grey are accepted, because the 2023 study, which drdeploy follows, used such photographs.
+orange, so a picture of another colour is refused. There is one exception. Photographs that a filter
+has turned to an even grey are accepted, because the 2023 study that drdeploy follows used such
+photographs.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class PhotographQuality:
     Attributes:
         eye_px: Diameter of the eye in the photograph as it was sent, in pixels.
         is_framed: Whether the eye has a dark surround.
-        roundness: Shorter side of the eye's box divided by the longer side, after undoing a squash.
+        roundness: Shorter side of the eye's box divided by the longer side. If the photograph was
+            squashed, this is undone first.
         lit_share: Share of the eye that is not dark.
         stray_share: Share of lit pixels in the two darkest of the four corners around the eye's
             disc.
@@ -136,7 +138,7 @@ def _shows_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool
 
 
 def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    """Whether the lit part has the shape of a whole eye, with no part cut off or covered."""
+    """Whether the bright part of a picture has the shape of a whole eye that nothing cuts off."""
     return (
         quality.roundness >= limits.min_roundness
         and quality.lit_share >= limits.min_lit_share
@@ -145,7 +147,7 @@ def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool
 
 
 def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    """Whether a picture without a rim is so evenly red that it may show the inside of an eye."""
+    """Whether a picture without a dark surround is so evenly red that it may show a fundus."""
     return (
         quality.redness >= limits.unframed_min_redness
         and quality.hue_spread <= limits.unframed_max_hue_spread
@@ -193,7 +195,7 @@ def _split_brightness_and_rgb(small: Image.Image) -> tuple[NDArray[np.float32], 
 
 
 def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
-    """Return the green channel's mean difference from a blurred copy, as a share of its mean level.
+    """Return how far the green channel is from its blurred copy, on average, relative to its mean.
 
     The sums are computed from histograms of 256 levels. Pillow makes the histograms in a third of
     the time that NumPy would need to add up the pixels.

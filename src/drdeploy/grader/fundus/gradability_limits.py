@@ -10,10 +10,10 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     The default limits accept all real photographs that they were tested on: 516 photographs of
     IDRiD at 512 x 512 pixels, and 11 photographs at camera resolution. The default limits also
-    accept 99 % of 1,548 crops from inside the eye. The brackets below show how far the limits are
-    from real values. The first number in a bracket is the most extreme value among the accepted
-    photographs and crops. Then follow examples of pictures that the limit refuses, each with its
-    value.
+    accept 99 % of 1,548 crops from inside the eye. The brackets below show measured values, so that
+    they can be compared with the limits. The first number in a bracket is the most extreme value
+    among the accepted photographs and crops. After it come examples of pictures that the limit
+    refuses, each with its value.
 
     Attributes:
         min_eye_px: Least diameter of the eye in the photograph as it was sent, in pixels (501).

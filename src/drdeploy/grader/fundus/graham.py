@@ -26,7 +26,7 @@ KEPT_RADIUS = 0.9
 
 @dataclass(frozen=True)
 class Eye:
-    """The centre of an eye, and its two radii, which differ if the picture was stretched."""
+    """The centre of an eye, and its two radii; they differ if the picture was stretched."""
 
     centre_x: float
     centre_y: float
@@ -55,8 +55,8 @@ def _blur_with_gaussian(image: NDArray[np.float32], eye: Eye) -> NDArray[np.floa
 
     At the size of a model's input, matrix products are faster than a convolution. Matrix products
     are also exact, whereas a convolution usually cuts the Gaussian off at three or four standard
-    deviations. Near an edge of the frame, the weights of the existing pixels are scaled to sum to
-    one.
+    deviations. Near an edge of the picture, some of the pixels that the Gaussian covers do not
+    exist. The weights of the others are scaled to sum to one.
     """
     height_px, width_px = image.shape[:2]
     down = _gaussian_weights(height_px, round(eye.radius_y / SIGMAS_PER_RADIUS, 3))
@@ -68,7 +68,7 @@ def _blur_with_gaussian(image: NDArray[np.float32], eye: Eye) -> NDArray[np.floa
 
 @lru_cache(maxsize=32)
 def _gaussian_weights(size: int, sigma_px: float) -> NDArray[np.float32]:
-    """Return the blur as a matrix; row i holds the weight of each pixel in the blurred pixel i."""
+    """Return the blur as a matrix. Row i holds the weights with which pixels add up to pixel i."""
     position = np.arange(size, dtype=np.float64)
     distance = (position[:, None] - position[None, :]) / max(sigma_px, 0.01)
     weights = np.exp(-0.5 * distance**2)

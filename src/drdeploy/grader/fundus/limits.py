@@ -13,8 +13,8 @@ class ImageLimits:
 
     ``ImageLimits()`` suits a request to a server: SageMaker passes at most 6 MB to a real-time
     endpoint, and the largest known fundus camera takes 7360 x 4912 pixels.
-    ``ImageLimits(max_pixels=12_300_000)`` suits a container with little memory. Decoding takes up
-    to 17 bytes of memory per pixel for a PNG with transparency, and up to 8 for a JPEG; see
+    ``ImageLimits(max_pixels=12_300_000)`` suits a container with little memory. For a PNG with
+    transparency, decoding takes up to 17 bytes of memory per pixel, and for a JPEG up to 8. See
     :mod:`drdeploy.grader.fundus.formats.header`.
 
     Attributes:

@@ -33,8 +33,8 @@ class DecodedPhotograph:
 
     Attributes:
         picture: The picture in mode ``RGB``.
-        view: Where the eye is in the picture. It covers the whole frame if no eye is found, or if
-            neither the transform nor the gradability check asks where the eye is.
+        view: Where the eye is in the picture. The view covers the whole frame if no eye is found,
+            or if neither the transform nor the gradability check needs to know where the eye is.
         reduction: How many times the picture in the file is larger than ``picture`` on each side.
     """
 

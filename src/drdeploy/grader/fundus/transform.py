@@ -29,8 +29,8 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         width_px: Width of the model's input.
         crop: How the photograph is cut: ``field_of_view`` cuts away the black surround and pads the
             eye to a square, so that it keeps its shape; ``none`` stretches the whole frame.
-        filter: Whether a filter is applied: ``graham`` subtracts the local mean colour (B. Graham,
-            Kaggle report 2015); ``none`` changes nothing.
+        filter: The filter that is applied. ``graham`` subtracts the local mean colour (B. Graham,
+            Kaggle report 2015), and ``none`` changes nothing.
         interpolation: How pixels are interpolated; every method except ``nearest`` uses
             antialiasing.
         value_range: The values to which the pixel values 0 and 255 are mapped.
@@ -58,7 +58,7 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     @property
     def minimum_eye_diameter_px(self) -> int:
-        """The smallest diameter that the eye may have after decoding at a reduced scale."""
+        """The least diameter of the eye, in pixels, in a photograph decoded at a smaller size."""
         return ceil(OVERSAMPLING * max(self.height_px, self.width_px))
 
 

@@ -17,7 +17,7 @@ def adjust_probabilities(
 ) -> NDArray[np.float64]:
     """Divide the logits by a temperature, and weight the grades.
 
-    The temperature corrects probabilities that are too close to 0 and 1, or not close enough. The
+    The temperature corrects probabilities that are too confident or not confident enough. The
     weights correct for the frequency of each grade, which differs between the clinic and the
     training photographs.
 

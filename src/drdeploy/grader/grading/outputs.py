@@ -1,4 +1,4 @@
-"""Explain why a model's outputs are not what the manifest describes."""
+"""Explain to the user why a model's outputs contradict its manifest."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _are_percentages(rows: NDArray[np.floating]) -> bool:
 
 
 def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
-    """Return the reason why outputs ``(n, classes)`` are not probabilities, and the remedy."""
+    """Say why outputs of shape ``(n, classes)`` are not probabilities, and what to do about it."""
     if rows.min() >= -SUM_TOLERANCE and rows.max() <= 1 + SUM_TOLERANCE:
         return _SCORES
     if _are_percentages(rows):
@@ -87,10 +87,10 @@ def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
 
 
 def explain_why_no_logits(rows: NDArray[np.floating]) -> tuple[str, str] | None:
-    """Return why outputs ``(n, classes)`` cannot be logits, with the remedy, or None if they can.
+    """Say why outputs ``(n, classes)`` cannot be logits, and what to do; None if they can be.
 
-    Outputs that are already probabilities are not logits: a second softmax over them would give
-    nearly the same value for every class.
+    Outputs that are already probabilities must not be treated as logits. A second softmax over them
+    would give nearly the same value for every class.
     """
     if _are_percentages(rows):
         return _PERCENTAGES

@@ -56,7 +56,7 @@ class Prediction:
 
     @cached_property
     def index(self) -> int:
-        """The position of the class that is the answer; the first if several are most probable."""
+        """The position of the class that is the answer; of equally probable classes, the first."""
         if self.grade_thresholds is None:
             return int(np.argmax(self.probabilities))
         return int(grades_from_probabilities(self.probabilities[None], self.grade_thresholds)[0])

@@ -170,7 +170,7 @@ def _refuse_unloadable_layer(file: Path, layer: dict[str, Any]) -> None:
 
 
 def _repair_layers_of_keras_2(layers: list[dict[str, Any]]) -> bool:
-    """Remove Keras 2 settings that have no effect; return whether any setting was removed."""
+    """Remove settings of Keras 2 that have no effect, and return True if there were any."""
     changed = False
     for layer in layers:
         details = layer.get("config")

@@ -48,7 +48,7 @@ class PackedModel:
 
     Attributes:
         manifest: The manifest of the packed model.
-        notes: Notes on the packing for the user, in sentences.
+        notes: Sentences for the user about what was done or assumed while packing.
     """
 
     manifest: ModelManifest

@@ -1,7 +1,7 @@
 """Load a model as a server would and predict with it, before it is packed.
 
 Some model files do not state the size of the input, or which axis of the input holds the channels.
-The trial finds this out. The predictions also show whether the model is a classifier.
+A trial prediction finds out what works. It also shows whether the model is a classifier.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SizePx = tuple[int | None, int | None]
 def predict_on_probe_images_and_complete_description(
     source: Path, model_format: ModelFormat, description: ModelDescription, size_px: SizePx
 ) -> tuple[ModelDescription, list[str]]:
-    """Load a model, predict with it, and fill in what its description lacks.
+    """Load a model, predict with it, and add to its description what the predictions show.
 
     Returns:
         The completed description, and notes for the user if the predictions look doubtful.
@@ -96,7 +96,7 @@ def _make_draft_manifest(
 def _fit_transform_to_input_size(
     draft: ModelManifest, taken: Tensor, layout: InputLayout, size_px: SizePx
 ) -> FundusTransform:
-    """Return the transform with the size that the user gave, or else that the model states."""
+    """Return the transform with the user's input size or, without one, the model's own size."""
     declared = taken.shape[2:4] if layout == "nchw" else taken.shape[1:3]
     height_px, width_px = (
         side if given is None else given for side, given in zip(declared, size_px, strict=True)

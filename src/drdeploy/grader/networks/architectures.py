@@ -1,4 +1,4 @@
-"""The 27 networks of the 2023 study, each with the preprocessing it was designed for."""
+"""The 27 networks that the 2023 study compared, each with the preprocessing that it needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Architecture:
     side_px: int = STUDY_SIDE_PX
 
     def with_input_side(self, side_px: int) -> Architecture:
-        """Return the architecture with another input size, which does not change the weights."""
+        """Return the architecture with another input size; the number of weights stays the same."""
         return replace(self, side_px=side_px)
 
     @property

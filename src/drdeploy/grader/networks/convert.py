@@ -1,7 +1,7 @@
 """Convert a Keras network to a SavedModel or an ONNX file.
 
-Converting the same network twice gives the same bytes. Otherwise, the two files would have
-different digests, and would count as two different models.
+Converting the same network twice gives the same bytes. This matters because files with different
+digests count as different models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUTPUT_NAME = "probabilities"
 
 
 def _wrap_as_serving_function(network: Any) -> Any:
-    """Wrap a network as a TensorFlow function with a named input and output, for any batch size.
+    """Wrap a network as a TensorFlow function for any batch size, and name its input and output.
 
     If the network has several outputs, each output keeps the name that it has in the network.
     """
@@ -77,7 +77,7 @@ def save_as_onnx(network: Any, folder: Path) -> Path:
 def _rename_constants_by_first_use(graph: Any) -> None:
     """Rename and sort the constants of an ONNX graph by their first use.
 
-    tf2onnx names the constants in the order of a set, which differs from run to run.
+    tf2onnx numbers the constants in the order of a Python set, which differs from run to run.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     uses = (name for node in graph.node for name in node.input if name in constants)

@@ -80,7 +80,8 @@ class BuiltNetwork:
     Attributes:
         network: The Keras model.
         description: The description for the network's manifest.
-        sample: Photographs as the network's input, shape ``(n, height, width, 3)``.
+        sample: A few photographs in the form of the network's input, shape ``(n, height, width,
+            3)``.
     """
 
     network: Any

@@ -80,13 +80,13 @@ def run_network(network: Any, batch: NDArray[np.float32], *, training: bool = Fa
 def set_imagenet_normalization(network: Any) -> None:
     """Make an EfficientNet normalize its input correctly, with any kind of weights.
 
-    The input should become (x - mean) / deviation, with ImageNet's mean and standard deviation.
-    Keras's own weights file, however, holds the deviation where the variance belongs, so the
-    normalization layer divides by the root of the deviation. With ``weights="imagenet"``, Keras
-    adds a second layer that divides by this root again (TensorFlow issue 49930). Without weights,
-    Keras adds no second layer, and the first has no statistics. This function corrects the first
-    layer's statistics, so that no second layer is needed. Statistics of other weights stay as they
-    are.
+    The input should become (x - mean) / deviation, with ImageNet's mean and standard deviation. But
+    Keras's own file of weights holds the deviation in the place of the variance. The normalization
+    layer therefore divides by the square root of the deviation. With ``weights="imagenet"``, Keras
+    adds a second layer that divides by this root once more (TensorFlow issue 49930). Without
+    weights, Keras adds no second layer, and the first layer has no statistics. This function writes
+    the right statistics into the first layer, so no second layer is needed. If other weights bring
+    statistics of their own, these stay unchanged.
 
     Call this function after a network is built, and again whenever its weights have been set.
     """
@@ -101,7 +101,7 @@ def set_imagenet_normalization(network: Any) -> None:
 
 
 def turn_normalization_into_constants(network: Any) -> None:
-    """Turn the statistics of normalization layers into constants, which converters need."""
+    """Make the statistics of normalization layers constants, because converters need constants."""
     keras = import_tensorflow_and_keras().keras
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):

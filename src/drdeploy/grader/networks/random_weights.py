@@ -1,14 +1,15 @@
 """Draw random weights that make a deep network behave as steadily as trained weights do.
 
-To compare the costs of a small and a large model, drdeploy needs a large model. Its trained weights
-cannot be part of the package, but random weights suffice to measure size, latency and cost. Two
-builds must give the same file, and different photographs must get different answers. The weights
-are drawn with NumPy, so they do not depend on the library that builds the network.
+To compare the costs of a small and a large model, drdeploy needs a large model. The large model's
+trained weights cannot be part of the package. Random weights are enough to measure size, latency
+and cost. Two builds must give the same file, and different photographs must get different answers.
+The weights are drawn with NumPy, so they do not depend on the library that builds the network.
 
-With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
-grade of an exported model. Therefore every batch normalization gets the statistics of a few
-photographs. It is also shifted upwards, so that ReLU does not set half of the values to zero. In a
-residual network, each branch gets a small gain, so that the sums of the branches do not grow.
+If only the kernels were random, values would grow to 1e10 in some networks, and rounding errors
+could change the grades of an exported model. Therefore every batch normalization gets statistics
+that are measured on a few photographs. Its output is also shifted upwards, so that ReLU does not
+set half of the values to zero. In a residual network, each branch gets a small gain, so that the
+sums of the branches do not grow.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
     """Set the statistics of every batch normalization to the statistics of ``sample``.
 
     The network is run on ``sample`` once, in training mode. Each layer then normalizes by the
-    current batch, and with a momentum of zero it keeps the batch's statistics. A network without
-    batch normalization is not changed. The sample consists of photographs as the network's input,
-    ``(n, height, width, 3)``.
+    statistics of this batch. With a momentum of zero, these statistics replace the old ones. A
+    network without batch normalization is not changed. The sample consists of photographs as the
+    network's input, ``(n, height, width, 3)``.
     """
     layers = import_tensorflow_and_keras().keras.layers
     normalizing = _select_layers_of_kind(network, layers.BatchNormalization)
@@ -122,9 +123,9 @@ def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
 def _find_last_normalizations_of_branches(network: Any) -> list[Any]:
     """Find the last normalization of each residual branch.
 
-    At the end of a residual branch, its output is added to the branch's input. The output comes
-    from a normalization, directly or through dropout, and the input does not. An addition of two
-    normalized inputs is not the end of such a branch.
+    A residual branch ends at an addition of the branch's output and the branch's input. The output
+    comes from a normalization, directly or through dropout. The input does not. If both summands
+    come from normalizations, the addition is not the end of a branch.
     """
     layers = import_tensorflow_and_keras().keras.layers
     by_output = {

@@ -1,4 +1,4 @@
-"""Make a small batch of photographs as a network's input, the same on every machine."""
+"""Make a small batch of photographs as a network's input; it is the same on every machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ than any network's input."""
 
 
 def make_sample_batch(transform: FundusTransform) -> NDArray[np.float32]:
-    """Return ten synthetic photographs of all grades as a network's input."""
+    """Return ten synthetic photographs, with all five grades among them, as a network's input."""
     photographs = (
         paint_synthetic_photograph(seed, grade=grade, width_px=WIDTH_PX, height_px=HEIGHT_PX)
         for seed in range(EYES_PER_GRADE)

@@ -1,11 +1,11 @@
 """Write VGG19 with random weights as ONNX, without TensorFlow.
 
 ``drdeploy study`` can compare the cost of a small model with that of a large one. The grades of the
-large model do not matter, so its weights may be random. It takes 80 MB, which is too much for the
-package, so it is built on the user's machine. TensorFlow would be too large a download for building
-one model. Therefore this module needs only NumPy and ``onnx``. It writes the same network and
-weights as ``model export vgg19 --format onnx``. The network is configuration E of Simonyan and
-Zisserman (ICLR 2015) with the study's last layers.
+large model do not matter, so its weights may be random. The large model takes 80 MB, which is too
+much for the package, so it is built on the user's machine. TensorFlow would be too large a download
+only to build one model. Therefore this module needs just NumPy and ``onnx``. It writes the same
+network and weights as ``model export vgg19 --format onnx``. The network is configuration E of
+Simonyan and Zisserman (ICLR 2015) with the study's last layers.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def export_random_vgg19_as_onnx(out_dir: Path, *, seed: int = 0) -> Path:
 def draw_random_vgg19_weights(seed: int) -> Weights:
     """Draw kernels ``(height, width, in, out)`` and zero biases for each layer.
 
-    The generator of each layer is seeded by the layer's position in Keras's network. The weights
-    are equal to those of :func:`drdeploy.grader.networks.random_weights.draw_random_kernels`.
+    Each layer has a random generator of its own, whose seed contains the layer's position in
+    Keras's network. The weights are equal to those of
+    :func:`drdeploy.grader.networks.random_weights.draw_random_kernels`.
     """
     weights: Weights = {}
     for place, name, shape in _iterate_layers_in_keras_order():
@@ -109,8 +110,8 @@ def _iterate_layers_in_keras_order() -> Iterator[tuple[int, str, tuple[int, ...]
 def write_vgg19_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
     """Write the network as an ONNX file.
 
-    If ``is_cut`` is true, the last layer is left out, and the graph's output is what this layer
-    would get.
+    If ``is_cut`` is true, the last layer is left out. The graph's output is then the input of that
+    layer.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

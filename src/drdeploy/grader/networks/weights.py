@@ -62,9 +62,8 @@ def set_network_weights(
 
     Random weights are drawn from ``seed``, layer by layer. The batch normalization of a random base
     gets the statistics of ``sample``. The last layer is scaled so that each logit has mean 0 and
-    standard deviation 1 over ``sample``. Without the statistics of ``sample``, a deep random
-    network would give every photograph the same answer, or rounding errors would change its
-    answers.
+    standard deviation 1 over ``sample``. Without these statistics, a deep random network would give
+    every photograph the same answer, or its answers would depend on rounding errors.
 
     Args:
         network: A network that :func:`drdeploy.grader.networks.network.build_network` made.
@@ -87,7 +86,7 @@ def set_network_weights(
 
 
 def identifier_of_weights(source: WeightsSource, seed: int) -> str:
-    """Return an identifier of the weights that a network would get, without building the network.
+    """Identify the weights that a network would get, without building the network.
 
     Returns:
         ``random-SEED``, ``imagenet``, or ``file-`` and the beginning of the file's SHA-256.

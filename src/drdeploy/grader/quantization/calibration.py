@@ -1,7 +1,7 @@
 """Choose a quantized grader's temperature and operating points on its own predictions.
 
-Rounding the weights moves the probabilities, often all in one direction. The original's thresholds
-would then flag too many or too few eyes.
+Rounded weights change the probabilities, and often change all of them in the same direction. With
+the original's thresholds, too many or too few eyes would then be flagged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class OwnDecisions:
-    """How a quantized grader turns its outputs into decisions, as chosen for it alone.
+    """How a quantized grader turns its outputs into decisions, with values chosen for this grader.
 
     Attributes:
         clinical: Thresholds and operating points, or None if the original has none.
@@ -65,7 +65,8 @@ def calibrate_quantized_grader(
 
     Args:
         original: The thresholds and operating points of the original grader. The quantized grader
-            keeps only the grade thresholds, because they define the grades.
+            keeps the grade thresholds, because they define the grades, and gets operating points of
+            its own.
         quantized: Predictions of the quantized grader for every photograph of ``dataset``.
         dataset: The photographs.
         may_calibrate: Whether the model's logits can be divided by a temperature.
@@ -104,7 +105,7 @@ def calibrate_quantized_grader(
 def _remove_ungradable_from_folds(
     folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
 ) -> tuple[Fold, ...]:
-    """Return the folds without ungradable photographs, with positions among the gradable ones."""
+    """Return the folds without ungradable photographs; positions count only the gradable ones."""
     position = np.cumsum(gradable) - 1
     return tuple(
         Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))

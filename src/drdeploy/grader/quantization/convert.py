@@ -1,21 +1,22 @@
 """Convert an ONNX graph in fp32 to int8, bf16 or fp16.
 
 Quantization to int8 is static: the smallest and largest value of every activation are measured once
-on calibration photographs. Two other ways to find the range, percentile and entropy calibration,
-were tried on the packaged MobileNet. They took three times as long, and the grades changed as
-often. Weights are symmetric with one scale for each output channel. With one scale for all
-channels, a MobileNet would be useless, because the ranges of its depthwise kernels differ by orders
-of magnitude. Activations have one scale for each tensor. They are unsigned, because AVX-512 VNNI
-multiplies unsigned activations with signed weights in one instruction.
+on calibration photographs. Two other ways to find the range, called percentile and entropy
+calibration, were tried on the packaged MobileNet. They took three times as long, and were no
+better: quantization changed as many grades. Weights are quantized symmetrically, with one scale for
+each output channel. With one scale for all channels, a MobileNet would be useless, because the
+ranges of its depthwise kernels differ by orders of magnitude. Activations have one scale for each
+tensor. They are unsigned, because one instruction of AVX-512 VNNI multiplies unsigned activations
+with signed weights.
 
 The first convolution, and all layers after the last convolution, stay in fp32. If these layers were
-in int8 too, ONNX Runtime and OpenVINO would give different grades to 3 % of the photographs. The
-two runtimes round differently in average pooling, and in the padding of an input whose zero is not
-the integer 0. With these layers in fp32, less than 1 % of the grades differ. The file is 0.4 MB
-larger.
+in int8 too, ONNX Runtime and OpenVINO would give different grades to 3 % of the photographs,
+because the two runtimes round differently. This happens in average pooling, and in padding if the
+integer for zero is not 0. With these layers in fp32, less than 1 % of the grades differ. In
+exchange, the file is 0.4 MB larger.
 
-Weights in bf16 are rounded but stored as fp32. Every runtime can compute with the rounded weights,
-and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16
+Weights in bf16 are rounded to bf16, but stored as fp32. Every runtime can therefore compute with
+them, and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16
 compresses to half the size. Weights in fp16 are stored in 16 bits, and runtimes without fp16
 kernels convert them to fp32.
 """
@@ -57,8 +58,8 @@ def write_quantized_onnx(
     Only int8 uses ``batches``, which are the calibration input in shape ``(1, h, w, 3)``. If the
     graph ends in a softmax, the logits of the int8 model are shifted until their means on the
     calibration input equal those of the original. Without the shift, the rounding errors of all
-    layers would add up and move every grade in one direction (bias correction: Nagel et al., ICCV
-    2019).
+    layers would add up and move all grades in the same direction. The method is called bias
+    correction (Nagel et al., ICCV 2019).
 
     Raises:
         InvalidInput: The precision is not int8, bf16 or fp16.
@@ -213,7 +214,7 @@ def ends_in_softmax(model: Path) -> bool:
 
 
 def _find_output_softmax(graph: Any) -> Any:
-    """Return the softmax that gives the output, directly or through a cast, or None."""
+    """Return the softmax from which the output comes, directly or through a cast; else None."""
     ends = {one.name for one in graph.output}
     ends |= {
         node.input[0] for node in graph.node if node.op_type == "Cast" and node.output[0] in ends
@@ -223,7 +224,7 @@ def _find_output_softmax(graph: Any) -> Any:
 
 
 def round_values_to_bf16(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round to eight significant bits, with ties to even, and return the values as float32."""
+    """Round values to eight significant bits, ties to even, and return them as float32."""
     # bf16 is the upper half of a float32. Adding just under half of its last bit, and that bit
     # itself, carries into the upper half exactly when rounding goes up.
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)

@@ -1,9 +1,10 @@
 """Estimate how much worse a quantized grader's probabilities are than those of its original.
 
-Every function returns a change between the original and the quantized grader. A negative change is
-a loss. Therefore kappa is the quantized grader's value minus the original's, but the Brier score
-and the calibration gap, which are better if smaller, are the original's minus the quantized
-grader's. The limits of a change are one-sided 95 % bounds.
+Every function returns how a measure changes from the original to the quantized grader. A negative
+change always means a loss. For kappa, the change is the quantized grader's value minus the
+original's value. The Brier score and the calibration gap are better if they are smaller, so their
+change is the original's value minus the quantized grader's value. The limits of a change are
+one-sided 95 % bounds.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ def estimate_calibration_gap_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate how much nearer the mean probability is to the share of diseased eyes than before.
+    """Estimate how much quantization narrows the gap between mean probability and disease share.
 
-    The gap between the mean predicted probability and the observed share is called calibration in
-    the large (Van Calster et al., BMC Medicine 2019, 17:230). The function returns the original's
-    gap minus the quantized grader's gap.
+    The gap is the distance between the mean predicted probability of disease and the observed share
+    of diseased eyes. It is called calibration in the large (Van Calster et al., BMC Medicine 2019,
+    17:230). The function returns the original's gap minus the quantized grader's gap.
 
     Args:
         is_positive: Whether each eye is diseased, shape ``(n,)``.
@@ -118,8 +119,8 @@ def lower_bound_without_spread(value: float, n: int) -> float:
     """Return a one-sided lower 95 % bound of a change if no two resamples differ.
 
     If the change is the same in every resample, a bootstrap interval has zero width. That would be
-    too certain for few photographs. The bound is therefore the value minus the upper limit of a
-    rate of 0 in ``n`` (Wilson's score interval).
+    too certain for few photographs. Instead, the bound is ``value`` minus the upper limit of
+    Wilson's score interval for 0 events in ``n`` photographs.
     """
     z2 = Z_ONE_SIDED**2
     return value - z2 / (n + z2)

@@ -51,7 +51,7 @@ class QuantizationOutcome:
         size_bytes: Size of the quantized model file.
         reference_size_bytes: Size of the fp32 model file.
         verdict: Verdict of the comparison with the fp32 artifact.
-        reference: The fp32 predictions of the validation photographs.
+        reference: The predictions of the fp32 model for the photographs of the comparison.
         calibrated_on: Text that says how many photographs of which data set were used for
             calibration.
         validated_on: Text that says how many photographs of which data set were used for the
@@ -216,8 +216,8 @@ def split_for_calibration(
     """Choose at most half of the photographs for calibration, and return both parts.
 
     The second part is for the comparison of the graders. It must not show an eye that was used for
-    calibration. If some photographs of a session are used for calibration, the session's other
-    photographs are therefore in neither part.
+    calibration. Therefore, if some photographs of a session are used for calibration, the session's
+    other photographs are in neither part.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
     sample = np.sort(order[: min(images, len(dataset) // 2)])

@@ -1,17 +1,18 @@
 """Decide whether a quantized grader may replace its original.
 
-The verdict rests on tests of non-inferiority. A test of non-inferiority tests whether a measure of
-quality may have dropped by more than a margin. A test for a difference between the graders would
-prove nothing, because with few photographs such a test finds no difference. Ten measures are
-tested. Sensitivity, specificity, AUROC and calibration are tested at grade 2 and at grade 3. The
-other two measures are quadratic weighted kappa and the Brier score. A model that finds every
-diseased eye because it flags all eyes fails on specificity.
+The verdict rests on tests of non-inferiority. Such a test is passed if a measure of quality has,
+with 95 % confidence, dropped by less than a margin. A test for a difference between the graders
+would prove nothing: with few photographs, it would find no difference even if there is one. Ten
+measures are tested. Sensitivity, specificity, AUROC and calibration are tested at grade 2 and at
+grade 3. The other two measures are quadratic weighted kappa and the Brier score. Sensitivity alone
+would not suffice: a model that flags all eyes finds every diseased eye. Such a model fails on
+specificity.
 
-The quantized grader is accepted only if every one-sided 95 % bound is within its margin. All tests
-must pass, so the risk of accepting a worse grader stays at 5 %. The significance level of a single
-test needs no correction (Berger, Technometrics 1982, 24:295-300). A grader is refused if one
-observed loss exceeds its margin. In all other cases the verdict is undecided, and names the number
-of photographs that would be enough.
+The quantized grader is accepted only if every one-sided 95 % bound is within its margin. Because
+all tests must pass, the risk of accepting a worse grader stays at 5 %, and the level of the single
+tests needs no correction (Berger, Technometrics 1982, 24:295-300). The quantized grader is refused
+if an observed loss exceeds its margin. In all other cases the verdict is undecided, and says how
+many photographs would be enough.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class NonInferiorityTest:
         margin: Largest acceptable loss.
         images_needed: How many similar photographs would be needed to show that the loss is within
             the margin. None if the test has passed, or if no number of photographs would be enough.
-        detail: The observed loss in a few words, for the sentence that explains a refusal.
+        detail: The observed loss in a few words. If the grader is refused, the reason quotes them.
     """
 
     measure: str
@@ -84,7 +85,7 @@ class NonInferiorityTest:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the loss is within the margin with 95 % confidence."""
+        """Whether one can be 95 % sure that the loss is within the margin."""
         return self.lower_bound is not None and self.lower_bound > -self.margin
 
     @property
@@ -98,7 +99,7 @@ class NonInferiorityVerdict:
     """The verdict on whether a quantized grader is as good as its original.
 
     Attributes:
-        outcome: ``accepted`` if every test has passed, and ``refused`` if one has failed.
+        outcome: ``accepted`` if every test has passed, and ``refused`` if at least one has failed.
             ``undecided`` if there are too few photographs.
         reason: The reason for the outcome, in one sentence.
         margin: Largest acceptable loss in each measure.
@@ -220,8 +221,8 @@ def _test_loss_against_margin(
     Args:
         measure: The name of the measure.
         change: The change of the measure, with one-sided 95 % limits.
-        independent: Number of patients or sessions. If the change has no interval, the bound is
-            computed from this number.
+        independent: Number of patients or sessions. It is used to compute the bound if the change
+            has no interval.
         margin: Largest acceptable loss.
     """
     value, bound = change.value, change.low
@@ -282,7 +283,8 @@ def count_images_needed_for_decision(rate: PairedRate, images: int, margin: floa
             healthy eyes (for specificity).
 
     Returns:
-        None if there is no such eye, or if more than :data:`MOST_NEEDED` photographs are needed.
+        None if the rate refers to no eye, or if more than :data:`MOST_NEEDED` photographs are
+        needed.
     """
     eyes = rate.difference.n
     if eyes == 0:

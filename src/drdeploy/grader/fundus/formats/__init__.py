@@ -7,8 +7,8 @@ crash, or decode more than the limits allow.  Every reader follows these rules:
 - How much memory a reader allocates depends on the bytes that the file has, never on a size that
   the file states.
 - A reader reports size, format and orientation before a single pixel is decoded.
-- A reader refuses a file that two programs could read differently, because the decoder must find
-  the size that was checked.
+- A reader refuses a file that two programs could read differently. Otherwise, the decoder could
+  find another size than the one that was checked.
 - A reader gives the decoder a copy of the file without comments, colour profiles, thumbnails and
   EXIF blocks. These parts have caused the worst faults of decoders.
 

@@ -22,8 +22,8 @@ class ImageHeader:
         height_px: Height as stored, before the picture is turned upright.
         orientation: EXIF orientation, 1 to 8, which says how to turn the picture; 1 is upright.
         data: The file, reduced to the parts that are needed to decode the pixels.
-        part_px: Pixels of one strip or tile of a TIFF, which the decoder holds in memory as a
-            whole; 0 for the other formats, which are decoded row by row.
+        part_px: How many pixels one strip or tile of a TIFF has. The decoder holds a whole strip or
+            tile in memory. 0 for the other formats, which are decoded row by row.
         is_progressive: Whether the file is a JPEG whose decoder must hold all coefficients until
             its last scan.
         scan_count: How many scans a JPEG has; 0 for the other formats.
@@ -48,11 +48,11 @@ class ImageHeader:
 
     @property
     def decoding_memory_bytes(self) -> int:
-        """The approximate peak of memory during decoding, if a JPEG is decoded at a reduced scale.
+        """An estimate of the peak memory of decoding, if a JPEG is decoded at a smaller size.
 
         In a measurement with 40 million pixels, a PNG or TIFF with transparency took 16.2 bytes per
         pixel, and a JPEG 2.9. The worst case of a JPEG took 7.7: it was progressive, with four
-        components. The estimates are a little larger.
+        components. The estimates here are a little larger than these measurements.
         """
         jpeg_bytes = 8 if self.is_progressive else 4
         return (jpeg_bytes if self.format == "JPEG" else 17) * max(
@@ -99,7 +99,7 @@ NO_END_MARKER = "The JPEG lacks its end marker; its picture is complete."
 
 
 def several_pictures_error(*, file_format: str) -> UnsupportedImage:
-    """Make the error for a file with several pictures, each of which may be the one to grade."""
+    """Make the error for a file with several pictures, as it is unclear which one to grade."""
     return UnsupportedImage(
         f"The {file_format} holds more than one picture",
         remedy="Save the picture to grade in a file of its own",
@@ -107,12 +107,12 @@ def several_pictures_error(*, file_format: str) -> UnsupportedImage:
 
 
 def refuse_picture_behind_end(data: bytes, end: int, *, file_format: str) -> None:
-    """Refuse a file in which a second picture follows the first.
+    """Refuse a file in which a second JPEG or PNG follows the first picture.
 
-    Other data that cameras and phones append, for example a video, does not matter.
+    Cameras and phones may append other data, for example a video. Such data are ignored.
 
     Raises:
-        UnsupportedImage: A JPEG or PNG begins where the first picture ends, or after zeros.
+        UnsupportedImage: Another picture begins where the first one ends, or after zeros.
     """
     start = _ZEROS.match(data, end).end()  # type: ignore[union-attr]  # it matches nothing, too
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"), start):

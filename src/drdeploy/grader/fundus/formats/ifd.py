@@ -86,8 +86,8 @@ def read_tiff_directory(
     Args:
         data: A file or block that begins with the byte order mark (``II*`` or ``MM*``).
         kinds_by_tag: The tags to read, and the types that each may have.
-        optional: The tags that are left out of the result, and not refused, if they occur twice,
-            have no value or have a wrong type.
+        optional: Tags that are not required. If such a tag has no value or a wrong type, it is left
+            out of the result. If it occurs twice, the second one is ignored.
         start: Where the directory begins; None means the first directory of the file.
 
     Raises:
@@ -176,7 +176,7 @@ def _read_values_of_entry(data: bytes, order: str, position: int, kind: int, len
 
 
 def encode_tiff_directory(directory: TiffDirectory, start: int) -> bytes:
-    """Return the bytes of a file's only directory, followed by the values of its entries.
+    """Return the bytes of a directory, which is the only one in its file, and of its values.
 
     Args:
         directory: The directory to write.
@@ -201,7 +201,7 @@ def encode_tiff_directory(directory: TiffDirectory, start: int) -> bytes:
 def read_exif_orientation(exif: bytes) -> int:
     """Return the orientation in an EXIF block, 1 to 8; 1 (upright) if none can be read.
 
-    A broken EXIF block is not an error, because every viewer shows the photograph nevertheless.
+    A broken EXIF block is not an error, because viewers show the photograph even so.
     """
     if exif[:2] not in {b"II", b"MM"}:
         return UPRIGHT

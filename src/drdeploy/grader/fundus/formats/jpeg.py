@@ -125,7 +125,7 @@ def remove_jpeg_metadata(data: bytes) -> bytes:
 
 
 def _strip_metadata_of_application_segment(segment: _Segment) -> bytes | memoryview:
-    """Cut off what follows a JFIF or Adobe header in its segment, such as a thumbnail."""
+    """Keep only the JFIF or Adobe header of a segment; the rest, such as a thumbnail, is cut."""
     body = segment.body[:_APPLICATION_HEADER_BYTES]
     if segment.marker == _JFIF:
         is_whole = body.startswith(b"JFIF\0") and len(body) == _APPLICATION_HEADER_BYTES
@@ -146,8 +146,8 @@ def refuse_jpeg_with_too_few_bytes(header: ImageHeader) -> None:
 
     libjpeg fills missing data with grey, so a file of 300 bytes could take the memory and time of
     40 million pixels. Each block of 8 x 8 pixels needs at least one bit, because a Huffman code has
-    at least one. The check requires only half as many bits, which leaves room for unusual
-    subsampling.
+    at least one. The check requires only half a bit per block, so that files with unusual
+    subsampling pass too.
 
     Raises:
         UnreadableImage: The file has too few bytes for its size in pixels.
@@ -178,9 +178,9 @@ def _find_single_frame_header(segments: list[_Segment]) -> _Segment:
 def _check_all_components(frame: _Segment, segments: list[_Segment]) -> None:
     """Refuse a JPEG that ends before its last scan, and therefore lacks colours or details.
 
-    Each scan of a progressive JPEG holds some frequencies (0 to 63) of some components, and either
-    their upper bits or one more bit. A picture is complete if the lowest bit of everything was
-    sent.
+    Each scan of a progressive JPEG holds some frequencies (0 to 63) of some components. The first
+    scan of a frequency may hold only its upper bits; each later scan then adds one bit. The picture
+    is complete if scans hold the lowest bit of every frequency of every component.
 
     Raises:
         UnreadableImage: No scan holds the lowest bit of some frequency of a component.
@@ -221,7 +221,7 @@ def _refuse_second_picture_in_file(data: bytes, segments: list[_Segment], end: i
 
 
 def _read_segments(data: bytes) -> tuple[list[_Segment], int | None]:
-    """Return the segments, and the position after the end marker, or None if there is no marker.
+    """Return the segments, and the position after the end marker (None if there is no end marker).
 
     Raises:
         UnreadableImage: The file ends before its first scan or within a segment's header, or has
@@ -270,7 +270,7 @@ def _read_segment(data: bytes, start: int, marker: int) -> _Segment:
 def _find_end_of_truncated_scan(data: bytes) -> int:
     """Return the position at which the compressed data end in a file without an end marker.
 
-    The file may end with zeros. They are cut off, because they would be decoded as if they were
+    The file may end with zeros. The zeros are cut off, because the decoder would take them for
     pixels. One zero is kept, because it may belong to the compressed data. A last byte 0xFF is the
     first half of the end marker, and is cut off too.
     """

@@ -33,7 +33,7 @@ _MAP_HEAD_BYTES: Final = 16_384
 
 
 def count_previews_and_gain_maps(data: bytes, start: int) -> int:
-    """Return how many previews and maps accompany the first picture; 0 if the index is broken.
+    """Return how many previews and maps follow the first picture; 0 if their index is unreadable.
 
     Args:
         data: The file.

@@ -2,8 +2,8 @@
 
 libtiff keeps every entry of a directory, follows pointers to other directories, and reads types
 that TIFF 6.0 does not have. A file of 0.3 MiB made libtiff allocate 294 MB. Therefore the decoder
-never gets the file that was sent. It gets a rewritten file that holds only one directory of checked
-tags and the data of the picture's strips or tiles.
+never gets the user's file. It gets a rewritten file. The rewritten file holds only one directory
+with checked tags, and the data of the picture's strips or tiles.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _compute_strip_layout(directory: TiffDirectory, width_px: int, height_px: in
 
 
 def _count_planes(directory: TiffDirectory) -> int:
-    """Return the number of planes: 1, or one for each colour if the file stores colours apart."""
+    """Return the number of planes: one per colour if colours are stored separately, otherwise 1."""
     is_separate = directory.first_number_of_tag(PLANAR, 1) == _SEPARATE_PLANES
     return directory.first_number_of_tag(SAMPLES, 1) if is_separate else 1
 
@@ -227,7 +227,7 @@ def _cut_out_strips_or_tiles(
 def _lengths_of_uncompressed_parts(
     directory: TiffDirectory, parts: _Parts, height_px: int
 ) -> list[int]:
-    """Return the lengths of uncompressed strips or tiles, which follow from the picture's size."""
+    """Compute the lengths of uncompressed strips or tiles from the size of the picture."""
     bits = directory.numbers_of_tag(BITS) or (1,)
     samples = 1 if _count_planes(directory) > 1 else directory.first_number_of_tag(SAMPLES, 1)
     row_bytes = -(-parts.width_px * max(bits) * samples // 8)

@@ -1,8 +1,8 @@
 """Refuse a TIFF whose first picture may not be the photograph that should be graded.
 
 The first picture of a camera raw file (DNG, NEF, ARW) is only a small preview. Each page of a scan
-or of an export may show another eye. If only the first picture were graded, the grade would look
-like a grade of the whole file. Smaller copies and masks of the first picture are allowed.
+or of an export may show another eye. If only the first picture were graded, readers would take its
+grade for the grade of the whole file. Smaller copies and masks of the first picture are allowed.
 """
 
 from __future__ import annotations
