@@ -35,8 +35,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on, so the recalibrated grader would
-    seem better than it is.
+    A network grades the photographs that it was trained on almost without error. On them, the
+    recalibrated grader would seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -61,13 +61,14 @@ def refuse_too_few_photographs(
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
-        groups: The patient of each photograph, shape ``(n,)``.
-        knows_groups: Whether patients or sessions are known.
+        groups: The patient or session of each photograph, shape ``(n,)``.
+        knows_groups: Whether the data set says which photographs belong to one patient or session.
+            If it does not, the number of patients is not checked.
         where: The path of the folder, which the error shows.
 
     Raises:
-        InvalidInput: There are too few photographs or patients, or too few photographs below grade
-            2 or 3, or too few at this grade and above.
+        InvalidInput: There are too few photographs or too few patients. Or, for grade 2 or 3, too
+            few photographs are below the grade, or too few have the grade or worse.
     """
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:

@@ -90,7 +90,7 @@ def import_runtime_module(
 ) -> RuntimeModule:
     """Import the library for an artifact, and return the module that wraps the library.
 
-    Importing is a separate step, because a cold start reports the time of the import.
+    Importing is separate from loading, so that a cold start can report how long the import takes.
 
     Raises:
         RuntimeUnavailable: The library is not installed.
