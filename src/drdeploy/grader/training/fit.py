@@ -211,7 +211,10 @@ class _Trainer:
         return [*self._network.variables, *self._optimizer.variables]
 
     def train_one_epoch(self, epoch: int) -> float:
-        """Train on every photograph once, and return the mean loss."""
+        """Train on the photographs once, in random order, and return the mean loss.
+
+        If the last batch is not full, it is left out, unless it is the only one.
+        """
         recipe = self._recipe
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._positions))
         is_head_only = recipe.trainable == "head" or epoch < recipe.head_epochs
@@ -238,7 +241,7 @@ class _Trainer:
         return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base, or its batch normalisation and the layers named in the recipe."""
+        """Freeze the whole base, or only its batch normalisation and its first layers."""
         is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)

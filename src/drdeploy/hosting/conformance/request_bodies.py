@@ -1,4 +1,4 @@
-"""Make the request bodies of a check: a photograph, padded or cut off, and random bytes."""
+"""Make the request bodies of a check: photographs (whole, padded or cut off) and random bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class ProbePhotograph:
     def read_from_file(cls, path: Path, content_type: str = "") -> Self:
         """Read a photograph from a file.
 
-        If no content type is given, it is taken from the file's content, or else from its name.
+        If no content type is given, it is found from the file's content. If the content does not
+        show it, the file's name decides.
 
         Raises:
             OSError: The file cannot be read.
