@@ -265,7 +265,7 @@ class ModelHost:
     def _send_photograph_until_answered(
         self, container: ContainerUnderTest, began: float
     ) -> ContainerStart:
-        """Send the photograph as soon as the server is ready, and again until it is answered."""
+        """Send the photograph to a ready server, again and again until it is answered."""
         ready_s = time.monotonic() - began
         first = answer = container.post_photograph(self.photograph)
         while (

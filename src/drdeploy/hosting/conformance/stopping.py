@@ -93,7 +93,7 @@ class StopDuringWork:
 
     @property
     def lost_photographs(self) -> tuple[ProbeAnswer, ...]:
-        """The photographs that were in progress at the signal, but were never answered."""
+        """The failed answers in ``in_work``; a server may say that it is overloaded."""
         return tuple(
             answer
             for answer in self.in_work

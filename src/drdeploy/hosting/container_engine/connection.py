@@ -111,11 +111,11 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
     from requests.utils import get_environ_proxies
 
     class Client(APIClient):
-        """The SDK's client, which reads only the settings for builds from ``config.json``.
+        """The SDK's client, changed so that it does not read credentials from ``config.json``.
 
-        If this file has a member of an unexpected type, the SDK fails in many ways, although
-        Docker's command line accepts the file. :mod:`drdeploy.hosting.container_engine.credentials`
-        reads the credentials in the file instead.
+        If a value in this file has an unexpected type, the SDK fails in many ways, although
+        Docker's command line accepts the file. The module
+        :mod:`drdeploy.hosting.container_engine.credentials` reads the credentials instead.
         """
 
         @property
