@@ -93,7 +93,7 @@ class StopDuringWork:
 
     @property
     def lost_photographs(self) -> tuple[ProbeAnswer, ...]:
-        """The failed answers in ``in_work``; a server may say that it is overloaded."""
+        """The answers in ``in_work`` that neither succeeded nor said "overloaded"."""
         return tuple(
             answer
             for answer in self.in_work

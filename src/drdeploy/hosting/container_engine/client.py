@@ -125,7 +125,7 @@ class ContainerEngine:
 
     @property
     def network_with_fastest_start(self) -> str:
-        """The network that makes containers start fastest, but leaves them reachable from here."""
+        """The network with the fastest start in which this process can reach a container."""
         return NO_NETWORK if self.can_enter_network_namespaces else BRIDGE
 
     @property

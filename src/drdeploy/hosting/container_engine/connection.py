@@ -258,7 +258,7 @@ def _describe_ca_certificate(location: EngineLocation) -> str:
 
 
 def _find_reason_in_exception_causes(err: BaseException, text: str) -> str:
-    """Return the operating system's reason among the causes of an error, or else the whole text."""
+    """Find the operating system's reason among an error's causes, or return the error's text."""
     cause: BaseException | None = err
     while cause is not None:
         if isinstance(cause, TimeoutError):

@@ -74,7 +74,7 @@ def check_terraform_version(program: str = PROGRAM) -> str:
 
 
 class Terraform:
-    """Runs Terraform on the configuration and the state of one deployment.
+    """Runs Terraform with the ``.tf`` files and the state of one deployment.
 
     Args:
         configuration: The folder of the ``.tf`` files.
@@ -122,9 +122,9 @@ class Terraform:
         """Make a plan, and return the changes that :meth:`apply_last_plan` would make.
 
         Args:
-            destroy: Whether to plan a deletion.
-            targets: The addresses of the resources to delete. Resources that depend on them are
-                deleted too. If empty, all resources are deleted.
+            destroy: Whether to plan the deletion of resources, instead of their creation or change.
+            targets: With ``destroy``, the addresses of the resources to delete. Resources that
+                depend on them are deleted too. If ``targets`` is empty, all resources are deleted.
 
         Raises:
             TerraformFailed: Terraform refuses the variables, or AWS does not answer.
