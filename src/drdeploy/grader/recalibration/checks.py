@@ -47,8 +47,8 @@ def refuse_training_photographs(
     named = ", ".join(photographs.photographs[at].name for at in known[:MOST_NAMED])
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     raise InvalidInput(
-        f"{len(known)} of the {len(photographs)} photographs say nothing about new eyes, because "
-        f"the grader was trained on them: {named}{more}",
+        f"The grader was trained on {len(known)} of the {len(photographs)} photographs, which "
+        f"therefore say nothing about new eyes: {named}{more}",
         where=str(whole.folder),
         remedy="Use photographs of your own clinic, or choose another split with --split",
     )
@@ -80,8 +80,8 @@ def refuse_too_few_photographs(
     if knows_groups and group_count < FEWEST_GROUPS:
         raise InvalidInput(
             f"The photographs are of {group_count} patients, but recalibration needs at least "
-            f"{FEWEST_GROUPS}. Photographs of one patient resemble each other, so each patient "
-            "counts once",
+            f"{FEWEST_GROUPS}. Several photographs of one patient say little more than one "
+            "photograph, because they resemble each other",
             where=where,
             remedy="Add graded photographs of other patients",
         )
@@ -97,8 +97,8 @@ def refuse_too_few_photographs(
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE} such photographs",
                     where=where,
                     remedy=(
-                        "Add more such photographs, with their grades. If the grades are then no "
-                        "longer as frequent as among your patients, state the share of grade 2 or "
-                        "worse with --prevalence"
+                        "Add more such photographs, with their grades. If grade 2 or worse is then "
+                        "more or less frequent than among your patients, state its share among "
+                        "your patients with --prevalence"
                     ),
                 )

@@ -180,8 +180,9 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "Almost all photographs below a grade, or of this grade and worse, are of a few "
-                "patients. Without the photographs of some patients, no threshold can be chosen",
+                "On one side of grade 2 or 3, almost all photographs are of a few patients. "
+                "Without these patients, no threshold can be chosen, so the result cannot be "
+                "checked",
                 remedy="Add graded photographs of other patients with these grades",
             )
     return CrossFit(adapted, flags)

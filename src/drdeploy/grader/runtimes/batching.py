@@ -152,7 +152,7 @@ def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) ->
         raise InvalidInput(
             f"No batches can be formed: the model only takes batches of size {size}",
             where="DRDEPLOY_BATCH_WAIT_MS",
-            remedy="Export the model for batches of any size, or unset this variable",
+            remedy="Export the model for batches of any size, or unset DRDEPLOY_BATCH_WAIT_MS",
         )
     former = BatchFormer(runtime.opened.run, largest=largest, wait_s=wait_s)
     return replace(runtime, opened=replace(runtime.opened, run=former.predict_in_shared_batch))

@@ -4,9 +4,10 @@ A server with two workers on two CPUs gives each worker one thread. Two photogra
 sooner if they are graded at the same time, each on one thread, than in turn, each on two threads.
 But while only one photograph is being graded, the other CPU is idle. A second thread of Python then
 uses the idle CPU to check the photograph during the prediction (see ``second_thread``). For a small
-network, these checks take as long as the prediction, so both CPUs are busy. A large network
-predicts for longer than the checks take. It is therefore loaded twice: once with few threads, and
-once with a thread for each CPU. ONNX Runtime cannot change the number of threads of a loaded model.
+network, these checks take at least as long as the prediction, so both CPUs are busy. A large
+network predicts for longer than the checks take. It is therefore loaded twice: once with few
+threads, and once with a thread for each CPU. ONNX Runtime cannot change the number of threads of a
+loaded model.
 """
 
 from __future__ import annotations

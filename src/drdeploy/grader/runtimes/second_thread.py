@@ -41,8 +41,8 @@ class SecondThread:
     def start(self, work: Callable[[], T]) -> Callable[[], T] | None:
         """Start work in the thread, and return a function that waits for the work's result.
 
-        Returns: None if the thread is not used or is busy, or if several photographs are being
-        graded.
+        Returns:
+            None if the thread is not used or is busy, or if several photographs are being graded.
         """
         if not self.is_used:
             return None

@@ -134,7 +134,8 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
     if taken.dtype not in FLOATS | INTEGERS:
         raise make_model_refused_error(
             manifest,
-            f"The model's input {taken} takes values of type {taken.dtype}, not pixels",
+            f"The model's input {taken} takes values of type {taken.dtype}, which cannot hold "
+            "pixels",
             "Export the model with an input of float32",
         )
     if len(taken.shape) != 4:
@@ -209,7 +210,7 @@ def _find_output_of_probabilities(manifest: ModelManifest, outputs: Sequence[Ten
     raise make_model_refused_error(
         manifest,
         what,
-        "Pack the model with --output-name NAME, where NAME is the output that holds the answer",
+        "Pack the model with --output-name NAME, where NAME is the output with one value per class",
     )
 
 

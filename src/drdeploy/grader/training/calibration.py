@@ -98,7 +98,7 @@ def calibrate_cross_fitted(graded: GradedSet, folds: Sequence[Fold]) -> GradedSe
 
 
 def divide_last_layer_by_temperature(network: Any, temperature: float) -> None:
-    """Divide the last layer's weights by the temperature, so that the outputs are calibrated."""
+    """Divide the last layer's weights by the temperature, so that the network is calibrated."""
     last = network.get_layer("grades")
     last.kernel.assign(last.kernel / temperature)
     last.bias.assign(last.bias / temperature)

@@ -241,7 +241,7 @@ class _Trainer:
         return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base, or only its batch normalisation and its first layers."""
+        """Freeze the whole base, or its batch normalisation and the layers up to a given one."""
         is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)

@@ -39,7 +39,7 @@ class BadBodies:
     Attributes:
         answers: The answer to each bad body. The keys say what is wrong with the body, for example
             ``truncated``.
-        afterwards: The answer to the photograph that followed the bad bodies.
+        afterwards: The answer to the photograph that was sent after all bad bodies.
         ended: How the container ended; None if it still runs.
     """
 

@@ -154,7 +154,7 @@ class ContainerStart:
 
 
 def compute_later_start_timeout_s(ready_s: float) -> float:
-    """Return how many seconds to wait for a later start, given how long the first start took."""
+    """Return the timeout for a later start of the image, given how long its first start took."""
     return LATER_START_EXTRA_S + LATER_START_RATIO * ready_s
 
 

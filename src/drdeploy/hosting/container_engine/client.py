@@ -252,7 +252,7 @@ class ContainerEngine:
                         f"{self._address_of_published_ports} on which the container's port should "
                         "be published",
                         where=str(self.location),
-                        remedy="Connect to the engine by ssh://, which works without this address",
+                        remedy="Connect to the engine by ssh://, which does not need this address",
                     ) from err
                 # Another process may take the port between our search and the engine's bind.
                 is_taken = "already in use" in err.what or "already allocated" in err.what
@@ -512,7 +512,7 @@ class ContainerEngine:
 
     @cached_property
     def _shares_kernel_with_this_machine(self) -> bool:
-        """Whether the engine reports the kernel and the host name of this system."""
+        """Whether the engine's kernel and host name are those of this system."""
         own = os.uname()
         return (
             own.sysname == "Linux"

@@ -115,7 +115,7 @@ class RunningContainer:
             raise EngineError("The container publishes no port", where=self.id[:12])
         if self.tunnel is not None:
             raise EngineError(
-                "The port of the container is reached only through ssh, and has no URL here",
+                "The port of the container can be reached only through ssh, so it has no URL here",
                 where=self.id[:12],
             )
         return f"http://{self.address}:{self.host_port}"

@@ -53,7 +53,8 @@ class PlannedChanges:
     Attributes:
         changes: The changes in Terraform's order, without the resources that do not change.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
-            endpoint's key in the Terraform variables.
+            endpoint's key in the Terraform variables. If the deployment has only one endpoint, the
+            key is ``endpoint``.
         fewest_instances: For each endpoint that scales, the lowest number of instances (or the
             lowest provisioned concurrency) that scaling allows, by the endpoint's key.
         with_opening_hours: The keys of the endpoints that a schedule deletes at their closing time.

@@ -91,8 +91,8 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
         if err.response.get("Error", {}).get("Code") not in NOT_EMPTY:
             raise
         raise LeftBehind(
-            f"The {orphan} is not empty. It belongs to an earlier deployment of the same name, and "
-            "this folder has no record of that deployment",
+            f"The {orphan} is not empty. It belongs to an earlier deployment of the same "
+            "name, of which this folder has no record",
             where=account.endpoint_url or "AWS",
             remedy=(
                 "Delete the earlier deployment from its folder, or delete the resource by hand. "

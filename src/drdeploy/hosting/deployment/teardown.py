@@ -135,7 +135,7 @@ def verify_resources_are_deleted(
 ) -> TeardownReport:
     """Check that AWS no longer has any of the given resources.
 
-    Types of resources that are not in :data:`FINDERS` are not checked.
+    A resource is checked only if its type is in :data:`FINDERS`.
 
     Raises:
         LeftBehind: At least one of the resources still exists.

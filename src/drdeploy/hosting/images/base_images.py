@@ -126,7 +126,7 @@ def _pull_base_image_if_missing(engine: ContainerEngine, base: LockedBase, diges
             engine.pull_image(base.repository, digest)
         except EngineError as err:
             raise ImageBuildFailed(
-                f"The base image cannot be pulled by the digest in the lock ({err.what})",
+                f"The base image with the digest in bases.toml cannot be pulled ({err.what})",
                 where=f"{base.repository}@{digest}",
                 remedy=REMEDY,
             ) from err
