@@ -93,7 +93,7 @@ class ImageInspection:
         return start
 
     def require_answered_photograph(self) -> None:
-        """Stop the clause if the image never answered the ordinary photograph.
+        """Raise ``Undetermined`` if the image never answered the photograph.
 
         Raises:
             Undetermined: The image never answered a photograph.

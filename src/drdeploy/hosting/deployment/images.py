@@ -84,9 +84,9 @@ def push_image_to_ecr(
 ) -> PushedImage:
     """Push an image from the container engine to ECR, unless the repository holds it already.
 
-    The tag in ECR consists of the image's tag in the engine and the beginning of the image's id.
-    Every build therefore has a new tag, which even a repository with immutable tags accepts. If ECR
-    already has the tag, it holds the image, and nothing is pushed.
+    The tag in ECR consists of the image's tag in the engine and the beginning of the image's id. A
+    changed image therefore has a new tag, which even a repository with immutable tags accepts. If
+    ECR already has the tag, it holds the image, and nothing is pushed.
 
     Raises:
         EngineError: The engine does not have the image.

@@ -15,9 +15,9 @@ endpoints are deployed.
     ├── infrastructure/                  copy of the .tf files, and the lock file of the provider
     └── .terraform/                      what `terraform init` downloads
 
-The folder is written before Terraform runs. It is deleted only after all resources are deleted, and
-AWS was asked whether any is left. An interrupted deployment can be resumed or deleted from its
-folder.
+The folder is written before Terraform runs. It is deleted only after all resources were deleted,
+and after AWS was asked whether any is left. An interrupted deployment can be resumed or deleted
+from its folder.
 """
 
 from __future__ import annotations

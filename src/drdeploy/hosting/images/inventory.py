@@ -2,8 +2,8 @@
 
 The list is made from the files in the image, and not from the lock files that it was built from.
 ``dpkg`` lists the installed Debian packages in one file, ``status``. An image without a package
-manager has one file per package below ``status.d`` instead. Google's distroless images began this,
-and vulnerability scanners read these files too. Each Python package has a ``dist-info`` folder.
+manager has one file per package below ``status.d`` instead. Google's distroless images have such
+files, and vulnerability scanners read them too. Each Python package has a ``dist-info`` folder.
 """
 
 from __future__ import annotations

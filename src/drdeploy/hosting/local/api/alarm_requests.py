@@ -92,7 +92,7 @@ def _check_alarm_comparison(request: Mapping[str, Any]) -> None:
     comparison = request["ComparisonOperator"]
     if comparison not in COMPARISONS:
         raise make_validation_error(
-            f"The local service does not support the ComparisonOperator {comparison}. It supports "
+            f"The local service does not serve the ComparisonOperator {comparison}. It serves "
             f"{', '.join(COMPARISONS)}."
         )
     if request.get("Threshold") is None:
