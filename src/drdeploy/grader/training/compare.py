@@ -62,7 +62,8 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     Attributes:
         architecture: Name of the network.
         parameters: Number of weights, including the last layers.
-        weights: Kind of the base's weights.
+        weights: What the weights of the base are: trained, pretrained on ImageNet, random or
+            unknown.
         weights_source: Where the base's weights come from.
         preprocessing: Kind of preprocessing that the network was designed for.
         artifact_size_bytes: Size of the ONNX archive.
@@ -131,7 +132,7 @@ class NetworkComparison:
     ) -> ComparedNetwork:
         """Measure a candidate network, or read the result of an earlier run.
 
-        ``on_step`` is called with the name of each step when it begins.
+        ``on_step`` is called at the beginning of each step, with the step's name.
 
         Raises:
             InvalidInput: The weights do not fit, or there are fewer sessions than folds.

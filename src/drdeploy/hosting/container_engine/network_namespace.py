@@ -52,8 +52,8 @@ class NetworkNamespace:
 
     Raises:
         ConnectionRefusedError: No process has the id ``pid``, or the process does not belong to the
-            container. Perhaps the container has ended and the kernel gave its ``pid`` to another
-            process, or the engine runs on another machine.
+            container. For example, the container has ended and the kernel gave its ``pid`` to
+            another process, or the engine runs on another machine.
     """
 
     def __init__(self, pid: int, container_id: str) -> None:

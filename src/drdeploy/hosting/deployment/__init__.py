@@ -29,5 +29,5 @@ A deployment takes the following steps, each in its own module:
    repository.
 
 If a deployment is interrupted, its folder and Terraform's state stay. Repeating the command
-continues the deployment. Deleting the deployment finds all resources that were created.
+continues the deployment. Deleting the deployment deletes everything that was created.
 """

@@ -149,9 +149,9 @@ class Terraform:
         """Apply the last plan. A plan can be applied only once.
 
         Raises:
-            TerraformFailed: A change failed.  Earlier changes stay, and Terraform's state records
-                them. If a resource was created but not recorded, the plan in ``workspace.applying``
-                still names it (see the module ``orphans``).
+            TerraformFailed: A change failed. Earlier changes stay, and Terraform's state records
+                them. A resource that was created but not recorded is named only in the plan
+                ``workspace.applying`` (see the module ``orphans``).
         """
         applying = self.workspace.plan.rename(self.workspace.applying)
         # Terraform prints into a file. If it printed into a pipe and this process were killed,

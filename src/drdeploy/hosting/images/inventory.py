@@ -146,7 +146,8 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
     """List the packages and libraries in a file system that comes as a tar file.
 
     Raises:
-        EngineError: The data is not a tar file, or reading it would take far too long.
+        EngineError: The data is not a tar file, or is built so that reading it would take far too
+            long.
     """
     files = _PackageFiles()
     try:

@@ -184,7 +184,7 @@ def _find_removed_and_emptied_paths(
 
 
 class _LayerTar(io.RawIOBase):
-    """A layer's tar file, which can be read once. It counts the bytes, plain and compressed."""
+    """A layer's tar file, which can be read once. It counts its own bytes while it is read."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__()
