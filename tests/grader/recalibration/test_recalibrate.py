@@ -177,7 +177,7 @@ def test_copies_of_training_photographs_are_refused(clinic, tmp_path):
     pack_archive(
         original.entry_path, archive, msgspec.structs.replace(manifest, provenance=provenance)
     )
-    with pytest.raises(InvalidInput, match="3 of the 103 photographs say nothing about new eyes"):
+    with pytest.raises(InvalidInput, match="trained on 3 of the 103 photographs"):
         recalibrate(archive, clinic, tmp_path / "new.tar.gz")
 
 

@@ -35,8 +35,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network hardly errs on photographs that it was trained on, so the recalibrated grader would
-    seem better than it is.
+    A network grades the photographs that it was trained on almost without error. On them, the
+    recalibrated grader would seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -47,8 +47,8 @@ def refuse_training_photographs(
     named = ", ".join(photographs.photographs[at].name for at in known[:MOST_NAMED])
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     raise InvalidInput(
-        f"{len(known)} of the {len(photographs)} photographs say nothing about new eyes, because "
-        f"the grader was trained on them: {named}{more}",
+        f"The grader was trained on {len(known)} of the {len(photographs)} photographs, which "
+        f"therefore say nothing about new eyes: {named}{more}",
         where=str(whole.folder),
         remedy="Use photographs of your own clinic, or choose another split with --split",
     )
@@ -61,13 +61,14 @@ def refuse_too_few_photographs(
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
-        groups: The patient of each photograph, shape ``(n,)``.
-        knows_groups: Whether patients or sessions are known.
+        groups: The patient or session of each photograph, shape ``(n,)``.
+        knows_groups: Whether the data set says which photographs belong to one patient or session.
+            If it does not, the number of patients is not checked.
         where: The path of the folder, which the error shows.
 
     Raises:
-        InvalidInput: There are too few photographs or patients, or too few photographs below grade
-            2 or 3, or too few at this grade and above.
+        InvalidInput: There are too few photographs or too few patients. Or, for grade 2 or 3, too
+            few photographs are below the grade, or too few have the grade or worse.
     """
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:
@@ -79,8 +80,8 @@ def refuse_too_few_photographs(
     if knows_groups and group_count < FEWEST_GROUPS:
         raise InvalidInput(
             f"The photographs are of {group_count} patients, but recalibration needs at least "
-            f"{FEWEST_GROUPS}. Photographs of one patient resemble each other, so each patient "
-            "counts once",
+            f"{FEWEST_GROUPS}. Several photographs of one patient say little more than one "
+            "photograph, because they resemble each other",
             where=where,
             remedy="Add graded photographs of other patients",
         )
@@ -96,8 +97,8 @@ def refuse_too_few_photographs(
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE} such photographs",
                     where=where,
                     remedy=(
-                        "Add more such photographs, with their grades. If the grades are then no "
-                        "longer as frequent as among your patients, state the share of grade 2 or "
-                        "worse with --prevalence"
+                        "Add more such photographs, with their grades. If grade 2 or worse is then "
+                        "more or less frequent than among your patients, state its share among "
+                        "your patients with --prevalence"
                     ),
                 )

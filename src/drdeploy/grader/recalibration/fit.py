@@ -1,12 +1,14 @@
 """Find the temperature, the weights of the grades and the thresholds for a clinic's photographs.
 
-The temperature and one weight for each grade are chosen so that the labels become most likely. The
-method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020). A
-clinic may have only fifty photographs, so a prior keeps the values near 1, to avoid overfitting.
-The prior was tested in simulations with the packaged grader's out-of-fold predictions. Some
-simulations changed the logits and the shares of the grades, as another clinic might, and some
-changed nothing. With the prior, recalibration did little harm where nothing was changed, and kept
-most of the gain where something was changed.
+The grader's probabilities are adapted with a temperature and with one weight for each grade. These
+numbers are chosen by maximum likelihood, so that the grades that the clinic gave become as probable
+as possible. The method is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar,
+ICML 2020). A clinic may have only fifty photographs. To avoid overfitting, a Bayesian prior
+therefore keeps the temperature and the weights near 1. The prior was tested in simulations with the
+packaged grader's out-of-fold predictions. Some simulations changed the logits and the shares of the
+grades, to imitate a clinic with other cameras and patients. The others changed nothing. With the
+prior, recalibration did little harm where nothing was changed, and kept most of the gain where
+something was changed.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ A larger factor would depend on single photographs.
 
 @dataclass(frozen=True)
 class Adjustment:
-    """The numbers that adapt a grader's probabilities.
+    """The temperature and the grade weights with which a grader's probabilities are adapted.
 
     Attributes:
-        temperature: See :func:`drdeploy.grader.grading.adjustment.adjust_probabilities`.
+        temperature: The number that the logits are divided by; see
+            :func:`drdeploy.grader.grading.adjustment.adjust_probabilities`.
         grade_weights: One weight for each grade. The geometric mean of the weights is 1.
     """
 
@@ -64,7 +67,7 @@ class Adjustment:
         return adjust_probabilities(probabilities, self.temperature, self.grade_weights)
 
     def move_to_prevalence(self, prevalence: float, share: float) -> Adjustment:
-        """Return the adjustment for patients with another share of grade 2 or worse.
+        """Return this adjustment, changed for patients with another share of grade 2 or worse.
 
         Args:
             prevalence: The share of grade 2 or worse where the grader will be used.
@@ -85,11 +88,11 @@ class CrossFit:
 
     Attributes:
         probabilities: Adapted probabilities, shape ``(n, 5)``. Each row is adapted with numbers
-            that were fitted to photographs of other patients. A stated prevalence is not applied
-            here.
-        flags: Under the name and grade of each operating point, an array of shape ``(n,)`` that
-            says which photographs it flags. The threshold was chosen on photographs of other
-            patients.
+            that were fitted to photographs of other patients. If the user stated a prevalence, it
+            changes only ``flags``, not these probabilities.
+        flags: A dictionary of arrays. Its keys are the name and grade of each operating point. An
+            array has shape ``(n,)`` and says which photographs the operating point flags. The
+            threshold for a photograph was chosen on photographs of other patients.
     """
 
     probabilities: Floats
@@ -97,7 +100,7 @@ class CrossFit:
 
 
 def fit_adjustment(labels: NDArray[np.intp], probabilities: NDArray[np.floating]) -> Adjustment:
-    """Find the most likely temperature and weights of the grades.
+    """Find the temperature and the grade weights under which the labels are most likely.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
@@ -129,9 +132,10 @@ def _normalise_weights(weights: Sequence[float] | Floats) -> tuple[float, ...]:
 def choose_operating_points_for_clinic(
     labels: NDArray[np.intp], adapted: Floats, *, original: Clinical | None, chosen_on: str
 ) -> Clinical:
-    """Choose operating points on adapted probabilities, and keep the original grade thresholds.
+    """Choose a clinic's operating points, and keep the grade thresholds of the original grader.
 
-    The rates of each point are measured on the photographs on which the point is chosen.
+    The sensitivity and specificity of each point are measured on the photographs on which the point
+    is chosen, so they look too good.
     """
     chosen = choose_operating_points(
         labels,
@@ -147,15 +151,16 @@ def choose_operating_points_for_clinic(
 def cross_fit_adjustment_and_thresholds(
     graded: GradedSet, folds: Sequence[Fold], *, prevalence: float | None
 ) -> CrossFit:
-    """Adapt the predictions of each fold with an adjustment and thresholds from the other folds.
+    """Adapt and flag the photographs of each fold with numbers that were chosen on the other folds.
 
     Args:
         graded: The grader's own predictions; every photograph has a grade.
         folds: Folds of the photographs that keep each patient's photographs together.
-        prevalence: Stated share of grade 2 or worse, for the thresholds, or None.
+        prevalence: The share of grade 2 or worse that the user stated, or None. Only the thresholds
+            depend on it.
 
     Raises:
-        InvalidInput: If one fold is left out, the others lack photographs for choosing a threshold.
+        InvalidInput: Without one of the folds, too few photographs are left to choose a threshold.
     """
     adapted = np.empty_like(graded.probabilities)
     flags: dict[tuple[str, int], NDArray[np.bool_]] = {}
@@ -175,8 +180,9 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "Almost all photographs below a grade, or of this grade and worse, are of a few "
-                "patients. Without the photographs of some patients, no threshold can be chosen",
+                "On one side of grade 2 or 3, almost all photographs are of a few patients. "
+                "Without these patients, no threshold can be chosen, so the result cannot be "
+                "checked",
                 remedy="Add graded photographs of other patients with these grades",
             )
     return CrossFit(adapted, flags)
@@ -185,7 +191,7 @@ def cross_fit_adjustment_and_thresholds(
 def move_to_stated_prevalence(
     adjustment: Adjustment, labels: NDArray[np.intp], prevalence: float | None
 ) -> Adjustment:
-    """Return the adjustment for the stated share of grade 2 or worse, if one is stated."""
+    """Adapt an adjustment to a stated share of grade 2 or worse; unchanged if none is stated."""
     if prevalence is None:
         return adjustment
     return adjustment.move_to_prevalence(prevalence, float((labels >= Grade.MODERATE).mean()))

@@ -51,7 +51,8 @@ class RecalibrationGain:
         before: The grader as it was.
         after: The recalibrated grader; the adjustment and thresholds for each photograph were
             chosen on photographs of other patients.
-        log_loss_change: Change of the log loss, photograph by photograph; negative is better.
+        log_loss_change: Mean change of a photograph's log loss; negative if the recalibrated grader
+            is better.
     """
 
     before: GraderState
@@ -60,7 +61,7 @@ class RecalibrationGain:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the probabilities became better: does the interval of the change exclude zero?"""
+        """How the log loss changed; no difference is shown if the interval contains zero."""
         change = self.log_loss_change
         if change.high is not None and change.high < 0:
             return "better"
@@ -83,13 +84,13 @@ def measure_gain(
     """Compare probabilities and flags before and after a recalibration.
 
     Args:
-        graded: The photographs; only their labels and groups are used.
+        graded: The photographs. Only their labels and groups are used, and not the predictions.
         before: Probabilities of the grader as it was, shape ``(n, 5)``.
-        before_flags: Whether each of the grader's operating points flags each photograph, in shape
-            ``(n,)`` for each point.
+        before_flags: For each operating point of the grader as it was, an array of shape ``(n,)``
+            that says which photographs the point flags.
         after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
-        after_flags: Whether each of the new operating points flags each photograph, by a threshold
-            that was chosen on photographs of other patients; in shape ``(n,)`` for each point.
+        after_flags: The same for each new operating point. The threshold for a photograph was
+            chosen on photographs of other patients.
     """
     change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
     return RecalibrationGain(

@@ -65,12 +65,13 @@ class RecalibrationOutcome:
 
     Attributes:
         archive: The recalibrated artifact.
-        recalibration: The temperature, the weights of the grades and their origin, as in the new
-            manifest.
+        recalibration: The temperature and the weights of the grades, and how they were found, as in
+            the new manifest.
         clinical: The new operating points, with cross-fitted rates.
         gain: How good the grader is before and after the recalibration. Each photograph is judged
             with values that were chosen on photographs of other patients.
-        left_out: The names of the clinic's photographs without a grade, with the reasons.
+        left_out: The names of the clinic's photographs that the grader could not grade, with the
+            reasons.
         notes: Sentences for the user about limits of these results.
     """
 
@@ -130,18 +131,20 @@ def recalibrate(
         out: The archive to write; None writes it beside ``artifact``.
         split: The split of ``data`` to use. None means the split ``test`` if there is one,
             otherwise all photographs.
-        patient: The column of the table of labels that names the patients, if it is not recognised.
+        patient: The column with the patients in the table of labels. It is needed only if drdeploy
+            does not recognise the column by its name.
         prevalence: The share of grade 2 or worse among the clinic's patients, if it differs from
             the share among the photographs.
         runtime: The library that runs the model.
         seed: Seed of the folds.
-        own_names: Show photographs under their file names, instead of under hashes.
-        track: Function that wraps the iteration over the graded files, to show progress.
+        own_names: Show the file names of photographs. Otherwise, hashes of the names are shown.
+        track: Function that takes the list of files and returns a list to iterate over. It can show
+            the progress.
 
     Raises:
         InvalidInput: The model does not grade retinopathy, or the grader was trained on one of the
-            photographs. Or there are too few photographs or patients, or too few photographs below
-            grade 2 or 3, or at this grade and above.
+            photographs. Or there are too few photographs or patients, or too few photographs on one
+            side of grade 2 or 3.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -219,7 +222,7 @@ def make_path_of_recalibrated_archive(artifact: Path) -> Path:
 def _load_without_recalibration(
     artifact: ModelArtifact, runtime: RuntimeName | None
 ) -> InferenceService:
-    """Load the grader without an earlier recalibration, which the new one replaces."""
+    """Load the grader as it was before any recalibration."""
     plain = msgspec.structs.replace(artifact.manifest, recalibration=None)
     bare = replace(artifact, manifest=plain)
     return InferenceService(

@@ -1,10 +1,11 @@
 """Predict the photographs of several threads together, in batches.
 
 A GPU needs little more time for sixteen photographs than for one. Each thread of a server asks for
-the prediction of one photograph. The first thread waits for the others up to a time limit, and
-predicts all photographs in one batch. While one batch is being predicted, the next batch forms. The
-first thread waits only if the previous batch had photographs of several threads, or if others came
-while it was predicted. If requests come one at a time, each request is therefore predicted at once.
+the prediction of one photograph. The first thread waits a short time for other threads, and then
+predicts the photographs of all of them in one batch. While one batch is being predicted, the next
+batch forms. The first thread waits only if the server is busy: if the previous batch had
+photographs of several threads, or if photographs arrived while the previous batch was predicted. If
+requests come one at a time, each request is therefore predicted at once.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class BatchFormer:
         run: Function that predicts one batch.
         largest: The largest number of photographs in a batch. The photographs of one thread are
             never split, even if there are more of them.
-        wait_s: The longest time that a photograph waits for others.
-        clock: Returns seconds.
+        wait_s: The longest time in seconds for which a thread waits for photographs of other
+            threads.
+        clock: Function that returns the time in seconds.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class BatchFormer:
         return mine.outputs
 
     def _lead_or_wait(self, mine: _Waiting) -> list[_Waiting]:
-        """Return a batch that this thread must predict; empty if another thread did its work."""
+        """Return a batch for this thread to predict; empty if its own photographs are done."""
         with self._changed:
             while self._is_led and not mine.is_done:
                 self._changed.wait()
@@ -150,7 +152,7 @@ def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) ->
         raise InvalidInput(
             f"No batches can be formed: the model only takes batches of size {size}",
             where="DRDEPLOY_BATCH_WAIT_MS",
-            remedy="Export the model for batches of any size, or unset this variable",
+            remedy="Export the model for batches of any size, or unset DRDEPLOY_BATCH_WAIT_MS",
         )
     former = BatchFormer(runtime.opened.run, largest=largest, wait_s=wait_s)
     return replace(runtime, opened=replace(runtime.opened, run=former.predict_in_shared_batch))

@@ -1,4 +1,4 @@
-"""Turn a model's raw outputs into predictions, as the manifest says."""
+"""Turn a model's raw outputs into predictions, with the settings in the model's manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Classifier:
     runtime: Runtime
 
     def predict(self, batch: NDArray[np.float32]) -> list[Prediction]:
-        """Classify a batch that the manifest's transform made, of shape ``(n, height, width, 3)``.
+        """Classify a batch of shape ``(n, height, width, 3)`` that the manifest's transform made.
 
         Raises:
             PredictionFailed: The output has the wrong shape, or does not consist of probabilities.
@@ -52,7 +52,7 @@ class Classifier:
 def _recalibrate_probabilities(
     probabilities: NDArray[np.float32], adapted: Recalibration
 ) -> NDArray[np.float32]:
-    """Apply a recalibration to probabilities; other outputs stay unchanged."""
+    """Recalibrate probabilities; outputs that are not valid probabilities stay unchanged."""
     if not (
         probabilities.shape[1] == len(adapted.grade_weights)
         and np.all(np.isfinite(probabilities))

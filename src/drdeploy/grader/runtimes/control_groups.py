@@ -1,10 +1,10 @@
 """Find the control groups of this process, through which Linux limits a container.
 
-A limit applies to a group and to all groups below this group. For a process, the smallest limit on
-the way from its group to the root of the hierarchy therefore decides. Version 1 of control groups
-has one hierarchy for each controller, such as CPU or memory. Version 2 has a single hierarchy for
-all controllers. A hybrid host has both versions, so both are read (Linux kernel documentation:
-admin-guide/cgroup-v2).
+Control groups form a tree. The limit of a group also applies to all groups below it. The limit of a
+process is therefore the smallest limit on the path from its group up to the root of the tree.
+Version 1 of control groups has one tree for each controller, such as CPU or memory. Version 2 has a
+single tree for all controllers. A hybrid host has both versions, so both are read (Linux kernel
+documentation: admin-guide/cgroup-v2).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def iterate_folders_of_own_control_groups(controller: str, root: Path) -> Iterator[Path]:
-    """Yield the folders with the limits of this process's control groups, outermost group first.
+    """Yield the folders that hold this process's limits, from the outermost group to its own.
 
     Args:
         controller: ``cpu`` or ``memory``.
@@ -43,13 +43,13 @@ def read_text_or_empty(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _ControlGroupMount:
-    """The place at which a hierarchy of control groups is mounted.
+    """The folder on which a tree of control groups is mounted.
 
     Attributes:
         controller: Name of the controller in version 1; empty in version 2.
-        group_root: The group at the mount's root; in a container, this is often the container's own
-            group.
-        point: The folder on which the hierarchy is mounted.
+        group_root: The group that appears as the mounted folder itself; in a container, this is
+            often the container's own group.
+        point: The folder on which the tree is mounted.
     """
 
     controller: str
@@ -57,7 +57,7 @@ class _ControlGroupMount:
     point: PurePosixPath
 
     def iterate_folders_of_group(self, group: PurePosixPath, root: Path) -> Iterator[Path]:
-        """Yield the mounted folders of a control group's parents and of the group itself."""
+        """Yield the folders of a control group's parents, then the folder of the group itself."""
         is_below = group.is_relative_to(self.group_root) and ".." not in group.parts
         inside = group.relative_to(self.group_root) if is_below else PurePosixPath()
         base = root / self.point.relative_to("/")
@@ -66,7 +66,7 @@ class _ControlGroupMount:
 
 
 def _parse_own_control_groups(proc_cgroup: str, controller: str) -> dict[str, PurePosixPath]:
-    """Return the control groups of this process by controller; the key of version 2 is ""."""
+    """Return this process's control group for each controller; version 2 has the key ""."""
     groups = {}
     for line in proc_cgroup.splitlines():
         number, _, rest = line.partition(":")

@@ -1,4 +1,4 @@
-"""Find how much CPU this process may use: the container's limit, not the host's cores.
+"""Find how many CPUs this process may use: the container's limit, not the host's core count.
 
 A container engine limits CPU time by a quota on a control group: so many microseconds per period.
 Version 1 of control groups keeps the quota in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``, and
@@ -6,8 +6,8 @@ version 2 in ``cpu.max``. The formats are in the Linux kernel documentation (adm
 scheduler/sched-bwc).
 
 ``os.cpu_count`` returns the number of the host's cores, even in a container that may use only half
-a CPU. If a model in such a container used one thread per core, the threads would mostly wait for
-each other, and waiting would use up most of the quota.
+a CPU. If a model in such a container used one thread per core of the host, the threads would mostly
+wait for each other. Waiting threads use CPU time too, and would use up most of the quota.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def count_available_cpus(root: Path = Path("/"), affinity: int | None = None) ->
 
     Args:
         root: Folder that contains ``/proc`` and ``/sys``; tests use a folder of their own.
-        affinity: Number of cores that the process may run on; None means that the operating system
-            is asked.
+        affinity: Number of cores that the process may run on. With None, the function asks the
+            operating system.
     """
     if affinity is None:
         # macOS does not restrict a process to some of its cores.
@@ -42,15 +42,16 @@ def count_available_cpus(root: Path = Path("/"), affinity: int | None = None) ->
 def choose_thread_count(root: Path = Path("/"), affinity: int | None = None) -> int:
     """Return the best number of threads, which is the CPU limit rounded up and at least one.
 
-    The limit is rounded up because a quota is granted for each period, usually of 100 ms. With a
-    limit of 1.16 CPUs, two threads finish a short prediction sooner than one thread, and a long
-    prediction no later than one thread.
+    The limit is rounded up because Linux grants the quota for a whole period, usually of 100 ms. A
+    limit of 1.16 CPUs is 116 ms of CPU time per period, which two threads may use up in 58 ms. Two
+    threads therefore finish a short prediction sooner than one thread, and a long prediction no
+    later.
     """
     return max(1, math.ceil(round(count_available_cpus(root, affinity), 2)))
 
 
 def cpu_quota_of_control_groups(root: Path = Path("/")) -> float:
-    """Return the control groups' quota in CPUs; infinite if no quota can be read."""
+    """Return the CPU quota of the control groups, in CPUs; infinite if there is none to read."""
     quotas = (
         _read_cpu_quota_in_folder(folder)
         for folder in iterate_folders_of_own_control_groups("cpu", root)

@@ -3,7 +3,8 @@
 If the provider cannot be loaded, for example because the driver is too old, ONNX Runtime prints a
 warning and predicts on the CPU. An endpoint that predicts on the CPU would still answer, but ten
 times as slowly and at the price of a GPU. Therefore this module first checks the driver, and then
-the providers that the loaded model uses. It refuses a model with a node that CUDA cannot compute.
+the providers that the loaded model uses. It refuses a model that has an operation (a node) that
+CUDA cannot compute.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class CudaDriver:
 def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
     """Ask the NVIDIA driver for its CUDA version and its GPUs; return None without a driver.
 
-    The functions are those of the CUDA driver API (sections "Version Management" and "Device
-    Management" of NVIDIA's reference).
+    This calls functions of the CUDA driver API. NVIDIA's reference describes them in the sections
+    "Version Management" and "Device Management".
     """
     try:
         driver = ctypes.CDLL(library)
@@ -143,7 +144,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
 
 
 def open_model_on_gpu(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
-    """Load an ONNX file onto the GPU, without asking the driver first; see :func:`open_model`."""
+    """Do what :func:`open_model` does, but without checking the driver first."""
     try:
         session = BindingSession(
             str(artifact.entry_path),

@@ -1,11 +1,12 @@
-"""Predict on all CPUs while only one photograph is being graded, and on fewer otherwise.
+"""Predict on all CPUs if only one photograph is being graded, and otherwise on fewer.
 
 A server with two workers on two CPUs gives each worker one thread. Two photographs are finished
 sooner if they are graded at the same time, each on one thread, than in turn, each on two threads.
 But while only one photograph is being graded, the other CPU is idle. A second thread of Python then
-checks the photograph during the prediction (see ``second_thread``). This is enough for a small
-network. A large network predicts for longer than the checks take. It is therefore loaded a second
-time, with a thread for each CPU, because ONNX Runtime cannot change the number of threads of a
+uses the idle CPU to check the photograph during the prediction (see ``second_thread``). For a small
+network, these checks take at least as long as the prediction, so both CPUs are busy. A large
+network predicts for longer than the checks take. It is therefore loaded twice: once with few
+threads, and once with a thread for each CPU. ONNX Runtime cannot change the number of threads of a
 loaded model.
 """
 
@@ -33,8 +34,8 @@ class ModelForIdleCpus:
     """A loaded model, and the same model with more threads for a photograph that is graded alone.
 
     Args:
-        opened: The model with few threads, as for several photographs at once.
-        open_wide: Loads the model with more threads.
+        opened: The model with few threads, for times when several photographs are being graded.
+        open_wide: Function that loads the model a second time, with more threads.
         in_progress: The photographs that are being graded now.
     """
 
@@ -68,5 +69,5 @@ class ModelForIdleCpus:
         return model.run(data, output)
 
     def replace_model_of(self, runtime: Runtime) -> Runtime:
-        """Return a runtime that predicts with this model."""
+        """Return a copy of a runtime that predicts with this pair of models."""
         return replace(runtime, opened=replace(runtime.opened, run=self.run))

@@ -71,7 +71,7 @@ def load_model_in_runtime(
 def open_model(
     artifact: ModelArtifact, *, runtime: RuntimeName | None = None, threads: int | None = None
 ) -> OpenedModel:
-    """Load a model without comparing it with its manifest; see :func:`load_model_in_runtime`."""
+    """Do what :func:`load_model_in_runtime` does, but without checking the manifest."""
     if threads is not None and threads < 1:
         raise InvalidInput(
             f"A model cannot run on {threads} threads", remedy="Use 1 thread or more"
@@ -90,7 +90,7 @@ def import_runtime_module(
 ) -> RuntimeModule:
     """Import the library for an artifact, and return the module that wraps the library.
 
-    Importing is a separate step, because a cold start reports the time of the import.
+    Importing is separate from loading, so that a cold start can report how long the import takes.
 
     Raises:
         RuntimeUnavailable: The library is not installed.

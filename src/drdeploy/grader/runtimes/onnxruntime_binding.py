@@ -31,7 +31,7 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 
 class BindingSession:
-    """A loaded model with the interface of ``LibrarySession``.
+    """A loaded model, with the same interface as ``LibrarySession`` in ``onnxruntime_library``.
 
     Attributes:
         providers: The names of the execution providers that the session uses.  ONNX Runtime leaves

@@ -98,7 +98,8 @@ class OnnxRuntimeLibrary:
     Attributes:
         version: Version of the library, for example ``1.20.1``.
         allocator: Allocates and frees the strings that the library returns.
-        memory: Tells the library that input tensors are in ordinary memory.
+        memory: An object of the library that describes ordinary memory. It is passed with each
+            input tensor.
     """
 
     def __init__(self, path: Path) -> None:
@@ -288,7 +289,7 @@ def _read_shape_and_type(
 
 
 def _make_function_with_c_signature(name: str, address: int) -> Any:
-    """Return the function at an address, with the C signature that belongs to its name."""
+    """Make the C function at an address callable, with the signature that its name implies."""
     if name.startswith("Release"):
         return ctypes.CFUNCTYPE(None, c_void_p)(address)
     returns = c_char_p if name == "GetErrorMessage" else c_void_p

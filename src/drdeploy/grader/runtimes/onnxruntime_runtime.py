@@ -94,12 +94,12 @@ def _write_remedy_for_refused_model(reason: str) -> str:
 def choose_session_settings(threads: int, cpus: float | None = None) -> dict[str, str]:
     """Return the settings of an ONNX Runtime session, except for the number of threads.
 
-    A thread that waits for work either sleeps or spins. A sleeping thread takes time to wake up,
-    and a spinning one uses CPU time. If the CPU limit is below the number of threads, waiting
-    threads sleep, because spinning would use up the quota of the working threads. Otherwise,
-    waiting threads spin, but only about as long as it takes until the next layer begins. ONNX
-    Runtime's default is to spin for a millisecond after a prediction, which doubles the CPU time of
-    a request on a busy machine.
+    A thread that waits for work either sleeps or spins, which means that it checks for work in a
+    loop. A sleeping thread takes time to wake up. A spinning thread uses CPU time. If the CPU limit
+    is below the number of threads, waiting threads sleep, because spinning would use up the quota
+    of the working threads. Otherwise, waiting threads spin, but only about as long as it takes
+    until the next layer begins. ONNX Runtime's default is to spin for a millisecond after a
+    prediction, which doubles the CPU time of a request on a busy machine.
     """
     limit = count_available_cpus() if cpus is None else cpus
     return {

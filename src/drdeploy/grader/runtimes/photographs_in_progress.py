@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 class PhotographsInProgress:
     """Counts the photographs being graded now; a ``with`` block counts as one photograph.
 
-    Several threads may use the object at once. The workers of one server share one number per
-    worker, and each worker changes only its own. The count may be outdated by a moment. It may
-    therefore decide how a photograph is graded (for example, on how many threads), but never what
-    the grade is.
+    Several threads may use the object at once. All workers of a server can read one number per
+    worker, but each worker changes only its own number. The sum may be out of date for a moment.
+    The sum may therefore decide how a photograph is graded, for example on how many threads, but it
+    must not affect the grade.
 
     Args:
         cells: One number per worker process, in memory that the workers share. None means that only
             the photographs of this process are counted.
-        slot: The index of this process's cell.
+        slot: The index of this process's number in ``cells``.
     """
 
     def __init__(

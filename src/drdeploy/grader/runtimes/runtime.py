@@ -27,7 +27,7 @@ The advice is defined in this small module, so that showing it does not import a
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model that a library has loaded and that is not yet compared with its manifest.
+    """A model that a library has loaded, but that is not compared with its manifest yet.
 
     Attributes:
         name: The name of the library that runs the model.
@@ -36,8 +36,8 @@ class OpenedModel:
         outputs: The outputs of the model.
         run: Calls the model with a batch and the position of an output, and returns that output.
             Raises :class:`PredictionFailed` if the library refuses the batch.
-        owner: An object that must live as long as ``run``, for example the SavedModel that owns the
-            variables of the function.
+        owner: An object that must stay in memory as long as ``run`` is used. For example, a
+            SavedModel holds the variables that the function ``run`` reads.
     """
 
     name: RuntimeName

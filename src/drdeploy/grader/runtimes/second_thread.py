@@ -1,8 +1,8 @@
 """Check a photograph in a second thread, while the caller makes the model's input and predicts.
 
 Pillow, NumPy and the runtimes let other threads of Python run while they compute. On two CPUs, a
-photograph therefore takes less time, and about as much CPU time as in one thread. If several
-photographs are being graded, no CPU is idle, and each caller does all work itself.
+photograph is therefore graded sooner, for about the same CPU time. If several photographs are being
+graded, no CPU is idle, so each caller does all work itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 class SecondThread:
-    """A thread that takes over a task of the caller, unless other photographs are being graded.
+    """A thread that does a task for its caller, unless other photographs are being graded.
 
-    The thread is started with its first task. Several threads may call the methods at once.
+    The thread is created when it gets its first task. Several threads may call the methods at once.
 
     Args:
-        is_used: Whether there is a second CPU; otherwise the caller does all work itself.
+        is_used: Whether to use the thread. Without a second CPU, the caller does all work itself.
         in_progress: The photographs that are being graded now.
     """
 
@@ -39,7 +39,7 @@ class SecondThread:
         self._process = 0
 
     def start(self, work: Callable[[], T]) -> Callable[[], T] | None:
-        """Start work in the thread, and return a function that waits for its result.
+        """Start work in the thread, and return a function that waits for the work's result.
 
         Returns:
             None if the thread is not used or is busy, or if several photographs are being graded.

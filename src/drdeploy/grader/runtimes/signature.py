@@ -70,7 +70,7 @@ class ModelSignature:
     def predict_in_model_shape(
         self, batch: NDArray[np.float32], predict: Callable[[NDArray[Any]], NDArray[Any]]
     ) -> NDArray[np.float32]:
-        """Rearrange and split a batch ``(n, height, width, 3)`` for the model, and predict it.
+        """Predict a batch ``(n, height, width, 3)`` in the layout and batch size of the model.
 
         Raises:
             PredictionFailed: The batch does not have the shape of the model's input.
@@ -99,8 +99,8 @@ def check_and_read_signature(
     """Check a model's inputs and outputs against its manifest.
 
     Raises:
-        ModelLoadFailed: The model does not classify RGB photographs, or contradicts the manifest in
-            its input size, its output or its number of classes.
+        ModelLoadFailed: The model does not classify RGB photographs. Or its input size, its output
+            or its number of classes differs from the manifest.
     """
     taken = find_image_input(manifest, inputs)
     transform = manifest.transform
@@ -134,7 +134,8 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
     if taken.dtype not in FLOATS | INTEGERS:
         raise make_model_refused_error(
             manifest,
-            f"The model's input {taken} takes values of type {taken.dtype}, not pixels",
+            f"The model's input {taken} takes values of type {taken.dtype}, which cannot hold "
+            "pixels",
             "Export the model with an input of float32",
         )
     if len(taken.shape) != 4:
@@ -154,7 +155,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
 
 
 def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
-    """Return the orders of axes, NHWC or NCHW, in which a shape can be read as RGB images."""
+    """Return which layouts, NHWC or NCHW, fit the shape if it is a batch of RGB images."""
     _, first, _, last = shape
     if last == RGB_CHANNELS:
         return ("nhwc",)
@@ -165,7 +166,7 @@ def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
 
 
 def make_model_refused_error(manifest: ModelManifest, what: str, remedy: str) -> ModelLoadFailed:
-    """Make the error for a model that cannot grade photographs as its manifest says."""
+    """Make the error for a model that does not fit its manifest, or cannot grade photographs."""
     return ModelLoadFailed(what, where=manifest.name, remedy=remedy)
 
 
@@ -209,7 +210,7 @@ def _find_output_of_probabilities(manifest: ModelManifest, outputs: Sequence[Ten
     raise make_model_refused_error(
         manifest,
         what,
-        "Pack the model with --output-name NAME, where NAME is the output that holds the answer",
+        "Pack the model with --output-name NAME, where NAME is the output with one value per class",
     )
 
 
@@ -221,7 +222,7 @@ def _describe_tensors_of_model(tensors: Sequence[Tensor], most: int = 6) -> str:
 def _refuse_fractions_for_integer_input(
     manifest: ModelManifest, taken: Tensor, transform: FundusTransform
 ) -> None:
-    """Refuse a transform to fractions if the model takes integers, as it would round them."""
+    """Refuse a transform that makes fractions for a model of integers, which would round them."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
         raise make_model_refused_error(

@@ -1,4 +1,4 @@
-"""Run SavedModels with TensorFlow, as the 2023 study did."""
+"""Run SavedModels with TensorFlow, as in the study of 2023 that drdeploy follows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     """Load a SavedModel.
 
     Raises:
-        ModelLoadFailed: TensorFlow refuses the model, or the model has no signature.
+        ModelLoadFailed: TensorFlow refuses the model, or the model has no function that predicts.
     """
     # TensorFlow accepts both only once in a process; a model that was loaded before has set them.
     with contextlib.suppress(RuntimeError):
@@ -75,7 +75,7 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
 
 
 def _find_prediction_function(model: Any, artifact: ModelArtifact) -> Any:
-    """Return the function to call: a signature, or the function that Keras exported."""
+    """Return the SavedModel's function that predicts: a signature, or what Keras exported."""
     signatures = dict(model.signatures)
     if SIGNATURE in signatures:
         return signatures[SIGNATURE]
@@ -93,7 +93,7 @@ def _find_prediction_function(model: Any, artifact: ModelArtifact) -> Any:
 
 
 def _describe_outputs(structure: Any) -> Iterator[Tensor]:
-    """Describe the outputs, sorted by name, which is the order that TensorFlow flattens them in."""
+    """Describe the outputs in the order in which TensorFlow flattens them: sorted by name."""
     flat = tf.nest.flatten(structure)
     named = isinstance(structure, dict) and len(structure) == len(flat)
     names = sorted(structure) if named else [f"output_{index}" for index in range(len(flat))]

@@ -1,4 +1,4 @@
-"""Place the parts of a synthetic eye."""
+"""Choose where the parts of a synthetic eye are."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Anatomy:
 def make_random_anatomy(random: np.random.Generator, width_px: int, height_px: int) -> Anatomy:
     """Choose at random where the parts of an eye are in a painting.
 
-    A side of the painting that is given shorter than ``MIN_SIDE_PX`` gets this length.
+    If ``width_px`` or ``height_px`` is less than ``MIN_SIDE_PX``, the painting gets ``MIN_SIDE_PX``
+    instead.
     """
     width, height = max(width_px, MIN_SIDE_PX), max(height_px, MIN_SIDE_PX)
     radius = EYE_SHARE_OF_LONGER_SIDE * max(width, height) / 2

@@ -1,9 +1,9 @@
 """Draw the lesions of each grade.
 
 The lesions of a grade follow the ICDR scale (Wilkinson et al., Ophthalmology 2003, 110:1677-1682).
-A mild eye has only microaneurysms.  A moderate eye also has haemorrhages and exudates.  A severe
-eye has many haemorrhages in all four quadrants.  A proliferative eye has new vessels, or bleeding
-in front of the retina.
+An eye of the grade mild has only microaneurysms. Moderate adds haemorrhages and exudates. Severe
+adds many haemorrhages in all four quadrants. Proliferative adds new vessels, or bleeding in front
+of the retina.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Paint a photograph of an eye that does not exist.
 
-A painted photograph has the size, the black surround, the colours and the file size of a camera's
-photograph, which is all that a test of a server needs. It also has the lesions of a grade, so that
-it can show people what a grade means. Do not train or evaluate a model on painted photographs,
-because they prove nothing about a grader.
+A painted photograph has the dimensions, the black surround, the colours and the file size of a
+camera's photograph. A test of a server needs no more. A painted photograph also has the lesions of
+a grade, to show people what the grade means. Do not train or evaluate a model on painted
+photographs: results on them say nothing about real eyes.
 
-The eye is painted at a quarter of the resolution and enlarged, because a fundus photograph has no
-finer details.  Sensor noise is added at the end.
+The eye is painted at a quarter of the resolution, and then enlarged. The details of a real fundus
+photograph are no finer than that. Sensor noise is added at the end.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
 def _draw_smooth_noise(
     random: np.random.Generator, anatomy: Anatomy, cells: int
 ) -> NDArray[np.float32]:
-    """Draw smooth noise of about unit variance; the more ``cells``, the finer it is."""
+    """Draw smooth noise with a variance of about 1; more ``cells`` make the noise finer."""
     rows = max(2, cells * anatomy.height_px // anatomy.width_px)
     coarse = Image.fromarray(random.standard_normal((rows, cells)).astype(np.float32))
     size = (anatomy.width_px, anatomy.height_px)
@@ -108,7 +108,7 @@ def _darken_canvas_under_vessels(canvas: Image.Image, strength: Image.Image) -> 
 
 
 def _shade_rim_and_blacken_surround(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
-    """Darken the eye towards its rim, blacken the surround, and add the notch that cameras show."""
+    """Darken the eye's rim, blacken the surround, and add the small notch of fundus cameras."""
     aperture = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(aperture)
     centre_x, centre_y, radius = anatomy.width_px / 2, anatomy.height_px / 2, anatomy.radius
@@ -140,9 +140,9 @@ def _enlarge_and_encode_with_noise(
 def _add_sensor_noise(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Add Gaussian noise, the same in all channels.
 
-    One tile of noise is repeated across the photograph, shifted differently in each band of 512
-    rows. Drawing noise for every pixel of a large photograph would take longer than all other
-    steps.
+    The photograph is covered with copies of one square of noise, 512 pixels wide. In each row of
+    squares, the copies are shifted sideways by a random distance. Drawing noise for every pixel of
+    a large photograph would take longer than all other steps.
     """
     tile = np.rint(random.normal(0.0, NOISE_SIGMA, (512, 512))).astype(np.int16)
     height_px, width_px = image.shape[:2]

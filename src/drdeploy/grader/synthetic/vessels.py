@@ -35,7 +35,8 @@ class Segment:
         start: One end of the piece, in pixels of the painting.
         end: The other end of the piece, in the same pixels.
         width: Width of the vessel in the same pixels.
-        strength: 0 to 255; a vein is darker than an artery.
+        strength: How much the vessel darkens the painting, 0 to 255; more for veins than for
+            arteries.
     """
 
     start: Point
@@ -51,7 +52,7 @@ class VesselTree:
     segments: tuple[Segment, ...]
 
     def draw_blood_mask(self, size: tuple[int, int]) -> Image.Image:
-        """Draw how much blood is at each pixel, from 0 to 255; a large vein is nearly 255."""
+        """Draw a mask of the vessels, from 0 (no blood) to nearly 255 (a large vein)."""
         layer = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
         pen = ImageDraw.Draw(layer)
         for segment in sorted(self.segments, key=lambda one: one.strength):
@@ -87,7 +88,7 @@ class _Tip:
 def grow_vessels(
     random: np.random.Generator, disc: Point, macula: Point, radius: float
 ) -> VesselTree:
-    """Grow the vessels of one eye, from the centre of the optic disc and around the macula."""
+    """Grow the vessels of one eye: they start in the optic disc, and curve around the macula."""
     segments: list[Segment] = []
     tips = _start_trunk_vessels(random, disc, macula, radius)
     while tips:

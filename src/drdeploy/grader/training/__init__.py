@@ -4,6 +4,6 @@
 every setting of the training. ``prepared_photographs`` and ``augmentation`` make the batches, and
 ``fit`` trains one network. From the out-of-fold predictions, ``calibration`` finds the temperature
 and the thresholds, and estimates how well both work on other photographs. ``run_folder`` and
-``checkpoint`` store what an interrupted run needs to continue. ``compare`` trains the same last
-layers on several frozen networks.
+``checkpoint`` store what an interrupted run needs to continue. ``compare`` compares networks: it
+freezes each network, and trains last layers of the same kind on top.
 """

@@ -24,14 +24,14 @@ SMALLEST = 1e-4
 def augment_photographs(
     pixels: Any, height_px: int, width_px: int, seed: Any, choices: Augmentation | None
 ) -> Any:
-    """Change photographs at random, and shrink them to the size of the network's input.
+    """Change photographs at random, and scale them down to the size of the network's input.
 
     Args:
         pixels: Photographs as a tensor ``(n, H, W, 3)``, 0 to 255, larger than the network's input.
         height_px: Height of the input.
         width_px: Width of the input.
         seed: Tensor ``(2,)``, int32; the same seed gives the same changes.
-        choices: Ranges of the changes; None only scales the photographs down.
+        choices: Ranges of the changes. With None, the photographs are only scaled down.
 
     Returns:
         Tensor ``(n, height_px, width_px, 3)``, 0 to 255.
@@ -49,9 +49,10 @@ def augment_photographs(
 def _change_geometry_at_random(
     tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation
 ) -> Any:
-    """Mirror, rotate, zoom, stretch and shift photographs in one step, which blurs them only once.
+    """Mirror, rotate, zoom, stretch and shift photographs at random, all in one step.
 
-    A matrix maps each pixel of the input back to a pixel of the larger photograph.
+    A single step blurs a photograph only once. A matrix says for each pixel of the network's input
+    from which place of the larger photograph it comes.
     """
     height_px, width_px = size
     source_h, source_w = images.shape[1], images.shape[2]

@@ -30,7 +30,7 @@ def train_heads_and_predict_out_of_fold(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Train last layers without the photographs of each fold, and predict the fold with them.
+    """Train last layers for each fold on the other folds, and predict the photographs of the fold.
 
     Args:
         features: Pooled features of a frozen network, shape ``(n, d)``.
@@ -56,10 +56,11 @@ def _train_last_layers_of_2023_study(
     """Train two dense layers and a softmax with the settings of the preset ``study``.
 
     The layers are trained with scikit-learn, which is many times faster than Keras for a hundred
-    thousand parameters. Both compute the same: ReLU, uniform Glorot initialisation, Adam and
-    cross-entropy. Features are first scaled to unit standard deviation, because the features of
-    different networks differ by orders of magnitude. This does not change the structure of the
-    network: the scaling can be merged into the weights of the first dense layer.
+    thousand parameters. The method is the same in both libraries: ReLU, uniform Glorot
+    initialisation, Adam and cross-entropy. Features are first scaled to unit standard deviation,
+    because the features of different networks differ by orders of magnitude. This does not change
+    the structure of the network: the scaling can be merged into the weights of the first dense
+    layer.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier

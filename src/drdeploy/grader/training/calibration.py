@@ -1,15 +1,15 @@
 """Calibrate a grader and choose its operating points on out-of-fold predictions.
 
-A fully trained network is overconfident.  Dividing the logits by one number, the temperature,
-corrects overconfidence on average and does not change the order of the grades (Guo et al., ICML
-2017).
+After training, a network is usually overconfident: its probabilities are too close to 0 or 1.
+Dividing the logits by one number, the temperature, corrects this on average. It does not change
+which grade is the most probable (Guo et al., ICML 2017).
 
-Thresholds look too good on the photographs on which they were chosen. Therefore they are chosen
-here, together with the temperature, and the manifest stores them. An evaluation uses them, and
-never chooses others. For an honest estimate, :func:`evaluate_cross_fitted_choices` evaluates each
-fold with the temperature and thresholds that were chosen on the other folds. The grade itself needs
-no chosen threshold: it is the highest grade g for which P(grade >= g) is at least 0.5 (the
-posterior median).
+Thresholds look too good on the photographs on which they were chosen. They are therefore chosen
+once, during training, together with the temperature. The manifest stores them, and a later
+evaluation on other photographs uses the stored thresholds. To judge the thresholds fairly on the
+training photographs, :func:`evaluate_cross_fitted_choices` evaluates each fold with a temperature
+and thresholds that were chosen on the other folds. The grade itself needs no chosen threshold: it
+is the highest grade g for which P(grade >= g) is at least 0.5 (the posterior median).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DIGITS = 4
 
 
 def fit_temperature(labels: NDArray[np.intp], probabilities: NDArray[np.floating]) -> float:
-    """Find the temperature with the highest likelihood, rounded to three decimals.
+    """Find the temperature under which the labels are most likely, rounded to three decimals.
 
     Args:
         labels: Shape ``(n,)``.
@@ -98,7 +98,7 @@ def calibrate_cross_fitted(graded: GradedSet, folds: Sequence[Fold]) -> GradedSe
 
 
 def divide_last_layer_by_temperature(network: Any, temperature: float) -> None:
-    """Divide the last layer's weights by the temperature, so that the outputs are calibrated."""
+    """Divide the last layer's weights by the temperature, so that the network is calibrated."""
     last = network.get_layer("grades")
     last.kernel.assign(last.kernel / temperature)
     last.bias.assign(last.bias / temperature)
@@ -123,7 +123,7 @@ def choose_operating_points(
         labels: Shape ``(n,)``, 0 to 4.
         probabilities: Calibrated predictions for photographs that the network was not trained on,
             shape ``(n, 5)``.
-        chosen_on: A description of the photographs.
+        chosen_on: A description of the photographs, which the manifest shows.
         temperature: The temperature with which the probabilities were calibrated.
         high_sensitivity: The high-sensitivity point must flag at least this share of the diseased
             photographs.
@@ -206,7 +206,7 @@ def _round_rate_to_digits(estimate: Estimate) -> Rate:
 def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold]) -> dict[str, Any]:
     """Evaluate each fold with the temperature and thresholds chosen on the other folds.
 
-    The result is the same whether or not the networks' predictions are already calibrated.
+    The predictions may be calibrated or not, because the result is the same.
 
     Returns:
         A dictionary for JSON with kappa, the calibration error and the operating points, each with
@@ -238,12 +238,13 @@ def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold])
 def calibrate_and_flag_cross_fitted(
     labels: NDArray[np.intp], probabilities: NDArray[np.floating], folds: Sequence[Fold]
 ) -> tuple[NDArray[np.float64], dict[tuple[str, int], NDArray[np.bool_]]]:
-    """Calibrate and flag the photographs of each fold with choices made on the other folds.
+    """Calibrate and flag each fold with a temperature and thresholds from the other folds.
 
     Returns:
-        The calibrated probabilities, shape ``(n, 5)``, and a dictionary of flags. Under the name
-        and grade of each operating point that could be chosen for every fold, it holds an array of
-        shape ``(n,)``.
+        The calibrated probabilities, shape ``(n, 5)``, and a dictionary of flags. The key of an
+        entry is an operating point's name and grade. The value is an array of shape ``(n,)`` that
+        says which photographs the operating point flags. Operating points that could not be chosen
+        for every fold are left out.
     """
     calibrated = np.empty(probabilities.shape)
     flags: dict[tuple[str, int], NDArray[np.bool_]] = {}

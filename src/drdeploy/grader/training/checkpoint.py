@@ -37,7 +37,7 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The index of the epoch with the highest kappa; that of the last if no kappa is known."""
+        """The index of the epoch with the highest kappa; if no kappa is known, the last epoch."""
         known = [-1.0 if kappa is None else kappa for kappa in self.kappas]
         return (
             known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.finished_epochs - 1
@@ -59,17 +59,17 @@ class History:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file from which an interrupted training continues: all its variables and its history."""
+    """A file with a training's variables and history, from which the training can continue."""
 
     path: Path
 
     def save_state(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Save the variables of a network and its optimizer; they replace what was saved before.
+        """Save the variables of a network and its optimizer, and replace the earlier checkpoint.
 
-        ``best`` holds the network's variables after its best epoch. It is given only if the
-        training ends with these variables.
+        ``best`` holds the network's variables after its best epoch. It is None if the training will
+        keep the variables of the last epoch instead.
         """
         arrays: dict[str, Any] = {
             f"{kind}{at}": np.asarray(variable)
@@ -95,10 +95,11 @@ class Checkpoint:
             return [kept[f"b{at}"] for at in range(_count_arrays_in_file(kept, "b"))] or None
 
     def restore_state(self, variables: Sequence[Any], *, is_part: bool = False) -> History:
-        """Set variables to their saved values and return the history, empty if nothing was saved.
+        """Set variables to their saved values, and return the saved history.
 
-        The variables must be in the order in which they were saved.  If ``is_part``, the variables
-        of the optimizer are left out.
+        If nothing was saved, the variables stay as they are, and the history is empty. The
+        variables must be in the order in which they were saved. ``is_part`` allows giving only the
+        network's variables, without those of the optimizer.
 
         Raises:
             InvalidInput: The checkpoint belongs to another network or recipe.

@@ -1,7 +1,7 @@
 """Compare frozen networks by training the same last layers on each, on the same folds.
 
 For every candidate, the folder of a comparison keeps the pooled features, the artifact, the
-out-of-fold predictions and the times of single predictions. A second run reads the stored files
+out-of-fold predictions and how long single predictions took. A second run reads the stored files
 instead of computing them again. The module :mod:`drdeploy.study.recommendation.candidates` computes
 the results of the comparison from the files in the folder.
 """
@@ -50,7 +50,7 @@ PREDICTIONS = 30
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to compare, and the weights of its base."""
+    """A network to compare, and the weights of its base, which are all layers but the last ones."""
 
     architecture: Architecture
     weights: WeightsSource
@@ -62,11 +62,13 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     Attributes:
         architecture: Name of the network.
         parameters: Number of weights, including the last layers.
-        weights: Kind of the base's weights.
+        weights: What the weights of the base are: trained, pretrained on ImageNet, random or
+            unknown.
         weights_source: Where the base's weights come from.
         preprocessing: Kind of preprocessing that the network was designed for.
         artifact_size_bytes: Size of the ONNX archive.
-        predict_s: Seconds of each prediction by ONNX Runtime, after the first predictions.
+        predict_s: Seconds of each timed prediction by ONNX Runtime. The first predictions are
+            slower, and are not timed.
         threads: Number of threads of a prediction.
         tool_version: Version of drdeploy that made the measurements.
     """
@@ -100,8 +102,8 @@ class ComparedNetwork:
 class NetworkComparison:
     """The conditions under which networks are compared, and the folder that keeps the results.
 
-    The data set holds the training photographs without copies. The seed determines the random
-    weights, the folds, and how the last layers are trained.
+    The data set holds the training photographs; copied photographs are left out. The seed
+    determines the random weights, the folds, and how the last layers are trained.
     """
 
     dataset: Dataset
@@ -130,7 +132,7 @@ class NetworkComparison:
     ) -> ComparedNetwork:
         """Measure a candidate network, or read the result of an earlier run.
 
-        ``on_step`` is called with the name of each step when it begins.
+        ``on_step`` is called at the beginning of each step, with the step's name.
 
         Raises:
             InvalidInput: The weights do not fit, or there are fewer sessions than folds.

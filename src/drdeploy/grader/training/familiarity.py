@@ -1,9 +1,11 @@
 """Choose the rule that says whether a photograph is unlike the training photographs of a grader.
 
-The rule depends only on the photographs, not on the network's weights, so it is the same for every
-precision of a grader. The limit is chosen so that a given share of the training photographs,
-``FLAGGED_SHARE``, is farther away than the limit. For this, the distance of each training
-photograph is computed with a rule that was fitted to other patients or sessions.
+The rule measures how far a photograph is from the average training photograph. If the distance is
+above a limit, the rule flags the photograph. The rule depends only on the training photographs, not
+on the network's weights, so it is the same for every precision of a grader. The limit is chosen so
+that the rule flags the share ``FLAGGED_SHARE`` of the training photographs. To choose it, the
+distance of each training photograph is computed with a rule that was fitted to other patients or
+sessions.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ DIGITS = 5
 def choose_familiarity_rule(
     dataset: Dataset, transform: FundusTransform, *, seed: int = 0
 ) -> Familiarity | None:
-    """Choose the rule on a grader's training photographs; None if there are too few of them.
+    """Fit the rule to a grader's training photographs; None if there are too few of them.
 
     Args:
         dataset: The training photographs, without copies.
@@ -79,7 +81,7 @@ def choose_familiarity_rule(
 
 
 def fit_familiarity_rule(measured: Floats, *, limit: float, chosen_on: str) -> Familiarity:
-    """Fit a rule's means and directions to photographs with measurements ``(n, measurements)``."""
+    """Fit a rule to measurements of photographs, in shape ``(n, measurements)``."""
     means = measured.mean(axis=0)
     is_colour = np.array([name in COLOUR_MEASUREMENTS for name in MEASUREMENTS])
     covariances = np.cov(measured, rowvar=False) + np.diag(

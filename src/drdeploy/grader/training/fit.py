@@ -65,8 +65,8 @@ def fit_network(
             every epoch. The second part may be empty.
         recipe: All settings of the training.
         seed: Seed of the order of the photographs and of the augmentation.
-        frozen: The output of the frozen layers, if the recipe freezes layers. The photographs were
-            augmented with another seed when this output was computed.
+        frozen: The output of the frozen layers, if the recipe freezes layers. It was computed on
+            photographs that are already augmented, so ``seed`` then affects only their order.
         checkpoint: File that is written after every epoch; if it exists, the training continues
             from it.
         on_epoch: Function that is called with the history after every epoch.
@@ -109,7 +109,8 @@ def make_prediction_function(
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Return a function that computes a network's output from pixels ``(n, h, w, 3)``.
 
-    The network is traced only once, but each call uses the current values of its variables.
+    TensorFlow compiles the network only once, but each call uses the current values of the
+    network's variables.
     """
     tf = import_tensorflow_and_keras().tensorflow
     step = tf.function(
@@ -139,7 +140,7 @@ def _make_validation_function(
     recipe: Recipe,
     frozen: FrozenFeatures | None,
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
-    """Return a function that predicts the photographs at given positions."""
+    """Return a function that predicts the photographs at given positions of the data set."""
     if frozen is None:
         predict = make_prediction_function(network, transform)
         return lambda positions: predict(prepared.exact[positions])
@@ -210,7 +211,10 @@ class _Trainer:
         return [*self._network.variables, *self._optimizer.variables]
 
     def train_one_epoch(self, epoch: int) -> float:
-        """Train on every photograph once, and return the mean loss."""
+        """Train on the photographs once, in random order, and return the mean loss.
+
+        If the last batch is not full, it is left out, unless it is the only one.
+        """
         recipe = self._recipe
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._positions))
         is_head_only = recipe.trainable == "head" or epoch < recipe.head_epochs
@@ -237,7 +241,7 @@ class _Trainer:
         return self._frozen.augmented[epoch][positions]
 
     def _freeze_or_train_base_network(self, *, base_too: bool) -> None:
-        """Freeze the whole base, or its batch normalisation and the layers named in the recipe."""
+        """Freeze the whole base, or its batch normalisation and the layers up to a given one."""
         is_frozen = bool(self._recipe.frozen_up_to)
         for layer in extract_pooled_feature_network(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)
@@ -273,7 +277,7 @@ class _Trainer:
 
 
 def learning_rate_at_step(done: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Return the learning rate after ``done`` steps; it rises linearly and falls along a cosine."""
+    """Return the learning rate after ``done`` steps: a linear rise, then a fall along a cosine."""
     warm, total = recipe.warm_up_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
     if recipe.head_learning_rate:
         head = recipe.head_epochs * steps_per_epoch
@@ -287,9 +291,9 @@ def learning_rate_at_step(done: int, steps_per_epoch: int, recipe: Recipe) -> fl
 
 
 def smooth_labels_to_neighbours(labels: NDArray[np.intp], smoothing: float) -> NDArray[np.float32]:
-    """Make one-hot labels, and move the share ``smoothing`` to the neighbouring grades.
+    """Make one-hot labels, and spread the share ``smoothing`` over the grade and its neighbours.
 
-    Neighbouring grades get a share because experts who disagree mostly differ by one grade.
+    The nearest grades get the most, because experts who disagree mostly differ by one grade.
 
     Returns:
         Shape ``(n, 5)``; rows sum to one.

@@ -39,7 +39,8 @@ class FrozenFeatures:
 
     Attributes:
         augmented: For each epoch, the output for the augmented photographs, shape ``(n, …)``.
-        exact: The output for the photographs as a server makes them, shape ``(n, …)``.
+        exact: The output for the photographs without augmentation, as on a server, shape ``(n,
+            …)``.
     """
 
     augmented: tuple[NDArray[np.float32], ...]

@@ -35,8 +35,9 @@ class PreparedPhotographs:
 
     Attributes:
         large: RGB photographs for augmentation, shape ``(n, MARGIN * height, MARGIN * width, 3)``.
-        exact: RGB photographs as a server makes them before it applies the value range, shape ``(n,
-            height, width, 3)``.
+        exact: RGB photographs in the size of the network's input, shape ``(n, height, width, 3)``.
+            A server prepares photographs in the same way, and then scales their values for the
+            network.
         labels: Grades, shape ``(n,)``, 0 to 4.
     """
 
@@ -53,8 +54,8 @@ def prepare_photographs(
     Args:
         dataset: A data set whose photographs can all be decoded.
         transform: The network's transform.
-        cache: A folder that keeps the pixels; a file's name is a digest of photographs and
-            transform.
+        cache: A folder that keeps the pixels. The name of a file contains a digest of the
+            photographs and the transform, so other photographs get another file.
 
     Raises:
         RequestRefused: A photograph cannot be decoded.

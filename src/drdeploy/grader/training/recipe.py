@@ -31,10 +31,11 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         zoom: Smallest and largest scale of the eye.
         shift: Largest shift, as a share of the side.
         stretch: Largest change of the aspect ratio, as a share.
-        brightness: Range of the natural log of the gain of all channels.
-        colour: Range of the natural log of the gain of each channel.
-        gamma: Range of the natural log of the exponent.
-        saturation: Range of the change of saturation.
+        brightness: Largest absolute natural logarithm of the factor by which all channels are
+            multiplied together.
+        colour: The same for a further factor, which differs between the channels.
+        gamma: Largest absolute natural logarithm of the exponent to which values are raised.
+        saturation: Largest change of saturation, as a share.
     """
 
     flips: bool = True
@@ -52,15 +53,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The settings with which a network is trained.
 
     Attributes:
-        trainable: Which layers are trained: ``head`` trains only the last layers; ``all`` also
-            trains the base after the first ``head_epochs``. Batch normalisation always stays in
-            inference mode, because a few hundred photographs would make its statistics worse.
+        trainable: Which layers are trained. ``head`` trains only the last layers. ``all`` trains
+            the base too, once the first ``head_epochs`` are over. Batch normalisation always keeps
+            the statistics that it came with, because a few hundred photographs would make them
+            worse.
         frozen_up_to: Name of the layer of the base up to which all layers stay frozen, such as
             ``block3_pool`` of VGG16 and VGG19; empty freezes no layer.  The output of the frozen
             layers is computed only once for each photograph and epoch, and all folds use it.
         epochs: Number of epochs, including ``head_epochs``.
-        head_epochs: Number of epochs at the start in which the base is frozen, so that the
-            gradients of a random head do not damage the base.
+        head_epochs: Number of epochs at the start in which only the last layers are trained. As
+            long as these are still random, their gradients would damage the base.
         batch_size: Number of photographs in a step.
         learning_rate: Largest learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).
         head_learning_rate: Learning rate during the first ``head_epochs``. After these epochs, the
@@ -72,16 +74,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         clip_norm: Largest norm of the gradient of each variable.
         class_weight_power: Photographs are weighted by this power of the inverse share of their
             grade: 0 gives all photographs the same weight, 1 gives all grades the same weight.
-        smoothing: Share of the label that is spread over the neighbouring grades.
+        smoothing: Share of each label that is spread over the grade and its neighbouring grades.
         ordinal_weight: Weight of the squared error of the expected grade, which is added to the
             cross-entropy, because an error of two grades is worse than an error of one grade.
         patience: Stop when validation kappa has not risen for this many epochs, and use the weights
-            of the best epoch; 0 trains to the end.  Training to the end is the default, because
-            choosing the best epoch would flatter the out-of-fold results.
-        precision: ``bfloat16`` multiplies numbers of 16 bits where the processor has instructions
-            for them (AMX or AVX-512 BF16), which takes less time for a large network; on other
-            processors it means ``float32``. Weights, losses and predictions keep 32 bits. A GPU
-            multiplies numbers of 16 bits with either setting.
+            of the best epoch. With 0, the default, the network trains to the end: choosing the best
+            epoch would make the out-of-fold results look better than they are.
+        precision: With ``bfloat16``, a processor multiplies numbers of 16 bits instead of 32, if it
+            has instructions for this (AMX or AVX-512 BF16). A large network then trains faster. On
+            other processors, ``bfloat16`` means ``float32``. Weights, losses and predictions keep
+            32 bits. A GPU multiplies numbers of 16 bits with either setting.
         augmentation: Ranges of the random changes; None changes no photograph.
     """
 

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder with a run's settings, checkpoints and history, and each fold's predictions."""
+    """The folder with a training run's settings, checkpoints, history and predictions."""
 
     path: Path
 
     def claim_for_settings(self, settings: Mapping[str, object]) -> None:
-        """Reserve the folder for a run with the given settings, or refuse if another run uses it.
+        """Reserve the folder for a run with these settings; refuse a folder with other settings.
 
         Raises:
             InvalidInput: The folder belongs to a run with other settings.

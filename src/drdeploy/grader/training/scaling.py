@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def scale_pixel_values(pixels: Any, transform: FundusTransform) -> Any:
-    """Apply the value range, channel order, mean and deviation, as ``fundus.apply`` does."""
+    """Apply a transform's value range, channel order, mean and deviation to pixels.
+
+    A server does the same in ``fundus.apply``.
+    """
     tf = import_tensorflow_and_keras().tensorflow
     low, high = transform.value_range
     scaled = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low

@@ -1,9 +1,9 @@
 """Train a grader on a data set and measure its quality.
 
 For each fold, a network is trained on the other folds and then predicts the photographs of the
-fold. The temperature and the operating points are chosen on the out-of-fold predictions, from which
-all results are computed. Finally a network is trained in the same way on all photographs, and is
-exported.
+fold. The temperature and the operating points are chosen on these out-of-fold predictions, and all
+results of the training run are computed from them. Finally a network is trained in the same way on
+all photographs, and is exported.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class TrainingPlan:
         seed: int = 0,
         licence: str = "",
     ) -> TrainingPlan:
-        """Plan to train a network on the training split of a data set, without copied photographs.
+        """Plan a training on a data set's training split; copied photographs are left out.
 
         Raises:
             InvalidInput: The architecture is not known.
@@ -133,7 +133,7 @@ class TrainedGrader:
         plan: The plan that was carried out.
         out_of_fold: Calibrated predictions for every photograph, by a network that was not trained
             on the photograph.
-        clinical: The temperature and the thresholds that were chosen.
+        clinical: The temperature and the thresholds that were chosen on ``out_of_fold``.
         archives: The exported artifacts by format.
         keras_file: The exported network for Keras.
     """
@@ -232,7 +232,7 @@ class _TrainingRun:
         return probabilities
 
     def train_final_network(self) -> Any:
-        """Train a network on all photographs, for as many epochs as the networks of the folds."""
+        """Train a network on all photographs, for about as many epochs as the folds needed."""
         everything = Fold(np.arange(len(self.plan.dataset)), np.empty(0, dtype=np.intp))
         return self._build_and_fit_network(
             FINAL, everything, self._recipe_without_early_stopping(), seed=self.plan.folds
@@ -287,7 +287,8 @@ class _TrainingRun:
     def _recipe_without_early_stopping(self) -> Recipe:
         """Return the recipe of the final network, whose training is never stopped early.
 
-        Its number of epochs is the median of the folds' best epochs.
+        If the folds' trainings could stop early, the final network is trained for the median of
+        their best numbers of epochs. Otherwise, the recipe stays as it is.
         """
         if not self.plan.recipe.patience:
             return self.plan.recipe
@@ -334,7 +335,7 @@ def make_training_deterministic(seed: int) -> None:
 
 @contextmanager
 def compute_in_training_precision(wanted: Precision) -> Iterator[None]:
-    """Let networks that are built in this context compute in the precision for training."""
+    """Build networks inside this ``with`` block for the precision in which they are trained."""
     policies = import_tensorflow_and_keras(accelerator=True).keras.mixed_precision
     before = policies.dtype_policy()
     policies.set_dtype_policy(choose_dtype_policy(wanted))
@@ -347,8 +348,8 @@ def compute_in_training_precision(wanted: Precision) -> Iterator[None]:
 def choose_dtype_policy(wanted: Precision, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return Keras's name for the precision to train in, given the recipe and this machine.
 
-    A GPU always multiplies in half precision.  A processor does so if the recipe wants it and Linux
-    lists an instruction for it.
+    A GPU always multiplies numbers of 16 bits. A processor does so only if the recipe asks for it,
+    and if Linux lists an instruction for it.
     """
     if import_tensorflow_and_keras(accelerator=True).tensorflow.config.list_physical_devices("GPU"):
         return "mixed_float16"

@@ -7,12 +7,12 @@
 
 ``check`` lists the clauses in the order in which they are checked (:data:`CLAUSES`). A clause is a
 function that takes an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` and returns
-a verdict with evidence. When a clause first needs to know how the image behaves, the inspection
-starts a container and sends requests. It keeps what it observes for the other clauses. Clauses
-share containers, and ``--only`` starts only the containers that the chosen clauses need.
+a verdict with evidence. When a clause needs to know how the image behaves, the inspection starts a
+container and sends requests. The inspection keeps its observations, so that later clauses need not
+repeat them. With ``--only``, only the containers that the chosen clauses need are started.
 
-Ten modules define the clauses. Each module is about one subject, and makes the observations for its
-clauses:
+Ten modules define the clauses. Each module covers one subject, and also defines the observations
+that its clauses need:
 
 - ``image_configuration`` is about the image's configuration.
 - ``starting`` is about the time from `docker run IMAGE serve` to the first answer.

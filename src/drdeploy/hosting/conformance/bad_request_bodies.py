@@ -37,8 +37,9 @@ class BadBodies:
     """The answers to bad request bodies, and to a photograph that was sent afterwards.
 
     Attributes:
-        answers: The answer to each bad body, by the name of its fault.
-        afterwards: The answer to the photograph that followed the bad bodies.
+        answers: The answer to each bad body. The keys say what is wrong with the body, for example
+            ``truncated``.
+        afterwards: The answer to the photograph that was sent after all bad bodies.
         ended: How the container ended; None if it still runs.
     """
 

@@ -106,7 +106,7 @@ def _watch_until_end_or_ready(
 
 
 def _make_damaged_model_copy(host: ModelHost) -> Path:
-    """Return a copy of the model; its largest file is half as long and holds only zeros."""
+    """Return a copy of the model whose largest file is cut to half its size and zeroed."""
     model = host.folder / "damaged-model"
     shutil.copytree(host.model_folder, model)
     files = (path for path in model.rglob("*") if path.is_file())

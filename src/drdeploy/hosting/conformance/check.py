@@ -107,7 +107,7 @@ class ConformanceReport:
     def failed(self, severity: Severity, kind: HostingKind | None = None) -> tuple[str, ...]:
         """Return the ids of the failed clauses that have the given severity for a kind of hosting.
 
-        If no kind of hosting is given, the highest severity of each clause counts.
+        If no kind of hosting is given, a clause counts with its highest severity for any kind.
         """
         return tuple(
             finding.clause.id

@@ -85,13 +85,12 @@ class Clause:
     Attributes:
         id: The name of the clause for programs and ``--only``; never changed.
         title: The requirement of the clause, in one sentence.
-        severities: The severity of the clause for each kind of hosting. The clause does not apply
-            to a kind that is missing here.
-        source: The document that states the requirement. The severities of the clause follow from
-            it.
-        check: Takes the inspection of an image, and returns the verdict. ``check`` raises
-            :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if the observations of
-            the image do not suffice for a verdict.
+        severities: The severity of the clause for each kind of hosting. If a kind of hosting has no
+            entry, the clause does not apply to it.
+        source: The document that states the requirement, and from which the severities follow.
+        check: Function that takes the inspection of an image, and returns the verdict. It raises
+            :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if what was observed is
+            not enough for a verdict.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """Send each request over a connection of its own, and record the answer.
 
-A request without an answer results in a :class:`ProbeAnswer` too, because the check must report a
-server that closes the connection, and must then continue.
+A request without an answer also results in a :class:`ProbeAnswer`, and not in an exception. If a
+server closes the connection, the check reports this and then continues.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def send_request_and_read_answer(
     *,
     timeout_s: float,
 ) -> ProbeAnswer:
-    """Send a whole request to a loopback port or a connection, and read the answer.
+    """Send a request in one piece, and read the answer.
 
     The headers ``Host``, ``Accept-Encoding`` and ``Content-Length`` are added. Connecting, sending
     and reading may take ``timeout_s`` seconds each.

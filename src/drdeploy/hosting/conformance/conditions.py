@@ -1,10 +1,10 @@
 """Start the image under unusual conditions: another port, Batch Transform, a locked-down container.
 
-The image is first started under all conditions together. If this start fails, the image is started
-under all conditions except the other port, because most images that fail cannot change their port.
-If the second start fails too, the image is started under each condition alone, so that every
-failing condition is found. An image is started on another port only if its label says that the port
-can be chosen.
+The image is first started under all conditions together. Most images that fail this start cannot
+change their port. After a failure, the image is therefore started again on the usual port, under
+all other conditions. If this start fails too, the image is started under each condition alone, so
+that every failing condition is found. An image is started on another port only if its label says
+that the port can be chosen.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class ConditionedStarts:
 
     Attributes:
         starts: The start under each condition; conditions that were tried together share a start.
-        execution_parameters: The answer to ``GET /execution-parameters`` of the container with
-            SAGEMAKER_BATCH, or None if that container never became ready.
+        execution_parameters: The answer to ``GET /execution-parameters`` of the container that was
+            started with the environment variable SAGEMAKER_BATCH. None if that container never
+            became ready.
     """
 
     starts: Mapping[str, ContainerStart]
@@ -75,7 +76,7 @@ class ConditionedStarts:
 
 
 def observe_starts_under_conditions(inspection: ImageInspection) -> ConditionedStarts:
-    """Start the image under all conditions together, or under fewer if that start fails."""
+    """Start the image under all conditions at once; if that fails, under fewer at a time."""
     inspection.require_answered_photograph()
     starts = _start_image_under_conditions(inspection)
     batch = starts["batch"]
@@ -174,7 +175,7 @@ def _judge_start_under_condition(
 
 
 def _explain_bad_execution_parameters(body: bytes) -> str:
-    """Return why Batch Transform cannot use execution parameters; empty if it can use them."""
+    """Say why Batch Transform cannot use the execution parameters; empty if it can."""
     try:
         parameters: Any = parse_json(body)
     except ValueError:

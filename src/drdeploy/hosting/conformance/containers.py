@@ -104,10 +104,10 @@ class ContainerUnderTest:
         return None if state.is_running else state
 
     def read_exit_state_after_answer(self, answer: ProbeAnswer) -> ExitState | None:
-        """Return the exit state of the container after an answer; None if the container runs.
+        """Return how the container ended, if it ended during a request; None if it still runs.
 
-        If the request was not answered, the method waits a second for the container's end, because
-        the engine may not know yet that the container has ended.
+        If the request got no answer, the container may have ended without the engine knowing it
+        yet. The method therefore waits up to a second for the container's end.
         """
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while (state := self.exit_state()) is None and not answer.status:
@@ -154,12 +154,12 @@ class ContainerStart:
 
 
 def compute_later_start_timeout_s(ready_s: float) -> float:
-    """Return how many seconds to wait for a later start, given how long the first start took."""
+    """Return the timeout for a later start of the image, given how long its first start took."""
     return LATER_START_EXTRA_S + LATER_START_RATIO * ready_s
 
 
 class ModelHost:
-    """Starts containers of one image with one model.
+    """Starts containers of the checked image, all with the same model.
 
     Use a model host in a ``with`` statement, which removes all containers at the end.
 
@@ -173,8 +173,8 @@ class ModelHost:
         cpus: CPU limit of each container.
 
     Attributes:
-        is_model_writable: Whether each container gets a writable copy of the model, because the
-            image does not start with a read-only model.
+        is_model_writable: Whether each container gets a writable copy of the model. This becomes
+            true if the image did not start with a read-only model.
     """
 
     def __init__(
@@ -243,9 +243,9 @@ class ModelHost:
     ) -> ContainerStart:
         """Ping a container until it answers 200, then send the photograph at once.
 
-        The engine was asked to start the container at ``began`` on the monotonic clock. The
-        ``timeout_s`` seconds begin with this call, so that a slow engine does not count against the
-        image.
+        ``began`` is the time on the monotonic clock at which the engine was asked to start the
+        container; reported times count from it. The timeout of ``timeout_s`` seconds counts from
+        this call, so that the image is not blamed for a slow engine.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -265,7 +265,7 @@ class ModelHost:
     def _send_photograph_until_answered(
         self, container: ContainerUnderTest, began: float
     ) -> ContainerStart:
-        """Send the photograph as soon as the server is ready, and again until it is answered."""
+        """Send the photograph to a ready server, again and again until it is answered."""
         ready_s = time.monotonic() - began
         first = answer = container.post_photograph(self.photograph)
         while (

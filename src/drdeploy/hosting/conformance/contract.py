@@ -42,8 +42,10 @@ class Contract:
         serverless_bytes: Bytes of the largest request or answer that a serverless endpoint
             transmits.
         real_time_bytes: Bytes of the largest request body that a real-time endpoint accepts.
-        attributes_chars: The most characters of the header ``X-Amzn-SageMaker-Custom-Attributes``.
-        inference_id_chars: The most characters of the header ``X-Amzn-SageMaker-Inference-Id``.
+        attributes_chars: The largest length of the header ``X-Amzn-SageMaker-Custom-Attributes``,
+            in characters.
+        inference_id_chars: The largest length of the header ``X-Amzn-SageMaker-Inference-Id``, in
+            characters.
         image_bytes: Bytes of the largest container image that a serverless endpoint runs.
         load_s: Seconds for which a check keeps the container under load; not a limit of SageMaker.
     """

@@ -1,4 +1,4 @@
-"""Make the observations of one image; each observation is made once, when a clause asks for it.
+"""Observe how an image behaves; each observation is made once, when a clause first needs it.
 
 An observation is a function that takes the inspection and returns what it saw, for example the
 answers to bad bodies. An observation is defined in the module of the clauses that use it, and may
@@ -41,8 +41,9 @@ class FirstStart:
 
     Attributes:
         start: The start of the container on which the other observations are made.
-        read_only: The start with a read-only model folder. It is the same as ``start``, unless this
-            container ended and the image was started again with a writable model folder.
+        read_only: The start with a read-only model folder. Usually, this is the same start as
+            ``start``. If the container ended, the image was started again with a writable model
+            folder, and the second start is ``start``.
     """
 
     start: ContainerStart
@@ -59,7 +60,7 @@ class ImageInspection:
         self._observed: dict[Callable[..., Any], Any] = {}
 
     def observe_once(self, observation: Callable[[ImageInspection], T]) -> T:
-        """Return what an observation saw; it is made at the first call, and its result is kept.
+        """Return the result of an observation, which is made only at the first call.
 
         Raises:
             Undetermined: The observation cannot be made; every later call gives the same reason.
@@ -92,7 +93,7 @@ class ImageInspection:
         return start
 
     def require_answered_photograph(self) -> None:
-        """Raise ``Undetermined`` if the image does not answer an ordinary photograph.
+        """Raise ``Undetermined`` if the image never answered the photograph.
 
         Raises:
             Undetermined: The image never answered a photograph.
@@ -130,7 +131,7 @@ class ImageInspection:
         return container
 
     def ensure_running_container(self) -> ContainerUnderTest:
-        """Return the ordinary container, started again if an earlier clause ended it.
+        """Return the ordinary container; if it has ended, start it again first.
 
         Raises:
             Undetermined: The container never became ready, or does not start again.

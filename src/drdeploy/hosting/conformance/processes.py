@@ -1,8 +1,8 @@
 """Count the processes and threads of a container, and see what happens when a process is killed.
 
-The number of threads shows whether a server follows its CPU limit. A second container has the same
-CPU limit, but is bound to only as many cores as the limit needs, and sees only these cores. A
-server that follows its CPU limit has the same number of threads in both containers.
+The number of threads shows whether a server follows its CPU limit or the machine's number of cores.
+A second container has the same CPU limit, but can use and see only a few cores: the CPU limit,
+rounded up. A server that follows its CPU limit has the same number of threads in both containers.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class SmallMachine:
     """A container that is bound to fewer cores than the machine has.
 
     Attributes:
-        cores: How many cores the container may use; None if all of them, because the CPU limit is
-            not below the number of cores.
+        cores: How many cores the container may use. None means all of them. This happens if the
+            machine has no more cores than the CPU limit needs.
         tasks: How many processes and threads the container has, or None if it did not become ready.
         trouble: Why the container did not become ready; empty if it did.
         kill: How the container reacted when one of its processes was killed.

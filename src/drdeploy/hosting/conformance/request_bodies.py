@@ -1,4 +1,4 @@
-"""Make the request bodies of a check: a photograph, padded or cut off, and random bytes."""
+"""Make the request bodies of a check: photographs (whole, padded or cut off) and random bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class ProbePhotograph:
     def read_from_file(cls, path: Path, content_type: str = "") -> Self:
         """Read a photograph from a file.
 
-        If no content type is given, it is taken from the file's content, or else from its name.
+        If no content type is given, it is found from the file's content. If the content does not
+        show it, the file's name decides.
 
         Raises:
             OSError: The file cannot be read.
@@ -64,7 +65,7 @@ class ProbePhotograph:
         return self.data[: len(self.data) // 2]
 
     def pad_jpeg_to_size(self, size_bytes: int) -> bytes:
-        """Return the JPEG, padded with comments to ``size_bytes`` or at most 3 bytes less."""
+        """Pad the JPEG with comments to ``size_bytes``; the result may be up to 3 bytes shorter."""
         place = _find_end_of_application_segments(self.data)
         comments = _make_comment_segments(size_bytes - len(self.data))
         return self.data[:place] + comments + self.data[place:]
@@ -76,7 +77,7 @@ def make_random_bytes() -> bytes:
 
 
 def _find_end_of_application_segments(jpeg: bytes) -> int:
-    """Return the position after the JFIF and Exif segments, where comments may begin."""
+    """Return the position after a JPEG's JFIF and Exif segments, where comments may be inserted."""
     place = len(START_OF_IMAGE)
     while jpeg[place] == 0xFF and jpeg[place + 1] in APPLICATION_DATA:
         place += 2 + int.from_bytes(jpeg[place + 2 : place + 4])

@@ -53,7 +53,7 @@ class Requests:
     Attributes:
         warm: The answers to ordinary requests.
         tasks: How many processes and threads the container had after the ordinary requests.
-        special: The answers to unusual requests, by the name of what is unusual about them.
+        special: The answers to unusual requests. The keys say what is unusual about the request.
     """
 
     warm: tuple[ProbeAnswer, ...]

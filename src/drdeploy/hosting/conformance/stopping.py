@@ -1,8 +1,8 @@
 """Check that after SIGTERM the server finishes its requests, accepts no new ones, and ends.
 
-A container is stopped twice.  At the first stop the server is working on photographs.  The
-container is then started again. The second stop comes while the server receives a photograph, whose
-last byte is sent after the signal.
+A container is stopped twice. At the first stop, the server is working on photographs. The container
+is then started again. At the second stop, the server is still receiving a photograph: the
+photograph's last byte is sent after the signal.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class StopDuringWork:
 
     @property
     def lost_photographs(self) -> tuple[ProbeAnswer, ...]:
-        """The photographs that were in progress at the signal, but were never answered."""
+        """The answers in ``in_work`` that neither succeeded nor said "overloaded"."""
         return tuple(
             answer
             for answer in self.in_work
@@ -117,11 +117,12 @@ class StopInUpload:
 
 
 def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
-    """Send several photographs at once, and SIGTERM a moment later.
+    """Send several photographs at once, and send SIGTERM to the server a moment later.
 
-    On a busy machine, the server may have answered all photographs before the signal, or not yet
-    have received all of them. In both cases, the container is started and stopped again. If one
-    stop loses a photograph, the server still passes if the next two stops lose none.
+    On a busy machine, the server may have answered all photographs before the signal, or may not
+    have received any yet. In both cases, nothing was in progress, so the container is started and
+    stopped again. If one stop loses a photograph, the server still passes if the next two stops
+    lose none.
     """
     inspection.require_answered_photograph()
     lossy: StopDuringWork | None = None
@@ -184,9 +185,10 @@ def observe_container_restart(inspection: ImageInspection) -> ContainerStart:
 def observe_stop_during_upload(inspection: ImageInspection) -> StopInUpload:
     """Send a photograph without its last byte, then SIGTERM, then further requests.
 
-    On a busy machine, the server may not have received the upload when the signal comes, or may
-    receive the signal late. If a server loses the upload or accepts the last request, it is
-    therefore stopped once more. A clause fails only if it fails at both stops.
+    On a busy machine, the photograph may reach the server only after the signal, or the signal may
+    reach the server late. One bad stop therefore proves nothing. If a server loses the photograph,
+    or accepts the last request, it is started and stopped once more. A clause fails only if it
+    fails at both stops.
     """
     start = inspection.observe_once(observe_container_restart)
     if not start.is_serving:

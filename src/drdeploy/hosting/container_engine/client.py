@@ -55,7 +55,8 @@ class ImageSummary:
 
     Attributes:
         id: The digest of the image's configuration, ``sha256:…``.
-        tags: The image's names with tags, without the registry that an engine adds to local names.
+        tags: The image's names with tags. The registry that an engine adds to local names, such as
+            ``localhost/``, is left out.
         size_bytes: The image's size on disk, as the engine counts it.
         created_at: When the image was created, ISO 8601.
     """
@@ -124,22 +125,22 @@ class ContainerEngine:
 
     @property
     def network_with_fastest_start(self) -> str:
-        """The network that makes containers start fastest, but leaves them reachable from here."""
+        """The network with the fastest start in which this process can reach a container."""
         return NO_NETWORK if self.can_enter_network_namespaces else BRIDGE
 
     @property
     def can_enter_network_namespaces(self) -> bool:
-        """Whether this process can enter a container's network, to connect to its server there."""
+        """Whether this process can enter a container's network namespace to reach its server."""
         return may_enter_namespaces() and self.is_local
 
     @property
     def is_local(self) -> bool:
         """Whether the engine's containers are processes of this system.
 
-        A remote engine runs containers elsewhere.  Docker Desktop, Colima and others run containers
-        in a virtual machine, and an engine may itself run in a container. An engine behind a local
-        socket therefore counts as local only if it reports the kernel and the host name of this
-        machine.
+        A local socket is not enough, because the engine behind it may run containers elsewhere.
+        Docker Desktop, Colima and others run them in a virtual machine, and an engine may itself
+        run in a container. An engine therefore counts as local only if it also reports the kernel
+        and the host name of this machine.
         """
         return self.location.unix_socket_path is not None and self._shares_kernel_with_this_machine
 
@@ -251,7 +252,7 @@ class ContainerEngine:
                         f"{self._address_of_published_ports} on which the container's port should "
                         "be published",
                         where=str(self.location),
-                        remedy="Connect to the engine by ssh://, which works without this address",
+                        remedy="Connect to the engine by ssh://, which does not need this address",
                     ) from err
                 # Another process may take the port between our search and the engine's bind.
                 is_taken = "already in use" in err.what or "already allocated" in err.what
@@ -277,10 +278,10 @@ class ContainerEngine:
     def _address_of_published_ports(self) -> str:
         """The address of the engine's machine on which ports are published.
 
-        An engine that is reached through ssh publishes ports at the loopback address of its
-        machine. Any other engine publishes ports only at the address by which it is reached. The
-        server in the container has no password, so it must not be reachable at every address of the
-        machine.
+        The server in a container has no password, so its port must not be published on every
+        address of the machine. An engine on this machine, or one that is reached through ssh,
+        publishes ports on the loopback address. Any other engine publishes them on the address at
+        which this machine reaches the engine.
         """
         host = self.location.url_parts.hostname or ""
         if not self.location.is_on_another_machine or self._connection.tunnel is not None:
@@ -366,10 +367,11 @@ class ContainerEngine:
     def push_image(
         self, image: str, repository: str, tag: str, *, credentials: Mapping[str, str] | None = None
     ) -> None:
-        """Push an image to ``REPOSITORY:TAG``, and remove this name from the engine's image again.
+        """Push an image to ``REPOSITORY:TAG``.
 
         ``REPOSITORY`` begins with the registry's host. The credentials are ``username`` and
-        ``password``.
+        ``password``. For the push, the image gets the name ``REPOSITORY:TAG`` in the engine, which
+        is removed afterwards.
 
         Raises:
             EngineError: The image does not exist, or the registry refuses it.
@@ -413,9 +415,9 @@ class ContainerEngine:
             self._api.remove_image(reference, noprune=True)
 
     def create_network(self, name: str, label: str) -> None:
-        """Create a network from which containers reach one another and other machines.
+        """Create a network in which containers can reach each other, and also other machines.
 
-        Containers in other networks are out of reach. The label has the form ``name=value``;
+        They cannot reach containers in other networks. The label has the form ``name=value``;
         :meth:`remove_unused_networks` finds the network by its label.
 
         Raises:
@@ -469,7 +471,7 @@ class ContainerEngine:
         return ids
 
     def open_container_end_events(self, label: str, since: datetime) -> ContainerEndEvents:
-        """Report every container with a label that ended after ``since`` or ends from now on.
+        """Report each container with a label when it ends, and those that ended after ``since``.
 
         Raises:
             EngineError: The engine refuses the request, or does not answer.
@@ -495,8 +497,8 @@ class ContainerEngine:
     def _send_credentials_with_builds(self) -> RegistryCredentials:
         """Let the SDK send the user's credentials with builds, and return them.
 
-        If the SDK called the credential helpers itself, a missing or failing helper would end every
-        build, even if the base image is public.
+        If the SDK called the credential helpers itself, every build would fail if a helper fails or
+        is missing, even if the base image is public.
         """
         from docker.auth import AuthConfig
 
@@ -510,7 +512,7 @@ class ContainerEngine:
 
     @cached_property
     def _shares_kernel_with_this_machine(self) -> bool:
-        """Whether the engine reports the kernel and the host name of this system."""
+        """Whether the engine's kernel and host name are those of this system."""
         own = os.uname()
         return (
             own.sysname == "Linux"
@@ -523,7 +525,7 @@ class ContainerEngine:
         )
 
     def _must_copy_instead_of_mount(self, mount: Mount) -> bool:
-        """Whether a folder must be copied, because a mount would fail or show another folder."""
+        """Whether a folder must be copied, because mounting it would fail or show wrong files."""
         if self.location.is_on_another_machine:
             return True
         # With SELinux, a mount is given as text, which a colon in the path would split wrongly.
@@ -589,7 +591,7 @@ class ContainerEngine:
 def _find_mount_that_engine_misses(
     spec: ContainerSpec, volumes: Mapping[str, str], message: str
 ) -> Mount | None:
-    """Return the mount that the engine refused because its machine does not have the source."""
+    """Return the mount whose folder or file does not exist on the engine's machine, if any."""
     if not any(sign in message for sign in MISSING_SOURCE_SIGNS):
         return None
     return next(

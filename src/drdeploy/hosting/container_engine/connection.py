@@ -111,11 +111,11 @@ def _make_client(location: EngineLocation, version: str) -> EngineConnection:
     from requests.utils import get_environ_proxies
 
     class Client(APIClient):
-        """The SDK's client, which reads only the settings for builds from ``config.json``.
+        """The SDK's client, changed so that it does not read credentials from ``config.json``.
 
-        If this file has a member of an unexpected type, the SDK fails in many ways, although
-        Docker's command line accepts the file. :mod:`drdeploy.hosting.container_engine.credentials`
-        reads the credentials in the file instead.
+        If a value in this file has an unexpected type, the SDK fails in many ways, although
+        Docker's command line accepts the file. The module
+        :mod:`drdeploy.hosting.container_engine.credentials` reads the credentials instead.
         """
 
         @property
@@ -258,7 +258,7 @@ def _describe_ca_certificate(location: EngineLocation) -> str:
 
 
 def _find_reason_in_exception_causes(err: BaseException, text: str) -> str:
-    """Return the operating system's reason among the causes of an error, or else the whole text."""
+    """Find the operating system's reason among an error's causes, or return the error's text."""
     cause: BaseException | None = err
     while cause is not None:
         if isinstance(cause, TimeoutError):

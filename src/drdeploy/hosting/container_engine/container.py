@@ -1,8 +1,8 @@
 """A started container: its state, its memory use, its log, and how it ended.
 
-Podman before version 5 misses most out-of-memory kills on cgroup v1, because its monitor reads the
-kernel's counter before the kernel increments it. The kernel's log always names the container of a
-killed process, but not every user may read the log.
+On cgroup v1, Podman before version 5 usually does not notice that the kernel killed a process for
+lack of memory: it reads the kernel's counter too early. The kernel's log always names the container
+of a killed process, so this module searches the log too. Not every user may read the log.
 """
 
 from __future__ import annotations
@@ -115,13 +115,13 @@ class RunningContainer:
             raise EngineError("The container publishes no port", where=self.id[:12])
         if self.tunnel is not None:
             raise EngineError(
-                "The port of the container is reached only through ssh, and has no URL here",
+                "The port of the container can be reached only through ssh, so it has no URL here",
                 where=self.id[:12],
             )
         return f"http://{self.address}:{self.host_port}"
 
     def connect(self, timeout_s: float) -> socket.socket:
-        """Return a TCP connection to the server in the container, even if it has no network.
+        """Return a TCP connection to the server, even if the container has no network.
 
         Raises:
             ConnectionRefusedError: The server does not listen yet, or the container has ended.
@@ -157,7 +157,7 @@ class RunningContainer:
             self.api.stop(self.id, timeout=timeout_s)
 
     def kill(self, signal: str = "SIGKILL") -> None:
-        """Send a signal to the container; no error if it already ended."""
+        """Send a signal to the container; if the container has already ended, do nothing."""
         from docker.errors import APIError, NotFound
 
         try:
@@ -181,8 +181,8 @@ class RunningContainer:
     ) -> ExitState:
         """Wait until the container ends, and return its exit state.
 
-        The method asks for the state again and again, because the wait operation of Docker's API
-        cannot be interrupted.
+        The method polls the container's state, because the wait operation of Docker's API cannot be
+        interrupted.
 
         Raises:
             EngineError: The container still runs after ``timeout_s`` seconds.
@@ -249,8 +249,8 @@ class RunningContainer:
     def read_timed_lines(self, since_s: int = 0) -> list[tuple[float, str]]:
         """Return the log lines from ``since_s`` on, with their times.
 
-        The times are in seconds since 1970. Lines of the second before ``since_s`` may be among
-        them.
+        The times are in seconds since 1970. The result may also contain lines of the second before
+        ``since_s``.
         """
         with self._translate_container_errors("The container's log cannot be read"):
             # One second earlier, because Podman leaves out the given second.
@@ -282,7 +282,7 @@ def _read_last_bytes_of_log(parts: Iterable[bytes], limit_bytes: int) -> bytes |
 
     Args:
         parts: The log, part by part.
-        limit_bytes: Reading stops when the log turns out to be longer than this.
+        limit_bytes: If the log is longer than this, reading stops.
 
     Returns:
         The last bytes, or None if the log is longer than ``limit_bytes``.

@@ -30,9 +30,9 @@ def copy_folder_to_volume(
 ) -> str:
     """Copy a folder to a new volume of the engine, and return the volume's name.
 
-    The engine accepts files only through a container. A container of ``image`` is therefore created
-    for the copy. It is never started, and removed after the copy. The volume and the container get
-    the given labels.
+    The engine accepts files only through a container. For the copy, a container is therefore
+    created from ``image``. The container is never started, and it is removed after the copy. The
+    volume and the container get the given labels.
 
     Raises:
         EngineError: The source is a single file, or the engine refuses the copy.

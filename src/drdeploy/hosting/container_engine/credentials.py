@@ -2,8 +2,8 @@
 
 The credentials are in Docker's ``config.json``, or come from a credential helper. A credential
 helper is a program ``docker-credential-NAME`` that ``config.json`` names. If a helper fails, the
-build continues, because a public base image needs no credentials. The failure is reported only if a
-registry then refuses the build.
+build continues, because a public base image needs no credentials. If the registry then refuses to
+serve the base image, the error also reports the helper's failure.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class RegistryCredentials:
     failures: list[str] = field(default_factory=list)
 
     def explain_refusal(self, message: str) -> str:
-        """Say which credential helpers failed, if ``message`` says that a registry refused a build.
+        """If ``message`` says that a registry refused a build, say which credentials were missing.
 
-        Otherwise, return an empty text.
+        Return an empty text if no credential helper failed, or if ``message`` says something else.
         """
         if not self.failures or not any(sign in message.lower() for sign in REFUSALS):
             return ""

@@ -1,9 +1,9 @@
 """Push images to a registry and pull them, with Docker or Podman.
 
 A registry on this machine speaks plain HTTP. Docker assumes plain HTTP for addresses in 127.0.0.0/8
-(documentation of ``insecure-registries``). Podman uses plain HTTP only if a call asks for it.
-Podman's Docker-compatible API has no parameter for this in a pull, so images are pulled through
-Podman's own API.
+(documentation of ``insecure-registries``). Podman uses plain HTTP only if the request asks for it.
+In Podman's Docker-compatible API, a request to pull an image cannot ask for it. With Podman, images
+are therefore pulled from such a registry through Podman's own API.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _transfer_image(
 
 
 def find_manifest_type(api: Any, described: Mapping[str, Any], *, is_podman: bool) -> str:
-    """Return the media type that an image's manifest has when the engine pushes the image.
+    """Return the media type of the manifest that the engine would push for an image.
 
     Args:
         api: The low-level client of the Docker SDK.

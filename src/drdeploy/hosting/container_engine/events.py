@@ -1,4 +1,4 @@
-"""Receive the ids of ended containers from the engine."""
+"""Receive from the engine the id of each container that ends."""
 
 from __future__ import annotations
 

@@ -127,10 +127,11 @@ class EngineLocation:
 
 
 def list_engine_locations(environ: Mapping[str, str] = os.environ) -> tuple[EngineLocation, ...]:
-    """Return the engines to try. The caller tries them in order, and uses the first that answers.
+    """Return the addresses of engines to try, in the order in which to try them.
 
-    If the user configured no engine and the default socket does not exist, the engines are those of
-    :data:`WELL_KNOWN_SOCKETS`. Otherwise, there is only one engine to try.
+    The first engine that answers is the one to use. If the user configured an engine, or if the
+    default socket exists, there is only one address. Otherwise, the addresses are the existing
+    sockets of :data:`WELL_KNOWN_SOCKETS`.
 
     Raises:
         EngineMisconfigured: The address is invalid, or the context or a certificate cannot be read.
@@ -152,9 +153,9 @@ def get_config_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_docker_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the content of Docker's ``config.json``; empty if there is no such file.
+    """Return the content of Docker's ``config.json``; empty if there is no readable file.
 
-    Docker's command line warns about an unreadable file, and continues without the file.
+    A file that cannot be read causes a warning, as with Docker's command line.
     """
     path = get_config_folder(environ) / "config.json"
     try:
@@ -279,7 +280,7 @@ def _refuse_unreadable_file(file: Path, what: str, remedy: str) -> None:
 
 
 def _parse_engine_address(text: str, where: str, *, has_tls: bool) -> str:
-    """Complete an engine's address, in which ``DOCKER_HOST`` may leave out parts such as the port.
+    """Add the missing parts of an engine's address, for example the port, and check it.
 
     Raises:
         EngineMisconfigured: The text is not the address of an engine.

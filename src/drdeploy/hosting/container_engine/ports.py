@@ -1,7 +1,7 @@
 """Find loopback ports for containers, server processes and the local service.
 
-The port of a container is chosen before the container starts, because asking the engine for the
-port would add a round trip to every cold start.
+drdeploy chooses the port of a container before the container starts. If the engine chose the port,
+drdeploy would have to ask for it, which would make every cold start longer.
 """
 
 from __future__ import annotations

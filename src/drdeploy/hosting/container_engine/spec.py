@@ -1,4 +1,4 @@
-"""Describe a container to run, as data."""
+"""The description of a container to run: its image, limits, mounts and network."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ class ContainerSpec:
             :meth:`RunningContainer.connect` reaches the container. The host's network is not
             allowed, because on it a container reaches every service of this machine.
         read_only: Whether the root file system is read-only. If it is writable, ``/tmp`` is an
-            ordinary folder of it, and not in memory.
-        drop_capabilities: Whether the container has no capabilities. If not, the container has the
-            engine's default capabilities, which an image needs if it starts as root and then
-            changes to another user.
+            ordinary folder on it, and not in memory.
+        drop_capabilities: Whether the container has no capabilities. If this is false, it has the
+            engine's default capabilities. An image that starts as root and then changes to another
+            user needs them.
         may_gain_privileges: Whether a program of the container may gain privileges, for example
             with ``sudo``.
         labels: The labels that the engine stores with the container, so that it can be found again.
@@ -143,8 +143,9 @@ class ContainerSpec:
             address: The address of the engine's machine on which the port is published.
             volumes: The volumes that hold copies of folders. The key is the folder's place in the
                 container (:attr:`Mount.target`), and the value is the volume's name.
-            relabels: Whether to give mounts a new SELinux label. If SELinux confines containers,
-                the container can read a mounted folder only if the mount has the option ``z``.
+            relabels: Whether to mount folders with the option ``z``, which gives their files an
+                SELinux label for containers. If SELinux confines containers, a container can read
+                only files with such a label.
         """
         is_published = self.network != NO_NETWORK and self.port is not None
         tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"

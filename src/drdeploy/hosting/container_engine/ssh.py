@@ -52,17 +52,17 @@ class SshTunnel:
         return " ".join(" ".join(self._last_words).split())
 
     def open_engine(self, timeout_s: float) -> socket.socket:
-        """Return a connection to the engine of the machine."""
+        """Return a connection to the container engine on the other machine."""
         host = ["--host", f"unix://{self._socket}"] if self._socket else []
         # The shell of the other machine splits the command into words again.
         remote = shlex.join(["docker", *host, "system", "dial-stdio"])
         return self._start_ssh_process(["-T", "--", self._host, remote], timeout_s)
 
     def open_port(self, port: int, timeout_s: float) -> socket.socket:
-        """Return a connection to a loopback port of the machine.
+        """Return a connection to a loopback port of the other machine.
 
-        The method returns before it is known whether a server listens on the port. If no server
-        listens, the connection ends.
+        The method does not check whether a server listens on the port. If none does, the connection
+        is closed soon after.
         """
         return self._start_ssh_process(["-W", f"127.0.0.1:{port}", "--", self._host], timeout_s)
 
@@ -103,7 +103,7 @@ class SshAdapter(requests.adapters.HTTPAdapter):
         self._pool = _TunnelPool(tunnel, timeout_s)
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        """Return the pool of connections to the engine, whatever the request is."""
+        """Return the pool of connections to the engine, which is the same for all requests."""
         return self._pool
 
     def get_connection(self, *_: Any, **__: Any) -> HTTPConnectionPool:
@@ -111,7 +111,7 @@ class SshAdapter(requests.adapters.HTTPAdapter):
         return self._pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:  # noqa: ARG002  requests' signature
-        """Return a request's path without scheme and host, because no proxy is used."""
+        """Return only the path of a request; a proxy would need the scheme and host too."""
         return request.path_url
 
     def close(self) -> None:

@@ -5,8 +5,8 @@ A deployment takes the following steps, each in its own module:
 1. ``account`` holds the AWS account and region. It finds the credentials in the same places as
    AWS's own tools.
 
-2. ``variables`` describes the models and endpoints to Terraform. ``architectures`` refuses an image
-   that the endpoint's instance cannot run.
+2. ``variables`` writes down the models and endpoints as Terraform variables. ``architectures``
+   refuses an image that is built for another processor than the endpoint's.
 
 3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.
 
@@ -22,12 +22,12 @@ A deployment takes the following steps, each in its own module:
 
 7. ``provision`` does all steps above, and waits until the endpoints are in service. If it fails,
    its error message lists the resources that exist at that moment. ``orphans`` deletes resources
-   that an interrupted Terraform created but could not record.
+   that Terraform created, but could not record because it was interrupted.
 
 8. ``teardown`` deletes the deployment. It then asks AWS whether any resource is left, and lists
    what is left. Before a deployment is deleted, ``storage`` empties the bucket and the image
    repository.
 
 If a deployment is interrupted, its folder and Terraform's state stay. Repeating the command
-continues the deployment. Deleting the deployment finds all resources that were created.
+continues the deployment. Deleting the deployment deletes everything that was created.
 """

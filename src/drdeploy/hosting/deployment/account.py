@@ -34,8 +34,8 @@ def call_aws_or_return_none_if_absent(ask: Callable[[], Any], *absent: str) -> A
 def is_local_service_running(endpoint_url: str) -> bool:
     """Return whether the local service at an address is still running.
 
-    The service counts as ended only if the connection is refused. If the answer is merely late, the
-    service counts as running, because it may still have endpoints.
+    The service counts as ended only if the connection is refused. After any other failure, for
+    example a timeout, it counts as running, because it may still have endpoints.
     """
     import socket
     from urllib.parse import urlsplit

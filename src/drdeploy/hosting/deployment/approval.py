@@ -19,14 +19,14 @@ class EndpointCost:
     """The price of one endpoint.
 
     Attributes:
-        name: The endpoint's key.
-        hourly_usd: The price of an hour, whether or not requests arrive. A serverless endpoint
-            without provisioned concurrency costs 0 an hour.
+        name: The endpoint's key in the Terraform variables.
+        hourly_usd: The price of an hour, which is paid even if no requests arrive. It is 0 for a
+            serverless endpoint without provisioned concurrency.
         busy_second_usd: The price of a second that the endpoint spends on a request; None if the
             endpoint is paid by the hour.
         source: The publisher and the date of the price.
-        scales_to_zero: Whether the endpoint may scale to no instances. It costs nothing while it
-            has none.
+        scales_to_zero: Whether the endpoint may scale down to no instances. It costs nothing while
+            it has no instances.
         has_opening_hours: Whether schedules create the endpoint when it opens and delete it when it
             closes. A closed endpoint costs nothing.
     """
@@ -40,7 +40,7 @@ class EndpointCost:
 
     @property
     def is_always_on(self) -> bool:
-        """Whether the hourly price is paid day and night."""
+        """Whether the endpoint costs the hourly price day and night."""
         return not (self.scales_to_zero or self.has_opening_hours)
 
     @property
@@ -88,7 +88,7 @@ def estimate_endpoint_costs(
 ) -> CostEstimate:
     """Look up the price of each endpoint of a plan.
 
-    An asynchronous endpoint counts as always on if its scaling keeps at least one instance.
+    An asynchronous endpoint that always keeps at least one instance counts as always on.
 
     Storage of images, archives and logs is left out, because it costs only cents.
     """

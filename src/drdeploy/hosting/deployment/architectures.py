@@ -1,7 +1,8 @@
 """Check that each container image is built for its instance's processor, Graviton or x86-64.
 
-If an image is built for another processor, SageMaker accepts it, but the endpoint fails about
-fifteen minutes later. This module therefore compares the two processors before an image is pushed.
+SageMaker accepts an image that is built for another processor, but about fifteen minutes later the
+endpoint fails. This module therefore compares the image's processor with the instance's before the
+image is pushed.
 """
 
 from __future__ import annotations
@@ -36,10 +37,9 @@ def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
 
 
 def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
-    """Return the given image tag, or the tag of the arm64 build for an endpoint on Graviton.
+    """If an endpoint runs on Graviton, return the tag of an image's arm64 build.
 
-    The tag changes only if it names an image of this project and the endpoint runs on Graviton. Any
-    other tag is returned unchanged.
+    For other endpoints, and for images that are not of this project, the tag is returned unchanged.
     """
     own = find_own_image_by_tag(tag)
     if own is None or find_architecture_of_endpoint(config) != "arm64":

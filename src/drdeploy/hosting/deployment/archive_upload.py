@@ -35,7 +35,7 @@ _ABSENT = ("404", "NoSuchBucket", "NoSuchKey")
 
 @dataclass(frozen=True)
 class UploadedArchive:
-    """An archive in S3, with the facts that a SageMaker model needs.
+    """An archive in S3, with what a SageMaker model must say about it.
 
     Attributes:
         uri: The URI of the archive, ``s3://BUCKET/artifacts/DIGEST/NAME``.

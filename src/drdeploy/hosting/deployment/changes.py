@@ -1,4 +1,4 @@
-"""Read from a Terraform plan what it creates, changes and deletes, and which endpoints result.
+"""Read from a Terraform plan what it creates, changes and deletes, and which endpoints remain.
 
 Source: "JSON Output Format" of Terraform's documentation (format version 1.x).
 """
@@ -53,8 +53,8 @@ class PlannedChanges:
     Attributes:
         changes: The changes in Terraform's order, without the resources that do not change.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
-            endpoint's key. An endpoint's key is the one that it has in the Terraform variables; in
-            a deployment with a single endpoint, it is ``endpoint``.
+            endpoint's key in the Terraform variables. If the deployment has only one endpoint, the
+            key is ``endpoint``.
         fewest_instances: For each endpoint that scales, the lowest number of instances (or the
             lowest provisioned concurrency) that scaling allows, by the endpoint's key.
         with_opening_hours: The keys of the endpoints that a schedule deletes at their closing time.

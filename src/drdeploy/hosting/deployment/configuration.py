@@ -3,8 +3,8 @@
 A Terraform environment is a folder below ``infrastructure/environments``. The environment names the
 version of HashiCorp's AWS provider that Terraform uses, on AWS as well as on the local service. If
 the environment has a lock file, Terraform on AWS accepts only a provider with the checksums in this
-file. The local service gets no real credentials that a false provider could steal, so there
-Terraform writes a lock file of its own.
+file. A forged provider could steal the credentials that it is given. For the local service, these
+are not real credentials, so the lock file is not used, and Terraform writes one of its own.
 
 Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``, ``TF_PLUGIN_CACHE_DIR``
 and others work as usual.
@@ -138,7 +138,7 @@ def _copy_terraform_files(environment: Environment, workspace: TerraformWorkspac
 
 
 def _copy_file_if_different(source: str | Path, target: str | Path) -> None:
-    """Copy a file atomically: a full disk or a killed process never leaves half a file."""
+    """Copy a file, if the target differs; an interruption never leaves half a file."""
     content, target = Path(source).read_bytes(), Path(target)
     if not target.is_file() or target.read_bytes() != content:
         write_file_atomically(target, content)
@@ -149,8 +149,8 @@ def _copy_provider_lock_file(
 ) -> None:
     """Copy the environment's lock file, which holds the provider's checksums.
 
-    Without this file, Terraform accepts any provider when it first runs for a deployment, and later
-    only the same provider.
+    Without this file, Terraform accepts any provider in the first run of a deployment. In later
+    runs, it accepts only the provider of the first run.
     """
     lock = configuration / LOCK
     original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK

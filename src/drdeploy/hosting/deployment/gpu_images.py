@@ -1,4 +1,7 @@
-"""Check before a push that each endpoint's host can run the CUDA version of its container image."""
+"""Check that the host of each endpoint can run the CUDA version of the endpoint's image.
+
+The check is made before the image is pushed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_gpu_hosts_of_endpoints(engine: ContainerEngine, desired: DesiredEndpoints) -> None:
-    """Refuse images that cannot start on the hosts of their endpoints.
+    """Refuse images that need a GPU or a driver that the host of their endpoint lacks.
 
     Raises:
         InvalidInput: An image needs a GPU or a driver that the host of its endpoint lacks.

@@ -1,9 +1,9 @@
 """Push a container image to ECR, unless the repository already holds it.
 
 Without a container engine, the local service runs the server as an ordinary process, so there is no
-image to push. A SageMaker model must nevertheless name an image by its digest, and the service must
-know which server profile to run. A placeholder image is therefore pushed to the service's own
-registry: it has no layers, and contains only the name of the server's profile.
+image to push. But a SageMaker model must name an image by its digest. A placeholder image is
+therefore pushed to the service's own registry. The placeholder has no layers. It only names the
+server profile, so that the service knows which server to run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class PushedImage:
-    """An image in ECR, with the facts that a SageMaker model needs.
+    """An image in ECR, with what a SageMaker model must say about it.
 
     Attributes:
         uri: The image's repository and digest, ``…@sha256:…``.
@@ -84,9 +84,9 @@ def push_image_to_ecr(
 ) -> PushedImage:
     """Push an image from the container engine to ECR, unless the repository holds it already.
 
-    The tag in ECR consists of the image's tag in the engine and the image's id. Even a repository
-    with immutable tags therefore accepts every new build, and the tag shows whether ECR already
-    holds the image.
+    The tag in ECR consists of the image's tag in the engine and the beginning of the image's id. A
+    changed image therefore has a new tag, which even a repository with immutable tags accepts. If
+    ECR already has the tag, it holds the image, and nothing is pushed.
 
     Raises:
         EngineError: The engine does not have the image.
@@ -145,8 +145,8 @@ def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository
     """Push the placeholder of one of this project's images to the local registry.
 
     Raises:
-        InvalidInput: The tag does not name an image of this project, so the server profile is
-            unknown.
+        InvalidInput: The tag does not name an image of this project that the local service can run
+            as a process.
         PushFailed: The registry refuses the placeholder.
     """
     profile = find_profile_of_tag(tag)

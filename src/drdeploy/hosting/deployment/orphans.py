@@ -8,8 +8,8 @@ not find the orphan either, so an orphaned endpoint could go on costing money un
 The plan's file stays in the workspace until the plan is completely applied. It names all resources
 that may exist. Before any other step, each resource in the plan is looked up in AWS. A resource
 that exists and has the deployment's tags, but is not in the state, is an orphan. Orphans are
-deleted, and the next plan creates them again. No data can be lost in this way, because S3 and ECR
-refuse to delete a bucket or a repository that is not empty.
+deleted, and the next plan creates them again. No data is lost, because S3 refuses to delete a
+bucket that holds objects, and ECR refuses to delete a repository that holds images.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def delete_orphaned_resources(
     """If the last plan was not completely applied, delete the orphans that it left.
 
     Raises:
-        EndpointError: AWS refuses to say what exists, or refuses to delete a resource.
+        EndpointError: AWS does not allow looking up or deleting a resource.
         LeftBehind: A bucket or repository holds something, so it is not an orphan.
     """
     if not workspace.applying.exists():
@@ -91,8 +91,8 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
         if err.response.get("Error", {}).get("Code") not in NOT_EMPTY:
             raise
         raise LeftBehind(
-            f"The {orphan} is not empty. It belongs to an earlier deployment of the same name, and "
-            "this folder has no record of that deployment",
+            f"The {orphan} is not empty. It belongs to an earlier deployment of the same "
+            "name, of which this folder has no record",
             where=account.endpoint_url or "AWS",
             remedy=(
                 "Delete the earlier deployment from its folder, or delete the resource by hand. "
@@ -104,7 +104,7 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
 def _list_resources_to_create(document: Mapping[str, Any]) -> Iterator[tuple[Resource, Tags]]:
     """Yield the resources that a plan would create, with their tags.
 
-    They come in the order in which they can be deleted.
+    Resources that must be deleted first come first.
     """
     changes = document.get("resource_changes", ())
     order = list(KINDS)
@@ -129,8 +129,9 @@ class _Kind:
         tags: Takes a name, and returns the tags of the resource with this name; None if there is no
             such resource.
         delete: Takes a name, and deletes the resource.
-        is_tagged_later: Whether a resource without tags may be an orphan. Some types of resources
-            get their tags only after they are created, and some have no tags.
+        is_tagged_later: Whether a resource of this type may be an orphan even if it has no tags.
+            This is true for types that get their tags only after they are created, and for types
+            that have no tags at all.
     """
 
     tags: Callable[[AwsAccount, str], Tags | None]

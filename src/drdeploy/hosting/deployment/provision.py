@@ -8,8 +8,8 @@ approves it.
 
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
 Terraform's state records what exists. Repeating the interrupted command continues the deployment,
-and sends no file twice. Deleting the deployment finds all resources. Every error message names the
-resources that exist, because they may cost money.
+and sends no file twice. Deleting an interrupted deployment deletes everything that was created.
+Every error message names the resources that exist, because they may cost money.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ class Provisioner:
             processes instead of containers.
         approver: Shows the progress, and asks for approval of each plan.
         sheet: The price sheet from which the cost of a plan is computed.
-        accept_unknown_prices: Whether to continue if the price sheet lacks a price of the plan.
+        accept_unknown_prices: Whether to continue if the price sheet lacks the price of an
+            endpoint.
     """
 
     account: AwsAccount
@@ -130,7 +131,7 @@ class Provisioner:
         Raises:
             InvalidInput: A container image is built for another processor than its endpoint has, or
                 needs a GPU or a driver that the endpoint's host lacks.
-            PlanDeclined: The user did not approve a plan, so this plan changed nothing.
+            PlanDeclined: The user did not approve a plan, so it was not applied.
             TerraformFailed: A resource could not be created; the message names the resources that
                 exist.
             PushFailed: The registry refuses an image.
@@ -253,9 +254,9 @@ class Provisioner:
     ) -> DeploymentVariables:
         """Add the encryption key and the permissions boundary to the variables, and return them.
 
-        If the user does not name the key or the boundary, the one of the last plan is used, so that
-        a forgotten option does not change the safeguards of a deployment. If neither the user nor
-        the last plan names a boundary, the boundary is looked up in the account.
+        What the user does not name is taken from the last plan. A forgotten option therefore does
+        not change the safeguards of a deployment. If neither the user nor the last plan names a
+        boundary, the boundary is looked up in the account.
 
         Raises:
             InvalidInput: The user names another key than before. ECR cannot change the key of a
@@ -305,12 +306,11 @@ class Provisioner:
         return repository, bucket
 
     def _refuse_to_lose_endpoints(self, outputs: Mapping[str, Any]) -> None:
-        """Refuse to create bucket, repository and role again while an endpoint is in service.
+        """Raise an error if the plan for bucket, repository and role would delete an endpoint.
 
-        The plan for bucket, repository and role contains no endpoints, so applying it would delete
-        every endpoint. At the first deployment, and after an interruption of the first deployment,
-        there is no endpoint to lose. But if somebody has deleted the bucket by hand, the endpoints
-        are still in service.
+        This plan contains no endpoints, so applying it deletes every endpoint. In a first
+        deployment, there is no endpoint yet. But if somebody has deleted the bucket or the
+        repository by hand, the endpoints are still in service.
         """
         for name in _read_endpoint_names(outputs).values():
             if self.account.hosting_client.exists(name):
@@ -372,8 +372,8 @@ class Provisioner:
     def _add_existing_resources_to_errors(self) -> Iterator[None]:
         """Run a ``with`` block, and add the names of existing resources to every error in it.
 
-        In an error of this package, the names become part of the remedy. Any other exception, such
-        as Ctrl-C, keeps its message and gets a note with the names
+        A ``DeploymentError`` or ``EndpointError`` is raised again, with the names in its remedy.
+        Any other exception, such as Ctrl-C, gets a note with the names
         (:meth:`BaseException.add_note`).
         """
         try:

@@ -1,9 +1,9 @@
 """Find a deployment's safeguards: an encryption key, and a permissions boundary for its role.
 
 The key and the boundary come from two Terraform modules that an administrator applies,
-``infrastructure/modules/encryption-key`` and ``infrastructure/modules/deployer-policy``. A user who
-has only the permissions of ``deployer-policy`` can create a role only with this boundary. This
-module looks up the boundary, so that the user need not name it.
+``infrastructure/modules/encryption-key`` and ``infrastructure/modules/deployer-policy``. The
+permissions of ``deployer-policy`` allow creating a role only with this boundary. This module looks
+up the boundary, so that the user need not name it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Safeguards:
     permissions_boundary_arn: str | None = None
 
     def fill_missing_from(self, other: Safeguards) -> Safeguards:
-        """Return a copy of these safeguards, in which missing ones are filled in from ``other``."""
+        """Return a copy of these safeguards, with each missing one taken from ``other``."""
         return Safeguards(
             self.kms_key_arn or other.kms_key_arn,
             self.permissions_boundary_arn or other.permissions_boundary_arn,

@@ -1,10 +1,10 @@
 """List and empty the buckets and image repositories of a deployment.
 
-Terraform does not delete a bucket or repository that holds something (``force_destroy`` is false),
-because Terraform does not know which contents can be restored. An archive can be uploaded again,
-but a captured photograph cannot. This module can tell archives from other objects, because drdeploy
-uploads archives only below ``artifacts/``. All images in a repository were pushed by drdeploy, and
-can be pushed again.
+Terraform does not delete a bucket or repository that is not empty: ``force_destroy`` is false,
+because Terraform cannot tell which contents can be restored. An archive can be uploaded again, but
+a captured photograph cannot be restored. This module can tell archives from other objects, because
+drdeploy uploads archives only below ``artifacts/``. All images in a repository were pushed by
+drdeploy, and can be pushed again.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class DeploymentStorage:
 def empty_buckets_and_repositories(
     account: AwsAccount, stored: DeploymentStorage, *, others: bool = False
 ) -> None:
-    """Delete the archives and images of a deployment; if ``others`` is true, all other objects too.
+    """Delete the archives and images of a deployment, and optionally all other objects too.
 
     Args:
         account: The account that holds the buckets and repositories.
-        stored: The contents to delete, by bucket and repository.
-        others: Whether to delete objects that are not archives, too.
+        stored: The contents of the deployment's buckets and repositories.
+        others: Whether to delete the objects that are not archives too.
 
     Raises:
         DeploymentError: An object or an image was not deleted.
@@ -136,7 +136,7 @@ def _empty_repository(account: AwsAccount, repository: str) -> None:
 
 
 def _list_object_versions(account: AwsAccount, bucket: str) -> Iterator[Mapping[str, Any]]:
-    """Yield all versions and delete markers of a bucket; nothing if the bucket does not exist."""
+    """Yield all object versions and delete markers in a bucket; nothing if there is no bucket."""
     with translate_aws_errors("look into the bucket", f"s3://{bucket}"):
         for page in _list_version_pages(account, bucket, ""):
             yield from page

@@ -73,8 +73,9 @@ def tear_down_deployment(
 
     Raises:
         TerraformFailed: A resource cannot be deleted.  The workspace stays for another try.
-        LeftBehind: AWS still lists a resource after the deletion; or ``others`` is false, and the
-            bucket holds objects that drdeploy did not upload. The message names them.
+        LeftBehind: AWS still lists a resource after the deletion. Or the bucket holds objects that
+            drdeploy did not upload, and ``others`` is false. The message names the resources or
+            objects.
     """
     delete_orphaned_resources(account, workspace, terraform, approver)
     before = workspace.read_resources()
@@ -134,7 +135,7 @@ def verify_resources_are_deleted(
 ) -> TeardownReport:
     """Check that AWS no longer has any of the given resources.
 
-    Types of resources that are not in :data:`FINDERS` are not checked.
+    A resource is checked only if its type is in :data:`FINDERS`.
 
     Raises:
         LeftBehind: At least one of the resources still exists.
@@ -172,7 +173,7 @@ Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
 def _make_existence_check_by_listing(
     service: str, operation: str, member: str, name: str, **request: str
 ) -> Finder:
-    """Return a function that finds which names still exist, by listing all resources of a kind."""
+    """Return a function that says which names still exist. It lists all resources of a kind."""
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
@@ -184,11 +185,11 @@ def _make_existence_check_by_listing(
 def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Return a function that finds which names still exist, by asking AWS for each name.
+    """Return a function that says which names still exist. It asks AWS for each name.
 
-    If ``many`` is true, the operation of AWS takes a list of names. It then gets a list with a
-    single name. Listing all buckets or roles would need a permission for the whole account, which a
-    deployer lacks.
+    It is used for buckets and roles, for example. Listing all of them would need a permission for
+    the whole account, which the user who deploys may lack. If ``many`` is true, the operation of
+    AWS expects a list of names, and gets a list with one name.
     """
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:

@@ -74,7 +74,7 @@ def check_terraform_version(program: str = PROGRAM) -> str:
 
 
 class Terraform:
-    """Runs Terraform on the configuration and the state of one deployment.
+    """Runs Terraform with the ``.tf`` files and the state of one deployment.
 
     Args:
         configuration: The folder of the ``.tf`` files.
@@ -122,9 +122,9 @@ class Terraform:
         """Make a plan, and return the changes that :meth:`apply_last_plan` would make.
 
         Args:
-            destroy: Whether to plan a deletion.
-            targets: The addresses of the resources to delete. Resources that depend on them are
-                deleted too. If empty, all resources are deleted.
+            destroy: Whether to plan the deletion of resources, instead of their creation or change.
+            targets: With ``destroy``, the addresses of the resources to delete. Resources that
+                depend on them are deleted too. If ``targets`` is empty, all resources are deleted.
 
         Raises:
             TerraformFailed: Terraform refuses the variables, or AWS does not answer.
@@ -149,9 +149,9 @@ class Terraform:
         """Apply the last plan. A plan can be applied only once.
 
         Raises:
-            TerraformFailed: A change failed.  Earlier changes stay, and Terraform's state records
-                them. If a resource was created but not recorded, the plan in ``workspace.applying``
-                still names it (see the module ``orphans``).
+            TerraformFailed: A change failed. Earlier changes stay, and Terraform's state records
+                them. A resource that was created but not recorded is named only in the plan
+                ``workspace.applying`` (see the module ``orphans``).
         """
         applying = self.workspace.plan.rename(self.workspace.applying)
         # Terraform prints into a file. If it printed into a pipe and this process were killed,

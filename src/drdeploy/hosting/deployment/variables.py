@@ -1,4 +1,4 @@
-"""The models and endpoints of a deployment, as files on this machine and as Terraform variables.
+"""The models and endpoints of a deployment, before and after their files are sent to AWS.
 
 The Terraform variables are written to ``terraform.tfvars.json``, in the types that
 ``infrastructure/environments/*/variables.tf`` declares.
@@ -100,7 +100,7 @@ class EndpointVariables:
 
     @property
     def has_schedules_of_calls(self) -> bool:
-        """Whether schedules of EventBridge Scheduler call AWS for the endpoint.
+        """Whether the endpoint needs EventBridge Scheduler, to open, close or stay warm.
 
         The local service has no EventBridge Scheduler.
         """
@@ -153,8 +153,8 @@ class DeploymentVariables:
     def to_terraform_variables(self, *, is_local: bool = False) -> dict[str, Any]:
         """Return the content of ``terraform.tfvars.json``.
 
-        On AWS, an update of a real-time endpoint watches the new instances for ten minutes before
-        it ends. For the local service, the variables turn this wait off.
+        When AWS updates a real-time endpoint, it watches the new instances for ten minutes before
+        the update is complete. For the local service, the variables turn this wait off.
         """
         described: dict[str, Any] = {
             "region": self.region,
@@ -195,7 +195,7 @@ def is_always_on(config: DeployableConfig) -> bool:
 
 
 def check_name_prefix(name: str) -> str:
-    """Check that the names of resources may begin with a deployment's name, and return that name.
+    """Check that a deployment's name can be the prefix of its resources' names, and return it.
 
     Raises:
         InvalidInput: The name is too short or too long, or has characters that are not allowed.
@@ -244,7 +244,8 @@ class DesiredEndpoints:
     """The models and endpoints that a deployment should have.
 
     Attributes:
-        foundation: The variables without models and endpoints.
+        foundation: The variables for the bucket, the repository and the role, without models and
+            endpoints.
         models: The models by their key.
         endpoints: The endpoints by their key; each endpoint holds the key of its model.
     """

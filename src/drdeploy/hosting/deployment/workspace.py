@@ -1,6 +1,6 @@
 """The folder of one deployment. Terraform needs it to continue or delete the deployment.
 
-The folder holds the variables, the plan, Terraform's state, and a record of the place to which the
+The folder holds the variables, the plan, Terraform's state, and a record that says where the
 endpoints are deployed.
 
 ::
@@ -15,8 +15,9 @@ endpoints are deployed.
     ├── infrastructure/                  copy of the .tf files, and the lock file of the provider
     └── .terraform/                      what `terraform init` downloads
 
-The folder is written before Terraform runs, and deleted only after the deletion of all resources
-was verified. An interrupted deployment can be resumed or deleted from its folder.
+The folder is written before Terraform runs. It is deleted only after all resources were deleted,
+and after AWS was asked whether any is left. An interrupted deployment can be resumed or deleted
+from its folder.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def read_resources_from_state(state: Path) -> tuple[Resource, ...]:
 
 
 def is_complete_state_file(file: Path) -> bool:
-    """Return whether a file holds a complete state of Terraform."""
+    """Return whether a state file of Terraform is complete, and not cut off."""
     try:
         return isinstance(parse_json(file.read_text("utf-8")), dict)
     except (OSError, ValueError):
@@ -123,7 +124,7 @@ BROKEN_SUFFIX = ".tfstate.broken"
 
 @dataclass(frozen=True)
 class DeploymentRecord:
-    """The place to which a deployment's endpoints are deployed, as stored in ``deployment.json``.
+    """Where a deployment's endpoints are deployed, as stored in ``deployment.json``.
 
     Attributes:
         environment: The Terraform environment of the deployment.
@@ -143,7 +144,7 @@ class DeploymentRecord:
         return AwsAccount(self.endpoint_url, self.region)
 
     def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Return whether the deployment has the given URL and region; None stands for any value."""
+        """Return whether the deployment has the given URL and region; None fits any value."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
@@ -151,8 +152,8 @@ class TerraformWorkspace:
     """The folder of a deployment, with methods to read and write its files.
 
     Attributes:
-        record_file: The file that records the deployment's account and region
-            (``deployment.json``).
+        record_file: The file that says where the deployment is: on AWS or on a local service, and
+            in which region (``deployment.json``).
         variables: The file with the values of Terraform's variables.
         state: The file of Terraform's state, which is the only complete list of the resources.
         plan: The file of the last plan, until the plan is applied.
@@ -236,9 +237,9 @@ class TerraformWorkspace:
         """Repair the state file, if Terraform died while it wrote the file.
 
         Terraform empties the state file before it writes it again, so a full disk can leave half a
-        file. Terraform also keeps a backup of the state before the last apply, and this backup is
-        then restored. If the first apply broke off, there is no backup. In this case, the broken
-        file is moved aside, because Terraform refuses every command as long as it cannot read the
+        file. In this case, the backup is restored, in which Terraform keeps the state before the
+        last apply. If the very first apply was interrupted, there is no backup. The broken file is
+        then renamed, because Terraform refuses every command as long as it cannot read the state
         file.
         """
         if is_complete_state_file(self.state):

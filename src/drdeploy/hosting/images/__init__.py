@@ -5,8 +5,8 @@
 correspond to the three images of the study from 2023. ``drdeploy:lean`` and ``drdeploy:minimal``
 hold ONNX Runtime and the lean server profile. ``drdeploy:cuda`` holds the lean server profile and
 ONNX Runtime for GPUs; commands that build or compare all images leave it out. ``base_images``
-chooses the base image of a build, by digest; ``debian_lock`` compares the Debian packages in an
-image with a lock file.
+chooses the exact base image of a build. ``debian_lock`` compares the Debian packages in an image
+with a lock file.
 
 ``inventory`` lists the packages of any image, and ``sbom`` writes them as a bill of materials.
 ``provenance`` states what an image was built from.

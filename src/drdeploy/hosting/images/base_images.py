@@ -1,8 +1,8 @@
-"""Choose the base image of a build, by the digest in the lock file ``bases.toml``.
+"""Choose the base image of a build: the one with the digest in the lock file ``bases.toml``.
 
-If a machine cannot reach a registry, ``scripts/start-engine.sh`` builds a placeholder there: an
-image of its own that gets the base image's tag. The digest in the lock file does not apply to a
-placeholder, and the build's log says so.
+On a machine that cannot reach a registry, ``scripts/start-engine.sh`` builds a placeholder, which
+is another image with the base image's tag. The placeholder does not have the digest in the lock
+file, and the build's log says so.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class ChosenBase:
         image: The repository and the tag of the image.
         digest: The image's digest in the registry, ``sha256:…``; empty if the image is a
             placeholder, or the lock file has no digest for it.
-        note: A sentence for the build's log that says why no digest of the lock file was used;
-            empty if one was used.
+        note: A sentence for the build's log that says why the image is not the one in the lock
+            file; empty if it is.
     """
 
     reference: str
@@ -81,7 +81,7 @@ def read_locked_bases(lock: Path = LOCK) -> tuple[LockedBase, ...]:
 def choose_base_image(
     engine: ContainerEngine, base: LockedBase, *, is_emulated_arm64: bool = False
 ) -> ChosenBase:
-    """Choose the base image of a build; if the lock file has its digest, pull the image.
+    """Choose the base image of a build, and pull it if the lock file has its digest.
 
     Raises:
         ImageBuildFailed: The registry no longer has the locked image, or cannot be reached.
@@ -126,7 +126,7 @@ def _pull_base_image_if_missing(engine: ContainerEngine, base: LockedBase, diges
             engine.pull_image(base.repository, digest)
         except EngineError as err:
             raise ImageBuildFailed(
-                f"The base image cannot be pulled by the digest in the lock ({err.what})",
+                f"The base image with the digest in bases.toml cannot be pulled ({err.what})",
                 where=f"{base.repository}@{digest}",
                 remedy=REMEDY,
             ) from err

@@ -73,7 +73,7 @@ class OwnImage:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that state the CUDA version that the image needs, if any."""
+        """Environment variables with the CUDA version that the image needs; empty without CUDA."""
         return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
 
     def for_platform(self, platform: Platform) -> OwnImage:
@@ -192,11 +192,11 @@ def build_image(
 
 @contextmanager
 def open_build_context() -> Iterator[Path]:
-    """Yield the folder in which the Dockerfiles are built (the build context).
+    """Yield the folder from which images are built (the build context).
 
-    In a checkout, this is the checkout itself. If the package is installed, a temporary folder with
-    the layout of a checkout is made. The Dockerfiles and lock files of ``drdeploy/shipped`` and the
-    package's modules are copied to it.
+    In a checkout, this is the checkout itself. If the package is installed, it is a temporary
+    folder with the layout of a checkout, to which the package's Dockerfiles, lock files and modules
+    are copied.
 
     Raises:
         InvalidInput: The package was installed without its Dockerfiles.

@@ -2,7 +2,8 @@
 
 The engine reports when the server's process started. The server's log says when the server listened
 and when the model was loaded. The client measures when the container was requested and when the
-answer arrived.  All times come from the clock of this machine, so the stages add up to the total.
+answer arrived. This works because the engine, the server and the client use the same clock, that of
+this machine. The stages therefore add up to the total.
 """
 
 from __future__ import annotations

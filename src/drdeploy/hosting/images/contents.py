@@ -1,10 +1,11 @@
 """Find the packages and shared libraries that take the most space in a container image.
 
-If a higher layer replaces or removes a file of a lower layer, a container does not see the file.
-But the file is still stored and pulled. It is counted as ``hidden``. A file belongs to the Debian
-package or the Python distribution that lists the file. Compiled Python code (``.pyc``) belongs to
-the owner of the source file. If no package lists a file below ``site-packages``, the file belongs
-to the package that owns most of its top folder. Any other file counts as part of its folder.
+If a higher layer replaces or removes a file of a lower layer, a container does not see the lower
+file. But that file is still stored and pulled, so it counts as the part ``hidden``. A file belongs
+to the Debian package or the Python distribution that lists the file. Compiled Python code
+(``.pyc``) belongs to the owner of the source file. If no package lists a file below
+``site-packages``, its top folder there decides: the file belongs to the package that owns the most
+bytes in this folder. Any other file counts as part of its folder.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ImagePart:
         kind: What the part is, for example a Debian package or a folder.
         name: The name of the package or folder; for a Python distribution, with its version.
         size_bytes: The bytes that the part's files take in the tar files of the image's layers.
-        compressed_bytes: The same for the compressed tar files.
+        compressed_bytes: The bytes that the part's files take in the compressed tar files.
     """
 
     kind: PartKind
@@ -62,9 +63,9 @@ class SharedLibrary:
 
 @dataclass(frozen=True)
 class Contents:
-    """The parts and the shared libraries of an image. The sizes of the parts add up to its size.
+    """The parts and the shared libraries of an image, the largest first.
 
-    Parts and libraries are sorted by size, the largest first.
+    The sizes of the parts add up to the size of the image.
     """
 
     parts: tuple[ImagePart, ...]
@@ -97,7 +98,7 @@ def find_image_contents(layers: Sequence[Layer]) -> Contents:
 def _split_visible_and_hidden_files(
     layers: Iterable[Layer],
 ) -> tuple[list[LayerFile], list[LayerFile]]:
-    """Return the files that a container sees, and the files that a higher layer hides."""
+    """Return the files that a container sees, and the files that higher layers hide from it."""
     visible: dict[str, LayerFile] = {}
     hidden: list[LayerFile] = []
     for layer in layers:
@@ -156,7 +157,7 @@ class _FileOwners:
         return "other", "/" + "/".join(path.split("/")[:-1][:depth])
 
     def _find_owners_of_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
-        """Return the package that owns the most bytes in each top folder of ``site-packages``."""
+        """Find for each folder in ``site-packages`` the package that owns the most bytes in it."""
         counts: dict[str, Counter[Owner]] = defaultdict(Counter)
         for file in visible:
             site, owner = _SITE.match(file.path), self._listed.get(file.path)

@@ -1,9 +1,9 @@
 """Compare a container image's Debian packages with the lock ``containers/debian-packages.txt``.
 
-When Debian publishes a newer version of a package, it removes the old version from its archive. A
-build that asks for exactly the locked versions would therefore fail after the next security fix.
-The lock file only records the versions that the project was tested with, and a build reports the
-packages that differ.
+When Debian publishes a newer version of a package, for example a security fix, it removes the old
+version from its archive. A build that installs exactly the locked versions would then fail. A build
+therefore installs the newest versions, and reports the packages that differ from the lock file. The
+lock file records the versions with which the project was tested.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ def describe_difference_from_debian_lock(
 
 
 def refuse_platform_without_lock(platform: str | None) -> None:
-    """Refuse a platform for which there is no lock file of Debian packages.
-
-    Called before a build.
+    """Refuse, before a build, a platform for which there is no lock file of Debian packages.
 
     Args:
         platform: The platform, for example ``linux/arm64``; None is the engine's platform.
@@ -66,7 +64,7 @@ def refuse_platform_without_lock(platform: str | None) -> None:
     """
     if platform is not None and platform.rpartition("/")[2] != ARCHITECTURE:
         raise InvalidInput(
-            f"The packages of Debian cannot be checked for {platform}: {LOCK} is for "
+            f"The Debian packages cannot be checked for {platform}: {LOCK} is for "
             f"{ARCHITECTURE}, where some packages have other versions",
             where="--platform",
             remedy=NO_LOCK_REMEDY,
@@ -74,9 +72,9 @@ def refuse_platform_without_lock(platform: str | None) -> None:
 
 
 def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, difference: str) -> None:
-    """If a new image's packages differ from the lock, remove its tag and raise an error.
+    """If a new image's packages differ from the lock, remove the image's tag and raise an error.
 
-    Without a tag, the image cannot be started by mistake.
+    Nobody can then start the image by mistake.
 
     Raises:
         ImageBuildFailed: A package differs from the lock.

@@ -27,7 +27,7 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class ImportTime:
-    """How long importing a package took, without the other packages that it imports.
+    """How long importing a package took, not counting other packages that it imports.
 
     Attributes:
         package: The name of the top-level package, for example ``numpy``.

@@ -2,8 +2,8 @@
 
 The list is made from the files in the image, and not from the lock files that it was built from.
 ``dpkg`` lists the installed Debian packages in one file, ``status``. An image without a package
-manager has one file per package below ``status.d``, as in Google's distroless images; vulnerability
-scanners know this convention. Each Python package has a ``dist-info`` folder.
+manager has one file per package below ``status.d`` instead. Google's distroless images have such
+files, and vulnerability scanners read them too. Each Python package has a ``dist-info`` folder.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ class DebianPackage:
         name: The package's name, for example ``libc6``.
         version: The version, for example ``2.36-9+deb12u10``.
         architecture: The processor architecture, for example ``amd64``, or ``all``.
-        source: Name of the source package, under which Debian reports vulnerabilities.
+        source: Name of the package's source package. Debian's reports of vulnerabilities use this
+            name.
         maintainer: The people or the team that maintains the package in Debian.
         licences: Short names of the package's licences. Empty if the package's copyright file is
             not in the machine-readable format (DEP 5).
-        files: If the image has only some of the package's files, the paths of these files;
-            otherwise empty.
+        files: The paths of the package's files in the image, if the image has only some of its
+            files. Empty if it has all of them.
     """
 
     name: str
@@ -78,7 +79,7 @@ class BundledLibrary:
     Attributes:
         path: Path from the root, without the leading slash.
         sha256: SHA-256 of the file in the image.
-        is_replaced: Whether the file was replaced after its wheel was installed. If so, its SHA-256
+        is_replaced: Whether the file was replaced after its wheel was installed: its SHA-256
             differs from the one in the wheel's list of files.
     """
 
@@ -145,7 +146,8 @@ def read_inventory_from_tar(chunks: Iterator[bytes]) -> Inventory:
     """List the packages and libraries in a file system that comes as a tar file.
 
     Raises:
-        EngineError: The data is not a tar file, or reading it would take far too long.
+        EngineError: The data is not a tar file, or is built so that reading it would take far too
+            long.
     """
     files = _PackageFiles()
     try:

@@ -1,4 +1,4 @@
-"""Cache facts about image layers, by digest: a layer with a given digest never changes."""
+"""Cache facts about image layers by digest, because a layer's digest fixes its content."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def find_layer_cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 class LayerCache:
     """A cache folder with one file per digest.
 
-    The folder may be deleted at any time. A file that cannot be read counts as missing. If a value
-    cannot be written, no error is raised.
+    The folder may be deleted at any time. A file that cannot be read counts as missing. Writing a
+    value may fail, for example on a full disk; the value is then not cached, and no error is
+    raised.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -1,12 +1,13 @@
 """Read one layer of a container image: its size, its compressed size, and its files.
 
 A registry stores each layer as a gzip-compressed tar file (OCI image specification). Engines
-compress with zlib's default level. A host without the image pulls all compressed layers.
+compress layers with zlib's default level. A host that does not have the image pulls all its
+compressed layers.
 
 The files of a layer are compressed together. A file's compressed size is the number of bytes that
 the compressor writes while it reads this file. These sizes add up to the compressed size of the
-layer. For a single file, the size is wrong by up to 50 kB, because the compressor buffers its
-output.
+layer. The compressor buffers its output, so the compressed size of a single file may be wrong by up
+to 50 kB.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class Layer(msgspec.Struct, frozen=True):
         size_bytes: Size of the tar file.
         compressed_bytes: Size of the tar file compressed with gzip.
         files: The layer's files in the order of the tar file.
-        removed: Paths in lower layers that this layer removes.
-        emptied: Folders in lower layers that this layer empties.
+        removed: Paths that this layer removes from the layers below it.
+        emptied: Folders whose content in the layers below is removed by this layer.
         packages: The lists of package files that are in this layer.
     """
 
@@ -140,7 +141,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
 def _read_package_file_list(
     name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
 ) -> Iterator[PackageFiles]:
-    """If a file of the layer lists a package's files, yield this list; otherwise yield nothing."""
+    """If the layer's file is a package's list of its files, yield the list; otherwise nothing."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
     content = archive.extractfile(member) if is_list else None
@@ -183,7 +184,7 @@ def _find_removed_and_emptied_paths(
 
 
 class _LayerTar(io.RawIOBase):
-    """A layer's tar file, which can be read once. It counts the bytes, plain and compressed."""
+    """A layer's tar file, which can be read once. It counts its own bytes while it is read."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__()

@@ -61,8 +61,9 @@ def read_saved_image(
             known. Such a file is skipped.
 
     Raises:
-        EngineError: A file of the saved image is neither a JSON document nor a layer. Or reading
-            the image would take far more time or memory than its size suggests.
+        EngineError: A file of the saved image is neither a JSON document nor a layer. Or the tar
+            file is built so that reading it would take far more time or memory than its size
+            suggests.
     """
     image = SavedImage()
     try:

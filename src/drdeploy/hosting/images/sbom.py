@@ -1,7 +1,7 @@
 """Write a bill of materials (SBOM) in CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/.
 
-Writing the bill of materials of an image twice gives the same bytes. Its date is the creation time
-of the image, and its serial number is computed from the image's id.
+Writing the bill of materials of an image twice gives the same bytes. The date in it is the creation
+time of the image, and its serial number is computed from the ids of the image and its packages.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def make_sbom_from_inventory(
 def make_sbom_document(
     subject: Mapping[str, Any], components: list[dict[str, Any]], *, created: str = ""
 ) -> dict[str, Any]:
-    """Return a bill of materials: ``subject`` is described, and ``components`` are its parts."""
+    """Return a bill of materials that lists ``components`` as the parts of ``subject``."""
     references = sorted(str(component["bom-ref"]) for component in components)
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",

@@ -36,7 +36,7 @@ class ImageSize:
 
     @property
     def size_bytes(self) -> int:
-        """The unpacked size of all layers, which the image takes on disk."""
+        """The unpacked size of all layers, which is the space that the image takes on disk."""
         return sum(layer.size_bytes for layer in self.layers)
 
     @property
@@ -82,7 +82,7 @@ def measure_image_size(
 def _read_uncached_layers(
     engine: ContainerEngine, image: str, digests: list[str], known: dict[str, Layer]
 ) -> _Instructions:
-    """Read the layers that ``known`` lacks and add them; return the instructions of all layers."""
+    """Add the layers that are missing in ``known``; return the instructions of all layers."""
     names = {digest.rpartition(":")[2] for digest in known}
 
     # Docker and Podman both name a layer's file after its digest, but in different ways.

@@ -35,7 +35,7 @@ class AccessKey:
         return cls(LOCAL_KEY_PREFIX + name, secrets.token_urlsafe(30))
 
     def has_id(self, key_id: str) -> bool:
-        """Return whether an id is this key's id, in a time that does not reveal the right id."""
+        """Return whether an id is this key's id. The time taken does not reveal the right id."""
         return hmac.compare_digest(key_id.encode(), self.id.encode())
 
     def make_registry_password(self, now_s: float) -> str:

@@ -1,5 +1,5 @@
 """The APIs of the local service.
 
-This package itself answers for SageMaker and CloudWatch. The library moto answers for other AWS
-services.
+This package answers requests to SageMaker and CloudWatch. The library moto answers requests to
+other AWS services.
 """

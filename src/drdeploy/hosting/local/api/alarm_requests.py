@@ -92,8 +92,8 @@ def _check_alarm_comparison(request: Mapping[str, Any]) -> None:
     comparison = request["ComparisonOperator"]
     if comparison not in COMPARISONS:
         raise make_validation_error(
-            f"The local service does not serve the ComparisonOperator {comparison}. The local "
-            f"service serves the operators {', '.join(COMPARISONS)}."
+            f"The local service does not serve the ComparisonOperator {comparison}. It serves "
+            f"{', '.join(COMPARISONS)}."
         )
     if request.get("Threshold") is None:
         raise make_validation_error("Threshold is required.")
@@ -111,7 +111,9 @@ def _check_alarm_actions(request: Mapping[str, Any]) -> None:
 
 
 def refuse_value_not_offered(request: Mapping[str, Any], name: str, choices: Sequence[str]) -> None:
-    """Refuse a request member whose value is not one of ``choices``; the member may be absent.
+    """Refuse a request if a given member of it has a value that is not one of ``choices``.
+
+    A request without the member is accepted.
 
     Raises:
         MonitoringError: The value is not one of ``choices``.

@@ -1,8 +1,8 @@
 """CloudWatch's alarms: moto stores the alarms; this module checks, evaluates and reports them.
 
-An alarm is evaluated when one of its periods ends, and again when data arrives. A new alarm is
-evaluated within a second. A change of an alarm's state is written to the alarm's history and sent
-to SNS topics.
+An alarm is evaluated at the end of each of its periods, and also when new data arrives. A new alarm
+is evaluated within a second. A change of an alarm's state is written to the alarm's history and
+sent to SNS topics.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class AlarmBook:
     def complete_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
         """Store those properties of a new alarm that moto does not store.
 
-        ``before`` is the old alarm of the same name, or None. The new alarm takes over the state of
-        the old alarm.
+        ``before`` is the alarm that the new alarm replaces because it has the same name, or None.
+        The new alarm takes over its state.
         """
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
@@ -199,7 +199,8 @@ class AlarmBook:
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
         This happens once a minute, or once a period if the period is shorter. On the local service,
         new data also causes an evaluation, which could end the new state before a scaling policy
-        has seen it. New data therefore causes no evaluation during this time.
+        has seen it. For a minute, or for a period if it is shorter, the alarm is therefore not
+        evaluated.
 
         Raises:
             MonitoringError: The alarm does not exist, or a value of the request is not valid.
@@ -224,9 +225,9 @@ class AlarmBook:
     # -- for Application Auto Scaling ---------------------------------------------------------
 
     def find_alarms_with_action(self, policy_arn: str) -> list[Any]:
-        """Return the alarms whose present state triggers the given scaling policy.
+        """Return the alarms that trigger the given scaling policy in their present state.
 
-        An alarm whose state has never changed triggers no policy.
+        An alarm whose state has never changed does not trigger a policy.
         """
         found = []
         for alarm in self._list_alarms():
@@ -244,8 +245,8 @@ class AlarmBook:
     def read_evaluated_values(self, alarm: Any, now_s: float) -> list[float]:
         """Return the datapoints that an evaluation of the alarm would use now, oldest first.
 
-        If there are no datapoints, a client may have supplied some with ``SetAlarmState``. The
-        result is then ``recentDatapoints`` in the alarm's ``StateReasonData``.
+        If the metrics have no datapoints, the result is ``recentDatapoints`` in the alarm's
+        ``StateReasonData``. A client can supply these with ``SetAlarmState``.
         """
         queries = _list_queries_of_alarm(alarm)
         rule = _make_alarm_rule(alarm)

@@ -130,9 +130,9 @@ class AsynchronousInvocations:
     def _copy_input_from_s3(self, location: str) -> bytes | None:
         """Return the content of the input in S3, or None if it is missing or too large.
 
-        The queue needs a copy of the input, because the local S3 is empty after a restart of the
-        service. If the input is missing or too large, no error is raised. Like SageMaker, the
-        service accepts such a request, and the request fails later.
+        The queue keeps a copy of the input, because the queue survives a restart of the service,
+        but the local S3 does not. If the input is missing or too large, no error is raised: like
+        SageMaker, the service accepts such a request, which then fails later.
         """
         try:
             if self._store.measure_object(location) > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:

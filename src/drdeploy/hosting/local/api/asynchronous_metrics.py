@@ -1,7 +1,7 @@
 """The CloudWatch metrics of asynchronous endpoints, with the names and units of SageMaker.
 
 The source is the SageMaker AI developer guide, "Alarms and logs for tracking metrics from
-asynchronous endpoints".  The list in the guide is exhaustive: an asynchronous endpoint has no
+asynchronous endpoints". An asynchronous endpoint has only the metrics in this guide. It has no
 ``Invocations`` and no ``OverheadLatency``.
 """
 
@@ -68,7 +68,7 @@ class AsynchronousRequestMetrics:
 
 
 class BacklogSampler:
-    """Writes the backlog metrics of all asynchronous endpoints; safe to use from several threads.
+    """Writes the metrics of waiting requests (the backlog) to CloudWatch. It is thread-safe.
 
     Args:
         put: Called as ``put(region, namespace, data)`` to write data to a region's CloudWatch.
@@ -89,7 +89,7 @@ class BacklogSampler:
         self._due_s = 0.0
 
     def write_due_samples(self) -> None:
-        """Write a sample of each backlog, if it is time for the next sample."""
+        """Write the metrics of each backlog, if it is time for the next sample."""
         with self._lock:
             now_s = self._clock.monotonic()
             if now_s < self._due_s:
@@ -98,7 +98,7 @@ class BacklogSampler:
         self.write_samples()
 
     def write_samples(self) -> None:
-        """Write a sample of each backlog now."""
+        """Write the metrics of each backlog now."""
         for region, endpoint, sample in self._queues.measure_backlogs():
             self._put(region, NAMESPACE, self._make_metric_data(endpoint, sample))
 

@@ -37,7 +37,7 @@ class ContentFile:
     All objects share one file, because a process may not open one file for each of 50,000 objects.
     The file has no name, so that the kernel removes it when the process ends or is killed. New
     contents are written at the end of the file. When the content of an object is no longer needed,
-    its part of the file becomes a hole. A hole takes no space on the disk.
+    its part of the file is turned into a hole, which takes no space on the disk.
 
     Args:
         folder: The folder in which the file is made.

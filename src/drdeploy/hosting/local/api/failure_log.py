@@ -1,4 +1,4 @@
-"""Log failed requests with their tracebacks, but not so many that they fill the disk."""
+"""Log failed requests with their tracebacks, but limit their number to save disk space."""
 
 from __future__ import annotations
 

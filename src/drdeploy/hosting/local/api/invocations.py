@@ -104,7 +104,7 @@ ORIGINAL_MESSAGE_BYTES_MAX = 4096
 
 @dataclass(frozen=True)
 class _Call:
-    """A request to invoke an endpoint, with what is needed to answer it."""
+    """A request to invoke an endpoint, with its metrics and the settings of data capture."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -127,7 +127,7 @@ class _Stream:
 
 @dataclass(frozen=True)
 class InvocationLogs:
-    """The logs that record invocations. An entry only goes into a queue, so recording is fast.
+    """The logs that record invocations. Recording is fast, because it only fills a queue.
 
     Attributes:
         metrics: Receives the metrics of every invocation.
@@ -144,7 +144,7 @@ class Invocations:
     Args:
         control_plane: The control plane that holds the endpoints.
         logs: The logs that receive the metrics and the captured data of every invocation.
-        fleet: The fleet; only its clock and its timeout of invocations are used.
+        fleet: The fleet of instances. Only its clock and its timeout for invocations are used.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class Invocations:
     def _copy_to_shadows(
         self, call: _Call, variant: Variant, deployment: EndpointDeployment
     ) -> None:
-        """Begin to send copies of a request to shadow variants.
+        """Begin to send copies of a request to shadow variants, whose answers are discarded.
 
         For each shadow variant, chance decides whether it gets a copy of this request.
         """
@@ -258,7 +258,7 @@ class Invocations:
     def _find_inference_component(
         self, endpoint: str, deployment: EndpointDeployment, request: ServiceRequest
     ) -> InferenceComponent | None:
-        """Return the inference component that a request names; None if the endpoint hosts none."""
+        """Return the component that a request names; None if the endpoint hosts no components."""
         name = request.headers.get(COMPONENT)
         if not hosts_components(deployment.config.request):
             if name is not None:
@@ -281,7 +281,7 @@ class Invocations:
         headers: Mapping[str, str],
         stack: contextlib.ExitStack,
     ) -> Variant:
-        """Return the copies of a component, and keep them running until ``stack`` is closed.
+        """Return the copies of a component; they are not stopped before ``stack`` is closed.
 
         Raises:
             ApiError: The component has no copies, or the request names a variant that does not host
@@ -382,7 +382,7 @@ class Invocations:
     def _stream_from_variant(
         self, call: _Call, variant: Variant, stack: contextlib.ExitStack
     ) -> ServiceResponse:
-        """Answer with an event stream; the worker stays leased until the stream ends."""
+        """Answer with an event stream; the worker stays reserved until the stream ends."""
         lease = self._lease_worker(call, variant)
         load = variant.pool.measure_load()
         call = replace(call, metrics=replace(call.metrics, setup_s=lease.setup_s, load=load))
@@ -485,7 +485,7 @@ class Invocations:
 
 
 def is_member_served(member: str) -> bool:
-    """Return whether a member of ``InvokeEndpoint`` has an effect."""
+    """Return whether the local service supports a member of ``InvokeEndpoint`` requests."""
     return member not in _find_headers_not_served().values()
 
 
@@ -540,7 +540,7 @@ def _refuse_headers_of_other_endpoints(name: str, request: ServiceRequest) -> No
 
 @cache
 def _find_headers_not_served() -> dict[str, str]:
-    """Return the headers that the local service refuses; each maps to its request member."""
+    """Map each header that the local service refuses to the request member that it sends."""
     return {
         shape.serialization["name"]: member
         for member, shape in _load_members_of_invoke_request().items()

@@ -1,9 +1,9 @@
 """Refuse requests to KMS that the state of a key forbids, for example of a disabled key.
 
-moto stores the state of a key, but does not check it. moto encrypts with a key that is disabled or
-will be deleted, and enables a key whose deletion is scheduled. The states and the messages are in
-the developer guide of KMS ("Key states of AWS KMS keys"). The operations that need an enabled key
-are those for which botocore's model lists the error ``DisabledException``.
+moto stores the state of a key, but does not check it. For example, it encrypts with a disabled key,
+and it allows enabling a key whose deletion is scheduled; KMS refuses both. The states and the
+messages are in the developer guide of KMS ("Key states of AWS KMS keys"). The operations that need
+an enabled key are those for which botocore's model lists the error ``DisabledException``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
             encrypted.
 
     Raises:
-        ApiError: ``DisabledException`` or ``KMSInvalidStateException``, as in KMS.
+        ApiError: The state forbids the operation. As in KMS, the code is ``DisabledException`` or
+            ``KMSInvalidStateException``.
     """
     for key in keys:
         is_pending = key.state == PENDING_DELETION
@@ -64,7 +65,7 @@ def refuse_unusable_keys(operation: str, keys: Iterable[KmsKey]) -> None:
 
 
 def replace_operations_in_moto() -> None:
-    """Make moto accept a key's ARN as well as its id, in requests that change the key's state."""
+    """Let moto accept a key's ARN, and not only its id, in requests that change a key's state."""
     from moto.kms.models import KmsBackend
 
     def accept_arn(change: Callable[..., Any]) -> Callable[..., Any]:

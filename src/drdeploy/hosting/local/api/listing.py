@@ -26,7 +26,7 @@ def filter_and_page_resources(
     The token of a page is the position of its first resource.
 
     Raises:
-        ApiError: The local service did not make the request's ``NextToken``.
+        ApiError: The request's ``NextToken`` comes from no earlier answer of the service.
     """
     attributes = {"Name": "name", "CreationTime": "created", "Status": "status"}
     sorted_by = attributes[request.get("SortBy", "CreationTime")]
@@ -45,7 +45,7 @@ def cut_page_of_list(
     """Return the page of the items that a request asks for, and the token of the next page, if any.
 
     Raises:
-        ApiError: The local service did not make the request's ``NextToken``.
+        ApiError: The request's ``NextToken`` comes from no earlier answer of the service.
     """
     token = request.get("NextToken", "0")
     if not re.fullmatch(r"[0-9]{1,9}", token):
