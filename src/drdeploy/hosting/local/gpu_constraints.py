@@ -1,8 +1,9 @@
-"""Refuse variants whose container image needs a GPU, or a driver, that their host on AWS lacks.
+"""Refuse variants whose image needs a GPU or a driver that the instance type on AWS lacks.
 
 SageMaker accepts such variants, but their endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU, so the local service also refuses all instance types with a GPU. This check
-comes last, so that the user first learns whether a configuration could start on AWS.
+this machine get no GPU, so the local service also refuses all instance types with a GPU. This
+second check comes after the first, so that the user also learns of a configuration that could not
+start on AWS.
 """
 
 from __future__ import annotations

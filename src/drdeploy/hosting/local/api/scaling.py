@@ -77,7 +77,7 @@ def refuse_scaling_without_effect(
 ) -> None:
     """Refuse a request to Application Auto Scaling that can never have an effect.
 
-    For example, its endpoint does not exist.
+    An example is a request that names an endpoint that does not exist.
 
     Args:
         operation: The name of the operation.
@@ -285,8 +285,8 @@ def replace_operations_in_moto() -> None:
     """Replace those operations of moto that ignore members of a request.
 
     moto reads the tags of scalable targets, but does not store them. moto also ignores
-    ``PolicyNames``, and compares only parts of resource ids. If a list has several pages, moto does
-    not begin a page where the previous page ended.
+    ``PolicyNames``, and compares only parts of resource ids. If moto splits a list into pages, a
+    page does not begin where the previous page ended.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _make_table_of_served_members(*names: str, **limited: object) -> Members:
-    """Make a table of served members; members in ``limited`` are served only with some values."""
+    """Make a table of served members; those in ``limited`` are served only with some values."""
     return {**dict.fromkeys(names, ANY), **limited}
 
 

@@ -141,11 +141,11 @@ def make_moto_store_objects_in_file() -> None:
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """Make moto compute the checksum of a copy from its content, if the original came in parts.
+    """Make moto compute a copy's checksum from its content if the original was uploaded in parts.
 
-    If an object was uploaded in parts, its checksum is computed from the checksums of the parts.
-    moto gives a copy of the object the same checksum. Clients refuse it as wrong, because a copy
-    has no parts (Amazon S3 user guide, "Checking object integrity").
+    If an object was uploaded in parts, its checksum is computed from the checksums of the parts. By
+    itself, moto gives a copy of the object the same checksum. Clients find that this checksum is
+    wrong, because a copy has no parts (Amazon S3 user guide, "Checking object integrity").
     """
     from moto.s3.utils import compute_checksum
 
@@ -203,7 +203,7 @@ class ContentInFile:
 
     @property
     def last_modified(self) -> datetime:
-        """When the object was written: UTC, as a datetime without a time zone, like moto's."""
+        """When the object was written, in UTC; like moto's own value, it has no ``tzinfo``."""
         return datetime.fromtimestamp(self._modified_s, UTC).replace(tzinfo=None)
 
     @last_modified.setter
@@ -254,7 +254,7 @@ class ContentInFile:
         """Return a copy of the object that shares its content, because content never changes.
 
         For ListObjectVersions, moto copies all versions of all objects, and then changes the
-        copies.
+        attributes of the copies.
         """
         made = object.__new__(type(self))
         vars(made).update(vars(self))

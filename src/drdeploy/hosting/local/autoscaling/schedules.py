@@ -97,14 +97,17 @@ class Schedule:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> bool:
-        """Return whether the schedule has a time after ``after_s``, but not after ``now_s``.
+        """Return whether the scheduled action must run now.
+
+        It must run if one of its times has passed since the last check: the time is later than
+        ``after_s``, and not later than ``now_s``.
 
         Args:
             after_s: When schedules were last checked, in seconds since 1970.
             now_s: The present time.
             created_s: When the scheduled action was created.
             start_s: The ``StartTime`` of a recurring action. The action runs for the first time at
-                this time, even if the schedule does not name it.
+                the ``StartTime``, even if this is not one of the times of the schedule.
             end_s: The ``EndTime``, after which the action no longer runs.
         """
         if end_s is not None:

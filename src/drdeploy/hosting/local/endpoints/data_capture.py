@@ -171,7 +171,7 @@ class CaptureCounts:
 
     Attributes:
         written: The number of requests whose record is in S3.
-        lost: The number of sampled requests whose record is not in S3.
+        lost: The number of requests that were chosen for capture, but have no record in S3.
     """
 
     written: int = 0

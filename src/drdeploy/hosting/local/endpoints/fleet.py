@@ -171,9 +171,10 @@ class InstanceFleet:
             size: The size of the instance, and the time that it may take to start.
             origin: What the instance belongs to, for example a variant of an endpoint; used for its
                 log.
-            full_cpu: Whether the instance gets all CPUs of the machine instead of its size's CPUs.
-            is_wanted: Returns whether the instance is still wanted. If it returns false, the start
-                is broken off.
+            full_cpu: Whether the instance gets all CPUs of the machine, instead of as many as
+                ``size`` says.
+            is_wanted: Returns whether the instance is still needed. If not, the start is stopped
+                before its end.
 
         Raises:
             StartFailed: The instance ended, ran out of memory, or was not ready in time. The failed
@@ -206,8 +207,8 @@ class InstanceFleet:
     def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
         """Raise :class:`StartFailed` if the server in a container restarts its workers endlessly.
 
-        Only servers of other projects are checked. In this project's server, the workers themselves
-        answer ``GET /ping``, so an answered ping shows that they run.
+        This project's own model server is not checked. Its workers themselves answer ``GET /ping``,
+        so an answered ping shows that they run.
         """
         if not image.is_own:
             refuse_restart_loop(worker.instance, self.clock)
