@@ -27,8 +27,8 @@ def check_gpu_hosts_of_variants(
 
     Args:
         config: The request of ``CreateEndpointConfig``.
-        find_image_variables: Takes the name of a model, and returns the environment variables of
-            its image; empty if they are not known.
+        find_image_variables: A function that takes the name of a model, and returns the environment
+            variables of its image; empty if they are not known.
 
     Raises:
         ApiError: A variant could not start; the message says why, and names hosts that would work.

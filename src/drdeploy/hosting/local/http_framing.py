@@ -40,8 +40,7 @@ class HeaderLines:
     """Reads the lines of headers and chunks, and refuses a carriage return within a line.
 
     The standard library treats a carriage return as the end of a line, and other programs do not. A
-    client could therefore hide a second header, with another body length, in the value of the
-    first.
+    client could therefore hide a header with another body length in the value of a harmless header.
 
     Args:
         file: The file from which the client's bytes are read.

@@ -1,4 +1,4 @@
-"""Check constraints that botocore's service model cannot express.
+"""Check constraints on requests that botocore's service model cannot express.
 
 Each check raises an :class:`ApiError` whose message names the constraint.  ``served_members``
 refuses the features of SageMaker that the local service lacks.
@@ -117,7 +117,7 @@ def check_endpoint_config(request: Json) -> None:
 
 
 def _check_shadow_variants(variants: list[Json], shadows: list[Json]) -> None:
-    """Refuse shadow variants that SageMaker does not offer.
+    """Refuse shadow variants in endpoint configurations for which SageMaker does not offer them.
 
     Source: API reference, ``CreateEndpointConfig``; developer guide, "Shadow variants".
     """

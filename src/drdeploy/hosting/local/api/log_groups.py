@@ -107,7 +107,10 @@ def _make_matcher_for_moto(pattern: str | None) -> Callable[[str], bool]:
 
 
 def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = None) -> Any:
-    """Return the log group with a name or ARN; moto itself may find the wrong group for an ARN."""
+    """Return the log group with the given name or ARN.
+
+    By itself, moto may find the wrong group for an ARN.
+    """
     from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
 
     if bool(log_group_id) == bool(log_group_name):

@@ -200,6 +200,8 @@ def _cut_page_of_results(results: Sequence[Json], request: Json) -> Json:
     try:
         found, marker = cut_page_of_list(results, page)
     except ApiError as err:
-        raise ApiError("InvalidInput", "The Marker does not come from this service.") from err
+        raise ApiError(
+            "InvalidInput", "The Marker is not one that this service has returned."
+        ) from err
     answer: Json = {"EvaluationResults": found, "IsTruncated": marker is not None}
     return answer | ({"Marker": marker} if marker else {})

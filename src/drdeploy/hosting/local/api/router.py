@@ -139,7 +139,7 @@ class ApiRouter:
         logs: The logs of invocations. The queued metrics are written to CloudWatch before
             CloudWatch is read.
         registry: The image registry, which stands for ECR's registry.
-        status: Returns the answer to ``GET /_drdeploy/status``.
+        status: A function that returns the answer to ``GET /_drdeploy/status``.
         queues: The queues of all asynchronous endpoints.
         backlogs: Writes the backlogs of asynchronous endpoints to CloudWatch before CloudWatch is
             read.
@@ -173,7 +173,7 @@ class ApiRouter:
         self._lock = threading.Lock()
 
     def admit_request(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
-        """Admit or refuse a request by its headers; a refusal is returned as a response."""
+        """Decide from the headers whether to admit a request; if not, return the response."""
         return _answer_errors_like_aws(request, lambda: self._admit_head(request))
 
     def list_control_planes(self) -> tuple[ControlPlane, ...]:

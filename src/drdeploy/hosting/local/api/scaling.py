@@ -83,8 +83,8 @@ def refuse_scaling_without_effect(
         operation: The name of the operation.
         request: The request.
         control_plane: The control plane of the region, which knows the endpoints.
-        has_target: Takes a resource id and a scalable dimension, and returns whether a scalable
-            target is registered for them.
+        has_target: A function that takes a resource id and a scalable dimension, and returns
+            whether a scalable target is registered for them.
 
     Raises:
         ApiError: The endpoint, the variant or the target does not exist; or the members of the
@@ -218,7 +218,7 @@ def _check_scheduled_action(request: Json) -> None:
     except ScheduleRefused as err:
         raise make_validation_error(str(err)) from err
     if schedule.once_s is not None and schedule.once_s < time.time():
-        raise make_validation_error(f"The time of {text} is in the past.")
+        raise make_validation_error(f"{text} is in the past.")
 
 
 def _check_scaling_policy(request: Json) -> None:

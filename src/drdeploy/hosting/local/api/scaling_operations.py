@@ -61,10 +61,10 @@ class Autoscaler:
     """Carries out the policies and scheduled actions of all regions.
 
     Args:
-        find_variant: Takes a region, a resource id and a scalable dimension, and returns the
-            variant, or None if its endpoint does not exist.
-        has_lost_resource: Takes a region and a resource id, and returns whether the resource was
-            registered but no longer exists.
+        find_variant: A function that takes a region, a resource id and a scalable dimension, and
+            returns the variant, or None if its endpoint does not exist.
+        has_lost_resource: A function that takes a region and a resource id, and returns whether the
+            resource was registered but no longer exists.
     """
 
     def __init__(

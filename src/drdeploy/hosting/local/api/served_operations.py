@@ -295,7 +295,7 @@ def _make_moto_service_refuse_unserved_operations(service: str, responses: Any) 
 
 
 def _read_request(response: Any) -> Any:
-    """Return a request as moto has parsed it, in any of the formats that a client may choose."""
+    """Return the members of a request that moto has read, whatever format the client chose."""
     if response.automated_parameter_parsing:
         return response.params
     try:

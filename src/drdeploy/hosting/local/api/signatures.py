@@ -342,7 +342,7 @@ def _make_signed_claim(
 
 
 def _check_signed_headers(claim: SignedClaim, request: ServiceRequest) -> None:
-    """Refuse a signature that leaves out the ``Host`` header or one of the ``X-Amz-`` headers."""
+    """Refuse a signature that does not cover the ``Host`` header and all ``X-Amz-`` headers."""
     present = _list_header_names(request)
     required = {"host"} | {name for name in present if name.startswith("x-amz-")}
     missing = sorted(required - claim.signed_headers) + sorted(claim.signed_headers - present)

@@ -1,9 +1,9 @@
 """Keep the contents of moto's S3 objects in a file, and only the objects' metadata in memory.
 
-moto keeps the content of every small object in memory, and of every large object in an open file.
-moto also keeps a list of all objects it ever made, so an object that is overwritten or deleted is
-never freed. With moto alone, the answers of a Batch Transform job with 50,000 photographs would
-need 280 MB of memory.
+By itself, moto keeps the content of small objects in memory, and that of each large object in an
+open file. moto also keeps a list of all objects it ever made, so an object that is overwritten or
+deleted is never freed. With moto alone, the answers of a Batch Transform job with 50,000
+photographs would need 280 MB of memory.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ NO_ATTRIBUTES = SharedAttributes({})
 
 
 def _change_shared(shared: SharedAttributes, name: str, value: Any) -> SharedAttributes:
-    """Return shared attributes with one value changed; equal calls return the same instance."""
+    """Return a copy of shared attributes with one value changed.
+
+    ``_change_shared_again`` caches the copies, so that equal objects share an instance.
+    """
     return SharedAttributes(shared.values | {name: value})
 
 
@@ -287,7 +290,8 @@ def make_object_class(base: Any) -> Any:
 def make_store_class(base: Any) -> Any:
     """Return a class that moto uses for the objects of a bucket, and that takes less memory.
 
-    It maps keys to objects. A key has a list only if it has several versions.
+    If a key has one version, the class stores the object itself. Only a key with several versions
+    has a list.
 
     Args:
         base: moto's own class, which keeps a list for each key.

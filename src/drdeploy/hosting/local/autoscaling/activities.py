@@ -25,7 +25,8 @@ class ScalingActivity:
         start_s: When the activity began, in seconds since 1970.
         status: Whether the activity is in progress, or how it ended.
         message: The message about the activity's result so far.
-        is_done: Returns whether as many instances are running as the activity has asked for.
+        is_done: A function that returns whether as many instances are running as the activity has
+            asked for.
         end_s: When the activity ended; None while it is in progress.
         not_scaled: Why the activity changed nothing; empty if it changed something.
     """

@@ -1,7 +1,7 @@
 """Carry out the scaling policies and scheduled actions of one region.
 
 The library moto stores the registered targets, policies and scheduled actions. The service calls
-the scaler several times a second:
+the scaler several times a second. The scaler follows two rules:
 
 - A policy acts when one of its alarms changes to the state that triggers the policy. While the
   alarm stays in this state, the policy acts once a minute (CloudWatch user guide, "Alarm actions").
@@ -126,11 +126,12 @@ class RegionScaler:
         backend: moto's backend for Application Auto Scaling in the region.
         alarms: The alarms of the region.
         activities: The activities of the region.
-        find_variant: Takes a resource id and a scalable dimension, and returns the variant, or None
-            if it does not exist.
-        has_lost_resource: Takes a resource id, and returns whether the resource was registered but
-            no longer exists.
-        deregister: Takes one of moto's targets, and removes the target and its policies.
+        find_variant: A function that takes a resource id and a scalable dimension, and returns the
+            variant, or None if it does not exist.
+        has_lost_resource: A function that takes a resource id, and returns whether the resource was
+            registered but no longer exists.
+        deregister: A function that takes one of moto's targets, and removes the target and its
+            policies.
     """
 
     def __init__(

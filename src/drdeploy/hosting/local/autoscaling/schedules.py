@@ -203,7 +203,10 @@ def _find_cron_value_of_moment(moment: datetime, number: int) -> int:
 
 
 def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
-    """Return the condition for a day like ``L`` or ``3W``; None for an ordinary field."""
+    """Return a function that tests a date for a day like ``L`` or ``3W``, or None.
+
+    It returns None if the field has none of these special forms.
+    """
     if text == "?":
         return lambda _: True
     if text == "L":
@@ -218,7 +221,10 @@ def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
 
 
 def _parse_special_day_of_week(text: str) -> Callable[[datetime], bool] | None:
-    """Return the condition for a weekday like ``6L`` or ``FRI#2``; None for an ordinary field."""
+    """Return a function that tests a date for a weekday like ``6L`` or ``FRI#2``, or None.
+
+    It returns None if the field has none of these special forms.
+    """
     if text == "?":
         return lambda _: True
     if text == "L":

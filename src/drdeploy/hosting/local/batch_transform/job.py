@@ -132,7 +132,7 @@ class JobSource:
 
 
 class TransformJob:
-    """A transform job of the local service, which runs in threads of its own.
+    """A transform job of the local service; each job runs in separate threads.
 
     Args:
         name: The name of the job.

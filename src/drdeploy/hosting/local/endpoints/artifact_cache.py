@@ -52,10 +52,11 @@ class ArtifactCache:
 
     Args:
         folder: The folder to which archives are extracted.
-        fetch: Returns the object at an ``s3://`` URI; raises KeyError if it does not exist.
-        fetch_files: Returns the objects that a URI names, by file name. A URI that ends with a
-            slash names all objects below it, and any other URI names one object. Raises KeyError if
-            there is no object.
+        fetch: A function that returns the object at an ``s3://`` URI; it raises KeyError if it does
+            not exist.
+        fetch_files: A function that returns the objects that a URI names, by file name. A URI that
+            ends with a slash names all objects below it, and any other URI names one object. It
+            raises KeyError if there is no object.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ def _pack_files_as_archive(files: Mapping[str, bytes]) -> bytes:
                 raise StartFailed(
                     f'The object "{name}" below the S3Uri of the model data cannot be a file: a '
                     'part of its name is empty, "." or ".."',
-                    remedy="Delete the object, or move it out of the prefix",
+                    remedy="Delete the object, or move it to another prefix",
                 )
             info = tarfile.TarInfo(name)
             info.size = len(data)

@@ -97,8 +97,8 @@ def check_execution_role(
     Args:
         model: The request that created the model.
         region: The AWS region of the endpoint.
-        policies_of_role: Takes the ARN of a role and returns its policies, or None if the role does
-            not exist.
+        policies_of_role: A function that takes the ARN of a role and returns its policies, or None
+            if the role does not exist.
         captures: An ARN with a star at its end, which stands for all objects that data capture
             writes. None if capture is off.
         further: Actions that the role must allow, in addition to those that every model needs.

@@ -136,8 +136,8 @@ def _list_steps_of_routing(routing: Json, variants: list[Json]) -> tuple[float, 
     if not smallest <= share <= LARGEST_STEP:
         least = f"{smallest:.0%} to " if smallest else "at most "
         raise make_validation_error(
-            f"{ROUTING}.{member} must be {least}{LARGEST_STEP:.0%} of a variant's instances: "
-            f"it is {share:.0%}."
+            f"{ROUTING}.{member} must be {least}{LARGEST_STEP:.0%} of a variant's instances, "
+            f"but it is {share:.0%}."
         )
     if min(variant["InitialInstanceCount"] for variant in variants) < INSTANCES_MIN:
         raise make_validation_error(
@@ -160,7 +160,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
     if not SMALLEST_BATCH <= share <= largest:
         raise make_validation_error(
             f"{ROLLING}.{member} must be {SMALLEST_BATCH:.0%} to {largest:.0%} of the variant's "
-            f"instances: it is {share:.0%} of {count}."
+            f"instances, but it is {share:.0%} of {count}."
         )
     return share
 

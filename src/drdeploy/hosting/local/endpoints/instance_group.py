@@ -40,9 +40,9 @@ class CopyRequirements:
     """The resources of an instance that one copy of an inference component takes.
 
     Attributes:
-        memory_mb: The memory that the copy reserves, MiB.
-        memory_limit_mb: The memory that the copy's container may use, MiB. None means all memory of
-            the instance.
+        memory_mb: The memory that the copy reserves, in MiB.
+        memory_limit_mb: The memory that the copy's container may use, in MiB. None means all memory
+            of the instance.
         cpus: The number of CPUs that the copy reserves. The copy cannot use more CPUs. None means
             that the copy reserves no CPU, and may use all CPUs of the instance.
         is_packed: Whether a copy goes to the fullest instance that has room for it. Otherwise, it
@@ -77,7 +77,7 @@ class HostingInstance:
 
     @property
     def free_memory_mb(self) -> int:
-        """The memory that no copy has reserved, MiB."""
+        """The memory that no copy has reserved, in MiB."""
         return self.resources.memory_mb - sum(copy.memory_mb for copy in self.copies)
 
     @property

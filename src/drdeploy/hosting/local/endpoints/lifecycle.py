@@ -9,8 +9,8 @@
 
 The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). A request
 that creates, updates or deletes an endpoint only changes the status, and is answered at once. The
-workers are then started and stopped in a separate thread. When the thread is done, it reads the
-status again. If the endpoint was deleted meanwhile, the thread closes the deployment that it
+workers are then started and stopped in a separate thread. At its end, the thread reads the status
+again. If the endpoint was deleted in the meantime, the thread closes the deployment that it has
 prepared. While an update is in progress, the new deployment gets a share of the invocations. The
 share grows in the steps that ``guardrails`` lists. An update that fails is undone (RollingBack),
 and the endpoint is InService with its previous deployment.

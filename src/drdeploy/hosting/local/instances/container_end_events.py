@@ -44,8 +44,8 @@ class ContainerEndListener:
     """Listens for the ends of a service's containers, in a thread.
 
     Args:
-        open_stream: Takes a start time, and returns a stream of the containers that have ended
-            since this time; raises :class:`EngineError`.
+        open_stream: A function that takes a start time, and returns a stream of the containers that
+            have ended since this time; it raises :class:`EngineError`.
         ask_again_s: Seconds between two requests for a container's state while the stream is
             broken.
     """
@@ -81,7 +81,7 @@ class ContainerEndListener:
             on_end()
 
     def forget_container(self, container_id: str) -> None:
-        """Stop calling ``on_end`` for the container."""
+        """Do not call ``on_end`` for the container any more."""
         with self._lock:
             self._callbacks.pop(container_id, None)
 

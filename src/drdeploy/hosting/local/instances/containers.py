@@ -91,10 +91,10 @@ class ContainerBackend:
         service: The name of the local service. A label of each container has this name as its
             value.
         registry: The host and port of the local registry, from which images of ECR are pulled.
-        has_image: Takes the name of a repository, and a tag or digest. Returns whether the local
-            registry has this image.
-        credentials: Returns the ``username`` and the ``password`` for the local registry, or None
-            if it needs none.
+        has_image: A function that takes the name of a repository, and a tag or digest. It returns
+            whether the local registry has this image.
+        credentials: A function that returns the ``username`` and the ``password`` for the local
+            registry, or None if it needs none.
         shared: Whether other users share this machine. On a shared machine, no container may
             publish a port.
         is_strict: Whether containers are restricted more than on SageMaker.

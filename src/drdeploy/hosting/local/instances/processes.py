@@ -131,9 +131,9 @@ class ProcessBackend:
         folder: The folder for the instances' logs and temporary files.
         groups: The place where control groups are made. With None, the processes have no limits.
         command: The command of the server, whose settings are environment variables.
-        profile_of: Takes the name of a repository in the local registry, and a tag or digest.
-            Returns the profile of the image's server (``lean`` or ``classic``), or None if the
-            image is not of this project.
+        profile_of: A function that takes the name of a repository in the local registry, and a tag
+            or digest. It returns the profile of the image's server (``lean`` or ``classic``), or
+            None if the image is not of this project.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class ProcessBackend:
         if isolated and not find_unshare_command():
             raise ModelRefused(
                 "EnableNetworkIsolation is not possible here. Instances run as processes, and "
-                "this user may not create a network for a process"
+                "this user may not run a process without a network"
             )
 
     def check_image(self, image: str) -> None:

@@ -155,7 +155,8 @@ def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
     """Remove what ended services have left behind: processes, containers, networks and files.
 
     Args:
-        clear: Takes the name of an ended service, and removes its containers and networks.
+        clear: A function that takes the name of an ended service, and removes its containers and
+            networks.
 
     Returns:
         The names of the ended services.

@@ -243,7 +243,7 @@ class _ExpressionEvaluation:
                     points[at] = other.points[at]
             elif other is not None:
                 raise make_validation_error(
-                    "FILL() needs a single time series for the missing values"
+                    "The second argument of FILL() must not be several time series"
                 )
             else:
                 before = [one for one in known if one[0] < at]
@@ -265,7 +265,7 @@ class _ExpressionEvaluation:
         condition, chosen, *rest = (self.evaluate(one) for one in given)
         other = rest[0] if rest else None
         if any(isinstance(one, list) for one in (condition, chosen, other)):
-            raise make_validation_error("IF() takes numbers and single time series")
+            raise make_validation_error("An argument of IF() must be a number or one time series")
         if isinstance(condition, float):
             picked = chosen if condition else other
             return TimeSeries() if picked is None else picked

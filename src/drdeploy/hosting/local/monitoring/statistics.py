@@ -84,7 +84,7 @@ def parse_basic_statistic(text: str) -> Statistic:
 
 
 def parse_extended_statistic(text: str) -> Statistic:
-    """Return a percentile, or a statistic of the samples within bounds.
+    """Return a percentile, or a statistic that counts only the samples within bounds.
 
     Raises:
         MonitoringError: There is no such statistic.
