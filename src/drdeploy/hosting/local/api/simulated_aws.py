@@ -284,7 +284,9 @@ class SimulatedAws:
             return None
 
     def find_problem_with_key(self, region: str, key_id: str) -> str:
-        """Return why a KMS key cannot encrypt, for example "does not exist in …"; empty if it can.
+        """Return the reason why a KMS key cannot encrypt, for example "does not exist in …".
+
+        Return an empty text if the key can encrypt.
 
         Args:
             region: The region in which the key is looked up.
@@ -293,7 +295,10 @@ class SimulatedAws:
         return self.find_problem_and_code_of_key(region, key_id)[0]
 
     def find_problem_and_code_of_key(self, region: str, key_id: str) -> tuple[str, str]:
-        """Return why a KMS key cannot encrypt, and KMS's error code; both empty if it can."""
+        """Return the reason why a KMS key cannot encrypt, and KMS's error code.
+
+        Both are empty if the key can encrypt.
+        """
         self.import_moto()
         key = self._find_kms_key(region, key_id)
         if key is None:

@@ -83,7 +83,7 @@ class SharedAttribute:
 
 
 class ObjectMetadata(MutableMapping[str, str]):
-    """The metadata of an S3 object, as a mapping. Upper and lower case of names make no difference.
+    """The metadata of an S3 object, as a mapping whose names are looked up regardless of case.
 
     Args:
         owner: The object, whose attribute ``metadata_pairs`` holds the metadata as a tuple of names

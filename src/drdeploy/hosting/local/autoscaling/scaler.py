@@ -357,7 +357,7 @@ class RegionScaler:
     ) -> str:
         """Set the capacity, and record the activity.
 
-        Return why the endpoint refuses the capacity; empty if it accepts the capacity.
+        Return the reason if the endpoint refuses the capacity, otherwise an empty text.
         """
         activity = ScalingActivity(
             target.resource_id,

@@ -287,7 +287,10 @@ class TransformJob:
         self._objects, self._written = None, array("L")
 
     def _run_stages(self) -> str:
-        """Run the job; return why it failed, or an empty text if it succeeded."""
+        """Run the job.
+
+        Return the reason if the job failed, otherwise an empty text.
+        """
         model = self._source.model
         self._check_role_permissions()
         source = self._request["TransformInput"]["DataSource"]["S3DataSource"]

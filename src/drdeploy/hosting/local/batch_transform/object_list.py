@@ -96,7 +96,7 @@ class ObjectList:
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Return the bucket and the key, or the prefix of keys, of an ``s3://`` URI."""
+    """Split an ``s3://`` URI into the bucket and the key (or the prefix of several keys)."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 

@@ -170,8 +170,8 @@ class InstanceFleet:
             model_dir: The extracted model archive, or None for a model without an archive.
             environment: The model's environment variables.
             size: The size of the instance, and the time that it may take to start.
-            origin: What the instance belongs to, for example a variant of an endpoint; used for its
-                log.
+            origin: What the instance belongs to, for example a variant of an endpoint. The origin
+                determines the log stream of the instance.
             full_cpu: Whether the instance gets all CPUs of the machine, instead of as many as
                 ``size`` says.
             is_wanted: A function that returns whether the instance is still needed. If not, the

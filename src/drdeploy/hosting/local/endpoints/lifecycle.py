@@ -332,9 +332,9 @@ class LocalEndpoint:
         return True
 
     def _watch_alarms(self, seconds: float, alarms: Sequence[str]) -> str:
-        """Watch alarms for some seconds; return the reason for a rollback, or an empty text.
+        """Watch alarms for some seconds, or until an alarm is raised or the endpoint is deleted.
 
-        The wait ends early if an alarm is raised or the endpoint is deleted.
+        Return the reason for a rollback, or an empty text if there is none.
         """
         deadline = self._clock.monotonic() + seconds
         while self.status == "Updating":
@@ -451,7 +451,10 @@ def _change_variant_capacity(variant: Variant, change: dict[str, Any]) -> None:
 
 
 def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -> str:
-    """Start the workers of a deployment; return why that failed, or an empty text."""
+    """Start the workers of a deployment.
+
+    Return the reason if that failed, otherwise an empty text.
+    """
     try:
         deployment.pin_models_and_start_workers(capacity)
     except StartFailed as err:

@@ -1,4 +1,4 @@
-"""Find servers that answer pings, but whose workers fail again and again at a forbidden file.
+"""Find servers that answer pings, but whose workers keep failing: they may not write a file.
 
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
 others. If a worker of such a server may not write a file that it needs, the server starts the

@@ -257,7 +257,10 @@ class InferenceComponent:
 
 
 def _start_deployment(deployment: ComponentDeployment) -> str:
-    """Start all copies of a deployment; return why that failed, or an empty text."""
+    """Start all copies of a deployment.
+
+    Return the reason if that failed, otherwise an empty text.
+    """
     try:
         deployment.pin_models_and_start_workers()
     except StartFailed as err:
