@@ -1,7 +1,8 @@
 """Make the errors of the API, with AWS's codes and messages.
 
-The control plane refuses a request with the code ``ValidationException``, which the waiters of
-botocore and Terraform expect; the runtime uses ``ValidationError``.  Errors of ``InvokeEndpoint``
+The control plane (``CreateEndpoint`` and the like) refuses a request with the code
+``ValidationException``, which the waiters of botocore and Terraform expect. The runtime
+(``InvokeEndpoint`` and the like) uses the code ``ValidationError``.  Errors of ``InvokeEndpoint``
 have the codes and statuses of botocore's ``sagemaker-runtime`` service model.
 """
 
@@ -93,7 +94,7 @@ def make_payload_too_large_error(length_bytes: int, limit_bytes: int) -> ApiErro
 
 
 def make_request_too_large_error(length_bytes: int, limit_bytes: int) -> ApiError:
-    """Return the error for a request whose body is too long, except for an invocation."""
+    """Return the error for a request other than an invocation, if its body is too long."""
     return ApiError(
         "RequestEntityTooLargeException",
         f"The request has {length_bytes} bytes, and at most {limit_bytes} are allowed.",
@@ -102,7 +103,7 @@ def make_request_too_large_error(length_bytes: int, limit_bytes: int) -> ApiErro
 
 
 def make_throttled_error(endpoint: str, variant: str, max_concurrency: int) -> ApiError:
-    """Return the error for an invocation beyond ``MaxConcurrency``."""
+    """Return the error for an invocation while ``MaxConcurrency`` others are in progress."""
     return ApiError(
         "ThrottlingException",
         f"Rate exceeded: variant {variant} of endpoint {endpoint} already processes its "
@@ -146,7 +147,7 @@ def make_model_error(
 
 
 def make_access_denied_error() -> ApiError:
-    """Return the error for a request from a web page, or whose Host header names another server."""
+    """Return the error for a request that comes from a web page or has a wrong Host header."""
     return ApiError(
         "AccessDeniedException",
         "The local service answers programs on this machine only, at 127.0.0.1 or localhost.",

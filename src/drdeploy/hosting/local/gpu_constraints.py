@@ -1,8 +1,9 @@
-"""Refuse variants whose container image needs a GPU, or a driver, that their host on AWS lacks.
+"""Refuse variants whose image needs a GPU or a driver that the instance type on AWS lacks.
 
 SageMaker accepts such variants, but their endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU, so the local service also refuses all instance types with a GPU. This check
-comes last, so that the user first learns whether a configuration could start on AWS.
+this machine get no GPU, so the local service also refuses all instance types with a GPU. This
+second check comes after the first, so that the user also learns of a configuration that could not
+start on AWS.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def check_gpu_hosts_of_variants(
 
     Args:
         config: The request of ``CreateEndpointConfig``.
-        find_image_variables: Takes the name of a model, and returns the environment variables of
-            its image; empty if they are not known.
+        find_image_variables: A function that takes the name of a model, and returns the environment
+            variables of its image; empty if they are not known.
 
     Raises:
         ApiError: A variant could not start; the message says why, and names hosts that would work.

@@ -1,8 +1,8 @@
 """Find out where the body of a request ends, and refuse ambiguous requests.
 
 Python's ``http.server`` reads headers as if they were those of an e-mail. It joins folded lines,
-drops all lines after a malformed line, and does not check for repeated headers. A request with such
-headers could be read in two ways.
+drops all lines after a malformed line, and does not check for repeated headers. Another program may
+therefore read the same request differently.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class HeaderLines:
     """Reads the lines of headers and chunks, and refuses a carriage return within a line.
 
     The standard library treats a carriage return as the end of a line, and other programs do not. A
-    client could therefore hide a second header, with another body length, in the value of the
-    first.
+    client could therefore hide a header with another body length in the value of a harmless header.
 
     Args:
         file: The file from which the client's bytes are read.
@@ -64,7 +63,7 @@ class HeaderLines:
         return line
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; the server discards them after it has refused a request."""
+        """Return the next bytes; used to read and discard what is left of a refused request."""
         return self._file.read(size)
 
 

@@ -78,8 +78,9 @@ class ServiceRequest:
         method: The method, for example ``GET`` or ``POST``.
         target: The path and query as they arrived, percent-encoded.
         headers: The headers; names are looked up regardless of case.
-        body: The body as a file at its beginning; empty until the request is admitted.
-        length_bytes: The length of the body. Before admission, ``length_bytes`` is the length that
+        body: The body as an open file, positioned at the beginning; empty until the request is
+            admitted.
+        length_bytes: The length of the body. Until the request is admitted, it is the length that
             the headers state, or 0 if they state none.
     """
 
@@ -124,8 +125,10 @@ class AdmittedHead:
 
     Attributes:
         body_bytes_max: The most bytes that the body may have.
-        answer: Returns the response to the request with its body; must not raise.
-        refuse_length: Returns the response to a request with a longer body; must not raise.
+        answer: A function that takes the request with its body, and returns the response. It must
+            not raise.
+        refuse_length: A function that returns the response to a request whose body is too long. It
+            must not raise.
     """
 
     body_bytes_max: int
@@ -282,8 +285,8 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     def _refuse_malformed_request(self, status: HTTPStatus, text: str) -> None:
         """Refuse a request whose end cannot be found, and close the connection afterwards.
 
-        What the client still sends is read and discarded for a time. Otherwise, the connection
-        could be reset before the client has read the answer.
+        For a time, the server reads and discards what the client still sends. If it closed the
+        connection at once, the connection could be reset before the client has read the answer.
         """
         self.close_connection = True
         headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}

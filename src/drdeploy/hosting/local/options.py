@@ -13,24 +13,24 @@ class ServiceOptions:
     """The options for starting the local service.
 
     Attributes:
-        idle_s: Seconds without a request after which a serverless worker is stopped. Managed
-            scaling releases an instance that has hosted no copy of an inference component for as
-            many seconds. AWS does not publish its own times; a few minutes have been observed.
-        mb_per_vcpu: MB of serverless memory that come with one vCPU. SageMaker does not publish
-            this number; the default is AWS Lambda's number.
-        trial_start: Whether a new serverless endpoint starts its container once, and stops it
-            again. This trial has the memory limit of the endpoint, but all CPUs. If the container
-            cannot start, the creation of the endpoint fails, as on AWS. Without this trial, the
-            first request fails instead.
+        idle_s: Seconds without a request after which a serverless worker is stopped. After as many
+            seconds without a copy of an inference component, managed scaling releases an instance.
+            AWS does not publish its own times; a few minutes have been observed.
+        mb_per_vcpu: A serverless endpoint gets one vCPU for this many MB of its memory. SageMaker
+            does not publish this number; the default is AWS Lambda's number.
+        trial_start: Whether a new serverless endpoint starts its container once as a trial, and
+            stops it again. In this trial, the container has the memory limit of the endpoint, but
+            may use all CPUs. If the container cannot start, the creation of the endpoint fails, as
+            on AWS. Without this trial, the first request fails instead.
         invocation_timeout_s: Seconds within which a container must answer a request.
         strict_containers: Whether containers are restricted more than on AWS. A restricted
             container runs as the user of its image, without capabilities. Its root file system is
             read-only, except for ``/tmp``.
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
             wait there when the service stops. A later service with the same folder processes them
-            as soon as it has their endpoints. None stands for a folder below
-            ``DRDEPLOY_LOCAL_HOME`` whose name contains the service's port. If the service chooses
-            its own port, the requests are deleted when the service ends.
+            as soon as it has their endpoints. With None, the folder is below
+            ``DRDEPLOY_LOCAL_HOME``, and its name contains the service's port. If the service
+            chooses its own port, the requests are deleted when the service ends.
     """
 
     idle_s: float = 300.0

@@ -1,4 +1,4 @@
-"""Check constraints that botocore's service model cannot express.
+"""Check constraints on requests that botocore's service model cannot express.
 
 Each check raises an :class:`ApiError` whose message names the constraint.  ``served_members``
 refuses the features of SageMaker that the local service lacks.
@@ -117,7 +117,7 @@ def check_endpoint_config(request: Json) -> None:
 
 
 def _check_shadow_variants(variants: list[Json], shadows: list[Json]) -> None:
-    """Refuse shadow variants that SageMaker does not offer.
+    """Refuse shadow variants in endpoint configurations for which SageMaker does not offer them.
 
     Source: API reference, ``CreateEndpointConfig``; developer guide, "Shadow variants".
     """
@@ -148,7 +148,7 @@ def check_names_are_unique(variants: Iterable[Json]) -> None:
 
 
 def check_update_request(request: Json) -> None:
-    """Refuse an ``UpdateEndpoint`` request with members that contradict or have no effect."""
+    """Refuse an ``UpdateEndpoint`` request if members contradict each other or have no effect."""
     if request.get("RetainDeploymentConfig") and request.get("DeploymentConfig"):
         raise make_validation_error(
             "RetainDeploymentConfig=true and DeploymentConfig are mutually exclusive."
@@ -180,7 +180,7 @@ def check_variant_names(old_config: Json, new_config: Json) -> None:
 
 
 def check_models(config: Json, models: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint configuration with a model that asks for a private network."""
+    """Refuse a serverless endpoint configuration if one of its models needs a VPC or isolation."""
     if is_serverless(config):
         for model in models:
             _refuse_private_network(model)
@@ -189,8 +189,8 @@ def check_models(config: Json, models: Iterable[Json]) -> None:
 def check_endpoint_update(old_config: Json, new_config: Json) -> None:
     """Refuse an update that changes the kind of an endpoint.
 
-    Like SageMaker, this function refuses to turn a real-time endpoint into a serverless endpoint.
-    The local service also refuses to make an endpoint asynchronous, or no longer asynchronous.
+    Like SageMaker, the local service does not turn a real-time endpoint into a serverless one. In
+    addition, it does not make an endpoint asynchronous, or an asynchronous endpoint real-time.
     """
     if is_serverless(new_config) and not is_serverless(old_config):
         raise make_validation_error(
@@ -239,7 +239,7 @@ def may_run_without_instances(config: Json) -> bool:
 
 
 def check_serverless_size(serverless: Json, path: str) -> None:
-    """Refuse a memory size or a provisioned concurrency that SageMaker does not offer.
+    """Refuse a memory size that SageMaker does not offer, or too much provisioned concurrency.
 
     Args:
         serverless: The ``ServerlessConfig`` to check.
@@ -270,7 +270,7 @@ def check_instance_count(what: str, count: int) -> None:
     """Refuse more instances or copies than the local service runs.
 
     Args:
-        what: What is counted, for the message.
+        what: The name of the counted thing, for the error message.
         count: The number of instances or copies.
     """
     if count > INSTANCES_MAX:
@@ -325,7 +325,7 @@ def is_model_data_archive(model: Json) -> bool:
 
 
 def _check_model_data(container: Json) -> None:
-    """Refuse a model whose archive is named twice, or in a way that the service cannot read."""
+    """Refuse a model that names two archives, or one whose URI the service cannot read."""
     sources = [name for name in ("ModelDataUrl", "ModelDataSource") if container.get(name)]
     if len(sources) > 1:
         raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")
@@ -347,7 +347,7 @@ def _check_model_data(container: Json) -> None:
 
 
 def is_encodable_as_utf8(text: str) -> bool:
-    """Return whether a string can be encoded as UTF-8; half a surrogate pair cannot."""
+    """Return whether a string can be encoded as UTF-8; a lone surrogate cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -416,7 +416,10 @@ def _check_asynchronous_config(request: Json) -> None:
 
 
 def _refuse_web_address_of_bucket(capture: Json) -> None:
-    """Refuse data capture to an ``https://`` address; SageMaker would also accept a bucket's."""
+    """Refuse data capture to an ``https://`` address.
+
+    SageMaker accepts such an address if it is that of a bucket.
+    """
     uri = capture["DestinationS3Uri"]
     _refuse_text_without_encoding("DataCaptureConfig.DestinationS3Uri", uri)
     if not uri.startswith("s3://"):

@@ -27,11 +27,11 @@ class AccountRegion:
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
 
     def make_log_stream_arn(self, endpoint: str) -> str:
-        """Return the ARN under which AWS would keep the log of an endpoint's containers."""
+        """Return the ARN of the log group that an endpoint's containers would have on AWS."""
         return self._make_log_group_arn(f"Endpoints/{endpoint}")
 
     def make_component_log_arn(self, component: str) -> str:
-        """Return the ARN under which AWS would keep the log of an inference component's copies."""
+        """Return the ARN of the log group that a component's copies would have on AWS."""
         return self._make_log_group_arn(f"InferenceComponents/{component}")
 
     def _make_log_group_arn(self, name: str) -> str:
@@ -74,9 +74,9 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique regardless of case, because ARNs on AWS are in lower case. A method raises an
-    :class:`ApiError` with AWS's message if a name to add exists already, or if a name to find does
-    not exist.
+    Names are unique regardless of case, because ARNs on AWS are in lower case. A method that adds a
+    resource raises an :class:`ApiError` with AWS's message if the name exists already. A method
+    that finds a resource raises it if the name does not exist.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.
@@ -114,8 +114,8 @@ class ResourceStore(Generic[R]):
     def find_exact(self, name: str) -> R | None:
         """Return the resource with exactly the given name, including its case, or None.
 
-        The name of an endpoint is case-insensitive in ``CreateEndpoint``, but not in
-        ``InvokeEndpoint`` (API reference, ``CreateEndpoint``).
+        ``CreateEndpoint`` ignores the case of an endpoint's name, but ``InvokeEndpoint`` does not
+        (API reference, ``CreateEndpoint``).
         """
         resource = self._resources.get(name.lower())
         return resource if resource is not None and resource.name == name else None

@@ -3,8 +3,8 @@
 A request must not succeed if one of its members has no effect. A user could otherwise believe that
 an endpoint is isolated from networks, or that its disk is encrypted. Each operation has a table of
 the members that have an effect. Every other member in botocore's service model is refused, and the
-error names the member. Values that ask for nothing are accepted for every member: ``null``,
-``false``, an empty text, an empty list, or an empty structure.
+error names the member. For every member, values that ask for nothing are accepted: ``null``,
+``false``, and an empty text, list or structure.
 """
 
 from __future__ import annotations
@@ -306,7 +306,9 @@ def describe_unserved_member(operation: str, refused: str) -> str:
 
 
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each refused member; ``=VALUE`` follows if other values are accepted.
+    """Yield the path of each member of a request that is refused.
+
+    If the member is served with other values, ``=`` and the refused value follow the path.
 
     Args:
         served: The table of the members that are served.

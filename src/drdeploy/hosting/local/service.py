@@ -111,7 +111,7 @@ class LocalService:
         *,
         shared: bool,
     ) -> None:
-        """Make the parts of the service; if one fails, ``undo`` closes those that were made."""
+        """Make the parts of the service; if a part fails, ``undo`` closes the earlier parts."""
         self._engine = _find_engine_for_isolation(isolation)
         if self._engine is not None:
             undo.callback(self._engine.close)
@@ -200,8 +200,8 @@ class LocalService:
         """Start answering requests.
 
         Raises:
-            OSError: The service could not start, for example because the disk is full. What had
-                started is stopped before the error is raised.
+            OSError: The service could not start, for example because the disk is full. The parts
+                that had started are stopped before the error is raised.
         """
         try:
             self._aws.import_moto()
@@ -337,8 +337,8 @@ def remove_stale_services(engine: ContainerEngine | None = None) -> None:
     """Remove the processes, groups, containers and files of killed services.
 
     Args:
-        engine: The container engine. If it is None, and there is a service to remove, this function
-            looks for an engine.
+        engine: The container engine. If it is None, this function looks for an engine, but only if
+            there is a service to remove.
     """
 
     def remove_leftovers_of_service(name: str) -> None:

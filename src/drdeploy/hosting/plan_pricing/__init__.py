@@ -9,8 +9,8 @@
 
 4. ``resources`` prices every other resource, by its type.
 
-5. ``pricing`` prices a whole plan with :func:`price_plan`. A resource has a price, is free, or has
-   a cost that is not known.
+5. ``pricing`` prices a whole plan with :func:`price_plan`. Each resource has a price, costs
+   nothing, or has an unknown cost.
 """
 
 from __future__ import annotations

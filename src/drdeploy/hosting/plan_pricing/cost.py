@@ -48,8 +48,8 @@ class UsageCost:
     Attributes:
         what: The item that is paid for, for example ``work of a container with 2048 MB``.
         price: The price of a unit.
-        quantity_per_request: The number of units that one request to the endpoint uses. None if the
-            cost does not depend on the requests alone.
+        quantity_per_request: The number of units that one request to the endpoint uses. None if
+            this number depends on something other than the requests.
     """
 
     what: str
@@ -81,7 +81,7 @@ class ResourceCost:
 
     @property
     def priced_or_free_or_unknown(self) -> CostVerdict:
-        """Whether the cost is ``priced``, ``partly priced``, ``free`` or ``not known``."""
+        """One of ``priced``, ``partly priced``, ``free`` and ``not known``."""
         if self.monthly or self.usage:
             return "partly priced" if self.not_known else "priced"
         return "not known" if self.not_known else "free"
@@ -109,7 +109,8 @@ class PlanCost:
         resources: The cost of every resource that exists after the plan is applied.
         removed: The resources that the plan deletes, or removes from Terraform's state without
             deleting them.
-        warnings: Sentences about missing parts of the plan, and about assumptions.
+        warnings: Sentences about parts that the plan lacks, and about assumptions of the
+            calculation.
     """
 
     made_by: str

@@ -1,7 +1,8 @@
 """CloudWatch Logs: moto stores groups and streams; this module searches them as AWS does.
 
 By itself, moto returns every line if it does not understand a filter pattern. It ignores prefixes
-of stream names, and does not delete lines when the group's retention time is over.
+of stream names, and never deletes lines, even if they are older than the retention time of their
+group.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
 
 
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
-    """Return a function that takes the name of a log group, and tells if a request may read it."""
+    """Return a function that tells whether a request may read the log group with a given name."""
     text = body.decode(errors="replace")
     if GROUP_PREFIX not in text and LOG_GROUP not in text:
         return lambda _: False
@@ -90,7 +91,7 @@ def drop_expired_events(region: str) -> None:
 
 
 class _PatternOfMoto:
-    """Matches lines with a filter pattern, and has the interface that moto expects."""
+    """A filter pattern for log lines, with the interface that moto expects of its own patterns."""
 
     def __init__(self, pattern: str | None) -> None:
         self.matches = _make_matcher_for_moto(pattern)
@@ -106,7 +107,10 @@ def _make_matcher_for_moto(pattern: str | None) -> Callable[[str], bool]:
 
 
 def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = None) -> Any:
-    """Return the log group with a name or ARN; moto itself may find the wrong group for an ARN."""
+    """Return the log group with the given name or ARN.
+
+    By itself, moto may find the wrong group for an ARN.
+    """
     from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
 
     if bool(log_group_id) == bool(log_group_name):

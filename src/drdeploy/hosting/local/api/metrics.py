@@ -3,9 +3,10 @@
 The source is the SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch"
 and "Alarms and logs for tracking metrics from serverless endpoints".
 
-On AWS, the metrics of an invocation appear after about a minute. Here, they appear at once: an
-invocation puts its metrics into a queue, which takes almost no time. Whenever a client reads
-CloudWatch, the queue is written first, so the client finds all earlier invocations.
+On AWS, the metrics of an invocation appear after about a minute. Here, they appear at once. An
+invocation only puts its metrics into a queue, which takes almost no time. When a client reads
+CloudWatch, the queued metrics are first written to CloudWatch. The client therefore finds the
+metrics of all earlier invocations.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class InvocationMetrics:
             if a worker was already running.
         model_s: Seconds from sending the request to the container until its answer was read
             (``ModelLatency``).
-        overhead_s: Seconds that the service took in addition to ``model_s``, including ``setup_s``
-            (``OverheadLatency``).
+        overhead_s: All seconds of the invocation that are not part of ``model_s``
+            (``OverheadLatency``). They include ``setup_s``.
         memory_share: A function that returns which share of the memory limit is in use, or None if
             that is unknown. It is called only when the metrics are written, because a container
             engine takes up to a second to answer.
@@ -59,7 +60,8 @@ class InvocationMetrics:
             first part, and the seconds that the service itself added. Otherwise, None.
         mid_stream_errors: The number of errors after the first part of a streamed answer; None for
             an answer that is not streamed.
-        is_without_capacity: Whether the request failed because the inference component has no copy.
+        is_without_capacity: Whether the request failed because no copy of the inference component
+            was running.
     """
 
     region: str
@@ -185,7 +187,7 @@ class InvocationMetrics:
 
 
 def make_dimensions(endpoint: str, variant: str) -> list[dict[str, str]]:
-    """Return the dimensions of every metric of a variant."""
+    """Return the dimensions that all metrics of a variant have."""
     return [
         {"Name": "EndpointName", "Value": endpoint},
         {"Name": "VariantName", "Value": variant},
@@ -193,14 +195,14 @@ def make_dimensions(endpoint: str, variant: str) -> list[dict[str, str]]:
 
 
 def make_component_dimensions(component: str) -> list[dict[str, str]]:
-    """Return the dimensions of every metric of an inference component."""
+    """Return the dimensions that all metrics of an inference component have."""
     return [{"Name": "InferenceComponentName", "Value": component}]
 
 
 def make_datum(
     name: str, value: float, unit: str, dimensions: list[dict[str, str]], at: datetime
 ) -> dict[str, Any]:
-    """Return a sample of a metric in the format of ``PutMetricData``."""
+    """Return one value of a metric, in the format of ``PutMetricData``."""
     return {
         "MetricName": name,
         "Dimensions": dimensions,

@@ -39,7 +39,7 @@ ENDPOINT = "NAME"
 
 @dataclass(frozen=True)
 class MemberAnswer:
-    """What the local service answers to one member.
+    """Whether the local service serves one request member, and with which values.
 
     Attributes:
         path: The path of the member, for example ``DataCaptureConfig.EnableCapture``.
@@ -56,13 +56,13 @@ class MemberAnswer:
 
 @dataclass(frozen=True)
 class OperationAnswer:
-    """What the local service answers to one operation.
+    """Whether the local service serves one operation, and which of its request members.
 
     Attributes:
         name: The name of the operation.
         refusal: The error message for the operation; empty if the local service serves the
             operation.
-        members: The answer to each request member, if the operation is served.
+        members: What is known about each request member, if the operation is served.
     """
 
     name: str
@@ -71,7 +71,7 @@ class OperationAnswer:
 
 
 def list_operation_answers(service: str) -> list[OperationAnswer]:
-    """Return what the local service answers to each operation of an AWS service.
+    """Return which operations of an AWS service the local service serves or refuses.
 
     The service must be one of ``SERVICES``.
     """
@@ -120,7 +120,10 @@ def make_request_with_member(service: str, operation: str, path: str, value: Any
 
 
 def make_example_value_of_shape(shape: Any) -> Any:
-    """Return an example value of a shape; True for a boolean, because False may mean no effect."""
+    """Return an example value of a shape.
+
+    For a boolean, the value is True, because False often asks for nothing.
+    """
     kind = shape.type_name
     if kind == "string":
         return shape.enum[-1] if shape.enum else PLACEHOLDER

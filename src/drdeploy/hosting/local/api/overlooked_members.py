@@ -1,14 +1,13 @@
 """Refuse request members that moto would ignore.
 
-This module is about those AWS services of which this project replaces nothing or little, and for
-which moto answers: for example IAM, KMS and S3. moto reads most request members of these services,
-and ignores the rest without an error. For example, moto would carry out a request that asks for a
-dry run, an object would be stored without the caller's encryption, and a user would be created
-without a permissions boundary. A test compares the tables of this module with moto's code and
-botocore's models.
+For some AWS services, such as IAM, KMS and S3, moto gives almost all answers. moto reads most
+request members of these services, and ignores the rest without an error. For example, moto would
+really carry out a request that asks only for a dry run. It would also store an object without the
+encryption that the client asked for, and create a user without the permissions boundary. A test
+compares the tables of this module with moto's code and botocore's models.
 
-For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling, the module
-``served_operations`` does the same by listing the members that are served.
+The module ``served_operations`` does the same for SageMaker, CloudWatch, CloudWatch Logs and
+Application Auto Scaling. It lists the members that are served, instead of those that are refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keep the lines of a log stream compressed, because a server writes one line for each photograph.
+"""Keep the lines of a log stream compressed, because a server writes a line for each request.
 
 moto keeps an object for each line, with a dictionary and the whole text: 0.6 kB of memory for a
 line of a model server.  This module keeps only the newest lines in that form. Older lines are kept

@@ -74,8 +74,8 @@ def answer_iam_policy_simulation(
     Args:
         operation: The name of the action, for example ``SimulatePrincipalPolicy``.
         request: The request.
-        find_principal: Takes the ARN of a user, group or role, and returns its policies, or None
-            for an unknown ARN.
+        find_principal: A function that takes the ARN of a user, group or role, and returns its
+            policies. It returns None for an unknown ARN.
 
     Raises:
         ApiError: A member of the request is not valid, or the principal does not exist.
@@ -200,6 +200,8 @@ def _cut_page_of_results(results: Sequence[Json], request: Json) -> Json:
     try:
         found, marker = cut_page_of_list(results, page)
     except ApiError as err:
-        raise ApiError("InvalidInput", "The Marker does not come from this service.") from err
+        raise ApiError(
+            "InvalidInput", "The Marker is not one that this service has returned."
+        ) from err
     answer: Json = {"EvaluationResults": found, "IsTruncated": marker is not None}
     return answer | ({"Marker": marker} if marker else {})

@@ -5,7 +5,7 @@ its protocol. SageMaker and ECR use JSON, and SageMaker's runtime uses REST-JSON
 the query protocol with XML, CloudFront uses REST-XML, and S3 uses an XML format of its own.
 CloudWatch's clients choose CBOR, JSON or the query protocol.  Sources: "Common Errors" in the API
 references of SageMaker and IAM; "Error responses" in the API reference of Amazon S3; the Smithy
-specifications of the protocols; and the answers of AWS.
+specifications of the protocols; and answers that AWS has given.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Find out which service each request is for, and pass the request on.
 
 On AWS, each service (such as S3 or IAM) has a host name of its own. The local service answers for
-all of them on one port. Which AWS service a request is for, and which region, is read from the
-request's signature (credential scope of Signature Version 4). If a request is not signed, its AWS
-service follows from the ``X-Amz-Target`` header (JSON protocol) or from the path
-(``InvokeEndpoint``, the image registry).
+all of them on one port. The signature of a request names its AWS service and its region (credential
+scope of Signature Version 4). If a request is not signed, its AWS service follows from the
+``X-Amz-Target`` header (JSON protocol) or from the path (``InvokeEndpoint``, the image registry).
 
 If the local service has no access key, it answers every program on this machine, and does not
 verify signatures. If it has an access key, it is called a shared service: every request must carry
-a signature made with the key. The image registry is different: it takes a password, which a holder
-of the key gets by logging in to ECR. Requests from web pages are always refused.
+a signature made with the key. The image registry is different, because its clients send a password
+instead of a signature. ECR's ``GetAuthorizationToken`` gives the password to clients that have the
+key. Requests from web pages are always refused.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class _Addressed:
         kind: For an invocation, the last part of the path, for example ``invocations`` or
             ``async-invocations``.
         is_registry: Whether the request is for the image registry.
-        claim: The request's signature, if the local service is shared; otherwise None. Also None
-            for a request to the image registry.
+        claim: The request's signature. None if the local service is not shared, or if the request
+            is for the image registry.
     """
 
     region: str
@@ -138,8 +138,8 @@ class ApiRouter:
         aws: The simulation that answers for every service except SageMaker.
         logs: The logs of invocations. The queued metrics are written to CloudWatch before
             CloudWatch is read.
-        registry: The image registry, in place of ECR's registry.
-        status: Returns the answer to ``GET /_drdeploy/status``.
+        registry: The image registry, which stands for ECR's registry.
+        status: A function that returns the answer to ``GET /_drdeploy/status``.
         queues: The queues of all asynchronous endpoints.
         backlogs: Writes the backlogs of asynchronous endpoints to CloudWatch before CloudWatch is
             read.
@@ -173,7 +173,7 @@ class ApiRouter:
         self._lock = threading.Lock()
 
     def admit_request(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
-        """Admit or refuse a request by its headers; a refusal is returned as a response."""
+        """Decide from the headers whether to admit a request; if not, return the response."""
         return _answer_errors_like_aws(request, lambda: self._admit_head(request))
 
     def list_control_planes(self) -> tuple[ControlPlane, ...]:
@@ -305,9 +305,9 @@ class ApiRouter:
     def _fetch_log_lines_before_answer(
         self, region: str, request: ServiceRequest
     ) -> ServiceRequest:
-        """Before a request reads logs, fetch the newest lines of the log groups that it names.
+        """Fetch the newest lines of the log groups that a request is about to read.
 
-        Return the same request, whose body can be read once more.
+        Return the same request, with a body that can be read again.
         """
         body = request.body.read()
         self._fleet.logs.fetch_lines_of_groups(region, make_group_condition(body))
@@ -315,7 +315,7 @@ class ApiRouter:
         return replace(request, body=io.BytesIO(body))
 
     def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
-        """Refuse a damaged upload to S3, and one whose encryption key cannot be used."""
+        """Refuse an upload to S3 if it is damaged, or if its encryption key cannot be used."""
         refuse_wrong_digest(request)
         key = request.headers.get(KMS_KEY_HEADER)
         problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")
@@ -411,10 +411,10 @@ def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
 
     If a form or a script posts a request, the browser adds the header ``Origin``.
 
-    A page can also show a picture whose address is the URL of an API call, because IAM accepts
-    ``GET``. The browser then adds ``Sec-Fetch-Site``; an old browser adds ``Referer`` instead
-    (Fetch Metadata Request Headers, W3C). But if ``Sec-Fetch-Site`` is ``none``, the user has typed
-    the address.
+    IAM also accepts API calls with ``GET``. A page can therefore make an API call by showing a
+    picture whose address is the URL of the call. The browser then adds ``Sec-Fetch-Site``; an old
+    browser adds ``Referer`` instead (Fetch Metadata Request Headers, W3C). If ``Sec-Fetch-Site`` is
+    ``none``, the request does not come from a page: the user has typed the address.
 
     With DNS rebinding, a page makes its own host name resolve to 127.0.0.1. The browser then adds
     none of these headers, but ``Host`` names the page's host.

@@ -1,4 +1,4 @@
-"""Refuse an object whose content differs from the digest that its sender states, as S3 does.
+"""Refuse an object whose digest differs from the digest that its sender states, as S3 does.
 
 moto stores the object and reports success. Without this module, an upload that was damaged on its
 way would count as complete.

@@ -77,14 +77,14 @@ def refuse_scaling_without_effect(
 ) -> None:
     """Refuse a request to Application Auto Scaling that can never have an effect.
 
-    For example, its endpoint does not exist.
+    An example is a request that names an endpoint that does not exist.
 
     Args:
         operation: The name of the operation.
         request: The request.
         control_plane: The control plane of the region, which knows the endpoints.
-        has_target: Takes a resource id and a scalable dimension, and returns whether a scalable
-            target is registered for them.
+        has_target: A function that takes a resource id and a scalable dimension, and returns
+            whether a scalable target is registered for them.
 
     Raises:
         ApiError: The endpoint, the variant or the target does not exist; or the members of the
@@ -218,7 +218,7 @@ def _check_scheduled_action(request: Json) -> None:
     except ScheduleRefused as err:
         raise make_validation_error(str(err)) from err
     if schedule.once_s is not None and schedule.once_s < time.time():
-        raise make_validation_error(f"The time of {text} is in the past.")
+        raise make_validation_error(f"{text} is in the past.")
 
 
 def _check_scaling_policy(request: Json) -> None:
@@ -285,8 +285,8 @@ def replace_operations_in_moto() -> None:
     """Replace those operations of moto that ignore members of a request.
 
     moto reads the tags of scalable targets, but does not store them. moto also ignores
-    ``PolicyNames``, and compares only parts of resource ids. If a list has several pages, moto does
-    not begin a page where the previous page ended.
+    ``PolicyNames``, and compares only parts of resource ids. If moto splits a list into pages, a
+    page does not begin where the previous page ended.
     """
     from moto.applicationautoscaling import responses
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse

@@ -61,10 +61,10 @@ class Autoscaler:
     """Carries out the policies and scheduled actions of all regions.
 
     Args:
-        find_variant: Takes a region, a resource id and a scalable dimension, and returns the
-            variant, or None if its endpoint does not exist.
-        has_lost_resource: Takes a region and a resource id, and returns whether the resource was
-            registered but no longer exists.
+        find_variant: A function that takes a region, a resource id and a scalable dimension, and
+            returns the variant, or None if its endpoint does not exist.
+        has_lost_resource: A function that takes a region and a resource id, and returns whether the
+            resource was registered but no longer exists.
     """
 
     def __init__(
@@ -194,7 +194,10 @@ def _restore_earlier_policy(backend: Any, before: Any, policy: Any) -> None:
 
 
 def _deregister_target(backend: Any, target: Any) -> None:
-    """Remove a target with its policies, their alarms, and its scheduled actions, as AWS does."""
+    """Remove a scalable target, its policies and their alarms, and its scheduled actions.
+
+    AWS does the same.
+    """
     of_target = (target.resource_id, target.scalable_dimension)
     for key, policy in tuple(backend.policies.items()):
         if (policy.resource_id, policy.scalable_dimension) == of_target:
@@ -284,7 +287,7 @@ def _make_dimensions_of_resource(resource_id: str) -> list[dict[str, str]]:
 
 
 def _add_period_to_query(query: Json) -> Json:
-    """Add to a ``TargetTrackingMetricDataQuery`` the period that an alarm needs."""
+    """Add the period to a ``TargetTrackingMetricDataQuery``, because an alarm needs one."""
     if "MetricStat" not in query:
         return {**query, "Period": PERIOD_S}
     return {**query, "MetricStat": {**query["MetricStat"], "Period": PERIOD_S}}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _make_table_of_served_members(*names: str, **limited: object) -> Members:
-    """Make a table of served members; members in ``limited`` are served only with some values."""
+    """Make a table of served members; those in ``limited`` are served only with some values."""
     return {**dict.fromkeys(names, ANY), **limited}
 
 
@@ -295,7 +295,7 @@ def _make_moto_service_refuse_unserved_operations(service: str, responses: Any) 
 
 
 def _read_request(response: Any) -> Any:
-    """Return a request as moto has parsed it, in any of the formats that a client may choose."""
+    """Return the members of a request that moto has read, whatever format the client chose."""
     if response.automated_parameter_parsing:
         return response.params
     try:

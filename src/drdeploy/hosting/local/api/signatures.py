@@ -1,9 +1,9 @@
 """Verify Signature Version 4, for a service on a machine that several users share.
 
 A signature covers the method, the path and query, the headers that the client chose, and the body's
-SHA-256 (AWS General Reference, "Create a signed AWS API request"). botocore's code for signing
-computes from the request that arrived which signature it should have. This signature is compared
-with the request's own, in constant time.
+SHA-256 (AWS General Reference, "Create a signed AWS API request"). This module signs the request
+that arrived once more, with botocore's code. It then compares the result with the signature in the
+request, in constant time.
 
 A request is checked in two steps.  The first step (:meth:`SignatureVerifier.check_head`) checks the
 headers before a byte of the body is read, so that a stranger cannot fill the disk with request
@@ -79,7 +79,7 @@ class SignatureRefused(Exception):
 class SignedClaim:
     """The parts of a request's signature.
 
-    Do not trust these parts before :meth:`SignatureVerifier.check_body` has returned.
+    Anybody may have written these parts, until :meth:`SignatureVerifier.check_body` has returned.
 
     Attributes:
         key_id: The access key id.
@@ -89,8 +89,8 @@ class SignedClaim:
         signed_headers: The names of the headers that the signature covers, in lower case.
         signature: The signature, 64 hexadecimal digits.
         target: The path and query that the signature covers.
-        body_sha256: The hash of the body that the client states, or a value of ``UNSIGNED_BODIES``,
-            or None.
+        body_sha256: The SHA-256 of the body, as the client states it. One of ``UNSIGNED_BODIES`` if
+            the client did not sign the body; None if no header states the hash.
         expires_s: The seconds for which a presigned URL is valid, or None for a signature in a
             header.
     """
@@ -342,7 +342,7 @@ def _make_signed_claim(
 
 
 def _check_signed_headers(claim: SignedClaim, request: ServiceRequest) -> None:
-    """Refuse a signature that leaves out the ``Host`` header or one of the ``X-Amz-`` headers."""
+    """Refuse a signature that does not cover the ``Host`` header and all ``X-Amz-`` headers."""
     present = _list_header_names(request)
     required = {"host"} | {name for name in present if name.startswith("x-amz-")}
     missing = sorted(required - claim.signed_headers) + sorted(claim.signed_headers - present)

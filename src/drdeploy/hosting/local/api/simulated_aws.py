@@ -68,7 +68,7 @@ class SimulatedAws:
         self._cloudwatch: Any = None
 
     def import_moto(self) -> None:
-        """Import moto with its S3 and CloudWatch; only the first call takes seconds."""
+        """Import moto, which takes seconds; if it has been imported already, do nothing."""
         with self._lock:
             if self._dispatcher is not None:
                 return
@@ -284,7 +284,9 @@ class SimulatedAws:
             return None
 
     def find_problem_with_key(self, region: str, key_id: str) -> str:
-        """Return why a KMS key cannot encrypt, for example "does not exist in …"; empty if it can.
+        """Return the reason why a KMS key cannot encrypt, for example "does not exist in …".
+
+        Return an empty text if the key can encrypt.
 
         Args:
             region: The region in which the key is looked up.
@@ -293,7 +295,10 @@ class SimulatedAws:
         return self.find_problem_and_code_of_key(region, key_id)[0]
 
     def find_problem_and_code_of_key(self, region: str, key_id: str) -> tuple[str, str]:
-        """Return why a KMS key cannot encrypt, and KMS's error code; both empty if it can."""
+        """Return the reason why a KMS key cannot encrypt, and KMS's error code.
+
+        Both are empty if the key can encrypt.
+        """
         self.import_moto()
         key = self._find_kms_key(region, key_id)
         if key is None:
@@ -307,7 +312,7 @@ class SimulatedAws:
         return "", ""
 
     def list_used_keys(self, region: str, members: Mapping[str, Any]) -> list[KmsKey]:
-        """Return the KMS keys that a request concerns.
+        """Return the KMS keys that are needed to carry out a request.
 
         These are the keys that the request names, and the keys that encrypted the data in the
         request. Keys that do not exist are left out.
@@ -407,7 +412,7 @@ class SimulatedAws:
 
 @cache
 def _fill_gaps_in_moto() -> None:
-    """Patch moto 5.2, so that it allows some requests that AWS allows, too."""
+    """Patch moto 5.2, so that it no longer refuses some requests that AWS accepts."""
     import moto.iam.models
     from moto.applicationautoscaling import models, responses
     from moto.core.responses import ActionResult
@@ -514,7 +519,7 @@ def _load_iam_backend() -> Any:
 
 
 def _read_policy_document(policy: Any) -> str:
-    """Return the default version of a managed policy that moto has, as JSON."""
+    """Return the default version of a managed policy, as JSON, if moto has the policy."""
     versions = {one.version_id: one.document for one in policy.versions}
     return str(versions[policy.default_version_id])
 

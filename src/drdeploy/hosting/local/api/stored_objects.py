@@ -1,9 +1,9 @@
 """Keep the contents of moto's S3 objects in a file, and only the objects' metadata in memory.
 
-moto keeps the content of every small object in memory, and of every large object in an open file.
-moto also keeps a list of all objects it ever made, so an object that is overwritten or deleted is
-never freed. With moto alone, the answers of a Batch Transform job with 50,000 photographs would
-need 280 MB of memory.
+By itself, moto keeps the content of small objects in memory, and that of each large object in an
+open file. moto also keeps a list of all objects it ever made, so an object that is overwritten or
+deleted is never freed. With moto alone, the answers of a Batch Transform job with 50,000
+photographs would need 280 MB of memory.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ NO_ATTRIBUTES = SharedAttributes({})
 
 
 def _change_shared(shared: SharedAttributes, name: str, value: Any) -> SharedAttributes:
-    """Return shared attributes with one value changed; equal calls return the same instance."""
+    """Return a copy of shared attributes with one value changed.
+
+    ``_change_shared_again`` caches the copies, so that equal objects share an instance.
+    """
     return SharedAttributes(shared.values | {name: value})
 
 
@@ -80,7 +83,7 @@ class SharedAttribute:
 
 
 class ObjectMetadata(MutableMapping[str, str]):
-    """The metadata of an S3 object, as a mapping. Upper and lower case of names make no difference.
+    """The metadata of an S3 object, as a mapping whose names are looked up regardless of case.
 
     Args:
         owner: The object, whose attribute ``metadata_pairs`` holds the metadata as a tuple of names
@@ -141,11 +144,11 @@ def make_moto_store_objects_in_file() -> None:
 
 
 def _compute_checksums_of_copies(backend: Any) -> None:
-    """Make moto compute the checksum of a copy from its content, if the original came in parts.
+    """Make moto compute a copy's checksum from its content if the original was uploaded in parts.
 
-    If an object was uploaded in parts, its checksum is computed from the checksums of the parts.
-    moto gives a copy of the object the same checksum. Clients refuse it as wrong, because a copy
-    has no parts (Amazon S3 user guide, "Checking object integrity").
+    If an object was uploaded in parts, its checksum is computed from the checksums of the parts. By
+    itself, moto gives a copy of the object the same checksum. Clients find that this checksum is
+    wrong, because a copy has no parts (Amazon S3 user guide, "Checking object integrity").
     """
     from moto.s3.utils import compute_checksum
 
@@ -203,7 +206,7 @@ class ContentInFile:
 
     @property
     def last_modified(self) -> datetime:
-        """When the object was written: UTC, as a datetime without a time zone, like moto's."""
+        """When the object was written, in UTC; like moto's own value, it has no ``tzinfo``."""
         return datetime.fromtimestamp(self._modified_s, UTC).replace(tzinfo=None)
 
     @last_modified.setter
@@ -254,7 +257,7 @@ class ContentInFile:
         """Return a copy of the object that shares its content, because content never changes.
 
         For ListObjectVersions, moto copies all versions of all objects, and then changes the
-        copies.
+        attributes of the copies.
         """
         made = object.__new__(type(self))
         vars(made).update(vars(self))
@@ -287,7 +290,8 @@ def make_object_class(base: Any) -> Any:
 def make_store_class(base: Any) -> Any:
     """Return a class that moto uses for the objects of a bucket, and that takes less memory.
 
-    It maps keys to objects. A key has a list only if it has several versions.
+    If a key has one version, the class stores the object itself. Only a key with several versions
+    has a list.
 
     Args:
         base: moto's own class, which keeps a list for each key.

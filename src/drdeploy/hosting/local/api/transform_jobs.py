@@ -44,7 +44,7 @@ class TransformJobs:
         account_region: The account and the region of the jobs.
         models: The models of the region.
         fleet: The fleet that runs the instances.
-        storage: The objects of S3. With None, all jobs are refused.
+        storage: The objects of S3. If it is None, all jobs are refused.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ def check_transform_request(request: Mapping[str, Any]) -> None:
 
 
 def _check_headers(request: Mapping[str, Any]) -> None:
-    """Refuse content types that cannot be sent to the container in a header."""
+    """Refuse a ``ContentType`` or ``Accept`` that is not valid as the value of a header."""
     headers = {
         "TransformInput.ContentType": request["TransformInput"].get("ContentType"),
         "TransformOutput.Accept": request["TransformOutput"].get("Accept"),

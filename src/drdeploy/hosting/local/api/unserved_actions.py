@@ -173,8 +173,8 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
 def read_query_and_form(request: ServiceRequest) -> str:
     """Return the query string of a request, joined with the form in the body if there is a form.
 
-    The whole form is read, because moto reads all of it: an unchecked member at the end
-    would have an effect.
+    The whole form is read, because moto reads all of it. If the end of the form were not read here,
+    a member at the end would have an effect without having been checked.
     """
     query = request.target.partition("?")[2]
     is_form = "x-www-form-urlencoded" in (request.headers.get("Content-Type") or "")

@@ -37,7 +37,7 @@ to measure one instance."""
 
 @dataclass(frozen=True)
 class _Reading:
-    """The last measurement of an instance, with the time for which it was planned."""
+    """The last measurement of an instance, and the time at which the measurement was due."""
 
     due_s: float
     use: ResourceUse | None

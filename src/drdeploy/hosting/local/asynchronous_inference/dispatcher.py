@@ -66,7 +66,7 @@ class RequestDispatcher:
         queue: The queue of the endpoint's requests.
         processor: Processes a request.
         record: Receives the outcome of every request.
-        clock: The clock by which requests expire.
+        clock: The clock that tells when a request has waited too long.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RequestDispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more requests from the queue; its folder keeps the requests without a result."""
+        """Take no more requests from the queue; unfinished requests stay in the queue's folder."""
         with self.queue.changed:
             self._is_over = True
             self.queue.changed.notify_all()
@@ -126,8 +126,8 @@ class RequestDispatcher:
 
         Return False if no request waits, or no instance is free.
 
-        If the endpoint is updated meanwhile, the deployment that processes the request stays open
-        until the request is finished.
+        If the endpoint is updated before the request is finished, the deployment that processes the
+        request stays open until then.
         """
         if not self.queue.count_waiting():
             return False
@@ -204,7 +204,7 @@ class RequestDispatcher:
             self._put_back_request_for_retry(request)
 
     def _put_back_request_for_retry(self, request: QueuedRequest) -> None:
-        """Put a request back into the queue some time after an unexpected error."""
+        """Wait some time after an unexpected error, and put the request back into the queue."""
         if not self._is_over:
             self._clock.sleep(RETRY_AFTER_S)
         self.queue.put_request_back(request)
@@ -265,9 +265,9 @@ class RequestDispatcher:
 def _find_concurrency_of_instance(variant: Variant, settings: AsynchronousSettings) -> int:
     """Return how many requests an instance processes at a time.
 
-    If the endpoint configuration states no number, SageMaker chooses one. How SageMaker chooses
-    this number is not published. The local service sends one request for each vCPU. The instance is
-    then busy, and no request waits inside the instance.
+    If the endpoint configuration states no number, SageMaker chooses one, in a way that AWS does
+    not publish. The local service sends as many requests as the instance has vCPUs. The instance is
+    then fully used, and no request waits inside the instance.
     """
     if settings.concurrency_per_instance is not None:
         return settings.concurrency_per_instance

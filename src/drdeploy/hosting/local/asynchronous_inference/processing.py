@@ -97,10 +97,10 @@ class RequestOutcome:
         has_upload_failed: Whether the result could not be written.
         has_notification_failed: Whether the notification could not be published to SNS.
         backlog_s: Seconds that the request waited in the queue.
-        download_s: Seconds that reading the input from S3 took; None if the input did not come from
-            S3.
+        download_s: How many seconds it took to read the input from S3; None if the input did not
+            come from S3.
         model_s: Seconds until the model answered; None if it did not answer.
-        upload_s: Seconds that writing the result took; None if nothing was written.
+        upload_s: How many seconds it took to write the result; None if nothing was written.
         total_s: Seconds from the arrival of the request until its result was stored and SNS was
             notified.
     """
@@ -159,9 +159,10 @@ class RequestProcessor:
         variant: Variant,
         lease: WorkerLease,
     ) -> tuple[RequestOutcome, _ModelResponse]:
-        """Read the input of a request, send it to the leased instance, and give the instance back.
+        """Send the input of a request to the instance reserved for it, and return the result.
 
-        The result is not stored yet: see :meth:`store_result`.
+        Afterwards, the instance is free for the next request. :meth:`store_result` stores the
+        result.
         """
         outcome = self._make_outcome_with_time_in_queue(request, settings, variant.name)
         is_broken = False
@@ -227,7 +228,7 @@ class RequestProcessor:
     def log_failure(
         self, outcome: RequestOutcome, response: _ModelResponse, instance: Instance
     ) -> None:
-        """Write the reason for a failure to an instance's ``data-log`` stream, like SageMaker."""
+        """Write the reason for a failure to the instance's ``data-log`` stream, like SageMaker."""
         origin = InstanceOrigin(outcome.region, outcome.endpoint, outcome.variant)
         stream = origin.name_log_stream(instance)
         reason = outcome.failure_reason.partition(": ")[2]
@@ -343,7 +344,7 @@ class RequestProcessor:
         outcome: RequestOutcome,
         response: _ModelResponse,
     ) -> dict[str, Any]:
-        """Return the content of a notification, with the members that SageMaker's messages have."""
+        """Return the content of a notification for SNS, in the form that SageMaker sends."""
         has_failed = bool(outcome.failure_reason)
         asked = {
             "accept": request.headers.get("Accept"),

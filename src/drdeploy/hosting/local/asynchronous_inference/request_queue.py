@@ -227,7 +227,7 @@ def _read_queued_requests_in_folder(folder: Path) -> list[QueuedRequest]:
 
 
 def _remove_inputs_without_record(folder: Path) -> None:
-    """Remove input files without a request, which a service leaves behind if it is killed."""
+    """Remove input files that belong to no request; a killed service may leave some behind."""
     for path in folder.glob(f"*{INPUT}"):
         if not path.with_suffix(RECORD).exists():
             with contextlib.suppress(OSError):

@@ -20,12 +20,13 @@ class ScalingActivity:
     Attributes:
         resource_id: The id of the scaled resource.
         dimension: The scalable dimension.
-        description: The change that the activity makes.
+        description: A sentence that describes the change.
         cause: Why the activity began.
         start_s: When the activity began, in seconds since 1970.
         status: Whether the activity is in progress, or how it ended.
         message: The message about the activity's result so far.
-        is_done: Returns whether the capacity that the activity has set is running.
+        is_done: A function that returns whether as many instances are running as the activity has
+            asked for.
         end_s: When the activity ended; None while it is in progress.
         not_scaled: Why the activity changed nothing; empty if it changed something.
     """
@@ -75,8 +76,8 @@ class ActivityLog:
     def add(self, activity: ScalingActivity) -> None:
         """Add an activity, and end an earlier activity of the same resource if it is in progress.
 
-        Two activities in a row may change nothing, for the same reason. The second one is then left
-        out.
+        If an activity changes nothing, and the activity before it changed nothing for the same
+        reason, the new one is left out.
         """
         before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
         if activity.not_scaled and before is not None:
@@ -87,7 +88,7 @@ class ActivityLog:
         self._activities.append(activity)
 
     def finish_done_activities(self, resource_id: str, now_s: float) -> None:
-        """End those activities of a resource that have reached the capacity that they set."""
+        """End the activities of a resource that are complete: their capacity is running."""
         for activity in tuple(self._activities):
             is_open = activity.resource_id == resource_id and activity.status == "InProgress"
             if is_open and activity.is_done():

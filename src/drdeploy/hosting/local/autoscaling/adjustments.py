@@ -19,9 +19,10 @@ SCALE_IN_SHARE = 0.9
 
 
 def compute_target_tracking_capacity(current: int, metric: float, target: float) -> int:
-    """Return the fewest instances with which a metric per instance does not exceed its target.
+    """Return how many instances are needed so that a metric does not exceed its target.
 
-    If no instance is running now, the capacity is computed as if one were running.
+    The metric is a value per instance, so it falls when instances are added. If no instance is
+    running now, the result is computed as if one were running.
     """
     # Without the tolerance, the rounding error of a quotient such as 3 * (0.1 / 0.3) could cost one
     # more instance.
@@ -35,8 +36,8 @@ def compute_step_scaling_capacity(
 
     Args:
         policy: The ``StepScalingPolicyConfiguration``.
-        current: The capacity to which the policy's step adds instances, or from which it takes
-            them.
+        current: The capacity before the change. A step of the policy adds instances to it or
+            removes some.
         metric: The value of the alarm's metric.
         threshold: The threshold of the alarm.
     """
@@ -67,7 +68,9 @@ def aggregate_metric(kind: str, values: Sequence[float]) -> float:
 
 
 def _find_step_adjustment(steps: Sequence[Mapping[str, Any]], difference: float) -> int | None:
-    """Return the adjustment of the step whose interval contains the metric minus the threshold.
+    """Return the adjustment of the step whose interval contains the difference to the threshold.
+
+    The difference is the metric minus the threshold.
 
     Above the threshold, an interval includes its lower bound; below the threshold, an interval
     includes its upper bound.

@@ -1,7 +1,7 @@
 """Carry out the scaling policies and scheduled actions of one region.
 
 The library moto stores the registered targets, policies and scheduled actions. The service calls
-the scaler several times a second:
+the scaler several times a second. The scaler follows two rules:
 
 - A policy acts when one of its alarms changes to the state that triggers the policy. While the
   alarm stays in this state, the policy acts once a minute (CloudWatch user guide, "Alarm actions").
@@ -44,7 +44,7 @@ class ScaledVariant(Protocol):
 
     @property
     def is_in_service(self) -> bool:
-        """Whether the endpoint accepts a change now."""
+        """Whether the endpoint is in service, so that it accepts a change of its capacity."""
 
     @property
     def capacity(self) -> int:
@@ -58,7 +58,7 @@ class ScaledVariant(Protocol):
         """Set the capacity; raises :class:`ApiError` if the endpoint refuses the change."""
 
     def has_capacity(self) -> bool:
-        """Return whether as many instances are running as were last set."""
+        """Return whether as many instances are running as :meth:`set_capacity` last asked for."""
 
 
 class AlarmReader(Protocol):
@@ -81,11 +81,11 @@ class _PolicyMemory:
     """What the scaler remembers about a policy between two checks.
 
     Attributes:
-        called: For each alarm, by name, the time at which it last triggered the policy.
+        called: When each alarm last triggered the policy, by the name of the alarm.
         scaled_out_s: When the policy last scaled out, or None if it never has.
         scaled_out_from: The capacity before the policy last scaled out.
-        scaled_in_s: When the policy last scaled in. None if it never has, or if it has scaled out
-            after that.
+        scaled_in_s: When the policy last scaled in. None if it has not scaled in since it last
+            scaled out.
     """
 
     called: dict[str, float] = field(default_factory=dict)
@@ -126,11 +126,12 @@ class RegionScaler:
         backend: moto's backend for Application Auto Scaling in the region.
         alarms: The alarms of the region.
         activities: The activities of the region.
-        find_variant: Takes a resource id and a scalable dimension, and returns the variant, or None
-            if it does not exist.
-        has_lost_resource: Takes a resource id, and returns whether the resource was registered but
-            no longer exists.
-        deregister: Takes one of moto's targets, and removes the target and its policies.
+        find_variant: A function that takes a resource id and a scalable dimension, and returns the
+            variant, or None if it does not exist.
+        has_lost_resource: A function that takes a resource id, and returns whether the resource was
+            registered but no longer exists.
+        deregister: A function that takes one of moto's targets, and removes the target and its
+            policies.
     """
 
     def __init__(
@@ -235,7 +236,7 @@ class RegionScaler:
     def _move_capacity_within_new_bounds(
         self, target: Any, variant: ScaledVariant, now_s: float
     ) -> None:
-        """Bring the capacity within the bounds that a scheduled action has set."""
+        """Change the capacity if it is outside the bounds that a scheduled action has set."""
         if not vars(target).pop("drdeploy_has_new_bounds", False):
             return
         current = variant.capacity
@@ -311,9 +312,9 @@ class RegionScaler:
     def _find_capacity_to_add_to(self, call: _PolicyCall, current: int) -> int:
         """Return the capacity to which a scaling policy adds instances.
 
-        Normally, this is the present capacity. During the cooldown after scaling out, it is the
-        capacity that the endpoint had before. Otherwise, the policy would add the same instances
-        twice.
+        Normally, this is the present capacity. During the cooldown after the policy has scaled out,
+        it is the capacity from before that. With the present capacity, the policy would add the
+        same instances a second time.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")
@@ -323,8 +324,9 @@ class RegionScaler:
     def _scale_if_allowed(self, call: _PolicyCall, wanted: int) -> str:
         """Set the capacity that a policy asks for, if bounds, cooldown and suspension allow it.
 
-        If the endpoint refuses the capacity or scaling is suspended, return the reason. In all
-        other cases, return an empty text, even if the bounds or the cooldown forbid a change.
+        Return the reason if the endpoint refuses the capacity, or if scaling is suspended. Return
+        an empty text in all other cases. That includes a change that the bounds or the cooldown
+        forbid.
         """
         target, memory, current = call.target, call.memory, call.variant.capacity
         low, high = target.min_capacity, target.max_capacity
@@ -355,7 +357,7 @@ class RegionScaler:
     ) -> str:
         """Set the capacity, and record the activity.
 
-        Return why the endpoint refuses the capacity; empty if it accepts the capacity.
+        Return the reason if the endpoint refuses the capacity, otherwise an empty text.
         """
         activity = ScalingActivity(
             target.resource_id,

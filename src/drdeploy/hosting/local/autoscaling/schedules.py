@@ -97,14 +97,17 @@ class Schedule:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> bool:
-        """Return whether the schedule has a time after ``after_s``, but not after ``now_s``.
+        """Return whether the scheduled action must run now.
+
+        It must run if one of its times has passed since the last check: the time is later than
+        ``after_s``, and not later than ``now_s``.
 
         Args:
             after_s: When schedules were last checked, in seconds since 1970.
             now_s: The present time.
             created_s: When the scheduled action was created.
             start_s: The ``StartTime`` of a recurring action. The action runs for the first time at
-                this time, even if the schedule does not name it.
+                the ``StartTime``, even if this is not one of the times of the schedule.
             end_s: The ``EndTime``, after which the action no longer runs.
         """
         if end_s is not None:
@@ -200,7 +203,10 @@ def _find_cron_value_of_moment(moment: datetime, number: int) -> int:
 
 
 def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
-    """Return the condition for a day like ``L`` or ``3W``; None for an ordinary field."""
+    """Return a function that tests a date for a day like ``L`` or ``3W``, or None.
+
+    It returns None if the field has none of these special forms.
+    """
     if text == "?":
         return lambda _: True
     if text == "L":
@@ -215,7 +221,10 @@ def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
 
 
 def _parse_special_day_of_week(text: str) -> Callable[[datetime], bool] | None:
-    """Return the condition for a weekday like ``6L`` or ``FRI#2``; None for an ordinary field."""
+    """Return a function that tests a date for a weekday like ``6L`` or ``FRI#2``, or None.
+
+    It returns None if the field has none of these special forms.
+    """
     if text == "?":
         return lambda _: True
     if text == "L":

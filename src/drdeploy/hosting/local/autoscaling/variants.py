@@ -24,7 +24,7 @@ class EndpointVariant:
 
     @property
     def is_in_service(self) -> bool:
-        """Whether the endpoint accepts a change now."""
+        """Whether the endpoint is in service, so that it accepts a change of its capacity."""
         return self.endpoint.status == "InService"
 
     @property
@@ -57,5 +57,5 @@ class EndpointVariant:
         self.endpoint.change_capacity([{"VariantName": self.variant.name, **change}])
 
     def has_capacity(self) -> bool:
-        """Return whether as many instances are running as were last set."""
+        """Return whether as many instances are running as :meth:`set_capacity` last asked for."""
         return self.variant.pool.has_enough_workers()

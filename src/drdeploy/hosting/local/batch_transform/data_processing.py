@@ -67,7 +67,7 @@ class DataProcessing:
 
     @property
     def must_parse_answers(self) -> bool:
-        """Whether the answers of the model must be parsed; otherwise they are copied."""
+        """Whether the answers of the model must be parsed; if not, they are written unchanged."""
         return self.joins_input or not self.output_filter.is_whole
 
     @property

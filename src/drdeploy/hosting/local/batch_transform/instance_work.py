@@ -5,9 +5,9 @@ payload fails, its object has no output. The job continues with the other object
 end (developer guide, "Troubleshooting", "Job shows as failed").
 
 Several payloads are in progress at a time: as many as the instance may process at once, and one
-more, so that one is always waiting. The answers are collected in the order of the payloads, so the
-output has the order of the input. Only the payloads in progress and one object's output are in
-memory.
+more. The extra payload waits, so that the instance never has to. The answers are collected in the
+order of the payloads. The output therefore has the order of the input. Only the payloads in
+progress and one object's output are in memory.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _ObjectOutput:
     failure: RecordFailure | None = None
 
     def add_part(self, part: bytes) -> None:
-        """Add the next part to the output. If a part has failed before, do nothing."""
+        """Add the next part to the output; do nothing if an earlier part has failed."""
         if self.failure is not None:
             return
         self.held_bytes += len(part)
@@ -92,14 +92,16 @@ class _ObjectOutput:
 
 @dataclass(frozen=True)
 class JobTask:
-    """The settings with which every instance of a transform job processes objects.
+    """What a transform job asks for: its request, its settings, and the storage of its input.
+
+    All instances of the job share it.
 
     Attributes:
         request: The request that created the job.
         settings: How records are packed and sent.
         processing: The filters and the join.
         storage: Where the input is stored.
-        clock: The clock that waits between two attempts.
+        clock: The clock with which an instance waits before it sends a failed payload again.
     """
 
     request: Mapping[str, Any]
@@ -110,11 +112,11 @@ class JobTask:
 
 
 class InstanceWork:
-    """The work of one instance in a transform job.
+    """Sends the payloads of a transform job to one instance, and collects the answers.
 
     Args:
         worker: The instance.
-        task: The settings by which the instance processes an object.
+        task: What the job asks for.
         report: Receives outputs and failures.
     """
 
@@ -176,7 +178,7 @@ class InstanceWork:
             self._report.report_failure(source, RecordFailure(reason, is_of_client=False))
 
     def _read_payloads(self, output: _ObjectOutput) -> Iterator[list[bytes]]:
-        """Yield the records of each payload of an object; stop when a payload has failed."""
+        """Yield the payloads of an object as lists of records; stop when a payload has failed."""
         source = output.source
         try:
             chunks = self._storage.read_chunks(source.bucket, source.key)
@@ -200,9 +202,10 @@ class InstanceWork:
             output.record_failure(err)
 
     def _take_oldest_answer(self, window: deque[tuple[_ObjectOutput, Future[bytes] | None]]) -> int:
-        """Process the oldest entry of the window, which is an answer or the end of an object.
+        """Process the oldest entry of the window: wait for an answer, or finish an object.
 
-        Return the number of answers that were processed: 1 or 0.
+        The window holds the payloads in progress, in order, and an entry for the end of each
+        object. Return the number of answers that were processed: 1 or 0.
         """
         output, future = window[0]
         if future is None:

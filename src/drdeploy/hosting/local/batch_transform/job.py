@@ -96,7 +96,7 @@ class TransformOrigin:
     epoch_s: int
 
     def name_log_stream(self, instance: Instance) -> LogStreamName:
-        """Return the log stream of the container of one instance."""
+        """Return the name of the log stream for the container of one instance."""
         return LogStreamName(
             self.region,
             LOG_GROUP,
@@ -104,7 +104,7 @@ class TransformOrigin:
         )
 
     def name_data_log_stream(self, instance: Instance) -> LogStreamName:
-        """Return the log stream about the data that one instance receives."""
+        """Return the name of the log stream for problems with an instance's data."""
         name = self.name_log_stream(instance)
         return LogStreamName(name.region, name.group, f"{name.stream}/data-log")
 
@@ -116,7 +116,9 @@ def make_ec2_instance_id(instance: Instance) -> str:
 
 @dataclass(frozen=True)
 class JobSource:
-    """What a transform job needs in addition to the request that created it.
+    """The region, the model and the S3 storage of a transform job.
+
+    The job needs them in addition to the request that created it.
 
     Attributes:
         region: AWS region of the job.
@@ -130,14 +132,14 @@ class JobSource:
 
 
 class TransformJob:
-    """A transform job of the local service, which runs in threads of its own.
+    """A transform job of the local service; each job runs in separate threads.
 
     Args:
         name: The name of the job.
         arn: The ARN of the job.
         request: The request that created the job, with the defaults that ``DescribeTransformJob``
             shows.
-        source: What the job needs in addition to the request.
+        source: The region, the model and the S3 storage of the job.
         fleet: The fleet that runs the instances.
     """
 
@@ -285,7 +287,10 @@ class TransformJob:
         self._objects, self._written = None, array("L")
 
     def _run_stages(self) -> str:
-        """Run the job; return why it failed, or an empty text if it succeeded."""
+        """Run the job.
+
+        Return the reason if the job failed, otherwise an empty text.
+        """
         model = self._source.model
         self._check_role_permissions()
         source = self._request["TransformInput"]["DataSource"]["S3DataSource"]
@@ -436,7 +441,7 @@ class TransformJob:
         self._retirements.clear()
 
     def _begin_to_retire_instances(self) -> list[Future[None]]:
-        """Begin to stop those running instances that nobody has begun to stop."""
+        """Begin to stop all running instances, except those that are being stopped already."""
         with self._lock:
             for worker in self._workers:
                 if worker not in self._retirements:

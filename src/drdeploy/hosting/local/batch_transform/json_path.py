@@ -217,8 +217,8 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
 def _count_repeated_brackets(step: _Items) -> int:
     """Return how often, at most, brackets such as ``[0, -1, 0:5]`` can select the same element.
 
-    Which elements a negative index or an open slice selects depends on the length of the list. The
-    result is the maximum over all lengths.
+    A negative index, or a slice without a start or an end, selects other elements if the list is
+    longer. The result is the maximum over all lengths.
     """
     moving = 0
     edges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}

@@ -1,8 +1,8 @@
 """Find the input objects of a transform job, and the keys of the output.
 
 The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
-prefix, and ``.out`` (API reference, ``TransformOutput``). If the request names a manifest, the
-prefix is the one in the manifest. Otherwise, the request itself contains the prefix.
+prefix, and ``.out`` (API reference, ``TransformOutput``). The prefix is in the request, or in the
+manifest if the request names one.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class ObjectList:
     Args:
         bucket: The bucket of the objects.
         keys: The keys of the objects.
-        prefix_length: How many characters at the start of each item of ``keys`` do not become part
-            of the output's key.
-        prefix: A prefix that the items of ``keys`` lack: in S3, each key begins with it. It does
-            not become part of the output's key either.
+        prefix_length: The number of characters at the start of each item of ``keys`` that belong to
+            the prefix. They are left out of the output's key.
+        prefix: A prefix that each key has in S3, but that is left out of ``keys`` to save memory.
+            It is left out of the output's key too.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ObjectList:
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Return the bucket and the key, or the prefix of keys, of an ``s3://`` URI."""
+    """Split an ``s3://`` URI into the bucket and the key (or the prefix of several keys)."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 

@@ -36,8 +36,8 @@ class RecordFailure(Exception):
     """An input object cannot be transformed; the message is for the job's log.
 
     Attributes:
-        is_of_client: True if the data caused the failure, False if the container or the local
-            service did.
+        is_of_client: Whether the data caused the failure. If not, the container or the local
+            service caused it.
     """
 
     def __init__(self, message: str, *, is_of_client: bool = True) -> None:
@@ -80,12 +80,13 @@ def pack_payloads(
     max_bytes: int | None,
     max_records: int = RECORDS_MAX,
 ) -> Iterator[list[bytes]]:
-    """Yield the records of each payload of an object.
+    """Yield the payloads of an object, each as a list of records.
 
     Args:
         chunks: The content of the object.
         split_type: ``None``, ``Line``, ``RecordIO`` or ``TFRecord``.
-        has_many: Whether a payload holds as many records as fit (``MultiRecord``), instead of one.
+        has_many: Whether a payload holds as many records as fit (``MultiRecord``). If not, it holds
+            one record.
         max_bytes: The largest allowed size of a payload; None means ``HELD_BYTES_MAX``.
         max_records: The most records that a payload may have.
 

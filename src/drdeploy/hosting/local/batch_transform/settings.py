@@ -51,12 +51,13 @@ class TransformSettings:
 
     Attributes:
         concurrency: How many requests each instance receives at once.
-        has_many_records: Whether a request holds as many records as fit, instead of one.
+        has_many_records: Whether a request holds as many records as fit. If not, it holds one
+            record.
         max_payload_bytes: The largest allowed size of a request's body. None means no limit but
             that of the local service (``records.HELD_BYTES_MAX``). In this case, the body is sent
             in chunks.
         timeout_s: Seconds within which a container must answer a request.
-        retries: How often a request that fails is sent again.
+        retries: How many times a failed request is sent again.
     """
 
     concurrency: int

@@ -1,10 +1,10 @@
 """Extract model archives from S3 once, and keep them as long as an endpoint serves them.
 
-Workers of an endpoint start at different times. If each of them read the archive from S3, a worker
-that starts after the archive was overwritten would load another model than the others, and no
-worker could start after the archive was deleted. The archive is therefore pinned: the endpoint
-serves it as it was when the endpoint was created or last updated. SageMaker does the same with a
-container image: it resolves the image's tag to a digest and keeps the digest (API reference,
+Workers of an endpoint start at different times. Suppose that each of them read the archive from S3.
+If the archive was overwritten, later workers would load another model than earlier ones. If it was
+deleted, no further worker could start. The archive is therefore pinned: the endpoint serves it as
+it was when the endpoint was created or last updated. SageMaker does the same with a container
+image: it resolves the image's tag to a digest and keeps the digest (API reference,
 ``DeployedImage``). Archives are stored by digest, so endpoints with equal archives share one
 folder.
 """
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PinnedArtifact:
-    """An extracted model archive, which :meth:`ArtifactCache.release_archive` takes back.
+    """An extracted model archive that stays on disk until it is released.
+
+    :meth:`ArtifactCache.release_archive` releases it.
 
     Attributes:
-        key: The digest of the archive, and whether its files were checked for this project's
-            server. Empty for a model without an archive.
+        key: The digest of the archive, and whether it was checked that this project's server can
+            serve its files. Empty for a model without an archive.
         folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
             an archive; its container keeps the files that the image has at this path.
     """
@@ -50,10 +52,11 @@ class ArtifactCache:
 
     Args:
         folder: The folder to which archives are extracted.
-        fetch: Returns the object at an ``s3://`` URI; raises KeyError if it does not exist.
-        fetch_files: Returns objects by file name. A URI that ends with a slash stands for all
-            objects below it, and any other URI for one object. Raises KeyError if no object is
-            found.
+        fetch: A function that returns the object at an ``s3://`` URI; it raises KeyError if it does
+            not exist.
+        fetch_files: A function that returns the objects that a URI names, by file name. A URI that
+            ends with a slash names all objects below it, and any other URI names one object. It
+            raises KeyError if there is no object.
     """
 
     def __init__(
@@ -73,11 +76,11 @@ class ArtifactCache:
     def extract_and_pin_archive(
         self, model_data_url: str | None, *, is_judged: bool = True, is_archive: bool = True
     ) -> PinnedArtifact:
-        """Download and extract a model archive, and keep it until it is given back.
+        """Download and extract a model archive, and keep it until it is released.
 
         Args:
             model_data_url: The ``s3://`` URI of the archive. None if the model has no archive; the
-                result is then empty too.
+                result then names no folder.
             is_judged: Whether to check that this project's server can serve the archive. If false,
                 the only check is that the archive is safe to extract.
             is_archive: Whether the URI names an archive; otherwise it names uncompressed files.
@@ -113,7 +116,7 @@ class ArtifactCache:
             ) from err
 
     def release_archive(self, artifact: PinnedArtifact) -> None:
-        """Give back a pinned archive; its folder is deleted when the last user gives it back."""
+        """Release a pinned archive; its folder is deleted when no endpoint uses it any more."""
         if artifact.folder is None:
             return
         with self._lock:
@@ -159,7 +162,7 @@ def _pack_files_as_archive(files: Mapping[str, bytes]) -> bytes:
                 raise StartFailed(
                     f'The object "{name}" below the S3Uri of the model data cannot be a file: a '
                     'part of its name is empty, "." or ".."',
-                    remedy="Delete the object, or move it out of the prefix",
+                    remedy="Delete the object, or move it to another prefix",
                 )
             info = tarfile.TarInfo(name)
             info.size = len(data)

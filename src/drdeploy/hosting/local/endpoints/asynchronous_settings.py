@@ -75,8 +75,8 @@ class AsynchronousSettings:
     def list_required_permissions(self) -> Iterator[RequiredPermission]:
         """Yield each action that the execution role needs.
 
-        The permission to read the inputs is not included, because only a request names their
-        bucket.
+        The permission to read the inputs is not included, because the bucket of an input is not
+        known before the request arrives.
         """
         for folder in self.list_folders():
             bucket, _, prefix = folder.removeprefix("s3://").partition("/")

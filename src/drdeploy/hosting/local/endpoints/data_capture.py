@@ -171,7 +171,7 @@ class CaptureCounts:
 
     Attributes:
         written: The number of requests whose record is in S3.
-        lost: The number of sampled requests whose record is not in S3.
+        lost: The number of requests that were chosen for capture, but have no record in S3.
     """
 
     written: int = 0
@@ -184,7 +184,7 @@ class CaptureLog:
     Args:
         put: Writes an object: ``put(region, bucket, key, body, kms_key_id)``. ``put`` raises
             OSError, whose message says why the object cannot be written.
-        sample: Returns a random number from 0 up to, but not including, 1.
+        sample: A function that returns a random number from 0 up to, but not including, 1.
         queue_bytes_max: How many captured bytes may wait to be written.
     """
 

@@ -55,9 +55,10 @@ class Variant:
     Attributes:
         name: The variant's name.
         weight: The variant's share of the traffic, relative to the weights of other variants.
-        request: The description of the variant in the endpoint configuration.
+        request: The entry of the endpoint configuration that describes the variant.
         image: The container image as the model names it; empty for a variant without a model.
-        resolved_image: The pinned image (its digest or id), and the network that its instances use.
+        resolved_image: The pinned image (its digest or id), and the network of the variant's
+            instances.
         resolved_at: When the image was pinned, UTC.
         artifact: The pinned model archive.
         pool: The pool of the variant's workers, or the instances that host inference components.
@@ -75,7 +76,7 @@ class Variant:
     payload_limit_bytes: int
 
     def set_capacity(self, capacity: float) -> None:
-        """Set which share of the variant's instances runs: half of them if ``capacity`` is 0.5.
+        """Set the share of the variant's instances that runs: half of them if ``capacity`` is 0.5.
 
         At least one instance always runs, because the variant may already have been chosen for a
         request. A serverless variant has no instances to count, so nothing changes.
@@ -89,7 +90,9 @@ class Variant:
 
 
 class EndpointDeployment:
-    """A deployment of an endpoint, from starting its workers to its last request.
+    """The variants of an endpoint in one configuration, with their images, archives and workers.
+
+    A deployment exists from the start of its workers to the end of its last request.
 
     Args:
         config: The endpoint configuration at the time of the deployment.
@@ -358,7 +361,7 @@ class EndpointDeployment:
         )
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:
-        """Return the words that name a variant in an error message."""
+        """Return how error messages call a variant, for example ``Production variant a``."""
         return f"Production variant {request['VariantName']}"
 
     def _compute_worker_size(self, request: dict[str, Any]) -> InstanceSize:

@@ -1,9 +1,9 @@
 """Check whether SageMaker may use a model's execution role, and what the role may read.
 
 SageMaker assumes the execution role to pull the image and read the archive. If the role lacks a
-permission, the endpoint fails (developer guide, "How to use SageMaker AI execution roles").  A role
-that is missing in the local IAM is accepted without a check, because most users of the local
-service name a role that does not exist.
+permission, the endpoint fails (developer guide, "How to use SageMaker AI execution roles").  Most
+users of the local service name a role that exists only on AWS, or nowhere. A role that is missing
+in the local IAM is therefore accepted without a check.
 """
 
 from __future__ import annotations
@@ -92,17 +92,18 @@ def check_execution_role(
     further: Sequence[RequiredPermission] = (),
     assumed_for: str = "endpoint/any",
 ) -> None:
-    """Refuse a model whose role lacks a permission, or cannot be assumed by SageMaker.
+    """Refuse a model if its role lacks a permission, or does not let SageMaker assume it.
 
     Args:
         model: The request that created the model.
         region: The AWS region of the endpoint.
-        policies_of_role: Takes the ARN of a role and returns its policies, or None if the role does
-            not exist.
-        captures: The ARN of all objects that data capture writes, with a star at its end. None if
-            capture is off.
-        further: Actions that the role must allow in addition.
-        assumed_for: The kind and the name of the resource for which SageMaker assumes the role.
+        policies_of_role: A function that takes the ARN of a role and returns its policies, or None
+            if the role does not exist.
+        captures: An ARN with a star at its end, which stands for all objects that data capture
+            writes. None if capture is off.
+        further: Actions that the role must allow, in addition to those that every model needs.
+        assumed_for: The kind and the name of the resource for which SageMaker assumes the role,
+            with a slash between them.
 
     Raises:
         StartFailed: The role does not trust SageMaker, or lacks a permission; the message names the

@@ -75,16 +75,17 @@ class InstanceFleet:
         backend: The backend that starts instances as containers or as processes.
         artifacts: The cache that extracts the model archives for instances.
         options: The options that the user of the service has set.
-        policies_of_role: Takes the ARN of a role and returns its policies; None if the role does
-            not exist.
-        state_of_alarm: Takes a region and the name of an alarm, and returns the state of the alarm,
-            or None for a missing alarm.
-        problem_with_key: Takes a region and a KMS key and returns why the key cannot encrypt; empty
-            if it can.
-        has_bucket: Returns whether S3 has a bucket of this name.
+        policies_of_role: A function that takes the ARN of a role and returns its policies; None if
+            the role does not exist.
+        state_of_alarm: A function that takes a region and the name of an alarm, and returns the
+            state of the alarm, or None for a missing alarm.
+        problem_with_key: A function that takes a region and a KMS key and returns why the key
+            cannot encrypt; empty if it can.
+        has_bucket: A function that returns whether S3 has a bucket of this name.
         logs: The logs of the instances.
-        has_object: Returns whether S3 has the object that an ``s3://bucket/key`` URI names.
-        has_topic: Returns whether SNS has the topic with a given ARN.
+        has_object: A function that returns whether S3 has the object that an ``s3://bucket/key``
+            URI names.
+        has_topic: A function that returns whether SNS has the topic with a given ARN.
         clock: The clock that measures the duration of starts.
     """
 
@@ -169,11 +170,12 @@ class InstanceFleet:
             model_dir: The extracted model archive, or None for a model without an archive.
             environment: The model's environment variables.
             size: The size of the instance, and the time that it may take to start.
-            origin: What the instance belongs to, for example a variant of an endpoint; used for its
-                log.
-            full_cpu: Whether the instance gets all CPUs of the machine instead of its size's CPUs.
-            is_wanted: Returns whether the instance is still wanted. If it returns false, the start
-                is broken off.
+            origin: What the instance belongs to, for example a variant of an endpoint. The origin
+                determines the log stream of the instance.
+            full_cpu: Whether the instance gets all CPUs of the machine, instead of as many as
+                ``size`` says.
+            is_wanted: A function that returns whether the instance is still needed. If not, the
+                start is stopped before its end.
 
         Raises:
             StartFailed: The instance ended, ran out of memory, or was not ready in time. The failed
@@ -206,8 +208,8 @@ class InstanceFleet:
     def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
         """Raise :class:`StartFailed` if the server in a container restarts its workers endlessly.
 
-        Only servers of other projects are checked. In this project's server, the workers themselves
-        answer ``GET /ping``, so an answered ping shows that they run.
+        This project's own model server is not checked. Its workers themselves answer ``GET /ping``,
+        so an answered ping shows that they run.
         """
         if not image.is_own:
             refuse_restart_loop(worker.instance, self.clock)

@@ -2,9 +2,9 @@
 
 An update moves the traffic of an endpoint to new instances in steps (developer guide, "Blue/Green
 Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` has one step, ``CANARY`` has two, and
-``LINEAR`` has as many as its step size requires. In these three, all new instances start before the
-first step. A rolling update is different: each step starts some new instances, and stops as many
-old ones.
+``LINEAR`` has as many as its step size requires. With these three, all new instances start before
+the first step. In a rolling update, each step starts some new instances, and stops the same number
+of old ones.
 
 After each step, the CloudWatch alarms are watched for ``WaitIntervalInSeconds``. If one of them is
 in the state ``ALARM``, the old instances are brought back ("Auto-Rollback Configuration and
@@ -39,14 +39,14 @@ SMALLEST_BATCH = 0.05
 
 @dataclass(frozen=True)
 class Guardrails:
-    """The steps of an update, and what undoes it; by default, one step and no alarms.
+    """The steps of an update, and the alarms that undo it; by default, one step and no alarms.
 
     Attributes:
         steps: The share of the traffic that the new instances get after each step; the last share
             is 1.
         is_rolling: Whether the instances are replaced in the same steps in which the traffic moves.
-        rollback_steps: The share of the old instances that is back after each step of a rollback;
-            the last share is 1.
+        rollback_steps: The share of the old instances that is in service again after each step of a
+            rollback; the last share is 1.
         bake_s: Seconds for which the alarms are watched after each step.
         termination_s: Seconds for which the old instances are kept after the update is done.
         maximum_s: The most seconds that the whole update may take.
@@ -63,7 +63,7 @@ class Guardrails:
 
     @property
     def bake_and_termination_s(self) -> float:
-        """Seconds that the update waits, in addition to the time that instances take to start."""
+        """The sum of all waits of the update, in seconds: after each step, and at the end."""
         return len(self.steps) * self.bake_s + self.termination_s
 
     @classmethod
@@ -136,8 +136,8 @@ def _list_steps_of_routing(routing: Json, variants: list[Json]) -> tuple[float, 
     if not smallest <= share <= LARGEST_STEP:
         least = f"{smallest:.0%} to " if smallest else "at most "
         raise make_validation_error(
-            f"{ROUTING}.{member} must be {least}{LARGEST_STEP:.0%} of a variant's instances: "
-            f"it is {share:.0%}."
+            f"{ROUTING}.{member} must be {least}{LARGEST_STEP:.0%} of a variant's instances, "
+            f"but it is {share:.0%}."
         )
     if min(variant["InitialInstanceCount"] for variant in variants) < INSTANCES_MIN:
         raise make_validation_error(
@@ -160,13 +160,13 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
     if not SMALLEST_BATCH <= share <= largest:
         raise make_validation_error(
             f"{ROLLING}.{member} must be {SMALLEST_BATCH:.0%} to {largest:.0%} of the variant's "
-            f"instances: it is {share:.0%} of {count}."
+            f"instances, but it is {share:.0%} of {count}."
         )
     return share
 
 
 def _compute_share_of_instances(size: Json, variants: list[Json]) -> float:
-    """Convert a ``CapacitySize`` into a share of the instances of all variants, for example 0.5."""
+    """Convert a ``CapacitySize`` into a share of all instances, for example 0.5."""
     if size["Type"] == "CAPACITY_PERCENT":
         return float(size["Value"]) / 100
     count: int = sum(variant["InitialInstanceCount"] for variant in variants)

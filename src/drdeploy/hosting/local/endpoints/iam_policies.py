@@ -50,8 +50,8 @@ class ActionDecision:
         decision: ``explicitDeny`` if a statement of a policy or of the boundary denies the action.
             ``implicitDeny`` if no statement denies it, but the policies or the boundary do not
             allow it. Otherwise ``allowed``.
-        documents: The positions of the policies whose statements led to the decision; empty if the
-            boundary led to it.
+        documents: The positions of the policies whose statements allow or deny the action. Empty if
+            the boundary alone decided.
         allowed_by_boundary: Whether the permissions boundary allows the action; None if there is no
             boundary.
     """
@@ -107,7 +107,7 @@ def decide_action(
 
 
 def list_condition_keys(document: str, action: str | None = None) -> list[str]:
-    """Return the condition keys in a policy, or only those in its statements about an action."""
+    """Return the condition keys in a policy; with ``action``, only those in statements about it."""
     statements = [
         statement
         for statement in _parse_statements(document)
@@ -181,8 +181,8 @@ def _find_effects_of_statements(
 def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
     """Replace policy variables, such as ``${aws:username}``, by their values.
 
-    If the request has no value for a variable, or several, the variable stays in the text. As in
-    IAM, a text with such a variable matches nothing.
+    A variable is replaced only if the request has exactly one value for it. Otherwise, it stays in
+    the text. As in IAM, a text with such a variable matches nothing.
     """
 
     def get_value_of_variable(found: re.Match[str]) -> str:

@@ -60,9 +60,10 @@ class InstanceStream:
         connection: The connection to the instance.
         response: The response, whose body has not been read.
         timeout_s: Seconds that every read from the socket may take.
-        deadline: The time on the monotonic clock by which the whole body must have arrived. Only
-            :meth:`read_to_end` checks it.
-        keep: Called with the connection if another request can reuse it.
+        deadline: The time on the monotonic clock at which the whole body must be there. Only
+            :meth:`read_to_end` checks this.
+        keep: A function that stores the connection for another request. It is called only if the
+            connection can be reused.
 
     Attributes:
         status: The HTTP status.
@@ -132,7 +133,7 @@ class InstanceStream:
 
 @contextlib.contextmanager
 def _explain_connection_failures(connection: HTTPConnection, timeout_s: float) -> Iterator[None]:
-    """If the block fails, close the connection, and raise an error that says why."""
+    """If the ``with`` block fails, close the connection, and raise an error that says why."""
     try:
         yield
     except TimeoutError as err:
@@ -175,8 +176,8 @@ class InstanceClient:
             path: The path, for example ``/invocations``.
             body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
             headers: The request's headers.
-            timeout_s: Seconds that each of these may take: connecting, one read from the socket,
-                and the whole answer.
+            timeout_s: The limit in seconds for connecting, for each read from the socket, and for
+                the whole answer.
             max_bytes: The most bytes that the answer's body may have.
 
         Raises:
@@ -208,7 +209,7 @@ class InstanceClient:
             path: The path, for example ``/invocations``.
             body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
             headers: The request's headers.
-            timeout_s: Seconds that connecting may take, and also each read from the socket.
+            timeout_s: The limit in seconds for connecting, and for each read from the socket.
 
         Raises:
             InstanceTimeout: A read took longer than ``timeout_s``.

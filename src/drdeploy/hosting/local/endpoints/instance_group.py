@@ -6,11 +6,12 @@ own, and reserves some of the resources (API reference,
 ``InferenceComponentComputeResourceRequirements``). An instance of the group therefore takes no time
 to start.
 
-With ``ManagedInstanceScaling``, the group adds an instance, up to ``MaxInstanceCount``, if a copy
-fits on no instance. The group releases instances without copies, down to ``MinInstanceCount`` (API
-reference, ``ProductionVariantManagedInstanceScaling``). According to published observations,
-SageMaker releases an instance about ten minutes after the instance's last copy has left. The local
-service waits ``idle_s`` seconds, as it does before it stops an idle serverless worker.
+With ``ManagedInstanceScaling``, the group adds an instance if no instance has room for a copy. It
+never has more than ``MaxInstanceCount`` instances. The group releases instances without copies, but
+keeps at least ``MinInstanceCount`` instances (API reference,
+``ProductionVariantManagedInstanceScaling``). According to published observations, SageMaker
+releases an instance about ten minutes after the instance's last copy has left. The local service
+waits ``idle_s`` seconds. It waits as long before it stops an idle serverless worker.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class CopyRequirements:
     """The resources of an instance that one copy of an inference component takes.
 
     Attributes:
-        memory_mb: The memory that the copy reserves, MiB.
-        memory_limit_mb: The memory that the copy's container may use, MiB. None means all memory of
-            the instance.
+        memory_mb: The memory that the copy reserves, in MiB.
+        memory_limit_mb: The memory that the copy's container may use, in MiB. None means all memory
+            of the instance.
         cpus: The number of CPUs that the copy reserves. The copy cannot use more CPUs. None means
             that the copy reserves no CPU, and may use all CPUs of the instance.
         is_packed: Whether a copy goes to the fullest instance that has room for it. Otherwise, it
@@ -76,7 +77,7 @@ class HostingInstance:
 
     @property
     def free_memory_mb(self) -> int:
-        """The memory that no copy has reserved, MiB."""
+        """The memory that no copy has reserved, in MiB."""
         return self.resources.memory_mb - sum(copy.memory_mb for copy in self.copies)
 
     @property
@@ -91,7 +92,7 @@ class HostingInstance:
 
 @dataclass(frozen=True)
 class InstanceBounds:
-    """How many instances managed scaling may run."""
+    """The fewest and the most instances that managed scaling may run."""
 
     minimum: int
     maximum: int
@@ -128,7 +129,8 @@ class InstanceGroup:
     Args:
         resources: The resources of the variant's instance type.
         count: The number of instances at the start.
-        bounds: How many instances managed scaling may run; None if the number is fixed.
+        bounds: The fewest and the most instances that managed scaling may run; None if the number
+            is fixed.
         idle_s: Seconds after which managed scaling releases an instance without copies.
         clock: The clock that measures how long an instance has had no copies.
     """
@@ -156,7 +158,7 @@ class InstanceGroup:
             self._add_missing_instances()
 
     def reserve_room_for_copy(self, needed: CopyRequirements) -> Reservation:
-        """Reserve room for one copy, on a new instance if necessary and allowed.
+        """Reserve room for one copy; if no instance has room, add an instance if that is allowed.
 
         Raises:
             StartFailed: The copy fits on no instance.
@@ -195,7 +197,7 @@ class InstanceGroup:
             return sum(bool(one.copies) for one in self._instances)
 
     def set_worker_count(self, count: int) -> None:
-        """Change the number of instances; instances without copies are stopped."""
+        """Start instances, or stop instances that host no copy, until ``count`` are left."""
         with self._lock:
             self._count = count
             self._add_missing_instances()
@@ -227,7 +229,7 @@ class InstanceGroup:
         """Do nothing, because the group leases no workers."""
 
     def measure_load(self) -> PoolLoad:
-        """Return a load without requests; its number of workers is the number of instances."""
+        """Return the number of instances; they get no requests, so the load is always 0."""
         return PoolLoad(0, self.count_instances())
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sen
 CloudWatch Logs"). A container engine keeps the lines of a container and their times. These lines
 are fetched only when a client asks for them, so an idle service does no work. A process writes its
 lines to a file, without times. The service therefore reads new lines of processes every second, and
-takes the time of the reading.
+gives them the time at which it read them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class InstanceOrigin:
 
 
 class LogOrigin(Protocol):
-    """The purpose for which an instance was started, which decides where its log lines go."""
+    """What an instance was started for; this decides to which log stream its lines go."""
 
     def name_log_stream(self, instance: Instance) -> LogStreamName:
         """Return the log stream of one instance."""
@@ -103,13 +103,16 @@ class InstanceLogs:
             self._streams.pop(instance, None)
 
     def fetch_lines_of_groups(self, region: str, is_wanted: Callable[[str], bool]) -> None:
-        """Fetch the new lines of the instances whose log groups ``is_wanted`` accepts by name."""
+        """Fetch the new lines of the log groups for whose names ``is_wanted`` returns true."""
         for instance, name in self._list_instances_with_log_streams():
             if name.region == region and is_wanted(name.group):
                 self._fetch_lines_of_instance(instance)
 
     def fetch_lines_without_times(self) -> None:
-        """Copy the log lines of processes, which have no times of their own."""
+        """Copy the new log lines of processes, but not those of containers.
+
+        The lines of containers are copied when a client asks for them.
+        """
         now_s = time.monotonic()
         if now_s >= self._processes_due_s:
             self._processes_due_s = now_s + PROCESS_EVERY_S

@@ -8,12 +8,12 @@
                         Failed -----> Deleting <------+      then it no longer exists
 
 The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). A request
-that creates, updates or deletes an endpoint only changes the status, and is answered at once. A
-thread of its own then starts and stops the workers. When the thread is done, it reads the status
-again. If the endpoint was deleted meanwhile, the thread closes the deployment that it prepared.
-While an update is in progress, the new deployment gets a share of the invocations. The share grows
-in the steps that ``guardrails`` lists. An update that fails is undone (RollingBack), and the
-endpoint is InService with its previous deployment.
+that creates, updates or deletes an endpoint only changes the status, and is answered at once. The
+workers are then started and stopped in a separate thread. At its end, the thread reads the status
+again. If the endpoint was deleted in the meantime, the thread closes the deployment that it has
+prepared. While an update is in progress, the new deployment gets a share of the invocations. The
+share grows in the steps that ``guardrails`` lists. An update that fails is undone (RollingBack),
+and the endpoint is InService with its previous deployment.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class LocalEndpoint:
         name: The endpoint's name, in the spelling of the request that created it.
         arn: The endpoint's ARN.
         deployment: The first deployment, which is not prepared yet.
-        raised: Takes the names of alarms, and returns those that are in the state ``ALARM``.
+        raised: A function that takes the names of alarms, and returns those that are in the state
+            ``ALARM``.
         clock: The clock that gives the times of creations and changes, and measures updates.
 
     Attributes:
@@ -101,7 +102,7 @@ class LocalEndpoint:
 
     @property
     def config(self) -> ResourceRecord:
-        """The endpoint configuration in service, or the first one while it is being deployed."""
+        """The endpoint configuration in service; for a new endpoint, the one being deployed."""
         return self._deployment.config
 
     @property
@@ -218,7 +219,7 @@ class LocalEndpoint:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[EndpointDeployment | None]:
-        """Yield a deployment that takes requests, or None; the block keeps it from being closed."""
+        """Yield a deployment that takes requests, or None; the ``with`` block keeps it open."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._choose_deployment() if self.status in SERVING else None
@@ -237,7 +238,7 @@ class LocalEndpoint:
         return current + (arriving.list_all_variants() if arriving else ())
 
     def maintain_workers(self) -> None:
-        """Let the pools of workers that are in service stop idle workers and replace dead ones."""
+        """Stop idle workers, and replace dead ones, in all deployments that take requests."""
         if self.status in SERVING:
             self._deployment.maintain_workers()
             arriving = self._arriving
@@ -331,9 +332,9 @@ class LocalEndpoint:
         return True
 
     def _watch_alarms(self, seconds: float, alarms: Sequence[str]) -> str:
-        """Watch alarms for some seconds; return the reason for a rollback, or an empty text.
+        """Watch alarms for some seconds, or until an alarm is raised or the endpoint is deleted.
 
-        The wait ends early if an alarm is raised or the endpoint is deleted.
+        Return the reason for a rollback, or an empty text if there is none.
         """
         deadline = self._clock.monotonic() + seconds
         while self.status == "Updating":
@@ -361,7 +362,7 @@ class LocalEndpoint:
     # -- called with the lock held -------------------------------------------------------
 
     def _choose_deployment(self) -> EndpointDeployment:
-        """Choose at random which deployment gets a request: during an update, there are two."""
+        """Return the deployment for a request; during an update, choose between two at random."""
         arriving = self._arriving
         if arriving is not None and random.random() < self._arrived_share:
             return arriving
@@ -450,7 +451,10 @@ def _change_variant_capacity(variant: Variant, change: dict[str, Any]) -> None:
 
 
 def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -> str:
-    """Start the workers of a deployment; return why that failed, or an empty text."""
+    """Start the workers of a deployment.
+
+    Return the reason if that failed, otherwise an empty text.
+    """
     try:
         deployment.pin_models_and_start_workers(capacity)
     except StartFailed as err:

@@ -19,7 +19,7 @@ class WorkerNotReady(Exception):
 
 @dataclass(frozen=True)
 class PoolLoad:
-    """How busy a pool is.
+    """How busy the workers of a pool are.
 
     Attributes:
         requests: The number of requests in progress.

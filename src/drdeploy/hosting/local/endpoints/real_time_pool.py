@@ -93,7 +93,7 @@ class RealTimePool:
 
         Args:
             wait_s: Seconds to wait for a worker.
-            most: How many requests a worker may have at a time, or None for any number.
+            most: The most requests that a worker may process at a time; None means any number.
 
         Raises:
             WorkerNotReady: No worker is ready, and none became ready within ``wait_s``.
@@ -112,7 +112,7 @@ class RealTimePool:
         return WorkerLease(worker, None)
 
     def return_worker(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Give back a worker; a broken worker is examined before its next request."""
+        """Give back a worker; if it is broken, it gets no request before it answers a ping."""
         worker = lease.worker
         with self._changed:
             if worker in self._leaving:

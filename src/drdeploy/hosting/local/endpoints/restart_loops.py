@@ -1,15 +1,16 @@
-"""Find servers that answer pings, but whose workers keep failing for lack of file permissions.
+"""Find servers that answer pings, but whose workers keep failing: they may not write a file.
 
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
 others. If a worker of such a server may not write a file that it needs, the server starts the
 worker again and again. Every ping is answered, but every request waits until it times out. AWS does
-not publish which user a serverless container runs as; the local service runs the container as a
-user without special rights. If a server fails for lack of rights, the service must say so instead
-of letting requests time out.
+not publish which user runs a serverless container. In the local service, the user has no special
+rights. If a server fails because it may not write a file, the service must say so instead of
+letting requests time out.
 
-One such log line proves nothing: most servers that may not write a file log a line about it and
-continue. The line (a *refusal*) counts only if it appears again and again after the server has
-answered the ping. No request arrives during this time, so only a restarting worker can repeat it.
+A log line about a file that may not be written is called a *refusal*. One refusal proves nothing,
+because most servers log it and continue. A refusal counts only if it appears again and again after
+the server has answered a ping. No request arrives during this time, so only a restarting worker can
+repeat the line.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _LINE_CHARACTERS = 300
 
 
 def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
-    """Raise an error if an instance's server restarts its workers endlessly for lack of rights.
+    """Raise an error if a server restarts its workers endlessly, because they may not write a file.
 
     Args:
         instance: An instance that has answered a ping and has had no request.
@@ -86,7 +87,7 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
 
 
 def _count_log_lines_of_refusals(instance: Instance) -> Counter[str]:
-    """Count how often each refusal was logged; its times and process ids are removed first."""
+    """Count how often each refusal was logged, regardless of times and process ids in the line."""
     return Counter(_remove_changing_parts(line) for line in _list_log_lines_of_refusals(instance))
 
 

@@ -1,6 +1,6 @@
 """The pool of a serverless endpoint, whose workers start on demand and take one request at a time.
 
-The behaviour is that of the SageMaker AI developer guide ("Deploy models with Amazon SageMaker
+The pool behaves as the SageMaker AI developer guide says ("Deploy models with Amazon SageMaker
 Serverless Inference" and "Provisioned Concurrency"):
 
 * A worker handles one request at a time, so ``MaxConcurrency`` limits both workers and requests.
@@ -8,8 +8,8 @@ Serverless Inference" and "Provisioned Concurrency"):
   and waits for it, which is a *cold start*. A serverless pool has no queue, so requests beyond
   ``MaxConcurrency`` are throttled.
 * Workers that stay idle are stopped, until no worker is left.
-* As many workers as ``ProvisionedConcurrency`` says are started before the first request. They are
-  not stopped while they are idle. If all of them are busy, further requests start workers on
+* ``ProvisionedConcurrency`` is a number of workers that are started before the first request. They
+  are not stopped when they are idle. If all of them are busy, further requests start workers on
   demand.
 
 Each start of a worker runs in its own thread. The request that caused a start may give up before
@@ -65,7 +65,7 @@ class PoolScaling:
 
 @dataclass(eq=False)
 class _Start:
-    """The start of a worker; a start is claimed while a request waits for it."""
+    """The start of a worker; it is *claimed* as long as a request waits for the worker."""
 
     future: Future[InstanceWorker] = field(default_factory=Future)
     is_claimed: bool = False

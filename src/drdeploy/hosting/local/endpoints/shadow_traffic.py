@@ -1,4 +1,4 @@
-"""Copy requests to a shadow variant; its answers are discarded.
+"""Send copies of requests to a shadow variant, and discard its answers.
 
 A share of the requests is copied. The share is the weight of the shadow variant divided by the
 weight of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent
@@ -42,8 +42,8 @@ class ShadowTraffic:
         Args:
             work: Sends the copy and drops the answer.
             name: The name of the shadow variant, for the log.
-            hold: A context manager that keeps the shadow variant's workers running. The context
-                manager is entered before the method returns.
+            hold: A context manager that keeps the workers of the shadow variant running until the
+                copy is answered. It is entered before the method returns.
         """
         if not self._places.acquire(blocking=False):
             log.warning("a request was not copied to %s: %d copies wait", name, COPIES_MAX)

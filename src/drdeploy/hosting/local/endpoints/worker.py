@@ -73,13 +73,13 @@ class InstanceWorker:
     def is_usable(self) -> bool:
         """Return whether the instance runs and never ran out of memory.
 
-        After a lack of memory, the kernel may have killed one process of the instance and left the
+        When an instance runs out of memory, the kernel may kill one of its processes and leave the
         others running. Such an instance is not used again.
         """
         return self.instance.is_alive() and not self.instance.ran_out_of_memory()
 
     def watch_and_tell_if_unusable(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
-        """Watch an instance for a moment, and return whether it turns out to be unusable.
+        """Watch an instance for a moment, and return whether it has become unusable.
 
         Watching is needed because a connection breaks as soon as the process dies, but the engine
         and the kernel report the end of the process later.
@@ -163,7 +163,7 @@ def find_line_that_explains_failure(log: str) -> str:
     that the server has shut down. If there are lines with a word like "error", the last of them is
     chosen instead. Lines about pings are ignored, because they say only that the server was not
     ready yet. Some lines only report that another program failed, such as ``ln`` in the ``serve``
-    of AWS's samples. In this case, the error of that other program is returned.
+    of AWS's samples. In this case, the line in which that program reports its error is returned.
     """
     lines = [
         line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
@@ -181,9 +181,10 @@ def find_line_that_explains_failure(log: str) -> str:
 def _ping_and_read_status_bytes(instance: Instance, deadline: float, clock: Clock) -> bytes:
     """Send one ping, and return the status of the answer; empty if there is no answer.
 
-    Some servers accept connections before they can answer. This function then waits on the one
-    connection, because repeated pings would pile up in the server. A refused or reset connection
-    counts as no answer: a container engine publishes a port before the server listens.
+    Some servers accept connections before they can answer. This function then keeps waiting for the
+    answer to its one ping, because many unanswered pings would burden the server. A refused or
+    reset connection counts as no answer: a container engine publishes a port before the server
+    listens.
     """
     head = b""
     with (

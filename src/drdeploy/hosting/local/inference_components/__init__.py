@@ -1,6 +1,6 @@
 """Inference components: models that share the instances of one endpoint.
 
-- ``checks`` refuses endpoint configurations and components that contradict themselves.
+- ``checks`` refuses endpoint configurations and components whose settings contradict each other.
 - ``deployment`` holds the pinned image and archive of a component, and the pool of its copies.
 - ``component`` holds the status of a component, and the threads that change it.
 

@@ -96,7 +96,7 @@ def _check_managed_scaling(variant: Json) -> None:
 
 
 def check_component_specification(specification: Json) -> None:
-    """Refuse a specification of an inference component that contradicts itself."""
+    """Refuse a specification of an inference component whose members contradict each other."""
     named = [member for member in ("ModelName", "Container") if specification.get(member)]
     if len(named) != 1:
         raise make_validation_error(

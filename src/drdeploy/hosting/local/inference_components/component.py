@@ -8,9 +8,9 @@
                                  Failed ----> Deleting      then it no longer exists
 
 The statuses are those in the API reference (``DescribeInferenceComponent``,
-``InferenceComponentStatus``). A component can be deleted only while no change is in progress. A
-change that fails is undone. After a failed change, the component is InService again, and its
-``FailureReason`` says why the change failed.
+``InferenceComponentStatus``). A component cannot be deleted while it is being created or changed.
+If a change fails, it is undone: the component is InService again, and its ``FailureReason`` says
+why the change failed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class InferenceComponent:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """The specification in service, or the first one while it is being deployed."""
+        """The specification in service; for a new component, the one being deployed."""
         return self._deployment.specification
 
     # -- for the control plane: return at once -------------------------------------------
@@ -100,7 +100,8 @@ class InferenceComponent:
         """Begin to start or stop copies, until ``count`` copies are running.
 
         Raises:
-            ApiError: Another change is in progress, or the local service cannot run as many copies.
+            ApiError: Another change is in progress, or ``count`` is more than the local service can
+                run.
         """
         check_instance_count("CopyCount", count)
         with self._lock:
@@ -165,7 +166,7 @@ class InferenceComponent:
 
     @contextlib.contextmanager
     def hold_deployment_in_service(self) -> Iterator[ComponentDeployment | None]:
-        """Yield the deployment in service, or None; the block keeps it from being closed."""
+        """Yield the deployment in service, or None; the ``with`` block keeps it open."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 deployment = self._deployment if self.status in SERVING else None
@@ -256,7 +257,10 @@ class InferenceComponent:
 
 
 def _start_deployment(deployment: ComponentDeployment) -> str:
-    """Start all copies of a deployment; return why that failed, or an empty text."""
+    """Start all copies of a deployment.
+
+    Return the reason if that failed, otherwise an empty text.
+    """
     try:
         deployment.pin_models_and_start_workers()
     except StartFailed as err:

@@ -53,7 +53,9 @@ class ComponentPlace:
 
 
 class ComponentDeployment(EndpointDeployment):
-    """A deployment of an inference component, from starting its copies to its last request.
+    """One specification of an inference component, with its image, archive and copies.
+
+    A deployment exists from the start of its copies to the end of its last request.
 
     Args:
         config: The endpoint configuration of the endpoint.
@@ -101,7 +103,7 @@ class ComponentDeployment(EndpointDeployment):
 
     @property
     def copies(self) -> Variant | None:
-        """The variant whose workers are the copies; None until image and archive are pinned."""
+        """The copies, as the workers of a variant; None until image and archive are pinned."""
         return self.variants[0] if self.variants else None
 
     def count_copies(self) -> int:
@@ -118,7 +120,7 @@ class ComponentDeployment(EndpointDeployment):
         self.maintain_workers()
 
     def wait_until_copies_hold_room(self, most: int, timeout_s: float) -> None:
-        """Wait until at most ``most`` copies still hold resources, but not longer than a timeout.
+        """Wait until no more than ``most`` copies hold resources, or until a timeout.
 
         A copy that is being stopped holds resources until its last request and its container have
         ended.
@@ -134,7 +136,7 @@ class ComponentDeployment(EndpointDeployment):
     def compute_shares_of_reservation(
         self, cpus: float, memory_share: float | None
     ) -> dict[str, float | None]:
-        """Return how much of its reserved CPU and memory a copy uses, as values of two metrics.
+        """Return which share of its reserved CPU and memory a copy uses, as values of two metrics.
 
         Args:
             cpus: How many CPUs the copy has used on average.
@@ -149,7 +151,7 @@ class ComponentDeployment(EndpointDeployment):
         }
 
     def find_failure(self) -> str:
-        """Return why a copy failed to start since the last change, or an empty text."""
+        """Return why a copy failed to start after the last change; empty if no copy has failed."""
         return self._failure
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ class ScaledComponent:
 
     @property
     def is_in_service(self) -> bool:
-        """Whether the component accepts a change now."""
+        """Whether the component is in service, so that it accepts a change of its copies."""
         return self.component.status == "InService"
 
     @property
@@ -35,6 +35,6 @@ class ScaledComponent:
         self.component.change_copy_count(capacity)
 
     def has_capacity(self) -> bool:
-        """Return whether as many copies are running as desired."""
+        """Return whether as many copies are running as :meth:`set_capacity` last asked for."""
         deployment = self.component.find_deployment_in_service()
         return deployment is not None and deployment.count_copies() == self.capacity

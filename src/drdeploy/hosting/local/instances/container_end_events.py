@@ -2,8 +2,8 @@
 
 The service asks for a container's state only after the engine has reported a change, because each
 request costs the engine milliseconds. Asking for the state of twenty idle containers every second
-would take a tenth of a core. If the stream of events breaks, the service asks for the state of
-every container at a slow pace until the stream is back.
+would take a tenth of a CPU. If the stream of events breaks, the service asks for the state of every
+container from time to time, until the stream is back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REMEMBERED_ENDS = 1000
 
 
 class EndStream(Protocol):
-    """The engine's stream of the ids of containers that have ended; it waits for the next end."""
+    """The ids of containers that have ended, from the engine; it blocks until the next one ends."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield ids until the stream ends."""
@@ -44,8 +44,8 @@ class ContainerEndListener:
     """Listens for the ends of a service's containers, in a thread.
 
     Args:
-        open_stream: Takes a start time, and returns a stream of the containers that have ended
-            since this time; raises :class:`EngineError`.
+        open_stream: A function that takes a start time, and returns a stream of the containers that
+            have ended since this time; it raises :class:`EngineError`.
         ask_again_s: Seconds between two requests for a container's state while the stream is
             broken.
     """
@@ -81,12 +81,12 @@ class ContainerEndListener:
             on_end()
 
     def forget_container(self, container_id: str) -> None:
-        """Stop calling ``on_end`` for the container."""
+        """Do not call ``on_end`` for the container any more."""
         with self._lock:
             self._callbacks.pop(container_id, None)
 
     def must_ask_engine_for_state(self, asked_at: float) -> bool:
-        """Return whether a known state is too old; true only while the stream of ends is broken."""
+        """Return whether a container's known state is too old; never true while events arrive."""
         return self._is_broken and time.monotonic() >= asked_at + self._ask_again_s
 
     def close(self) -> None:

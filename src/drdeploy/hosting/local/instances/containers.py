@@ -1,4 +1,4 @@
-"""Start instances as containers, with SageMaker's restrictions or stricter ones.
+"""Start instances as containers, restricted as on SageMaker or even more.
 
 The developer guide ("Custom Inference Code with Hosting Services") says how SageMaker runs a
 container. The container is started with the argument ``serve``, and listens on port 8080. The model
@@ -8,10 +8,10 @@ SIGKILL 30 s later.
 A container of a real-time endpoint runs as the user of its image, with a writable root file system
 and the engine's usual capabilities. The developer guide even says that SageMaker "expects all
 containers to run with root users". A container of a serverless endpoint runs without capabilities,
-as a user that exists in no image. It can write to its root file system only where the file modes
+as a user that no image defines. It can write to its root file system only where the file modes
 allow every user to write. The developer guide (Serverless Inference, "Troubleshooting") advises
-``chmod o+rwX``. If the service was started as strict, every container has the restrictions that are
-the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
+``chmod o+rwX``. If the service was started with ``--strict``, every container has the restrictions
+that are the defaults of :class:`~drdeploy.hosting.container_engine.ContainerSpec`.
 
 No container uses the host's network, and containers of two endpoints never share a network. To
 reach a container without a network, the service enters the container's network namespace, which
@@ -91,10 +91,10 @@ class ContainerBackend:
         service: The name of the local service. A label of each container has this name as its
             value.
         registry: The host and port of the local registry, from which images of ECR are pulled.
-        has_image: Takes the name of a repository, and a tag or digest. Returns whether the local
-            registry has this image.
-        credentials: Returns the ``username`` and the ``password`` for the local registry, or None
-            if it needs none.
+        has_image: A function that takes the name of a repository, and a tag or digest. It returns
+            whether the local registry has this image.
+        credentials: A function that returns the ``username`` and the ``password`` for the local
+            registry, or None if it needs none.
         shared: Whether other users share this machine. On a shared machine, no container may
             publish a port.
         is_strict: Whether containers are restricted more than on SageMaker.
@@ -140,7 +140,7 @@ class ContainerBackend:
             )
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets another port, or wants isolation that is impossible here."""
+        """Refuse a model that sets a port of its own, or asks for isolation that is impossible."""
         if environment.get(PORT_VARIABLE, str(CONTAINER_PORT)) != str(CONTAINER_PORT):
             raise ModelRefused(
                 f"Environment sets {PORT_VARIABLE}, but the service chooses the port"
@@ -169,7 +169,7 @@ class ContainerBackend:
         return parse_image_variables(config.get("Env"))
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's id and a network for its instances, and pull a missing image.
+        """Return the image's id and a network for its instances; pull the image if it is missing.
 
         An image that is missing in the local registry is looked up in the engine, first by its full
         name, and then by its name without the registry. A model that names an image in ECR can
@@ -227,7 +227,7 @@ class ContainerBackend:
         return ContainerInstance(spec, started, self._ends, self._remove_unused_networks)
 
     def close(self) -> None:
-        """Remove the service's remaining containers, networks, and names of pulled images."""
+        """Remove the service's containers and networks, and the names of the images it pulled."""
         self._ends.close()
         self._engine.remove_containers_with_label(f"{LABEL}={self._service}")
         self._engine.remove_unused_networks(f"{LABEL}={self._service}")
@@ -268,7 +268,7 @@ class ContainerBackend:
 
 
 class ContainerInstance:
-    """A running container, whose state is read again after the engine has reported a change."""
+    """A running container; its state is cached until the engine reports a change."""
 
     has_line_times: ClassVar[bool] = True
 
@@ -389,8 +389,8 @@ class ContainerInstance:
     def _fetch_new_log_lines(self) -> None:
         """Ask the engine for the lines that are newer than the last line that it returned.
 
-        Podman 4.3 writes times in whole seconds. All lines of the last line's second are therefore
-        asked for again, and those that are known already are left out.
+        Podman 4.3 writes times in whole seconds. The engine is therefore asked again for all lines
+        of the second of the last line. Lines that are known already are left out.
         """
         try:
             lines = self._container.read_timed_lines(self._read_until_s)

@@ -51,11 +51,11 @@ class PinnedImage:
     Attributes:
         name: A name that always means this image, even if a tag is moved.
         network: The name of the network of the instances; ``none`` if they have no network.
-        is_own: Whether the image starts this project's server. For this server, the archive of the
-            model must hold a manifest or a SavedModel. For any other server, the archive's content
-            is not checked.
-        accepts_port: Whether a label of the image says that its server listens on the port that
-            ``SAGEMAKER_BIND_TO_PORT`` names.
+        is_own: Whether the image starts this project's server. If so, it is checked that the
+            archive of the model has a manifest or a SavedModel. For any other server, the content
+            of the archive is not checked.
+        accepts_port: Whether the server in the image listens on the port that
+            ``SAGEMAKER_BIND_TO_PORT`` names. A label of the image says so.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Instance(Protocol):
 
     Attributes:
         name: The name that the specification gives to the instance.
-        has_line_times: Whether the time of each line in the instance's log is recorded.
+        has_line_times: Whether the instance's log contains the time of each line.
     """
 
     name: str
@@ -179,7 +179,7 @@ class InstanceBackend(Protocol):
     isolation: Isolation
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that asks for something that its instances do not have.
+        """Refuse a model that asks for something that instances of this kind cannot have.
 
         Args:
             environment: The environment variables of the model.
@@ -200,7 +200,7 @@ class InstanceBackend(Protocol):
         """Return the environment variables of an image; empty if they are not known here."""
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image that its name means now, and a network for its instances.
+        """Return the image to which a name refers now, and a network for the image's instances.
 
         Raises:
             ImageUnavailable: The image cannot be run on this machine.
@@ -208,7 +208,7 @@ class InstanceBackend(Protocol):
         """
 
     def release_network(self, image: PinnedImage) -> None:
-        """Remove the network that was pinned, now or when its last instance has stopped."""
+        """Remove the network of a pinned image, now or when its last instance has stopped."""
 
     def start_instance(self, spec: InstanceSpec) -> Instance:
         """Start an instance, and return without waiting for its server.

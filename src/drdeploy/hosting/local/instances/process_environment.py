@@ -1,12 +1,12 @@
 """The environment variables that a model may set if its instances are processes.
 
-In a container, a model may set any variable, because the variable affects only the container. A
-process has the files and rights of the service's user. Many variables make a program load a
-library, run a file or write a file, for example ``LD_PRELOAD``, ``PYTHONSTARTUP``, ``GCONV_PATH``
-and ``OMP_TOOL_LIBRARIES``. No list of all dangerous variables exists, so this module lists the
-allowed variables. They hold only numbers and words: settings of the server, of the runtimes that
-run the model, and of the memory allocator. When a model is created, a variable that is not on the
-list is refused, and the error names the variable.
+In a container, a model may set any variable, because the variable affects only the container. An
+instance that is a process runs as the service's user, and can use all files of this user. Many
+variables make a program load a library, run a file or write a file, for example ``LD_PRELOAD``,
+``PYTHONSTARTUP``, ``GCONV_PATH`` and ``OMP_TOOL_LIBRARIES``. No list of all dangerous variables
+exists, so this module lists the allowed variables. They hold only numbers and words: settings of
+the server, of the runtimes that run the model, and of the memory allocator. When a model is
+created, a variable that is not on the list is refused, and the error names the variable.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A server starts other processes: NGINX, Gunicorn and Gunicorn's workers. When a server is killed,
 the processes that it started continue with another parent, and some have their own process groups.
-They can therefore not be found by their parent or by their process group. But all processes of a
-server inherit the server's session, which a process leaves only by calling ``setsid``.
+They can therefore be found neither by their parent nor by their process group. However, all of them
+inherit the server's session. A process leaves its session only by calling ``setsid``.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ limits the memory and CPU of each process, if the kernel lets the user create gr
 without a control group has no limits, so its latencies do not show how fast a container with
 limited memory and CPU would be. :attr:`ProcessBackend.isolation` says whether there are limits.
 
-A process has the rights of the service's user, so a process must not run a stranger's code. The API
-allows a model to set only known environment variables. The server needs no network: it listens on a
-Unix socket, in a folder that only the service's user can open.
+A process has the rights of the service's user, so a process must not run a stranger's code. A model
+can therefore set only the environment variables on a list. The server needs no network: it listens
+on a Unix socket, in a folder that only the service's user can open.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ every start; the shell adds 1 ms."""
 
 @cache
 def find_unshare_command() -> tuple[str, ...]:
-    """Return the prefix that makes a command run without a network; empty if impossible.
+    """Return the words to put before a command so that it runs without a network.
+
+    The result is empty if this user cannot run a command without a network.
 
     Root may use ``unshare``. Other users may use ``unshare`` if the kernel lets them make user
     namespaces, which some distributions forbid.
@@ -129,8 +131,9 @@ class ProcessBackend:
         folder: The folder for the instances' logs and temporary files.
         groups: The place where control groups are made. With None, the processes have no limits.
         command: The command of the server, whose settings are environment variables.
-        profile_of: Takes the name of a repository in the local registry, and a tag or digest.
-            Returns the profile of the image's server, or None if the image is not of this project.
+        profile_of: A function that takes the name of a repository in the local registry, and a tag
+            or digest. It returns the profile of the image's server (``lean`` or ``classic``), or
+            None if the image is not of this project.
     """
 
     def __init__(
@@ -149,14 +152,14 @@ class ProcessBackend:
         self._command = tuple(command)
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets forbidden variables, or wants isolation that is impossible."""
+        """Refuse a model that sets forbidden variables, or asks for impossible isolation."""
         reason = explain_refused_variables(environment)
         if reason is not None:
             raise ModelRefused(reason)
         if isolated and not find_unshare_command():
             raise ModelRefused(
                 "EnableNetworkIsolation is not possible here. Instances run as processes, and "
-                "this user may not create a network for a process"
+                "this user may not run a process without a network"
             )
 
     def check_image(self, image: str) -> None:
@@ -168,7 +171,10 @@ class ProcessBackend:
         return {}
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's name; ``drdeploy:PROFILE`` if the local registry has the image."""
+        """Return the name of this project's image that decides which server the process runs.
+
+        The name of an image in the local registry is replaced by ``drdeploy:PROFILE``.
+        """
         network = NO_NETWORK if isolated else ""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None

@@ -106,7 +106,7 @@ def _describe_owner_problem(folder: Path) -> str:
 
 
 def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[ServiceRecord, Path]:
-    """Make the folder of a new service, with the service's record and, if it has one, its key."""
+    """Make the folder of a new service; write the service's record and its access key, if any."""
     pid = os.getpid()
     record = ServiceRecord(
         f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _read_process_start_time(pid) or ""
@@ -128,7 +128,7 @@ def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[Serv
 
 
 def _write_private_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON file that other users can never read, not even while it is still empty."""
+    """Write a JSON file that other users can never read, because it is created as private."""
     path.touch(FILE_MODE, exist_ok=False)
     path.write_text(json.dumps(document), encoding="utf-8")
 
@@ -140,7 +140,7 @@ def read_access_key(record: ServiceRecord) -> AccessKey | None:
 
 
 def find_service(port: int) -> ServiceRecord | None:
-    """Return the record of the running service on a port, if there is one."""
+    """Return the record of the running service on a port, or None if there is none."""
     return next(
         (
             record
@@ -155,7 +155,8 @@ def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
     """Remove what ended services have left behind: processes, containers, networks and files.
 
     Args:
-        clear: Takes the name of an ended service, and removes its containers and networks.
+        clear: A function that takes the name of an ended service, and removes its containers and
+            networks.
 
     Returns:
         The names of the ended services.

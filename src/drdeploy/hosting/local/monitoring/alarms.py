@@ -1,9 +1,9 @@
 """Decide the state of an alarm from the datapoints of its last periods.
 
 Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch alarms treat
-missing data". To decide an alarm's state, this module looks at two periods more than
-``EvaluationPeriods`` says, as the tables of the guide do. AWS does not publish whether CloudWatch
-always looks at two more.
+missing data". To decide an alarm's state, this module looks at two more periods than
+``EvaluationPeriods`` says, as in the tables of the guide. AWS does not publish whether CloudWatch
+always adds two periods.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AlarmRule:
         threshold: The number that datapoints are compared with.
         evaluation_periods: The number of datapoints that are evaluated (N).
         datapoints_to_alarm: The number of breaching datapoints that raise the alarm (M).
-        treat_missing_data: What a period without data counts as: one of ``MISSING_DATA``.
+        treat_missing_data: How a period without data is treated; one of ``MISSING_DATA``.
     """
 
     comparison: str

@@ -113,7 +113,7 @@ def _split_into_tokens(text: str) -> list[tuple[str, str]]:
 
 
 class _ExpressionParser:
-    """Builds the tree by operator precedence (V. Pratt, "Top Down Operator Precedence", 1973)."""
+    """Builds the tree of an expression (V. Pratt, "Top Down Operator Precedence", 1973)."""
 
     def __init__(self, tokens: Sequence[tuple[str, str]]) -> None:
         self._tokens = tokens

@@ -1,9 +1,10 @@
 """Compute expressions of metric math.
 
-Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". If an operation has
-two series, and only one of them has a value in a period, 0 stands for the other value. A point of
-the result is left out if it would need a division by 0. The standard deviation is that of a
-population; the guide does not say whether it means a population or a sample.
+Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". If an operation
+combines two series, and only one of them has a value in a period, the missing value counts as 0. A
+point of the result is left out if it would need a division by 0. The guide does not say whether its
+standard deviation is that of a population or of a sample. This module computes that of a
+population.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ class MathContext:
         range: The range of time that the request asks for.
         metrics: The metrics of the request by id, in the order of the request.
         expressions: The text of each expression of the request, by id.
-        search: Takes the text, the statistic and the period of ``SEARCH``, and returns the series
-            that it finds. None where ``SEARCH`` is forbidden.
-        period_s: The period of a series that is made without a metric, for example by
+        search: A function that takes the text, the statistic and the period of ``SEARCH``, and
+            returns the series that it finds. None in an alarm, where ``SEARCH`` is forbidden.
+        period_s: The period of a series that is computed without a metric, for example by
             ``TIME_SERIES(1)``.
     """
 
@@ -122,8 +123,8 @@ def _evaluate_by_id(query_id: str, context: MathContext, pending: tuple[str, ...
 class _ExpressionEvaluation:
     """Computes one expression.
 
-    ``pending`` holds the ids of this expression and of the expressions that wait for its result. An
-    expression that refers to one of them refers to itself.
+    ``pending`` holds the ids of this expression and of the expressions that need its result. If
+    this expression refers to one of them, the expressions form a circle, and are refused.
     """
 
     def __init__(self, context: MathContext, pending: tuple[str, ...]) -> None:
@@ -242,7 +243,7 @@ class _ExpressionEvaluation:
                     points[at] = other.points[at]
             elif other is not None:
                 raise make_validation_error(
-                    "FILL() needs a single time series for the missing values"
+                    "The second argument of FILL() must not be several time series"
                 )
             else:
                 before = [one for one in known if one[0] < at]
@@ -264,7 +265,7 @@ class _ExpressionEvaluation:
         condition, chosen, *rest = (self.evaluate(one) for one in given)
         other = rest[0] if rest else None
         if any(isinstance(one, list) for one in (condition, chosen, other)):
-            raise make_validation_error("IF() takes numbers and single time series")
+            raise make_validation_error("An argument of IF() must be a number or one time series")
         if isinstance(condition, float):
             picked = chosen if condition else other
             return TimeSeries() if picked is None else picked
@@ -421,7 +422,7 @@ AGGREGATES: dict[str, Callable[[list[float]], float]] = {
 
 
 def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
-    """Return a function that reduces one series to a number, or several series to one series."""
+    """Return a function such as AVG: one series becomes a number, several become one series."""
     compute = AGGREGATES[name]
 
     def aggregate_time_series(value: Value) -> Value:

@@ -96,7 +96,7 @@ class MetricReader:
     def evaluate_queries(
         self, queries: Sequence[Mapping[str, Any]], span: TimeRange, *, may_search: bool
     ) -> list[tuple[Mapping[str, Any], TimeSeries | list[TimeSeries]]]:
-        """Return the queries whose results the client wants, each with its time series.
+        """Return each query whose ``ReturnData`` is not false, with its time series.
 
         Raises:
             MonitoringError: A query is not valid, or is not served.
@@ -323,7 +323,7 @@ def _make_label_of_result(
 def _make_page_of_results(
     results: Sequence[tuple[str, str, list[tuple[int, float]]]], request: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return one page, with at most ``MaxDatapoints`` points of each series."""
+    """Return one page, on which all series together have at most ``MaxDatapoints`` points."""
     limit = request.get("MaxDatapoints") or DATA_POINTS_MAX
     if limit > DATA_POINTS_MAX:
         raise make_validation_error(f"MaxDatapoints must be at most {DATA_POINTS_MAX}.")

@@ -4,8 +4,8 @@ Source: CloudWatch user guide, "CloudWatch search expression syntax". The text m
 schema in braces, ``{AWS/SageMaker,EndpointName,VariantName}``. A search with a schema finds only
 metrics with exactly this namespace and these dimensions. After the schema come terms, connected by
 ``AND``, ``OR``, ``NOT`` and parentheses. Two terms side by side must both match. A term in
-quotation marks must equal a whole name or value. A term without quotation marks matches by its
-words, regardless of case.
+quotation marks must equal a whole name or value. Without quotation marks, each word of the term
+must match a word of a name or value, regardless of case.
 """
 
 from __future__ import annotations

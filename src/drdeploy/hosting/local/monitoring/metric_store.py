@@ -45,7 +45,7 @@ class MetricName:
 
 @dataclass(frozen=True)
 class StatisticSet:
-    """Samples of which only the count, sum, minimum and maximum are known: a statistic set."""
+    """The count, sum, minimum and maximum of some samples, whose single values are not known."""
 
     count: float
     total: float
@@ -95,7 +95,7 @@ class MetricStore:
     """The metrics of one region; safe to use from several threads.
 
     Attributes:
-        version: A number that grows with every call that puts data.
+        version: A number that each call of :meth:`put_metric_data` increases.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,8 @@ class MetricStore:
     ) -> Iterator[tuple[int, dict[str, MetricSamples]]]:
         """Yield each period that has samples: its first second, and its samples by unit.
 
-        The first period begins at ``start_s``, and the last ends before ``end_s``.
+        Periods are counted from ``start_s``. Samples before ``start_s``, or from ``end_s`` on, are
+        left out.
         """
         periods: dict[int, dict[str, MetricSamples]] = {}
         with self._lock:

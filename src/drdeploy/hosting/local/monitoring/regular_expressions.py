@@ -2,9 +2,10 @@
 
 Source: CloudWatch Logs user guide, "Supported regular expressions (regex) syntax". The syntax has
 no parentheses. An expression is a list of alternatives, and each alternative is a list of
-characters with quantifiers. Python's ``re`` tries one way after another to match such a list. For
-``.*a.*a.*a.*b`` and a line of a few thousand characters, ``re`` takes hours. This module follows
-all ways at once (Thompson, 1968), and remembers the transitions that it has computed.
+characters with quantifiers. There are many ways to match such a list, and Python's ``re`` tries one
+after another. For ``.*a.*a.*a.*b`` and a line of a few thousand characters, ``re`` takes hours.
+This module reads a line once, and follows all ways at the same time (Thompson, 1968). It remembers
+the transitions that it has computed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Compute CloudWatch's statistics of the samples of one period.
 
-Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage always stands for a
-whole number of samples. Of n samples, p95 is the sample with the rank ceil(0.95 n), and tm95 is the
-mean of the samples up to this rank. This follows from the guide, which calls p99 the largest value
-that is left when the highest 1 % are ignored. If a period has many samples, CloudWatch keeps them
-only in rounded form. Its percentiles are then close to those of this module, but not always equal.
+Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage of the samples is
+rounded up to a whole number of samples. For example, p95 of n samples is the sample with the rank
+ceil(0.95 n), and tm95 is the mean of the samples up to this rank. This follows from the guide,
+which calls p99 the largest value that is left when the highest 1 % are ignored. If a period has
+many samples, CloudWatch keeps them only in rounded form. Its percentiles are then close to those of
+this module, but not always equal.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ slightly larger than the exact result."""
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic.
+    """A CloudWatch statistic, such as an average or a percentile, and how to compute it.
 
     Attributes:
         name: The name in the request, for example ``p99.9`` or ``TM(10%:90%)``.
-        compute: Takes the samples of a period, and returns the value, or None if the samples have
-            no such value.
+        compute: A function that takes the samples of a period, and returns the value of the
+            statistic. It returns None if the statistic cannot be computed from the samples.
         percentile: The percentage of a percentile; None for any other statistic.
     """
 
@@ -50,7 +51,9 @@ class Statistic:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Sorted values, how often each occurred, and how many occurrences are within the bounds.
+    """Sorted values, how often each occurred, and how many of these times count for a statistic.
+
+    A statistic such as a trimmed mean counts only the samples within its bounds.
 
     For a winsorized mean, a sample outside of the bounds counts with the value of the nearer bound.
     """
@@ -65,9 +68,9 @@ Bounds = tuple[str | None, str | None]
 
 
 def parse_basic_statistic(text: str) -> Statistic:
-    """Return one of CloudWatch's five basic statistics, which all samples allow.
+    """Return one of CloudWatch's five basic statistics, for example ``Average``.
 
-    Statistic sets are enough to compute the basic statistics.
+    They can be computed from all samples, even from statistic sets.
 
     Raises:
         MonitoringError: There is no such statistic.
@@ -81,7 +84,7 @@ def parse_basic_statistic(text: str) -> Statistic:
 
 
 def parse_extended_statistic(text: str) -> Statistic:
-    """Return a percentile, or a statistic of the samples within bounds.
+    """Return a percentile, or a statistic that counts only the samples within bounds.
 
     Raises:
         MonitoringError: There is no such statistic.

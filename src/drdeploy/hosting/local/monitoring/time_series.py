@@ -53,5 +53,5 @@ Value = float | TimeSeries | list[TimeSeries]
 
 
 def to_epoch_s(moment: datetime) -> float:
-    """Return the seconds since 1970; a moment that names no time zone is in UTC."""
+    """Return the seconds since 1970; a moment without a time zone is taken as UTC."""
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

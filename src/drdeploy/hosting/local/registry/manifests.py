@@ -56,8 +56,8 @@ class ManifestStore:
     """The manifests of all repositories; safe to use from several threads.
 
     On AWS, each region has a registry with its own address. Here, all regions share one address, so
-    a request does not say which region it means. The store looks for a repository in every region.
-    Every method raises :class:`NoSuchRepository` if no region has the repository.
+    a request does not say which region it means. The store therefore looks for the repository in
+    all regions. Every method raises :class:`NoSuchRepository` if no region has the repository.
     """
 
     def __init__(self) -> None:

@@ -76,8 +76,8 @@ class ImageRegistry:
     def find_profile_of_image(self, name: str, reference: str) -> ProfileName | None:
         """Return the server profile of one of this project's images, or None for other images.
 
-        The profile is in the image's configuration. For an image that needs a GPU, the answer is
-        None too.
+        The profile is in the image's configuration. For an image that needs a GPU, the function
+        also returns None.
         """
         try:
             manifest = self.manifests.find_manifest(name, reference)

@@ -1,6 +1,6 @@
 """Find out which server an image of this project starts: the lean or the classic profile.
 
-The classic profile is the server of the 2023 study.
+The classic profile is the model server that this project's study of 2023 measured.
 """
 
 from __future__ import annotations

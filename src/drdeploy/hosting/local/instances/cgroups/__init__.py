@@ -4,8 +4,8 @@ The kernel shows each group as a folder, and the limits of the group as files in
 is about to become the model server writes its id into ``cgroup.procs`` to enter a group. The part
 of the kernel that enforces the limits of one resource is called a controller, for example ``cpu``
 or ``memory``. Version 1 has a tree of folders for each controller, and a process enters one folder
-in each tree. Version 2 has one tree for all controllers. In this tree, each folder must enable the
-controllers for its children, and only a folder without processes may do so.
+in each tree. Version 2 has one tree for all controllers. A folder of this tree must enable the
+controllers for the folders in it, and it can do so only if it contains no processes.
 
 The Linux kernel documentation describes the formats: admin-guide/cgroup-v1/memory,
 scheduler/sched-bwc (CPU quota) and admin-guide/cgroup-v2.
@@ -33,14 +33,15 @@ ControlGroups = GroupsV1 | GroupsV2
 
 
 def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | None:
-    """Return a place in which this process may create control groups, or None.
+    """Return the folders in which this process may create control groups, or None.
 
     Permission to create groups depends on the user, the container, and systemd's delegation. No
     file states this permission reliably, so a group is created and removed to find out.
 
     Args:
         name: The name of the folder that holds the groups, which is unique to this service.
-        root: The folder that contains ``/proc`` and ``/sys``; tests make a folder of their own.
+        root: The folder that contains ``proc`` and ``sys``, normally ``/``. Tests use a folder of
+            their own.
     """
     places: Iterator[ControlGroups] = itertools.chain(
         find_group_folders_of_version_1(name, root), find_group_folders_of_version_2(name, root)

@@ -14,7 +14,7 @@ REMOVAL_S = 2.0
 
 
 def find_own_control_groups(root: Path) -> dict[str, PurePosixPath]:
-    """Return this process's control group by controller; the group of version 2 has the key ""."""
+    """Return this process's control groups by controller; the key "" stands for version 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -42,19 +42,19 @@ def write_control_value(path: Path, value: object) -> None:
 
 
 def read_number_fields(path: Path) -> dict[str, int]:
-    """Read a file of ``name number`` lines; empty if the file cannot be read."""
+    """Return the numbers in a file of ``name number`` lines; empty if the file cannot be read."""
     pairs = (line.split() for line in _read_text_or_nothing(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def read_number(path: Path) -> int:
-    """Read a file with one number; 0 if the file cannot be read."""
+    """Return the number in a file; 0 if the file cannot be read."""
     text = _read_text_or_nothing(path).strip()
     return int(text) if text.isdecimal() else 0
 
 
 def read_words(path: Path) -> set[str]:
-    """Read a file of words; empty if the file cannot be read."""
+    """Return the words in a file; empty if the file cannot be read."""
     return set(_read_text_or_nothing(path).split())
 
 

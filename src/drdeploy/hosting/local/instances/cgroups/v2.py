@@ -26,7 +26,7 @@ CONTROLLERS = {"cpu", "memory"}
 
 @dataclass(frozen=True)
 class GroupsV2:
-    """The folder in which control groups are made; it passes ``cpu`` and ``memory`` on to them."""
+    """The folder in which control groups are made; it enables ``cpu`` and ``memory`` for them."""
 
     folder: Path
     isolation: ClassVar[Literal["process+cgroup-v2"]] = "process+cgroup-v2"
