@@ -13,7 +13,7 @@ DIGITS = 3
 
 
 def decimals_for_significant_digits(value: float, digits: int = DIGITS) -> int:
-    """Return how many decimal places a value needs to show some number of significant digits."""
+    """Return how many decimal places show the given number of a value's significant digits."""
     return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
 
 

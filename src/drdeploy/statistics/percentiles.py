@@ -1,8 +1,9 @@
 """Estimate medians and percentiles, with intervals that assume no distribution.
 
 The number of rows below the true percentile follows a binomial distribution, whatever the
-distribution of the rows is. The chance that the true percentile lies between two of the sorted rows
-is therefore known exactly, and two sorted rows can be the limits of an interval.
+distribution of the rows is. For any two of the sorted rows, the chance that the true percentile
+lies between them is therefore known exactly. An interval consists of two sorted rows for which this
+chance is at least 95 %.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Read a plan as ``terraform show -json`` and ``tofu show -json`` print it.
+"""Read a Terraform plan in JSON, as ``terraform show -json`` or ``tofu show -json`` prints it.
 
 Source: "JSON Output Format" of Terraform's documentation, format versions 0.x and 1.x. A value that
-is known only after the plan is applied is missing from the section ``planned_values``. The section
-``resource_changes`` says which values these are: they are ``true`` in ``after_unknown``.
+is known only after the plan is applied is missing from the section ``planned_values``. The object
+``after_unknown`` in the section ``resource_changes`` marks these values with ``true``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class PlannedResource:
     """One resource that exists after the plan is applied.
 
     Attributes:
-        address: The resource's name in Terraform, with modules and keys.
+        address: The full address of the resource in Terraform, for example
+            ``module.a.aws_b.c["key"]``.
         type: The resource's type, for example ``aws_sagemaker_endpoint``.
         module: The address of the resource's module; empty for the root module.
         name: The resource's name in its module.
@@ -51,9 +52,10 @@ class PlannedResource:
         is_data_source: Whether Terraform only reads the resource (a data source).
         region: The region that the resource or its provider names, or None.
         values: The values that are known before the plan is applied.
-        unknown: Which values are known only after the plan is applied, in the form of
-            ``after_unknown``.
-        references: What each argument refers to, for example ``aws_sagemaker_model.this.name``.
+        unknown: The part ``after_unknown`` of the plan, which marks with ``true`` each value that
+            is known only after the plan is applied.
+        references: For each argument of the resource, the expressions that its value refers to, for
+            example ``aws_sagemaker_model.this.name``.
     """
 
     address: str
@@ -87,7 +89,7 @@ class PlannedResource:
 
 
 def list_blocks_in(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the blocks called ``name`` among the values of a resource or of a block."""
+    """Return the nested blocks called ``name`` of a resource, or of another block."""
     blocks = values.get(name)
     return [one for one in blocks if isinstance(one, dict)] if isinstance(blocks, list) else []
 
@@ -122,10 +124,12 @@ class PlanDocument:
     def find_referenced_resource(
         self, resource: PlannedResource, argument: str, type_: str
     ) -> PlannedResource | None:
-        """Return the resource of a type that an argument refers to, if there is exactly one.
+        """Return the only resource of a type that an argument refers to, or None.
 
-        Only references within a module are followed, because a plan does not say what the outputs
-        and locals of a module refer to.
+        If the argument refers to several resources of the type, the result is None.
+
+        Only a direct reference to a resource of the same module is followed. A plan does not say
+        what the outputs and the locals of a module refer to.
         """
         names = {
             parts[1]
@@ -169,10 +173,10 @@ class PlanDocument:
 
 
 def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
-    """Read a plan.
+    """Read a Terraform plan from a file in JSON.
 
     Args:
-        file: The file, which is read up to :data:`PLAN_BYTES_MAX`.
+        file: The file. A file larger than :data:`PLAN_BYTES_MAX` is refused.
         name: The file's name, for messages.
 
     Raises:
@@ -430,7 +434,7 @@ class _PlanReader:
 
 
 def _list_configured_resources(module: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the address and the configuration of each resource; the address has no keys."""
+    """Yield each resource's address, without the keys of ``for_each``, and its configuration."""
     if not isinstance(module, dict):
         return
     for one in module.get("resources") or ():
@@ -453,5 +457,8 @@ def _list_references(expressions: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _remove_keys_of_address(address: str) -> str:
-    """Return an address without keys: ``module.a["x.y"].aws_b.c[0]`` is ``module.a.aws_b.c``."""
+    """Return an address without keys.
+
+    For example, ``module.a["x.y"].aws_b.c[0]`` becomes ``module.a.aws_b.c``.
+    """
     return re.sub(r'\["(?:[^"\\]|\\.)*"\]|\[\d+\]', "", address)

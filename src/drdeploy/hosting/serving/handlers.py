@@ -1,12 +1,11 @@
 """The handlers of all paths, which both profiles use.
 
-===========================  ======================================================
-``GET /ping``                200 as soon as the model is loaded and has predicted once
-``POST /invocations``        the grade of one image, or of several
-``GET /execution-parameters``  the parameters that Batch Transform asks for before it starts
-``GET /metadata``            the model, the server's limits, the versions
-``GET /metrics``             the container's counters for Prometheus
-===========================  ======================================================
+=========================== ====================================================== ``GET /ping`` 200
+as soon as the model is loaded and has predicted once ``POST /invocations`` the grade of one image,
+or of several ``GET /execution-parameters`` the parameters that Batch Transform reads before it
+starts ``GET /metadata`` the model, the server's limits, the versions ``GET /metrics`` the
+container's counters for Prometheus ===========================
+======================================================
 
 Handlers exist only after the model is loaded, so a server that answers ``/ping`` is ready.
 """
@@ -78,7 +77,7 @@ class RequestHandlers:
         settings: The settings of the server.
         budgets: The limits on what a request may cost.
         counters: The counters that all processes of the container share.
-        large_images: Lets only one request with large images run at a time.
+        large_images: Makes requests with large images wait for each other.
         workers: How many worker processes the container has.
         concurrency: How many invocations each worker handles at once.
         clock: The clock, in seconds, by which ``Request.received_at`` was set.
@@ -94,7 +93,7 @@ class RequestHandlers:
     clock: Callable[[], float] = time.perf_counter
 
     def answer_ping(self, request: Request) -> Response:
-        """Answer a ping; the answer means that the server is ready."""
+        """Answer ``GET /ping``, by which SageMaker finds out that the server is ready."""
         del request
         return make_json_response({"status": "ready"})
 
@@ -168,7 +167,7 @@ class RequestHandlers:
         return make_json_response(answer, facts)
 
     def answer_execution_parameters(self, request: Request) -> Response:
-        """Answer Batch Transform, which asks how to send requests: one whole photograph in each."""
+        """Tell Batch Transform to send one whole photograph in each request."""
         del request
         payload_mb = self.settings.max_payload_bytes // MIB
         # SageMaker refuses a job in which the product of the two numbers exceeds its limit.
