@@ -1,8 +1,7 @@
-"""Scenarios, which say how many requests are sent, when, and whether each start is cold or warm.
+"""Scenarios: how many requests a trial sends, when, and whether to a cold or a warm container.
 
-In TOML, ``kind`` names one of the six scenarios.  ``n`` is the number of measured requests. A
-scenario with a warm-up sends one request before the measured requests.  The warm-up request is
-recorded, but it does not count.
+In TOML, ``kind`` names one of the six scenarios. ``n`` is the number of measured requests. Some
+scenarios begin with a warm-up request. It is recorded, but it does not count.
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ class Cold(_Scenario):
 
     Attributes:
         interval_s: Pause after an answer, long enough for the endpoint to scale to zero.
-        attempts: The largest number of requests for one measurement.  If a warm container
-            answers, the answer is recorded as ``wrong_start``, and the request is sent again.
+        attempts: The largest number of requests for one measurement. If a warm container answers,
+            the row gets the outcome ``wrong_start``, and the request is sent again.
     """
 
     kind: Literal["cold"] = "cold"
@@ -157,9 +156,9 @@ class OnSchedule(_Scenario):
 class OpenLoop(OnSchedule):
     """Requests on a schedule to a serverless or real-time endpoint.
 
-    The latency includes the time that a request waits until the client has a free connection.
-    Without this time, the waits behind slow answers would be missing from the results (coordinated
-    omission).
+    The client has a limited number of connections. If all of them wait for slow answers, the next
+    request waits too, and its latency includes this time. Without it, the results would look better
+    than what users see (coordinated omission).
 
     Attributes:
         max_in_flight: The largest number of requests in progress at once; further requests wait.
@@ -189,8 +188,8 @@ class Batch(_Scenario):
     """``n`` Batch Transform jobs, one after another, each with the same photographs.
 
     Attributes:
-        photographs: The number of photographs of a job. If the study has fewer photographs,
-            photographs are repeated.
+        photographs: The number of photographs of a job. If the study has fewer, some are sent
+            several times.
     """
 
     kind: Literal["batch"] = "batch"
