@@ -187,13 +187,13 @@ def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
         raise InvalidInput(
             f"The plan is larger than {PLAN_BYTES_MAX // MIB} MiB",
             where=name,
-            remedy="Plan parts of the configuration with -target, and price each plan",
+            remedy="Make a plan of each part of the configuration with -target, and price each",
         )
     if content.count(b",") >= VALUES_MAX:
         raise InvalidInput(
             f"The plan has more than {VALUES_MAX:,} values",
             where=name,
-            remedy="Plan parts of the configuration with -target, and price each plan",
+            remedy="Make a plan of each part of the configuration with -target, and price each",
         )
     document = _parse_json_object(content, name)
     _refuse_other_documents(document, name)
@@ -211,7 +211,7 @@ def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
 def _parse_json_object(content: bytes, name: str) -> dict[str, Any]:
     if content.startswith(b"PK"):
         raise InvalidInput(
-            "The file is the plan itself, which only Terraform can read",
+            "The file is a plan in the binary format, which only Terraform can read",
             where=name,
             remedy="Convert the plan with `terraform show -json PLAN > plan.json`, in the "
             "folder of its configuration",
@@ -223,14 +223,14 @@ def _parse_json_object(content: bytes, name: str) -> dict[str, Any]:
     except ValueError as err:
         if content.lstrip().startswith(b'{"@level"'):
             raise InvalidInput(
-                "The file is the log of `terraform plan -json`, and not the plan",
+                "The file is the log of `terraform plan -json`, but not the plan",
                 where=name,
                 remedy=HOW_TO_MAKE,
             ) from err
         raise InvalidInput(f"The file is not JSON: {err}", where=name, remedy=HOW_TO_MAKE) from err
     if not isinstance(document, dict):
         raise InvalidInput(
-            "The file is JSON, and not a Terraform plan", where=name, remedy=HOW_TO_MAKE
+            "The file is JSON, but not a Terraform plan", where=name, remedy=HOW_TO_MAKE
         )
     return document
 
@@ -246,20 +246,20 @@ def _refuse_other_documents(document: Mapping[str, Any], name: str) -> None:
     if "planned_values" in document and "format_version" in document:
         return
     if "@level" in document:
-        what = "The file is the log of `terraform plan -json`, and not the plan"
+        what = "The file is the log of `terraform plan -json`, but not the plan"
     elif "lineage" in document or ("serial" in document and "resources" in document):
-        what = "The file is a state file of Terraform, and not a plan"
+        what = "The file is a state file of Terraform, but not a plan"
     elif "format_version" in document and not document.keys() - {"format_version", "checks"}:
         what = (
             "The file contains neither a plan nor a state: `terraform show -json` was run in a "
             "folder that has no state"
         )
     elif "format_version" in document and "values" in document:
-        what = "The file is a state in JSON (`terraform show -json` without a plan), and not a plan"
+        what = "The file is a state in JSON (`terraform show -json` without a plan), but not a plan"
     elif "AWSTemplateFormatVersion" in document or "Resources" in document:
-        what = "The file is a CloudFormation template, and not a Terraform plan"
+        what = "The file is a CloudFormation template, but not a Terraform plan"
     else:
-        what = "The file is JSON, and not a Terraform plan"
+        what = "The file is JSON, but not a Terraform plan"
     raise InvalidInput(what, where=name, remedy=HOW_TO_MAKE)
 
 
@@ -332,7 +332,7 @@ class _PlanReader:
                 f"The plan has the format version {plan.format_version}, and only the versions 0.x "
                 "and 1.x are known",
                 where=name,
-                remedy="Use a newer drdeploy, or an older Terraform",
+                remedy="Use a newer version of drdeploy, or an older version of Terraform",
             )
         self._plan = plan
         self._name = name
@@ -352,7 +352,7 @@ class _PlanReader:
             raise InvalidInput(
                 f"The plan has {len(resources):,} resources, more than {RESOURCES_MAX:,}",
                 where=self._name,
-                remedy="Plan parts of the configuration with -target, and price each plan",
+                remedy="Make a plan of each part of the configuration with -target, and price each",
             )
         return PlanDocument(
             made_by=self._plan.terraform_version,

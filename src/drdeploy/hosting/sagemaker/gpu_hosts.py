@@ -123,7 +123,7 @@ def check_gpu_host(
     if instance_type is None:
         if required:
             raise InvalidInput(
-                f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), and a serverless "
+                f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), but a serverless "
                 "endpoint has none",
                 where="image",
                 remedy="Choose a real-time endpoint with a GPU, for example ml.g5.xlarge",
@@ -136,7 +136,7 @@ def check_gpu_host(
         return
     if not family:
         raise InvalidInput(
-            f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), and {instance_type} has "
+            f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), but {instance_type} has "
             "none",
             where="instance_type",
             remedy="Choose an instance type with a GPU, for example ml.g5.xlarge, or an image for "
@@ -148,7 +148,7 @@ def check_gpu_host(
         return
     host = f"the default host of {instance_type}" if ami is None else ami
     raise InvalidInput(
-        f"The image needs {REQUIREMENT_VARIABLE}={required}, and {host} has driver "
+        f"The image needs {REQUIREMENT_VARIABLE}={required}, but {host} has driver "
         f"{driver.version}, which supports CUDA {_format_version(driver.cuda)}",
         where=ami_member,
         remedy=_describe_sufficient_amis(required, amis, ami_member),
@@ -181,13 +181,13 @@ def _refuse_ami_without_driver(
         )
     if amis[ami] is not None and not family:
         raise InvalidInput(
-            f"{ami} is for instances with a GPU, and {instance_type} has none",
+            f"{ami} is for instances with a GPU, but {instance_type} has none",
             where=ami_member,
             remedy=f"Leave {ami_member} out, or choose an instance type with a GPU",
         )
     if amis[ami] is None and family:
         raise InvalidInput(
-            f"{ami} is for Inferentia and Trainium, and {instance_type} has an NVIDIA GPU",
+            f"{ami} is for Inferentia and Trainium, but {instance_type} has an NVIDIA GPU",
             where=ami_member,
             remedy=f"Choose one of {', '.join(one for one in amis if amis[one])}",
         )
@@ -199,7 +199,7 @@ def _check_architecture(required: str, instance_type: str, family: str) -> None:
     needed = re.search(r"cuda>=([0-9]+)", required)
     if last is not None and needed is not None and int(needed[1]) > last:
         raise InvalidInput(
-            f"The image needs CUDA {needed[1]}, and CUDA {last} is the last that supports the GPU "
+            f"The image needs CUDA {needed[1]}, but CUDA {last} is the last that supports the GPU "
             f"of {instance_type}",
             where="instance_type",
             remedy="Choose a newer instance type, for example ml.g4dn.xlarge or ml.g5.xlarge",

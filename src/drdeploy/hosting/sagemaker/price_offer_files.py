@@ -70,8 +70,8 @@ def _fetch_offer_file(service: str, region: str, address: str | None) -> dict[st
         raise EndpointError(
             f"The offer file of {service} cannot be read: {err}",
             where=url,
-            remedy="Try again with a connection to the internet, or read the prices with AWS "
-            "credentials: --from api",
+            remedy="Check the connection to the internet and try again, or read the prices with "
+            "AWS credentials: --from api",
         ) from err
     if not _is_offer_file(document):
         raise EndpointError(

@@ -104,7 +104,7 @@ def _form_batches_if_configured(
         raise InvalidInput(
             "No batches can be formed: the worker handles one request at a time",
             where="DRDEPLOY_BATCH_WAIT_MS",
-            remedy="Set DRDEPLOY_CONCURRENCY to 2 or more, or unset the variable",
+            remedy="Set DRDEPLOY_CONCURRENCY to 2 or more, or unset DRDEPLOY_BATCH_WAIT_MS",
         )
     from drdeploy.grader.runtimes.batching import form_batches_in_runtime
 

@@ -86,8 +86,10 @@ class BoundedThreadPool:
         self._threads = ThreadPoolExecutor(threads, name)
 
     def refuse_if_no_free_places(self, places: int = 1) -> None:
-        """Check that enough places are free; an idle lane accepts any request. Raises:
-        Overloaded: Too few places are free.
+        """Check that enough places are free; an idle lane accepts any request.
+
+        Raises:
+            Overloaded: Too few places are free.
         """
         if self._taken and self._taken + places > self._places:
             raise Overloaded(

@@ -121,7 +121,7 @@ class Formula:
 
     @property
     def rests_on_printed_measurements(self) -> bool:
-        """Whether a term is a measurement of which only a printed number is known, not the rows."""
+        """Whether the rows of a term were not published, so that only a printed number is known."""
         constants = [t.operand for t in self.operands if isinstance(t.operand, Constant)]
         return any(constant.is_measured for constant in constants)
 

@@ -85,7 +85,7 @@ class LeftOutSeries:
 
     @property
     def relative_prediction_error(self) -> float:
-        """The relative error of the expected latency, which is negative if it is too low."""
+        """The relative error of the expected latency; negative if the expectation is too low."""
         return self.expected_s / self.aws_s - 1
 
 
@@ -187,9 +187,12 @@ class _LatencyCoefficients:
 
 @dataclass(frozen=True, eq=False)
 class ExpectedServiceTimes(ServiceTimes):
-    """Times that are expected on AWS. Attributes:
-    local: The times measured on this machine.
-    steps: A set of coefficients for each bootstrap resample.
+    """Times that are expected on AWS.
+
+    Attributes:
+        local: The times measured on this machine.
+        steps: For each bootstrap resample, the coefficients that convert local times to times on
+            AWS.
     """
 
     local: ServiceTimes = field(kw_only=True)

@@ -75,7 +75,7 @@ class Acceptor:
             self._counts.set_count_of_worker(self._slot, self._open)
 
     def accept_backlog_and_close(self) -> None:
-        """Accept the connections that already wait in the backlog, then close the socket."""
+        """Accept the connections that already wait on the socket, and then close the socket."""
         while self._accept_connection():
             pass
         self._is_closed = True
