@@ -387,7 +387,10 @@ class _LabelPlacer:
     def reserve_rectangle(
         self, low: Point, high: Point, margin_pt: float, weight: float = 1
     ) -> None:
-        """Keep labels away from a rectangle (in the coordinates of the axes) and its margin."""
+        """Mark a rectangle and its margin as taken, so that labels avoid it.
+
+        The corners are points in the coordinates of the axes.
+        """
         corners = self._axes.transData.transform([low, high])
         margin = margin_pt * self._pixels
         self._taken.append((corners + np.array([[-margin], [margin]]), weight))
@@ -403,8 +406,8 @@ class _LabelPlacer:
         """Write a label at the best of several places; each place is a point with an offset.
 
         Returns:
-            The offset of the place that was taken. None if the label was left out, because it would
-            cover too much at every place.
+            The offset of the chosen place. None if the label was left out, because it would cover
+            too much at every place.
         """
         written = self._axes.text(
             *(0, 0, text), transform=self._axes.transAxes, ha="left", va="bottom", zorder=6, **style

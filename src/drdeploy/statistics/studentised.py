@@ -86,7 +86,7 @@ class StatisticWithError:
 
 
 def compute_log_means(samples: Floats) -> StatisticWithError:
-    """Compute the log mean of each of ``k`` samples, with its error by the delta method."""
+    """Compute the log of the mean of each of ``k`` samples, with its error (delta method)."""
     means = samples.mean(axis=1)
     return StatisticWithError(
         np.log(means), samples.var(axis=1, ddof=1) / samples.shape[1] / means**2

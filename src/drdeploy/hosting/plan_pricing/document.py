@@ -111,7 +111,7 @@ class PlanDocument:
         made_by: The version of Terraform or OpenTofu that made the plan.
         resources: The resources that exist after the plan is applied.
         removed: The resources that the plan removes.
-        deferred: The addresses of the resources that Terraform plans only in a later run.
+        deferred: The addresses of the resources that Terraform leaves to a later plan.
         warnings: Sentences about missing parts of the plan.
     """
 
@@ -147,7 +147,7 @@ class PlanDocument:
         return found[0] if len(found) == 1 else None
 
     def list_resources_named(self, type_: str, name: str) -> list[PlannedResource]:
-        """Return the resources of a type whose argument ``name`` has the given value."""
+        """Return the resources of the given type whose argument ``name`` has the given value."""
         return self._resources_by_name.get((type_, name), [])
 
     # An untrusted plan may have thousands of resources that refer to each other. Without these

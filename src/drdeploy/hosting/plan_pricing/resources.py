@@ -113,11 +113,11 @@ class PlanPricer:
 
     @staticmethod
     def make_free_cost(resource: PlannedResource, reason: str) -> ResourceCost:
-        """Return the cost of a free resource, with the reason."""
+        """Return a result which says that a resource is free, and why."""
         return ResourceCost(resource.address, resource.type, reason=reason)
 
     def make_unknown_cost(self, resource: PlannedResource, *sentences: str) -> ResourceCost:
-        """Return a result which says that the resource's cost is not known, and why."""
+        """Return a result which says that the cost of a resource is not known, and why."""
         return ResourceCost(resource.address, resource.type, self.region, not_known=sentences)
 
     def make_resource_cost(

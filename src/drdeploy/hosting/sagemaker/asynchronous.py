@@ -184,7 +184,7 @@ class AsynchronousClient:
             input_uri: The ``s3://`` URI at which the input is stored.
             body: The input.
             content_type: The content type of the input.
-            members: Further members of ``InvokeEndpointAsync``.
+            members: Further fields of the request ``InvokeEndpointAsync``.
 
         Raises:
             EndpointError: S3 or SageMaker refuses the request.
@@ -212,7 +212,7 @@ class AsynchronousClient:
             endpoint: The name of the endpoint.
             input_uri: The ``s3://`` URI of the input.
             content_type: The content type of the input.
-            members: Further members of ``InvokeEndpointAsync``.
+            members: Further fields of the request ``InvokeEndpointAsync``.
         """
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError

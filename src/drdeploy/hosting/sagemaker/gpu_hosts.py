@@ -162,7 +162,7 @@ def find_required_cuda(variables: Mapping[str, str]) -> str | None:
 
 
 def parse_image_variables(env: Iterable[str] | None) -> dict[str, str]:
-    """Return the variables of an image's configuration, which holds strings like ``NAME=VALUE``."""
+    """Return the environment variables in an image's list of strings like ``NAME=VALUE``."""
     return dict(text.split("=", 1) for text in env or () if "=" in text)
 
 
@@ -209,8 +209,9 @@ def _check_architecture(required: str, instance_type: str, family: str) -> None:
 def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
     """Return whether a driver meets the requirement of an image.
 
-    The value of ``NVIDIA_REQUIRE_CUDA`` is a list of alternatives, separated by blanks. Each is a
-    list of conditions, separated by commas. One alternative must be met.
+    The value of ``NVIDIA_REQUIRE_CUDA`` is a list of alternatives, separated by blanks. Each
+    alternative is a list of conditions, separated by commas. All conditions of at least one
+    alternative must be met.
     """
     return any(
         all(_is_condition_met(condition, driver) for condition in alternative.split(","))

@@ -110,7 +110,8 @@ class PriceSheet:
     def joined(self, other: PriceSheet) -> PriceSheet:
         """Return a sheet with the prices of both sheets.
 
-        If both sheets have a price of the same item, the price with the later date is used.
+        If both sheets have a price of the same item in the same region, the price with the later
+        date is used.
         """
         return PriceSheet((*self.prices, *other.prices))
 

@@ -1,4 +1,4 @@
-"""All limits on the memory and time that a request, a client or a flood of requests may take.
+"""All limits on the resources that a request, a client or a flood of requests may use.
 
 The sender of a request may be an attacker. Everything that a client decides has therefore a limit:
 how much it sends, how slowly it sends, in how many pieces, and how much work its request causes.

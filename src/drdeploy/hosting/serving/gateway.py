@@ -238,7 +238,7 @@ class Gateway:
 
 
 def _select_echoed_headers(request: Request) -> Headers:
-    """Return the request headers to repeat in the response.
+    """Return the request headers that the response must repeat, with their values.
 
     Raises:
         MalformedRequest: A value is too long, or could break the headers of the response.

@@ -54,7 +54,7 @@ class PreparedInvocation:
 
     Attributes:
         request: The request.
-        form: The format of the answer.
+        form: The format of the answer: JSON or CSV.
         images: The images, whose headers have been read and checked.
         places: How much memory decoding takes, in places of ``PLACE_BYTES``. The images are decoded
             one after the other.

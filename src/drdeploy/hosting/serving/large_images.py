@@ -31,7 +31,10 @@ class LargeImages:
 
     @contextmanager
     def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
-        """Wait for the turn of a request with large images; the turn lasts until the block ends."""
+        """Wait until no other large image is handled; make others wait until the block ends.
+
+        A request without large images does not wait.
+        """
         if not is_large:
             yield
             return

@@ -26,8 +26,8 @@ class PoolJob:
     """The state of one piece of work, which the event loop and a thread share.
 
     Attributes:
-        is_abandoned: Whether the client has got the answer 504, so that the work is no longer
-            needed.
+        is_abandoned: Whether the work is no longer needed, because the client has been answered
+            with 504.
         began_at: When the thread began to work, by the monotonic clock; None while it waits for its
             turn.
     """

@@ -95,8 +95,7 @@ def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
     """Return the time to pull a container image, in seconds per compressed GB.
 
     The value is fitted to the 2023 study's cold starts with its largest and its smallest container
-    image. For the largest image, the study printed only the mean. For the smallest image, it
-    published all rows.
+    image. The study published all rows of the smallest image, but only the mean of the largest.
     """
     printed = _read_cold_starts_with_largest_image()
     slopes = [

@@ -73,7 +73,7 @@ class _ClosedLoop(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The duration of the scenario if every request were answered at once, in seconds."""
+        """The time in seconds that the scenario would take if every answer came at once."""
         return self.n * self.interval_s
 
 
@@ -120,7 +120,7 @@ class Cold(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The duration if every request were answered at once by a cold container, in seconds."""
+        """The time that the pauses between requests take if no request is repeated, in seconds."""
         return (self.n - 1) * self.interval_s
 
 
@@ -171,7 +171,7 @@ class OpenLoop(OnSchedule):
 class Asynchronous(OnSchedule):
     """Requests on a schedule to an asynchronous endpoint, which queues them.
 
-    The latency is the time from the scheduled time of a request until its result is seen in S3. It
+    The latency begins at the scheduled time of a request and ends when its result is seen in S3. It
     includes the time in the queue.
 
     Attributes:

@@ -46,7 +46,7 @@ class Definition:
 
 @dataclass(frozen=True, eq=False)
 class PublishedStudy:
-    """All printed numbers and raw rows, to which definitions refer."""
+    """All printed numbers and all raw rows of the study; definitions refer to both."""
 
     printed: Sequence[PrintedFigure]
     samples: StudySamples

@@ -181,7 +181,7 @@ def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
     """Return a function that changes all terms of a formula, or only the term at one position.
 
-    If no term changes, the function returns None.
+    If no term changes, the returned function gives None.
     """
 
     def change_terms_of_reading(reading: FigureReading) -> FigureReading | None:

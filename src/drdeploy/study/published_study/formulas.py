@@ -154,7 +154,7 @@ class StudySamples:
 
     @classmethod
     def from_measurements(cls, measurements: Measurements) -> StudySamples:
-        """Collect the rows that count, in the order in which they were measured."""
+        """Collect the rows that count of each experiment, in the order of measurement."""
         return cls(
             {
                 Rows(str(trial), quantity): rows[quantity].to_numpy(dtype=np.float64)

@@ -235,7 +235,7 @@ class ExpectedLatency:
 
 @dataclass(frozen=True)
 class AppliedTransfer:
-    """How a decision estimated latencies on AWS from this machine's rows, as plain values.
+    """How a decision estimated latencies on AWS from this machine's rows, for the page and JSON.
 
     Attributes:
         image_gb: The compressed size of the container image that is pulled.

@@ -113,7 +113,7 @@ def compute_monthly_real_time_usage(
 
 @dataclass(frozen=True)
 class BillEntry:
-    """One entry of a bill: a price, and a quantity in the unit of the price."""
+    """One entry of a bill: a price, and a quantity in the price's unit."""
 
     quantity: float
     price: Price
@@ -136,7 +136,7 @@ class Bill:
         return sum(entry.usd for entry in self.entries)
 
     def usd_due_to_price(self, price: Price) -> float:
-        """Return how much of the total, in USD, comes from the entries with the given price."""
+        """Return the part of the total, in USD, that the entries with the given price make up."""
         return sum(entry.usd for entry in self.entries if entry.price == price)
 
 

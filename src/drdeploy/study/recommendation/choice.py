@@ -42,7 +42,7 @@ class SameCost:
         return cls(required.same_cost_share, required.same_cost_usd)
 
     def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return, for each monthly cost, the highest cost that still counts as equal to it."""
+        """Return for each monthly cost up to which other cost counts as equal to it."""
         return np.maximum(usd * (1 + self.share), usd + self.usd)
 
 

@@ -131,7 +131,7 @@ def choose_cheapest_hosting(
 
 
 def make_simulation_context(sheet: PriceSheet, inputs: DecisionInputs) -> SimulationContext:
-    """Draw the arrivals, and return them with the prices and the assumptions."""
+    """Draw the times of arrival, and return them with the prices and the assumptions."""
     traffic, seed = inputs.traffic, inputs.seed
     arrivals = traffic if isinstance(traffic, Arrivals) else traffic.arrivals(seed)
     return SimulationContext(arrivals, sheet, inputs.assumptions, seed, inputs.required.may_wait_s)

@@ -106,7 +106,7 @@ class ClassicSupervision:
             self._kill_all_children()
 
     def _wait_for_signal_and_log_output(self, timeout_s: float | None) -> frozenset[int]:
-        """Wait for a signal, and meanwhile log the output of the child processes."""
+        """Wait for a signal or for output of the child processes, and log the output."""
         arrived, readable = self._signals.wait_for_signal_or_descriptor(timeout_s, self._outputs)
         for fd in readable:
             if not self._outputs[fd].forward_output_to_log(self._log):

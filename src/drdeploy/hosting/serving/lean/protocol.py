@@ -41,12 +41,12 @@ _REASONS = {int(status): status.phrase for status in HTTPStatus}
 class HttpConnection(asyncio.Protocol):
     """One client's connection.
 
-    The state of the connection is in four attributes. ``_unread`` holds the beginning of a
-    request's headers, or bytes that the client sent before the answer to an earlier request.
-    ``_current`` is the request being answered. ``_body`` reads the rest of the current request's
-    body. ``_linger_bytes`` is None until the last answer is sent. From then on, the server only
-    waits until the client closes the connection, and ``_linger_bytes`` is the number of bytes that
-    the client may still send.
+    The state of the connection is in four attributes. ``_unread`` holds bytes that were received
+    but not yet used: the beginning of a request's headers, or a request that the client sent before
+    it got the answer to an earlier one. ``_current`` is the request being answered. ``_body`` reads
+    the rest of the current request's body. ``_linger_bytes`` is None until the last answer is sent.
+    From then on, the server only waits until the client closes the connection, and
+    ``_linger_bytes`` is the number of bytes that the client may still send.
     """
 
     def __init__(self, server: LeanServer) -> None:
@@ -114,7 +114,7 @@ class HttpConnection(asyncio.Protocol):
         return self._current is not None and self._current.is_received
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Clean up after the client or the server has closed the connection."""
+        """Clean up: the client or the server has closed the connection."""
         del exc
         self._cancel_timer()
         if self._current is not None:

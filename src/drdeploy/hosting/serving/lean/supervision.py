@@ -54,7 +54,8 @@ class LeanWorker:
     """The supervisor's record of a worker process.
 
     Attributes:
-        ready_fd: A pipe that becomes readable when the worker is ready, or has ended.
+        ready_fd: The reading end of a pipe, which becomes readable when the worker is ready or has
+            ended.
         slot: The worker's index among the workers, counted from 0; a replacement gets the index of
             the dead worker.
         is_ready: Whether the worker has loaded the model and accepts requests.
