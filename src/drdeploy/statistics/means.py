@@ -4,11 +4,11 @@ A row is one measured request, and its value here is usually a latency. A sample
 values.
 
 A 95 % interval should contain the true value 95 times out of 100. This was checked with 1,000
-simulated samples. The table shows in what percentage of them each interval contains the true value.
-``none`` means that the sample is too small for an interval. The simulated latencies are log-normal
-with a sigma of 0.1 to 0.8. In the simulations with a tail, 2 to 10 % of the latencies are 2 to 4
-times as long. A cell such as 95-97 gives the lowest and the highest percentage of several
-simulations.
+simulated samples for each case. The table shows in what percentage of them each interval contains
+the true value. ``none`` means that the sample is too small for an interval. The simulated latencies
+are log-normal with a sigma of 0.1 to 0.8. In the simulations with a tail, 2 to 10 % of the
+latencies are 2 to 4 times as long. A cell such as 95-97 gives the lowest and the highest percentage
+of several simulations.
 
 ==================  ================================  =====================  =====================
 statistic           interval                          log-normal             with a tail

@@ -2,8 +2,8 @@
 
 The number of rows below the true percentile follows a binomial distribution, whatever the
 distribution of the rows is. For any two of the sorted rows, the chance that the true percentile
-lies between them is therefore known exactly. An interval consists of two sorted rows for which this
-chance is at least 95 %.
+lies between them is therefore known exactly. The interval of a percentile runs between two sorted
+rows for which this chance is at least 95 %.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The handlers of all paths, which both profiles use.
 
-=========================== ====================================================== ``GET /ping`` 200
-as soon as the model is loaded and has predicted once ``POST /invocations`` the grade of one image,
-or of several ``GET /execution-parameters`` the parameters that Batch Transform reads before it
-starts ``GET /metadata`` the model, the server's limits, the versions ``GET /metrics`` the
-container's counters for Prometheus ===========================
-======================================================
+===========================  ======================================================
+``GET /ping``                200 as soon as the model is loaded and has predicted once
+``POST /invocations``        the grade of one image, or of several
+``GET /execution-parameters``  the parameters that Batch Transform reads before it starts
+``GET /metadata``            the model, the server's limits, the versions
+``GET /metrics``             the container's counters for Prometheus
+===========================  ======================================================
 
 Handlers exist only after the model is loaded, so a server that answers ``/ping`` is ready.
 """

@@ -1,8 +1,8 @@
 """The lean profile, which runs one asyncio process per worker with an HTTP protocol of its own.
 
 The profile has its own HTTP server for two reasons. First, every import slows down a cold start.
-Second, we tested other servers. None of them limits both the size of the headers and the time that
-a slow request may take. If such a server refuses a request whose body is still arriving, the client
+Second, we tested other servers. None of them limits both the headers and the time that a slow
+request may take. If such a server refuses a request whose body is still arriving, the client
 may never see the refusal. Node's parser llhttp, called through httptools, sets no limit on the
 number of headers, chunks and pipelined requests. It also loses the body of a request that has an
 ``Upgrade`` header, and does not report the end of that request. The modules ``head`` and ``body``
