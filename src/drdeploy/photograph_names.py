@@ -2,19 +2,19 @@
 
 Every table, page, log and note calls a photograph ``photo-`` followed by twelve hexadecimal digits.
 The digits come from the HMAC-SHA256 (RFC 2104) of the file's content under a random key. With the
-same key, a photograph has the same name in all results, whatever its file is called. Without the
-key nobody can find out which photograph or patient a name belongs to.
+same key, a photograph has the same name in all results, even if its file is renamed. Without the
+key, nobody can find out which photograph or patient a name belongs to.
 
 If a file cannot be read, its absolute path is hashed instead of its content. A capture session or a
 patient in a table of labels is called ``group-`` followed by twelve hexadecimal digits (48 bits).
-Among 100,000 photographs, two share a name with a probability of one in 56,000. Among a million
-photographs, the probability is one in 560.
+Two photographs could get the same name by chance. Among 100,000 photographs, the probability that
+any two share a name is one in 56,000. Among a million photographs, it is one in 560.
 
 The key is created on first use and kept in the user's state folder, readable only by the user. To
 give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path of
-the copy. If the key is lost, results stay valid, but their photographs can no longer be found. With
-a new key, ``drdeploy names`` gives new names. A person with the key and the photographs can tell
-which photograph each result belongs to.
+the copy. If the key is lost, results stay valid, but nobody can find out any more which photographs
+they belong to: with a new key, ``drdeploy names`` gives other names. A person with the key and the
+photographs can tell which photograph each result belongs to.
 """
 
 from __future__ import annotations
@@ -81,15 +81,15 @@ class PhotographNames:
 
     @property
     def description_of_photograph_names(self) -> str:
-        """How photographs are named, and with which key, as a text for the record of a run."""
+        """How photographs are named, and with which key, as a text to record with a run."""
         if self.key is None:
             return "file names"
         return f"keyed hash, key {self._hex_hmac_of_message(b'key')[:8]}"
 
     def name_of_photograph(self, file: Path, own: str, sha256: str = "") -> str:
-        """Return the name of a photograph, which any table, page or terminal can show.
+        """Return the name of a photograph in a form that any table, page or terminal can show.
 
-        Control characters, and bytes that are not UTF-8, become visible escapes.
+        Control characters, and bytes that are not UTF-8, are replaced by visible escapes.
 
         Args:
             file: Path of the photograph.
@@ -113,10 +113,10 @@ class PhotographNames:
         return self._make_hashed_name(kind, "text", text.encode("utf-8", "surrogateescape"))
 
     def quote_table_cell(self, cell: str) -> str:
-        """Return the words with which an error message refers to a cell of a table.
+        """Return how an error message should refer to a cell of a table.
 
-        The cell is quoted if file names may be shown. Otherwise, it may hold a patient's name, and
-        only a small number is quoted.
+        If file names may be shown, the message quotes the cell. Otherwise, the cell may hold a
+        patient's name, so the message quotes it only if it is a small number.
         """
         return f"'{cell}'" if self.key is None else quote_cell_if_number(cell)
 
@@ -137,10 +137,10 @@ Use file names only if they are public.
 
 
 def quote_cell_if_number(cell: str) -> str:
-    """Return the words with which an error message refers to a cell of a table.
+    """Return how an error message should refer to a cell of a table, without naming a patient.
 
-    A small number is quoted. Any other text may name a patient, so it is not quoted, and the words
-    are "The text of the cell".
+    If the cell is a small number, the message quotes it. Any other text may name a patient, so the
+    message says "The text of the cell" instead.
     """
     return f"'{cell}'" if _SHORT_NUMBER.fullmatch(cell) else "The text of the cell"
 

@@ -21,7 +21,8 @@ SHARED = "drdeploy.pages"
 def create_template_environment(package: str) -> jinja2.Environment:
     """Return a Jinja environment with the templates of a package and those of ``drdeploy.pages``.
 
-    Undefined names are errors, and text is escaped unless it is markup.
+    A name that is not defined in a template raises an error. Text is escaped, unless it is marked
+    as HTML.
 
     Args:
         package: Name of a package with a folder ``templates``.
@@ -42,7 +43,7 @@ def create_template_environment(package: str) -> jinja2.Environment:
 
 
 def format_table_cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """Format a cell of a table: a number, and below it its interval or a reason for having none.
+    """Format a cell of a table: a number, and below it the interval or why there is none.
 
     Args:
         value: The number with its unit.

@@ -53,7 +53,7 @@ def picture_from_figure(figure: Figure, name: str, title: str, description: str)
 
 
 def _prepare_svg_for_page(svg: str, prefix: str) -> str:
-    """Remove the XML prologue and the fixed size, and make the ids unique to the picture."""
+    """Remove the XML prologue and the fixed size from an SVG, and put its name before each id."""
     picture = svg[svg.index("<svg") :]
     picture = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", picture, count=1)
     picture = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", picture, count=1)

@@ -1,8 +1,8 @@
 """Draw costs against times on logarithmic axes, as marks with intervals in both directions.
 
-Each picture is drawn twice, because one size of letters does not fit all screens. There is a wide
-layout for computers and paper, and a narrow one for phones.  ``page.css`` shows the layout that
-fits.
+Each picture is drawn in two layouts: a wide one for computers and paper, and a narrow one for
+phones, where the letters of a wide picture would be too small. ``page.css`` shows the layout that
+fits the screen.
 
 Colour is never the only difference between marks. Each kind of mark has its own shape. A mark that
 fails a requirement is hollow, and the chosen mark has a ring and a bold name. The picture can be
@@ -114,7 +114,8 @@ class Mark:
             left out. The label of the chosen mark is always written.
         is_hollow: Whether the mark fails a requirement.
         is_chosen: Whether the mark gets a ring and a bold label.
-        path: Marks with the same path are joined by a line, in their order; empty for none.
+        path: Name of a line. Marks with the same name are joined by a line, in their order; empty
+            for no line.
     """
 
     name: str
@@ -156,7 +157,7 @@ class Key:
 
 
 def assign_colour_to_each_name(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each name; the first two colours also differ in a grey print."""
+    """Return a colour for each name; the first two colours also differ in black-and-white print."""
     distinct = sorted(set(names))
     palette = (BLUE, ORANGE, GREEN, PURPLE, SKY)
     return {name: palette[at] if at < len(palette) else GREY for at, name in enumerate(distinct)}
@@ -370,9 +371,9 @@ def _wrap_label(text: str, length: int) -> str:
 
 
 class _LabelPlacer:
-    """Places labels where they cover least.
+    """Chooses places for labels, so that they cover as little as possible.
 
-    A label should not cover reserved areas, earlier labels, or the area outside the axes.
+    A label should not cover reserved areas or earlier labels, and should not reach beyond the axes.
     Boxes are given by their lower left and upper right corners, in pixels.
     """
 
@@ -386,7 +387,10 @@ class _LabelPlacer:
     def reserve_rectangle(
         self, low: Point, high: Point, margin_pt: float, weight: float = 1
     ) -> None:
-        """Keep labels away from a rectangle (in the coordinates of the axes) and its margin."""
+        """Mark a rectangle and its margin as taken, so that labels avoid it.
+
+        The corners are points in the coordinates of the axes.
+        """
         corners = self._axes.transData.transform([low, high])
         margin = margin_pt * self._pixels
         self._taken.append((corners + np.array([[-margin], [margin]]), weight))
@@ -402,8 +406,8 @@ class _LabelPlacer:
         """Write a label at the best of several places; each place is a point with an offset.
 
         Returns:
-            The offset of the place that was taken. None if the label was left out, because it would
-            cover too much at every place.
+            The offset of the chosen place. None if the label was left out, because it would cover
+            too much at every place.
         """
         written = self._axes.text(
             *(0, 0, text), transform=self._axes.transAxes, ha="left", va="bottom", zorder=6, **style

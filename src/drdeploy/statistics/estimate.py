@@ -49,7 +49,7 @@ class Estimate:
         )
 
     def with_limits(self, limits: tuple[float, float]) -> Estimate:
-        """Return the estimate with the given lower and upper 95 % limits."""
+        """Return a copy of the estimate with the given lower and upper 95 % limits."""
         return replace(self, low=limits[0], high=limits[1])
 
     def interval_excludes(self, value: float) -> bool:

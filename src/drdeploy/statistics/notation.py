@@ -13,7 +13,7 @@ DIGITS = 3
 
 
 def decimals_for_significant_digits(value: float, digits: int = DIGITS) -> int:
-    """Return how many decimal places a value needs to show some number of significant digits."""
+    """Return how many decimal places show the given number of a value's significant digits."""
     return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
 
 
@@ -23,7 +23,7 @@ def format_number(value: float, decimals: int | None = None) -> str:
 
 
 def choose_time_unit(seconds: float | None) -> tuple[str, float]:
-    """Return the best unit for a time, and how many of the unit make a second."""
+    """Return the best unit for a time (``s`` or ``ms``), and how many of it make a second."""
     return ("s", 1.0) if seconds is None or seconds >= 1 else ("ms", 1000.0)
 
 

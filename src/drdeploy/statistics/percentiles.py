@@ -1,8 +1,9 @@
 """Estimate medians and percentiles, with intervals that assume no distribution.
 
 The number of rows below the true percentile follows a binomial distribution, whatever the
-distribution of the rows is. The chance that the true percentile lies between two of the sorted rows
-is therefore known exactly, and two sorted rows can be the limits of an interval.
+distribution of the rows is. For any two of the sorted rows, the chance that the true percentile
+lies between them is therefore known exactly. The interval of a percentile runs between two sorted
+rows for which this chance is at least 95 %.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
         share: 0.95 for p95.
 
     Returns:
-        The sample percentile (linear interpolation). With too few rows there is no interval: even
-        the smallest and the largest row enclose the true percentile in less than 95 % of samples.
+        The sample percentile (linear interpolation). If there are too few rows, there is no
+        interval, because even the smallest and the largest row enclose the true percentile in less
+        than 95 % of samples.
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     value = float(np.quantile(values, share)) if values.size else None
@@ -80,8 +82,8 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
 
     Returns:
         The depth of the outer pair, and the weight of the inner pair in the interpolation. The
-        inner pair is one step deeper. A depth of 0 means that there are too few rows: even the
-        smallest and the largest row enclose the median in less than 95 % of samples.
+        depth of the inner pair is greater by one. A depth of 0 means that there are too few rows:
+        even the smallest and the largest row enclose the median in less than 95 % of samples.
     """
     depth = int(stats.binom.ppf(TAIL, n, 0.5))
     if depth == 0 or _coverage_of_median_pair(depth, n) < CONFIDENCE:
@@ -92,7 +94,7 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
 
 
 def _coverage_of_median_pair(depth: int, n: int) -> float:
-    """Return the chance that the pair of sorted rows at a depth encloses the median."""
+    """Return the chance that the median lies between the pair of sorted rows at a depth."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 
 
@@ -100,8 +102,8 @@ def _ranks_enclosing_percentile(share: float, n: int) -> tuple[int, int] | None:
     """Return the ranks, counted from 0, of the two sorted rows that enclose a percentile.
 
     The two rows enclose the true percentile in at least 95 % of samples. Of all such pairs, the
-    function returns the pair with the fewest rows in between. If several pairs have equally few,
-    it returns the pair that misses the percentile about as often on one side as on the other. The
+    function returns the pair with the fewest rows in between. If several pairs have equally few, it
+    returns the pair for which the percentile is about as often below the interval as above it. The
     result is None if there are too few rows.
     """
     if n < rows_needed_for_percentile(share):

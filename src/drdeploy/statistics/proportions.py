@@ -58,9 +58,9 @@ def estimate_grouped_proportion(
 ) -> Estimate:
     """Estimate a proportion of photographs that come in groups, with Wilson's interval.
 
-    Photographs of one patient tend to be graded correctly or wrongly together. The number of
-    photographs is therefore divided by the design effect before the limits are computed (Rao and
-    Scott, Biometrics 1992, 48:577-585).
+    If one photograph of a patient is graded wrongly, the patient's other photographs often are too.
+    The number of photographs is therefore divided by the design effect before the limits are
+    computed (Rao and Scott, Biometrics 1992, 48:577-585).
 
     Args:
         is_success: Shape ``(n,)``.
@@ -86,11 +86,11 @@ def _compute_wilson_limits(share: float, n: float) -> tuple[float, float]:
 
 
 def estimate_design_effect(values: Floats, groups: NDArray[np.generic]) -> float:
-    """Estimate how much larger a mean's variance is because photographs come in groups.
+    """Estimate the design effect: how much larger a mean's variance is because of groups.
 
     The variance over groups is divided by the variance of independent photographs (Kish, Survey
-    Sampling, 1965). A value below 1 is replaced by 1, because an estimate from few groups is
-    uncertain.
+    Sampling, 1965). A result below 1 is replaced by 1, because with few groups it may be too small
+    by chance.
 
     Args:
         values: Value of each photograph, shape ``(n,)``.
@@ -149,7 +149,8 @@ def estimate_auroc(
     (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393). Obuchowski extended this
     variance to grouped photographs (Biometrics 1997, 53:567-578). The interval is computed on the
     logit scale, so that its limits stay between 0 and 1. If every positive photograph scores above
-    every negative one, the variance is zero. Then :func:`newcombe_limits_of_auroc` computes the
+    every negative one, this variance is zero. If all positive or all negative photographs belong to
+    one group, it cannot be computed. In both cases, :func:`newcombe_limits_of_auroc` computes the
     interval from the numbers of groups.
 
     Args:
@@ -191,12 +192,11 @@ def estimate_auroc_change(
         first: Scores by the first grader, shape ``(n,)``.
         second: Scores by the second grader, shape ``(n,)``.
         groups: Capture sessions or patients, shape ``(n,)``.
-        z: Normal quantile of the limits; the limits are the difference plus or minus this many
-            standard errors.
+        z: How many standard errors each limit lies away from the difference.
 
     Returns:
-        The change of the AUROC. It has no limits if no photograph changed its rank, or if the
-        positive or the negative photographs come from fewer than two groups.
+        The change of the AUROC. It has no limits if no photograph changed its rank, or if all
+        positive or all negative photographs belong to one group.
     """
     positive = np.asarray(is_positive, dtype=bool)
     if not positive.any() or positive.all():
@@ -237,8 +237,9 @@ def _compute_auroc_and_deviations(
     """Return the area under the ROC curve, and the deviation of each photograph's share from it.
 
     The share of a positive photograph is the share of negative photographs with a lower score. The
-    share of a negative photograph is the share of positive photographs with a higher score. The
-    area is the mean share.
+    share of a negative photograph is the share of positive photographs with a higher score. Equal
+    scores count half. The area is the mean share of the positive photographs, and also of the
+    negative ones.
     """
     ill, well = values[positive], values[~positive]
     # A photograph has one rank among all photographs, and one among those of its own side (ill or
@@ -279,9 +280,9 @@ def _variance_of_auroc(
 def newcombe_limits_of_auroc(area: float, positives: int, negatives: int) -> tuple[float, float]:
     """Return 95 % limits of an AUROC from the numbers of independent positives and negatives.
 
-    The method is number 5 of Newcombe (Statistics in Medicine 2006, 25:559-573). Each limit is an
-    area that lies 1.96 standard errors away from the observed area. The standard error is computed
-    with the formula of Hanley and McNeil, as if the limit were the true area. Newcombe's method
+    The method is number 5 of Newcombe (Statistics in Medicine 2006, 25:559-573). Each limit lies
+    1.96 standard errors away from the observed area. Hanley and McNeil's formula gives the standard
+    error for a true area, and here, the limit itself is used as the true area. Newcombe's method
     also works if the observed area is 0 or 1.
     """
 
@@ -317,16 +318,17 @@ def estimate_by_group_bootstrap(
     seed: int = 0,
     tail: float = TAIL,
 ) -> Estimate:
-    """Estimate a function of sums over photographs, by percentile bootstrap over groups.
+    """Estimate a statistic that depends only on sums over photographs, by a bootstrap of groups.
 
     For example, kappa is a function of the 25 counts of a confusion matrix of five grades. Each
     count is a sum over photographs. A resample contains each group zero, one or several times, so
-    its counts are a weighted sum of the groups' counts. One matrix product therefore computes many
-    resamples.
+    its counts are a weighted sum of the groups' counts. The counts of many resamples are therefore
+    computed with one matrix product.
 
     Args:
-        summands: What each photograph adds to the k sums, shape ``(n, k)``.
-        statistic: Function that computes values of shape ``(b,)`` from sums of shape ``(b, k)``.
+        summands: What each of the n photographs adds to each of the k sums, shape ``(n, k)``.
+        statistic: Function that computes the statistic of b resamples, shape ``(b,)``, from their
+            sums, shape ``(b, k)``.
         groups: Capture sessions or patients, shape ``(n,)``; photographs of one group are drawn
             together.
         seed: Seed for drawing the resamples.

@@ -1,7 +1,7 @@
-"""Check that the rows of a scenario are alike and independent, as every interval assumes.
+"""Check that the rows of a scenario have one distribution and are independent of each other.
 
-The checks of this module remove no row. Outliers are listed, and drift and dependence are reported
-beside the numbers that they affect.
+Every interval assumes this. The checks of this module remove no row. Outliers are listed, and drift
+and dependence are reported beside the numbers that they affect.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A row outside the whiskers of the box plot; it counts like any other row.
+    """A row outside the whiskers of the box plot; it is not removed from the sample.
 
     Attributes:
         position: Position in the sample, counted from 0.
@@ -59,14 +59,14 @@ class Steadiness:
     """The result of checking the rows of a scenario.
 
     Attributes:
-        verdict: Whether the rows are alike and independent.
+        verdict: Whether the rows have the same distribution and are independent.
         drift: Change from the first to the last row (Theil-Sen), divided by the median; 0.1 means
             10 %.
         drift_p: P value of Kendall's rank correlation of the values with their order (Mann 1945).
         autocorrelation: Rank correlation of each row with the next.
         autocorrelation_p: P value of the autocorrelation.
-        outliers: Rows that are more than one and a half box lengths away from the box of the box
-            plot.
+        outliers: Rows that lie more than 1.5 times the interquartile range below the first or above
+            the third quartile.
         halves: The mean of the odd rows divided by the mean of the even rows. Both halves have the
             same configuration, so the ratio should be close to 1 (an A/A check).
     """
@@ -122,7 +122,7 @@ def estimate_ratio_of_odd_to_even_rows(values: Floats) -> Estimate:
     """Compare the odd rows of a scenario with its even rows.
 
     The odd and the even rows have the same configuration. About one in twenty intervals of the
-    ratio should therefore exclude 1. If more intervals exclude 1, the intervals of the study are
-    too short to compare configurations.
+    ratio should therefore exclude 1. If clearly more of them exclude 1, the intervals of the study
+    are too short, so that comparisons of configurations show differences that do not exist.
     """
     return estimate_ratio_of_means(values[::2], values[1::2])

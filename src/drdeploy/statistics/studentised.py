@@ -3,10 +3,10 @@
 Samples of latencies are small and skewed, so a normal interval around the mean misses the true
 value too often. The bootstrap draws resamples from the sample, and measures how far their means are
 from the sample's mean. In the studentised bootstrap, each distance is divided by the resample's own
-standard error. The division corrects for skewness: a resample without slow rows has both too small
-a mean and too small an error (Efron and Tibshirani, 1993, section 12.5). The method is applied to
-the logarithm of the mean: a longer mean latency has a larger error, but the error of its logarithm
-stays about the same.
+standard error. The division corrects for skewness: in a resample without slow rows, the mean is too
+small, and so is the standard error (Efron and Tibshirani, 1993, section 12.5). The method is
+applied to the logarithm of the mean. The standard error of a mean grows with the mean, but that of
+its logarithm stays about the same.
 
 The pivot of a resample is its log mean minus the sample's log mean, divided by the standard error
 of the resample. To find the limits, the quantiles of the pivots are multiplied by the sample's
@@ -50,7 +50,8 @@ class Tails:
     """The shares of the pivots that are cut off on each side (see the module's description).
 
     Attributes:
-        above: The share of the smallest pivots that is cut off. It sets the upper limit.
+        above: The share of the smallest pivots that is cut off. It sets the upper limit, because
+            the limits are computed by subtracting pivots.
         below: The share of the largest pivots that is cut off. It sets the lower limit.
     """
 
@@ -85,7 +86,7 @@ class StatisticWithError:
 
 
 def compute_log_means(samples: Floats) -> StatisticWithError:
-    """Compute the log mean of each of ``k`` samples, with its error by the delta method."""
+    """Compute the log of the mean of each of ``k`` samples, with its error (delta method)."""
     means = samples.mean(axis=1)
     return StatisticWithError(
         np.log(means), samples.var(axis=1, ddof=1) / samples.shape[1] / means**2
@@ -93,7 +94,7 @@ def compute_log_means(samples: Floats) -> StatisticWithError:
 
 
 def compute_log_ratios_of_paired_means(samples: Floats) -> StatisticWithError:
-    """Compute the logarithm of the ratio of two means for each of ``k`` samples of ``n`` pairs."""
+    """Compute the log of the ratio of the means of paired values, for each of ``k`` samples."""
     centre = samples.mean(axis=1)
     residuals = samples[..., 0] / centre[:, :1] - samples[..., 1] / centre[:, 1:]
     logs = np.log(centre[:, 0] / centre[:, 1])
@@ -114,7 +115,8 @@ def studentised_bootstrap_limits(
 ) -> tuple[float, float]:
     """Return the lower and upper limit of a statistic by the studentised bootstrap.
 
-    The limits are on the scale of the statistic: the limits of a log mean are logarithms.
+    The limits have the scale of the statistic. If the statistic is a log mean, they are logarithms
+    too.
 
     Args:
         observed: The statistic of the sample.

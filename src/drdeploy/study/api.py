@@ -52,9 +52,9 @@ def run_study(
         outcome.finished, outcome.problems
 
     Each answer is written to disk as a row before the next request is sent. If you repeat the same
-    call, all rows that count are kept, and missing rows are measured. Rows that do not count, such
-    as those of failed requests, are measured again. To run a study on AWS, use ``drdeploy study run
-    --target aws``, which shows the cost and asks for approval.
+    call, only what is missing is measured. The rows that count are kept. Measurements whose rows do
+    not count, for example because the request failed, are repeated. To run a study on AWS, use
+    ``drdeploy study run --target aws``, which shows the cost and asks for approval.
 
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
@@ -65,8 +65,8 @@ def run_study(
             the seed in the study's file.
         photographs: A folder of photographs to send. None sends the example photographs, or
             synthetic photographs if the examples are not installed.
-        weights: A folder of ImageNet weights as Keras publishes them, for architectures without
-            trained weights. None uses random weights.
+        weights: A folder of ImageNet weights as Keras publishes them. They are used for
+            architectures without trained weights. If it is None, random weights are used instead.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
         isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,
@@ -115,8 +115,8 @@ def load_measurements(results: Path | str) -> Measurements:
         measurements.left_out  # the number of rows that do not count, for each reason
 
     Args:
-        results: A results folder, its ``measurements.csv``, or ``thesis-2023`` for the rows of
-            the published study.
+        results: A results folder, its ``measurements.csv``, or ``thesis-2023`` for the rows of the
+            study that was published in 2023.
 
     Raises:
         AnalysisError: There are no measurements, or a row contradicts the schema.
@@ -147,9 +147,9 @@ def recommend(
         decision.answer  # the answer in sentences
         decision.winner  # None if no option meets the requirements
 
-    The traffic is simulated and priced on every measured configuration. Each way to avoid cold
-    starts, such as keep-warm requests, is simulated too. Of the options that cost about the same,
-    the simplest to run is chosen.
+    For every measured configuration, the traffic is simulated, and its cost is computed. Each way
+    to avoid cold starts, such as keep-warm requests, is simulated too. Of the options that cost
+    about the same, the simplest to run is chosen.
 
     Args:
         measurements: Measurements from :func:`load_measurements`, or the path of a results folder.
@@ -161,8 +161,8 @@ def recommend(
         prices: A price sheet, or its TOML file. None uses the packaged price sheet.
         seed: Seed of the arrivals, the simulation and the bootstrap.
         allow_mixed: Accept rows that were measured on different platforms or machines.
-        as_measured: Use latencies of this machine as they were measured. By default, the latencies
-            that are expected on AWS are used.
+        as_measured: Decide with the latencies that were measured on this machine. By default, the
+            latencies on AWS are estimated from them.
 
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows were

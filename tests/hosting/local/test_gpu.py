@@ -28,7 +28,7 @@ def refusal_of_config(aws, variant, image="drdeploy:lean"):
     [
         (on("ml.g5.xlarge"), "instances on this machine get no GPU"),
         (on("ml.g5.xlarge", NEWEST), "instances on this machine get no GPU"),
-        (on("ml.m5.large", NEWEST), "and ml.m5.large has none. Leave InferenceAmiVersion out"),
+        (on("ml.m5.large", NEWEST), "but ml.m5.large has none. Leave InferenceAmiVersion out"),
         (SERVERLESS | {"InferenceAmiVersion": NEWEST}, "InferenceAmiVersion cannot be set"),
     ],
 )
@@ -57,7 +57,7 @@ def cuda_image(engine, lean_image, tmp_path_factory):
     ("variant", "reason"),
     [
         (SERVERLESS, "a serverless endpoint has none. Choose a real-time endpoint with a GPU"),
-        (on("ml.m5.large"), "and ml.m5.large has none. Choose an instance type with a GPU"),
+        (on("ml.m5.large"), "but ml.m5.large has none. Choose an instance type with a GPU"),
         (on("ml.g5.xlarge"), f"supports CUDA 11.4. Set InferenceAmiVersion to {NEWEST}"),
         (on("ml.g5.xlarge", NEWEST), "instances on this machine get no GPU"),
     ],

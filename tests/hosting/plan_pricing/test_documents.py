@@ -32,11 +32,11 @@ def resource(address, mode="managed", **values):
     ("content", "reason"),
     [
         (b"", "The file is empty"),
-        (b"PK\x03\x04rest", "The file is the plan itself"),
+        (b"PK\x03\x04rest", "a plan in the binary format"),
         (b'{"format_version": "1.2", "planned', "The file is not JSON"),
         (b'{"a": ' + b"[" * 200_000, "The file is not JSON: it is nested too deeply"),
         (b"\xff\xfe\x00", "The file is not JSON"),
-        (b"[]", "is JSON, and not a Terraform plan"),
+        (b"[]", "is JSON, but not a Terraform plan"),
         ({"version": 4, "serial": 1, "lineage": "x", "resources": []}, "state file"),
         ({"format_version": "1.0", "values": {"root_module": {}}}, "a state in JSON"),
         ({"format_version": "1.0"}, "contains neither a plan nor a state"),

@@ -1,8 +1,8 @@
-"""Read a plan as ``terraform show -json`` and ``tofu show -json`` print it.
+"""Read a Terraform plan in JSON, as ``terraform show -json`` or ``tofu show -json`` prints it.
 
 Source: "JSON Output Format" of Terraform's documentation, format versions 0.x and 1.x. A value that
-is known only after the plan is applied is missing from the section ``planned_values``. The section
-``resource_changes`` says which values these are: they are ``true`` in ``after_unknown``.
+is known only after the plan is applied is missing from the section ``planned_values``. The object
+``after_unknown`` in the section ``resource_changes`` marks these values with ``true``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class PlannedResource:
     """One resource that exists after the plan is applied.
 
     Attributes:
-        address: The resource's name in Terraform, with modules and keys.
+        address: The full address of the resource in Terraform, for example
+            ``module.a.aws_b.c["key"]``.
         type: The resource's type, for example ``aws_sagemaker_endpoint``.
         module: The address of the resource's module; empty for the root module.
         name: The resource's name in its module.
@@ -51,9 +52,10 @@ class PlannedResource:
         is_data_source: Whether Terraform only reads the resource (a data source).
         region: The region that the resource or its provider names, or None.
         values: The values that are known before the plan is applied.
-        unknown: Which values are known only after the plan is applied, in the form of
-            ``after_unknown``.
-        references: What each argument refers to, for example ``aws_sagemaker_model.this.name``.
+        unknown: The part ``after_unknown`` of the plan, which marks with ``true`` each value that
+            is known only after the plan is applied.
+        references: For each argument of the resource, the expressions that its value refers to, for
+            example ``aws_sagemaker_model.this.name``.
     """
 
     address: str
@@ -87,7 +89,7 @@ class PlannedResource:
 
 
 def list_blocks_in(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the blocks called ``name`` among the values of a resource or of a block."""
+    """Return the nested blocks called ``name`` of a resource, or of another block."""
     blocks = values.get(name)
     return [one for one in blocks if isinstance(one, dict)] if isinstance(blocks, list) else []
 
@@ -109,7 +111,7 @@ class PlanDocument:
         made_by: The version of Terraform or OpenTofu that made the plan.
         resources: The resources that exist after the plan is applied.
         removed: The resources that the plan removes.
-        deferred: The addresses of the resources that Terraform plans only in a later run.
+        deferred: The addresses of the resources that Terraform leaves to a later plan.
         warnings: Sentences about missing parts of the plan.
     """
 
@@ -122,10 +124,12 @@ class PlanDocument:
     def find_referenced_resource(
         self, resource: PlannedResource, argument: str, type_: str
     ) -> PlannedResource | None:
-        """Return the resource of a type that an argument refers to, if there is exactly one.
+        """Return the only resource of a type that an argument refers to, or None.
 
-        Only references within a module are followed, because a plan does not say what the outputs
-        and locals of a module refer to.
+        If the argument refers to several resources of the type, the result is None.
+
+        Only a direct reference to a resource of the same module is followed. A plan does not say
+        what the outputs and the locals of a module refer to.
         """
         names = {
             parts[1]
@@ -143,7 +147,7 @@ class PlanDocument:
         return found[0] if len(found) == 1 else None
 
     def list_resources_named(self, type_: str, name: str) -> list[PlannedResource]:
-        """Return the resources of a type whose argument ``name`` has the given value."""
+        """Return the resources of the given type whose argument ``name`` has the given value."""
         return self._resources_by_name.get((type_, name), [])
 
     # An untrusted plan may have thousands of resources that refer to each other. Without these
@@ -169,10 +173,10 @@ class PlanDocument:
 
 
 def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
-    """Read a plan.
+    """Read a Terraform plan from a file in JSON.
 
     Args:
-        file: The file, which is read up to :data:`PLAN_BYTES_MAX`.
+        file: The file. A file larger than :data:`PLAN_BYTES_MAX` is refused.
         name: The file's name, for messages.
 
     Raises:
@@ -183,13 +187,13 @@ def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
         raise InvalidInput(
             f"The plan is larger than {PLAN_BYTES_MAX // MIB} MiB",
             where=name,
-            remedy="Plan parts of the configuration with -target, and price each plan",
+            remedy="Make a plan of each part of the configuration with -target, and price each",
         )
     if content.count(b",") >= VALUES_MAX:
         raise InvalidInput(
             f"The plan has more than {VALUES_MAX:,} values",
             where=name,
-            remedy="Plan parts of the configuration with -target, and price each plan",
+            remedy="Make a plan of each part of the configuration with -target, and price each",
         )
     document = _parse_json_object(content, name)
     _refuse_other_documents(document, name)
@@ -207,7 +211,7 @@ def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
 def _parse_json_object(content: bytes, name: str) -> dict[str, Any]:
     if content.startswith(b"PK"):
         raise InvalidInput(
-            "The file is the plan itself, which only Terraform can read",
+            "The file is a plan in the binary format, which only Terraform can read",
             where=name,
             remedy="Convert the plan with `terraform show -json PLAN > plan.json`, in the "
             "folder of its configuration",
@@ -219,14 +223,14 @@ def _parse_json_object(content: bytes, name: str) -> dict[str, Any]:
     except ValueError as err:
         if content.lstrip().startswith(b'{"@level"'):
             raise InvalidInput(
-                "The file is the log of `terraform plan -json`, and not the plan",
+                "The file is the log of `terraform plan -json`, but not the plan",
                 where=name,
                 remedy=HOW_TO_MAKE,
             ) from err
         raise InvalidInput(f"The file is not JSON: {err}", where=name, remedy=HOW_TO_MAKE) from err
     if not isinstance(document, dict):
         raise InvalidInput(
-            "The file is JSON, and not a Terraform plan", where=name, remedy=HOW_TO_MAKE
+            "The file is JSON, but not a Terraform plan", where=name, remedy=HOW_TO_MAKE
         )
     return document
 
@@ -242,20 +246,20 @@ def _refuse_other_documents(document: Mapping[str, Any], name: str) -> None:
     if "planned_values" in document and "format_version" in document:
         return
     if "@level" in document:
-        what = "The file is the log of `terraform plan -json`, and not the plan"
+        what = "The file is the log of `terraform plan -json`, but not the plan"
     elif "lineage" in document or ("serial" in document and "resources" in document):
-        what = "The file is a state file of Terraform, and not a plan"
+        what = "The file is a state file of Terraform, but not a plan"
     elif "format_version" in document and not document.keys() - {"format_version", "checks"}:
         what = (
             "The file contains neither a plan nor a state: `terraform show -json` was run in a "
             "folder that has no state"
         )
     elif "format_version" in document and "values" in document:
-        what = "The file is a state in JSON (`terraform show -json` without a plan), and not a plan"
+        what = "The file is a state in JSON (`terraform show -json` without a plan), but not a plan"
     elif "AWSTemplateFormatVersion" in document or "Resources" in document:
-        what = "The file is a CloudFormation template, and not a Terraform plan"
+        what = "The file is a CloudFormation template, but not a Terraform plan"
     else:
-        what = "The file is JSON, and not a Terraform plan"
+        what = "The file is JSON, but not a Terraform plan"
     raise InvalidInput(what, where=name, remedy=HOW_TO_MAKE)
 
 
@@ -328,7 +332,7 @@ class _PlanReader:
                 f"The plan has the format version {plan.format_version}, and only the versions 0.x "
                 "and 1.x are known",
                 where=name,
-                remedy="Use a newer drdeploy, or an older Terraform",
+                remedy="Use a newer version of drdeploy, or an older version of Terraform",
             )
         self._plan = plan
         self._name = name
@@ -348,7 +352,7 @@ class _PlanReader:
             raise InvalidInput(
                 f"The plan has {len(resources):,} resources, more than {RESOURCES_MAX:,}",
                 where=self._name,
-                remedy="Plan parts of the configuration with -target, and price each plan",
+                remedy="Make a plan of each part of the configuration with -target, and price each",
             )
         return PlanDocument(
             made_by=self._plan.terraform_version,
@@ -430,7 +434,7 @@ class _PlanReader:
 
 
 def _list_configured_resources(module: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the address and the configuration of each resource; the address has no keys."""
+    """Yield each resource's address, without the keys of ``for_each``, and its configuration."""
     if not isinstance(module, dict):
         return
     for one in module.get("resources") or ():
@@ -453,5 +457,8 @@ def _list_references(expressions: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _remove_keys_of_address(address: str) -> str:
-    """Return an address without keys: ``module.a["x.y"].aws_b.c[0]`` is ``module.a.aws_b.c``."""
+    """Return an address without keys.
+
+    For example, ``module.a["x.y"].aws_b.c[0]`` becomes ``module.a.aws_b.c``.
+    """
     return re.sub(r'\["(?:[^"\\]|\\.)*"\]|\[\d+\]', "", address)

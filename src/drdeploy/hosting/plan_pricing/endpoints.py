@@ -1,10 +1,10 @@
-"""Price an endpoint, from the configuration that it uses and the scaling of each variant.
+"""Price an endpoint of a plan, from its endpoint configuration and the scaling of its variants.
 
-Source: the pricing page of SageMaker AI. An instance is paid by the hour, and a serverless
-container by the second of work. A provisioned container is paid for every second, whether or not it
-works. In addition, each second of work is paid, at a lower price than in containers that are not
-provisioned. A shadow variant costs what a production variant costs, and gets a copy of the
-requests.
+Source: the pricing page of SageMaker AI. An instance is billed by the hour. A serverless container
+is billed for each second in which it works on a request. A provisioned container is billed for
+every second, whether or not it works. Each second in which it works costs something in addition,
+but less than in a container that is not provisioned. A shadow variant gets a copy of the requests,
+and costs as much as a production variant.
 """
 
 from __future__ import annotations
@@ -318,7 +318,7 @@ class _EndpointBill:
 
 @lru_cache(maxsize=1)
 def _list_endpoints_that_close(plan: PlanDocument) -> frozenset[str]:
-    """Return the names of the endpoints that a schedule in the plan deletes from time to time."""
+    """Return the names of the endpoints that a schedule in the plan regularly deletes."""
     names = set()
     for one in plan.resources:
         targets = one.list_blocks("target") if one.type == "aws_scheduler_schedule" else []

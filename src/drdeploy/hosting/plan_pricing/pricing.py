@@ -1,4 +1,4 @@
-"""Price a whole plan; every resource of the plan is in the result."""
+"""Price a whole plan. The result has an entry for every resource of the plan."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def price_plan(
 
     Args:
         plan: The plan.
-        sheet: The prices.
+        sheet: The price sheet, in which prices are looked up.
         region: The region of the resources for which the plan names no region. If it is not given,
             us-east-1 is assumed, with a warning.
         request: The assumed duration and size of one request.

@@ -1,6 +1,7 @@
 """Price resources of all types except endpoints.
 
-If this module does not list the type of a resource, the cost of the resource is unknown.
+This module lists the types that it can price. The cost of a resource of any other type is reported
+as unknown.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class PlanPricer:
     Attributes:
         plan: The whole plan, in which related resources are looked up.
         sheet: The prices.
-        region: The region of the resource.
+        region: The region of the resources.
     """
 
     plan: PlanDocument
@@ -112,11 +113,11 @@ class PlanPricer:
 
     @staticmethod
     def make_free_cost(resource: PlannedResource, reason: str) -> ResourceCost:
-        """Return the cost of a free resource, with the reason."""
+        """Return a result which says that a resource is free, and why."""
         return ResourceCost(resource.address, resource.type, reason=reason)
 
     def make_unknown_cost(self, resource: PlannedResource, *sentences: str) -> ResourceCost:
-        """Return a result which says that the resource's cost is not known, and why."""
+        """Return a result which says that the cost of a resource is not known, and why."""
         return ResourceCost(resource.address, resource.type, self.region, not_known=sentences)
 
     def make_resource_cost(
@@ -131,10 +132,10 @@ class PlanPricer:
 
         Args:
             resource: The resource.
-            monthly: The items that are paid for every month. Each has a name, a function that looks
-                up the price, and the quantity of a month.
-            usage: The items that are paid for by use. Each has a name, and a function that looks up
-                the price.
+            monthly: The items that cost the same every month. Each has a name, a function that
+                looks up the price, and the quantity in a month.
+            usage: The items whose cost depends on how much they are used. Each has a name, and a
+                function that looks up the price.
             not_known: Sentences about the parts of the cost that are not known.
         """
         fixed, used, missing = [], [], list(not_known)
@@ -158,7 +159,7 @@ class PlanPricer:
         )
 
     def make_price_lookup(self, item: str) -> Callable[[], Price]:
-        """Return a function that looks up the price of an AWS service other than SageMaker."""
+        """Return a function that looks up one price of an AWS service other than SageMaker."""
         return lambda: self.sheet.other_service(item, self.region)
 
 

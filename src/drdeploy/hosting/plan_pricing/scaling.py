@@ -1,4 +1,4 @@
-"""Find the bounds between which Application Auto Scaling scales the variants of an endpoint."""
+"""Find the bounds of autoscaling: the smallest and the largest size of an endpoint's variant."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_count(value: object) -> int | None:
 
 
 def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) -> str:
-    """Return why a scaling resource has no endpoint in the plan; empty if it has one."""
+    """Return why the plan has no endpoint for a scaling resource; empty if it has one."""
     endpoint = _find_scaled_endpoint(plan, scaling)
     if endpoint is not None:
         return ""
@@ -56,12 +56,10 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds between which a variant scales, or None if it does not scale.
+    """Return the bounds between which autoscaling keeps a variant, or None if it does not scale.
 
-    If the bounds are unknown, the answer is a sentence that says why.
-
-    The bounds of scheduled actions count too, because a scheduled action replaces the bounds of its
-    target for a time.
+    If the bounds are unknown, the function returns a text that says why. The bounds in scheduled
+    actions are included, because a scheduled action temporarily replaces the usual bounds.
     """
     targets = list(_list_scaling_of_variant(plan, endpoint, variant, dimension))
     if not targets:

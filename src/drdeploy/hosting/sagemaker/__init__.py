@@ -2,7 +2,7 @@
 
 A study of hosting costs and latencies uses the modules in this order:
 
-1. ``api_limits``: SageMaker's limits, read from botocore's service model if the model states them.
+1. ``api_limits``: SageMaker's limits on endpoints, for example the permitted sizes of memory.
 2. ``configs``: :class:`ServerlessConfig`, :class:`RealTimeConfig`, :class:`AsynchronousConfig`,
    :class:`BatchConfig` and :class:`EndpointDefinition`.  A configuration that SageMaker would
    refuse cannot be constructed.
@@ -16,8 +16,8 @@ A study of hosting costs and latencies uses the modules in this order:
    waits for its result in S3.
 7. ``batch``: :class:`BatchTransform` runs a Batch Transform job, on AWS or locally.
 
-The names of this package are imported when they are first used. Importing pydantic and boto3 takes
-about half a second, and most commands need neither.
+The modules of this package are imported only when one of their names is first used. They import
+pydantic and boto3, which takes about half a second, and most commands need neither.
 """
 
 from __future__ import annotations

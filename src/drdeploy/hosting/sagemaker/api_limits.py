@@ -1,8 +1,8 @@
 """SageMaker's limits on endpoints.
 
-If botocore's service model states a limit, the limit is read from the service model. A newer
-botocore brings newer limits. A limit that the service model does not state is a constant, with a
-reference to the documentation that states it.
+botocore comes with a description of each AWS API, the service model. If the service model states a
+limit, the limit is read from it, so a newer botocore brings newer limits. A limit that the service
+model does not state is a constant, with a reference to the documentation that states it.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def read_transform_instance_types() -> frozenset[str]:
 def estimate_vcpu_from_memory(memory_mb: int, *, mb_per_vcpu: float = LAMBDA_MB_PER_VCPU) -> float:
     """Return the vCPUs that a serverless container with the given memory is assumed to have.
 
-    SageMaker does not publish this number. By default, a vCPU comes with as many MB as in AWS
-    Lambda.
+    SageMaker does not publish this number. By default, the ratio of memory to vCPUs is assumed to
+    be that of AWS Lambda.
     """
     return memory_mb / mb_per_vcpu

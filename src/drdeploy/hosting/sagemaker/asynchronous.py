@@ -1,7 +1,8 @@
 """Send requests to asynchronous endpoints, whose results are written to S3.
 
-A request names an object in S3.  SageMaker queues the request, and answers at once with the URIs of
-the later result or failure.  The client waits until one of the two objects exists.
+A request names an object in S3. SageMaker queues the request. It answers at once with two URIs: one
+for the result, and one for the report of a failure. The client waits until an object exists at one
+of the two URIs.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class RefusedRequest:
     Attributes:
         outcome: The kind of failure.
         status: The HTTP status of the refusal; 0 if there was no answer.
-        error: The refusal in one line.
+        error: The reason for the refusal, on one line.
     """
 
     outcome: InvocationOutcome
@@ -143,14 +144,16 @@ class AsynchronousClient:
     ) -> AsynchronousResult:
         """Send one request, wait for its result, and delete its input and its result from S3.
 
-        They are deleted because Terraform could not delete a bucket with objects in it later.
+        The two objects are deleted because Terraform cannot delete a bucket that still holds
+        objects.
 
         Args:
             endpoint: The name of the endpoint.
             inputs_uri: The ``s3://`` folder of the inputs, which ends in a slash.
             body: The input.
             content_type: The content type of the input.
-            timeout_s: The seconds to wait; an endpoint without instances takes minutes to wake.
+            timeout_s: How many seconds to wait. An endpoint that has scaled to zero takes minutes
+                to start an instance.
 
         Raises:
             EndpointError: S3 or SageMaker refuses the request.
@@ -181,7 +184,7 @@ class AsynchronousClient:
             input_uri: The ``s3://`` URI at which the input is stored.
             body: The input.
             content_type: The content type of the input.
-            members: Further members of ``InvokeEndpointAsync``.
+            members: Further fields of the request ``InvokeEndpointAsync``.
 
         Raises:
             EndpointError: S3 or SageMaker refuses the request.
@@ -203,13 +206,13 @@ class AsynchronousClient:
     def send_or_return_refusal(
         self, endpoint: str, input_uri: str, content_type: str, **members: Any
     ) -> QueuedInvocation | RefusedRequest:
-        """Send a request that names a stored input; return what SageMaker queued, or its refusal.
+        """Send a request that names a stored input; return the queued request or the refusal.
 
         Args:
             endpoint: The name of the endpoint.
             input_uri: The ``s3://`` URI of the input.
             content_type: The content type of the input.
-            members: Further members of ``InvokeEndpointAsync``.
+            members: Further fields of the request ``InvokeEndpointAsync``.
         """
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
@@ -238,7 +241,7 @@ class AsynchronousClient:
 
         Raises:
             EndpointTimeout: Neither a result nor a failure is in S3 after ``timeout_s`` seconds.
-            EndpointError: S3 refuses to list the results.
+            EndpointError: S3 refuses to list or to read the results.
         """
         deadline = self.clock.monotonic() + timeout_s
         while True:
@@ -257,7 +260,7 @@ class AsynchronousClient:
             self.clock.sleep(self.poll_s)
 
     def delete_versions(self, *uris: str) -> None:
-        """Delete all versions of objects; a missing object is skipped.
+        """Delete all versions of the given objects; an object that does not exist is skipped.
 
         Raises:
             EndpointError: S3 refuses the deletion.

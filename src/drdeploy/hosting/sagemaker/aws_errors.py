@@ -17,7 +17,7 @@ class NoSuchResource(EndpointError):
 
 @contextmanager
 def translate_aws_errors(action: str, where: str) -> Iterator[None]:
-    """Turn the errors that boto3 raises in the block into errors of this package.
+    """Turn the errors that boto3 raises in a ``with`` block into errors of this package.
 
     Args:
         action: What the block does, for example ``describe the endpoint``. The message then says

@@ -1,4 +1,4 @@
-"""Run a Batch Transform job on AWS or the local service, from the upload to the answers.
+"""Run a Batch Transform job on AWS or the local service: upload, wait, and read the answers.
 
 >>> batch = BatchTransform.connect("http://127.0.0.1:8765")
 >>> job = BatchJob("nightly", "drdeploy:lean", archive, "s3://eyes/in/", "s3://eyes/out")
@@ -61,14 +61,14 @@ class BatchJob:
         instance_count: The number of instances.
         concurrency: How many photographs an instance receives at once; None lets the container
             choose.
-        role_arn: The role with which SageMaker reads the photographs and writes the answers.
+        role_arn: The IAM role that SageMaker uses to read the photographs and to write the answers.
         is_manifest: Whether ``input_uri`` is a manifest.
         ami_version: The AMI version of instances with a GPU; None takes SageMaker's default.
         environment: The environment variables of the container.
         timeout_s: How long a photograph may take, in seconds; None takes SageMaker's default, ten
             minutes.
         retries: How often a photograph that failed is sent again. None takes SageMaker's default,
-            which is three.
+            which is 3.
     """
 
     name: str
@@ -172,7 +172,7 @@ class BatchTransform:
                         yield one["Key"]
 
     def delete_objects(self, bucket: str, keys: Iterable[str]) -> None:
-        """Delete objects, one after the other."""
+        """Delete the objects with the given keys, one request for each."""
         for key in keys:
             with translate_aws_errors("delete an uploaded photograph", f"s3://{bucket}/{key}"):
                 self._s3.delete_object(Bucket=bucket, Key=key)
@@ -196,7 +196,7 @@ class BatchTransform:
 
         Args:
             job: The job.
-            report: Called with each new status.
+            report: A function that is called with each new status of the job.
 
         Raises:
             EndpointError: The API refuses the model or the job.
@@ -228,7 +228,7 @@ class BatchTransform:
         """Wait until a job has ended, and call ``report`` with each new status.
 
         Raises:
-            EndpointError: The API does not describe the job.
+            EndpointError: The API refuses to describe the job, or does not answer.
         """
         reported = ""
         while True:
@@ -277,7 +277,7 @@ class BatchTransform:
     def read_answer(self, output_uri: str, relative_key: str) -> bytes | None:
         """Return the answer for one photograph, or None if there is no answer.
 
-        ``relative_key`` is the photograph's key without the prefix of the inputs.
+        ``relative_key`` is the photograph's key without the prefix that all photographs share.
         """
         bucket, _, folder = output_uri.removeprefix("s3://").partition("/")
         parts = (folder.rstrip("/"), f"{relative_key}.out")
@@ -290,7 +290,7 @@ class BatchTransform:
                 return None
 
     def read_failures(self, name: str) -> dict[str, str]:
-        """Return why photographs failed: the reasons in the job's log, by ``BUCKET/KEY``."""
+        """Return why photographs failed, from the job's log, by the photograph's ``BUCKET/KEY``."""
         lines: dict[str, list[str]] = {}
         for line in self._read_error_log_of_job(name):
             found = _LOG_LINE.fullmatch(line)
@@ -359,7 +359,7 @@ class BatchTransform:
 
 
 def _summarize_failure(texts: list[str]) -> str:
-    """Return one line that says why a photograph failed, if possible as the server put it."""
+    """Return one line that says why a photograph failed, if possible in the server's own words."""
     told = [text for text in texts if text and text != "Message:"]
     answer = " ".join(told[1:])
     found = _JSON_MESSAGE.search(answer)

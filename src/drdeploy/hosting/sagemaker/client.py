@@ -64,10 +64,10 @@ class Datapoint:
 
 
 class Hosting:
-    """A SageMaker client with the calls that this project needs, for AWS and the local service.
+    """Creates, invokes and deletes endpoints, on AWS or on the local service.
 
-    A call that the API refuses or does not answer raises :class:`EndpointError`. Only
-    :meth:`invoke` returns a failure instead of raising this error.
+    If the API refuses a call or does not answer it, the method raises :class:`EndpointError`. The
+    only exception is :meth:`invoke`, which returns the failure.
 
     Args:
         clients: The boto3 clients to use.
@@ -113,8 +113,8 @@ class Hosting:
             changes the model of an existing endpoint.
 
         Raises:
-            EndpointError: S3 refuses the upload, or the bucket does not exist on AWS.  The local
-                service creates a missing bucket.
+            EndpointError: S3 refuses the upload. On AWS, this also happens if the bucket does not
+                exist; the local service creates a missing bucket.
         """
         key = f"artifacts/{sha256_of_file(archive)[:16]}/{archive.name}"
         with translate_aws_errors(f"upload {archive.name}", f"s3://{bucket}/{key}"):
@@ -126,7 +126,7 @@ class Hosting:
     # -- the endpoint ------------------------------------------------------------------
 
     def create(self, definition: EndpointDefinition) -> None:
-        """Create a model, an endpoint configuration and an endpoint, without waiting.
+        """Create a model, an endpoint configuration and an endpoint; do not wait until it is ready.
 
         Raises:
             EndpointError: The API refuses to create one of the three. Those that were already
@@ -190,7 +190,7 @@ class Hosting:
     def deployed(
         self, definition: EndpointDefinition, *, timeout_s: float = 1800.0
     ) -> Iterator[EndpointDefinition]:
-        """Create an endpoint, wait until it is in service, and delete it after the block."""
+        """Create an endpoint, wait until it is ready, and delete it after the ``with`` block."""
         self.create(definition)
         try:
             self.wait_in_service(definition.name, timeout_s=timeout_s)
@@ -211,7 +211,7 @@ class Hosting:
 
         Args:
             name: The name of the endpoint, of its configuration and of its model.
-            kinds: The kinds of resources to delete.
+            kinds: Which of the three resources to delete.
             timeout_s: The seconds to wait until the endpoint is gone.
 
         Raises:
@@ -312,8 +312,8 @@ class Hosting:
         Args:
             name: The endpoint's name.
             metric: The metric's name.
-            start: When the datapoints begin, UTC.
-            end: When the datapoints end, UTC.
+            start: The beginning of the time range to read, UTC.
+            end: The end of the time range to read, UTC.
             period_s: Seconds that one datapoint covers. AWS publishes an endpoint's metrics once
                 per minute, and the local service publishes them once per second.
         """

@@ -1,4 +1,4 @@
-"""The clock that is passed to all code that measures time or waits."""
+"""The clock that is passed to all code that measures time or sleeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class Clock:
     """Tells the time and waits; tests pass functions of their own instead of the real clock.
 
     Attributes:
-        monotonic: Returns the seconds of a clock that never jumps, for measuring durations.
+        monotonic: Returns the seconds of a clock that is never set forward or back, for measuring
+            durations.
         now: Returns the wall-clock time, UTC.
         sleep: Waits for a number of seconds.
     """

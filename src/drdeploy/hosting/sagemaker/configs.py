@@ -65,7 +65,8 @@ class ServerlessConfig(_Config):
     Attributes:
         memory_mb: The memory of a container in MB, 1024 to 6144 in steps of 1024. A container with
             more memory also has more CPU.
-        max_concurrency: The most invocations at once; SageMaker throttles further invocations.
+        max_concurrency: The largest number of invocations that run at once. SageMaker refuses
+            further invocations.
         provisioned_concurrency: How many containers are kept warm, at most ``max_concurrency``.
     """
 
@@ -177,12 +178,12 @@ class AsynchronousConfig(_InstanceConfig):
 
     @property
     def payload_limit_bytes(self) -> int:
-        """The largest object that a request may name, in bytes."""
+        """The largest input of a request in S3, in bytes."""
         return api_limits.ASYNCHRONOUS_PAYLOAD_BYTES
 
 
 class BatchConfig(_Config):
-    """The instances of a Batch Transform job, which are paid by the second while the job works.
+    """The instances of a Batch Transform job, which are billed by the second until the job ends.
 
     Attributes:
         instance_type: An instance type for transform jobs, for example ``ml.m5.xlarge``.
@@ -213,7 +214,7 @@ class BatchConfig(_Config):
 
     @property
     def payload_limit_bytes(self) -> int:
-        """The largest record that an instance receives, in bytes."""
+        """The largest photograph of a transform job, in bytes."""
         return api_limits.BATCH_PAYLOAD_BYTES
 
 
@@ -242,7 +243,7 @@ LOCAL_ROLE_ARN = "arn:aws:iam::000000000000:role/drdeploy-local"
 
 @dataclass(frozen=True)
 class EndpointDefinition:
-    """A model, an endpoint configuration and an endpoint, which have the same name.
+    """All that is needed to create an endpoint: its model, its configuration, and one name for all.
 
     Attributes:
         name: The name of the model, the configuration and the endpoint: at most 63 letters, digits
@@ -250,7 +251,8 @@ class EndpointDefinition:
         image: The URI of the container image.
         model_data_url: The ``s3://`` URI of the ``model.tar.gz``.
         config: The configuration of the endpoint.
-        role_arn: The role with which SageMaker reads the container image and the model archive.
+        role_arn: The IAM role that SageMaker uses to read the container image and the model
+            archive.
         environment: The environment variables of the container.
         asynchronous_uri: The ``s3://`` folder in which an asynchronous endpoint keeps the folders
             of inputs, results and failures. Empty for other endpoints.

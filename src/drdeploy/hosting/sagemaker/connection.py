@@ -1,4 +1,4 @@
-"""Make boto3 clients that are configured for measuring, for AWS and for the local service."""
+"""Make the boto3 clients for AWS or the local service, with settings that keep latencies exact."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ with ``AKIA`` or ``ASIA``."""
 
 @dataclass(frozen=True)
 class Clients:
-    """The boto3 clients of the four services that hosting needs."""
+    """The boto3 clients of the four AWS services that hosting an endpoint needs."""
 
     sagemaker: SageMakerClient
     runtime: SageMakerRuntimeClient
@@ -43,7 +43,10 @@ class Clients:
 def make_hosting_clients(
     endpoint_url: str | None = None, *, region: str | None = None, max_connections: int = 10
 ) -> Clients:
-    """Make the boto3 clients for :class:`Hosting`; :meth:`Hosting.connect` explains the options."""
+    """Make the boto3 clients for :class:`Hosting`.
+
+    :meth:`Hosting.connect` explains the arguments.
+    """
     client = _make_client_factory(endpoint_url, region)
     return Clients(
         sagemaker=client("sagemaker"),
@@ -72,7 +75,7 @@ def make_boto3_client(
 
 
 def is_loopback_url(endpoint_url: str | None) -> bool:
-    """Return whether a URL leads to this machine, without resolving host names."""
+    """Return whether the host of a URL is ``localhost`` or a loopback address."""
     host = urlsplit(endpoint_url or "").hostname or ""
     if host == "localhost":
         return True
@@ -83,12 +86,12 @@ def is_loopback_url(endpoint_url: str | None) -> bool:
 
 
 def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the credentials for a local service: a value for each of AWS's variables.
+    """Return the credentials for a local service, by the names of AWS's environment variables.
 
-    If the environment holds a key that a shared service has printed, this key is returned.
-    Otherwise, made-up credentials are returned, because a service that is not shared accepts any.
-    The user's AWS credentials are never sent to a local service, because any program that listens
-    on the port would learn the user's key id.
+    A local service that several users share prints a key, which each user sets in the environment.
+    If the environment holds such a key, it is returned. A service that is not shared accepts any
+    key, so otherwise made-up credentials are returned. The user's AWS credentials are never sent to
+    a local service, because any program that listens on the port would learn the user's key id.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):
@@ -132,7 +135,7 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
 
 
 def _refuse_answer_not_from_aws(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
-    """Refuse a successful answer that does not come from AWS.
+    """Raise an error if an answer with a success status does not come from AWS.
 
     A network with a login page answers every request with the login page and status 200. A broken
     connection may cut off an answer. To botocore, a login page and a cut-off answer look like empty

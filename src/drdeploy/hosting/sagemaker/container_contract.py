@@ -1,4 +1,4 @@
-"""Constants of SageMaker's contract with containers: a label, and the user of a container."""
+"""Constants of SageMaker's rules for container images: a label, and the user of the container."""
 
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 """The label with which an image says that its server listens on the port that

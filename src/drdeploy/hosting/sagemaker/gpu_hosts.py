@@ -1,17 +1,18 @@
-"""Check that a container image's CUDA can start on the GPU host that SageMaker would choose.
+"""Check that the CUDA version in a container image can start on the GPU host that SageMaker uses.
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
 CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. The program
-cannot start on this host. SageMaker nevertheless creates the endpoint, and reports a failed health
-check a quarter of an hour later. :func:`check_gpu_host` needs no hardware, because it compares the
-environment variables of the image with the tables here.
+cannot start on this host. SageMaker nevertheless accepts the endpoint. Only a quarter of an hour
+later does it report a failed health check. :func:`check_gpu_host` needs no hardware, because it
+compares the environment variables of the image with the tables here.
 
 Sources, read in November 2026:
 
 - drivers of the AMI versions: service model of SageMaker (botocore 1.44),
   ``ProductionVariant.InferenceAmiVersion`` and ``TransformResources.TransformAmiVersion``;
-- drivers without an AMI version: developer guide, "Best practices to minimize interruptions during
-  GPU driver upgrades" (https://docs.aws.amazon.com/sagemaker/latest/dg/inference-gpu-drivers.html);
+- drivers of hosts for which no AMI version is chosen: developer guide, "Best practices to minimize
+  interruptions during GPU driver upgrades"
+  (https://docs.aws.amazon.com/sagemaker/latest/dg/inference-gpu-drivers.html);
 - oldest driver for each version of CUDA: NVIDIA, "CUDA Compatibility", section "Minor Version
   Compatibility" (https://docs.nvidia.com/deploy/cuda-compatibility/);
 - GPUs that CUDA no longer supports: release notes of CUDA 12.0 (Kepler) and 13.0 (Maxwell, Pascal,
@@ -104,14 +105,15 @@ def check_gpu_host(
 ) -> None:
     """Refuse an image that cannot start on the host of an endpoint.
 
-    If AWS does not document the driver, for example for a new family, the image is accepted.
+    If AWS does not document the driver of the host, for example for a new instance family, the
+    image is accepted.
 
     Args:
         variables: The environment variables of the image.
         instance_type: The type of the instances; None for a serverless endpoint.
         ami: The AMI version of the instances; None for SageMaker's default.
         amis: All AMI versions, with their drivers.
-        ami_member: The name of the request member with the AMI version, for messages.
+        ami_member: The field of the AWS request that holds the AMI version, for messages.
 
     Raises:
         InvalidInput: The image cannot start, or the AMI version does not fit the instances. The
@@ -121,7 +123,7 @@ def check_gpu_host(
     if instance_type is None:
         if required:
             raise InvalidInput(
-                f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), and a serverless "
+                f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), but a serverless "
                 "endpoint has none",
                 where="image",
                 remedy="Choose a real-time endpoint with a GPU, for example ml.g5.xlarge",
@@ -134,7 +136,7 @@ def check_gpu_host(
         return
     if not family:
         raise InvalidInput(
-            f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), and {instance_type} has "
+            f"The image needs a GPU ({REQUIREMENT_VARIABLE}={required}), but {instance_type} has "
             "none",
             where="instance_type",
             remedy="Choose an instance type with a GPU, for example ml.g5.xlarge, or an image for "
@@ -146,7 +148,7 @@ def check_gpu_host(
         return
     host = f"the default host of {instance_type}" if ami is None else ami
     raise InvalidInput(
-        f"The image needs {REQUIREMENT_VARIABLE}={required}, and {host} has driver "
+        f"The image needs {REQUIREMENT_VARIABLE}={required}, but {host} has driver "
         f"{driver.version}, which supports CUDA {_format_version(driver.cuda)}",
         where=ami_member,
         remedy=_describe_sufficient_amis(required, amis, ami_member),
@@ -160,7 +162,7 @@ def find_required_cuda(variables: Mapping[str, str]) -> str | None:
 
 
 def parse_image_variables(env: Iterable[str] | None) -> dict[str, str]:
-    """Return the variables of an image's configuration, which holds strings like ``NAME=VALUE``."""
+    """Return the environment variables in an image's list of strings like ``NAME=VALUE``."""
     return dict(text.split("=", 1) for text in env or () if "=" in text)
 
 
@@ -179,25 +181,25 @@ def _refuse_ami_without_driver(
         )
     if amis[ami] is not None and not family:
         raise InvalidInput(
-            f"{ami} is for instances with a GPU, and {instance_type} has none",
+            f"{ami} is for instances with a GPU, but {instance_type} has none",
             where=ami_member,
             remedy=f"Leave {ami_member} out, or choose an instance type with a GPU",
         )
     if amis[ami] is None and family:
         raise InvalidInput(
-            f"{ami} is for Inferentia and Trainium, and {instance_type} has an NVIDIA GPU",
+            f"{ami} is for Inferentia and Trainium, but {instance_type} has an NVIDIA GPU",
             where=ami_member,
             remedy=f"Choose one of {', '.join(one for one in amis if amis[one])}",
         )
 
 
 def _check_architecture(required: str, instance_type: str, family: str) -> None:
-    """Refuse a version of CUDA that no longer supports the GPU, whatever the driver is."""
+    """Refuse an image whose version of CUDA no longer supports the GPU, even with a new driver."""
     last = LAST_CUDA_MAJORS.get(family)
     needed = re.search(r"cuda>=([0-9]+)", required)
     if last is not None and needed is not None and int(needed[1]) > last:
         raise InvalidInput(
-            f"The image needs CUDA {needed[1]}, and CUDA {last} is the last that supports the GPU "
+            f"The image needs CUDA {needed[1]}, but CUDA {last} is the last that supports the GPU "
             f"of {instance_type}",
             where="instance_type",
             remedy="Choose a newer instance type, for example ml.g4dn.xlarge or ml.g5.xlarge",
@@ -207,8 +209,9 @@ def _check_architecture(required: str, instance_type: str, family: str) -> None:
 def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
     """Return whether a driver meets the requirement of an image.
 
-    The value of ``NVIDIA_REQUIRE_CUDA`` is a list of alternatives, separated by blanks. Each is a
-    list of conditions, separated by commas. One alternative must be met.
+    The value of ``NVIDIA_REQUIRE_CUDA`` is a list of alternatives, separated by blanks. Each
+    alternative is a list of conditions, separated by commas. All conditions of at least one
+    alternative must be met.
     """
     return any(
         all(_is_condition_met(condition, driver) for condition in alternative.split(","))
@@ -217,7 +220,10 @@ def _is_any_alternative_met(required: str, driver: GpuDriver) -> bool:
 
 
 def _is_condition_met(condition: str, driver: GpuDriver) -> bool:
-    """Return whether a condition such as ``cuda>=12.4`` holds; other kinds count as met."""
+    """Return whether a condition on CUDA or the driver, such as ``cuda>=12.4``, is met.
+
+    A condition on anything else counts as met.
+    """
     found = re.fullmatch(r"(cuda|driver)(>=|<=|>|<|=)([0-9]+)(?:\.([0-9]+))?.*", condition)
     if found is None:
         return True

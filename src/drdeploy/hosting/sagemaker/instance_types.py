@@ -1,10 +1,9 @@
 """The vCPUs, memory and architecture of the ``ml.*`` instance types without accelerators.
 
-The numbers come from two pages of AWS, "Amazon EC2 instance types" and the pricing page of
-SageMaker AI. The two pages agree. They were read in June 2025. Within a family, the memory per vCPU
-is constant. The size in the name of an instance type says how many vCPUs the type has. ``large``
-means 2, ``xlarge`` means 4, and ``Nxlarge`` means 4 times N. Types that break the rules for vCPUs
-and memory are listed one by one.
+The numbers come from two pages of AWS, which were read in June 2025 and agree: "Amazon EC2 instance
+types", and the pricing page of SageMaker AI. Within a family, the memory per vCPU is constant. The
+size in the name of an instance type says how many vCPUs the type has. ``large`` means 2, ``xlarge``
+means 4, and ``Nxlarge`` means 4 times N. The exceptions from these two rules are listed one by one.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
 
     Raises:
         InvalidInput: SageMaker does not offer the instance type for endpoints, or the type has
-            accelerators. This module does not list types with accelerators.
+            accelerators, for which this module has no numbers.
     """
     if instance_type not in api_limits.read_instance_types():
         close = get_close_matches(instance_type, sorted(api_limits.read_instance_types()), n=3)

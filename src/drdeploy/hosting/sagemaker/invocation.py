@@ -1,7 +1,7 @@
 """The result of one invocation, which is an answer or a kind of failure.
 
-A failed invocation is a measurement too, so a failed request is not sent again, and no exception is
-raised.
+A failed invocation is a measurement too. It is recorded like any other, so no exception is raised,
+and the request is not sent again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read today's prices from the AWS Price List API, and write them as a price sheet.
 
-The API lists thousands of products.  The products that hosting needs are recognised by their
-``usagetype``. It begins with a prefix for the region (``USE1-``) and ends with one of these
-suffixes:
+The API lists thousands of products. Each product has a field ``usagetype``, which begins with a
+prefix for the region (``USE1-``). The products that hosting needs are recognised by the end of this
+field:
 
 - ``Host:ml.m5.xlarge`` stands for an hour of an instance of a real-time endpoint.
 - ``AsyncInf:ml.m5.xlarge`` stands for an hour of an instance of an asynchronous endpoint.
@@ -14,10 +14,10 @@ suffixes:
   endpoint. A price sheet has one price for both directions, which is the higher of the two prices.
 - ``TimedStorage-ByteHrs`` of ECR and S3 stands for a GB stored for a month.
 
-If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
-hosting does not need are left out. If the list lacks a price, the price sheet lacks it too. An
-error is raised only when a calculation needs this price. A price in a currency other than US
-dollars is an error, and is never left out silently.
+Some prices depend on the quantity: the first units are free, and later units have a price. The
+first price above zero is then used. Products that hosting does not need are left out. If AWS lists
+no price for a product, the price sheet lacks this price too, and an error is raised only when a
+calculation needs it. A needed price that is not in US dollars is an error.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
 
     Raises:
         EndpointError: A product does not have the format of AWS's products.
-        InvalidInput: A price is not in US dollars. Or no product has a price that hosting needs;
-            then the name of the region is wrong, or AWS has changed its price list.
+        InvalidInput: A price is not in US dollars, or no price for hosting was found. The second
+            case means that the name of the region is wrong, or that AWS has changed its price list.
     """
     collected: CollectedPrices = {
         (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns
@@ -149,7 +149,10 @@ def format_prices_as_toml(
 
 
 def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, int | str] | None:
-    """Return the table, column and key of a product in a price sheet; None for other products."""
+    """Return the table, column and key at which a price sheet lists a product, or None.
+
+    The result is None for a product that hosting does not need.
+    """
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")
@@ -170,7 +173,10 @@ def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, in
 
 
 def _read_on_demand_price_usd(product: Mapping[str, Any]) -> float | None:
-    """Return the on-demand price of a product's first paid step, or None if every step is free."""
+    """Return a product's on-demand price, or None if it is free.
+
+    If the price depends on the quantity, the first price above zero is returned.
+    """
     steps = [
         (float(step.get("beginRange", 0)), _parse_price_usd(step["pricePerUnit"]["USD"]))
         for term in product.get("terms", {}).get("OnDemand", {}).values()
@@ -200,7 +206,8 @@ def _list_currencies(product: Mapping[str, Any]) -> set[str]:
 def _format_column_as_toml(column: str, prices: Mapping[int | str, float]) -> str:
     """Format a column as TOML: a table of prices, or one price.
 
-    The column ``usd`` holds one price, the highest of those that are given.
+    The column ``usd`` gets one price, which is the highest of ``prices``. Any other column gets a
+    table with all prices.
     """
     if column == "usd":
         return repr(max(prices.values()))

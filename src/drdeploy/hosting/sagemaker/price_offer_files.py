@@ -1,10 +1,10 @@
 """Read today's prices from the public offer files of AWS, which need no credentials.
 
 AWS publishes one file per service and region ("Getting price list files manually" in the AWS
-Billing user guide). A file has one section for the products, by SKU, and another section for the
-terms (prices) of each SKU, grouped by the kind of term. The Price List API
-(:mod:`~drdeploy.hosting.sagemaker.price_list_api`) has the same products, but there, a product and
-its terms are one document.
+Billing user guide). A file has two sections. The first holds the products, each under its SKU (an
+identifier). The second holds the prices of each SKU, which AWS calls terms. The Price List API
+(:mod:`~drdeploy.hosting.sagemaker.price_list_api`) has the same products, but puts a product and
+its terms into one document.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def fetch_offer_file_products(region: str, address: str | None = None) -> Iterat
 
     Args:
         region: The AWS region.
-        address: The address of a copy of the files; by default AWS's own.
+        address: The address from which the files are read; by default AWS's own.
 
     Raises:
         InvalidInput: AWS has no offer file for the region.
@@ -70,8 +70,8 @@ def _fetch_offer_file(service: str, region: str, address: str | None) -> dict[st
         raise EndpointError(
             f"The offer file of {service} cannot be read: {err}",
             where=url,
-            remedy="Try again with a connection to the internet, or read the prices with AWS "
-            "credentials: --from api",
+            remedy="Check the connection to the internet and try again, or read the prices with "
+            "AWS credentials: --from api",
         ) from err
     if not _is_offer_file(document):
         raise EndpointError(
@@ -93,7 +93,10 @@ def _is_offer_file(document: object) -> bool:
 
 
 def _read_body_within_limit(answer: requests.Response) -> bytes:
-    """Read the body piece by piece, because a small compressed body may be huge when unpacked."""
+    """Read the body of an answer, and refuse it if it is too large.
+
+    The body is read piece by piece, because a small compressed body may be huge when unpacked.
+    """
     body = bytearray()
     for piece in answer.iter_content(MIB):
         body += piece

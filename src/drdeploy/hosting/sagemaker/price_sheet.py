@@ -1,4 +1,4 @@
-"""Look up prices of hosting, each with its region, date and source.
+"""Look up what hosting costs in a price sheet, where each price has a region, a date and a source.
 
 >>> sheet = PriceSheet.load()
 >>> sheet.serverless_second(2048).usd
@@ -75,7 +75,7 @@ class Price:
 class PriceSheet:
     """A collection of prices of hosting.
 
-    A method that looks up a price raises :class:`UnknownPrice` if the sheet lacks the price.
+    Each method that looks up a price raises :class:`UnknownPrice` if the sheet lacks the price.
 
     Attributes:
         prices: All prices, of all regions and dates.
@@ -110,7 +110,8 @@ class PriceSheet:
     def joined(self, other: PriceSheet) -> PriceSheet:
         """Return a sheet with the prices of both sheets.
 
-        If both sheets have a price of the same item, the price with the later date is used.
+        If both sheets have a price of the same item in the same region, the price with the later
+        date is used.
         """
         return PriceSheet((*self.prices, *other.prices))
 
@@ -160,8 +161,8 @@ class PriceSheet:
     def request(self, region: str = DEFAULT_REGION) -> Price | None:
         """Return the price of one request, or None if the sheet has no price per request.
 
-        SageMaker charges nothing per request. A price sheet may contain a price per request to
-        model another provider.
+        SageMaker charges nothing per request. A price sheet may contain such a price, for example
+        for another cloud provider.
         """
         known = [p for p in self.prices if p.item == _REQUEST_ITEM and p.region == region]
         return max(known, key=lambda price: price.date) if known else None

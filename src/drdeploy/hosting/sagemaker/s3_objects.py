@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def delete_all_versions(s3: S3Client, bucket: str, prefix: str) -> None:
     """Delete all versions of all objects whose keys begin with a prefix.
 
-    In a bucket with versions, deleting an object only hides it. A bucket with hidden versions
-    cannot be deleted.
+    In a bucket that keeps versions, an ordinary deletion only hides an object: its versions stay in
+    the bucket. A bucket that holds any version cannot be deleted.
 
     Args:
         s3: The boto3 client.

@@ -2,11 +2,11 @@
 
 These are the modules, roughly in the order in which a request meets them:
 
-- ``supervisor`` is the first process: it reads settings, binds the port, and replaces workers that
-  die.
+- ``supervisor`` is the first process: it reads settings, binds the port, and starts the serving
+  processes.
 - ``lean`` is the lean profile, which serves HTTP/1.1 in one asyncio process per worker.
 - ``classic`` is the classic profile of the 2023 study: NGINX, Gunicorn, Uvicorn and FastAPI.
-- ``budgets`` holds all limits on what a request, a client or a flood of requests may cost.
+- ``budgets`` holds all limits on the resources that a request, a client or many requests may use.
 - ``gateway`` chooses the handler, keeps the deadline, and writes one log line per request.
 - ``uploads`` receives the bodies of requests.
 - ``thread_pools`` runs invocations in threads, and limits how many may wait.
@@ -14,7 +14,7 @@ These are the modules, roughly in the order in which a request meets them:
 - ``payload`` extracts the images from the body of a request.
 - ``negotiation`` chooses JSON or CSV by the Accept header.
 - ``answer`` turns inferences into the answer to a client.
-- ``counters`` counts invocations in memory that all processes of a container share.
+- ``counters`` counts invocations. All processes of a container share these counts.
 - ``metrics`` renders the counters for Prometheus.
 
 The module :mod:`drdeploy.grader.inference` turns the images into the content of the answer.

@@ -56,10 +56,11 @@ class ContainerFacts(msgspec.Struct, frozen=True):
 
 
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer for one image, without empty fields.
+    """The answer for one image; a field without a value is left out.
 
     Attributes:
-        gradable: Whether the photograph can be graded; set if the manifest asks for the check.
+        gradable: Whether the photograph can be graded. Set if the model's manifest asks for this
+            check.
         ungradable_reason: Why the photograph cannot be graded, as a code for programs (see
             ``drdeploy.grader.fundus.gradability``).
         ungradable_message: Why the photograph cannot be graded, as one sentence for people.
@@ -73,9 +74,9 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
             :func:`decide_referral`.
         referable_rule: The rule that decided ``referable``, and the sensitivity and specificity of
             this rule.
-        screening: Whether each operating point of the manifest flags the eye. The outer key is the
-            disease (``referable`` or ``vision_threatening``), and the inner key is the name of the
-            operating point.
+        screening: For each operating point of the manifest, whether the probability of disease
+            reaches its threshold. The outer key is the disease (``referable`` or
+            ``vision_threatening``), and the inner key is the name of the operating point.
         probabilities: The probability of each class, by name; set if the manifest names the
             classes.
         note: A sentence about the image file, for the people who read the answer.
@@ -170,9 +171,10 @@ def make_json_answer(
 
 
 def make_classification(inference: Inference, manifest: ModelManifest) -> Classification:
-    """Return the answer for one image; without classes in the manifest, it has no grade.
+    """Return the answer for one image.
 
-    Grade, label, referral, screening and probabilities are then left out.
+    If the manifest names no classes, the answer has no grade, label, referral, screening flags or
+    probabilities by name.
     """
     prediction, reason = inference.prediction, inference.ungradable
     note = inference.note or UNSET
@@ -209,7 +211,7 @@ def make_classification(inference: Inference, manifest: ModelManifest) -> Classi
 
 
 class Referral(NamedTuple):
-    """Whether an eye should be referred, and one sentence with the rule that decided."""
+    """Whether an eye should be referred, and the rule that decided, as one sentence."""
 
     referable: bool
     rule: str
@@ -218,8 +220,9 @@ class Referral(NamedTuple):
 def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral | None:
     """Decide whether an eye should be referred; return None if the model is not an ICDR grader.
 
-    The high-sensitivity operating point at grade 2 decides, because a missed eye costs more than an
-    unnecessary visit. If the manifest has no such point, the grade in the answer decides.
+    The high-sensitivity operating point for grade 2 and above decides, because missing a diseased
+    eye is worse than an unnecessary visit to a doctor. If the manifest has no such point, the
+    predicted grade decides.
     """
     grade = prediction.grade
     if grade is None:
@@ -235,9 +238,9 @@ GRADE_RULE = "grade >= 2, because the model has no high-sensitivity operating po
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe an operating point in words, with its sensitivity and specificity.
+    """Describe a high-sensitivity operating point in words, with its sensitivity and specificity.
 
-    Both were measured on the photographs on which the point was chosen.
+    Sensitivity and specificity were measured on the photographs with which the point was chosen.
     """
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
@@ -250,7 +253,7 @@ def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
 def find_screening_flags(
     prediction: Prediction, manifest: ModelManifest
 ) -> dict[str, dict[str, bool]]:
-    """Return whether each operating point flags the eye, by disease and name of the point."""
+    """Return whether each operating point flags the eye, by disease and by the point's name."""
     points = () if manifest.clinical is None else manifest.clinical.operating_points
     flagged: dict[str, dict[str, bool]] = {}
     for point in points:
@@ -266,8 +269,8 @@ def make_csv_answer(
 ) -> bytes:
     """Return a CSV row for each image: the grade or class index, the label, and the probabilities.
 
-    If the manifest has a rule for photographs unlike the training photographs, the last column says
-    whether the photograph is one of them.
+    If the manifest has a rule that recognises photographs unlike the training photographs, the last
+    column says whether the photograph is unlike them.
 
     If an image cannot be graded, the label gives the reason, and the other fields are empty.
     """

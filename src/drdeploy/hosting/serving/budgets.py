@@ -1,9 +1,9 @@
-"""All limits of the server on what a request, a client or a flood of requests may cost.
+"""All limits on the resources that a request, a client or a flood of requests may use.
 
-The sender of a request may be an attacker. Everything that a client decides has a limit: how much
-it sends, how slowly, in how many pieces, and how much its answer costs. Both profiles read the
-limits from this module. The configuration of NGINX is rendered from the same limits. The table in
-``SECURITY.md`` is generated from the descriptions in this module.
+The sender of a request may be an attacker. Everything that a client decides has therefore a limit:
+how much it sends, how slowly it sends, in how many pieces, and how much work its request causes.
+Both profiles read the limits from this module. The configuration of NGINX is rendered from the same
+limits. The table in ``SECURITY.md`` is generated from the descriptions in this module.
 """
 
 from __future__ import annotations
@@ -303,9 +303,9 @@ def make_worker_budgets(
 
     Args:
         settings: The settings of the server.
-        capacity: The capacity of the server.
-        image_places: The most memory that decoding one image may take, in places of
-            ``PLACE_BYTES``.
+        capacity: The number of workers, and of invocations that each handles at once.
+        image_places: The most memory that decoding one image may take, in units of ``PLACE_BYTES``,
+            called places.
     """
     body_bytes = settings.max_payload_bytes
     return Budgets(

@@ -13,8 +13,8 @@ class Capacity:
         workers: How many worker processes run.
         concurrency: How many invocations each worker handles at once; further invocations wait.
         threads: How many threads the model's runtime uses for one prediction.
-        threads_when_alone: How many threads the runtime uses for a photograph while the container
-            grades no other. None means that it always uses ``threads``.
+        threads_when_alone: How many threads the runtime uses while the container grades only one
+            photograph. None means that it always uses ``threads``.
     """
 
     workers: int

@@ -41,9 +41,9 @@ def begins_like_encoded_image(text: bytes) -> bool:
 def decode_base64_text(text: bytes) -> bytes:
     r"""Return the bytes that a string encodes in base64.
 
-    Line breaks are left out, because MIME wraps lines after 76 characters. The ``b'…'`` that Python
-    writes around bytes is left out, too.  Base64 is read in both alphabets of RFC 4648, and the
-    padding may be missing.
+    Line breaks are ignored, because MIME wraps lines after 76 characters. A text like ``b'…'``, as
+    Python prints bytes, is accepted too. RFC 4648 has two alphabets for base64, and both are
+    accepted. The padding may be missing.
 
     Raises:
         MalformedRequest: The text is not base64, or is a ``data:`` URL without base64.

@@ -39,8 +39,8 @@ class ClientGone(Exception):
 class Request:
     """An HTTP request.
 
-    The server makes this object when it has read the request line and headers. The gateway fills in
-    ``body`` and ``invocation``, and reads the body only if it admits the request.
+    The server makes this object when it has read the request line and headers. If the gateway
+    admits the request, it reads the body, and fills in ``body`` and ``invocation``.
 
     Attributes:
         method: The method in capitals, for example ``POST``.

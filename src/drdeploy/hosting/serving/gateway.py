@@ -1,9 +1,9 @@
-"""Answer requests: find the handler, admit or refuse, keep the deadline, and write the log line.
+"""Answer requests: choose the handler, refuse excess requests, keep deadlines, and write the log.
 
 Requests other than invocations are answered on the event loop, so that ``/ping`` is answered even
 while the model computes. The body of an invocation is read within limits. The invocation then waits
-in a lane, which is a queue with threads of its own (see ``thread_pools``). The more memory an
-invocation needs for its images, the more of the lane's places it takes.
+in a lane, which is a queue with threads of its own (see ``thread_pools``). A lane has a limited
+number of places. An invocation with large images takes several places.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Gateway:
 
         Args:
             request: The request without its body.
-            body: The parts of the body, which are read only if the request may be admitted.
+            body: The parts of the body. They are not read if the request is refused because of its
+                headers or because the server is full.
 
         Raises:
             ClientGone: The client closed the connection while ``body`` was read.
@@ -104,7 +105,7 @@ class Gateway:
             self._schedule_log_summary()
 
     def count_and_refuse_request(self, error: DrdeployError) -> Response:
-        """Count a request that the HTTP server of a profile refuses, and return the refusal."""
+        """Count a request that the HTTP server itself refuses, and return the refusal to send."""
         self._log.count_turned_away_request(error.code)
         self._schedule_log_summary()
         return make_refusal_response(error)
@@ -155,8 +156,9 @@ class Gateway:
     async def _handle_invocation_in_thread(self, request: Request) -> Response:
         """Read the headers of an invocation's images in a thread, and grade the images.
 
-        If decoding takes more memory than one place, the images are graded in a second step, which
-        takes as many places as the images need.
+        A place stands for the memory that decoding an ordinary photograph takes. If the images need
+        more than one place, they are graded in a second step, which takes as many places as they
+        need.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.budgets.processing_s
@@ -201,7 +203,10 @@ class Gateway:
             raise make_too_large_error(self.budgets)
 
     def _count_and_log_invocation(self, request: Request, response: Response) -> None:
-        """Count an answered invocation; write a log line if it succeeded or reached a thread."""
+        """Count an answered invocation, and write its log line.
+
+        An invocation that was refused before a thread worked on it gets no log line.
+        """
         duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)
         fields = {
@@ -220,7 +225,7 @@ class Gateway:
             )
 
     def _schedule_log_summary(self) -> None:
-        """Make sure that the number of withheld log lines is logged, even without more requests."""
+        """Log the number of withheld log lines soon, even if no more requests arrive."""
         due_in_s = self._log.seconds_until_summary
         if due_in_s is not None and self._summary is None:
             loop = asyncio.get_running_loop()
@@ -233,7 +238,7 @@ class Gateway:
 
 
 def _select_echoed_headers(request: Request) -> Headers:
-    """Return the request headers to repeat in the response.
+    """Return the request headers that the response must repeat, with their values.
 
     Raises:
         MalformedRequest: A value is too long, or could break the headers of the response.

@@ -3,7 +3,7 @@
 ===========================  ======================================================
 ``GET /ping``                200 as soon as the model is loaded and has predicted once
 ``POST /invocations``        the grade of one image, or of several
-``GET /execution-parameters``  the parameters that Batch Transform asks for before it starts
+``GET /execution-parameters``  the parameters that Batch Transform reads before it starts
 ``GET /metadata``            the model, the server's limits, the versions
 ``GET /metrics``             the container's counters for Prometheus
 ===========================  ======================================================
@@ -55,7 +55,7 @@ class PreparedInvocation:
 
     Attributes:
         request: The request.
-        form: The format of the answer.
+        form: The format of the answer: JSON or CSV.
         images: The images, whose headers have been read and checked.
         places: How much memory decoding takes, in places of ``PLACE_BYTES``. The images are decoded
             one after the other.
@@ -78,7 +78,7 @@ class RequestHandlers:
         settings: The settings of the server.
         budgets: The limits on what a request may cost.
         counters: The counters that all processes of the container share.
-        large_images: Lets only one request with large images run at a time.
+        large_images: Makes requests with large images wait for each other.
         workers: How many worker processes the container has.
         concurrency: How many invocations each worker handles at once.
         clock: The clock, in seconds, by which ``Request.received_at`` was set.
@@ -94,7 +94,7 @@ class RequestHandlers:
     clock: Callable[[], float] = time.perf_counter
 
     def answer_ping(self, request: Request) -> Response:
-        """Answer a ping; the answer means that the server is ready."""
+        """Answer ``GET /ping``, by which SageMaker finds out that the server is ready."""
         del request
         return make_json_response({"status": "ready"})
 
@@ -168,7 +168,7 @@ class RequestHandlers:
         return make_json_response(answer, facts)
 
     def answer_execution_parameters(self, request: Request) -> Response:
-        """Answer Batch Transform, which asks how to send requests: one whole photograph in each."""
+        """Tell Batch Transform to send one whole photograph in each request."""
         del request
         payload_mb = self.settings.max_payload_bytes // MIB
         # SageMaker refuses a job in which the product of the two numbers exceeds its limit.

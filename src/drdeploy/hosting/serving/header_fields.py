@@ -53,7 +53,8 @@ def combine_header_fields(
 
     Raises:
         HeadersTooLarge: The request has more than ``at_most`` fields.
-        MalformedRequest: A field that may occur only once is repeated, or Host is not a host.
+        MalformedRequest: A field that may occur only once is repeated, or ``Host`` does not name a
+            host.
     """
     combined: dict[str, str] = {}
     for number, (raw_name, raw_value) in enumerate(fields):

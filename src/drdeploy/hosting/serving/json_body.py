@@ -45,7 +45,7 @@ def begins_like_json(body: bytes) -> bool:
 
 
 def extract_images_from_json(body: bytes, budgets: Budgets) -> list[bytes]:
-    """Return the images in a JSON body, in order.
+    """Return the images in a JSON body, in the order in which the body lists them.
 
     Raises:
         MalformedRequest: The body is not JSON, or contains something other than images in base64.
@@ -63,7 +63,8 @@ def extract_images_from_json(body: bytes, budgets: Budgets) -> list[bytes]:
 def _convert_json_to_utf8(body: bytes) -> bytes:
     """Convert a body to UTF-8 without a byte order mark, as JSON must be (RFC 8259, section 8.1).
 
-    Some programs write JSON otherwise: PowerShell 5 on Windows writes redirected output in UTF-16.
+    Some programs use another encoding. For example, PowerShell 5 on Windows writes redirected
+    output in UTF-16.
     """
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if body.startswith(mark):
@@ -133,7 +134,7 @@ def _find_member_with_images(members: dict[str, Any]) -> str:
     """Return the name of the member that holds the images; other members are not read.
 
     Raises:
-        MalformedRequest: No member holds images, or several members may hold them.
+        MalformedRequest: No member holds images, or it is not clear which of several members does.
     """
     named = [name for name in NAMES if name in members]
     if len(named) > 1:

@@ -1,8 +1,8 @@
 """Let the whole container handle only one request with large images at a time.
 
-Decoding takes up to 17 bytes per pixel (see :class:`ImageLimits`), which is 680 MB for 40 million
-pixels. A container of 1 GB has room for one image of 40 million pixels beside its model. Large
-images wait for each other, across threads and worker processes. Ordinary photographs do not wait.
+Decoding takes up to 17 bytes per pixel (see :class:`ImageLimits`). An image of 40 million pixels
+takes 680 MB, so a container of 1 GB has room for only one such image beside its model. Large images
+wait for each other, across threads and worker processes. Ordinary photographs do not wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LargeImages:
-    """Gives large images their turn, one at a time.
+    """Makes large images wait for each other, so that only one is handled at a time.
 
     Attributes:
         lock: A file that all processes of the container can lock.  The kernel releases the lock
@@ -31,7 +31,10 @@ class LargeImages:
 
     @contextmanager
     def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
-        """Wait for the turn of a request with large images; the turn lasts until the block ends."""
+        """Wait until no other large image is handled; make others wait until the block ends.
+
+        A request without large images does not wait.
+        """
         if not is_large:
             yield
             return

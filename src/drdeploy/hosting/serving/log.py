@@ -4,9 +4,10 @@ The server's events do not use :mod:`logging`, because importing :mod:`logging` 
 start. Each line is one :func:`os.write`, so that the lines of several processes never mix.
 ``log_bridge`` turns the log records of libraries into JSON lines too.
 
-Log lines that clients can cause are limited. Otherwise, a flood of bad requests could fill the
-disk, or make the storage of logs expensive.  In each window of ten seconds, the first 50 lines of
-each kind are written. One more line gives the number of withheld lines.
+The number of log lines that requests can cause is limited. Otherwise, a flood of bad requests could
+fill the disk, or make the storage of logs expensive. In each window of ten seconds, the first 50
+lines of each kind are written. At the end of the window, one more line says how many lines were
+withheld.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class ServerLog:
     def write_event(self, name: str, level: Level = "info", /, **fields: object) -> None:
         """Write one event with its time, its process and the given fields.
 
-        Use this method only for events that a client cannot repeat at will, and
-        :meth:`write_event_within_limit` for all other events.
+        Use this method only for events that a client cannot cause again and again. For all other
+        events, use :meth:`write_event_within_limit`.
         """
         if _SEVERITY[level] < self._threshold:
             return
@@ -118,7 +119,7 @@ class ServerLog:
 
     @property
     def seconds_until_summary(self) -> float | None:
-        """The seconds until the next summary; None if no summary is due."""
+        """The seconds until the next summary is due; None if there is nothing to summarise."""
         if not self._window_began:
             return None
         return max(0.0, self._window_began + LOG_WINDOW_S - self._clock())
@@ -127,8 +128,8 @@ class ServerLog:
         """If the window is over, write the number of withheld lines and refused requests.
 
         Args:
-            is_last: Whether to write the numbers now, even within a window, because the process
-                ends.
+            is_last: Whether the process is about to end. The numbers are then written even if the
+                window is not over.
         """
         with self._lock:
             if not self._window_began or (self.seconds_until_summary and not is_last):

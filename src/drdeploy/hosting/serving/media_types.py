@@ -1,4 +1,4 @@
-"""The content types with which clients send a body that is the file of one image."""
+"""The content types that clients use if the whole body of a request is one image file."""
 
 BINARY_TYPES = frozenset({
     "application/octet-stream",

@@ -39,8 +39,8 @@ def count_workers_that_fit_in_memory(
 ) -> int:
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
-    Memory for the largest image is set aside first, so that more workers never mean a smaller limit
-    on the size of an image.
+    Memory for the largest image is set aside first. Otherwise, more workers would leave less memory
+    for an image, and large images would be refused.
 
     Args:
         settings: The settings of the server.
@@ -85,7 +85,7 @@ def count_memory_places_for_one_image(capacity: Capacity, root: Path = Path("/")
 
 
 def read_memory_limit_bytes(root: Path = Path("/")) -> float:
-    """Return the memory limit of the control groups in bytes; infinite if no limit is readable."""
+    """Return the container's memory limit (of its control groups) in bytes; infinite if unknown."""
     limits = (
         _read_memory_limit_of_group(folder)
         for folder in iterate_folders_of_own_control_groups("memory", root)

@@ -25,7 +25,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render_prometheus_metrics(snapshot: Snapshot, info: Mapping[str, str]) -> bytes:
-    """Return the counters as Prometheus text; ``info`` holds the labels of the served model."""
+    """Return the counters as Prometheus text; ``info`` holds labels that describe the model."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_MetricsCollector(snapshot, info))
     return generate_latest(registry)

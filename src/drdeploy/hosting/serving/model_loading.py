@@ -42,7 +42,7 @@ def load_model_and_make_handlers(
     """Load the model, predict once, and return the handlers that grade with the model.
 
     Args:
-        settings: The settings of the server, whose processes all share the folder ``state_dir``.
+        settings: The settings of the server. All its processes share the folder ``state_dir``.
         capacity: The capacity of the server.
         log: The log that says how long loading took, or why it failed.
         in_progress: Counts the photographs that all workers together are grading. None if the
@@ -90,7 +90,8 @@ def _form_batches_if_configured(
 ) -> InferenceService:
     """Return a service that predicts several photographs at once, if the settings ask for that.
 
-    Otherwise, ``service`` is returned unchanged. On a GPU, batches are formed by default.
+    Otherwise, ``service`` is returned unchanged. If the settings do not say, batches are formed on
+    a GPU only.
     """
     classifier = service.classifier
     wait_ms = settings.batch_wait_ms
@@ -103,7 +104,7 @@ def _form_batches_if_configured(
         raise InvalidInput(
             "No batches can be formed: the worker handles one request at a time",
             where="DRDEPLOY_BATCH_WAIT_MS",
-            remedy="Set DRDEPLOY_CONCURRENCY to 2 or more, or unset the variable",
+            remedy="Set DRDEPLOY_CONCURRENCY to 2 or more, or unset DRDEPLOY_BATCH_WAIT_MS",
         )
     from drdeploy.grader.runtimes.batching import form_batches_in_runtime
 

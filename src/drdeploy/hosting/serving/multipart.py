@@ -32,8 +32,8 @@ def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budge
 
     Raises:
         EmptyBody: A file of the form has no bytes.
-        MalformedRequest: The request names no boundary, or the boundary does not separate the parts
-            of the body.
+        MalformedRequest: No boundary was found, or the boundary does not separate the parts of the
+            body.
         PayloadTooLarge: There are more images or fields than the budgets allow.
     """
     parts = _MultipartImages(budgets)
@@ -49,9 +49,9 @@ def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budge
 
 
 def _find_boundary(content_type: str, body: bytes) -> bytes:
-    """Return the boundary in the header, or else the boundary in the body's first line.
+    """Return the boundary between parts from the Content-Type, or else from the body's first line.
 
-    A header that a user writes by hand often lacks the boundary.
+    A Content-Type that a user writes by hand often lacks the boundary.
     """
     named = parse_options_header(content_type.encode("latin-1"))[1].get(b"boundary")
     if named:

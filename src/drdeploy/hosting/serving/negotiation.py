@@ -53,9 +53,10 @@ def choose_answer_form(accept: str) -> AnswerForm:
 
 
 def _find_best_media_range(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
-    """Return how much the header wants a format: the weight of the best range that matches it.
+    """Return how strongly an ``Accept`` header asks for a format, as a tuple to compare.
 
-    Further values decide between formats of the same weight: how specific the range is, and its
+    The first value is the weight of the most specific media range that matches the format. If two
+    formats have the same weight, the next two values decide: how specific the range is, and its
     place in the header. The last value says whether a CSV answer names its columns.
     """
     specificity = _MATCHES[form].index

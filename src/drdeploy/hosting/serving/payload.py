@@ -1,7 +1,7 @@
 """Extract the images from the body of a request.
 
 The format of a body is recognised by its bytes, because clients send the same bytes with many
-content types. The ``Content-Type`` decides only if the bytes leave a doubt:
+content types. The ``Content-Type`` is used only if the bytes do not show the format:
 
 =======================================  ======================================================
 body                                     read as

@@ -1,10 +1,10 @@
 """Wait for signals and reap children, as the first process of a container must.
 
-Linux treats the first process of a container in two special ways (pid_namespaces(7)). First, it
-ignores signals for which it has no handler. Without a handler for SIGTERM, the container would not
-stop when asked to, and would be killed at the end of the grace period. Second, a process whose
-parent has ended becomes a child of the first process, and stays a zombie until the first process
-reaps it.
+Linux treats the first process of a container differently from other processes in two ways
+(pid_namespaces(7)). First, this process ignores signals for which it has no handler. Without a
+handler for SIGTERM, the container would not stop when asked to, and would be killed at the end of
+the grace period. Second, a process whose parent has ended becomes a child of the first process, and
+stays a zombie until the first process reaps it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ WATCHED = (*STOP_SIGNALS, signal.SIGCHLD)
 class Signals:
     """Waits for signals and file descriptors together.
 
-    Python writes the number of each signal into a socket (``set_wakeup_fd``). A signal between two
-    waits is therefore not lost: the next wait finds its number. The reaction to a signal runs as
-    ordinary code, and not inside a signal handler.
+    Python writes the number of each signal into a socket (``set_wakeup_fd``). If a signal arrives
+    between two waits, the next wait finds its number in the socket, so no signal is lost. The code
+    that reacts to a signal runs after the wait, and not inside a signal handler.
     """
 
     def __init__(self, receiver: socket.socket) -> None:
@@ -101,8 +101,8 @@ def describe_exit_code(exit_code: int) -> str:
 def reset_signals_in_child() -> None:
     """Remove the supervisor's signal handling in a forked child.
 
-    SIGINT is ignored, because Control-C in a terminal reaches the whole process group and only the
-    supervisor may react.
+    The child ignores SIGINT. Control-C in a terminal sends SIGINT to the whole process group, and
+    only the supervisor may react to it.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -244,7 +244,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def make_environment_variables(settings: Settings) -> dict[str, str]:
-    """Return the environment variables from which another process reads the same settings."""
+    """Return environment variables that pass the settings on to another process."""
     values = msgspec.to_builtins(settings)
     return {name: str(value).lower() if value is True or value is False else str(value)
             for name, value in values.items()}  # fmt: skip

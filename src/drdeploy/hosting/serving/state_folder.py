@@ -20,7 +20,7 @@ LARGE_IMAGES_NAME = "large-images"
 
 @contextmanager
 def make_folder_of_counters_and_sockets(settings: Settings) -> Iterator[Path]:
-    """Make the folder that the settings name, or a temporary folder that is removed at the end.
+    """Make the state folder that the settings name, or a temporary one that is removed at the end.
 
     Raises:
         InvalidInput: The server cannot write to the folder.

@@ -1,4 +1,4 @@
-"""Lanes: queues with their own threads. They run invocations, and limit how many may wait.
+"""Run invocations in threads, and limit how many may wait. A queue with its own threads is a lane.
 
 There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
 large image at a time is decoded in a container, and decoding it takes a second or more. With only
@@ -26,8 +26,8 @@ class PoolJob:
     """The state of one piece of work, which the event loop and a thread share.
 
     Attributes:
-        is_abandoned: Whether the client has got the answer 504, so that the work is no longer
-            needed.
+        is_abandoned: Whether the work is no longer needed, because the client has been answered
+            with 504.
         began_at: When the thread began to work, by the monotonic clock; None while it waits for its
             turn.
     """
@@ -53,19 +53,19 @@ class PoolJob:
 class BoundedThreadPool:
     """One lane: some of a worker's threads, and places for the requests that run or wait.
 
-    If no place is free, a request is refused at once. A growing queue would add latency to every
-    request, and the client may retry elsewhere.  The more memory a request needs to decode its
-    images, the more places it takes.
+    If no place is free, a request is refused at once, and the client can try another server. If the
+    request were queued all the same, the queue would grow, and every request would take longer. The
+    more memory a request needs to decode its images, the more places it takes.
 
     The class needs no lock, because only the worker's event loop calls it.
 
     Args:
         name: The name of the lane, with which the names of its threads begin.
         threads: How many requests are handled at once.
-        places: How many places may be taken.
+        places: How many places the lane has.
         stuck_s: How long a thread may work on a request before it counts as stuck.
-        stop_worker: Called if a thread is stuck, because only the end of the process stops a
-            thread.
+        stop_worker: Called if a thread is stuck. It ends the worker process, because Python cannot
+            stop a single thread.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class BoundedThreadPool:
     async def run_in_thread(
         self, work: Callable[[PoolJob], T], *, places: int = 1, timeout_s: float
     ) -> T:
-        """Run work in a thread, and free its places when the thread has finished.
+        """Run work in a thread. Its places stay taken until the thread has finished.
 
         Raises:
             Overloaded: No place is free.

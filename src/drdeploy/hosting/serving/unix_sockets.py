@@ -19,8 +19,8 @@ def bind_unix_socket(path: Path, backlog: int, *, where: str) -> socket.socket:
     """Return a Unix socket that listens at a path; an existing file at the path is removed.
 
     Raises:
-        InvalidInput: The path is too long, or no socket can be made at the path. ``where`` names
-            the setting that the path comes from.
+        InvalidInput: The path is too long, or no socket can be made at the path. The error names
+            ``where``, the setting that holds the path.
     """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise InvalidInput(

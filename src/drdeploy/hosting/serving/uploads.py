@@ -1,7 +1,8 @@
 """Receive the bodies of requests, with limits on size, time and total memory.
 
-An upload takes no place in the queue of requests, so a slow client keeps nobody waiting. But an
-upload takes memory; when the memory for bodies is full, the slowest upload is refused.
+A request takes a place in the queue only after its body has arrived, so a slow upload does not
+delay other requests. But an upload takes memory. When the memory for bodies is full, the slowest
+upload is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BodyUploads:
-    """The bodies in a worker, from their first byte until :meth:`release_body_memory`.
+    """Receives the bodies of a worker's requests, and counts their memory until it is released.
 
     The class needs no lock, because only the worker's event loop calls it.
     """
@@ -74,7 +75,7 @@ class BodyUploads:
         return bytes(data)
 
     def _compute_next_deadline(self, began: float, size: int) -> float:
-        """Return the deadline for the next part of a body; each received byte gives more time."""
+        """Return the deadline for the next part of a body; received bytes extend the deadline."""
         budgets = self._budgets
         earned_s = budgets.body_grace_s + size / budgets.body_bytes_per_s
         return began + min(earned_s, budgets.body_s)

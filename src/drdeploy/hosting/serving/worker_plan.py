@@ -27,14 +27,15 @@ def choose_worker_and_thread_counts(
 ) -> Capacity:
     """Choose the values that the settings leave open, from the container's CPU and memory limits.
 
-    ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Python
-    runs only one thread of a process at a time (the global interpreter lock). Two workers on two
-    vCPUs therefore grade a fifth more photographs per second than one worker. A second worker on a
-    fraction of a vCPU would only slow down the first.
+    If the number of workers is ``auto``, there is one worker per whole vCPU, but not more than the
+    memory allows. Python runs only one thread of a process at a time (the global interpreter lock),
+    so several workers are faster than one: two workers on two vCPUs grade a fifth more photographs
+    per second. A second worker on a fraction of a vCPU would only slow down the first.
 
-    In the lean profile, the workers share the vCPUs: each uses its share for a prediction and for
-    decoding. While only one photograph is being graded, its worker also uses the vCPUs of the
-    others. In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.
+    In the lean profile, each worker uses an equal share of the vCPUs for decoding and predicting.
+    While the container grades only one photograph, the worker that grades it also uses the vCPUs of
+    the other workers, if the memory allows. In the classic profile, each worker's runtime uses all
+    vCPUs, as in the 2023 study.
 
     Args:
         settings: The settings of the server.
@@ -64,7 +65,7 @@ def choose_worker_and_thread_counts(
 def _may_use_idle_cpus(
     settings: Settings, cpus: float, workers: int, memory_bytes: float | None
 ) -> bool:
-    """Return whether a worker may use the vCPUs that no other photograph needs."""
+    """Return whether a worker may use the vCPUs of other workers while these have no work."""
     if cpus < 2 or settings.runtime not in {"", "onnxruntime"}:
         return False
     from drdeploy.hosting.serving.memory import (

@@ -1,9 +1,9 @@
 """Fit the coefficients by which latency on AWS is estimated from latency on this machine.
 
 Ratios are averaged on a logarithmic scale, so that a ratio of 0.5 and a ratio of 2 cancel out. For
-a cold start, the time to pull the container image is subtracted first. Two coefficients are then
-fitted together by least squares of the relative errors: the CPU ratio, and the time to place the
-container. Neither of them can become negative.
+cold starts, the time to pull the container image is first subtracted from the latency. Two
+coefficients are then fitted together, so that the squares of the relative errors are smallest: the
+CPU ratio, and the time to place the container. Neither of them can become negative.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -
 
 
 def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSummary]:
-    """Return the series of the user's account if there are at least 3, otherwise all series."""
+    """Return only the series of the user's account if there are at least 3 of them, else all."""
     own = [one for one in summaries if one.series.source != STUDY_SOURCE]
     return own if len(own) >= ENOUGH_OWN_SERIES else list(summaries)
 
@@ -95,8 +95,7 @@ def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
     """Return the time to pull a container image, in seconds per compressed GB.
 
     The value is fitted to the 2023 study's cold starts with its largest and its smallest container
-    image. For the largest image, the study printed only the mean. For the smallest image, it
-    published all rows.
+    image. The study published all rows of the smallest image, but only the mean of the largest.
     """
     printed = _read_cold_starts_with_largest_image()
     slopes = [
@@ -123,11 +122,13 @@ def resample_series(
 ) -> list[SeriesSummary]:
     """Return the summaries of one bootstrap resample of the series.
 
-    The series are drawn with replacement, separately for each kind and source of series.
+    The series are drawn with replacement. Series are drawn separately for each source, kind of
+    start and instance type.
 
     Args:
-        resampled: A list for each series, with a summary of each resample of its rows.
-        at: The position in each list. The summary at this position is used.
+        resampled: For each series, a list that holds one summary for each resample of the series'
+            rows.
+        at: The number of the resample: the summaries at this position of the lists are used.
         rng: The random number generator.
     """
     groups: dict[tuple[str, ...], list[SeriesSummary]] = defaultdict(list)

@@ -62,7 +62,7 @@ def fit_transfer_model(
 ) -> TransferModel | None:
     """Fit the model that estimates latency on AWS from rows of this machine.
 
-    The result is None if all rows were measured on AWS, because nothing must be estimated.
+    The result is None if all rows were measured on AWS, because there is then nothing to estimate.
 
     Args:
         measurements: The rows whose latency on AWS is to be estimated.
@@ -92,7 +92,8 @@ def fit_model_to_series(
 ) -> TransferModel:
     """Fit the model to all series, and validate it.
 
-    For the validation, the model is fitted again without each series, and predicts that series.
+    For the validation, each series is left out in turn: the model is fitted to the other series,
+    and predicts the series that was left out.
     """
     rng = np.random.default_rng(seed)
     resampled = [one.summarise_resamples(rng, RESAMPLES) for one in series]
@@ -148,9 +149,10 @@ def _predict_each_left_out_series(series: Sequence[PairedSeries]) -> Iterator[Le
 def _draw_random_model_errors(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw random factors that are as far from 1 as the model's errors for left-out series.
+    """Draw random factors that are as large as the model's errors for left-out series.
 
-    About half of the factors are above 1, and the others below 1.
+    A factor of 1 stands for no error. About half of the factors are above 1, and the others below
+    1.
     """
     sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
     factors: NDArray[np.float64] = np.exp(

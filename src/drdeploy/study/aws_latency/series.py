@@ -1,9 +1,10 @@
 """Pair rows that were measured on AWS with rows of the same software on this machine.
 
-The rows of the 2023 study are paired with local rows of the same networks. For the local rows, the
-networks ran in the study's smallest container image, with the study's server. The local rows come
-from the folder ``studies/study-stack-local``, or from the user's machine. Rows of the user's
-account are paired with local rows of the same model, precision, server profile and endpoint size.
+The rows of the 2023 study are paired with local rows of the same networks. For these local rows,
+the networks ran in the 2023 study's smallest container image, which contains the server of that
+study. The local rows come from the folder ``studies/study-stack-local``, or from the user's
+machine. Rows of the user's account are paired with local rows of the same model, precision, server
+profile and endpoint size.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ class Trial:
     def has_warm_up(self) -> bool:
         """Whether the trial begins with a warm-up request, which does not count.
 
-        A trial of cold starts has no warm-up request, because a warm-up request would use up the
-        first cold start. The containers of a transform job are always new.
+        A trial of cold starts has no warm-up request, because the next request would then reach a
+        warm container. A transform job needs none, because it always starts new containers.
         """
         return not isinstance(self.scenario, Cold | Batch)
 
@@ -86,8 +86,8 @@ class Trial:
     def has_endpoint_with_instances(self) -> bool:
         """Whether the endpoint has instances, which cost money even without requests.
 
-        An asynchronous endpoint counts too, although it can scale to zero. A transform job has no
-        endpoint.
+        The answer is true for an asynchronous endpoint too, although it can scale to zero. It is
+        false for a transform job, which has no endpoint.
         """
         match self.endpoint:
             case AsynchronousConfig():
@@ -101,8 +101,8 @@ class Trial:
     def photographs_per_measurement(self) -> int:
         """The number of photographs in one measurement.
 
-        The measurement of a request has one photograph. The measurement of a transform job has all
-        photographs of the job.
+        In most scenarios, a measurement is one request with one photograph. In a batch scenario, a
+        measurement is a transform job with all its photographs.
         """
         return self.scenario.photographs if isinstance(self.scenario, Batch) else 1
 
@@ -138,7 +138,7 @@ class Trial:
     def fingerprint(self) -> str:
         """A digest of the model, container image, endpoint and scenario of the trial.
 
-        A run refuses to add rows to a trial whose existing rows have another fingerprint.
+        If the existing rows of a trial have another fingerprint, a run refuses to add rows to them.
         """
         # Title, region and the other trials are left out: they do not affect a latency.
         facts = {
@@ -153,9 +153,9 @@ class Trial:
     def worst_case_duration_s(self) -> float:
         """The duration in seconds if every request takes the longest time that is allowed.
 
-        A request may take 60 s, which is SageMaker's limit for endpoints. In a transform job of a
-        study, each photograph may also take 60 s. A result of an asynchronous request may take as
-        long as its scenario says.
+        A request may take 60 s, which is SageMaker's limit for endpoints. The same 60 s apply to
+        each photograph of a transform job. The result of an asynchronous request may take as long
+        as the scenario's ``timeout_s``.
         """
         if isinstance(self.scenario, Asynchronous):
             # All requests wait in the queue at the same time, so the longest wait counts only once
@@ -191,7 +191,7 @@ class Trial:
                 assert_never(self.endpoint)
 
     def worst_case_cost_usd(self, sheet: PriceSheet, region: str) -> float:
-        """Return the cost on AWS if every request takes 60 s and has the largest allowed payload.
+        """Return the cost on AWS if every request takes as long, and is as large, as is allowed.
 
         Raises:
             UnknownPrice: The sheet lacks a price that the cost depends on.
@@ -253,8 +253,8 @@ class Plan:
         """Return the plan with only the trials whose id matches a pattern.
 
         Args:
-            pattern: A pattern with ``*`` or ``?`` must match the whole id; a string without them
-                must occur somewhere in the id.  None selects all trials.
+            pattern: A pattern with ``*`` or ``?``, which must match the whole id, or a string,
+                which must occur somewhere in the id. None selects all trials.
 
         Raises:
             StudyError: No trial matches.

@@ -1,8 +1,7 @@
-"""Scenarios, which say how many requests are sent, when, and whether each start is cold or warm.
+"""Scenarios: how many requests a trial sends, when, and whether to a cold or a warm container.
 
-In TOML, ``kind`` names one of the six scenarios.  ``n`` is the number of measured requests. A
-scenario with a warm-up sends one request before the measured requests.  The warm-up request is
-recorded, but it does not count.
+In TOML, ``kind`` names one of the six scenarios. ``n`` is the number of measured requests. Some
+scenarios begin with a warm-up request. It is recorded, but it does not count.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class _ClosedLoop(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The duration of the scenario if every request were answered at once, in seconds."""
+        """The time in seconds that the scenario would take if every answer came at once."""
         return self.n * self.interval_s
 
 
@@ -103,8 +102,8 @@ class Cold(_Scenario):
 
     Attributes:
         interval_s: Pause after an answer, long enough for the endpoint to scale to zero.
-        attempts: The largest number of requests for one measurement.  If a warm container
-            answers, the answer is recorded as ``wrong_start``, and the request is sent again.
+        attempts: The largest number of requests for one measurement. If a warm container answers,
+            the row gets the outcome ``wrong_start``, and the request is sent again.
     """
 
     kind: Literal["cold"] = "cold"
@@ -121,7 +120,7 @@ class Cold(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The duration if every request were answered at once by a cold container, in seconds."""
+        """The time that the pauses between requests take if no request is repeated, in seconds."""
         return (self.n - 1) * self.interval_s
 
 
@@ -157,9 +156,9 @@ class OnSchedule(_Scenario):
 class OpenLoop(OnSchedule):
     """Requests on a schedule to a serverless or real-time endpoint.
 
-    The latency includes the time that a request waits until the client has a free connection.
-    Without this time, the waits behind slow answers would be missing from the results (coordinated
-    omission).
+    The client has a limited number of connections. If all of them wait for slow answers, the next
+    request waits too, and its latency includes this time. Without it, the results would look better
+    than what users see (coordinated omission).
 
     Attributes:
         max_in_flight: The largest number of requests in progress at once; further requests wait.
@@ -172,7 +171,7 @@ class OpenLoop(OnSchedule):
 class Asynchronous(OnSchedule):
     """Requests on a schedule to an asynchronous endpoint, which queues them.
 
-    The latency is the time from the scheduled time of a request until its result is seen in S3. It
+    The latency begins at the scheduled time of a request and ends when its result is seen in S3. It
     includes the time in the queue.
 
     Attributes:
@@ -189,8 +188,8 @@ class Batch(_Scenario):
     """``n`` Batch Transform jobs, one after another, each with the same photographs.
 
     Attributes:
-        photographs: The number of photographs of a job. If the study has fewer photographs,
-            photographs are repeated.
+        photographs: The number of photographs of a job. If the study has fewer, some are sent
+            several times.
     """
 
     kind: Literal["batch"] = "batch"

@@ -97,7 +97,8 @@ class Block(_Table):
     """Lists of models, container images, endpoints and scenarios; each combination is a trial.
 
     Attributes:
-        endpoints: Endpoints, and the instances of transform jobs (``kind = "batch"``).
+        endpoints: Configurations of endpoints. A configuration with ``kind = "batch"`` describes
+            the instances of transform jobs instead.
     """
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -237,8 +238,8 @@ def _describe_validation_errors(error: ValidationError) -> str:
 def _is_consequence_of_another_error(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     """Whether an error is only a consequence of another error.
 
-    If every item of a list is wrong, pydantic reports each item and also that the list is too
-    short.
+    If every item of a list is wrong, pydantic reports each item. It also reports that the list is
+    too short, which is only a consequence.
     """
     place = detail["loc"]
     return detail["type"] == "too_short" and any(

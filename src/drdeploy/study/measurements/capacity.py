@@ -52,7 +52,7 @@ class ConcurrencyStep(_Part):
 
 
 class RateRun(_Part):
-    """One run of requests that arrive at random, whether or not earlier requests are answered.
+    """One run of requests that are sent at random times, whether or not earlier ones are answered.
 
     Attributes:
         rate_per_s: The mean number of arrivals in a second.
@@ -63,7 +63,7 @@ class RateRun(_Part):
         failed: The number of requests that failed.
         p95_s: The 95th percentile of the latency, from the scheduled time. A run is stopped early
             once it is certain to miss the requirement; ``p95_s`` is then None.
-        delayed_share: The share of the requests that left this machine later than scheduled.
+        delayed_share: The share of the requests that this machine sent later than scheduled.
     """
 
     rate_per_s: Positive
@@ -95,9 +95,9 @@ class CapacityResult(_Part):
             such rate.
         high_per_s: The lowest rate at which every run missed the requirement, or None if the search
             found no such rate.
-        requests_at_once: How many requests one instance works on at once, estimated as its highest
-            throughput times the latency of a single request. None for a serverless endpoint,
-            because each of its containers works on one request at a time.
+        requests_at_once: How many requests one instance works on at once. The estimate is its
+            highest throughput times the latency of a single request. None for a serverless
+            endpoint, because each of its containers works on one request at a time.
         stopped: Why the search ended.
         notes: Sentences on circumstances that may have affected the result.
     """

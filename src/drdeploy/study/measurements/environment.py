@@ -100,8 +100,8 @@ class EnvironmentFile:
     ) -> None:
         """Refuse to add rows to a trial that was measured under other conditions.
 
-        Rows of two runs may be mixed only if four things are equal: the machine, the seed, the
-        trial's definition and the trial's artifact.
+        A trial may contain rows of two runs only if four things are the same in both: the machine,
+        the seed, the trial's definition and its model artifact.
 
         Args:
             facts: The known facts of the run that is about to begin.
@@ -131,8 +131,8 @@ class EnvironmentFile:
         If one photograph had two names, new rows could not be paired with existing rows.
 
         Args:
-            are: How this run names photographs, as a phrase for the error message. It comes from
-                :attr:`PhotographNames.description_of_photograph_names`.
+            are: The way in which this run names photographs, as words for the error message. It
+                comes from :attr:`PhotographNames.description_of_photograph_names`.
             run_ids: The ids of the runs that measured the existing rows.
 
         Raises:

@@ -1,9 +1,9 @@
 """Write rows to ``measurements.csv``, where they survive a crash of the process or the machine.
 
-Each row is one ``write`` to a file that is open for appending. An ``fsync`` follows before the next
-request is sent. If the process is killed, at most the row that it was about to write is lost. At
-most one incomplete line remains at the end of the file. The next run removes the incomplete line,
-and every reader of the file ignores it.
+Each row is appended to the file with a single ``write``. An ``fsync`` follows before the next
+request is sent. If the process is killed, at most the row that it was just writing is lost. The
+file may then end with an incomplete line. Every reader of the file ignores this line, and the next
+run removes it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Journal:
     def replace_all_rows(self, measurements: Iterable[Measurement]) -> None:
         """Replace all rows of the file by the given rows.
 
-        Some values, for example metrics, become known only after their row was written.
+        This is needed because some values, for example CloudWatch's metrics, become known only
+        after a row was written.
         """
         with self._lock:
             content = encode_header() + b"".join(encode_row(row) for row in measurements)

@@ -73,7 +73,7 @@ class Measurements:
         return dict(Counter(reasons).most_common())
 
     def differences(self) -> dict[str, list[str]]:
-        """Return each condition of measurement that differs between the rows, with its values.
+        """Return each condition of measurement that is not the same for all rows, with its values.
 
         The conditions are the platform, the isolation, the machine, and the model of each trial.
         """

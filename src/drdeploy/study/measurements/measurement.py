@@ -34,8 +34,8 @@ Outcome = InvocationOutcome | Literal["wrong_start", "ungradable"]
 class Measurement:
     """One invocation: the request, the endpoint, and the result.
 
-    Each field declares a column of ``measurements.csv`` with its type, meaning and rules (see
-    :mod:`~drdeploy.study.measurements.schema`).
+    Each field declares a column of ``measurements.csv``, with its type, its meaning and rules for
+    its values (see :mod:`~drdeploy.study.measurements.schema`).
     """
 
     study: Annotated[str, "Name of the study."]

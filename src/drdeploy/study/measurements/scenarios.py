@@ -49,7 +49,7 @@ class Configuration:
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """The rows of one trial with one kind of start; one line of the report.
+    """The rows of one trial with one kind of start; the report shows each scenario as one line.
 
     Attributes:
         trial: The id of the trial.
@@ -88,12 +88,12 @@ class Scenario:
 
     @property
     def has_queue(self) -> bool:
-        """Whether the latencies include the time that requests waited for each other."""
+        """Whether the latencies include time in which a request waited for other requests."""
         return self.name in {"open-loop", "asynchronous", "batch"}
 
     @property
     def has_enforced_limits(self) -> bool:
-        """Whether the memory and CPU limits of the configuration were enforced."""
+        """Whether the container had the memory and CPU limits of the configuration."""
         return self.isolation != UNLIMITED_ISOLATION
 
     def known_values_of_column(self, quantity: str) -> NDArray[np.float64]:
@@ -156,7 +156,7 @@ def _make_configuration_from_rows(rows: pd.DataFrame) -> Configuration:
 
 
 def _find_only_known_value(rows: pd.DataFrame, name: str) -> str:
-    """Return the value of a column that all rows of a trial share; failed rows may lack it."""
+    """Return the only value that a column has in the rows of a trial; failed rows may lack it."""
     values = rows.loc[rows[name] != "", name]
     return str(values.iloc[0]) if len(values) else ""
 

@@ -130,7 +130,7 @@ def list_declared_columns(row_class: type) -> tuple[CsvColumn, ...]:
 
 
 def _list_literal_values(hint: Any) -> list[str]:
-    """Return all values of a ``Literal``, or of a union of several ``Literal`` types."""
+    """Return all values that a ``Literal`` allows, or a union of several ``Literal`` types."""
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     return [value for part in get_args(hint) for value in _list_literal_values(part)]

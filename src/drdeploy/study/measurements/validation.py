@@ -30,8 +30,7 @@ def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame
 
     Raises:
         AnalysisError: There is no row, a column is missing, or a value does not fit its column. The
-            error is also raised if two values of a row, or two rows of a trial, contradict each
-            other.
+            error is also raised if values of a row contradict each other, or if rows of a trial do.
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing and len(frame.columns):
@@ -106,7 +105,7 @@ def _require_valid_values(rows: pd.DataFrame, source: Path) -> None:
 
 
 def _require_facts_of_jobs(rows: pd.DataFrame, source: Path) -> None:
-    """Refuse a row of a transform job without the values that its time and cost depend on."""
+    """Refuse a row of a transform job if it lacks a value on which its time or cost depends."""
     of_jobs = (rows["scenario"] == "batch") & (rows["outcome"] == "ok")
     for name in ("photograph_count", "instance_count", "startup_s"):
         least = 0 if name == "startup_s" else 1

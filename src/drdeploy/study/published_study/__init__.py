@@ -7,8 +7,9 @@ way to compute a printed number from the rows.
 - ``printed_figures`` reads the printed numbers with their digits.
 - ``formulas`` computes a number as a mean, a ratio, a share or a reduction.
 - ``definitions`` derives the formula of each number from its description in the study.
-- ``departures`` lists changes to a definition; each change gives another reading.
-- ``row_statistics`` turns rows into one number, by a statistic and rounding.
+- ``departures`` lists possible changes to a definition; each change gives another reading.
+- ``row_statistics`` lists the ways to turn rows into one number, for example a mean that is
+  rounded.
 - ``readings`` searches for other readings that give the printed number.
 - ``verdicts`` says of each number whether it is reproduced, close, different or not recomputable.
 - ``document`` writes the verdicts as sentences, as JSON and as tables.

@@ -1,7 +1,8 @@
 """Define each printed number as a formula.
 
-The definition follows from the printed number's description (quantity, model, configuration), never
-from its value. If the study did not publish the rows that a number needs, the definition says so.
+The definition is derived only from the printed number's description (quantity, model and
+configuration). The printed value is not used. If the study did not publish the rows that a number
+needs, the definition says so.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Definition:
     """The definition of a printed number.
 
     Attributes:
-        formula: The formula, or None if rows and prices do not determine the printed number.
+        formula: The formula, or None if the number cannot be computed from rows and prices.
         why_not: Why the printed number cannot be recomputed; empty if it can.
         note: Assumptions of the definition that the study does not state.
     """
@@ -45,7 +46,7 @@ class Definition:
 
 @dataclass(frozen=True, eq=False)
 class PublishedStudy:
-    """All printed numbers and raw rows, to which definitions refer."""
+    """All printed numbers and all raw rows of the study; definitions refer to both."""
 
     printed: Sequence[PrintedFigure]
     samples: StudySamples
@@ -89,7 +90,7 @@ class _NotRecomputableError(ValueError):
 
 
 def _replace_definition_without_rows(definition: Definition, study: PublishedStudy) -> Definition:
-    """Return the definition, or one that says why the number is not recomputable without rows."""
+    """Return the definition, or one that says that the rows for it were not published."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition
@@ -216,7 +217,8 @@ def _formula_of_cold_start_in_large_image(
 ) -> Definition:
     """Return the definition of the cold start in the largest container image.
 
-    The cold start in the smallest image is multiplied by the printed speed-up between the images.
+    It is the measured cold start in the smallest image, multiplied by the printed speed-up from the
+    largest to the smallest image.
     """
     gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))

@@ -77,7 +77,7 @@ class FigureReading:
                 return float("nan")
 
     def _compute_mean_of_row_ratios(self, samples: StudySamples) -> float:
-        """Return the mean of the ratios of two experiments' rows with the same row number."""
+        """Divide the rows of two experiments one by one, and return the mean of the ratios."""
         if len(self.formula.row_operands) < 2:
             return float("nan")
         pair = [
@@ -98,7 +98,7 @@ class FigureReading:
 
 @dataclass(frozen=True)
 class Departure:
-    """One change to a reading.
+    """One change to a reading, for example another statistic.
 
     Two changes of the same kind cannot be combined.
     """
@@ -109,7 +109,7 @@ class Departure:
 
 
 def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> FigureReading | None:
-    """Return the reading that results if all given departures are applied to a definition.
+    """Return the reading that results from applying all given departures to a definition.
 
     The result is None if two departures exclude each other, or if a departure changes nothing.
     """
@@ -136,7 +136,8 @@ def list_possible_departures(
         formula: The formula of the definition.
         samples: The rows of all experiments. A reading may use the rows of another experiment than
             the definition.
-        printed_terms: Means that the study printed, from which it may have computed other numbers.
+        printed_terms: The means that the study printed. It may have computed other numbers from
+            these rounded means.
     """
     yield from list_departures_to_other_rows(formula, samples)
     if any(term in printed_terms for term in formula.operands):
@@ -180,7 +181,7 @@ def _make_change_of_rows(change: Callable[[Rows], Rows], position: int | None = 
 def _make_change_of_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
     """Return a function that changes all terms of a formula, or only the term at one position.
 
-    If no term changes, the function returns None.
+    If no term changes, the returned function gives None.
     """
 
     def change_terms_of_reading(reading: FigureReading) -> FigureReading | None:
@@ -199,8 +200,8 @@ def _make_change_of_terms(change: Callable[[Term], Term], position: int | None =
 def list_departures_to_other_rows(formula: Formula, samples: StudySamples) -> Iterator[Departure]:
     """Yield the departures that replace rows by rows of another experiment.
 
-    Either one term gets the rows of another memory size or instance, or all terms get the rows of
-    the other model.
+    In some departures, one term gets the rows of another memory size or instance. In others, all
+    terms get the rows of the other model.
     """
     for at, term in enumerate(formula.operands):
         if not isinstance(term.operand, Rows):

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
-    """Return one entry of ``drdeploy reproduce --json``.
+    """Return one entry of the output of ``drdeploy reproduce --json``: a printed number.
 
-    ``published`` is the printed number as a number, and ``printed`` is its text. ``interval`` is
-    ``[low, high]``, or null with a ``reason``. ``readings`` lists other readings that give the
-    printed digits, and ``reading`` is the first of them. If there are none, or if the match could
-    be due to chance, ``reading`` is null.
+    ``published`` is the printed value as a number, and ``printed`` is the same value as text, with
+    the printed digits. ``interval`` is ``[low, high]``, or null with a ``reason``. ``readings``
+    lists other readings that give the printed digits, and ``reading`` is the first of them. If
+    there are none, or if the match could be due to chance, ``reading`` is null.
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None
@@ -173,7 +173,7 @@ def write_sentence_on_figure(figure: RecomputedFigure) -> str:
 
 
 def explain_printed_number(figure: RecomputedFigure) -> str:
-    """Return a sentence that says which other readings give the printed number, or that none does.
+    """Return a sentence that says which other readings give the printed number, if any do.
 
     For a reproduced number, the text is empty.
     """

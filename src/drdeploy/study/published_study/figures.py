@@ -1,8 +1,8 @@
 """Draw pictures 6.1 to 6.12 of the study again from its rows.
 
-The study published its data without the numbers of the pictures. The pictures are therefore
-numbered in the order of the study's sections. Each picture of VGG19 is followed by the same picture
-of MobileNet:
+The study's data do not say which rows belong to which picture. The pictures are therefore numbered
+in the order of the study's sections. Each picture of VGG19 is followed by the same picture of
+MobileNet:
 
 - section 6.1.1: cold starts by image
 - section 6.1.2.1: warm prediction time and warm total latency by memory

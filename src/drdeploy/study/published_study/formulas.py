@@ -1,8 +1,8 @@
 """Compute a printed number from the rows of experiments.
 
 A printed number is an amount (a mean, possibly times a price), a ratio of two amounts, or the
-reduction from one amount to another. The interval of a printed number comes from the rows; prices
-are exact.
+relative difference of two amounts. The interval of a printed number accounts for the scatter of the
+rows. Prices are taken as exact.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Constant:
 
     Attributes:
         source: The place in the study where the constant was printed.
-        is_measured: Whether the constant is a measurement, not a price. A measurement should have
-            rows.
+        is_measured: Whether the constant is a measurement, and not a price. The study should have
+            published the rows of a measurement.
     """
 
     value: float
@@ -121,7 +121,7 @@ class Formula:
 
     @property
     def rests_on_printed_measurements(self) -> bool:
-        """Whether a term is a measurement of which only a printed number is known, not the rows."""
+        """Whether the rows of a term were not published, so that only a printed number is known."""
         constants = [t.operand for t in self.operands if isinstance(t.operand, Constant)]
         return any(constant.is_measured for constant in constants)
 
@@ -154,7 +154,7 @@ class StudySamples:
 
     @classmethod
     def from_measurements(cls, measurements: Measurements) -> StudySamples:
-        """Collect the rows that count, in the order in which they were measured."""
+        """Collect the rows that count of each experiment, in the order of measurement."""
         return cls(
             {
                 Rows(str(trial), quantity): rows[quantity].to_numpy(dtype=np.float64)
@@ -192,7 +192,7 @@ def combine_two_amounts(form: Form, first: float, second: float = 1.0) -> float:
 def estimate_figure_with_interval(formula: Formula, samples: StudySamples) -> Estimate:
     """Estimate a printed number with its 95 % interval, from the means of its rows.
 
-    A result that depends only on constants has no interval, and the estimate gives the reason.
+    A number that is computed only from constants has no interval; the estimate then says why.
     """
     means = _estimate_mean_or_ratio_of_means(formula, samples)
     if means is None:

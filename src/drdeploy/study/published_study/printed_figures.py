@@ -86,7 +86,7 @@ class PrintedFigure:
 
 @cache
 def load_texts_about_figures() -> dict[str, dict[str, str]]:
-    """Return the texts of the file ``texts.toml``, by table and key."""
+    """Return the texts about printed numbers from ``texts.toml``, by table and key."""
     return tomllib.loads((STUDY_FOLDER / "texts.toml").read_text("utf-8"))
 
 

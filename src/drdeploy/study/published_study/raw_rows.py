@@ -109,9 +109,8 @@ def load_results_or_published_study(results: Path) -> Measurements:
 def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
     """Read the study's raw rows from the package, or from all raw files in a folder.
 
-    A file whose name is not the name of an experiment is skipped. If the row numbers of a file are
-    not 0, 1, 2 and so on, all its rows are used all the same. The notes of the measurements report
-    skipped files and wrong row numbers.
+    A file whose name is not the name of an experiment is skipped. A file whose row numbers are not
+    0, 1, 2 and so on is used completely. The notes of the measurements mention both kinds of files.
 
     Raises:
         AnalysisError: There are no raw rows, a column is missing, or a value cannot be read as a

@@ -1,10 +1,10 @@
 """Search for other readings of the same rows that give the printed number.
 
-A reading departs from the definition in one or two respects. It may use another statistic, fewer
+A reading differs from the definition in one or two respects. It may use another statistic, fewer
 rows, another memory size or instance, another column, the other model, or another price. It may
 also exchange the two amounts of a ratio, or round means before dividing them. Readings with one
-departure are tried first, then readings with two departures. Among many readings, some give the
-printed digits by chance. The result therefore states how many such matches are expected.
+departure are tried first, then readings with two departures. If many readings are tried, some give
+the printed digits by chance. The result therefore says how many of them would be expected to do so.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class ReadingSearch:
         matches: The first few readings that give the printed digits, with their values.
         found: The number of readings that give the printed digits.
         tried: The number of readings that were tried.
-        by_chance: How many of the tried readings would be expected to give the printed digits by
-            chance.
+        by_chance: The number of tried readings that are expected to give the printed digits by
+            chance alone.
     """
 
     matches: tuple[tuple[FigureReading, float], ...]
@@ -131,7 +131,7 @@ def find_close_readings_with_other_rows(
 
 
 def _count_matches_expected_by_chance(figure: PrintedFigure, tried: Iterable[float]) -> float:
-    """Return how many of the tried readings would give the printed digits by chance."""
+    """Return how many of the tried readings are expected to give the printed digits by chance."""
     span = NEIGHBOURHOOD * abs(figure.value)
     # A reading that gives exactly the printed number is not counted, because the question is
     # whether it did so by chance.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class CrossCheck:
     """A check of a printed number whose own rows were not published.
 
-    The number is computed from other rows and from another printed number.
+    For the check, the number is computed from other rows and from another printed number.
     """
 
     value: float
@@ -53,10 +53,10 @@ class RecomputedFigure:
     Attributes:
         estimate: The recomputed number with its interval. None if the number cannot be recomputed.
         search: The search for another reading; None if the number is reproduced.
-        check: If the number's rows were not published: the same number, computed from another
-            printed number.
+        check: A check that uses another printed number, for a number whose own rows were not
+            published.
         near: Readings that use other rows and give a value within 1 % of the printed number. They
-            are searched only if the number differs.
+            are searched only if the recomputed number differs from the printed one.
     """
 
     printed: PrintedFigure

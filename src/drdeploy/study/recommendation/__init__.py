@@ -11,10 +11,10 @@
   autoscaling or by a schedule.
 - ``options`` simulates and prices every way of hosting.
 - ``bill`` computes the monthly bill of an option.
-- ``evaluated`` lists the requirements that an option misses, and its simulated results.
+- ``evaluated`` collects the simulated results of an option, and the requirements that it misses.
 - ``choice`` chooses among options of about the same cost: the simplest, then the fastest.
 - ``price_age`` says how old the prices are.
-- ``price_sensitivity`` computes how far a price can rise or fall before another option is chosen.
+- ``price_sensitivity`` computes how far each price can rise or fall before another option wins.
 - ``confidence`` resamples the rows, and computes intervals for each option.
 - ``break_even`` finds the volume of requests above which another kind of hosting is cheaper.
 - ``decide`` makes the decision with the modules above.

@@ -3,8 +3,8 @@
 For a warm request, the estimate is the time in the container times a CPU ratio, plus the overhead
 of the platform. A cold start has three parts. First, the platform places the container. Second, it
 pulls the container image, which takes longer for a larger compressed size. Third, the container
-starts and makes its first prediction; the time of this part is multiplied by another CPU ratio.
-:mod:`drdeploy.study.aws_latency` fits the coefficients.
+starts and makes its first prediction. For this part, the time on this machine is multiplied by a
+second CPU ratio. :mod:`drdeploy.study.aws_latency` fits the coefficients.
 
 The interval of an expected latency accounts for the uncertainty of the coefficients, and for the
 errors of the model on series that were left out of the fit.
@@ -48,7 +48,7 @@ class Coefficient:
     """One coefficient of the model.
 
     Attributes:
-        low: Lower 95 % limit, from a bootstrap of the series and of their rows.
+        low: Lower 95 % limit. The bootstrap draws both the series and their rows again.
         high: Upper 95 % limit.
         unit: ``s``, ``s/GB``, or ``1`` for a ratio.
         date: When the rows on AWS were measured.
@@ -85,7 +85,7 @@ class LeftOutSeries:
 
     @property
     def relative_prediction_error(self) -> float:
-        """The relative error of the expected latency, which is negative if it is too low."""
+        """The relative error of the expected latency; negative if the expectation is too low."""
         return self.expected_s / self.aws_s - 1
 
 
@@ -96,8 +96,9 @@ class TransferModel:
     Attributes:
         values: The value of each coefficient by name.
         draws: The value of each coefficient in each bootstrap resample, by name.
-        errors: For ``warm`` and for ``cold``, a random factor for each resample. It stands for the
-            error that the model may make for a new configuration.
+        errors: For ``warm`` and for ``cold``, a random factor for each resample. Latencies are
+            multiplied by it, to account for the error that the model may make for a new
+            configuration.
         coefficients: The coefficients with intervals and sources.
         left_out: For each series, the estimate of a model that was fitted to all other series.
         notes: Sentences on the limits of the fit.
@@ -111,7 +112,7 @@ class TransferModel:
     notes: tuple[str, ...] = ()
 
     def compute_median_error(self, start: str) -> float:
-        """Return the median error, as a share of the latency, for the series that were left out."""
+        """Return the median error for the left-out series, as a share of the measured latency."""
         errors = [abs(one.relative_prediction_error) for one in self.left_out if one.start == start]
         return float(np.median(errors))
 
@@ -141,7 +142,7 @@ class TransferModel:
 
 @dataclass(frozen=True)
 class _LatencyCoefficients:
-    """One set of coefficients, chosen for one configuration's kind of endpoint."""
+    """The coefficients that apply to one configuration, from one set of fitted coefficients."""
 
     ratio: float
     overhead_s: float
@@ -170,9 +171,10 @@ class _LatencyCoefficients:
         )
 
     def apply_to_local_times(self, local: ServiceTimes) -> ServiceTimes:
-        """Return the times that are expected on AWS.
+        """Convert times that were measured on this machine to times that are expected on AWS.
 
-        The overhead of the platform makes a request slower, but does not occupy the container.
+        The overhead of the platform is added to the latency of a request, but not to the time in
+        which the container is busy.
         """
         busy = local.warm.busy_s * self.ratio
         warm = RowTimes((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
@@ -189,7 +191,8 @@ class ExpectedServiceTimes(ServiceTimes):
 
     Attributes:
         local: The times measured on this machine.
-        steps: A set of coefficients for each bootstrap resample.
+        steps: For each bootstrap resample, the coefficients that convert local times to times on
+            AWS.
     """
 
     local: ServiceTimes = field(kw_only=True)
@@ -198,7 +201,7 @@ class ExpectedServiceTimes(ServiceTimes):
     def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
         """Return a resample of this machine's rows, converted to times on AWS.
 
-        The resamples with the same number use the same set of coefficients in all configurations.
+        For the same ``number``, all configurations use the same set of fitted coefficients.
         """
         steps = self.steps[number % len(self.steps)]
         return steps.apply_to_local_times(self.local.draw_bootstrap_resample(rng, number))
@@ -232,7 +235,7 @@ class ExpectedLatency:
 
 @dataclass(frozen=True)
 class AppliedTransfer:
-    """How a decision estimated latencies on AWS from this machine's rows, as plain values.
+    """How a decision estimated latencies on AWS from this machine's rows, for the page and JSON.
 
     Attributes:
         image_gb: The compressed size of the container image that is pulled.

@@ -1,4 +1,4 @@
-"""Compute a month's bill from simulated traffic; every entry is a quantity times a dated price.
+"""Compute a month's bill from simulated traffic; each entry is a quantity times a price.
 
 The pricing pages of SageMaker AI, ECR and S3 say what AWS bills:
 
@@ -9,10 +9,9 @@ The pricing pages of SageMaker AI, ECR and S3 say what AWS bills:
 - For an instance, AWS bills each hour, and each GB of data in and out.
 - For a registry or a bucket, AWS bills each stored GB in each month.
 
-SageMaker lists no price per request.  If a price sheet has a price per request, each request is
-billed. An example is the price of a gateway in front of the endpoint.
-
-A quantity of zero needs no price. A quantity above zero without a known price is an error.
+SageMaker has no price per request. A price sheet may contain one, for example for a gateway in
+front of the endpoint. Each request is then billed. A quantity of zero needs no price. A quantity
+above zero without a known price is an error.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def compute_monthly_real_time_usage(
 
 @dataclass(frozen=True)
 class BillEntry:
-    """One entry of a bill: a price, and a quantity in the unit of the price."""
+    """One entry of a bill: a price, and a quantity in the price's unit."""
 
     quantity: float
     price: Price
@@ -137,7 +136,7 @@ class Bill:
         return sum(entry.usd for entry in self.entries)
 
     def usd_due_to_price(self, price: Price) -> float:
-        """Return how much of the total, in USD, comes from the entries with the given price."""
+        """Return the part of the total, in USD, that the entries with the given price make up."""
         return sum(entry.usd for entry in self.entries if entry.price == price)
 
 
@@ -148,8 +147,8 @@ class BilledEndpoint:
     Attributes:
         memory_mb: Memory of a serverless endpoint; 0 for a real-time endpoint.
         instance_type: Instance type of a real-time endpoint; empty for a serverless endpoint.
-        hour: Which price of an instance hour applies: the price for real-time endpoints, for
-            asynchronous endpoints, or for batch jobs.
+        hour: Which price of an instance hour applies: that of real-time endpoints, of asynchronous
+            endpoints, or of batch jobs.
     """
 
     memory_mb: int = 0

@@ -2,8 +2,8 @@
 
 The volume is the number of requests in a month. Only cost is compared, not latency. There are three
 kinds of hosting: serverless on demand, serverless with provisioned concurrency, and real-time. For
-each kind, the option that is cheapest for the given traffic is priced at many volumes. The
-distribution of the requests over the week is the same at every volume.
+each kind, the option that is cheapest for the user's traffic is chosen, and priced at many volumes.
+At every volume, the requests have the same distribution over the week.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class BreakEven:
     Attributes:
         below: Name of the option that is cheaper below the break-even volume.
         above: Name of the option that is cheaper above the break-even volume.
-        requests_per_month: The break-even volume; None if ``below`` is cheaper at every volume up
-            to 100 million requests a month.
+        requests_per_month: The break-even volume. None if ``below`` is the cheaper option at every
+            volume up to 100 million requests a month.
     """
 
     below: str
@@ -112,7 +112,7 @@ def find_break_even_of_each_pair(curves: Sequence[CostCurve]) -> tuple[BreakEven
 
 
 def find_first_crossing_of_curves(one: CostCurve, other: CostCurve) -> BreakEven:
-    """Return the lowest volume at which the dearer of two options becomes the cheaper one."""
+    """Return the lowest volume at which the option that was more expensive becomes cheaper."""
     # On logarithmic axes, a constant cost is a straight line, and so is a cost that is proportional
     # to the requests. Interpolation on these axes is exact for both.
     at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), GRID_POINTS)

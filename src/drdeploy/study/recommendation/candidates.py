@@ -28,11 +28,12 @@ class CandidateSummary:
 
     Attributes:
         measured: The network's size, weights and times of single predictions.
-        evaluation: The agreement of the out-of-fold predictions with the labels; the most
-            probable grade counts as the prediction.
-        kappa_gain: The network's kappa minus the highest kappa of all networks, so a gain below 0
-            is a loss. Both networks graded the same photographs, and the interval takes this into
-            account. None for the network with the highest kappa.
+        evaluation: The agreement of the predicted grades with the labels. The predicted grade is
+            the most probable one, and each photograph was predicted by a network that was trained
+            without it.
+        kappa_gain: The network's kappa minus the highest kappa of all networks; it is never above
+            0. Both networks graded the same photographs, and the interval takes this into account.
+            None for the network with the highest kappa.
         predict_s: The median time of a single prediction.
         cost_per_million_usd: The cost of a million predictions, without decoding and the other
             steps of a request.

@@ -1,8 +1,8 @@
 """Choose one of the options that meet every requirement; small differences do not count.
 
-Two options count as equally expensive if their monthly costs differ by little. Of the options that
-are as cheap as the cheapest, the simplest to run is chosen. Of equally simple options, the fastest
-is chosen, and of equally fast options the cheapest.
+Options whose monthly costs differ by little count as equally expensive. Of all options that count
+as equal to the cheapest, the simplest to run is chosen. If several are equally simple, the fastest
+of them is chosen. If several are equally fast, the cheapest of them is chosen.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class SameCost:
 
     @classmethod
     def from_requirements(cls, required: Requirements) -> SameCost:
-        """Return the difference up to which costs count as the same, from the requirements."""
+        """Read from the requirements up to which difference two costs count as the same."""
         return cls(required.same_cost_share, required.same_cost_usd)
 
     def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return, for each monthly cost, the highest cost that still counts as equal to it."""
+        """Return for each monthly cost up to which other cost counts as equal to it."""
         return np.maximum(usd * (1 + self.share), usd + self.usd)
 
 
@@ -57,8 +57,8 @@ def choose_option_in_each_case(
     A case is, for example, one bootstrap resample, or one assumed change of a price.
 
     Args:
-        usd: The monthly cost of each option in each case; infinite if the option is not possible.
-            Shape ``(options, cases)``.
+        usd: The monthly cost of each option in each case; infinite if the option must not be
+            chosen. Shape ``(options, cases)``.
         p95_s: The p95 latency of each option in each case; the same shape.
         parts: The number of components that someone must operate for each option; shape
             ``(options,)``.

@@ -1,8 +1,8 @@
 """Compute the confidence of a decision by a bootstrap of the measured rows.
 
-For each resample, the rows of every configuration are drawn again with replacement, and the cost
-and the p95 of every option are recomputed. The resamples give 95 % intervals of cost and p95, and
-the share of resamples in which the winner is still chosen.
+For each resample, rows of every configuration are drawn from the measured rows with replacement.
+The cost and the p95 of every option are then computed again. The resamples give 95 % intervals of
+cost and p95, and the share of resamples in which the winner is still chosen.
 
 The simulation is not repeated for each resample, because simulating every option 400 times would
 take minutes. The share of cold starts and the waiting times hardly depend on the drawn rows, so
@@ -10,10 +10,10 @@ they are taken from the one simulation. The p95 of a serverless option is comput
 resampled warm and cold rows, with the simulated share of cold starts. The p95 of a real-time option
 is computed from simulated waiting times plus the latencies of resampled rows.
 
-All options of one configuration share the same resampled rows, so chance affects them alike. The
-confidence does not cover another day, another machine or other prices. With a few dozen rows, the
-interval of a p95 is too narrow, because no resample holds a slower request than the slowest
-measured one.
+All options of one configuration use the same resampled rows, so a resample with slow rows makes all
+of them slower. The confidence does not cover another day, another machine or other prices. With a
+few dozen rows, the interval of a p95 is too narrow, because no resample holds a slower request than
+the slowest measured one.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Confidence:
         share: The share of the resamples in which the winner is chosen, or None if there is no
             winner.
         others: The name of each other option that is chosen in some resample, with the share of
-            those resamples. The option with the largest share comes first. An empty name belongs to
-            the share of the resamples in which no option meets the requirements.
+            those resamples. The option with the largest share comes first. An entry with an empty
+            name gives the share of the resamples in which no option meets the requirements.
     """
 
     share: float | None
@@ -162,10 +162,10 @@ def _compute_usd_if_requirements_met(
 
 @dataclass(frozen=True, eq=False)
 class _PricedOption:
-    """An option's bill, split into a part that depends on the rows and a part that does not.
+    """An option's bill in two parts: one depends on the measured times, and the other is fixed.
 
     Attributes:
-        fixed_usd: The part of the monthly bill that does not depend on the rows.
+        fixed_usd: The part of the monthly bill that does not depend on the measured times.
         on_demand_usd: The price of a second in which an on-demand container works.
         at_work_usd: The price of a second in which a provisioned container works.
         warm: The monthly number of requests to warm on-demand containers, including keep-warm
@@ -244,8 +244,8 @@ def compute_mixture_percentile(
 ) -> float:
     """Return a percentile of a mixture of two samples, each with a weight.
 
-    If the weights add up to less than 1, the rest of the mixture counts as infinitely large values.
-    The rest stands for refused requests.
+    If the weights add up to less than 1, the rest stands for refused requests, whose values count
+    as infinitely large.
     """
     values = np.concatenate([one[0], other[0]])
     weights = np.concatenate(

@@ -131,7 +131,7 @@ def choose_cheapest_hosting(
 
 
 def make_simulation_context(sheet: PriceSheet, inputs: DecisionInputs) -> SimulationContext:
-    """Draw the arrivals, and return them with the prices and the assumptions."""
+    """Draw the times of arrival, and return them with the prices and the assumptions."""
     traffic, seed = inputs.traffic, inputs.seed
     arrivals = traffic if isinstance(traffic, Arrivals) else traffic.arrivals(seed)
     return SimulationContext(arrivals, sheet, inputs.assumptions, seed, inputs.required.may_wait_s)
@@ -247,7 +247,7 @@ def _evaluate_options_and_make_decision(
 def _choose_winner_and_equivalents(
     meeting: Sequence[Option], required: Requirements
 ) -> tuple[Option | None, list[Option]]:
-    """Return the winner, and the other options that cost about the same as the cheapest."""
+    """Return the winner, and the other options that cost about as much as the cheapest."""
     usd = np.array([[option.usd] for option in meeting]).reshape(len(meeting), 1)
     (at,) = _choose_among_options(meeting, usd, required)
     if at == NONE:
@@ -260,7 +260,7 @@ def _choose_winner_and_equivalents(
 def _choose_among_options(
     meeting: Sequence[Option], usd: NDArray[np.float64], required: Requirements
 ) -> NDArray[np.int64]:
-    """Return the index of the chosen option in each case.
+    """Return the index of the chosen option in each case, for example for each assumed price.
 
     Each column of ``usd`` holds the monthly costs of all options in one case.
     """
@@ -288,9 +288,10 @@ def _make_traffic_for_break_evens(inputs: DecisionInputs) -> Traffic:
 def _compare_policies_on_one_configuration(
     simulated: Sequence[Option], winner: Option | None, required: Requirements
 ) -> tuple[str, MitigationComparison | None]:
-    """Compare the policies on the winner's configuration if the winner is serverless.
+    """Compare the policies against cold starts on one serverless configuration.
 
-    If the winner is real-time, compare the policies on the cheapest serverless configuration.
+    This is the winner's configuration if the winner is serverless, else that of the cheapest
+    serverless option.
 
     Returns:
         The name of the configuration and the comparison. Without a serverless configuration, the
@@ -309,7 +310,7 @@ def _compare_policies_on_one_configuration(
 def _list_unmeasured_gpus(
     options: Sequence[Option], context: SimulationContext
 ) -> Iterator[Unusable]:
-    """Yield one entry with all GPU instances that have a known price but no measurement."""
+    """Yield one entry that names all GPU instances with a known price but without a measurement."""
     region = context.assumptions.region
     measured = {o.measured.configuration.instance_type for o in options}
     prices = sorted(

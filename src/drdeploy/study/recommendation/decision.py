@@ -54,14 +54,15 @@ class EvaluatedOption:
             refused.
         p95_s_limits: The interval of the middle 95 % of the p95 in bootstrap resamples; None if
             a p95 is infinite.
-        p95_as_measured_s: The p95 with the times that were measured on this machine. It is given
-            only if ``p95_s`` is computed from times that are expected on AWS. It is None in every
-            other case, and if more than 5 % of the requests are refused.
+        p95_as_measured_s: The p95 with the times that were measured on this machine, if ``p95_s``
+            is computed from times that are expected on AWS. None otherwise. It is also None if more
+            than 5 % of the requests are refused.
         cold_share: The share of the answered requests that met a cold start.
         throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
         peak_concurrency: The largest number of requests in progress at once.
-        sensitivity: The operating point with the best sensitivity at the required grade, or None.
+        sensitivity: Of the operating points for the required grade, the one with the best
+            sensitivity, or None.
         warm_rows: The number of measured warm rows behind the simulation.
         cold_rows: The number of measured cold rows behind the simulation.
         trials: The ids of the trials that the rows belong to.
@@ -69,7 +70,7 @@ class EvaluatedOption:
         operated_parts: The components that someone must operate for the option, besides the
             endpoint.
         failures: A text for each requirement that the option misses.
-        settings: The variables with which :attr:`command` sets the option up; empty if the option
+        settings: The variables that :attr:`command` takes to set the option up; empty if the option
             cannot be deployed.
         schedule: The hours of the week in which containers are kept warm or provisioned.
     """
@@ -143,11 +144,13 @@ class Decision:
             missed requirements, and then by cost.
         research: The options that were simulated although this project cannot deploy them, the
             cheapest first.
-        unusable: Two groups: configurations without the rows that a simulation needs, and instances
-            with a GPU on which nothing was measured.
+        unusable: What could not be simulated: configurations without the rows that a simulation
+            needs, and instances with a GPU on which nothing was measured.
         confidence: The share of bootstrap resamples in which the winner is chosen.
-        break_even: The volumes at which two kinds of hosting cost the same; latency is ignored.
-        prices: The dependence of the decision on each price; empty if there is no winner.
+        break_even: The monthly numbers of requests at which two kinds of hosting cost the same.
+            Latency is ignored.
+        prices: For each price, how far it can change before another option wins; empty if there is
+            no winner.
         mitigation: The comparison of all policies against cold starts on one configuration.
         mitigated: The name of the configuration on which policies are compared.
         simulated_requests: The number of requests in the simulation.

@@ -32,7 +32,7 @@ No client receives this status.
 
 
 def create_classic_app() -> FastAPI:
-    """Return the application, which loads the model before its worker takes a request."""
+    """Return the FastAPI application, which loads the model before the worker takes a request."""
     app = FastAPI(
         title="drdeploy",
         openapi_url=None,

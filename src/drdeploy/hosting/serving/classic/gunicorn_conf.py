@@ -42,6 +42,9 @@ logconfig_dict = {
 
 
 def post_fork(arbiter: object, worker: object) -> None:
-    """Make a new worker end when Gunicorn's main process ends; Gunicorn calls this function."""
+    """Make sure that a new worker ends when Gunicorn's main process ends.
+
+    Gunicorn calls this function in each worker that it forks.
+    """
     del arbiter
     die_with_parent(worker.ppid, signal.SIGKILL)  # type: ignore[attr-defined]  # no stubs

@@ -119,13 +119,13 @@ def _format_listen_address(settings: Settings) -> str:
 
 
 def _quote_nginx_parameter(path: Path | str) -> str:
-    """Return a parameter in quotes; a path may contain blanks, quotes and semicolons."""
+    """Return a parameter in quotes, because a path may contain blanks, quotes and semicolons."""
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _generate_error_locations(budgets: Budgets) -> Iterator[str]:
-    """Yield the NGINX locations for the errors that NGINX answers itself.
+    """Yield the NGINX location blocks for the errors that NGINX answers itself.
 
     The answers have the same text as those of the gateway.
     """

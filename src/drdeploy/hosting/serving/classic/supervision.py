@@ -1,4 +1,7 @@
-"""Start NGINX and Gunicorn, end when one of them ends, and drain both on a stop signal."""
+"""Start NGINX and Gunicorn, and let them finish their requests when a stop signal arrives.
+
+If NGINX or Gunicorn ends by itself, the server ends with an error.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ class ClassicSupervision:
         self._outputs: dict[int, ChildOutput] = {}
 
     def supervise_until_stopped(self) -> int:
-        """Supervise NGINX and Gunicorn until a stop signal arrives, and then drain them.
+        """Supervise NGINX and Gunicorn until a stop signal arrives; then let them finish and stop.
 
         Returns:
             The exit status: 0 if all requests in flight were finished, else 1.
@@ -103,7 +106,7 @@ class ClassicSupervision:
             self._kill_all_children()
 
     def _wait_for_signal_and_log_output(self, timeout_s: float | None) -> frozenset[int]:
-        """Wait for a signal, and meanwhile log the output of the child processes."""
+        """Wait for a signal or for output of the child processes, and log the output."""
         arrived, readable = self._signals.wait_for_signal_or_descriptor(timeout_s, self._outputs)
         for fd in readable:
             if not self._outputs[fd].forward_output_to_log(self._log):
@@ -141,7 +144,7 @@ class ClassicSupervision:
         self._log.write_event("started", child=name, child_pid=process.pid)
 
     def _stop_children(self) -> int:
-        """Drain NGINX, which closes its port at once, and then stop Gunicorn."""
+        """Let NGINX close its port and finish its requests, and then stop Gunicorn."""
         self._log.write_event("stopping")
         deadline = self._clock() + self._settings.drain_s + KILL_GRACE_S
         # https://nginx.org/en/docs/control.html: QUIT finishes what is in flight, TERM does not.
@@ -186,6 +189,9 @@ def _kill_process_group(pid: int) -> None:
 
 
 def _tie_child_to_supervisor(supervisor: int, death_signal: int) -> None:
-    """Make a child process end with the supervisor; runs in the child before its program starts."""
+    """Make sure that a child process ends when the supervisor ends.
+
+    This function runs in the child process, before its program starts.
+    """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     die_with_parent(supervisor, death_signal)

@@ -1,4 +1,4 @@
-"""The Uvicorn worker that Gunicorn starts, which refuses invalid HTTP like the lean profile."""
+"""The Uvicorn worker that Gunicorn starts; it answers invalid HTTP as the lean profile does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ClassicProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol, which refuses invalid HTTP with the same answer as the lean profile."""
+    """Uvicorn's HTTP protocol, changed to answer invalid HTTP just as the lean profile does."""
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a request with a JSON body, and close the connection.

@@ -1,17 +1,18 @@
 """The lean profile, which runs one asyncio process per worker with an HTTP protocol of its own.
 
 The profile has its own HTTP server for two reasons. First, every import slows down a cold start.
-Second, none of the servers that we tested has both limits on headers and timeouts for slow
-requests. If they refuse a request whose body is still arriving, the client may not get to read the
-refusal. Node's parser llhttp, called through httptools, accepts headers, chunks and pipelined
-requests without limit. It also loses the body of a request that has an ``Upgrade`` header, and does
-not report the end of that request. ``head`` and ``body`` parse the part of HTTP/1.1 that is needed.
-The parsers of the head and of the body are fuzzed, and compared with NGINX request by request
-(``tests/hosting/contract``). ``benchmarks/servers.py`` compares the lean profile with other model
-servers, and with Uvicorn in front of the gateway.
+Second, we tested other servers. None of them limits both the headers and the time that a slow
+request may take. If such a server refuses a request whose body is still arriving, the client
+may never see the refusal. Node's parser llhttp, called through httptools, sets no limit on the
+number of headers, chunks and pipelined requests. It also loses the body of a request that has an
+``Upgrade`` header, and does not report the end of that request. The modules ``head`` and ``body``
+parse the part of HTTP/1.1 that is needed. Tests feed random requests to both parsers, and compare
+their results with those of NGINX (``tests/hosting/contract``). ``benchmarks/servers.py`` compares
+the lean profile with other model servers, and with Uvicorn in front of the gateway.
 
-- ``supervision`` forks the workers, replaces workers that die, and drains the workers at the end.
-- ``worker`` is the worker process, which loads the model, serves and drains.
+- ``supervision`` forks the workers, replaces workers that die, and stops them at the end, after
+  they have finished their requests.
+- ``worker`` is the worker process, which loads the model and serves requests.
 - ``server`` keeps track of a worker's connections.
 - ``acceptor`` accepts connections, so that each worker gets its share.
 - ``connection_counts`` and ``worker_cells`` hold numbers in memory that all workers share.

@@ -1,9 +1,10 @@
 """Accept connections so that every worker gets its share.
 
 The kernel wakes all workers that wait on the shared socket, and the fastest worker takes the
-connection. If a client opens several connections at once, one worker could take all of them, and
-would keep them as long as they are open. A worker that already has connections therefore waits a
-moment before it takes a new one, so that a worker with fewer connections can take it first.
+connection. If a client opens several connections at once, one worker could take all of them. It
+would then have to serve them until they are closed, while other workers are idle. A worker that
+already has connections therefore waits a moment before it takes a new one, so that a worker with
+fewer connections can take it first.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Acceptor:
-    """One worker's end of the shared listening socket.
+    """Accepts connections for one worker from the listening socket that all workers share.
 
     Args:
         listener: The non-blocking socket that all workers share.
         connect: Returns the protocol object for a new connection.
         log: The log of failures to accept.
-        budgets: The limits of the worker; here, those for clients that do not read their answers.
+        budgets: The limits of the worker, including those for clients that do not read their
+            answers.
         counts: The number of connections of each worker.
         slot: The index of this worker in ``counts``.
     """
@@ -73,7 +75,7 @@ class Acceptor:
             self._counts.set_count_of_worker(self._slot, self._open)
 
     def accept_backlog_and_close(self) -> None:
-        """Accept the connections that already wait in the backlog, then close the socket."""
+        """Accept the connections that already wait on the socket, and then close the socket."""
         while self._accept_connection():
             pass
         self._is_closed = True
@@ -135,8 +137,8 @@ class Acceptor:
     def _limit_unread_answers(self, client: socket.socket) -> None:
         """Limit how much the kernel stores for a client that does not read, and for how long.
 
-        Without the limit on time, the kernel would keep unread answers even after the server has
-        closed the connection: as long as the client confirms that it is still there.
+        Without the limit on time, the kernel would keep unread answers for as long as the client's
+        machine responds, even after the server has closed the connection.
         """
         budgets = self._budgets
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, budgets.unread_bytes)

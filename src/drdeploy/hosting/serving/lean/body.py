@@ -26,7 +26,7 @@ class BodyReader(Protocol):
     is_complete: bool
 
     def take_body_and_return_rest(self, data: bytes, take: Callable[[bytes], None]) -> bytes:
-        """Call ``take`` with the bytes that belong to the body, and return the bytes after it.
+        """Pass the bytes that belong to the body to ``take``, and return the bytes after the body.
 
         Raises:
             RequestRefused: The body is malformed, or exceeds a limit.
@@ -52,8 +52,8 @@ class SizedBody:
 class ChunkedBody:
     """A body in chunked transfer coding.
 
-    All chunks that arrive in one read are joined. A chunk may have a single byte, and one object
-    per chunk would take thirty times the memory of the body.
+    All chunks that arrive in one read are joined. A chunk may consist of one byte. If each chunk
+    were an object of its own, these objects would take thirty times the memory of the body.
     """
 
     def __init__(self, budgets: Budgets) -> None:
@@ -86,7 +86,7 @@ class ChunkedBody:
         return data[place:]
 
     def _read_chunk_data(self, data: bytes, start: int, pieces: bytearray) -> int:
-        """Read as much of a chunk as has arrived, and return the position after it."""
+        """Read the part of a chunk that has arrived, and return the position after this part."""
         end = start + self._left
         pieces += data[start:end]
         self._framing_bytes = 0

@@ -17,7 +17,7 @@ class ConnectionCounts:
             self.set_count_of_worker(slot, CLOSED)
 
     def set_count_of_worker(self, slot: int, connections: int) -> None:
-        """Set the number of connections of the worker in a slot; slots count from 0."""
+        """Set the number of connections of one worker; ``slot`` is its index, counted from 0."""
         self._cells[slot] = connections
 
     @property

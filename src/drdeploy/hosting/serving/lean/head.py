@@ -1,10 +1,11 @@
 """Read the request line and the header fields of a request (RFC 9112, sections 2 to 6).
 
-The parser is strict where two servers could read the same bytes as different requests. The parser
-refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
-declarations of the body's length.  The parser accepts two deviations that RFC 9112 allows and NGINX
-accepts. A line may end with LF alone, and several spaces may separate the parts of the request
-line. Both profiles accept the same deviations, and so answer alike.
+Some invalid requests are read differently by different servers, which attackers can use. The parser
+therefore refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
+declarations of the body's length. The parser accepts two deviations from the standard form, because
+RFC 9112 allows servers to accept them, and NGINX does. A line may end with LF alone, and several
+spaces may separate the parts of the request line. Both profiles accept these two deviations, so
+they answer in the same way.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def check_request_start(data: bytes) -> None:
     """Check the beginning of a request, so that invalid requests are refused early.
 
     Raises:
-        MalformedRequest: No request line begins with the given bytes.
+        MalformedRequest: The given bytes cannot be the beginning of a request line.
     """
     if not (_REQUEST_LINE.match(data) or _REQUEST_LINE_START.fullmatch(data)):
         raise _make_malformed_error("the first line is not a request line")
@@ -117,7 +118,7 @@ def _parse_header_fields(data: bytes, start: int) -> Iterator[tuple[bytes, bytes
 
 
 def _parse_path_of_target(target: bytes) -> str:
-    """Return the path of a request target in origin form or in absolute form (section 3.2)."""
+    """Return the path of a request target, which is a path or a whole URL (section 3.2)."""
     path = target.partition(b"#")[0].partition(b"?")[0]
     if not path.startswith(b"/"):
         absolute = _ABSOLUTE.fullmatch(path)

@@ -1,4 +1,4 @@
-"""A request in flight, whose body is still arriving."""
+"""A request whose body is still arriving, or which is still being answered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HIGH_WATER_BYTES = 256 * KIB
 
 
 class BodySource(Protocol):
-    """What a request in flight needs from its connection."""
+    """The methods of a connection that a request calls while its body is still arriving."""
 
     def send_continue(self) -> None:
         """Tell the client to send the body."""
@@ -76,7 +76,7 @@ class InFlightRequest:
         self._changed.set()
 
     def finish_and_discard_body(self) -> None:
-        """Discard the rest of the body after the request is answered."""
+        """Discard the rest of the body, because the request has been answered."""
         self._is_answered = True
         # A body that is still arriving stands before the next request: the connection must close.
         self.keeps_alive = self.keeps_alive and self.is_received

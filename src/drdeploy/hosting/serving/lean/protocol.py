@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: bytes become requests, and responses become bytes.
+"""HTTP/1.1 on one connection: turn received bytes into requests, and responses into bytes.
 
 ``head`` and ``body`` parse the grammar of RFC 9112. This module handles one request at a time, and
 sets deadlines for clients that send or read slowly. If the module refuses a request, it closes the
@@ -41,11 +41,12 @@ _REASONS = {int(status): status.phrase for status in HTTPStatus}
 class HttpConnection(asyncio.Protocol):
     """One client's connection.
 
-    The state of the connection is in four attributes. ``_unread`` holds the beginning of a
-    request's headers, or bytes that the client sent before the answer to an earlier request.
-    ``_current`` is the request being answered. ``_body`` reads the rest of the current request's
-    body. ``_linger_bytes`` is None until the last answer is sent. From then on, the connection only
-    waits for the client to close it, and ``_linger_bytes`` is how much it may still send.
+    The state of the connection is in four attributes. ``_unread`` holds bytes that were received
+    but not yet used: the beginning of a request's headers, or a request that the client sent before
+    it got the answer to an earlier one. ``_current`` is the request being answered. ``_body`` reads
+    the rest of the current request's body. ``_linger_bytes`` is None until the last answer is sent.
+    From then on, the server only waits until the client closes the connection, and
+    ``_linger_bytes`` is the number of bytes that the client may still send.
     """
 
     def __init__(self, server: LeanServer) -> None:
@@ -77,7 +78,7 @@ class HttpConnection(asyncio.Protocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        """Read headers or a part of a body, and refuse invalid or too long input."""
+        """Take received bytes as headers or a part of a body; refuse invalid or too long input."""
         if self._linger_bytes is not None:
             self._linger_bytes -= len(data)
             if self._linger_bytes <= 0:
@@ -109,11 +110,11 @@ class HttpConnection(asyncio.Protocol):
                 self.resume_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more; keep the connection open if it still waits for a response."""
+        """Handle the end of the client's data; keep the connection if a response is still due."""
         return self._current is not None and self._current.is_received
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Clean up after the client or the server has closed the connection."""
+        """Clean up: the client or the server has closed the connection."""
         del exc
         self._cancel_timer()
         if self._current is not None:
@@ -174,7 +175,7 @@ class HttpConnection(asyncio.Protocol):
         return data[found.end() :]
 
     def _keep_early_bytes(self, data: bytes) -> None:
-        """Keep bytes that arrive before the answer is sent, and stop reading."""
+        """Keep bytes that arrive before the current answer is sent, and stop reading."""
         self._pause_reading()
         self._unread += data
         is_too_much = (
@@ -192,7 +193,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def resume_reading(self) -> None:
-        """Resume reading from the socket, if reading was paused and there is room."""
+        """Resume reading from the socket, if reading was paused and the buffer has room."""
         is_full = self._current is not None and (self._body is None or self._current.is_full)
         if self._is_paused and not is_full and not self._is_unsent:
             self._is_paused = False
@@ -272,8 +273,8 @@ class HttpConnection(asyncio.Protocol):
     def _close_in_stages(self) -> None:
         """Close the sending half of the connection first, and the rest later (RFC 9112, 9.6).
 
-        If the connection were closed with unread bytes of the client, the kernel would reset it.
-        After a reset, the client might never see the response.
+        If the whole connection were closed while bytes of the client are still unread, the kernel
+        would reset the connection. After a reset, the client might never see the response.
         """
         self._unread = b""
         self._server.idle.pop(self, None)

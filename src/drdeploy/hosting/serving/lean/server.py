@@ -1,4 +1,4 @@
-"""The connections of one lean worker, accepted from a shared socket and drained at the end."""
+"""Keep the open connections of one lean worker, and close them when the worker stops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ once."""
 
 
 class OpenConnection(Protocol):
-    """What the server needs from each of its connections."""
+    """The methods of a connection that the server calls."""
 
     def close_when_answered(self) -> None:
         """Close the connection as soon as no request is left to answer."""
@@ -46,7 +46,8 @@ class LeanServer:
         gateway: The gateway that answers the requests.
         budgets: The limits on what a client may cost.
         connections: The open connections; each connection adds itself.
-        idle: The connections without a request, the longest idle first.
+        idle: The connections that have no request at the moment. The one that has been idle longest
+            comes first.
         is_draining: Whether the worker is about to stop.
     """
 
@@ -88,7 +89,7 @@ class LeanServer:
         )
 
     def add_connection(self, connection: OpenConnection) -> bool:
-        """Add a new connection, and close the longest idle one if there are too many.
+        """Add a new connection. If there are too many, close the one that has been idle longest.
 
         Returns:
             Whether there is room for the new connection. If not, the connection must close itself.
@@ -107,7 +108,7 @@ class LeanServer:
         return True
 
     async def drain_connections(self, timeout_s: float) -> bool:
-        """Accept no new connections, and finish the requests in flight.
+        """Accept no new connections, and finish the requests that have begun.
 
         Returns:
             Whether all requests were finished in time.

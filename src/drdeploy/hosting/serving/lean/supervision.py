@@ -1,9 +1,9 @@
-"""Fork the lean workers, replace workers that die, and drain the workers at the end.
+"""Fork the lean workers, replace workers that die, and stop the workers at the end.
 
 Workers are forked, because a worker that started as a new program would import every module again,
-and a cold start would take longer. The supervisor must therefore stay single-threaded and load no
-model. A fork copies only the calling thread, so a lock that another thread held would stay locked
-in the worker forever.
+and a cold start would take longer. A fork copies only the calling thread, so a lock that another
+thread held would stay locked in the worker forever. The supervisor must therefore have only one
+thread. It must not load a model, because that starts threads.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class LeanWorker:
     """The supervisor's record of a worker process.
 
     Attributes:
-        ready_fd: A pipe that becomes readable when the worker is ready, or has ended.
+        ready_fd: The reading end of a pipe, which becomes readable when the worker is ready or has
+            ended.
         slot: The worker's index among the workers, counted from 0; a replacement gets the index of
             the dead worker.
         is_ready: Whether the worker has loaded the model and accepts requests.
@@ -93,7 +94,7 @@ class LeanSupervision:
         self._wanted_workers = 1  # others would only delay the first answer
 
     def supervise_until_stopped(self) -> int:
-        """Supervise the workers until a stop signal arrives, and then drain them.
+        """Supervise the workers until a stop signal arrives; then let them finish, and stop them.
 
         Returns:
             The exit status: 0 if all requests in flight were finished, else 1.
@@ -124,7 +125,7 @@ class LeanSupervision:
             self._start_worker()
 
     def _seconds_until_next_start(self) -> float | None:
-        """Return how long the next start of a worker must wait, or None without a pending start."""
+        """Return the seconds until a worker may be started; None if none is to be started."""
         if not self._start_not_before:
             return None
         return max(0.0, self._start_not_before - self._clock())

@@ -42,7 +42,7 @@ def run_lean_worker(
     ready_fd: int,
     lifeline_fd: int,
 ) -> int:
-    """Serve until SIGTERM, or until the supervisor has ended.
+    """Load the model and serve requests until SIGTERM arrives, or until the supervisor has ended.
 
     Args:
         settings: The settings of the server.
@@ -51,7 +51,7 @@ def run_lean_worker(
         counts: The number of connections of each worker.
         in_progress: The number of photographs that each worker is grading.
         slot: This worker's index in ``counts`` and ``in_progress``.
-        ready_fd: The pipe that is written to as soon as requests are accepted.
+        ready_fd: The pipe to which the worker writes as soon as it accepts requests.
         lifeline_fd: A pipe whose other end the supervisor holds open. When the supervisor ends, the
             kernel closes this other end, and the worker notices.
 
@@ -127,7 +127,7 @@ async def _serve_until_stopped(
 
 
 async def _use_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
-    """Prepare the model for idle vCPUs, while the first requests are already answered."""
+    """Prepare the model for using idle vCPUs. Meanwhile, the worker already answers requests."""
     if handlers.service.model_for_idle_cpus is None:
         return
     try:
@@ -138,10 +138,10 @@ async def _use_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
 
 
 def _open_socket_for_sigterm() -> socket.socket:
-    """Return a socket that can be read as soon as SIGTERM arrives.
+    """Return a socket that becomes readable when SIGTERM arrives.
 
-    ``loop.add_signal_handler`` does the same, but imports :mod:`inspect`, which takes 3 ms of a
-    cold start.
+    ``loop.add_signal_handler`` does the same, but imports :mod:`inspect`, which makes a cold start
+    3 ms slower.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
