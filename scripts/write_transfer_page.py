@@ -97,7 +97,7 @@ def fit_packaged_model() -> TransferModel:
     """Return the model of AWS latency, fitted to the rows in the package."""
     model = fit_transfer_model(load_results_folder(STACK_ROWS), image_gb=STUDY_IMAGE_GB)
     if model is None:
-        raise SystemExit("studies/study-stack-local has no rows of this machine")
+        raise SystemExit("studies/study-stack-local has no rows that were measured on this machine")
     return model
 
 

@@ -112,8 +112,8 @@ def test_weights_beside_an_onnx_file_are_packed_whatever_they_are_called(tmp_pat
         ("../weights.bin", "hidden or outside the model's folder"),
         ("/etc/hostname", "hidden or outside the model's folder"),
         (".ssh/id_rsa", "hidden or outside the model's folder"),
-        ("manifest.json", "another file of the archive must have this name"),
-        ("model.onnx", "another file of the archive must have this name"),
+        ("manifest.json", "this name is reserved for another file"),
+        ("model.onnx", "this name is reserved for another file"),
     ],
 )
 def test_weights_that_are_missing_or_elsewhere_are_named(tmp_path, scattered, name, what):

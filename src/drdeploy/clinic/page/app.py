@@ -328,7 +328,7 @@ class WorklistPage:
             grades = read_grades(fields, study)
             if outcome == study.outcome and not grades:
                 raise InvalidInput(
-                    "The outcome is the suggested one, and no grade is changed",
+                    "You chose the suggested outcome and changed no grade",
                     where="outcome",
                     remedy="Choose another outcome or grade, or accept",
                 )

@@ -158,7 +158,7 @@ _PORTUGUESE = {
         "O exame mudou desde que você o abriu; olhe de novo e decida então."
     ),
     "To overrule, give a reason.": "Quem discorda dá um motivo.",
-    "The outcome is the suggested one, and no grade is changed; choose another outcome or grade, "
+    "You chose the suggested outcome and changed no grade; choose another outcome or grade, "
     "or accept.": ("A conduta e os graus são os sugeridos; escolha outros, ou aceite."),
     "A reason has at most 1000 characters.": "Um motivo tem no máximo 1000 caracteres.",
     "The reason has characters that cannot be shown.": (

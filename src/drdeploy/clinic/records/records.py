@@ -150,7 +150,7 @@ class ClinicRecords:
         self._engine.dispose()
 
     def with_actor(self, who: str) -> Self:
-        """Return the same records with another person, whom the audit log names from then on."""
+        """Return these records for another person, whose name then stands in the audit log."""
         return type(self)(self._engine, self.store, self.names, who)
 
     # ---- photographs that arrive

@@ -158,8 +158,8 @@ def _find_external_weights_file(model_path: Path, location: str) -> Path:
         )
     if location in {MANIFEST_NAME, ENTRIES["onnx"]}:
         raise ArtifactError(
-            f"The model keeps its weights in '{location}', but another file of the "
-            "archive must have this name",
+            f"The model keeps its weights in '{location}', but this name is "
+            "reserved for another file of the archive",
             where=where,
             remedy="Save the model again, and give the file of its weights another name",
         )

@@ -56,14 +56,14 @@ class Prediction:
 
     @cached_property
     def index(self) -> int:
-        """The position of the class that is the answer; of equally probable classes, the first."""
+        """The position of the predicted class; of equally probable classes, the first."""
         if self.grade_thresholds is None:
             return int(np.argmax(self.probabilities))
         return int(grades_from_probabilities(self.probabilities[None], self.grade_thresholds)[0])
 
     @property
     def label(self) -> str:
-        """The name of the class that is the answer."""
+        """The name of the predicted class."""
         return self.classes[self.index]
 
     @property

@@ -29,8 +29,8 @@ class Requirements:
             cold starts and waiting.
         min_sensitivity: The required sensitivity. The lower 95 % limit of the sensitivity must
             reach this value at one or more of the artifact's operating points.
-        min_specificity: The required specificity, which must be reached in the same way at the same
-            operating point. If it is None but a sensitivity is required,
+        min_specificity: The required specificity. Its lower 95 % limit must reach this value at the
+            operating point that reaches ``min_sensitivity``. If it is None but a sensitivity is required,
             :data:`DEFAULT_MIN_SPECIFICITY` is required.
         at_grade: The lowest ICDR grade of the eyes that the grader must find: 2 for moderate NPDR
             or worse, 3 for severe NPDR or worse.
@@ -209,9 +209,10 @@ class Assumptions:
             ),
             (
                 f"A new instance takes {self.instance_start_s:g} s to start. AWS bills this time, "
-                "but does not document how long it is. Autoscaling adds an instance after 3 "
-                "minutes above the target, and removes one after 15 minutes below 90 % of the "
-                "target, as the alarms of target tracking do. If an asynchronous endpoint has no "
+                "but does not document how long it is. Autoscaling adds an instance "
+                "when the load has been above the target for 3 minutes. It removes an instance "
+                "when the load has been below 90 % of the target for 15 minutes. The alarms of "
+                "target tracking have these times. If an asynchronous endpoint has no "
                 "instances, the first one is started two minutes after a request arrives. If the "
                 "endpoint hosts an inference component, it is started after one minute."
             ),

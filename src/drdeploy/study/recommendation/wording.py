@@ -278,11 +278,11 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     times = [one.p95_s or 0.0 for one in as_simple]
     if all(time > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE) for time in times):
         return (
-            f"No tied option is simpler to run than the choice: {needs}. "
+            f"No tied option is simpler to run than the choice, because {needs}. "
             f"Of the options that are equally simple, the choice is the fastest."
         )
     return (
-        f"No tied option is simpler to run than the choice: {needs}. Some options are equally "
+        f"No tied option is simpler to run than the choice, because {needs}. Some are equally "
         f"simple and nearly as fast (their p95 is within {SAME_SPEED_SHARE:.0%}). Of these, the "
         "choice is the cheapest."
     )

@@ -257,7 +257,7 @@ class Runner:
         self, trial: Trial, scenario: Batch, missing: Sequence[int]
     ) -> None:
         if not isinstance(trial.endpoint, BatchConfig):
-            raise TypeError("a batch scenario needs the instances of transform jobs")
+            raise TypeError("a batch scenario must say on which instances its transform jobs run")
         rows, target = self._make_row_builder(trial), self.target
         tag = choose_image_tag_of_trial(trial, on_aws=target.platform == "aws")
         place = JobPlace(

@@ -165,7 +165,7 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
     found = NO_XML.search(unquote_plus(read_query_and_form(request)))
     if found:
         raise make_validation_error(
-            f"The request has the character {found[0]!r}, which the answer, an XML document, "
+            f"The request has the character {found[0]!r}. The answer is an XML document, which "
             "cannot hold."
         )
 

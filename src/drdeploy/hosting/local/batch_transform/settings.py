@@ -53,9 +53,9 @@ class TransformSettings:
         concurrency: How many requests each instance receives at once.
         has_many_records: Whether a request holds as many records as fit. If not, it holds one
             record.
-        max_payload_bytes: The largest allowed size of a request's body. None means no limit but
-            that of the local service (``records.HELD_BYTES_MAX``). In this case, the body is sent
-            in chunks.
+        max_payload_bytes: The largest allowed size of a request's body. With None, the only
+            limit is that of the local service (``records.HELD_BYTES_MAX``), and the body is sent in
+            chunks.
         timeout_s: Seconds within which a container must answer a request.
         retries: How many times a failed request is sent again.
     """
