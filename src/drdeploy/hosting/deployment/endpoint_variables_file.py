@@ -94,7 +94,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
         raise InvalidInput(
             "The endpoint costs money day and night, and allow_always_on is false",
             where=str(file),
-            remedy="Set allow_always_on to true, or choose an endpoint that does not run all the time",
+            remedy="Set allow_always_on to true, or choose an endpoint that is not always on",
         )
     network = _read_network_settings(file, document.get("model") or {})
     if network and described.config.kind == "serverless":
