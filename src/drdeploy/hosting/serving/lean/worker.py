@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import DrdeployError
@@ -117,21 +118,19 @@ async def _serve_until_stopped(
     # the worker.
     with suppress(BrokenPipeError):
         os.write(ready_fd, READY)
-    loading = asyncio.create_task(_use_idle_cpus(handlers, log))
+    if handlers.service.second_thread is not None:
+        handlers.service.second_thread.start(partial(_use_idle_cpus, handlers, log))
     await stopping.wait()
     is_drained = await server.drain_connections(handlers.settings.drain_s)
-    await loading
     log.write_due_summary(is_last=True)
     log.write_event("worker stopped", "info" if is_drained else "warning", drained=is_drained)
     return 0 if is_drained else 1
 
 
-async def _use_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
-    """Prepare the model for using idle vCPUs. Meanwhile, the worker already answers requests."""
-    if handlers.service.model_for_idle_cpus is None:
-        return
+def _use_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
+    """Prepare the model for idle vCPUs, while the first requests are already answered."""
     try:
-        await asyncio.to_thread(handlers.service.use_idle_cpus)
+        handlers.service.use_idle_cpus()
     except DrdeployError as err:
         # Photographs are graded all the same, only on fewer threads.
         log.write_failure("idle vCPUs stay unused", err)
