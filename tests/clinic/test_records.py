@@ -602,7 +602,7 @@ def test_erasure_says_if_bytes_are_left_in_the_log_of_sqlite(tmp_path, monkeypat
     reader = sqlite3.connect(tmp_path / "records.sqlite")
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM studies").fetchall()
-    with pytest.raises(ClinicError, match="still has some of their bytes"):
+    with pytest.raises(ClinicError, match="still contains some of them"):
         opened.erasure.erase_patient(PATIENT)
     reader.close()
     assert opened.erasure.erase_patient(PATIENT) == 0  # empties the log

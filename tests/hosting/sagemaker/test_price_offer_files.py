@@ -168,7 +168,7 @@ def test_prices_in_another_currency_are_refused_with_its_name(offers, tmp_path):
 def test_an_address_without_offer_files_is_not_ignored(tmp_path):
     result = update("http://127.0.0.1:9", tmp_path / "prices.toml", "--from", "api")
     assert isinstance(result.exception, InvalidInput)
-    assert "--from api reads none" in str(result.exception)
+    assert "--from api does not read offer files" in str(result.exception)
 
 
 @pytest.mark.parametrize(
