@@ -295,7 +295,7 @@ def test_an_open_loop_may_find_out_that_an_endpoint_does_not_keep_up(
         (None, KEYED, "Continue with --names"),  # a version that knew no other names
         ("file names", KEYED, "Continue with --names"),
         (KEYED.description_of_photograph_names, OWN_NAMES, "Continue without --names"),
-        ("keyed hash, key 00000000", KEYED, "Let DRDEPLOY_NAMES_KEY name"),
+        ("keyed hash, key 00000000", KEYED, "Set DRDEPLOY_NAMES_KEY to"),
     ],
 )
 def test_rows_with_other_names_of_the_photographs_are_not_gone_on_with(
