@@ -26,6 +26,7 @@ from drdeploy.grader.fundus.decode import decode_image
 from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.grading.prediction import Prediction
 from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
 from drdeploy.statistics.percentiles import estimate_median
 from harness.models import Forms, forms_of
 from harness.options import BUILD, ROOT, Options, parser_for, read_options
@@ -56,10 +57,10 @@ trained on stretched frames but on the cropped eye.  Grades are therefore compar
 study's way with the model's transform*: Pillow decodes at full size, the model's own transform is
 applied, and the Keras network predicts.  *Ours* is what the server does with the body of a
 request: it decodes at an eighth of the size in the DCT, checks the quality, compares the appearance
-with the training photographs, transforms and predicts.  On two CPUs, a second thread compares the
-appearance while the quality is checked and the photograph transformed; *without the second thread*,
-these steps follow one another.  *Decoder and prediction alone* decodes at an eighth with Pillow and
-predicts an input that was made before.
+with the training photographs, transforms and predicts.  On two CPUs, a second thread checks the
+photograph while the first one transforms it and predicts; *without the second thread*, these steps
+follow one another.  *Decoder and prediction alone* decodes at an eighth with Pillow and predicts an
+input that was made before, with a thread for each CPU.
 """
 STUDY, FAITHFUL, OURS, IN_ONE_THREAD, OURS_FP32, ALONE = (
     "the study's way",
@@ -107,7 +108,11 @@ def all_ways(forms: Forms) -> dict[str, Grade]:
         OURS: partial(as_served, served),
         IN_ONE_THREAD: partial(as_served, replace(served, second_thread=None)),
         OURS_FP32: partial(as_served, InferenceService.load(forms.fp32)),
-        ALONE: partial(decoded_and_predicted, served, made),
+        ALONE: partial(
+            decoded_and_predicted,
+            InferenceService.load(forms.int8, threads=choose_thread_count()),
+            made,
+        ),
     }
 
 
@@ -293,7 +298,7 @@ def stages(page: Page, forms: Forms, files: dict[str, bytes], options: Options) 
     ]
     parts = {
         "decode (with the header checked and the eye found)": [one.decode_s for one in measured],
-        "quality and transform": [one.transform_s for one in measured],
+        "transform, and waiting for the checks": [one.transform_s for one in measured],
         "predict": [one.predict_s for one in measured],
     }
     page.text("## Where our time goes (int8)")
