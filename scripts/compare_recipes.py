@@ -4,9 +4,9 @@
     python scripts/evaluate_recipes.py              # figures, and the table
 
 To train the packaged recipe in full takes half an hour, so that five seeds of ten recipes would
-take days. Here, the layers up to ``FROZEN_UP_TO`` keep their ImageNet weights. Their outputs for 16
-augmented passes over all photographs are computed once, and every network trains the layers that
-follow on them. All recipes share the photographs, the folds, the passes and, seed by seed, the
+take a day. Here, the layers up to ``FROZEN_UP_TO`` keep their ImageNet weights. Their outputs for
+ten augmented passes over all photographs are computed once, and every network trains the layers
+that follow on them. All recipes share the photographs, the folds, the passes and, seed by seed, the
 first weights, the order of the photographs and the choice of passes, so their differences are
 paired. No network is trained on a photograph of its validation fold, and neither is a teacher. The
 test photographs are predicted, but nothing here reads these predictions. For research use; not a
@@ -69,7 +69,7 @@ FROZEN_UP_TO: Final = "conv_dw_13_relu"
 RECIPE: Final = msgspec.structs.replace(
     FINE_TUNED, frozen_up_to=FROZEN_UP_TO, epochs=10, precision="bfloat16"
 )
-"""The packaged recipe, but for the frozen layers and the precision."""
+"""The packaged recipe, but for the frozen layers, the number of epochs and the precision."""
 BATCH_SIZE: Final = 16
 ADAM_DECAYS: Final = (0.9, 0.999)
 ADAM_EPSILON: Final = 1e-7
