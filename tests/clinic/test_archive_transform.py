@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_goes_on_with_its_job(where, local_url, tiny_archiv
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     other = run(*words[: words.index("--on")], "--names")
-    assert "has a Batch Transform job" in str(other.exception)
+    assert "its Batch Transform job may still be running" in str(other.exception)
     done = run(*words)
     assert json.loads(done.stdout)["rows"] == len(CONTENTS), done.output
     assert set(read_rows(table)) == set(CONTENTS)

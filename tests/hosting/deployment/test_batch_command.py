@@ -186,7 +186,7 @@ def test_the_file_of_a_recommendation_describes_the_job(local_url, tiny_archive,
             [],
             "less than or equal",
         ),
-        ([], [], "the member `batch`"),
+        ([], [], "whose only member is `batch`"),
     ],
 )
 def test_a_file_that_describes_no_job_is_refused(tmp_path, document, arguments, message):

@@ -279,10 +279,10 @@ _PORTUGUESE_REASONS = {
         "O arquivo de imagens {}; verifique o seu endereço, o seu AE title e se ele conhece "
         "DRDEPLOY."
     ),
-    "The FHIR server refuses a bundle with status {}; send the bundle again when the server's log "
-    "shows no error; nothing is created twice.": (
-        "O servidor FHIR recusa os resultados com o status {}; verifique o seu registro. O "
-        "programa tenta de novo mais tarde; nada é criado duas vezes."
+    "The FHIR server refuses a bundle with status {}; find the cause in the server's log, then "
+    "send the bundle again; nothing is created twice.": (
+        "O servidor FHIR recusa os resultados com o status {}; procure a causa no registro do "
+        "servidor e envie os resultados de novo; nada é criado duas vezes."
     ),
     "The FHIR server refuses a bundle with status {}.": (
         "O servidor FHIR recusa os resultados com o status {}."
