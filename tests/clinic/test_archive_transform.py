@@ -276,7 +276,7 @@ def test_what_no_job_can_grade_is_refused_before_it_is_sent(
     assert not (tmp_path / "t.parquet.parts" / "transform.json").exists()
     assert not any("/input" in key for key in list_objects(local_url))
     folder = run(*transform(eyes, table, tiny_archive.parent / "model", local_url))
-    assert "but this is a folder" in str(folder.exception)
+    assert "but the artifact is a folder" in str(folder.exception)
     assert list_jobs(local_url) == jobs
 
 
