@@ -120,10 +120,11 @@ def grade(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Grade all photographs of an archive, and write a table with one row per photograph.
+    """Grade all photographs of an archive, and write a table of them.
 
-    The command uses all processors. If a photograph cannot be graded, its row gives the reason. The
-    table has the same columns and values as the file that `drdeploy grade --csv` writes. You may
+    The command uses all processors. The table has one row per photograph, with the same columns and
+    values as the file that `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
+    gives the reason. You may
     kill the command at any time. If you run it again, it grades only the photographs that have no
     row yet. The exit status is 1 if a file is not a photograph, or if the folder holds pictures in
     other formats.

@@ -110,11 +110,12 @@ def run(
     names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Grade photographs with a Batch Transform job, and print one row per photograph.
+    """Grade photographs with a Batch Transform job.
 
-    Photographs on this machine are uploaded for the job. When the job has ended, the uploads are
-    deleted. If a photograph fails, its row gives the reason. The answers of the model stay in the
-    bucket; the command prints their folder. The exit status is 1 if a photograph fails.
+    The command prints one row per photograph. Photographs on this machine are uploaded for the job.
+    When the job has ended, the uploads are deleted. If a photograph fails, its row gives the
+    reason. The answers of the model stay in the bucket; the command prints their folder. The exit
+    status is 1 if a photograph fails.
 
     For research use. Not a medical device.
     """

@@ -101,7 +101,7 @@ def capacity(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the highest rate of requests that an endpoint answers in time.
+    """Find the highest rate of requests that is answered in time.
 
     "In time" means that 95 % of the requests are answered within the seconds of --p95. The requests
     are sent at random times, and do not wait until earlier requests are answered. If a request is

@@ -35,7 +35,7 @@ def add(
     ],
     database: DatabaseOption = None,
 ) -> None:
-    """Create an account, or change the role and the password of an account.
+    """Create an account, or change its role and password.
 
     The command asks for the password on a terminal, or reads it from the first line of standard
     input. If the password of an account changes, everybody who is signed in with this account is

@@ -79,9 +79,10 @@ def pull(
     ] = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Fetch photographs from an image archive into a folder or into the clinic's records.
+    """Fetch photographs from a clinic's image archive.
 
-    With `--records`, the photographs go into the clinic's records, and so into the worklist. Only
+    The photographs are written into a folder. With `--records`, they go into the clinic's records
+    instead, and so into the worklist. Only
     files that the records refuse are then written into the folder. Studies that were erased from
     the records are not added again. A file that is already in the folder or in the records is not
     fetched again, so an interrupted command continues where it stopped. The command ends when the

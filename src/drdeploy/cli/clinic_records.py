@@ -32,10 +32,10 @@ def studies(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the studies in a clinic's records: failed studies first, then the most urgent.
+    """List the studies in a clinic's records, failed studies first.
 
-    Patients and studies are named by keyed hashes. The exit status is 1 if a study could not be
-    graded, or if a result was refused.
+    After the failed studies, the most urgent ones come first. Patients and studies are named by
+    keyed hashes. The exit status is 1 if a study could not be graded, or if a result was refused.
 
     For research use. Not a medical device.
     """

@@ -64,7 +64,7 @@ def build(  # noqa: PLR0917 - typer passes by name
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build one of drdeploy's container images, or all images that run on CPUs.
+    """Build one of drdeploy's container images, or all of them.
 
     The name `ladder` stands for all images that run on CPUs. The image `cuda` is for GPUs; building
     it downloads 1.8 GB of packages.

@@ -127,7 +127,7 @@ def up(
 
 @app.command()
 def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
-    """Show facts about the local service on a port, and list its endpoints."""
+    """Show facts about a local service, and list its endpoints."""
     facts = _fetch_status_of_service(port)
     if as_json:
         print_json(facts)

@@ -236,7 +236,7 @@ def recommend(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the hosting that meets your requirements at the lowest cost.
+    """Choose the cheapest hosting that meets your requirements.
 
     The command simulates your traffic on every measured configuration, and computes the cost. A
     serverless endpoint is simulated several times, each time with another way to avoid cold starts.

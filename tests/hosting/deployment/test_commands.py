@@ -159,7 +159,7 @@ def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, loca
         (("--variables", "best.json", "--memory-mb", "1024"), "--memory-mb would have no effect"),
         (("--variables", "best.json"), "Unknown members: endpoint.memory_gb"),
         (("--variables", "notes.txt"), "cannot be read as JSON"),
-        (("--region", "eu-west-1"), "deployed in us-east-1"),
+        (("--region", "eu-west-1"), "already exists on the local service (us-east-1)"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_asked(run, tmp_path, options, reason):
