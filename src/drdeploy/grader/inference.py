@@ -348,9 +348,10 @@ class InferenceService:
             the photograph is already known to be ungradable, otherwise True.
         """
         check = partial(self._check_photograph, photograph)
-        running = None if self.second_thread is None else self.second_thread.start(check)
-        if running is not None:
-            return running, True
+        if self._has_checks and self.second_thread is not None:
+            running = self.second_thread.start(check)
+            if running is not None:
+                return running, True
         checks = check()
         return lambda: checks, checks.ungradable is None
 
@@ -371,8 +372,11 @@ class InferenceService:
 
     @property
     def _least_eye_px_to_decode(self) -> int:
-        needs_eye = self.manifest.gradability is not None or self.manifest.familiarity is not None
-        return DETAIL_PX if needs_eye else 0
+        return DETAIL_PX if self._has_checks else 0
+
+    @property
+    def _has_checks(self) -> bool:
+        return self.manifest.gradability is not None or self.manifest.familiarity is not None
 
     def _decode_image(self, header: ImageHeader) -> DecodedPhotograph:
         return decode_photograph(
