@@ -175,5 +175,5 @@ def test_without_a_network_imagenet_weights_are_refused_with_the_remedy(sample, 
 
     monkeypatch.setattr(keras.utils, "get_file", unreachable)
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", unreachable)
-    with pytest.raises(ModelLoadFailed, match=r"cannot download.*name the file"):
+    with pytest.raises(ModelLoadFailed, match=r"cannot download.*give the path of the file"):
         filled("imagenet", sample)
