@@ -50,7 +50,7 @@ def refused(call, **arguments):
         ({"ResourceId": "endpoint/absent/variant/AllTraffic"}, "endpoint doesn't exist: endpoint/"),
         ({"variant": "absent"}, "endpoint variant doesn't exist: endpoint/"),
         ({"ResourceId": "somewhere"}, "ResourceId must be endpoint/NAME/variant/NAME"),
-        ({"dimension": PROVISIONED}, f"is {INSTANCES}"),
+        ({"dimension": PROVISIONED}, f"must be {INSTANCES}"),
         ({"MinCapacity": 3}, "MinCapacity (3) must not be larger than MaxCapacity (2)"),
         ({"MaxCapacity": None}, "MaxCapacity must be set"),
         ({"ServiceNamespace": "lambda"}, "does not serve ServiceNamespace='lambda'"),
