@@ -8,6 +8,13 @@ from drdeploy.units import MIB
 PLENTY = 64_000 * MIB
 
 
+@pytest.fixture
+def onnx_folder(tmp_path):
+    """A folder with a small ONNX model."""
+    (tmp_path / "model.onnx").write_bytes(bytes(8))
+    return str(tmp_path)
+
+
 @pytest.mark.parametrize("profile", ["lean", "classic"])
 @pytest.mark.parametrize(
     ("vcpus", "workers"),
@@ -30,22 +37,25 @@ def test_there_is_one_worker_per_whole_vcpu(profile, vcpus, workers):
         (16.0, (16, 1, 1, 8)),
     ],
 )
-def test_lean_workers_share_the_vcpus_and_use_all_when_alone(vcpus, expected):
-    settings = Settings(profile="lean", model_dir="nowhere")
+def test_lean_workers_share_the_vcpus_and_use_all_when_alone(onnx_folder, vcpus, expected):
+    settings = Settings(profile="lean", model_dir=onnx_folder)
     assert choose_worker_and_thread_counts(settings, vcpus, PLENTY) == Capacity(*expected)
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        Settings(threads=1),
-        Settings(runtime="openvino"),
-        Settings(profile="classic"),
-    ],
+    "changed",
+    [{"threads": 1}, {"runtime": "openvino"}, {"profile": "classic"}],
     ids=["threads given", "another runtime", "classic"],
 )
-def test_a_photograph_on_its_own_gets_no_more_threads(settings):
+def test_a_photograph_on_its_own_gets_no_more_threads(onnx_folder, changed):
+    settings = Settings(model_dir=onnx_folder, **changed)
     assert choose_worker_and_thread_counts(settings, 2.0, PLENTY).threads_when_alone is None
+
+
+def test_a_savedmodel_keeps_its_share_of_the_vcpus(tmp_path):
+    (tmp_path / "saved_model").mkdir()
+    settings = Settings(model_dir=str(tmp_path), workers=1)
+    assert choose_worker_and_thread_counts(settings, 2.0, PLENTY) == Capacity(1, 2, 2)
 
 
 @pytest.mark.parametrize(("memory_mb", "threads"), [(1140, None), (1400, 4)])
@@ -76,8 +86,9 @@ def test_a_framework_takes_more_memory_than_a_lean_worker():
     assert choose_worker_and_thread_counts(settings, 4.0, 3072 * MIB).workers == 2
 
 
-def test_one_worker_on_two_vcpus_handles_two_photographs_with_a_thread_each():
-    assert choose_worker_and_thread_counts(Settings(workers=1), 2.0, PLENTY) == Capacity(1, 2, 1, 2)
+def test_one_worker_on_two_vcpus_handles_two_photographs_with_a_thread_each(onnx_folder):
+    settings = Settings(model_dir=onnx_folder, workers=1)
+    assert choose_worker_and_thread_counts(settings, 2.0, PLENTY) == Capacity(1, 2, 1, 2)
 
 
 def test_settings_override_the_plan():

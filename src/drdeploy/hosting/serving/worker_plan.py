@@ -68,6 +68,11 @@ def _may_use_idle_cpus(
     """Return whether a worker may use the vCPUs of other workers while these have no work."""
     if cpus < 2 or settings.runtime not in {"", "onnxruntime"}:
         return False
+    from pathlib import Path
+
+    # Only ONNX Runtime can use few threads at one time and many at another.
+    if not any(Path(settings.model_dir).rglob("*.onnx")):
+        return False
     from drdeploy.hosting.serving.memory import (
         COPIES_OF_TWO_MODELS,
         count_workers_that_fit_in_memory,
