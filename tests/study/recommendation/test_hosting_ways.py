@@ -113,6 +113,12 @@ def test_an_endpoint_without_instances_wakes_for_a_call_and_sleeps_again():
     assert counts.billed_s == pytest.approx(20 * 60, abs=120)
 
 
+def test_an_asynchronous_endpoint_wakes_after_two_minutes_as_its_alarm_has_two_periods():
+    scaling = InstanceScaling(0, 2, 40.0, start_s=300.0, has_queue=True)
+    counts = count_instances_by_load(arrive(600.0, horizon_s=10 * HOUR_S), scaling)
+    assert counts.at_s.tolist()[:2] == [0.0, 1020.0]
+
+
 def test_a_request_that_waits_longer_than_aws_keeps_it_is_never_answered():
     counts = InstanceCounts(np.array([0.0, 100.0]), np.array([0, 1]), 0.0)
     arrivals = arrive(0.0, 41.0, 200.0)
