@@ -1,4 +1,4 @@
-"""Measure ``drdeploy archive grade``: its speed on one or two nodes, its memory, and kills.
+"""Measure the speed and memory of ``drdeploy archive grade``, and check its table after kills.
 
 Run ``python benchmarks/archive.py``. The benchmark has four parts: ``rates``, ``nodes``, ``kills``
 and ``memory``. Each part writes its own page of results. ``--only PART`` runs one part, and
@@ -8,7 +8,8 @@ and ``memory``. Each part writes its own page of results. ``--only PART`` runs o
 - The command starts one Ray process for each core. With N cores, it grades photographs at least 0.9
   x N times as fast as one thread without Ray.
 - Memory at the end of a long run is within 10 % of the memory after a quarter of the photographs.
-- Even if the command or a worker is killed at random times, each photograph gets exactly one row.
+- Even if the command or a worker is killed at random times, each photograph gets exactly one row in
+  the table.
 - Two Ray nodes with one processor each need at most 0.6 times as long as one node with one
   processor. The processes of a node run only on the node's own processor. The command runs on the
   processor of the first node.
@@ -102,8 +103,8 @@ class GradingRun:
         memory: Samples of the memory. A sample has the time in seconds, the MB of the command
             itself, and the MB of the command and all processes below it.
         cpu_s: Samples of the CPU time. A sample has the time in seconds, a dictionary, and the CPU
-            seconds of all programs of the machine. The dictionary gives, for the process id of each
-            process of the benchmark, the CPU seconds of this process.
+            seconds of all programs of the machine. The dictionary maps the id of each process of
+            the benchmark to the CPU seconds of this process.
         workers: The process ids of the workers.
         errors: The last 2,000 characters that the command wrote to standard error.
         was_killed: Whether the command or a worker was killed.
@@ -130,9 +131,9 @@ class GradingRun:
         return self.photographs[-1] / self.whole_s
 
     def count_cpu_s_per_thousand(self, *, is_worker: bool) -> float:
-        """Return the CPU seconds for 1,000 photographs.
+        """Return how many CPU seconds the run used per 1,000 photographs.
 
-        The CPU time from the first to the last line of progress counts.
+        Only the CPU time between the first and the last line of progress is counted.
         """
         first, last = self._find_samples_of_first_and_last_line()
         seconds = sum(
@@ -390,7 +391,7 @@ class QuietRounds(Generic[K]):
 
     Attributes:
         values: For each compared function, the values that it measured in these rounds.
-        chosen: Which rounds these are, counted from 0.
+        chosen: The numbers of these rounds, counted from 0.
         shares: The share of the processors that other programs used, for every round. Rounds that
             are left out of ``values`` are included.
     """
@@ -526,7 +527,7 @@ def grade_archive(
 
 
 def bind_to_processor(number: int) -> list[str]:
-    """Return the words that, written before a command, make it run on only one processor.
+    """Return the words to put before a command, so that the command runs on only one processor.
 
     The processes that the command starts run on this processor, too.
     """
@@ -575,9 +576,9 @@ def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: thread
 
 
 def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
-    """Return the descendants of a process in which Ray's workers grade photographs.
+    """Return the processes below a given process that are Ray's workers and grade photographs.
 
-    Ray sets the title of such a process, and the function searches for this title.
+    Ray gives a grading worker a certain process title, by which this function finds the worker.
     """
     found = []
     for child in process.children(recursive=True):

@@ -57,7 +57,9 @@ BUCKET = "queue"
 CONCURRENCY = 2
 SENT_AT_ONCE = 4
 TIME_TO_LIVE_S = 60
-"""The shortest ``RequestTTLSeconds`` (API reference, ``InvokeEndpointAsync``)."""
+"""The shortest ``RequestTTLSeconds`` that SageMaker accepts (API reference,
+``InvokeEndpointAsync``).
+"""
 LOOK_S = 1.0
 TIMEOUT_S = 1800.0
 ALARM_PERIODS = 2
@@ -89,7 +91,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class SentRequest:
-    """A request that was sent, and how it should end: with an answer, or with a certain failure."""
+    """A request that was sent, and how it should end: answered, or with a given kind of failure."""
 
     inference_id: str
     expected: str
@@ -197,7 +199,7 @@ def follow_queue(page: Page, queue: Queue, sent: list[SentRequest], started: flo
 
 
 def columns_of(page: Page, name: str) -> tuple[list[float], list[float]]:
-    """Return two columns of the page's rows: their times, and the column with the given name."""
+    """Return two columns of the page's rows: the times, and the column with the given name."""
     return [row["at_s"] for row in page.rows], [row[name] for row in page.rows]
 
 
@@ -300,7 +302,7 @@ class Queue:
         self._began = time.time()
 
     def create_endpoint(self) -> None:
-        """Upload the photographs, and create the endpoint with a topic for its results."""
+        """Upload the photographs, and create the endpoint with an SNS topic for its results."""
         self._s3.create_bucket(Bucket=BUCKET)
         self._s3.upload_file(str(FOLDER / f"{NAME}-int8.tar.gz"), BUCKET, "model.tar.gz")
         for number, content in enumerate([*small_photographs(), BROKEN]):
@@ -395,7 +397,7 @@ class Queue:
         )
 
     def raise_alarm(self, name: str, value: float) -> None:
-        """Set an alarm's state by hand, so that the benchmark need not wait for its metric."""
+        """Set an alarm's state by hand, because waiting for the alarm's metric would take long."""
         for state in ("OK", "ALARM"):  # only a change of state runs the alarm's actions
             self._cloudwatch.set_alarm_state(
                 AlarmName=name,
@@ -405,7 +407,7 @@ class Queue:
             )
 
     def send_all(self, ends: list[str]) -> list[SentRequest]:
-        """Send one request for each end in a list, made so that the request ends in this way."""
+        """For each way to end in a list, send a request that should end in this way."""
         photographs = len(small_photographs())
 
         def send(number: int) -> SentRequest:

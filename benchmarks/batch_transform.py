@@ -44,9 +44,9 @@ SMOKE_PHOTOGRAPHS = 400  # the job takes some seconds, so even a busy machine ta
 BUCKET = "eyes"
 UPLOADS_AT_ONCE = 4
 SAMPLES = 200
-"""The largest number of samples of a run."""
+"""The largest number of times that the memory is measured in a run."""
 SETTLED = 0.2
-"""After this share of the photographs, memory is measured and later compared with the end."""
+"""The memory after this share of the photographs is compared with the memory at the end."""
 GROWTH = 0.05
 MB = 1e6
 

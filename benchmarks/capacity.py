@@ -52,7 +52,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Measures the server: at a given rate with LoadGen, and with waiting clients by drdeploy."""
+    """Measures the server: LoadGen at a given rate, drdeploy with clients that wait for answers."""
 
     search: CapacitySearch
     ours: EndpointProbe
@@ -64,7 +64,7 @@ class LoadGenProbe:
         return self.ours.measure_concurrency(clients)
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Let LoadGen send requests at a rate, and return the late answers and the p95."""
+        """Let LoadGen send requests at a rate; return the p95, and how many answers are late."""
         count = self.search.requests
         with tempfile.TemporaryDirectory() as folder:
             command = [self.python, PEERS / "loadgen_client.py", str(self.port), str(rate_per_s)]

@@ -1,10 +1,10 @@
 """Compare the highest rate that `drdeploy capacity` finds with a direct measurement of the p95.
 
 The local service hosts a model server that handles one request at a time and takes a fixed time for
-each. The command searches for the highest rate whose p95 meets the requirement. Next, the benchmark
-sends requests at several fixed rates without waiting for answers (an open loop), as a study does,
-and measures the p95 at each rate. From these values, it interpolates the rate at which the p95
-equals the required p95. This rate must agree with the rate that the command found.
+each. `drdeploy capacity` searches for the highest rate whose p95 meets the requirement. Next, the
+benchmark sends requests at several fixed rates without waiting for answers (an open loop), as a
+study does, and measures the p95 at each rate. From these values, it interpolates the rate at which
+the p95 equals the required p95. This rate must agree with the rate that the command found.
 
     python benchmarks/capacity_of_service.py [--quick | --smoke]
 
@@ -44,8 +44,9 @@ ENDPOINT, BUCKET = "queue", "capacity"
 SERVICE_S, P95_S = 0.05, 0.2
 TARGET = 0.10
 SHARES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-"""The rates of the open loops, as shares of the rate that Erlang's formula gives (12.3 a second for
-a service of exactly 50 ms).  The local service adds some milliseconds, so the limit is lower."""
+"""The rates of the open loops, as shares of ``MIDDLE_PER_S``. For a service of exactly 50 ms,
+Erlang's formula gives a highest rate of 12.3 requests a second. The local service adds some
+milliseconds to each answer, so ``MIDDLE_PER_S`` is lower."""
 MIDDLE_PER_S = 11.5
 
 
@@ -86,7 +87,7 @@ def text(rate: float | None) -> str:
 
 @contextmanager
 def hosted_queue() -> Iterator[str]:
-    """Host a model server that only sleeps on the local service, and yield the service's URL."""
+    """Let the local service host a model server that only sleeps; yield the service's URL."""
     server = (sys.executable, str(PEERS / "sleeping_model.py"), str(SERVICE_S))
     with LocalService(
         0, isolation="process", options=ServiceOptions(trial_start=False), server_command=server

@@ -2,11 +2,11 @@
 
 Run ``python benchmarks/clinic.py``. It sends 1,000 studies; ``--studies 50`` sends only 50. A study
 has two photographs of each eye. The benchmark acts as a camera: it sends the studies one after the
-other by C-STORE to ``drdeploy clinic listen``, which grades each study and makes the DICOM report,
-the page and the FHIR bundle for it. ``drdeploy clinic serve`` shows the studies. With ``--way
-page``, the benchmark uploads the photographs through the web page instead, and ``clinic serve``
-also grades them. The results are not sent to other systems. Until all studies are graded, the
-benchmark opens a page five times a second: the worklist or the page of a study. The targets are:
+other by C-STORE to ``drdeploy clinic listen``, which grades each study and makes its DICOM report,
+PDF and FHIR bundle. ``drdeploy clinic serve`` shows the studies. With ``--way page``, the benchmark
+uploads the photographs through the web page instead, and ``clinic serve`` also grades them. The
+results are not sent to other systems. Until all studies are graded, the benchmark opens a page five
+times a second: the worklist or the page of a study. The targets are:
 
 - Every study is graded, and no photograph is refused.
 - 95 % of these pages arrive within 200 ms.
@@ -65,8 +65,7 @@ MB = 1e6
 
 ANSWER_P95_S = 0.2
 READ_PAUSE_S = 0.2
-"""Seconds between requests, as if ten pages were open that each ask for the list every two seconds.
-"""
+"""Seconds between requests, as if ten open pages each asked for the worklist every two seconds."""
 ADDRESSES = ("/", "/list", "/list?page=2", "/list?show=all&page=3", "/?outcome=urgent", "/studies/")
 
 INTRODUCTION = """

@@ -142,7 +142,7 @@ def median_of(starts: list[ColdStart], stage: Stage) -> float:
 
 
 def check_targets(page: Page, values: dict[str, list[float]]) -> None:
-    """Compare the times at 1024 MB with both targets."""
+    """Compare the times at 1024 MB with the two targets of this benchmark."""
     if "minimal" not in values:
         return
     if "baseline" in values:

@@ -7,7 +7,7 @@ Run ``python benchmarks/cpu_limits.py``. It takes about five minutes, or a third
   with two. Idle threads of ONNX Runtime either spin, which uses CPU time, or sleep. There are two
   loads: single photographs with pauses between them, and as many photographs as possible. The
   settings that drdeploy chooses are measured too.
-- Batches of 1, 2, 4 and 8 photographs, and, for comparison, two threads that each predict one
+- Batches of 1, 2, 4 and 8 photographs. For comparison, two threads each run the model on one
   photograph at a time.
 """
 
@@ -41,15 +41,21 @@ if TYPE_CHECKING:
 
 SHARE_OF_BEST = 0.85
 LIMITS = (0.58, 1.16, 1.74, 2.0)
-"""The CPU limits of 1024, 2048, 3072, and 4096 MB or more, on a machine with two CPUs."""
+"""The CPU limits, in CPUs, of endpoints with 1024, 2048, 3072, and 4096 MB or more. The machine has
+two CPUs, so the last limit is 2.
+"""
 NOW_AND_THEN_S = 0.15
-"""Seconds between photographs: more than a period of the kernel's quota, which is 100 ms."""
+"""Seconds between photographs. The kernel limits CPU time in periods of 100 ms, and this pause is
+longer than a period.
+"""
 BATCHES = (1, 2, 4, 8)
 IDLE = (
     ("onnxruntime", 1, "wait"), ("onnxruntime", 2, "wait"), ("onnxruntime", 2, "spin"),
     ("openvino", 1, ""), ("openvino", 2, ""),
 )  # fmt: skip
-"""Kinds of predictor under a CPU limit, the number of threads, and whether idle threads spin."""
+"""The settings that are measured under each CPU limit: the runtime, the number of its threads, and
+whether idle threads spin or wait.
+"""
 
 INTRODUCTION = """
 The model is the packaged grader, a MobileNet in int8.  Only the prediction is measured, on

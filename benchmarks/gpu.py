@@ -10,7 +10,7 @@ measures nothing. It measures:
   share of the GPU's peak. The peak is measured with a chain of large matrix products in the same
   precision.
 - Photographs per second of 16 threads that each grade one photograph at a time, as in a server.
-- A MobileNet of the same size in PyTorch, if PyTorch is installed and finds the GPU.
+- A MobileNet of the packaged grader's size in PyTorch, if PyTorch is installed and finds the GPU.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ BATCHES = (1, 16, 64)
 THREADS = 16
 WAIT_S = 0.002
 SIDE, PRODUCTS = 4096, 16
-"""Size and number of the matrix products by which the card's peak is measured."""
+"""The side of the square matrices, and the number of their products, that measure the GPU's peak
+speed.
+"""
 CPU, TORCH = "CPU int8", "PyTorch fp32"
 
 INTRODUCTION = """
@@ -128,7 +130,7 @@ def measure_batches(page: Page, artifacts: Mapping[str, ModelArtifact], options:
 def measure_threads(page: Page, artifacts: Mapping[str, ModelArtifact], options: Options) -> None:
     """Time threads that each grade one photograph at a time, with and without batches.
 
-    With batches, the GPU predicts the photographs of several threads together.
+    With batches, the GPU computes the predictions of several threads together.
     """
     count = THREADS * options.budget.calls(CALLS)
     asked: dict[str, Callable[[], float]] = {}
@@ -195,7 +197,7 @@ def peak_of_card(
 
 
 def write_matrix_products(path: Path, precision: str, side: int) -> Path:
-    """Write an ONNX model that multiplies large matrices, from one input number to one output."""
+    """Write an ONNX model that multiplies large matrices; its input and its output are a number."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 TARGET = 18.0
 LIMIT = 1.5
-"""Largest allowed ratio of our time to the time of decoding and predicting alone."""
+"""The largest allowed ratio of drdeploy's time to the time of decoding and predicting alone."""
 SMALL_PX = 336
-"""Shorter side that our transform needs from a decoder."""
+"""A decoder may shrink a photograph, but not so far that its shorter side has fewer pixels than
+this.
+"""
 SIMPLEJPEG = "simplejpeg==1.9.0"
 CALLS = 3
 
@@ -131,7 +133,7 @@ def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Pr
 
 
 def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:
-    """Make a prediction with a grade from the probabilities that a network returned."""
+    """From the probabilities that a network returned, make a prediction, which has a grade."""
     return Prediction(answer[0], manifest.classes, manifest.grade_thresholds)
 
 
@@ -224,7 +226,7 @@ def typical_s(call: Callable[[], object], calls: int) -> float:
 
 
 def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: Options) -> None:
-    """Measure how long each way takes from photograph to grade, and compare the grades."""
+    """Measure how long each way of grading takes for a photograph, and compare the grades."""
     calls = options.budget.calls(CALLS)
     page.text("## The whole way")
     grades = {

@@ -50,7 +50,7 @@ KINDS = (
 SMOKED = ("keras", "drdeploy", "gemm")
 
 Cell = tuple[str, str, int]
-"""Kind of predictor, precision, threads."""
+"""One setting that is measured: the kind of predictor, its precision, and its number of threads."""
 
 
 def main() -> int:
@@ -157,7 +157,7 @@ def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -
 
 
 def agreement(page: Page, forms: Forms, options: Options) -> None:
-    """Compare the grades in int8 and fp32; quote the verdict in the manifest of the int8 model."""
+    """Compare the grades in int8 and fp32, and quote the verdict of ``drdeploy model quantize``."""
     files = photographs()[: options.budget.calls(COMPARED) if not options.is_smoke else 2]
     services = [InferenceService.load(folder) for folder in (forms.fp32, forms.int8)]
     pairs = [

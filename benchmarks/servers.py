@@ -1,9 +1,9 @@
 """Compare drdeploy's model server with other projects' servers that a user might choose (peers).
 
-Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them). The
-peers are installed from the package index into ``build/benchmarks/peers``, at the versions in
-``benchmarks/peers/*.txt``. The same folder has a short script for each peer, which lets it grade
-photographs.
+Run ``python benchmarks/servers.py`` (five minutes). ``--only lean mosec`` measures only these two
+servers. The peers are installed from the package index into ``build/benchmarks/peers``, at the
+versions in ``benchmarks/peers/*.txt``. The same folder has a short script for each peer, which lets
+it grade photographs.
 
 In each round, each server is started, loaded by 1, 2, 8 and 32 clients whose connections stay open,
 and stopped. The benchmark measures the time to the first grade, latency, throughput and resident
@@ -76,7 +76,7 @@ class ServerRound(NamedTuple):
 
 
 def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
-    """Return, by name, a function for each server that describes how to start it."""
+    """Return functions by server name; each returns a description of how to start the server."""
     queue = {"DRDEPLOY_QUEUE_LENGTH": str(QUEUE_LENGTH)}
     return {
         "lean": lambda: ours("lean", forms.int8, **queue),

@@ -1,12 +1,12 @@
 """Measure how long it takes to simulate a year with ten million photographs.
 
-The screening of a whole country may need so many. The simulation runs on one core. Photographs
-arrive during working hours, four for each patient. Each way of hosting is simulated: a serverless
-endpoint with each policy against cold starts, and instances in each way of running them. For each,
-the benchmark measures how long these steps take together: draw a year of arrivals, fit the policy
-or the schedule, simulate the year, and compute the 95th percentile of the latency. The results are
-medians and ranges of several interleaved runs. In the simulation, an instance with a GPU differs
-from one without only by its shorter latencies.
+The screening of a whole country may take this many photographs a year. The simulation runs on one
+core. Photographs arrive during working hours, four for each patient. Each way of hosting is
+simulated: a serverless endpoint with each policy against cold starts, and instances in each way of
+running them. For each, the benchmark measures how long these steps take together: draw a year of
+arrivals, fit the policy or the schedule, simulate the year, and compute the 95th percentile of the
+latency. The results are medians and ranges of several interleaved runs. In the simulation, an
+instance with a GPU differs from one without only by its shorter latencies.
 
     python benchmarks/simulation_speed.py [--runs 3 | --quick | --smoke]
 
@@ -53,7 +53,7 @@ WARM_S, CPU_S, GPU_S = 0.35, 1.2, 0.03
 """The assumed median times of a warm request: on a serverless endpoint, on an instance without a
 GPU, and on an instance with a GPU.
 
-Instances without a GPU are so slow that several are needed, so that scaling is simulated.
+One instance without a GPU would be too slow, so several are needed, and their scaling is simulated.
 """
 
 

@@ -10,9 +10,10 @@ times a second. They run in a separate process. Two ordinary (honest) clients se
 photograph over a new connection. In each round, the honest clients are measured twice, in random
 order: alone, and at the same time as slow clients of all kinds.
 
-The exit status is 1 if an honest client was refused, or if slow clients multiply the p95 by more
-than 1.5. The second counts only if the whole interval of the factor is above 1.5. A factor slightly
-above 1 is expected, because the slow clients also use CPU time of this machine.
+The exit status is 1 if a request of an honest client was not answered with status 200, or if slow
+clients multiply the p95 by more than 1.5. This factor is too large only if its whole interval is
+above 1.5. A factor slightly above 1 is expected, because the slow clients also use CPU time of this
+machine.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 
 COUNT, SMOKE_COUNT = 64, 4
 SECONDS = 18.0
-"""Duration of one measurement, which must be long enough: the server ends a slow upload after 5 to
-15 seconds.
+"""Duration of one measurement. The server ends a slow upload after 5 to 15 seconds, and the
+measurement must last longer than that.
 """
 ROUNDS = 6
 """The smallest number of rounds; with fewer rounds, there is no interval."""
@@ -66,7 +67,7 @@ ALONE, BESIDE = "alone", "beside slow clients"
 
 @dataclass
 class Heard:
-    """The answers that honest clients got in all rounds.
+    """The answers that ordinary (honest) clients got in all rounds.
 
     Attributes:
         statuses: Number of answers by status; the status 0 stands for requests without an answer.

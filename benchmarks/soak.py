@@ -45,7 +45,7 @@ SLOWER = 1.2
 RECOVERS_WITHIN_S = 1.0
 SAMPLES = 60
 WINDOW = 20
-"""The number of answers in a window; the latency has recovered when the window's median has."""
+"""The latency has recovered when the median latency of this many consecutive answers is normal."""
 
 INTRODUCTION = """
 The server has the lean profile with default settings and the packaged MobileNet in int8.  Clients

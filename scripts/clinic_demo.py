@@ -40,7 +40,7 @@ DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 PATIENCE_S = 300.0
 SIDES = ("right", "left")
 DELIVERIES_OF_STUDY = 4
-"""An archive gets two photographs, a structured report and a PDF of each study."""
+"""How many files of each study an archive gets: two photographs, a structured report and a PDF."""
 
 
 def main() -> int:

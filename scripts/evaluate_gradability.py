@@ -286,7 +286,7 @@ def describe(photograph: LabelledPhotograph, flaw: Flaw, strength: float) -> dic
 
 
 def grade_picture(service: InferenceService, data: bytes) -> dict[str, Any]:
-    """Return why the grader refuses a picture, whether it would refer the eye, and measurements.
+    """Return why the grader refuses a picture, whether it refers the eye, and the measurements.
 
     The decision to refer is made for refused pictures, too.
     """

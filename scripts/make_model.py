@@ -153,7 +153,8 @@ def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> 
 def select_test_part(dataset: Any, plan: TrainingPlan) -> Any:
     """Return the test photographs to evaluate on.
 
-    Copies are left out, and so are photographs of capture sessions that are also in training.
+    Photographs that are copies of others are left out. Photographs are also left out if the
+    training has photographs of the same capture session.
     """
     test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)

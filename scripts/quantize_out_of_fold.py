@@ -3,7 +3,7 @@
 The exported network was trained on all photographs, and makes almost no errors on them. On these
 photographs, quantizing the network changes few answers, but this says nothing about new
 photographs. Therefore, the network of every fold is quantized instead, and calibrated on the
-photographs that it was trained on. It then predicts the fold's validation photographs, which it has
+photographs that it was trained on. It then grades the fold's validation photographs, which it has
 not seen.
 """
 
@@ -39,7 +39,7 @@ def quantized_out_of_fold(
     precision: SmallPrecision = "int8",
     note: Callable[[str], None] = lambda _: None,
 ) -> GradedSet:
-    """Quantize the network of each fold of a finished training run, and predict the fold with it.
+    """Quantize each fold's network of a finished training run, and grade the fold with it.
 
     Args:
         plan: Plan of the run.

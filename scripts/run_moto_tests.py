@@ -59,8 +59,8 @@ def fresh():
     clear()
     yield
 """
-"""Deletes everything before each test, because moto's own reset does not reach the local
-service."""
+"""Code that deletes everything in the local service before each test, because moto's own reset does
+not reach the service."""
 
 FRESH_SCALING = """
 import os
@@ -100,8 +100,8 @@ def fresh(endpoint):
     for target in client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]:
         client.deregister_scalable_target(**{name: target[name] for name in names})
 """
-"""Every test begins with an endpoint, because moto's tests scale an endpoint but do not create it.
-AWS and the local service refuse a target that does not exist."""
+"""Code that creates an endpoint before the tests, because moto's tests scale an endpoint but do not
+create it. AWS and the local service refuse a target that does not exist."""
 
 FRESH = {"test_sagemaker": FRESH_SAGEMAKER, "test_applicationautoscaling": FRESH_SCALING}
 
@@ -148,7 +148,8 @@ ADAPTATIONS = {
 }
 """Changes to the tests' text.
 
-Each change removes one disagreement that would hide everything that follows it in the test.
+Each change removes one difference between moto and the local service. Without the change, a test
+would fail at this difference, and the rest of the test would not run.
 """
 
 _NO_IMAGE = (

@@ -32,7 +32,7 @@ TESTS_OF_OTHER_PROGRAMS = tuple(
 AT_MOST = 5
 """The largest number of failed tests that are repeated.
 
-Load disturbs one or two tests; if more fail, the code is at fault.
+Load usually disturbs one or two tests. If more tests fail than this number, the code is at fault.
 """
 
 

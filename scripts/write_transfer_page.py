@@ -37,7 +37,8 @@ drdeploy recommend results/decision --requests 5000 --p95 2                 # as
 drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as measured here
 ```
 
-- The latency of a warm request is (time in the container x CPU ratio) + overhead of the platform.
+- The latency of a warm request is (time in the container on this machine x CPU ratio) + overhead of
+  the platform. The CPU ratio says how many times as long the same work takes on AWS.
 
 - The latency of a cold start is the sum of three times: the time to place the container; the time
   to pull the image (seconds per compressed GB x `--image-gb`); and the time to start the server and
@@ -48,11 +49,14 @@ A series is all rows of one network on one configuration, either warm or cold. E
 study is paired with a series of local rows, which one machine measured with the study's own
 software (image `reduced`, profile `classic`).
 
-The CPU ratios compare AWS with this one machine. To get ratios for your machine, measure the
-study's software on it, with photographs of 224 x 224 pixels, and pass the results with `--stack`.
+The CPU ratios compare AWS with the one machine on which these local rows were measured. To get
+ratios for your machine, measure the 2023 study's software on it, with photographs of 224 x 224
+pixels, and pass the results with `--stack`.
+
 If you have measured the same configurations in your own AWS account, pass these results with
-`--account`. There are three kinds of series: warm on serverless endpoints, warm on instances, and
-cold. If you pass at least three series of a kind, they replace the study's series of this kind.
+`--account`. The series are of three kinds: warm requests to serverless endpoints, warm requests to
+instances, and cold starts. If you pass at least three series of one kind, they replace the study's
+series of this kind.
 
 ```sh
 drdeploy study run study-stack --images photographs-224 --out results/stack
@@ -61,27 +65,29 @@ drdeploy recommend results/decision --requests 5000 --stack results/stack --acco
 """
 
 RESAMPLED = (
-    "The intervals come from a bootstrap that resamples the series and the rows of each series."
+    "The intervals of the coefficients come from a bootstrap. It resamples the series (a series is "
+    "all rows of one network on one configuration), and the rows of each series."
 )
 LEFT_OUT = (
-    "To find the error on a series, the model is fitted to all other series, and then estimates "
-    "the latency of this series on AWS from its local rows. The estimate is compared with the "
-    "latency that the study measured."
+    "To find the error on a series, the model of AWS latencies is fitted to all other series. From "
+    "the local rows of the series that was left out, the model then estimates the latency of this "
+    "series on AWS. The estimate is compared with the latency that the 2023 study measured."
 )
 INTERVALS = (
     "When `drdeploy` estimates a latency on AWS, it gives an interval. The interval is wide "
-    "enough for errors like these, and for the uncertainty of the coefficients."
+    "enough for errors like those in the table, and for the uncertainty of the coefficients."
 )
 KERNELS = (
     "The packaged local rows were measured with TensorFlow's own kernels "
     "(`TF_ENABLE_ONEDNN_OPTS=0`), as TensorFlow chooses them on most of the study's machines. "
-    "With oneDNN's kernels, VGG19 is about twice as fast on this machine, but MobileNet gains "
-    "nothing. A CPU ratio that fits one of the networks would then not fit the other, and the "
-    "median error of the warm series was 36%."
+    "With oneDNN's kernels, VGG19 is about twice as fast on the machine of these rows, but "
+    "MobileNet is not faster. A CPU ratio that fits one of the networks would then not fit the "
+    "other: with oneDNN's kernels, the median error of the warm series was 36%."
 )
 LARGEST_ERROR = (
-    "The largest error is that of VGG19 at 1024 MB. On this machine, VGG19 takes 1.4 times as "
-    "long with 1024 MB as with 2048 MB, but on AWS 2.7 times as long. The reason is not known. "
+    "The largest error is that of warm requests to VGG19 at 1024 MB. On the machine of the local "
+    "rows, VGG19 takes 1.4 times as long with 1024 MB as with 2048 MB, but on AWS 2.7 times as "
+    "long. The reason is not known. "
     "If you need a better estimate, measure at least three series in your own AWS account."
 )
 

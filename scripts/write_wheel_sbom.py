@@ -31,7 +31,7 @@ REQUIREMENT = re.compile(r"^([\w.-]+)==(\S+?)(?: ; (.+?))? \\$", re.MULTILINE)
 
 
 def wheel_sbom() -> dict[str, Any]:
-    """Return the document."""
+    """Return the bill of materials."""
     components = [
         describe_locked_package(*found) for found in REQUIREMENT.findall(LOCK.read_text("utf-8"))
     ]

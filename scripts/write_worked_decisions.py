@@ -1,12 +1,12 @@
-"""Write docs/worked-decisions.md: five cases, decided with the 2023 study's rows and with ours.
+"""Write docs/worked-decisions.md: five cases, decided with the 2023 study's rows and with our rows.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
 
-The first command measures our rows. With `--keep`, the script first copies the files that a
-decision needs from the results folder to examples/decision. Every number on the page comes from
-`drdeploy.study.recommendation`, so run the script again when rows, prices or the simulation have
-changed.
+Rows are measurements of requests. The first command measures our rows. With `--keep`, the script
+first copies the files that a decision needs from the results folder to examples/decision. Every
+number on the page comes from `drdeploy.study.recommendation`, so run the script again when rows,
+prices or the simulation have changed.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ class Case:
 
     Attributes:
         description: The traffic in words, for the heading.
-        p95_s: Seconds within which 95 % of the results must arrive. None if the results may come
-            later.
+        p95_s: Seconds within which 95 % of the results must arrive. None if there is no such limit.
         needs_vpc: Whether the model must run in a VPC.
         may_wait_s: Seconds within which an archive of photographs must be graded. None for a case
             in which each client waits for its answer.
@@ -109,9 +108,9 @@ gives the network, its number format, the server profile, and the memory size or
 with the number of instances. At the end, it may name a policy, or a way to run instances. The
 assumptions are listed at the end of the page.
 
-The last column of the second table in each case says how much a policy adds to the bill for each
-cold start that it avoids. A negative number means that the bill is lower with the policy than
-without one. Results are for research use; `drdeploy` is not a medical device.
+The last column of the second table in each case says how much a policy against cold starts adds to
+the bill for each cold start that it avoids. A negative number means that the bill is lower with the
+policy than without one. Results are for research use; `drdeploy` is not a medical device.
 
 The following command makes the first decision:
 
@@ -129,9 +128,9 @@ drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
 """
 
 OF_STUDY = (
-    "The study measured two models on TensorFlow behind NGINX and Gunicorn. For each model and "
-    "memory size, it has 25 rows of warm requests and 10 rows of cold starts. The study published "
-    "no sensitivities, so the decisions from its rows do not require a sensitivity."
+    "The 2023 study measured two models on TensorFlow behind NGINX and Gunicorn. For each model "
+    "and memory size, it has 25 rows of warm requests and 10 rows of cold starts. The study "
+    "published no sensitivities, so the decisions from its rows do not require a sensitivity."
 )
 ON_NETWORKS = """\
 ## A required sensitivity: MobileNet or VGG19
@@ -141,9 +140,10 @@ MobileNet was trained, with the same folds ([the comparison of the two
 networks](explanation.md#a-large-network-against-a-small-one)). The decisions below use the
 operating points of both trained networks, and this project's own rows, as in the decisions above.
 The rows of VGG19 were measured with random weights. This does not matter, because latency and cost
-depend only on the architecture of a network, not on its weights. The lower 95 % limit of the
-sensitivity at grade >= 2 must reach the required sensitivity, and the lower 95 % limit of the
-specificity must reach 0.5. The following commands compare the two networks on your machine:
+depend only on the architecture of a network, not on its weights. At one or more operating points of
+the network, the lower end of the 95 % interval of the sensitivity at grade >= 2 must reach the
+required sensitivity, and the lower end of the 95 % interval of the specificity must reach 0.5. The
+following commands compare the two networks on your machine:
 
 ```sh
 make model-vgg19
@@ -264,8 +264,8 @@ def about(measurements: Measurements) -> str:
         "The order of the options and the ratios between them are more reliable than the seconds. "
         "All rows are from the server profile `lean`. MobileNet is the packaged grader, and VGG19 "
         "has random weights. The only instance type is ml.c5.large. The decisions from these rows "
-        "have one more requirement: the lower 95 % limit of the sensitivity at grade >= 2 must be "
-        "at least 90 %."
+        "have one more requirement: the lower end of the 95 % interval of the sensitivity at grade "
+        ">= 2 must be at least 90 %."
     )
 
 
@@ -367,7 +367,7 @@ def _why(option: EvaluatedOption, decision: Decision) -> str:
     if option.failures:
         return "; ".join(option.failures)
     if not option.is_deployable and not option.policy:
-        return "this project has no Terraform for it"
+        return "this project has no Terraform module for this way of hosting"
     if not option.is_deployable:
         return "research: this option exists only in the simulation"
     if winner and option.name in decision.equivalent:
@@ -402,7 +402,11 @@ def _variables(winner: EvaluatedOption) -> Iterator[str]:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """Yield the decision if missing prices are assumed, and four requests at once per instance."""
+    """Yield the decision with two more assumptions.
+
+    Where a price is not known, a price is assumed. An instance is assumed to handle four requests
+    at once.
+    """
     sheet = PriceSheet.load()
     for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
         sheet = sheet.joined(PriceSheet.load(assumed))
@@ -411,11 +415,10 @@ def _otherwise(
     )
     yield (
         "\nThe decision above leaves out options whose prices are not known. What if they are "
-        "included, at assumed prices? Where its price is not known, provisioned concurrency is "
-        "assumed to cost the same share of the on-demand price as on AWS Lambda ([price sheet "
-        "with these prices](../examples/assumed-provisioned-prices.toml)). For asynchronous "
-        "endpoints and "
-        "batch transform, an instance is assumed to cost as much per hour as for a real-time "
+        "included, at assumed prices? If the price of provisioned concurrency is not known, it is "
+        "assumed to be the same share of the on-demand price as on AWS Lambda ([price sheet with "
+        "these prices](../examples/assumed-provisioned-prices.toml)). For asynchronous endpoints "
+        "and batch transform, an instance is assumed to cost as much per hour as for a real-time "
         "endpoint ([price sheet with these "
         "prices](../examples/assumed-asynchronous-and-batch-prices.toml)). An instance is also "
         "assumed to handle four requests at once. The decision is then:\n"

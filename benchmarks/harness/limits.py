@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.instances.cgroups import ControlGroups
 
 MEMORY_MB = 6144
-"""A memory limit that no process reaches, because only CPU limits are measured."""
+"""A memory limit that no process reaches, so that only the CPU limit has an effect."""
 
 ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; exec "$@"'
-"""A shell script that enters control groups and then becomes the command."""
+"""A shell script that enters control groups, and then replaces itself by a given command."""
 
 
 @contextmanager

@@ -33,11 +33,11 @@ class Answered(NamedTuple):
 
 @dataclass
 class Load:
-    """The answers that a server gave while it was loaded.
+    """The answers that a server gave while clients sent requests to it.
 
     Attributes:
         seconds: For how many seconds requests were sent.
-        late: How many answers of a closed loop came after this time. They are not among
+        late: How many answers of a closed loop came after ``seconds`` were over. They are not among
             ``answers``.
         answers: The answers, except the late ones.
     """
@@ -77,7 +77,7 @@ def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> byte
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection. Each answer is passed to a function before the next request."""
+    """A client's connection. Each answer is given to a function before the next request is sent."""
 
     def __init__(self, on_answer: object) -> None:
         self._on_answer = on_answer

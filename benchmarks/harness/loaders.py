@@ -140,8 +140,8 @@ def _drdeploy(spec: Spec) -> Predict:
 def _gemm(spec: Spec) -> Predict:
     """Return a function that multiplies large matrices.
 
-    OpenVINO computes the product in bf16, and ONNX Runtime computes it in any other precision,
-    because they are the faster ones there.
+    OpenVINO computes the product in bf16, because it is the faster runtime in bf16. In any other
+    precision, ONNX Runtime is faster and computes the product.
     """
     graph = _gemm_graph(spec.precision)
     load = _openvino if spec.precision == "bf16" else _onnxruntime

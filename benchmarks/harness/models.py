@@ -4,11 +4,11 @@ The models are written to the folder ``build/benchmarks``.
 
 MobileNet is the packaged grader. The Keras MobileNet gets the weights of the packaged grader in
 fp32. Keras's ``model.predict``, which the 2023 study used, therefore gives the same probabilities
-as the packaged grader. The packaged grader has no normalization layers: when it was exported, most
-of them were multiplied into the convolutions before them. The normalization layers of the Keras
-network therefore only add the biases of the convolutions. Where the packaged grader still has a
-separate scale, they also multiply by this scale. VGG19 has random weights: its latency is valid,
-but its grades mean nothing.
+as the packaged grader. The packaged grader has no normalization layers. When it was exported, most
+of them were merged into the convolutions before them, and the others became a multiplication by a
+scale and an addition. A normalization layer of the Keras network therefore only adds the bias of a
+convolution. Where the packaged grader has a separate scale, the layer also multiplies by this
+scale. VGG19 has random weights: its latency is valid, but its grades mean nothing.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Forms:
     flop: float
 
     def onnx(self, precision: str) -> Path:
-        """Return the ONNX file in int8; for fp32 and bf16, return the ONNX file in fp32."""
+        """Return the ONNX file for a precision; for bf16, this is the file in fp32."""
         return (self.int8 if precision == "int8" else self.fp32) / "model.onnx"
 
 

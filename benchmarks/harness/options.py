@@ -30,7 +30,7 @@ class Budget:
         return max(1, round(full * self.effort))
 
     def seconds(self, full: float) -> float:
-        """Return how many seconds to send requests in one round, given those of a full run."""
+        """Return how many seconds one round sends requests, given the seconds of a full run."""
         return max(0.3, full * self.effort)
 
 

@@ -32,7 +32,7 @@ PEERS = ROOT / "benchmarks" / "peers"
 READY_WITHIN_S = 90.0
 STOPS_WITHIN_S = 20.0
 QUEUE_LENGTH = 64
-"""Length of the queue of our servers, which is enough that none of 32 clients is refused."""
+"""How many requests may wait at a server of drdeploy, so that it refuses none of 32 clients."""
 
 
 @dataclass(frozen=True)

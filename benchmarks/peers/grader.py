@@ -16,7 +16,7 @@ THREADS = int(os.environ["PEER_THREADS"])
 
 
 class Grader:
-    """A loaded model. Loading includes a first prediction, so later predictions are not slower."""
+    """A loaded model. Loading includes a first prediction, which is slower than all later ones."""
 
     def __init__(self) -> None:
         self._service = InferenceService.load(Path(os.environ["PEER_MODEL"]), threads=THREADS)

@@ -79,8 +79,8 @@ def run_child(command: Sequence[str | Path], *, timeout_s: float) -> int:
 def remove_everything_temporary() -> None:
     """Kill the children and delete the folders; call this only just before ``os._exit``.
 
-    After the call, every other thread that uses this module waits forever. The wait is intended: a
-    thread whose child process was killed while it decoded a photograph would otherwise report that
+    After the call, every other thread that uses this module waits forever. The wait is intended.
+    Otherwise, a thread whose child process was killed while decoding a photograph would report that
     the photograph is damaged.
     """
     _changing.acquire()

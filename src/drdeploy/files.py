@@ -289,8 +289,8 @@ def path_of_shipped_file(name: str) -> Path:
 def choose_output_folder(beside: Path) -> Path:
     """Return the folder in which a command should write the output that it makes from a file.
 
-    This is the folder of the file. If the file belongs to this package, it is the current folder
-    instead, because no command may change the installed files.
+    The output goes to the folder of the file. If the file belongs to this package, the output goes
+    to the current folder instead, because no command may change the installed files.
     """
     folder = beside.resolve().parent
     return Path.cwd() if folder.is_relative_to(_PACKAGE.resolve()) else folder

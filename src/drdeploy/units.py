@@ -1,8 +1,9 @@
 """Factors between units, for example the number of bytes in a megabyte.
 
 There are two kinds of megabytes, and both are often written as ``MB``. AWS, Docker and Linux mean
-1,048,576 bytes when they state memory, payloads and storage; this is ``MIB`` here. Sizes of files
-and images are shown in millions of bytes, as ``ls -h --si`` and registries do; this is ``MB`` here.
+1,048,576 bytes when they state memory, payloads and storage; this is ``MIB`` here. This project
+states the sizes of files and images in millions of bytes, as ``ls -h --si`` and registries do; this
+is ``MB`` here.
 """
 
 from __future__ import annotations

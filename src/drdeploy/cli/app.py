@@ -22,7 +22,9 @@ NOUNS: dict[str, str] = {
     "study": "Plan, run and follow a study.",
     "prices": "Show and update the price sheet, and price a Terraform plan.",
 }
-"""Nouns that have verbs. The verbs of NOUN are in ``drdeploy.cli.NOUN.app``."""
+"""The nouns of ``drdeploy NOUN VERB``, each with its help. The verbs of NOUN are in
+``drdeploy.cli.NOUN.app``.
+"""
 
 COMMANDS = ("capacity", "grade", "names", "recommend", "report", "reproduce", "serve")
 """Commands without a noun. The command NAME is the function ``drdeploy.cli.NAME.NAME``."""

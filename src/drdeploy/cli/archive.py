@@ -124,10 +124,9 @@ def grade(
 
     The command uses all processors. The table has one row per photograph, with the same columns and
     values as the file that `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
-    gives the reason. You may
-    kill the command at any time. If you run it again, it grades only the photographs that have no
-    row yet. The exit status is 1 if a file is not a photograph, or if the folder holds pictures in
-    other formats.
+    gives the reason. You may kill the command at any time. If you run it again, it grades only the
+    photographs that have no row yet. The exit status is 1 if a file is not a photograph, or if the
+    folder holds pictures in other formats.
 
     For research use. Not a medical device.
     """

@@ -315,7 +315,9 @@ _PARTS_OF_MANIFEST = (
     "recalibration",
 )
 _NUMBERS_FOR_PROGRAMS = ("means", "directions")
-"""Fields of the familiarity rule that only ``--json`` shows."""
+"""Long lists of numbers that only ``--json`` shows. They belong to the rule that recognizes
+photographs unlike the training photographs.
+"""
 
 
 def _list_facts_of_manifest(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -82,12 +82,12 @@ def pull(
     """Fetch photographs from a clinic's image archive.
 
     The photographs are written into a folder. With `--records`, they go into the clinic's records
-    instead, and so into the worklist. Only
-    files that the records refuse are then written into the folder. Studies that were erased from
-    the records are not added again. A file that is already in the folder or in the records is not
-    fetched again, so an interrupted command continues where it stopped. The command ends when the
-    disk has less than 1 GiB of free space. Files are named by a hash. The exit status is 1 if a
-    file cannot be fetched or added to the records, or if the archive has more files than --limit.
+    instead, and so into the worklist. Only files that the records refuse are then written into the
+    folder. Studies that were erased from the records are not added again. A file that is already in
+    the folder or in the records is not fetched again, so an interrupted command continues where it
+    stopped. The command ends when the disk has less than 1 GiB of free space. Files are named by a
+    hash. The exit status is 1 if a file cannot be fetched or added to the records, or if the
+    archive has more files than --limit.
     """
     from drdeploy.clinic.dicomweb_retrieval import (
         PhotographQuery,

@@ -34,8 +34,8 @@ def studies(
 ) -> None:
     """List the studies in a clinic's records, failed studies first.
 
-    After the failed studies, the most urgent ones come first. Patients and studies are named by
-    keyed hashes. The exit status is 1 if a study could not be graded, or if a result was refused.
+    The other studies follow, the most urgent first. Patients and studies are named by keyed hashes.
+    The exit status is 1 if a study could not be graded, or if a result was refused.
 
     For research use. Not a medical device.
     """

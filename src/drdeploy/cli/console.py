@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 # Without emoji=False, a file name such as "p:eye:.jpg" would be printed with an emoji.
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
-"""Progress, notes and errors.  Standard output carries only results."""
+"""The console on standard error, for progress, notes and errors. Standard output carries only
+results.
+"""
 
 NARROWEST = 12
 """The smallest width to which a column is shortened, in characters."""

@@ -282,7 +282,8 @@ def delete_deployment(
 def print_teardown_report(report: TeardownReport | None) -> None:
     """Print how many resources were deleted, and whether AWS confirms that none is left.
 
-    The report has one sentence for each kind of resource that was checked, or could not be.
+    The report has one sentence for each kind of resource, including those that could not be
+    checked.
     """
     if report is None:
         return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def print_evaluation_details(details: EvaluationDetails) -> None:
     """Print the details that the user requested, such as the results of subgroups.
 
-    One of them is the calibration that the grader would have at a given prevalence.
+    Another detail is the calibration that the grader would have at a given prevalence of disease.
     """
     from drdeploy.grader.evaluation.document import name_group_unit
 

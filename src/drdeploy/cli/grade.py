@@ -206,8 +206,9 @@ def _write_no_photograph_sentence(folder: Path, left_out: Sequence[LeftOut]) -> 
 def sort_rows_by_order(rows: Sequence[GradedRow], order: Order) -> list[GradedRow]:
     """Return the rows in their original order, or the most severe first.
 
-    The most severe rows are those with the highest P(grade >= 3). If it is equal, P(grade >= 2)
-    decides, and then the name. Photographs that could not be graded come after the graded ones.
+    The most severe rows are those with the highest P(grade >= 3). If two rows have the same P(grade
+    >= 3), P(grade >= 2) decides, and then the name. Photographs that could not be graded come after
+    the graded ones.
     """
     if order == "input":
         return list(rows)

@@ -88,9 +88,9 @@ def recalibrate(
 
     The command chooses a new temperature for the probabilities, a new weight for each grade, and
     new thresholds for the operating points. It does not change the network. The command reports the
-    quality after the adaptation. So that this quality is not overestimated, the temperature,
-    weights and thresholds that are applied to a patient's photographs were chosen on photographs of
-    other patients. Recalibrate a grader before you use it with a new camera.
+    quality after the adaptation. This quality is not overestimated: for each patient's photographs,
+    the temperature, weights and thresholds are chosen on photographs of other patients. Recalibrate
+    a grader before you use it with a new camera.
 
     For research use. Not a medical device.
     """

@@ -356,7 +356,7 @@ def refuse_options_without_effect(
 def refuse_options_replaced_by_variables_file(
     context: typer.Context, parameters: Sequence[str], described: str
 ) -> None:
-    """Raise an error for options whose values the file given with --variables already contains.
+    """Raise an error for options whose values are already in the file of ``--variables``.
 
     Args:
         context: The context of the command, with the options that were given.

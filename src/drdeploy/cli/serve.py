@@ -12,7 +12,9 @@ import typer
 from drdeploy.hosting.serving.supervisor import main, make_help_text
 
 WIDTH = 76
-"""click indents the help of a command by two of 80 columns."""
+"""How many characters a line of the help text may have, so that it fits into 80 columns between
+click's margins.
+"""
 
 
 def serve() -> None:

@@ -40,11 +40,13 @@ if TYPE_CHECKING:
 
 POLL_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0
-"""Seconds without grading after an unexpected error; each further error doubles them.
+"""The shortest and the longest pause of the grading after an unexpected error, in seconds. Each
+further error doubles the pause.
 
 Without the pause, a disk that is full for five seconds would use up all attempts of every study."""
 GIVEN_BACK_S = 60.0
-"""If the program ends during a grading attempt, an attempt shorter than this is not counted.
+"""If the program ends during an attempt to grade a study, the attempt is not counted if it is
+shorter than this.
 
 A longer attempt is counted, because the study may be what makes the grader hang. Such a study is
 given up after some attempts."""
@@ -194,9 +196,9 @@ class StudyGrader:
         self._is_over.set()
 
     def give_back_attempts(self) -> None:
-        """Do not count the attempts to grade studies that the end of this program interrupts.
+        """Do not count the grading attempts that the end of this program interrupts.
 
-        The number of attempts for each study is limited. An attempt that has lasted longer than
+        Each study gets only a limited number of attempts. An attempt that has lasted longer than
         :data:`GIVEN_BACK_S` still counts.
         """
         for study, began_s in list(self._in_progress.values()):

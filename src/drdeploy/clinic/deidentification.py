@@ -39,7 +39,9 @@ _METHODS = (
     ("113100", "Basic Application Confidentiality Profile"),
     ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
 )
-"""Codes of PS3.16, CID 7050."""
+"""The methods by which the files were de-identified: codes of DICOM PS3.16, CID 7050, with their
+meanings.
+"""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ENTRIES_PER_PAGE = 100
 ENTRIES_MAX = 100_000
-"""The largest number of entries that are read from an archive's list. A camera makes some thousand
+"""The largest number of entries that are read from an archive's list. A camera makes a few thousand
 series in a year, but the list of a broken archive may never end."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")

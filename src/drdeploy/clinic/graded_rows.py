@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 CLASSES_MAX = 1000
-"""An answer with more classes is refused, because a table has a column for each probability."""
+"""An answer with more classes is refused, because its table would need a column for each class."""
 NO_PHOTOGRAPH = "The folder holds no JPEG, PNG, TIFF or DICOM file"
 
 

@@ -73,7 +73,7 @@ class GradedEye:
     Attributes:
         eye: The left or the right eye.
         photographs: All photographs of the eye; may be empty.
-        outcome: The outcome of the eye by the rules.
+        outcome: The outcome of the eye by the referral rules.
         marks: Reasons to doubt the grade, so that somebody should look at the eye again.
     """
 

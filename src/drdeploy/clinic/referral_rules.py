@@ -46,9 +46,10 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         ungradable: Outcome of an eye without a gradable photograph.
         missing: Outcome of an eye without a photograph.
-        unlike_training: What at least happens if one of the eye's photographs is unlike the
-            training photographs: the outcome is this one, or a more urgent one. ``as graded`` means
-            that only the grades decide.
+        unlike_training: The rule for an eye with a photograph that is unlike the training
+            photographs. With ``refer`` or ``repeat photographs``, the eye gets this outcome or a
+            more urgent one. With ``as graded``, the outcome does not depend on whether a photograph
+            is unlike the training photographs.
     """
 
     ungradable: Literal["refer", "repeat photographs"]
@@ -62,7 +63,7 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MarkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The rules that mark an answer for a second look.
+    """The rules that mark an eye whose grade is doubtful, so that somebody looks at the eye again.
 
     Attributes:
         low_certainty_below: An eye is marked if the probability of its grade is smaller than this.

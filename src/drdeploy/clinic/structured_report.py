@@ -45,7 +45,7 @@ def make_structured_report(
     Args:
         study: The graded study.
         artifact: The grader.
-        issued: When the report was made, with its time zone.
+        issued: The time at which the report was made, with the time zone.
 
     Raises:
         UnreadableImage: The photographs' data elements are damaged.

@@ -54,7 +54,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
-"""A small picture of an orange disc (789 bytes), which is graded once before the first request."""
+"""A small picture of an orange disc (789 bytes), which the model classifies while it is loaded,
+before the first request.
+"""
 DEFAULT_LIMITS = ImageLimits()
 
 
@@ -148,7 +150,8 @@ class InferenceService:
         second_thread: Runs the checks of a photograph on a second CPU, while the caller's thread
             prepares the model's input. With None, the caller's thread does both.
         model_for_idle_cpus: The same model with more threads, for a photograph that is graded
-            alone. None if :meth:`load` was called without ``threads_when_alone``.
+            alone. None if the runtime is not ONNX Runtime, or if such a photograph gets no more
+            threads than others.
     """
 
     classifier: Classifier
@@ -181,7 +184,9 @@ class InferenceService:
                 model and the CPU limit.
             threads_when_alone: The most threads for a photograph while no other photograph is being
                 graded. A number above ``threads`` has an effect only with ONNX Runtime, and only
-                after a call of :meth:`use_idle_cpus`. None means ``threads``.
+                after a call of :meth:`use_idle_cpus`. None means ``threads``. If ``threads`` is
+                None and ONNX Runtime has at least two CPUs, this argument is ignored: :meth:`load`
+                chooses the number itself, and calls :meth:`use_idle_cpus`.
             in_progress: Counts the photographs that all workers of a server are grading. None
                 counts those of this process.
             limits: How large an image may be; the default suits files on your own disk.
@@ -356,7 +361,7 @@ class InferenceService:
         return lambda: checks, checks.ungradable is None
 
     def _check_photograph(self, photograph: DecodedPhotograph) -> _Checks:
-        """Check whether a photograph can be graded, and whether it is unlike those of training."""
+        """Check whether a photograph can be graded, and whether it is unlike the training set."""
         ungradable = self._find_ungradable_reason(photograph)
         rule = self.manifest.familiarity
         if ungradable is not None or rule is None:
@@ -364,7 +369,7 @@ class InferenceService:
         return _Checks(None, is_unlike_training(photograph.eye_copies, rule))
 
     def _predict_or_return_error(self, batch: NDArray[np.float32]) -> Prediction | PredictionFailed:
-        """Return a photograph's prediction, or the error, which matters only if it is gradable."""
+        """Return the prediction or the error, which matters only for a gradable photograph."""
         try:
             return self.classifier.predict(batch)[0]
         except PredictionFailed as err:

@@ -2,7 +2,8 @@
 
 A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name. A file also counts as
 a photograph if its name has the suffix of one of these formats.  All other files are left out, and
-counted by reason. Subfolders and linked folders are searched too, but no folder is searched twice.
+the files left out for the same reason are counted together. Subfolders and linked folders are
+searched too, but no folder is searched twice.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ SYSTEM_NAMES = frozenset(
 create."""
 
 SHOWN_PATHS = 3
-"""The largest number of paths in one note."""
+"""The largest number of paths in one sentence about the files that were left out."""
 
 _CONTENT_TYPES = {
     jpeg.SIGNATURE: "image/jpeg",
@@ -65,7 +66,7 @@ Cause = Literal[
 
 - ``hidden``: The name begins with a full stop.
 - ``system``: The operating system created it.
-- ``picture``: a picture in another format.
+- ``picture``: a picture in a format other than JPEG, PNG and TIFF.
 - ``archive``: an archive, such as a ZIP file, which may hold photographs.
 - ``other``: a file that is not a picture.
 - ``closed``: a file that cannot be opened, or is not on this machine.
@@ -85,8 +86,8 @@ class LeftOut:
     Attributes:
         path: Path of the file or folder.
         cause: Why the file is left out.
-        detail: More about the cause. It is the format of the file, its suffix, its name, or the
-            error message of the operating system; ``cause`` says which.
+        detail: More about the cause: the file's format, suffix or name, or the error message of the
+            operating system. Which of these it is depends on ``cause``.
     """
 
     path: Path
@@ -190,8 +191,9 @@ def write_sentences_on_left_out_files(
 
     Args:
         left_out: The files and folders that were left out.
-        show_paths: Whether to show the paths of files that may be photographs. They are best hidden
-            in anything that is shared, because file names often contain the name of a patient.
+        show_paths: Whether to show the paths of files that may be photographs. Hide the paths in
+            everything that other people may see, because file names often contain the name of a
+            patient.
     """
     summary = LeftOutSummary()
     for one in left_out:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""Settings that leave out metadata. Web addresses and the time would make every page different."""
+"""Settings that leave the metadata out of an SVG. The metadata holds the time, which would make
+every page different, and web addresses, which no page needs.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def picture_from_figure(figure: Figure, name: str, title: str, description: str)
 
 
 def _prepare_svg_for_page(svg: str, prefix: str) -> str:
-    """Remove the XML prologue and the fixed size from an SVG, and put its name before each id."""
+    """Remove an SVG's XML prologue and fixed size, and put the picture's name before each id."""
     picture = svg[svg.index("<svg") :]
     picture = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", picture, count=1)
     picture = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", picture, count=1)

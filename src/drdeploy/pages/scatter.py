@@ -51,14 +51,16 @@ OFFSETS_PT: tuple[Point, ...] = (
 FAR = 8.0
 """A label is moved one point away from its mark if it then covers this many square pixels less."""
 HEAVY = 8.0
-"""How much a covered square pixel of a mark or of a text counts, if a pixel of a bar counts 1."""
+"""How much a covered square pixel of a mark or of a text counts. A pixel of an interval's bar
+counts 1.
+"""
 TOO_MUCH = 500.0
-"""A label that would cover more than this is left out.
+"""A label that would cover a larger weighted area than this is left out.
 
 Such a label would hide a mark, or seem to belong to another one.
 """
 NEAR_PT = 20
-"""A label that is farther away than this is joined to its mark by a line."""
+"""A label that is more points than this away from its mark is joined to the mark by a line."""
 NO_BREAK = "\u00a0"
 
 
@@ -114,8 +116,8 @@ class Mark:
             left out. The label of the chosen mark is always written.
         is_hollow: Whether the mark fails a requirement.
         is_chosen: Whether the mark gets a ring and a bold label.
-        path: Name of a line. Marks with the same name are joined by a line, in their order; empty
-            for no line.
+        path: Name of a line. Marks with the same ``path`` are joined by a line, in their order;
+            empty for no line.
     """
 
     name: str

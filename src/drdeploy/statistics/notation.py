@@ -23,7 +23,7 @@ def format_number(value: float, decimals: int | None = None) -> str:
 
 
 def choose_time_unit(seconds: float | None) -> tuple[str, float]:
-    """Return the best unit for a time (``s`` or ``ms``), and how many of it make a second."""
+    """Return the best unit for a time, ``s`` or ``ms``, and how many such units make a second."""
     return ("s", 1.0) if seconds is None or seconds >= 1 else ("ms", 1000.0)
 
 

@@ -60,7 +60,8 @@ def estimate_grouped_proportion(
 
     If one photograph of a patient is graded wrongly, the patient's other photographs often are too.
     The number of photographs is therefore divided by the design effect before the limits are
-    computed (Rao and Scott, Biometrics 1992, 48:577-585).
+    computed (Rao and Scott, Biometrics 1992, 48:577-585). The design effect is the factor by which
+    the groups enlarge the variance.
 
     Args:
         is_success: Shape ``(n,)``.

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_FOR_A_VERDICT = 8
-"""With fewer rows, neither test can give a p value below its significance level."""
+"""The smallest number of rows for a verdict. With fewer rows, neither the test for drift nor the
+test for dependence can give a p value below its significance level.
+"""
 LEVEL = 0.01
 """The significance level of each test. If a study has 26 scenarios, each test gives about one false
 alarm in every four studies."""

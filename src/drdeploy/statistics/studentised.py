@@ -50,9 +50,11 @@ class Tails:
     """The shares of the pivots that are cut off on each side (see the module's description).
 
     Attributes:
-        above: The share of the smallest pivots that is cut off. It sets the upper limit, because
-            the limits are computed by subtracting pivots.
-        below: The share of the largest pivots that is cut off. It sets the lower limit.
+        above: The share of all pivots that is cut off at the low end. A limit is the statistic
+            minus the product of a pivot and the standard error, so the smallest pivot that remains
+            gives the upper limit.
+        below: The share of all pivots that is cut off at the high end. The largest pivot that
+            remains gives the lower limit.
     """
 
     above: float

@@ -147,7 +147,7 @@ def recommend(
         decision.answer  # the answer in sentences
         decision.winner  # None if no option meets the requirements
 
-    For every measured configuration, the traffic is simulated, and its cost is computed. Each way
+    For every measured configuration, the traffic is simulated, and the cost is computed. Each way
     to avoid cold starts, such as keep-warm requests, is simulated too. Of the options that cost
     about the same, the simplest to run is chosen.
 
@@ -217,7 +217,7 @@ class LoggedProgress:
         log.debug("%s: %s in %.3f s", trial.id, measurement.outcome, measurement.total_latency_s)
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Log that a trial has ended, and the reason if it is unfinished."""
+        """Log that a trial has ended, and the reason if the trial is unfinished."""
         if error is None:
             log.info("%s: measured", trial.id)
         else:

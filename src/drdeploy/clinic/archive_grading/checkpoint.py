@@ -185,7 +185,7 @@ class ArchiveCheckpoint:
         return job
 
     def load_job(self) -> ArchiveJob | None:
-        """Return the unfinished job of an earlier run; None if there is no complete list."""
+        """Return the unfinished job of an earlier run; None if it did not list all photographs."""
         try:
             document: dict[str, Any] = parse_json((self.folder / _JOB).read_text("utf-8"))
         except FileNotFoundError:
@@ -265,8 +265,8 @@ class ArchiveCheckpoint:
         """Write the table from the rows of all shards, in the order of the list.
 
         Returns:
-            Four numbers: of all rows, of graded rows, of rows whose photographs a human must look
-            at, and of failed rows.
+            Four counts: all rows, graded rows, rows whose photographs a human must look at, and
+            failed rows.
         """
         with open_for_atomic_write(self.table) as file:
             return ArchiveTable(columns, {"drdeploy.job": job.id}).join_shards(

@@ -158,7 +158,7 @@ def _read_s3_object(place: str, settings: WorkerSettings) -> bytes:
 
     Raises:
         FileNotFoundError: There is no such object.
-        PayloadTooLarge: The object is larger than any photograph.
+        PayloadTooLarge: The object is larger than a photograph may be.
         ArchiveUnreadable: S3 does not answer, or denies access.
     """
     from drdeploy.hosting.sagemaker import translate_aws_errors

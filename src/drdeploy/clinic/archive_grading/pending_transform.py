@@ -21,8 +21,8 @@ class PendingTransform:
         name: The name of the job, which may not have been created yet.
         bucket: The bucket for uploads, the manifest and the answers.
         first_shard: The first shard that the job grades, counted from 0.
-        last_shard: The last shard that the job grades. Shards between the two that already have
-            rows are left out.
+        last_shard: The last shard that the job grades. Shards between the first and the last one
+            are left out if they already have rows.
         prefix: The ``s3://`` folder that holds all photographs of the job.
         is_uploaded: True if the photographs are uploaded from this machine for the job; False if
             they were in S3 before.

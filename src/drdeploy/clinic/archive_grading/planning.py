@@ -36,7 +36,7 @@ Limit = Literal["processors", "reading", "writing the table"]
 
 @dataclass(frozen=True)
 class ProjectedRate:
-    """How many photographs a number of nodes grade in an hour, and what limits this rate."""
+    """How many photographs some nodes grade in an hour together, and what limits this rate."""
 
     nodes: int
     photographs_per_hour: float

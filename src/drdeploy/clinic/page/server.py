@@ -80,8 +80,9 @@ class PageAddress:
         """Check that the page may be served at this address.
 
         Raises:
-            InvalidInput: The certificate cannot be used. If other machines can reach the page: TLS,
-                an account in the records, or the host name of this machine is missing.
+            InvalidInput: The certificate cannot be used. The error is also raised if other machines
+                can reach the page, and TLS, an account in the records or the host name of this
+                machine is missing.
         """
         if self.certificate is None and self.key is not None:
             raise InvalidInput(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from drdeploy.clinic.records.shared_records import SharedRecords
 
 _ERASE_STUDY = "erase study"
-"""What the audit log calls an erasure."""
+"""The name of an erasure in the audit log."""
 
 
 class RecordsErasure:
@@ -35,7 +35,7 @@ class RecordsErasure:
     def erase_patient(self, patient: str) -> int:
         """Delete all studies of a patient; return how many were deleted.
 
-        The entries about the studies in the audit log are kept.
+        The audit log keeps its entries about the studies.
 
         Args:
             patient: The patient, written as the issuer of the number, a line break, and the number.
@@ -45,7 +45,7 @@ class RecordsErasure:
     def erase_study(self, study_uid: str) -> int:
         """Delete a study, if it exists; return 1 if it was deleted, and otherwise 0.
 
-        The entries about the study in the audit log are kept.
+        The audit log keeps its entries about the study.
 
         Args:
             study_uid: The Study Instance UID.
@@ -67,7 +67,7 @@ class RecordsErasure:
     def count_studies_of_other_issuers(self, patient: str) -> int:
         """Count the studies whose patient has the same number, but from a different issuer.
 
-        They may belong to the same person.
+        Such a study may belong to the same person.
 
         Args:
             patient: The patient, written as the issuer of the number, a line break, and the number.
@@ -150,7 +150,7 @@ class RecordsErasure:
     def remove_unused_files(self) -> int:
         """Delete the files that belong to no study, and return how many there were.
 
-        A program that is killed leaves such files behind.
+        A program that is killed may leave such files behind.
         """
         store = self._shared.store
         store.remove_drafts()

@@ -29,9 +29,9 @@ class GradingLock:
     """Lets only one program at a time grade the studies in a database.
 
     Without the lock, two programs could grade the same study. Some results would also not be sent
-    if one of the programs was started without the options that name servers. Each database has one
-    lock, even if several machines use it. For an SQLite database, the lock is a locked file beside
-    it. For PostgreSQL, it is an advisory lock.
+    if one of the programs was started without the options that say where results are sent. Each
+    database has one lock, even if several machines use it. For an SQLite database, the lock is a
+    locked file beside it. For PostgreSQL, it is an advisory lock.
     """
 
     def __init__(self, engine: Engine) -> None:

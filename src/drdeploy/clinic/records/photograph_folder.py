@@ -73,9 +73,9 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
 
 
 def _has_photographs(connection: Connection, store: PhotographStore) -> bool:
-    """Return whether the folder holds the newest photograph in the database.
+    """Return whether the folder holds the newest photograph that the database lists.
 
-    The result is also true if the database has no photograph yet.
+    The result is also true if the database lists no photograph yet.
     """
     newest = select(PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id.desc()).limit(1)
     sha256 = connection.execute(newest).scalar_one_or_none()

@@ -150,7 +150,7 @@ class ClinicRecords:
         self._engine.dispose()
 
     def with_actor(self, who: str) -> Self:
-        """Return these records for another person, whose name then stands in the audit log."""
+        """Return the same records for another person; the audit log then names this person."""
         return type(self)(self._engine, self.store, self.names, who)
 
     # ---- photographs that arrive
@@ -228,7 +228,8 @@ class ClinicRecords:
         """Return the studies whose last photograph arrived before a time.
 
         The studies that were tried least often come first, because a study that crashed the program
-        may crash it again. Among these, the study that arrived first comes first.
+        may crash it again. Among studies that were tried equally often, the study whose last
+        photograph arrived earliest comes first.
         """
         due = (
             select(STUDIES.c.id, STUDIES.c.patient, STUDIES.c.study_uid, STUDIES.c.last_received_s)

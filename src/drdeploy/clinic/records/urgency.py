@@ -16,7 +16,9 @@ _OUTCOME = 10**15
 _GRADE = 10**14
 _SEVERE = 10**7
 _SHARE = 10**6
-"""Probabilities are compared to six decimal places."""
+"""Probabilities are multiplied by this number and rounded to whole numbers before they are
+compared. Six decimal places of each probability are therefore compared.
+"""
 WAITING_FROM = _WAITING * _PART
 """The smallest urgency number of a study that waits to be graded."""
 

@@ -135,12 +135,13 @@ class ExportedStudy:
 
 
 ResultDecision = Callable[[str, bytes, ListedStudy, float], bytes]
-"""A function that adds a decision to a result, given its kind and content, the study and the
-time."""
+"""A function that adds a decision to a result. Its arguments are the kind and the content of the
+result, the study, and the time when the decision was made or undone.
+"""
 
 
 class Worklist:
-    """Reads studies for the page, and records what people do there."""
+    """Reads studies for the worklist page, and records what people do on the page."""
 
     def __init__(self, engine: Engine, name_of_study: Callable[[str, str], str]) -> None:
         self._engine = engine
@@ -160,7 +161,7 @@ class Worklist:
             return _load_studies(connection, conditions)
 
     def load_page(self, chosen: WorklistFilter) -> ListedPage:
-        """Return a page of the list, the most urgent studies first."""
+        """Return a page of the worklist, the most urgent studies first."""
         with self._open_read_only_connection() as connection:
             matching = count_matching_studies(connection, chosen)
             # A decision on the only study of the last page may remove that page. Then show the page
@@ -204,7 +205,7 @@ class Worklist:
 
         Args:
             number: The study's number.
-            who: The person.
+            who: The person who exports the study.
             action: The name of the export in the audit log.
             kind: The result that is exported: ``report``, ``page`` or ``bundle``; empty for none.
 
@@ -256,7 +257,7 @@ class Worklist:
 
         Args:
             study: The study.
-            who: The person.
+            who: The person who decides.
             kind: Whether the person accepts the suggested outcome, overrules it, or refers the
                 patient.
             outcome: The outcome of the patient, for example ``refer``.
@@ -294,8 +295,8 @@ class Worklist:
     ) -> dict[str, bytes]:
         """Make new results, which state a decision.
 
-        They are made before the transaction of the decision begins. During that transaction, other
-        programs could not write to the database.
+        The results are made before the transaction of the decision begins, because other programs
+        could not write to the database during that transaction.
         """
         if decide_result is None:
             return {}
@@ -317,7 +318,7 @@ class Worklist:
 
         Args:
             number: The study's number.
-            who: The person.
+            who: The person who undoes the decision.
             decided_s: When the decision was made, as shown on the page that the person saw.
             decide_result: Makes new results for the destinations that got earlier ones; None means
                 that nothing is sent.

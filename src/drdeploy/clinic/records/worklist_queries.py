@@ -29,7 +29,8 @@ class WorklistFilter:
     Attributes:
         shown: ``open`` for studies without a decision, ``decided``, or ``all``.
         outcome: The outcome of the studies to show; empty for any outcome.
-        search: Part of the number of the patients to show; empty for all patients.
+        search: Text that the patient numbers must contain, in upper or lower case; empty for all
+            patients.
         page: The page of the list, counted from 1.
     """
 

@@ -117,7 +117,7 @@ def find_path_of_manifest(paths: Iterable[str]) -> str | None:
 
 
 def _find_folder_of_manifest(paths: Sequence[str]) -> str | None:
-    """Return the manifest's folder; None if there is no manifest, or if a file is outside it."""
+    """Return the manifest's folder; None without a manifest, or if a file is outside the folder."""
     found = find_path_of_manifest(paths)
     root = "" if found is None else found.removesuffix(MANIFEST_NAME)
     return root if found is not None and all(path.startswith(root) for path in paths) else None
@@ -130,7 +130,7 @@ def _find_common_folder(paths: Sequence[str]) -> str:
 
 
 def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], list[str]]:
-    """Return the paths outside the subfolder ``code`` of a folder, and the paths inside it.
+    """Return the paths outside a folder's subfolder ``code``, and then the paths inside ``code``.
 
     If there is no Python file in the subfolder, all paths count as outside.
     """

@@ -1,8 +1,8 @@
 """Recognise files that are no model and no part of one, so that an error can say what they are.
 
-The error also says what to do instead. The kind is found by the first bytes of the file. If these
-bytes show nothing, it is found by the name. For example, a failed download may have the name of a
-model, although its content is a web page.
+The error also says what to do instead. The first bytes of the file decide before its name, because
+the name may be wrong. For example, a failed download may have the name of a model, although its
+content is a web page. The name decides only if the first bytes show nothing.
 """
 
 from __future__ import annotations

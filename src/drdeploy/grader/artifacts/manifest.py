@@ -125,7 +125,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def reaches_threshold(
         self, probability: float | NDArray[np.floating]
     ) -> bool | NDArray[np.bool_]:
-        """Return whether the probabilities of ``at_or_above`` or worse reach the threshold."""
+        """Return whether P(grade >= ``at_or_above``), one number or many, reaches the threshold."""
         return probability >= self.threshold
 
 
@@ -220,7 +220,7 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         familiarity: The rule that says whether a photograph is unlike the training photographs.
             With None, no photograph is flagged.
         clinical: How the probabilities of an ICDR grader become grades and decisions. None if the
-            model is not an ICDR grader, or if nothing is known about this.
+            model is not an ICDR grader, or if it has no such rules.
         quantization: Comparison of a quantized model with its original, or None for an original.
         recalibration: How the probabilities were adapted to a clinic's photographs, or None for a
             grader that was not adapted.

@@ -67,7 +67,7 @@ def pack_archive(model_path: Path, archive: Path, description: ModelDescription)
 
 
 def detect_model_format(model_path: Path) -> ModelFormat:
-    """Return whether a path is a SavedModel's folder or an ONNX file; its name does not matter.
+    """Return the format of a model, a SavedModel's folder or an ONNX file, whatever its name is.
 
     Raises:
         ArtifactError: The path is something other than an ONNX file or a SavedModel. The message

@@ -247,7 +247,7 @@ def iterate_members_without_keeping_them(
 
 
 class _BoundedReader(io.RawIOBase):
-    """A stream that stops when the decompressor gives more bytes than allowed."""
+    """A stream that refuses the archive when the decompressor gives more bytes than allowed."""
 
     def __init__(self, source: gzip.GzipFile, max_bytes: int) -> None:
         self._source = source
@@ -290,12 +290,12 @@ class ReaderFailingFarPastEnd(io.RawIOBase):
 
 
 class BoundedTarInfo(tarfile.TarInfo):
-    """A tar header that is refused if reading its small file could take much memory, time or disk.
+    """A tar header, which is refused if it lets a small archive take much memory, time or disk.
 
-    Three kinds are refused. Long extended headers are refused, because tarfile reads each of them
-    as a whole. A second global header is refused, because tarfile keeps its content and copies it
-    for each member. Sparse files are refused, because the map of their holes has no limit. No
-    archive that this project reads contains a sparse file.
+    Headers of three kinds are refused. Long extended headers are refused, because tarfile reads
+    each of them as a whole. A second global header is refused, because tarfile keeps its content
+    and copies it for each member. Sparse files are refused, because the map of their holes has no
+    limit. No archive that this project reads contains a sparse file.
     """
 
     _EXTENDED = (

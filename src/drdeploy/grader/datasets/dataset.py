@@ -32,7 +32,7 @@ class LabelledPhotograph:
         group: The capture session or the patient. Photographs of one group resemble each other, so
             they are not independent.
         sha256: SHA-256 of the file. If the table states the SHA-256 of the original from which the
-            file was made, it is used instead.
+            file was made, that SHA-256 stands here instead.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
         cells: The photograph's row in the table of labels, as pairs of column name and content. An
@@ -127,7 +127,7 @@ class Dataset:
 
     @cached_property
     def group_names(self) -> NDArray[np.str_]:
-        """The name of each photograph's group in results, in shape ``(n,)``."""
+        """The group of each photograph, as results name it, in shape ``(n,)``."""
         return np.array([one.group_name for one in self.photographs], dtype=np.str_)
 
     @property

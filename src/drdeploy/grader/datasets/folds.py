@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset
 
 MOST_PARTS = 20
-"""The largest number of folds for a single split; the smallest possible share is one fold."""
+"""The largest number of folds for a single split into a training and a validation part. Each of the
+two parts consists of at least one fold.
+"""
 
 
 @dataclass(frozen=True, eq=False)

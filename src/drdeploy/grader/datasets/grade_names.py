@@ -14,8 +14,9 @@ _NUMBER: Final = re.compile(
     r"(?:(?:icdr|grade|level|class|dr)[ _-]*)?0?([0-9])(?:[.,]0*)?(?:e[+-]?0+)?",
     re.ASCII | re.IGNORECASE,
 )
-"""pandas writes ``2.0`` if a column has empty cells, a German spreadsheet writes ``2,0``, and NumPy
-writes ``2.000000000000000000e+00``."""
+"""The forms in which a whole number may be written. pandas writes ``2.0`` if a column has empty
+cells, a German spreadsheet writes ``2,0``, and NumPy writes ``2.000000000000000000e+00``.
+"""
 _NUMBER_AND_WORDS: Final = re.compile(r"([0-4])[ ._:)-]+(\D.*)", re.ASCII)
 _SUFFIXES: Final = (
     *("", "dr", "npdr", "retinopathy", "diabeticretinopathy", "nonproliferative"),

@@ -34,8 +34,9 @@ GRADE_COLUMNS: Final = (
 )  # fmt: skip
 """Accepted names of the column with the grades; earlier names take precedence."""
 LESS_SURE_GRADE_COLUMNS: Final = ("label", "labels", "class", "target", "stage", "category")
-"""Names of the column with the grades that are tried if no column of :data:`GRADE_COLUMNS`
-exists."""
+"""Further accepted names of the column with the grades. They are tried only if the table has none
+of the columns in :data:`GRADE_COLUMNS`.
+"""
 PATIENT_COLUMNS: Final = (
     "patient", "patientid", "patientnumber", "patientno", "patientcode",
     "subject", "subjectid", "participant", "participantid", "person", "personid", "pid",
@@ -326,7 +327,7 @@ def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
 
 
 def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
-    """Refuse grades from 1 to 5, because as ICDR grades (0 to 4) each would be one too high."""
+    """Refuse grades from 1 to 5; as ICDR grades (0 to 4), they would all be one too high."""
     numbers = {read_whole_number(grade) for grade in grades}
     if {1, 5} <= numbers and 0 not in numbers:
         raise InvalidInput(

@@ -252,15 +252,16 @@ def _list_aptos_split(root: Path, split: str) -> Listing:
 # ---- a folder for each grade --------------------------------------------------------------
 
 GRADE_FOLDERS: Final = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
-"""The folders of the 224 x 224 Gaussian-filtered copy of APTOS 2019 that the original study
-used."""
+"""The names of the folders of grades in a copy of APTOS 2019 with Gaussian-filtered photographs of
+224 x 224 pixels. The 2023 study that drdeploy follows used this copy.
+"""
 
 
 def _find_parent_of_grade_folders(folder: Path) -> Path | None:
     """Return the folder that contains the folders of the grades, or those of the splits.
 
-    This is the given folder, or a subfolder whose name ends with ``_images``. Such a subfolder may
-    itself contain a subfolder of this kind.
+    This is the given folder, or a subfolder whose name ends with ``_images``. A subfolder with such
+    a name may lie inside another one.
     """
     candidates = [
         folder,

@@ -101,7 +101,7 @@ def _list_photographs(folder: Path) -> tuple[str, Listing]:
 
 
 def _explain_missing_layout(folder: Path) -> InvalidInput:
-    """Make the error for a folder in no known layout; if it holds a table, say what is wrong."""
+    """Make the error for a folder in no known layout; a table in the folder gets its own error."""
     by_suffix: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), reverse=True):
         if not file.name.startswith(".") and file.name.casefold() not in SYSTEM_NAMES:

@@ -199,7 +199,11 @@ class _PhotographName:
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
     def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
-        """Say how far another name differs: in the file name (0, 1 or 2), and in the folders."""
+        """Return two numbers, which are smaller the more alike the two names are.
+
+        The first number is 0, 1 or 2 for the file names. The second is minus the number of folders
+        that both names contain.
+        """
         if self.name == other.name:
             in_name = 0
         else:
@@ -216,8 +220,8 @@ class _PhotographName:
 def _name_only_matching_file(names: set[tuple[str, ...]]) -> bool:
     """Return whether several names in a table can all mean one file.
 
-    They can if every name is the end of the longest name, compared folder by folder: ``a/b/7.jpg``,
-    ``b/7.jpg`` and ``7.jpg`` can mean one file.
+    The names can mean one file if every name is the end of the longest name, compared folder by
+    folder: ``a/b/7.jpg``, ``b/7.jpg`` and ``7.jpg`` can mean one file.
     """
     longest = max(names, key=len)
     return all(longest[len(longest) - len(name) :] == name for name in names)

@@ -279,5 +279,5 @@ def _split_rows(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _fit_row_to_width(row: Sequence[str], width: int) -> tuple[str, ...]:
-    """Add empty cells to a row until it has ``width`` cells; spreadsheets drop them at its end."""
+    """Add empty cells to a row up to ``width`` cells; spreadsheets leave out those at the end."""
     return (*row[:width], *[""] * (width - len(row)))

@@ -6,8 +6,8 @@ Each step has its own file:
    decompression. It also defines which kinds of objects and transfer syntaxes are accepted.
 2. ``codestreams`` reads the size in a compressed frame before the frame is decoded.
 3. ``decoding`` decodes a frame to the stored samples.
-4. ``presentation`` turns samples into 8-bit RGB: palettes, rescale, windows, YBR and colour
-   profiles.
+4. ``presentation`` turns samples into 8-bit RGB. It applies palettes, rescaling, windows and colour
+   profiles, and converts the colour space YBR.
 5. ``photographs`` puts the steps together.
 
 Each frame becomes a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference` grades

@@ -81,8 +81,9 @@ still read.
 """
 
 _PARSING = threading.Lock()
-"""Python's warning filters belong to the whole process, so only one thread at a time may set
-them."""
+"""The lock that a thread takes before it changes Python's warning filters, because these filters
+belong to the whole process.
+"""
 
 
 @contextmanager

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SMALLEST = 1e-6
 """The smallest distance of a probability from 0 and 1.
 
-Probabilities that are closer are moved to this distance, because the logits of 0 and 1 are
+A probability that is closer to 0 or 1 is moved to this distance, because the logits of 0 and 1 are
 infinite.
 """
 STEPS = 100
@@ -43,8 +43,8 @@ class BinaryCalibration:
     """How well predicted probabilities of disease agree with how often disease was observed.
 
     Attributes:
-        expected: Mean of the predicted probabilities. If they are right, this is about the share of
-            diseased photographs.
+        expected: Mean of the predicted probabilities. If the probabilities are right, their mean is
+            about the share of diseased photographs.
         observed_over_expected: The number of diseased photographs, divided by the sum of the
             probabilities. If it is above 1, the probabilities are too low.
         intercept: The number that must be added to the logits so that the probabilities are right

@@ -49,9 +49,8 @@ class PairedRate:
         lost: Number of photographs that only the first grader grades correctly.
         p_value: P-value of McNemar's exact test; the null hypothesis is that both rates are equal.
         design_effect: How many times larger the variance of the difference is than it would be if
-            all photographs were independent; at least 1. It is above 1 if the photographs of a
-            patient resemble each other: for one patient the graders differ on all photographs, and
-            for another on none.
+            all photographs were independent; at least 1. It is above 1 if the graders tend to
+            differ on all photographs of one patient, and on no photograph of another patient.
     """
 
     difference: Estimate
@@ -209,10 +208,10 @@ def estimate_paired_rate(
     """Estimate the difference of two graders' rates from the photographs on which they differ.
 
     The interval is Tango's score interval (Statistics in Medicine 1998, 17:891-908). Score
-    intervals are used because a quantized grader may change no grade at all. In that case the usual
-    interval (Wald's) would have zero width, which is too certain. The lower bound of the score
-    interval is ``-z² / (n + z²)``. Photographs of one patient are not independent, so the counts
-    are divided by the design effect (Rao and Scott, Biometrics 1992, 48:577-585).
+    intervals are used because a quantized grader may change no grade at all. In that case, the
+    usual interval (Wald's) would have zero width, which is too certain, whereas the lower bound of
+    the score interval is ``-z² / (n + z²)``. Photographs of one patient are not independent, so the
+    counts are divided by the design effect (Rao and Scott, Biometrics 1992, 48:577-585).
 
     Args:
         gained: Number of photographs that only the second grader grades correctly.

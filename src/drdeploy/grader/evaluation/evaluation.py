@@ -311,7 +311,7 @@ def _find_share_of_diseased(
 ) -> float | None:
     """Return the prevalence of a grade or worse, given the prevalence of grade 2 or worse.
 
-    The share of grade 3 or worse among grade 2 or worse is measured on the photographs.
+    The share of grade 3 or worse among grade 2 or worse is computed from the labels in ``truth``.
     """
     if not truth.size:
         return None
@@ -328,7 +328,11 @@ def estimate_sensitivity_and_specificity(
     is_flagged: NDArray[np.bool_],
     groups: ArrayLike | None = None,
 ) -> tuple[Estimate, Estimate]:
-    """Estimate a decision's sensitivity and specificity; their intervals treat groups as units."""
+    """Estimate a decision's sensitivity and specificity, each with its interval.
+
+    The intervals take into account that the photographs of one group, which is a patient or a
+    capture session, are not independent.
+    """
     members = np.arange(is_positive.size) if groups is None else np.asarray(groups)
     return (
         estimate_grouped_proportion(is_flagged[is_positive], members[is_positive]),

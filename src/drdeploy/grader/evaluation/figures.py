@@ -42,7 +42,8 @@ MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 def draw_evaluation_pictures(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]:
     """Draw the four pictures of an evaluation, or none if no photograph was graded.
 
-    Each picture's name begins with the prefix, so that the names are unique on the page.
+    Each picture's name begins with ``prefix``, so that the names stay unique on a page that shows
+    several evaluations.
     """
     if not evaluated.evaluation.n:
         return ()
@@ -119,7 +120,7 @@ def _draw_roc_curves(axes: Axes, evaluated: GraderEvaluation) -> None:
 
 
 def _mark_decisions_on_roc(axes: Axes, detection: Detection, colour: str) -> None:
-    """Mark on the ROC curve, with error bars, the decision by grade and each operating point."""
+    """Mark the decision by grade and each operating point on the ROC curve, with error bars."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points

@@ -52,7 +52,7 @@ class Grader:
 
     @property
     def clinical_thresholds(self) -> Clinical | None:
-        """The thresholds in the grader's manifest, or None."""
+        """The rules in the grader's manifest that turn probabilities into grades, or None."""
         return None if self.manifest is None else self.manifest.clinical
 
     @property

@@ -66,7 +66,7 @@ class AdjustedProbabilities:
 def find_shares_during_calibration(
     clinical: Clinical | None, recalibration: Recalibration | None = None
 ) -> DiseaseShares | None:
-    """Return how frequent a grader's probabilities assume each grade to be; None if unknown.
+    """Return the shares of grades that a grader's probabilities assume; None if unknown.
 
     The shares are counted on the photographs on which the thresholds were chosen. If the user
     stated a prevalence when the grader was recalibrated, the shares follow from this prevalence.

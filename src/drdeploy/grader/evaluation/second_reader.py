@@ -25,8 +25,9 @@ class SecondReader:
 
     Attributes:
         column: The column of the second reader's grades.
-        n: Photographs with a label, a second grade and the grader's grade.
-        without_grade: Photographs whose cell in the column is not a grade.
+        n: Number of photographs that have a label, the second reader's grade and the grader's
+            grade.
+        without_grade: Number of photographs whose cell in the column is not a grade.
         kappa: Quadratic weighted kappa of the second reader and the labels.
         grader_kappa: Quadratic weighted kappa of the grader and the labels.
         grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
 
 MOST_VALUES = 20
-"""The largest number of values in a column of subgroups, so that a column of names is refused."""
+"""The largest number of different values in a column of subgroups. A column with more values, for
+example of names, is refused.
+"""
 
 
 @dataclass(frozen=True, eq=False)

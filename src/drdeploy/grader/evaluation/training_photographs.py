@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import Dataset
 
 SHORT_DIGEST = 12
-"""Hexadecimal digits of each digest that a manifest lists. The probability that two among a million
-photographs have the same digits is 0.2 %."""
+"""The number of hexadecimal digits of each photograph's SHA-256 that a manifest lists. The
+probability that two among a million photographs have the same digits is 0.2 %.
+"""
 
 
 def list_short_digests(dataset: Dataset) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def measure_unlike_training_flag(
     *,
     seed: int = 0,
 ) -> FlagQuality:
-    """Measure how often photographs are flagged, and how often the grader errs with and without it.
+    """Measure how many photographs are flagged, and the grader's errors with and without a flag.
 
     Args:
         truth: Labels, shape ``(n,)``.

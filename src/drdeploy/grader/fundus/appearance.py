@@ -3,8 +3,8 @@
 Colour, light and vignetting describe the camera. Detail is measured at four sizes. It describes the
 camera's resolution, focus and field of view, because vessels look coarser in a narrower field. The
 brightest and the darkest spots, also measured at four sizes, describe what is unusual in the eye.
-Each measurement is the logarithm of a ratio of two values within the eye. The eye is scaled to a
-fixed size, so that the resolution of the file does not matter.
+Each measurement is a logarithm, either of the mean brightness or of a ratio of two values within
+the eye. The eye is scaled to a fixed size, so that the resolution of the file does not matter.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.familiarity import Familiarity
 
 RIM_SHARE, DETAIL_RIM_SHARE = 0.9, 0.85
-"""Colour and detail are measured within these shares of the eye's radius."""
+"""Colour is measured within the first of these shares of the eye's radius, and detail within the
+second.
+"""
 CORE_SHARE, RING_SHARE = 0.4, 0.65
-"""Shares of the radius for vignetting, which compares the light outside the second share with the
-light inside the first."""
+"""Shares of the eye's radius. Vignetting is measured as the mean light beyond the second share,
+divided by the mean light within the first share.
+"""
 SPOT_SHARE = 0.005
 """Share of the pixels that count as the brightest or darkest spots."""
 SMALLEST = 1e-4

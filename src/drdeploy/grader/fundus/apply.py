@@ -39,8 +39,8 @@ def make_model_input(
         transform: The transform that the model was trained with.
         data: Content of the file.
         limits: How large the photograph may be.
-        eye_px: The smallest diameter of the eye at which gradability can be checked; 0 if it is not
-            checked.
+        eye_px: The smallest diameter of the eye at which gradability can be checked; 0 if
+            gradability is not checked.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.

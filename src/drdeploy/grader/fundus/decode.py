@@ -51,7 +51,8 @@ _ONES, _OTHER_BITS = b"\xff\x00" * 8, b"\x6a" * 8
 A JPEG with one scan is decoded with one-bits in place of its end marker. If libjpeg finds an end
 marker in the middle of the picture, it paints the rest grey without an error; if the bytes end
 instead, libjpeg stops. One-bits are safe to add: libjpeg reads up to eight bytes ahead, and no
-Huffman code consists only of ones.
+Huffman code consists only of ones. A JPEG that came without an end marker is decoded again with the
+mixed bits. If the two pictures differ, the file ended too early.
 """
 _END_OF_IMAGE = b"\xff\xd9"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 BLURS_PX = (1.0, 2.0, 4.0, 8.0)
-"""Standard deviations of the blurs; detail of one size is the difference between neighbouring
-blurs."""
+"""Standard deviations of the blurs that are applied to a photograph. The difference between two
+neighbouring blurs is the detail of one size.
+"""
 
 COLOUR_MEASUREMENTS = (
     "light",
@@ -43,9 +44,8 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         directions: The matrix, with one row of weights for each uncorrelated number.
         limit: Distance beyond which a photograph is unlike the training photographs.
         chosen_on: A description of the photographs on which the rule was chosen.
-        flagged_share: Share of the training photographs whose distance is beyond the limit. To
-            compute a photograph's distance, a rule was used that was fitted to other patients or
-            sessions.
+        flagged_share: Share of the training photographs whose distance is beyond the limit. Each of
+            these distances was computed with a rule that was fitted to other patients or sessions.
     """
 
     measurements: tuple[str, ...]

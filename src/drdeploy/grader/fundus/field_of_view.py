@@ -33,7 +33,7 @@ SEARCH_SIDE_PX = 256
 """Longer side of the copy that is searched."""
 
 DARK_SHARE = 0.35
-"""A surround must be darker than this share of the lit part; otherwise it is not a surround."""
+"""A surround is dark if its brightness is at most this share of the lit part's brightness."""
 
 LIT_SHARE = 0.12
 """A pixel is lit if it is brighter than the surround by this share of the contrast (by more if
@@ -71,8 +71,9 @@ MAX_SURROUND_COLOUR = 24.0
 MAX_SURROUND_SPREAD = 12.0
 """A surround that is not dark must be an even grey.
 
-Its channels may differ from each other by at most the first number, and its corners and pixels by
-at most the second.
+Its channels may differ from each other by at most ``MAX_SURROUND_COLOUR`` levels of 255.
+``MAX_SURROUND_SPREAD`` is the largest standard deviation of its pixels, and also the largest
+difference between one corner's colour and the colour of the surround.
 """
 
 LEAST_SQUASH = 0.07
@@ -80,11 +81,12 @@ LEAST_SQUASH = 0.07
 MAX_SQUASH = 2.0
 """The longer axis of an ellipse is at most this many times the shorter one."""
 MAX_OUTLINE_ERROR = 0.02
-"""Largest root mean square distance of the outline from a fitted ellipse, as a share of its
-radius."""
+"""Largest root mean square distance of the outline from a fitted ellipse, as a share of the
+ellipse's radius.
+"""
 EDGE_SHARE = 0.02
-"""Points of the outline that are closer than this to an edge of the box, as a share of the box's
-side, are not used, because the frame may have cut off the eye there.
+"""Points of the outline near an edge of the box are not used, because the frame may have cut off
+the eye there. A point is near an edge if its distance is below this share of the box's side.
 """
 OUTLINE_STEP = 2
 """Only every second row and column of the small copy is used.
@@ -94,7 +96,9 @@ The ellipse is as good as with all rows and columns.
 LEAST_OUTLINE = 30
 """The smallest number of points on the outline to which an ellipse is fitted."""
 FITS = 3
-"""The number of fits of an ellipse; each fit leaves out the points far from the last ellipse."""
+"""The largest number of times that an ellipse is fitted to the outline. Each new fit leaves out the
+points far from the previous ellipse.
+"""
 
 
 @dataclass(frozen=True)
@@ -138,11 +142,11 @@ class FieldOfView:
         )
 
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
-        """Return the field of view in a frame that is larger by ``factor``, within the frame.
+        """Return the field of view in a frame larger by ``factor``, cut off at the frame's edges.
 
         When a photograph is decoded at a smaller size, its sides are rounded up to whole pixels. A
         field of view that is scaled up again could therefore extend beyond the frame by a fraction
-        of a pixel. It is cut off at the frame.
+        of a pixel. The field of view is cut off at the frame's edges.
         """
         return replace(
             self,

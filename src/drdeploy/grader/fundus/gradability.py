@@ -54,9 +54,11 @@ LEVELS = np.arange(256)
 
 GREY_LEVEL, GREY_TOLERANCE = 128.0, 35.0
 GREY_SATURATION, GREY_SPREAD = (0.03, 0.25), 0.22
-"""The measurements by which a photograph that was filtered to an even grey is recognised: mean
-brightness with a tolerance, range of saturation, and largest spread. The filter leaves a trace of
-colour in the details, which a picture that was taken in grey does not have."""
+"""A photograph counts as filtered to an even grey if three measurements allow it. Its mean
+brightness must be within ``GREY_TOLERANCE`` of ``GREY_LEVEL``, its saturation in the range
+``GREY_SATURATION``, and its spread at most ``GREY_SPREAD``. The filter leaves a trace of colour in
+the details, which a picture that was taken in grey does not have.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class PhotographQuality:
         eye_px: Diameter of the eye in the photograph as it was sent, in pixels.
         is_framed: Whether the eye has a dark surround.
         roundness: Shorter side of the eye's box divided by the longer side. If the photograph was
-            squashed, this is undone first.
+            squashed, the squash is undone first.
         lit_share: Share of the eye that is not dark.
         stray_share: Share of lit pixels in the two darkest of the four corners around the eye's
             disc.

@@ -68,8 +68,8 @@ def decode_photograph(
     Args:
         header: Header of the file, checked against the limits.
         transform: How the photograph will become the model's input.
-        eye_px: The smallest diameter of the eye at which gradability can be checked; 0 if it is not
-            checked.
+        eye_px: The smallest diameter of the eye at which gradability can be checked; 0 if
+            gradability is not checked.
 
     Raises:
         RequestRefused: The file cannot be decoded.

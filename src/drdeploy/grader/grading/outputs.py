@@ -89,8 +89,8 @@ def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
 def explain_why_no_logits(rows: NDArray[np.floating]) -> tuple[str, str] | None:
     """Say why outputs ``(n, classes)`` cannot be logits, and what to do; None if they can be.
 
-    Outputs that are already probabilities must not be treated as logits. A second softmax over them
-    would give nearly the same value for every class.
+    Outputs that are already probabilities must not be treated as logits. A second softmax would
+    make them too similar: with five classes, even a probability of 1 would become 0.40.
     """
     if _are_percentages(rows):
         return _PERCENTAGES

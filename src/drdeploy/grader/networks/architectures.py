@@ -26,12 +26,12 @@ TRANSFORMS: Final[dict[Preprocessing, FundusTransform]] = {
     ),
     "in-graph": FundusTransform(value_range=(0.0, 255.0)),
 }
-"""The transform that each kind of preprocessing needs before the network."""
+"""For each kind of preprocessing, the transform from a photograph to the network's input."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network of the study, with the study's last layers.
+    """A network that the 2023 study compared, with the study's last layers.
 
     Attributes:
         name: Name of the function in ``keras.applications`` that builds the base.

@@ -1,4 +1,4 @@
-"""Build the study's network, which is a Keras base with two dense layers and a softmax on top."""
+"""Build a network of the 2023 study: a Keras base with two dense layers and a softmax on top."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@ trained weights cannot be part of the package. Random weights are enough to meas
 and cost. Two builds must give the same file, and different photographs must get different answers.
 The weights are drawn with NumPy, so they do not depend on the library that builds the network.
 
-If only the kernels were random, values would grow to 1e10 in some networks, and rounding errors
-could change the grades of an exported model. Therefore every batch normalization gets statistics
-that are measured on a few photographs. Its output is also shifted upwards, so that ReLU does not
-set half of the values to zero. In a residual network, each branch gets a small gain, so that the
-sums of the branches do not grow.
+With random kernels alone, values would grow to 1e10 in some networks. Rounding errors could then
+change the grades of an exported model. Therefore every batch normalization gets statistics that are
+measured on a few photographs. Its output is also shifted upwards, so that ReLU does not set half of
+the values to zero. In a residual network, each branch gets a small gain, so that the sums of the
+branches do not grow.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_SPREAD = 0.01
-"""Smallest spread of a logit, as a share of the largest logit.  A smaller spread is not scaled up
-to 1, because scaling would enlarge rounding errors until they decide the answer."""
+"""Smallest standard deviation by which a logit is divided, as a share of the largest logit.
+Dividing by a smaller number would enlarge rounding errors until they decide the answer.
+"""
 
 
 def draw_he_normal_kernel(
@@ -68,9 +69,10 @@ The identity to which the branch is added has a gain of 1.  Goyal et al. start w
 """
 
 OFFSET = 1.0
-"""Shift of normalized values, in standard deviations.  Without the shift, ReLU cuts off all values
-below the mean. Without the shift, small differences between photographs grow by a third with every
-pair of layers (Yang et al., A Mean Field Theory of Batch Normalization, 2019)."""
+"""Shift of normalized values, in standard deviations.  Without the shift, ReLU would cut off all
+values below the mean, and small differences between photographs would grow by a third with every
+pair of layers (Yang et al., A Mean Field Theory of Batch Normalization, 2019).
+"""
 
 
 def draw_random_kernels(network: Any, seed: int) -> None:

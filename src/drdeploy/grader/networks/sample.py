@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 EYES_PER_GRADE = 2
 WIDTH_PX, HEIGHT_PX = 1072, 712
-"""The size of the painted photographs: a quarter of a camera's width and height, and still larger
-than any network's input."""
+"""The size of the synthetic photographs: a quarter of the width and height of a fundus camera's
+photographs, and still larger than any network's input.
+"""
 
 
 def make_sample_batch(transform: FundusTransform) -> NDArray[np.float32]:

@@ -105,7 +105,7 @@ def calibrate_quantized_grader(
 def _remove_ungradable_from_folds(
     folds: tuple[Fold, ...], gradable: NDArray[np.bool_]
 ) -> tuple[Fold, ...]:
-    """Return the folds without ungradable photographs; positions count only the gradable ones."""
+    """Remove ungradable photographs from the folds, and renumber the gradable photographs."""
     position = np.cumsum(gradable) - 1
     return tuple(
         Fold(*(position[part[gradable[part]]] for part in (fold.train, fold.validation)))

@@ -11,9 +11,9 @@ with signed weights.
 
 The first convolution, and all layers after the last convolution, stay in fp32. If these layers were
 in int8 too, ONNX Runtime and OpenVINO would give different grades to 3 % of the photographs,
-because the two runtimes round differently. This happens in average pooling, and in padding if the
-integer for zero is not 0. With these layers in fp32, less than 1 % of the grades differ. In
-exchange, the file is 0.4 MB larger.
+because the two runtimes round differently. The difference arises in average pooling, and in padding
+if the integer that stands for zero is not 0. With these layers in fp32, less than 1 % of the grades
+differ. In exchange, the file is 0.4 MB larger.
 
 Weights in bf16 are rounded to bf16, but stored as fp32. Every runtime can therefore compute with
 them, and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16

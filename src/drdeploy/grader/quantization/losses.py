@@ -118,9 +118,9 @@ def estimate_kappa_change(
 def lower_bound_without_spread(value: float, n: int) -> float:
     """Return a one-sided lower 95 % bound of a change if no two resamples differ.
 
-    If the change is the same in every resample, a bootstrap interval has zero width. That would be
-    too certain for few photographs. Instead, the bound is ``value`` minus the upper limit of
-    Wilson's score interval for 0 events in ``n`` photographs.
+    If the change is the same in every resample, a bootstrap interval has zero width. With few
+    photographs, such an interval would claim too much certainty. Instead, the bound is ``value``
+    minus the upper limit of Wilson's score interval for 0 events in ``n`` photographs.
     """
     z2 = Z_ONE_SIDED**2
     return value - z2 / (n + z2)

@@ -215,9 +215,9 @@ def split_for_calibration(
 ) -> tuple[Dataset, Dataset]:
     """Choose at most half of the photographs for calibration, and return both parts.
 
-    The second part is for the comparison of the graders. It must not show an eye that was used for
-    calibration. Therefore, if some photographs of a session are used for calibration, the session's
-    other photographs are in neither part.
+    The second part is for the comparison of the graders. The second part must not show an eye that
+    was used for calibration. Therefore, if some photographs of a session are used for calibration,
+    the session's other photographs are in neither part.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
     sample = np.sort(order[: min(images, len(dataset) // 2)])

@@ -51,9 +51,10 @@ Outcome = Literal["accepted", "refused", "undecided"]
 DEFAULT_MARGIN = 0.02
 """Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
 weights; this one is the project's choice. Rounding makes a grader faster but not better, so the
-loss of quality must be small. Rounding may cost at most two of a hundred diseased eyes, two of a
-hundred healthy eyes, and two of a hundred correctly ordered pairs (AUROC). Kappa, the mean
-probability and the Brier score may each lose at most 0.02."""
+loss of quality must be small. After rounding, at most two more of a hundred diseased eyes may get a
+wrong answer. The same holds for healthy eyes, and for the pairs of a diseased and a healthy eye
+that AUROC counts. Kappa may fall by at most 0.02. The Brier score, and the gap between the mean
+predicted probability and the share of diseased eyes, may each rise by at most 0.02."""
 
 MOST_NEEDED = 10_000_000
 """If a decision needs more photographs than this, the verdict states no number."""
@@ -67,13 +68,16 @@ class NonInferiorityTest:
 
     Attributes:
         measure: The name of the measure, for example ``specificity at grade >= 2``.
-        change: Value of the quantized grader minus that of the original; a negative number is a
-            loss. None if the measure cannot be computed from the photographs.
+        change: How much the measure changed from the original to the quantized grader, with the
+            sign that makes a loss negative. None if the measure cannot be computed from the
+            photographs.
         lower_bound: One-sided lower 95 % bound of ``change``, or None if the bound is not known.
         margin: Largest acceptable loss.
         images_needed: How many similar photographs would be needed to show that the loss is within
-            the margin. None if the test has passed, or if no number of photographs would be enough.
-        detail: The observed loss in a few words. If the grader is refused, the reason quotes them.
+            the margin. None if more than :data:`MOST_NEEDED` photographs would be needed. The
+            number has a meaning only if the test has neither passed nor failed.
+        detail: The observed loss in a few words. If the grader is refused because of this test, the
+            verdict's ``reason`` quotes this text.
     """
 
     measure: str
@@ -283,8 +287,8 @@ def count_images_needed_for_decision(rate: PairedRate, images: int, margin: floa
             healthy eyes (for specificity).
 
     Returns:
-        None if the rate refers to no eye, or if more than :data:`MOST_NEEDED` photographs are
-        needed.
+        None if there is no eye from which the rate could be computed, or if more than
+        :data:`MOST_NEEDED` photographs are needed.
     """
     eyes = rate.difference.n
     if eyes == 0:

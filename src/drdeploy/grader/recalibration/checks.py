@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import Dataset
 
 FEWEST_PHOTOGRAPHS = 50
-"""The smallest number of photographs.
+"""The smallest number of photographs with which a grader can be recalibrated.
 
 In simulations on out-of-fold predictions of the packaged grader, recalibration with fewer
 photographs made the probabilities worse as often as better.
 """
 FEWEST_ON_EACH_SIDE = 10
-"""To choose a threshold at a grade, at least this many photographs are needed on each side of it.
+"""To choose a threshold at a grade, at least this many photographs must be below the grade, and at
+least this many must have the grade or worse.
 """
 FEWEST_GROUPS = 20
-"""The smallest number of patients, because many photographs of a few patients say little about
-other patients.
+"""The smallest number of patients with which a grader can be recalibrated. Many photographs of a
+few patients say little about other patients.
 """
 MOST_NAMED = 3
 

@@ -151,7 +151,7 @@ def choose_operating_points_for_clinic(
 def cross_fit_adjustment_and_thresholds(
     graded: GradedSet, folds: Sequence[Fold], *, prevalence: float | None
 ) -> CrossFit:
-    """Adapt and flag the photographs of each fold with numbers that were chosen on the other folds.
+    """Adapt and flag the predictions of each fold with values that were chosen on the other folds.
 
     Args:
         graded: The grader's own predictions; every photograph has a grade.

@@ -33,7 +33,7 @@ class GraderState:
     """How good the probabilities and decisions are, before or after the recalibration.
 
     Attributes:
-        calibration: Calibration of P(grade >= 2).
+        calibration: How well the probability of grade 2 or worse is calibrated.
         log_loss: Mean negative logarithm of the probability of the true grade; smaller is better.
         points: Sensitivity and specificity of each operating point, by its name and grade.
     """
@@ -61,7 +61,7 @@ class RecalibrationGain:
 
     @property
     def outcome(self) -> Outcome:
-        """How the log loss changed; no difference is shown if the interval contains zero."""
+        """How the log loss changed; ``no difference shown`` if the interval contains zero."""
         change = self.log_loss_change
         if change.high is not None and change.high < 0:
             return "better"
@@ -89,8 +89,8 @@ def measure_gain(
         before_flags: For each operating point of the grader as it was, an array of shape ``(n,)``
             that says which photographs the point flags.
         after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
-        after_flags: The same for each new operating point. The threshold for a photograph was
-            chosen on photographs of other patients.
+        after_flags: For each new operating point, an array of the same form as in ``before_flags``.
+            The threshold for a photograph was chosen on photographs of other patients.
     """
     change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
     return RecalibrationGain(

@@ -67,7 +67,8 @@ class RecalibrationOutcome:
         archive: The recalibrated artifact.
         recalibration: The temperature and the weights of the grades, and how they were found, as in
             the new manifest.
-        clinical: The new operating points, with cross-fitted rates.
+        clinical: The new operating points. Their sensitivity and specificity are cross-fitted: each
+            photograph is flagged by a threshold that was chosen on photographs of other patients.
         gain: How good the grader is before and after the recalibration. Each photograph is judged
             with values that were chosen on photographs of other patients.
         left_out: The names of the clinic's photographs that the grader could not grade, with the

@@ -91,7 +91,7 @@ class BatchFormer:
         return mine.outputs
 
     def _lead_or_wait(self, mine: _Waiting) -> list[_Waiting]:
-        """Return a batch for this thread to predict; empty if its own photographs are done."""
+        """Return a batch for this thread to predict; empty if the thread's photographs are done."""
         with self._changed:
             while self._is_led and not mine.is_done:
                 self._changed.wait()

@@ -1,9 +1,9 @@
 """Find how many CPUs this process may use: the container's limit, not the host's core count.
 
-A container engine limits CPU time by a quota on a control group: so many microseconds per period.
-Version 1 of control groups keeps the quota in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``, and
-version 2 in ``cpu.max``. The formats are in the Linux kernel documentation (admin-guide/cgroup-v2,
-scheduler/sched-bwc).
+A container engine limits CPU time by a quota on a control group: a number of microseconds of CPU
+time per period. Version 1 of control groups keeps the quota in ``cpu.cfs_quota_us`` and
+``cpu.cfs_period_us``, and version 2 in ``cpu.max``. The formats are in the Linux kernel
+documentation (admin-guide/cgroup-v2, scheduler/sched-bwc).
 
 ``os.cpu_count`` returns the number of the host's cores, even in a container that may use only half
 a CPU. If a model in such a container used one thread per core of the host, the threads would mostly

@@ -38,7 +38,7 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_REMEDY = "To grade on the CPU, choose the runtime onnxruntime"
 
 ENTRIES = {"session.disable_cpu_ep_fallback": "1"}
-"""Makes ONNX Runtime refuse a model if a part of it would run on the CPU."""
+"""Session settings with which ONNX Runtime refuses a model that would run partly on the CPU."""
 
 OPTIONS = {
     "device_id": "0",
@@ -69,7 +69,7 @@ class CudaDriver:
 def find_cuda_driver(library: str = _DRIVER_LIBRARY) -> CudaDriver | None:
     """Ask the NVIDIA driver for its CUDA version and its GPUs; return None without a driver.
 
-    This calls functions of the CUDA driver API. NVIDIA's reference describes them in the sections
+    This function calls the CUDA driver API. NVIDIA's reference describes the calls in the sections
     "Version Management" and "Device Management".
     """
     try:

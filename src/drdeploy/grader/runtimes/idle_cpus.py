@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 LONG_PREDICTION_S = 0.006
 """A prediction that takes longer than this on few threads gets more threads. The checks of a
-photograph take 5 ms. On two CPUs, MobileNet in int8 predicts in 3.4 ms on one thread, and a
-photograph takes 8.9 ms; with two threads for the network, it takes 10.0 ms. MobileNet in fp32
-predicts in 8 ms on one thread, and a photograph takes 14.9 ms; with two threads, 12.7 ms."""
+photograph take 5 ms. On two CPUs, MobileNet in int8 predicts in 3.4 ms on one thread. Grading a
+photograph then takes 8.9 ms in all; with two threads for the network, grading takes 10.0 ms.
+MobileNet in fp32 predicts in 8 ms on one thread. Grading then takes 14.9 ms, and 12.7 ms with two
+threads."""
 
 
 class ModelForIdleCpus:
@@ -69,5 +70,5 @@ class ModelForIdleCpus:
         return model.run(data, output)
 
     def replace_model_of(self, runtime: Runtime) -> Runtime:
-        """Return a copy of a runtime that predicts with this pair of models."""
+        """Return a copy of a runtime; the copy predicts with this pair of models."""
         return replace(runtime, opened=replace(runtime.opened, run=self.run))

@@ -33,8 +33,10 @@ EXTRA: dict[RuntimeName, str] = {
     "onnxruntime": "serve",
     "openvino": "openvino",
 }
-"""The extra that installs a runtime. No extra installs ``cuda``, because the packages
-onnxruntime-gpu and onnxruntime install the same files, and onnxruntime is a dependency."""
+"""For each runtime, the extra of drdeploy that installs the runtime. No extra installs ``cuda``,
+because the packages onnxruntime-gpu and onnxruntime install the same files, and drdeploy already
+depends on onnxruntime.
+"""
 
 
 class RuntimeModule(Protocol):

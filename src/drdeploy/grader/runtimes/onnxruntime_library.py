@@ -83,7 +83,7 @@ POSITIONS = {
     "ReleaseSessionOptions": 100,
     "AddSessionConfigEntry": 130,
 }
-"""Position of each function in the table, counted from 0."""
+"""Position of each function in ``OrtApi``, the table of function pointers, counted from 0."""
 
 
 class LibraryRefused(Exception):

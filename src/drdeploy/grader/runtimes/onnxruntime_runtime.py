@@ -49,7 +49,7 @@ _REMEDIES = {
     "its operators on the CPU",
     r"external data": "Pack the model again from the folder that holds its weights",
 }
-"""Remedies, each under a pattern that matches an error message of ONNX Runtime."""
+"""Remedies for errors of ONNX Runtime; each key is a pattern that matches an error message."""
 
 LIBRARY_PATH = find_onnxruntime_library()
 if LIBRARY_PATH is None:

@@ -53,7 +53,7 @@ class Runtime:
     """A loaded model. Several threads may call the runtime at once.
 
     Attributes:
-        opened: The model in its library.
+        opened: The model that the library has loaded.
         signature: The shape and type of the batches that the model takes.
     """
 

@@ -155,7 +155,7 @@ def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tenso
 
 
 def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
-    """Return which layouts, NHWC or NCHW, fit the shape if it is a batch of RGB images."""
+    """Return the layouts, NHWC or NCHW, in which a tensor of this shape can hold RGB images."""
     _, first, _, last = shape
     if last == RGB_CHANNELS:
         return ("nhwc",)
@@ -222,7 +222,7 @@ def _describe_tensors_of_model(tensors: Sequence[Tensor], most: int = 6) -> str:
 def _refuse_fractions_for_integer_input(
     manifest: ModelManifest, taken: Tensor, transform: FundusTransform
 ) -> None:
-    """Refuse a transform that makes fractions for a model of integers, which would round them."""
+    """Refuse a transform that makes fractions if the model's integer input would round them."""
     is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
     if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
         raise make_model_refused_error(

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 MIN_SIDE_PX = 16
 
 EYE_SHARE_OF_LONGER_SIDE = 0.8
-"""Diameter of the eye.  In a 3:2 frame the eye is cut off above and below, as in many cameras."""
+"""Diameter of the eye, as a share of the longer side of the painting. In a 3:2 frame, the eye is
+cut off above and below, as in many cameras.
+"""
 
 
 @dataclass(frozen=True)

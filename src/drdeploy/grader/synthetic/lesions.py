@@ -31,9 +31,9 @@ OVERDRAWN = 2
 """Lesions are drawn at this scale and shrunk, for smooth edges."""
 LOBES = (2, 3, 5)
 LOBE_DEPTH = 0.16
-"""The height of each wave on the outline of a spot.
+"""The height of each wave on the outline of a spot, as a share of the spot's radius.
 
-The outline is a circle with three waves, of two, three and five lobes.
+The outline is a circle with three waves, which have two, three and five lobes.
 """
 
 

@@ -5,8 +5,8 @@ camera's photograph. A test of a server needs no more. A painted photograph also
 a grade, to show people what the grade means. Do not train or evaluate a model on painted
 photographs: results on them say nothing about real eyes.
 
-The eye is painted at a quarter of the resolution, and then enlarged. The details of a real fundus
-photograph are no finer than that. Sensor noise is added at the end.
+The eye is painted at a quarter of the photograph's width and height, and then enlarged. A real
+fundus photograph shows no finer details than the painting can. Sensor noise is added at the end.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from drdeploy.grader.training.recipe import Augmentation
 
 DRAWS = 12
-"""Number of random numbers for each photograph."""
+"""How many random numbers are drawn to change one photograph."""
 SMALLEST = 1e-4
-"""Smallest value of a pixel before gamma correction: the gradient of a power at zero is infinite.
+"""Smallest value of a pixel before gamma correction, on a scale from 0 to 1. At zero, the gradient
+of a power can be infinite.
 """
 
 

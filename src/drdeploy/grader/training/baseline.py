@@ -30,7 +30,7 @@ def train_heads_and_predict_out_of_fold(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Train last layers for each fold on the other folds, and predict the photographs of the fold.
+    """For each fold, train last layers on the other folds, and predict the fold's photographs.
 
     Args:
         features: Pooled features of a frozen network, shape ``(n, d)``.

@@ -43,7 +43,7 @@ LEAST, MOST = 0.2, 5.0
 """Range of the temperature.  A network that needs a temperature outside this range has a fault that
 no single number can repair."""
 SMALLEST = 1e-12
-"""Smallest probability whose logarithm is taken."""
+"""Smaller probabilities are raised to this value before their logarithm is taken."""
 HIGH_SENSITIVITY: Final = 0.95
 """Sensitivity of the high-sensitivity operating point on the photographs on which it is chosen; on
 other photographs it is slightly lower."""

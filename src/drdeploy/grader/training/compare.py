@@ -50,7 +50,7 @@ PREDICTIONS = 30
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to compare, and the weights of its base, which are all layers but the last ones."""
+    """A network to compare, and the weights of its base (all layers except the last ones)."""
 
     architecture: Architecture
     weights: WeightsSource

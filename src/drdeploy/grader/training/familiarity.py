@@ -35,8 +35,10 @@ FLAGGED_SHARE = 0.05
 FEWEST_PHOTOGRAPHS = 100
 """Fewest photographs from which means and correlations of the measurements are estimated."""
 SHRINKAGE = 0.02
-"""How far correlations are moved towards independence, so that every direction has some spread
-(Ledoit and Wolf, Journal of Multivariate Analysis 2004, 88:365-411)."""
+"""The share by which correlations are shrunk towards zero. Without the shrinkage, the measurements
+might not vary at all in some direction (Ledoit and Wolf, Journal of Multivariate Analysis 2004,
+88:365-411).
+"""
 COLOUR_TOLERANCE = 0.2
 """Additional standard deviation of light, colour and vignetting, as a natural logarithm. Training
 changes light and colour at random by about this much, so the grader tolerates it. Without the

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.training.recipe import Recipe
 
 MEDIAN_GRADE = (0.5, 0.5, 0.5, 0.5)
-"""Grade thresholds with which the answer is the posterior median, the grade with the smallest
-expected error in grades."""
+"""With these thresholds, a photograph's grade is the posterior median. This is the grade whose
+expected distance from the true grade is smallest.
+"""
 
 NEIGHBOUR_SPREAD = 0.5
 """How far smoothing spreads a label over neighbouring grades: a standard deviation in grades."""

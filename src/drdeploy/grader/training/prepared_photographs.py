@@ -31,7 +31,7 @@ margin for augmentation to zoom and shift.
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhotographs:
-    """The pixels and grades of a data set's photographs, in order.
+    """The pixels and grades of a data set's photographs, in the order of the data set.
 
     Attributes:
         large: RGB photographs for augmentation, shape ``(n, MARGIN * height, MARGIN * width, 3)``.

@@ -31,9 +31,10 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         zoom: Smallest and largest scale of the eye.
         shift: Largest shift, as a share of the side.
         stretch: Largest change of the aspect ratio, as a share.
-        brightness: Largest absolute natural logarithm of the factor by which all channels are
-            multiplied together.
-        colour: The same for a further factor, which differs between the channels.
+        brightness: Largest absolute natural logarithm of the factor by which every channel is
+            multiplied.
+        colour: Largest absolute natural logarithm of a second factor, which is drawn separately for
+            each channel.
         gamma: Largest absolute natural logarithm of the exponent to which values are raised.
         saturation: Largest change of saturation, as a share.
     """
@@ -118,8 +119,9 @@ STUDY: Final = Recipe(
     ordinal_weight=0.0,
     augmentation=None,
 )
-"""The 2023 study's recipe: a frozen base and no class weights.  There is no augmentation,
-because the study's notebook silently ignored its augmentation."""
+"""The 2023 study's recipe: a frozen base and no class weights. There is no augmentation, because
+the augmentation in the study's notebook had no effect.
+"""
 
 FINE_TUNED: Final = Recipe()
 """All layers are trained, rare grades get a larger weight, and larger errors cost more."""

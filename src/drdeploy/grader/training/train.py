@@ -287,8 +287,9 @@ class _TrainingRun:
     def _recipe_without_early_stopping(self) -> Recipe:
         """Return the recipe of the final network, whose training is never stopped early.
 
-        If the folds' trainings could stop early, the final network is trained for the median of
-        their best numbers of epochs. Otherwise, the recipe stays as it is.
+        If the folds' trainings could stop early, each fold has a best number of epochs: the one
+        with the highest kappa. The final network is trained for the median of these numbers.
+        Otherwise, the recipe stays as it is.
         """
         if not self.plan.recipe.patience:
             return self.plan.recipe

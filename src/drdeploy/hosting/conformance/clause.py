@@ -31,7 +31,7 @@ class Severity(StrEnum):
     """The severity of a clause, from the highest to the lowest."""
 
     MUST = "must"
-    """An image that fails the clause may not start, or may lose requests."""
+    """An image that fails the clause may be unable to start, or may lose requests."""
     SHOULD = "should"
     """Advice: an image that fails the clause runs, but makes work harder for clients or
     operators."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 OTHER_PORT = 8765
 PORT_RANGE = "8766-8865"
-"""The additional ports that SageMaker offers to servers that need more than one."""
+"""The additional ports that SageMaker offers to servers that need more than one port."""
 BATCH_ENV = {"SAGEMAKER_BATCH": "true"}
 PORT_ENV = {"SAGEMAKER_SAFE_PORT_RANGE": PORT_RANGE}
 ALONE = {

@@ -35,8 +35,8 @@ SETTLED_WITHIN_S = 1.0
 LATER_START_EXTRA_S = 10.0
 LATER_START_RATIO = 3.0
 """A later start may take 10 s plus this many times the duration of the first start. This limit is
-long enough even if the machine has become busy in the meantime, and shorter than SageMaker's three
-minutes.
+long enough even if the machine has become busy in the meantime. If the first start takes less than
+56 s, the limit is shorter than SageMaker's three minutes.
 """
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
 """Folders that Podman keeps writable when the root file system is read-only. The check makes them

@@ -37,7 +37,7 @@ class Undetermined(Exception):
 
 @dataclass(frozen=True)
 class FirstStart:
-    """The start of the ordinary container, which most clauses are about.
+    """The start of the ordinary container, on which most observations are made.
 
     Attributes:
         start: The start of the container on which the other observations are made.
@@ -77,12 +77,12 @@ class ImageInspection:
 
     @property
     def first_container_start(self) -> FirstStart:
-        """The start of the ordinary container, successful or not."""
+        """The start of the container on which most observations are made, successful or not."""
         return self.observe_once(observe_first_container_start)
 
     @property
     def ready_container_start(self) -> ContainerStart:
-        """The start of the ordinary container, if it became ready.
+        """The start of the container on which most observations are made, if it became ready.
 
         Raises:
             Undetermined: The container never became ready.
@@ -120,7 +120,7 @@ class ImageInspection:
 
     @property
     def ordinary_container(self) -> ContainerUnderTest:
-        """The ordinary container, which may have ended since its start.
+        """The container on which most observations are made; it may have ended since its start.
 
         Raises:
             Undetermined: The container never became ready.

@@ -32,7 +32,7 @@ such bytes.
 
 
 def observe_container_log(inspection: ImageInspection) -> str:
-    """Read the log of the ordinary container."""
+    """Read the log of the container on which most observations are made."""
     return inspection.ensure_running_container().running.read_logs()
 
 

@@ -33,7 +33,7 @@ COUNTS = 3
 SPARE_BYTES = 1024
 """By how many bytes the largest photograph stays below a size limit.
 
-The difference is needed because a host counts more than the body of a request.
+The difference is needed because a host counts not only the body of a request towards the limit.
 """
 # Headers that InvokeEndpoint adds for other kinds of endpoints, and headers that a proxy adds.
 UNKNOWN_HEADERS = {

@@ -55,8 +55,9 @@ CLOSED_WITHIN_S = 2.0
 A supervisor receives the signal first, and passes it on to the workers.
 """
 LATE_TIMEOUT_S = 1.0
-"""Timeout for a photograph that is sent after the signal. Even if a server accepts nothing more, a
-connection may be put into its open backlog, and wait there forever.
+"""Timeout for a photograph that is sent after the signal. Even if a server accepts no more
+connections, the kernel may put a connection into the queue of the server's socket, where the
+connection waits forever.
 """
 ASK_EVERY_S = 0.1
 CLEAN_EXITS = frozenset({0, 128 + signal.SIGTERM})

@@ -125,7 +125,10 @@ class ContainerEngine:
 
     @property
     def network_with_fastest_start(self) -> str:
-        """The network with the fastest start in which this process can reach a container."""
+        """The network on which drdeploy starts a container.
+
+        Of the networks on which this process can reach a container, this one has the fastest start.
+        """
         return NO_NETWORK if self.can_enter_network_namespaces else BRIDGE
 
     @property
@@ -137,10 +140,10 @@ class ContainerEngine:
     def is_local(self) -> bool:
         """Whether the engine's containers are processes of this system.
 
-        A local socket is not enough, because the engine behind it may run containers elsewhere.
-        Docker Desktop, Colima and others run them in a virtual machine, and an engine may itself
-        run in a container. An engine therefore counts as local only if it also reports the kernel
-        and the host name of this machine.
+        An engine with a socket on this machine may still run containers elsewhere. Docker Desktop,
+        Colima and others run containers in a virtual machine, and an engine may itself run in a
+        container. An engine therefore counts as local only if it also reports the kernel and the
+        host name of this machine.
         """
         return self.location.unix_socket_path is not None and self._shares_kernel_with_this_machine
 
@@ -370,8 +373,8 @@ class ContainerEngine:
         """Push an image to ``REPOSITORY:TAG``.
 
         ``REPOSITORY`` begins with the registry's host. The credentials are ``username`` and
-        ``password``. For the push, the image gets the name ``REPOSITORY:TAG`` in the engine, which
-        is removed afterwards.
+        ``password``. For the push, the image also gets the name ``REPOSITORY:TAG`` in the engine.
+        This name is removed afterwards.
 
         Raises:
             EngineError: The image does not exist, or the registry refuses it.
@@ -417,8 +420,8 @@ class ContainerEngine:
     def create_network(self, name: str, label: str) -> None:
         """Create a network in which containers can reach each other, and also other machines.
 
-        They cannot reach containers in other networks. The label has the form ``name=value``;
-        :meth:`remove_unused_networks` finds the network by its label.
+        The containers cannot reach containers in other networks. The label has the form
+        ``name=value``; :meth:`remove_unused_networks` finds the network by its label.
 
         Raises:
             EngineError: The engine refuses, for example because it has no free addresses.
@@ -471,7 +474,7 @@ class ContainerEngine:
         return ids
 
     def open_container_end_events(self, label: str, since: datetime) -> ContainerEndEvents:
-        """Report each container with a label when it ends, and those that ended after ``since``.
+        """Return the ids of the containers that have the label, as they end, from ``since`` on.
 
         Raises:
             EngineError: The engine refuses the request, or does not answer.
@@ -495,7 +498,7 @@ class ContainerEngine:
             )
 
     def _send_credentials_with_builds(self) -> RegistryCredentials:
-        """Let the SDK send the user's credentials with builds, and return them.
+        """Let the SDK send the user's credentials with builds, and return the credentials.
 
         If the SDK called the credential helpers itself, every build would fail if a helper fails or
         is missing, even if the base image is public.

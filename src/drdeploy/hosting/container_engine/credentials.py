@@ -1,4 +1,4 @@
-"""Collect the user's credentials for image registries. A build sends them to the engine.
+"""Collect the user's credentials for image registries; a build sends the credentials to the engine.
 
 The credentials are in Docker's ``config.json``, or come from a credential helper. A credential
 helper is a program ``docker-credential-NAME`` that ``config.json`` names. If a helper fails, the
@@ -42,9 +42,9 @@ class RegistryCredentials:
     failures: list[str] = field(default_factory=list)
 
     def explain_refusal(self, message: str) -> str:
-        """If ``message`` says that a registry refused a build, say which credentials were missing.
+        """Say which credentials were missing, if ``message`` says that a registry refused access.
 
-        Return an empty text if no credential helper failed, or if ``message`` says something else.
+        The result is empty if all credentials could be read, or if ``message`` says something else.
         """
         if not self.failures or not any(sign in message.lower() for sign in REFUSALS):
             return ""

@@ -26,7 +26,7 @@ OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 @cache
 def may_enter_namespaces() -> bool:
-    """Return whether this process may enter network namespaces, by entering its own as a test."""
+    """Test whether this process may enter network namespaces, by entering its own."""
     try:
         handle = os.open(OWN_NAMESPACE, os.O_RDONLY)
     except OSError:

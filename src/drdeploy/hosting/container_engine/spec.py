@@ -49,7 +49,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container to run, by default with more restrictions than a SageMaker host has.
+    """A container to run, by default under more restrictions than on a SageMaker host.
 
     By default, the container has no capabilities and cannot gain privileges. The container can
     write only to ``/tmp``, which is in memory and counts towards ``memory_mb``.

@@ -134,7 +134,7 @@ def _format_price_source(price: Price) -> str:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan that waits for approval, with the cost of the endpoints that it leads to."""
+    """A plan that waits for approval, with the cost of the endpoints that it creates or keeps."""
 
     title: str
     changes: PlannedChanges

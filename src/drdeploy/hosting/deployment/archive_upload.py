@@ -35,7 +35,7 @@ _ABSENT = ("404", "NoSuchBucket", "NoSuchKey")
 
 @dataclass(frozen=True)
 class UploadedArchive:
-    """An archive in S3, with what a SageMaker model must say about it.
+    """An archive in S3, with the values by which a SageMaker model refers to it.
 
     Attributes:
         uri: The URI of the archive, ``s3://BUCKET/artifacts/DIGEST/NAME``.
@@ -51,7 +51,7 @@ class UploadedArchive:
 
 
 def bucket_exists(account: AwsAccount, bucket: str) -> bool:
-    """Return whether a bucket exists and this account may use it.
+    """Return whether a bucket exists; if so, this account may use it.
 
     Raises:
         EndpointError: S3 refuses to answer, for example because another account owns the bucket.

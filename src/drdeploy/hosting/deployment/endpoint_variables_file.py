@@ -33,7 +33,7 @@ _SETTINGS = {
     "asynchronous": {"autoscaling", "kms_key_arn"},
 }
 """For each kind of endpoint, the settings that the Terraform variable ``endpoint`` may have besides
-the configuration. Terraform would silently drop any other setting, so it is refused.
+the configuration. Other settings are refused, because Terraform would silently drop them.
 """
 
 

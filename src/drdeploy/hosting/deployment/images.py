@@ -47,7 +47,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class PushedImage:
-    """An image in ECR, with what a SageMaker model must say about it.
+    """An image in ECR, with the digest by which a SageMaker model refers to it.
 
     Attributes:
         uri: The image's repository and digest, ``…@sha256:…``.

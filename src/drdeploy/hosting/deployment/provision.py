@@ -252,11 +252,11 @@ class Provisioner:
     def _add_key_and_permissions_boundary(
         self, variables: DeploymentVariables
     ) -> DeploymentVariables:
-        """Add the encryption key and the permissions boundary to the variables, and return them.
+        """Return the variables with the encryption key and the permissions boundary added.
 
-        What the user does not name is taken from the last plan. A forgotten option therefore does
-        not change the safeguards of a deployment. If neither the user nor the last plan names a
-        boundary, the boundary is looked up in the account.
+        A key or boundary that the user does not name is taken from the last plan. A forgotten
+        option therefore does not change the safeguards of a deployment. If neither the user nor the
+        last plan names a boundary, the boundary is looked up in the account.
 
         Raises:
             InvalidInput: The user names another key than before. ECR cannot change the key of a

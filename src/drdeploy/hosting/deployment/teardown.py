@@ -173,7 +173,7 @@ Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
 def _make_existence_check_by_listing(
     service: str, operation: str, member: str, name: str, **request: str
 ) -> Finder:
-    """Return a function that says which names still exist. It lists all resources of a kind."""
+    """Return a function that lists all resources of a kind, and says which names still exist."""
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
@@ -185,11 +185,11 @@ def _make_existence_check_by_listing(
 def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Return a function that says which names still exist. It asks AWS for each name.
+    """Return a function that asks AWS for each name, and says which names still exist.
 
-    It is used for buckets and roles, for example. Listing all of them would need a permission for
-    the whole account, which the user who deploys may lack. If ``many`` is true, the operation of
-    AWS expects a list of names, and gets a list with one name.
+    For example, buckets and roles are looked up by name: listing all buckets or all roles would
+    need a permission for the whole account, which the user who deploys may lack. If ``many`` is
+    true, the AWS operation expects a list of names. The function then passes a list with one name.
     """
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:

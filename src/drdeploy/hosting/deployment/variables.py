@@ -27,7 +27,7 @@ Environment = Literal["single-endpoint", "study"]
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
 NAME_MAX = 43
-"""The most characters of a model's or an endpoint's name.
+"""The largest number of characters in the name of a model or an endpoint.
 
 SageMaker allows 63 characters. The Terraform modules append a digest and a time, 20 characters in
 all, to the names of models and endpoint configurations.
@@ -230,7 +230,7 @@ class ModelSource:
         image: The tag of the image.
         archive: The archive.
         environment: The environment variables of the container.
-        network: The network, as attributes of the Terraform variable (:class:`ModelVariables`).
+        network: The network settings, as in the attribute ``network`` of :class:`ModelVariables`.
     """
 
     image: str

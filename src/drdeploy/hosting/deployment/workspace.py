@@ -237,10 +237,9 @@ class TerraformWorkspace:
         """Repair the state file, if Terraform died while it wrote the file.
 
         Terraform empties the state file before it writes it again, so a full disk can leave half a
-        file. In this case, the backup is restored, in which Terraform keeps the state before the
-        last apply. If the very first apply was interrupted, there is no backup. The broken file is
-        then renamed, because Terraform refuses every command as long as it cannot read the state
-        file.
+        file. In this case, the backup is restored. It holds the state before the last apply. If the
+        very first apply was interrupted, there is no backup. The broken file is then renamed,
+        because Terraform refuses every command as long as it cannot read the state file.
         """
         if is_complete_state_file(self.state):
             return

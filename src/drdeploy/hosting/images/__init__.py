@@ -2,11 +2,11 @@
 
 ``build`` makes the project's images from the Dockerfiles in ``containers/``. ``drdeploy:baseline``,
 ``drdeploy:two-step`` and ``drdeploy:reduced`` hold TensorFlow and the classic server profile. They
-correspond to the three images of the study from 2023. ``drdeploy:lean`` and ``drdeploy:minimal``
-hold ONNX Runtime and the lean server profile. ``drdeploy:cuda`` holds the lean server profile and
-ONNX Runtime for GPUs; commands that build or compare all images leave it out. ``base_images``
-chooses the exact base image of a build. ``debian_lock`` compares the Debian packages in an image
-with a lock file.
+correspond to the three images of the 2023 thesis that this project follows. ``drdeploy:lean`` and
+``drdeploy:minimal`` hold ONNX Runtime and the lean server profile. ``drdeploy:cuda`` holds the lean
+server profile and ONNX Runtime for GPUs; commands that build or compare all images leave it out.
+``base_images`` chooses the exact base image of a build. ``debian_lock`` compares the Debian
+packages in an image with a lock file.
 
 ``inventory`` lists the packages of any image, and ``sbom`` writes them as a bill of materials.
 ``provenance`` states what an image was built from.

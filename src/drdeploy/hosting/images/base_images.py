@@ -1,8 +1,8 @@
 """Choose the base image of a build: the one with the digest in the lock file ``bases.toml``.
 
-On a machine that cannot reach a registry, ``scripts/start-engine.sh`` builds a placeholder, which
-is another image with the base image's tag. The placeholder does not have the digest in the lock
-file, and the build's log says so.
+On a machine that cannot reach a registry, ``scripts/start-engine.sh`` builds a placeholder: another
+image that gets the tag of the base image. Its digest is not the one in the lock file, and the
+build's log says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOCK = Path(__file__).with_name("bases.toml")
 PLACEHOLDER_LABEL = "org.drdeploy.placeholder"
-"""A label of the images that ``scripts/start-engine.sh`` makes."""
+"""The label by which a placeholder image from ``scripts/start-engine.sh`` is recognised."""
 REMEDY = (
     "Check that the registry can be reached, or update the lock in a clone with `make base-lock`. "
     'On a machine without a registry, `eval "$(scripts/start-engine.sh)"` makes a placeholder'
@@ -33,8 +33,8 @@ class LockedBase:
     Attributes:
         debian: The release of Debian.
         image: The repository and the tag of the image.
-        digest: The digest, ``sha256:…``, of the image's index of all platforms; empty if the lock
-            file has none.
+        digest: The digest, ``sha256:…``, of the index that lists the image for each platform; empty
+            if the lock file has no such digest.
         arm64_digest: The digest, ``sha256:…``, of the image for arm64; empty if the lock file has
             none.
         locked_on: The day on which the tag had these digests.
@@ -64,7 +64,7 @@ class ChosenBase:
         digest: The image's digest in the registry, ``sha256:…``; empty if the image is a
             placeholder, or the lock file has no digest for it.
         note: A sentence for the build's log that says why the image is not the one in the lock
-            file; empty if it is.
+            file; empty if the image is that one.
     """
 
     reference: str

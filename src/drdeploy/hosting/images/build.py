@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
 """The names of the project's container images.
 
-``baseline`` is built like the first image of the 2023 study, and ``minimal`` is the smallest image
-that fulfils SageMaker's hosting contract. ``cuda`` is for GPUs.
+``baseline`` is built like the first image of the 2023 thesis that this project follows. ``minimal``
+is the smallest image that fulfils SageMaker's hosting contract. ``cuda`` is for GPUs.
 """
 ALL_IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 IMAGE_NAMES: tuple[ImageName, ...] = tuple(name for name in ALL_IMAGE_NAMES if name != "cuda")
@@ -73,7 +73,7 @@ class OwnImage:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables with the CUDA version that the image needs; empty without CUDA."""
+        """The variable with the CUDA version that the image needs; empty without CUDA."""
         return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
 
     def for_platform(self, platform: Platform) -> OwnImage:
@@ -107,7 +107,7 @@ class ImageRef:
 
 
 def make_image_tag(name: ImageName, platform: Platform | None = None) -> str:
-    """Return ``drdeploy:lean`` for ``lean``, and ``drdeploy:lean-arm64`` for arm64."""
+    """Return an image's tag, such as ``drdeploy:lean``, or ``drdeploy:lean-arm64`` for arm64."""
     return f"drdeploy:{name}-arm64" if platform == ARM64 else f"drdeploy:{name}"
 
 
@@ -127,8 +127,8 @@ def build_image(
     Args:
         engine: The container engine that builds the image.
         name: The name of the image.
-        platform: The platform to build for; None is the engine's platform. If it is not the
-            engine's platform, the steps of the build run in an emulator.
+        platform: The platform to build for; None is the engine's platform. On any other platform
+            than the engine's, the steps of the build run in an emulator.
         root: The folder that the Dockerfiles build from; None is the folder of this package.
         network: The network that the steps of the build may use; ``host``, the default, is the
             network of this machine.

@@ -2,8 +2,8 @@
 
 The engine reports when the server's process started. The server's log says when the server listened
 and when the model was loaded. The client measures when the container was requested and when the
-answer arrived. This works because the engine, the server and the client use the same clock, that of
-this machine. The stages therefore add up to the total.
+answer arrived. These times can be compared, because the engine, the server and the client all use
+the clock of this machine. The stages therefore add up to the total.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ POLL_S = 0.002
 """Seconds between two attempts to connect; the measured time is too long by at most this much."""
 PATIENCE_S = 120.0
 CHECK_EVERY_S = 2.0
-"""Seconds between two checks that the container still runs; each check disturbs the measurement."""
+"""Seconds between two checks that the container still runs. The checks are rare, because each one
+disturbs the measurement.
+"""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ file. But that file is still stored and pulled, so it counts as the part ``hidde
 to the Debian package or the Python distribution that lists the file. Compiled Python code
 (``.pyc``) belongs to the owner of the source file. If no package lists a file below
 ``site-packages``, its top folder there decides: the file belongs to the package that owns the most
-bytes in this folder. Any other file counts as part of its folder.
+bytes in this folder. Any other file counts as part of its folder or, if the folder lies deep, of a
+folder above it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Owner = tuple[PartKind, str]
 
 HIDDEN: Owner = ("hidden", "replaced or removed by a higher layer")
 USR_MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/")
-"""Folders that are links into ``usr/`` since Debian 12. Packages still list files under them."""
+"""Folders that are links into ``usr/`` since Debian 12. Packages still list their files below these
+links.
+"""
 
 _SITE = re.compile(r"(?:^|.*/)(?:site|dist)-packages/([^/]+)(/?)")
 _DIST_INFO = re.compile(r"([^/]+)-([^/-]+)\.(?:dist|egg)-info$")

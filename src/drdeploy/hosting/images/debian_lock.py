@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 LOCK = "containers/debian-packages.txt"
 ARCHITECTURE = "amd64"
-"""The architecture of the lock. On other architectures, some packages have other version
-numbers.
+"""The processor architecture of the lock file. On other architectures, some packages have other
+version numbers.
 """
 NO_LOCK_REMEDY = (
     "Build without `--locked`: the base image and the packages of Python are locked for arm64 too"
@@ -95,7 +95,7 @@ def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, differenc
 def list_packages_unlike_lock(
     packages: Iterable[DebianPackage], locked: Mapping[str, str]
 ) -> list[str]:
-    """Return the packages whose version differs from the lock, with both versions."""
+    """Return the packages whose version differs from that in the lock file, with both versions."""
     return [
         f"{package.name} {package.version} (lock: {locked.get(package.name, 'none')})"
         for package in packages
@@ -104,7 +104,7 @@ def list_packages_unlike_lock(
 
 
 def read_debian_lock(lock: Path) -> dict[str, str]:
-    """Return the versions in a lock by the name of the package."""
+    """Return the version of each package in a lock file, by the name of the package."""
     lines = (line.partition("#")[0].strip() for line in lock.read_text("utf-8").splitlines())
     pairs = (line.partition("=") for line in lines if line)
     return {name: version for name, _, version in pairs}

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.container_engine import ContainerEngine
 
 WHEELS = "usr/share/drdeploy/wheels.sha256"
-"""Names and SHA-256 of the wheels that were installed, as ``sha256sum`` writes them.
+"""The file with the names and SHA-256s of the installed wheels, as ``sha256sum`` writes them.
 
-The images of this project have such a file (``containers/record_wheels.py``).
+Only the images of this project have this file; ``containers/record_wheels.py`` writes it.
 """
 
 _RELEASE = re.compile(r"(?:etc|usr/lib)/os-release$")
@@ -59,8 +59,8 @@ class DebianPackage:
         maintainer: The people or the team that maintains the package in Debian.
         licences: Short names of the package's licences. Empty if the package's copyright file is
             not in the machine-readable format (DEP 5).
-        files: The paths of the package's files in the image, if the image has only some of its
-            files. Empty if it has all of them.
+        files: The paths of the package's files in the image, if the image lacks some of the
+            package's files. Empty if the image has all of them.
     """
 
     name: str

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 GZIP_LEVEL = 6
 GZIP_FORMAT = 31
-"""The ``wbits`` of zlib for a gzip header with the largest window."""
+"""The value of zlib's ``wbits`` for a gzip header and the largest window."""
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 16 * KIB
 """Bytes that are compressed at once. With smaller blocks, the compressed size of a file is more
@@ -141,7 +141,7 @@ def read_layer_tar(content: IO[bytes]) -> Layer:
 def _read_package_file_list(
     name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
 ) -> Iterator[PackageFiles]:
-    """If the layer's file is a package's list of its files, yield the list; otherwise nothing."""
+    """Yield a package's list of its files if ``member`` is such a list; else yield nothing."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
     content = archive.extractfile(member) if is_list else None
@@ -160,7 +160,7 @@ def _read_package_file_list(
 
 
 def _join_and_normalize_paths(folder: PurePosixPath, path: str) -> str:
-    """Join a folder and a relative path such as ``../../bin/x`` to one path without dots."""
+    """Join a folder and a relative path such as ``../../bin/x``, and remove ``.`` and ``..``."""
     parts: list[str] = [] if path.startswith("/") else list(folder.parts)
     for part in path.split("/"):
         if part == "..":

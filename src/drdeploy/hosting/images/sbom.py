@@ -23,7 +23,7 @@ VERSION_LABEL = "org.opencontainers.image.version"
 TITLE_LABEL = "org.opencontainers.image.title"
 BASE_LABELS = ("org.opencontainers.image.base.name", "org.opencontainers.image.base.digest")
 _PROPERTY = "drdeploy:"
-"""The prefix of this project's own properties, because CycloneDX asks for a namespace."""
+"""The prefix in the names of this project's own properties; CycloneDX asks for such a prefix."""
 
 
 def make_sbom_of_image(engine: ContainerEngine, image: str) -> dict[str, Any]:

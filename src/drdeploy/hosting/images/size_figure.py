@@ -53,7 +53,8 @@ def draw_image_sizes(
 ) -> Picture:
     """Draw the compressed size of each image as a bar stacked from the image's parts.
 
-    The reference images are drawn as hollow bars, because only their total size is known.
+    The reference images are published images. They are drawn as hollow bars, because only their
+    total size is known.
     """
     published = [
         _ImageSizeBar(

@@ -1,9 +1,9 @@
 """Refuse variants whose image needs a GPU or a driver that the instance type on AWS lacks.
 
 SageMaker accepts such variants, but their endpoint fails a quarter of an hour later. Instances on
-this machine get no GPU, so the local service also refuses all instance types with a GPU. This
-second check comes after the first, so that the user also learns of a configuration that could not
-start on AWS.
+this machine get no GPU, so the local service also refuses all instance types with a GPU. It first
+checks whether the variant could start on AWS, because a user must learn of such a fault even though
+the local service refuses the variant anyway.
 """
 
 from __future__ import annotations

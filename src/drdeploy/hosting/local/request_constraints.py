@@ -27,8 +27,9 @@ Json = dict[str, Any]
 SERVERLESS_ENDPOINTS_MAX = 50
 """The most serverless endpoints in a region (developer guide)."""
 SERVERLESS_CONCURRENCY_MAX = 1000
-"""The largest sum of ``MaxConcurrency`` over all serverless endpoints of one of the larger regions
-(developer guide)."""
+"""The largest sum of ``MaxConcurrency`` over all serverless endpoints of a region, as the developer
+guide states it for the larger regions.
+"""
 
 INSTANCES_MAX = 100
 """The most instances of a variant, or copies of an inference component, that the local service
@@ -180,7 +181,7 @@ def check_variant_names(old_config: Json, new_config: Json) -> None:
 
 
 def check_models(config: Json, models: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint configuration if one of its models needs a VPC or isolation."""
+    """Refuse a serverless endpoint configuration if a model needs a VPC or network isolation."""
     if is_serverless(config):
         for model in models:
             _refuse_private_network(model)
@@ -418,7 +419,7 @@ def _check_asynchronous_config(request: Json) -> None:
 def _refuse_web_address_of_bucket(capture: Json) -> None:
     """Refuse data capture to an ``https://`` address.
 
-    SageMaker accepts such an address if it is that of a bucket.
+    SageMaker accepts the ``https://`` address of a bucket.
     """
     uri = capture["DestinationS3Uri"]
     _refuse_text_without_encoding("DataCaptureConfig.DestinationS3Uri", uri)

@@ -31,7 +31,7 @@ class AccountRegion:
         return self._make_log_group_arn(f"Endpoints/{endpoint}")
 
     def make_component_log_arn(self, component: str) -> str:
-        """Return the ARN of the log group that a component's copies would have on AWS."""
+        """Return the ARN of the log group that an inference component would have on AWS."""
         return self._make_log_group_arn(f"InferenceComponents/{component}")
 
     def _make_log_group_arn(self, name: str) -> str:
@@ -76,7 +76,7 @@ class ResourceStore(Generic[R]):
 
     Names are unique regardless of case, because ARNs on AWS are in lower case. A method that adds a
     resource raises an :class:`ApiError` with AWS's message if the name exists already. A method
-    that finds a resource raises it if the name does not exist.
+    that finds a resource raises an :class:`ApiError` if the name does not exist.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.

@@ -306,7 +306,7 @@ def describe_unserved_member(operation: str, refused: str) -> str:
 
 
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each member of a request that is refused.
+    """Yield the path of each refused member of a request.
 
     If the member is served with other values, ``=`` and the refused value follow the path.
 

@@ -134,7 +134,7 @@ class PlanCost:
         return any(one.type == "aws_sagemaker_endpoint" for one in self.resources)
 
     def list_prices(self) -> Iterator[Price]:
-        """Yield the prices that were used."""
+        """Yield the price of each item that is paid for."""
         for one in self.resources:
             yield from (cost.price for cost in one.monthly)
             yield from (cost.price for cost in one.usage)

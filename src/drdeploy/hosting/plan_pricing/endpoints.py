@@ -2,9 +2,9 @@
 
 Source: the pricing page of SageMaker AI. An instance is billed by the hour. A serverless container
 is billed for each second in which it works on a request. A provisioned container is billed for
-every second, whether or not it works. Each second in which it works costs something in addition,
-but less than in a container that is not provisioned. A shadow variant gets a copy of the requests,
-and costs as much as a production variant.
+every second, whether or not it works. A second of work in a provisioned container costs something
+in addition, but less than in a container that is not provisioned. A shadow variant gets a copy of
+the requests, and costs as much as a production variant.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 HIGH_RESOLUTION_S = 60
-"""The period in seconds below which an alarm counts, and is priced, as a high-resolution alarm."""
+"""An alarm with a period of fewer seconds is a high-resolution alarm, which has its own price."""
 
 SETTINGS_ARE_FREE = "AWS charges nothing for it"
 _FREE_OF_TERRAFORM = "it exists only in Terraform"

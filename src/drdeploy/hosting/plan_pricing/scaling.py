@@ -41,7 +41,7 @@ def read_count(value: object) -> int | None:
 
 
 def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) -> str:
-    """Return why the plan has no endpoint for a scaling resource; empty if it has one."""
+    """Return why a scaling resource scales no endpoint of the plan; empty if it scales one."""
     endpoint = _find_scaled_endpoint(plan, scaling)
     if endpoint is not None:
         return ""

@@ -315,7 +315,7 @@ class Hosting:
             start: The beginning of the time range to read, UTC.
             end: The end of the time range to read, UTC.
             period_s: Seconds that one datapoint covers. AWS publishes an endpoint's metrics once
-                per minute, and the local service publishes them once per second.
+                per minute. The local service publishes them as soon as they are measured.
         """
         window = timedelta(seconds=period_s * DATAPOINTS_MAX)
         points: list[Datapoint] = []

@@ -86,7 +86,7 @@ def is_loopback_url(endpoint_url: str | None) -> bool:
 
 
 def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the credentials for a local service, by the names of AWS's environment variables.
+    """Return a local service's credentials, keyed by the names of AWS's environment variables.
 
     A local service that several users share prints a key, which each user sets in the environment.
     If the environment holds such a key, it is returned. A service that is not shared accepts any

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
-"""The key of each decision in ``screening``, by the lowest grade that should be flagged. A clinic
-means more by these names, because it includes macular oedema, which is not graded."""
+"""The key of each decision in ``screening``, by the lowest grade that should be flagged. In a
+clinic, both terms also cover macular oedema, which the model does not grade.
+"""
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """The seconds of each step, summed over the images of a request."""
+    """The seconds of decoding, transforming and predicting, summed over the images of a request."""
 
     decode_s: float
     transform_s: float

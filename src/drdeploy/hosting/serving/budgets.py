@@ -1,6 +1,6 @@
 """All limits on the resources that a request, a client or a flood of requests may use.
 
-The sender of a request may be an attacker. Everything that a client decides has therefore a limit:
+The sender of a request may be an attacker. Everything that a client decides therefore has a limit:
 how much it sends, how slowly it sends, in how many pieces, and how much work its request causes.
 Both profiles read the limits from this module. The configuration of NGINX is rendered from the same
 limits. The table in ``SECURITY.md`` is generated from the descriptions in this module.
@@ -29,7 +29,9 @@ enough for a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a 
 """
 
 IMAGE_PLACES = 10
-"""How many places the largest image takes. It has 40 million pixels of 17 bytes each."""
+"""How many places of ``PLACE_BYTES`` the largest image takes. The largest image has 40 million
+pixels of 17 bytes each.
+"""
 
 BODIES_BYTES = 64 * MIB
 """Memory for the request bodies of all workers in a container: enough for a hundred usual

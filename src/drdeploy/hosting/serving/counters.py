@@ -4,8 +4,8 @@ The counters are in a small file that every process maps into memory. A worker m
 time, and its replacement must continue from the same counts. A process locks the file for each
 change, which takes a few microseconds. If the process dies, the kernel releases the file lock. A
 lock in shared memory would stay locked. The multiprocess mode of ``prometheus_client`` is not used,
-because importing ``prometheus_client`` slows down a cold start, and it would make a new file for
-each worker that starts.
+because importing ``prometheus_client`` slows down a cold start. The multiprocess mode would also
+make a new file for each worker that starts.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Durations(NamedTuple):
     """A histogram of durations.
 
     Attributes:
-        counts: The number of observations in each bucket of ``BUCKETS_S``. The last number is that
-            of the observations above the last bucket.
+        counts: The number of observations in each bucket of ``BUCKETS_S``. The last number counts
+            the observations above the last bucket.
         sum_s: The sum of all observations, seconds.
     """
 

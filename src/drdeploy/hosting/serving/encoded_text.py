@@ -27,8 +27,8 @@ _ESCAPES: Final = tuple(
     for character in (b"+", b"/", b"=")
     for escape in (b"%%%02X" % ord(character), b"%%%02x" % ord(character))
 )
-"""The escapes of the three special characters of base64. No other percent escape is decoded,
-because decoding all of them would create many small objects.
+"""The percent escapes of the three special characters of base64. No other percent escape is
+decoded, because decoding all of them would create many small objects.
 """
 
 

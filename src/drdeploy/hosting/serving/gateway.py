@@ -3,7 +3,8 @@
 Requests other than invocations are answered on the event loop, so that ``/ping`` is answered even
 while the model computes. The body of an invocation is read within limits. The invocation then waits
 in a lane, which is a queue with threads of its own (see ``thread_pools``). A lane has a limited
-number of places. An invocation with large images takes several places.
+number of places for invocations that run or wait. An invocation with large images takes several
+places.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ ECHOED = {
 }
 """The header fields that a response repeats, by lower-case name.
 
-The values are the spelling of the name in the response, and the most ASCII characters that
-InvokeEndpoint allows in the value.
+Each name is mapped to its spelling in the response, and to the largest number of ASCII characters
+that InvokeEndpoint allows in the field.
 """
 
 SINGLE = frozenset({

@@ -104,7 +104,7 @@ def _make_not_json_error() -> MalformedRequest:
 def _append_images_of_value(
     value: Any, images: list[bytes], budgets: Budgets, *, depth: int
 ) -> None:
-    """Append the images in a value of the body."""
+    """Append the images in a JSON value to the list ``images``."""
     if isinstance(value, str):
         if len(images) >= budgets.images:
             raise PayloadTooLarge(f"The request contains more than {budgets.images} images")

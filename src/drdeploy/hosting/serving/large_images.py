@@ -31,7 +31,7 @@ class LargeImages:
 
     @contextmanager
     def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
-        """Wait until no other large image is handled; make others wait until the block ends.
+        """Wait for other large images; make later ones wait until the ``with`` block ends.
 
         A request without large images does not wait.
         """

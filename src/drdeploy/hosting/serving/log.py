@@ -38,7 +38,8 @@ class ServerLog:
     Args:
         level: The lowest severity of events that are written.
         fd: The file descriptor to write to.
-        clock: Returns the time in seconds, by which the windows are measured.
+        clock: Returns the time in seconds, by which the log measures the windows of ten seconds in
+            which the number of lines is limited.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class ServerLog:
     def write_event_within_limit(
         self, name: str, level: Level = "warning", /, *, kind: str = "", **fields: object
     ) -> None:
-        """Write an event, unless too many events of its kind were written in the current window.
+        """Write an event, unless too many of its kind were written in this ten-second window.
 
         Args:
             name: The name of the event.
@@ -97,7 +98,7 @@ class ServerLog:
         """Write an error event with an exception's message and traceback.
 
         Like :meth:`write_event_within_limit`, this method writes no more than a limited number of
-        events in a window.
+        events in each window of ten seconds.
         """
         import traceback
 
@@ -119,13 +120,13 @@ class ServerLog:
 
     @property
     def seconds_until_summary(self) -> float | None:
-        """The seconds until the next summary is due; None if there is nothing to summarise."""
+        """The seconds until the current ten-second window ends; None if no window has begun."""
         if not self._window_began:
             return None
         return max(0.0, self._window_began + LOG_WINDOW_S - self._clock())
 
     def write_due_summary(self, *, is_last: bool = False) -> None:
-        """If the window is over, write the number of withheld lines and refused requests.
+        """After a ten-second window, write the number of withheld lines and refused requests.
 
         Args:
             is_last: Whether the process is about to end. The numbers are then written even if the

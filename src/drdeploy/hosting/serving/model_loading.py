@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 UNUSED_LOGGED = 5
-"""The most files in the model's folder that do not belong to the model, and are named in the
-log.
+"""The most files that the log names because they are in the model's folder, but do not belong to
+the model.
 """
 
 GPU_BATCH_WAIT_MS = 2.0

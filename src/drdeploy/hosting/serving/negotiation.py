@@ -12,7 +12,7 @@ _MATCHES = {
     "json": ("*/*", "application/*", "application/json"),
     "csv": ("*/*", "text/*", "text/csv"),
 }
-"""The media ranges that include each format of an answer, the least specific first."""
+"""For each format of an answer, the media ranges that include it, the least specific first."""
 
 
 class _Range(NamedTuple):

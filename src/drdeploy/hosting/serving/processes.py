@@ -59,7 +59,7 @@ class Signals:
 
 @contextmanager
 def catch_watched_signals() -> Iterator[Signals]:
-    """Catch the stop signals and SIGCHLD while the block runs."""
+    """Catch the stop signals and SIGCHLD while the ``with`` block runs."""
     receiver, sender = socket.socketpair()
     receiver.setblocking(False)
     sender.setblocking(False)

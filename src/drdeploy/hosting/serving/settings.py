@@ -22,16 +22,20 @@ ProfileName = Literal["lean", "classic"]
 
 MODEL_DIR = "/opt/ml/model"
 CONTAINER_PORT = 8080
-"""The folder in which SageMaker puts a model, and the port to which SageMaker sends requests.
+"""``MODEL_DIR`` is the folder in which SageMaker puts a model. ``CONTAINER_PORT`` is the port to
+which SageMaker sends requests.
 
 An environment variable can name another port for requests.
 """
 
 ONLINE_PAYLOAD_MB = 6
-"""InvokeEndpoint's limit for a real-time endpoint; the limit for a serverless endpoint is 4 MB."""
+"""The default limit of a request body, in MiB. InvokeEndpoint has this limit for real-time
+endpoints. Its limit for serverless endpoints is 4 MiB.
+"""
 BATCH_PAYLOAD_MB = 20
-"""The limit for Batch Transform, which sends whole files from S3. An uncompressed TIFF of a fundus
-camera is smaller."""
+"""The default limit of a request body for Batch Transform, in MiB. Batch Transform sends whole
+files from S3, and an uncompressed TIFF of a fundus camera is smaller than this limit.
+"""
 
 MAX_WORKERS = 128
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 GPU_CONCURRENCY = 8
 """The least number of requests that a worker handles at once if a GPU predicts. A thread that waits
-for the GPU uses no CPU. A batch cannot have more photographs than the worker handles requests at
-once."""
+for the GPU uses no CPU. A batch cannot have more photographs than the number of requests that the
+worker handles at once.
+"""
 
 MAX_THREADS_WHEN_ALONE = 8
 """The most threads for a photograph while the container grades no other. The layers of a network

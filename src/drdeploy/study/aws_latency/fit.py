@@ -2,8 +2,9 @@
 
 Ratios are averaged on a logarithmic scale, so that a ratio of 0.5 and a ratio of 2 cancel out. For
 cold starts, the time to pull the container image is first subtracted from the latency. Two
-coefficients are then fitted together, so that the squares of the relative errors are smallest: the
-CPU ratio, and the time to place the container. Neither of them can become negative.
+coefficients are then fitted together: the CPU ratio, and the time to place the container. Their
+values make the sum of the squared relative errors as small as possible. Neither coefficient can
+become negative.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ BASE_MB = 1024
 LARGEST_IMAGE_GB = 1.79827
 """The compressed size of the 2023 study's largest container image (table 5.2, no optimisation)."""
 ENOUGH_OWN_SERIES = 3
-"""The number of series in the user's account that is enough to use them instead of the study's."""
+"""If the user's account has at least this many series of a kind, the model is fitted to them
+without the 2023 study's series of this kind."""
 
 
 def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -> dict[str, float]:
@@ -108,7 +110,8 @@ def fit_image_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
 def list_cold_starts_with_larger_images(series: Sequence[PairedSeries]) -> list[PairedSeries]:
     """Return the 2023 study's cold starts with 1024 MB of memory.
 
-    The study measured its larger container images only with this memory.
+    The study measured its larger container images only with this memory, so only these cold starts
+    can be compared with those of the larger images.
     """
     return [
         one

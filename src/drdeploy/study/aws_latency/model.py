@@ -149,7 +149,7 @@ def _predict_each_left_out_series(series: Sequence[PairedSeries]) -> Iterator[Le
 def _draw_random_model_errors(
     left_out: Sequence[LeftOutSeries], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw random factors that are as large as the model's errors for left-out series.
+    """Draw random factors, each as large as the model's error for one left-out series.
 
     A factor of 1 stands for no error. About half of the factors are above 1, and the others below
     1.

@@ -35,18 +35,18 @@ STACK_STUDY = "study-stack"
 STACK_ROWS = path_of_shipped_file("studies/study-stack-local")
 STUDY_DATE = "2023"
 STUDY_IMAGE_GB = 0.51723
-"""The compressed size of the container image that gave the study's rows (table 5.2, reduced
-dependencies)."""
+"""The compressed size in GB of the container image with which the 2023 study measured its rows
+(table 5.2, reduced dependencies)."""
 STUDY_SOURCE, ACCOUNT_SOURCE = "rows of the 2023 study", "rows of your own account"
 
 
 WARM, INSTANCE, COLD = KINDS = ("warm serverless", "instance", "cold")
-"""The kinds of series; each kind has its own coefficients."""
+"""The kinds of series of latencies; the model has separate coefficients for each kind."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairedSeries:
-    """A series of rows on AWS, with rows of the same software on this machine.
+    """A series of rows measured on AWS, with rows of the same software on this machine.
 
     Attributes:
         network: The name of the model.

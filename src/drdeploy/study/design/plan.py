@@ -48,7 +48,7 @@ ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
 """Time of one warm invocation, for each server profile."""
 
 DEPLOYMENT_ALLOWANCE_S = 1800.0
-"""The longest time to create and delete a study's endpoints on AWS, for the worst-case cost."""
+"""The time that the worst-case cost allows for creating and deleting a study's endpoints on AWS."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Trial:
         zero.
 
         Raises:
-            UnknownPrice: The sheet has no price for the endpoint.
+            UnknownPrice: The price sheet has no price for the endpoint.
         """
         match self.endpoint:
             case ServerlessConfig(provisioned_concurrency=held):
@@ -191,10 +191,13 @@ class Trial:
                 assert_never(self.endpoint)
 
     def worst_case_cost_usd(self, sheet: PriceSheet, region: str) -> float:
-        """Return the cost on AWS if every request takes as long, and is as large, as is allowed.
+        """Return the cost on AWS if every request takes the longest time that is allowed.
+
+        For a serverless endpoint, the cost includes the data: each photograph and each answer is
+        assumed to be as large as is allowed.
 
         Raises:
-            UnknownPrice: The sheet lacks a price that the cost depends on.
+            UnknownPrice: The price sheet lacks a price that the cost depends on.
         """
         hours = self.worst_case_duration_s / SECONDS_PER_HOUR
         always_on_usd = hours * self.hourly_cost_without_requests_usd(sheet, region)
@@ -228,7 +231,7 @@ class Plan:
         """Return the cost of all trials on AWS, in the worst case.
 
         Raises:
-            UnknownPrice: The sheet lacks a price that the cost depends on.
+            UnknownPrice: The price sheet lacks a price that the cost depends on.
         """
         region = self.study.region
         # Endpoints with instances are created together, and deleted together after the last trial
@@ -253,8 +256,8 @@ class Plan:
         """Return the plan with only the trials whose id matches a pattern.
 
         Args:
-            pattern: A pattern with ``*`` or ``?``, which must match the whole id, or a string,
-                which must occur somewhere in the id. None selects all trials.
+            pattern: A pattern with ``*`` or ``?`` must match the whole id. Any other string must
+                occur somewhere in the id. None selects all trials.
 
         Raises:
             StudyError: No trial matches.
@@ -288,7 +291,7 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """Return the plan with all trials that the blocks of a study describe.
+    """Return the plan with all trials that the ``[[trials]]`` blocks of a study's file describe.
 
     Raises:
         StudyError: Two trials have the same id, or a scenario does not fit its endpoint.

@@ -157,8 +157,8 @@ class OpenLoop(OnSchedule):
     """Requests on a schedule to a serverless or real-time endpoint.
 
     The client has a limited number of connections. If all of them wait for slow answers, the next
-    request waits too, and its latency includes this time. Without it, the results would look better
-    than what users see (coordinated omission).
+    request waits too, and its latency includes this time. If the latency left out this waiting
+    time, the results would look better than what users see (coordinated omission).
 
     Attributes:
         max_in_flight: The largest number of requests in progress at once; further requests wait.
@@ -188,8 +188,8 @@ class Batch(_Scenario):
     """``n`` Batch Transform jobs, one after another, each with the same photographs.
 
     Attributes:
-        photographs: The number of photographs of a job. If the study has fewer, some are sent
-            several times.
+        photographs: The number of photographs of a job. If the study has fewer photographs, some
+            are sent several times.
     """
 
     kind: Literal["batch"] = "batch"

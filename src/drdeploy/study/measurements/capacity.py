@@ -95,9 +95,9 @@ class CapacityResult(_Part):
             such rate.
         high_per_s: The lowest rate at which every run missed the requirement, or None if the search
             found no such rate.
-        requests_at_once: How many requests one instance works on at once. The estimate is its
-            highest throughput times the latency of a single request. None for a serverless
-            endpoint, because each of its containers works on one request at a time.
+        requests_at_once: How many requests one instance works on at once. The estimate is the
+            instance's highest throughput times the latency of a single request. None for a
+            serverless endpoint, because each of its containers works on one request at a time.
         stopped: Why the search ended.
         notes: Sentences on circumstances that may have affected the result.
     """

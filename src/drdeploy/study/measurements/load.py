@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_BYTES_MAX = 256 * MIB
-"""The size of the largest file of measurements, or of facts about runs, that is read. A file of
-this size holds a million rows."""
+"""A file of measurements, or of facts about runs, is read only if it is not larger than this. A
+file of this size holds a million rows."""
 
 LINE = "line"
 """The column that holds the line number of each row in its file."""
@@ -63,12 +63,12 @@ class Measurements:
 
     @property
     def counted(self) -> pd.DataFrame:
-        """The rows that count."""
+        """The rows that count in the analysis: no warm-up, no failure, no wrong kind of start."""
         return self.frame[self.frame["left_out"] == ""]
 
     @property
     def left_out(self) -> dict[str, int]:
-        """The number of rows that do not count, for each reason, the most frequent first."""
+        """The number of rows left out of the analysis for each reason, the most frequent first."""
         reasons = self.frame.loc[self.frame["left_out"] != "", "left_out"]
         return dict(Counter(reasons).most_common())
 

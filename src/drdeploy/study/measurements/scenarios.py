@@ -73,7 +73,7 @@ class Scenario:
 
     @property
     def counted_row_count(self) -> int:
-        """The number of rows that count."""
+        """The number of rows from which the results of the scenario are computed."""
         return len(self.rows)
 
     @property
@@ -168,10 +168,10 @@ def image_sort_key(image: str) -> tuple[int, str]:
 
 
 def label_configuration(configuration: Configuration, *, among: Iterable[Configuration]) -> str:
-    """Return a short label: the memory or instance type, and what else differs.
+    """Return a short label of a configuration, which starts with its memory or instance type.
 
-    The container image and the precision are part of the label only if the configurations differ in
-    them. An example is ``2048 MB, lean``.
+    The container image and the precision are part of the label only if the configurations in
+    ``among`` differ in them. An example is ``2048 MB, lean``.
     """
     others = list(among)
     differing = [

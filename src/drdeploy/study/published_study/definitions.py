@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
-"""The memory size with which section 6.1.2 of the study starts, and the one that it recommends."""
+"""The memory size with which section 6.1.2 of the study starts, and the memory size that this
+section recommends."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class PublishedStudy:
 
         Args:
             quantity: The quantity of the printed number.
-            missing: Why the number is not recomputable if no printed number matches.
+            missing: The text that says why the number cannot be recomputed if no printed number
+                matches.
             configuration: The configuration of the printed number; empty for any configuration.
             model: The model of the printed number; empty for any model.
         """
@@ -90,7 +92,7 @@ class _NotRecomputableError(ValueError):
 
 
 def _replace_definition_without_rows(definition: Definition, study: PublishedStudy) -> Definition:
-    """Return the definition, or one that says that the rows for it were not published."""
+    """Return the definition; if its rows were not published, return one that says so."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition

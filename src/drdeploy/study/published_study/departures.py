@@ -37,9 +37,10 @@ OTHER_PRICES = {
     1.5: "one and a half times the price",
     2 / 3: "two thirds of the price",
 }
-"""The ratios between the prices of two memory sizes.
+"""The factors by which a departure multiplies a price, each with a text that describes it.
 
-The study's serverless price is proportional to the memory."""
+The factors are ratios between the prices of two memory sizes, because the study's serverless price
+is proportional to the memory."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def list_possible_departures(
     Args:
         formula: The formula of the definition.
         samples: The rows of all experiments. A reading may use the rows of another experiment than
-            the definition.
-        printed_terms: The means that the study printed. It may have computed other numbers from
-            these rounded means.
+            the definition does.
+        printed_terms: The means that the study printed. The study may have computed other numbers
+            from these rounded means.
     """
     yield from list_departures_to_other_rows(formula, samples)
     if any(term in printed_terms for term in formula.operands):

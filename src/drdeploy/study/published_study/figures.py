@@ -47,7 +47,8 @@ PLAN: tuple[tuple[str, str, By], ...] = (
     ("prediction_s", "warm", "instance"),
     ("total_latency_s", "warm", "instance"),
 )
-"""The column, the kind of start and the dimension of each picture, drawn for both models."""
+"""For each picture: the column that is drawn, the kind of start, and the dimension in which the
+boxes differ. Each picture is drawn for both models."""
 
 
 @dataclass(frozen=True)

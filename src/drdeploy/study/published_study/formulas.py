@@ -30,7 +30,7 @@ QUANTITIES = {
     "prediction_s": "prediction time",
     "container_latency_s": "time in the container",
 }
-"""The columns that the study measured, each with its name in sentences."""
+"""The columns that the study measured, each with the name that sentences use for it."""
 
 
 class Form(StrEnum):
@@ -40,7 +40,8 @@ class Form(StrEnum):
     RATIO = "ratio"
     REDUCTION = "reduction"
     EXCESS = "excess"
-    """How much the first amount is above the second; some authors call this a reduction."""
+    """How much larger the first amount is than the second, as a share of the second; some authors
+    call this share a reduction."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Constant:
 
     Attributes:
         source: The place in the study where the constant was printed.
-        is_measured: Whether the constant is a measurement, and not a price. The study should have
-            published the rows of a measurement.
+        is_measured: Whether the constant is a mean or a ratio of measurements whose rows the study
+            did not publish, and not a price.
     """
 
     value: float
@@ -154,7 +155,7 @@ class StudySamples:
 
     @classmethod
     def from_measurements(cls, measurements: Measurements) -> StudySamples:
-        """Collect the rows that count of each experiment, in the order of measurement."""
+        """Collect the counted rows of each experiment, in the order of measurement."""
         return cls(
             {
                 Rows(str(trial), quantity): rows[quantity].to_numpy(dtype=np.float64)
@@ -230,7 +231,7 @@ def _apply_to_value_and_limits(ratio: Estimate, change: Callable[[float], float]
 def _estimate_mean_or_ratio_of_means(formula: Formula, samples: StudySamples) -> Estimate | None:
     """Estimate the mean of a single term, or the ratio of two terms.
 
-    For a reduction, this is the ratio of the second term to the first.
+    For a reduction, the result is the ratio of the second term to the first.
     """
     if not formula.row_operands:
         return None

@@ -120,7 +120,7 @@ def _format_recomputed_cell(figure: RecomputedFigure) -> Markup:
 
 
 def _explain_missing_value_or_difference(figure: RecomputedFigure) -> str:
-    """Explain why a number could not be recomputed, or which reading gives the printed one."""
+    """Explain why a number could not be recomputed, or how else the printed number arises."""
     if figure.estimate is None:
         return f"{_capitalise_first_letter(figure.definition.why_not)}."
     note = f"{_capitalise_first_letter(figure.definition.note)}. " if figure.definition.note else ""

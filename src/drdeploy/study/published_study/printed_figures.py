@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FIELDS = ("id", "where", "quantity", "model", "configuration", "value", "unit")
 IMAGES_SOURCE = "thesis, table 5.2"
 CLOSE = 0.01
-"""A recomputed number within 1 % of the printed number is close."""
+"""A recomputed number within 1 % of the printed number gets the verdict ``close``."""
 
 
 class ReproductionVerdict(StrEnum):

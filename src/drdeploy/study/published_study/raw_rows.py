@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUDY_NAME = "thesis-2023"
-"""The name that stands for the packaged rows where a command takes a results folder."""
+"""Where a command takes a results folder, this name stands for the packaged rows."""
 STUDY_FOLDER = path_of_shipped_file(f"studies/{STUDY_NAME}")
 PUBLISHED_FILE, ROWS_FILE = "published.csv", "raw_rows.csv"
 COLUMNS = {
@@ -109,8 +109,9 @@ def load_results_or_published_study(results: Path) -> Measurements:
 def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
     """Read the study's raw rows from the package, or from all raw files in a folder.
 
-    A file whose name is not the name of an experiment is skipped. A file whose row numbers are not
-    0, 1, 2 and so on is used completely. The notes of the measurements mention both kinds of files.
+    A file whose name is not the name of an experiment is skipped. If the row numbers of a file are
+    not 0, 1, 2 and so on, all its rows are used nevertheless. The notes of the measurements mention
+    both kinds of files.
 
     Raises:
         AnalysisError: There are no raw rows, a column is missing, or a value cannot be read as a

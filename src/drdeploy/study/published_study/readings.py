@@ -4,7 +4,8 @@ A reading differs from the definition in one or two respects. It may use another
 rows, another memory size or instance, another column, the other model, or another price. It may
 also exchange the two amounts of a ratio, or round means before dividing them. Readings with one
 departure are tried first, then readings with two departures. If many readings are tried, some give
-the printed digits by chance. The result therefore says how many of them would be expected to do so.
+the printed digits by chance. The result therefore says how many matches are expected by chance
+alone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MOST_DEPARTURES = 2
 
 @dataclass(frozen=True)
 class ReadingSearch:
-    """The result of a search for readings.
+    """The result of a search for readings, which are other ways to compute a printed number.
 
     Attributes:
         matches: The first few readings that give the printed digits, with their values.
@@ -59,7 +60,7 @@ class ReadingSearch:
 
     @property
     def has_match_beyond_chance(self) -> bool:
-        """Whether a reading gives the printed digits, and chance is unlikely to explain it."""
+        """Whether a reading gives the printed digits, and probably not by chance."""
         return bool(self.matches) and self.by_chance < TELLING
 
 
@@ -69,7 +70,7 @@ def search_other_readings(
     samples: StudySamples,
     printed_terms: Mapping[Term, Constant] | None = None,
 ) -> ReadingSearch:
-    """Try all readings that differ from the definition in one respect.
+    """Try all readings (ways to compute the number) that differ from the definition in one respect.
 
     If none of them gives the printed digits, readings that differ in two respects are tried.
     """

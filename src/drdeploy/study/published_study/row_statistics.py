@@ -50,7 +50,9 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
 }
 """The statistics by name.
 
-Each statistic has the text of its departure (empty for the definition) and its function.
+Each entry holds two things. The first is a text for a reading that uses this statistic in place of
+the mean; it is empty for the mean, which the definitions use. The second is the function that
+computes the statistic.
 """
 
 SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {

@@ -48,8 +48,9 @@ class Coefficient:
     """One coefficient of the model.
 
     Attributes:
-        low: Lower 95 % limit. The bootstrap draws both the series and their rows again.
-        high: Upper 95 % limit.
+        low: Lower end of the 95 % interval. For the interval, a bootstrap resamples both the series
+            and their rows.
+        high: Upper end of the 95 % interval.
         unit: ``s``, ``s/GB``, or ``1`` for a ratio.
         date: When the rows on AWS were measured.
         source: The rows to which the coefficient is fitted.
@@ -91,7 +92,7 @@ class LeftOutSeries:
 
 @dataclass(frozen=True, eq=False)
 class TransferModel:
-    """The fitted model.
+    """The fitted model, which estimates latency on AWS from latency on this machine.
 
     Attributes:
         values: The value of each coefficient by name.
@@ -221,8 +222,8 @@ class ExpectedLatency:
         start: ``warm`` or ``cold``.
         here_s: The median of the rows measured on this machine.
         aws_s: The median that is expected on AWS.
-        low_s: Lower 95 % limit of the expectation.
-        high_s: Upper 95 % limit of the expectation.
+        low_s: Lower end of the 95 % interval of ``aws_s``.
+        high_s: Upper end of the 95 % interval of ``aws_s``.
     """
 
     name: str

@@ -166,7 +166,7 @@ def price_monthly_usage(
     """Price a month's usage.
 
     Raises:
-        UnknownPrice: The sheet has no price for a resource that was used.
+        UnknownPrice: The price sheet has no price for a resource that was used.
     """
     size_mb, instance_type = endpoint.memory_mb, endpoint.instance_type
     look_up_hour = {

@@ -29,8 +29,8 @@ class CandidateSummary:
     Attributes:
         measured: The network's size, weights and times of single predictions.
         evaluation: The agreement of the predicted grades with the labels. The predicted grade is
-            the most probable one, and each photograph was predicted by a network that was trained
-            without it.
+            the most probable one, and each photograph was graded by a network that was trained
+            without this photograph.
         kappa_gain: The network's kappa minus the highest kappa of all networks; it is never above
             0. Both networks graded the same photographs, and the interval takes this into account.
             None for the network with the highest kappa.

@@ -38,11 +38,11 @@ class SameCost:
 
     @classmethod
     def from_requirements(cls, required: Requirements) -> SameCost:
-        """Read from the requirements up to which difference two costs count as the same."""
+        """Return the difference up to which the requirements count two costs as the same."""
         return cls(required.same_cost_share, required.same_cost_usd)
 
     def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return for each monthly cost up to which other cost counts as equal to it."""
+        """Return, for each monthly cost, the highest other cost that counts as equal to it."""
         return np.maximum(usd * (1 + self.share), usd + self.usd)
 
 

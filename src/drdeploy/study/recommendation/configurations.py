@@ -36,7 +36,7 @@ class MeasuredConfiguration:
         operating_points: The operating points of the artifact; empty if it has none.
         trials: The ids of the trials that the rows belong to.
         unusable: Why the configuration cannot be simulated; empty if it can.
-        platform: Where the rows were measured: ``local``, ``aws``, or the two joined.
+        platform: Where the rows were measured: ``local``, ``aws``, or ``aws, local``.
     """
 
     name: str

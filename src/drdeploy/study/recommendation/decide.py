@@ -80,12 +80,12 @@ def choose_cheapest_hosting(
         sheet: The prices.
         inputs: The traffic, the requirements and the assumptions.
         allow_mixed: Accept rows that were measured on different platforms or machines.
-        today: The day on which the age of the prices is computed; None for the current day.
+        today: The day for which the age of the prices is computed; None for the current day.
 
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
             platforms or machines are mixed without ``allow_mixed``.
-        UnknownPrice: No option can be priced, because each needs a price that the sheet lacks.
+        UnknownPrice: No option can be priced, because each needs a price that ``sheet`` lacks.
     """
     require_allowed_region(inputs.required, inputs.assumptions.region)
     if not allow_mixed:
@@ -147,7 +147,7 @@ def _add_age_of_prices(decision: Decision, today: date) -> Decision:
 
 
 def _write_reasons_why_unusable(unusable: Sequence[Unusable]) -> str:
-    """Return the reasons as one text; each reason has the names of its configurations."""
+    """Return why configurations cannot be simulated, as one text that groups them by reason."""
     names: dict[str, list[str]] = {}
     for one in unusable:
         names.setdefault(one.reason, []).append(one.name)
@@ -290,8 +290,8 @@ def _compare_policies_on_one_configuration(
 ) -> tuple[str, MitigationComparison | None]:
     """Compare the policies against cold starts on one serverless configuration.
 
-    This is the winner's configuration if the winner is serverless, else that of the cheapest
-    serverless option.
+    The policies are compared on the winner's configuration if the winner is serverless, else on the
+    configuration of the cheapest serverless option.
 
     Returns:
         The name of the configuration and the comparison. Without a serverless configuration, the

@@ -61,10 +61,10 @@ class EvaluatedOption:
         throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
         peak_concurrency: The largest number of requests in progress at once.
-        sensitivity: Of the operating points for the required grade, the one with the best
-            sensitivity, or None.
-        warm_rows: The number of measured warm rows behind the simulation.
-        cold_rows: The number of measured cold rows behind the simulation.
+        sensitivity: The operating point whose sensitivity and specificity were checked against the
+            requirements. None if the artifact has no operating point for the required grade.
+        warm_rows: The number of measured warm rows from which the simulation draws.
+        cold_rows: The number of measured cold rows from which the simulation draws.
         trials: The ids of the trials that the rows belong to.
         is_deployable: Whether this project can set the option up on AWS.
         operated_parts: The components that someone must operate for the option, besides the

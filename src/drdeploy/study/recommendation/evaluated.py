@@ -115,9 +115,10 @@ def refuses_too_many_requests(option: Option, required: Requirements) -> bool:
 def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requirements) -> str:
     """Return why the sensitivity or specificity is too low; empty if both are high enough.
 
-    At one operating point, the lower 95 % limits of sensitivity and specificity must both reach
-    what is required. If a configuration has no operating points, its sensitivity and specificity
-    were never measured, and it does not meet any requirement on them.
+    At one or more operating points, sensitivity and specificity must both be high enough. The lower
+    end of the 95 % interval of each must reach the required value. If a configuration has no
+    operating points, its sensitivity and specificity were never measured, and it does not meet any
+    requirement on them.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -147,9 +148,11 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
 def choose_best_operating_point(
     measured: MeasuredConfiguration, required: Requirements
 ) -> OperatingPoint | None:
-    """Return the operating point whose sensitivity has the highest lower 95 % limit.
+    """Return the operating point with the best sensitivity for the required grade.
 
-    If some operating points reach the required specificity, only these are considered.
+    The best sensitivity is the one whose 95 % interval has the highest lower end. If some operating
+    points reach the required specificity, only these are considered. The result is None if there is
+    no operating point for the grade.
     """
     floor = required.specificity_floor or 0.0
     points = [

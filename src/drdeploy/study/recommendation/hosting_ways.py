@@ -43,8 +43,9 @@ EXCLUSIONS = "developer guide, 'Deploy models with Amazon SageMaker Serverless I
 TRANSFORM_TYPES = "API reference, TransformResources, InstanceType"
 VOLUME_KEY = "API reference, CreateEndpointConfig, KmsKeyId"
 OWN_DISKS = re.compile(r"^ml\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\.")
-"""The instance types with built-in disks, which CreateEndpointConfig's ``KmsKeyId`` does not
-encrypt; the Terraform module ``realtime-endpoint`` has the same pattern."""
+"""A pattern for the instance types with built-in disks, which the ``KmsKeyId`` of
+``CreateEndpointConfig`` does not encrypt. The Terraform module ``realtime-endpoint`` has the same
+pattern."""
 
 
 @dataclass(frozen=True, kw_only=True)

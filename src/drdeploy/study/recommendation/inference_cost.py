@@ -31,7 +31,7 @@ MILLION = 1_000_000
 
 
 class CostBasis(StrEnum):
-    """The time from which a cost is computed, as the name of the column that holds this time."""
+    """The time from which a cost is computed, given by the name of its column."""
 
     TOTAL_LATENCY = "total_latency_s"
     CONTAINER_TIME = "container_latency_s"
@@ -68,7 +68,7 @@ def look_up_price_per_second(
         sheet: The price sheet.
 
     Raises:
-        UnknownPrice: The sheet has no price for the memory size or the instance type.
+        UnknownPrice: The price sheet has no price for the memory size or the instance type.
         AnalysisError: The kind is unknown, or a serverless endpoint has no memory size.
     """
     match kind:

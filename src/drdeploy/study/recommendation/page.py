@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.decision_grid import DecisionGrid
 
 MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
-"""The numbers of options that the page shows at first; a click shows the others."""
+"""How many runners-up, and how many excluded options, the page shows at first; a click shows the
+others."""
 
 
 def render_decision_section(decision: Decision) -> Markup:

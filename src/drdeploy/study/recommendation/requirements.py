@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 SEED = 2023
 DEFAULT_MIN_SPECIFICITY = 0.5
-"""The specificity that is required together with a sensitivity, unless another one is stated.  A
-grader that flags every photograph finds every diseased one, but saves no work. With this
+"""If a sensitivity is required and the user states no specificity, this specificity is required,
+too. A grader that flags every photograph finds every diseased one, but saves no work. With this
 specificity, a grader clears at least half of the photographs that are not diseased."""
 
 
@@ -27,11 +27,11 @@ class Requirements:
     Attributes:
         p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
             cold starts and waiting.
-        min_sensitivity: The required sensitivity. The lower 95 % limit of the sensitivity must
-            reach this value at one or more of the artifact's operating points.
-        min_specificity: The required specificity. Its lower 95 % limit must reach this value at the
-            operating point that reaches ``min_sensitivity``. If it is None but a sensitivity is
-            required, :data:`DEFAULT_MIN_SPECIFICITY` is required.
+        min_sensitivity: The required sensitivity. The lower end of the sensitivity's 95 % interval
+            must reach this value at one or more of the artifact's operating points.
+        min_specificity: The required specificity. The lower end of the specificity's 95 % interval
+            must reach this value at the operating point that reaches ``min_sensitivity``. If it is
+            None but a sensitivity is required, :data:`DEFAULT_MIN_SPECIFICITY` is required.
         at_grade: The lowest ICDR grade of the eyes that the grader must find: 2 for moderate NPDR
             or worse, 3 for severe NPDR or worse.
         budget_usd: The highest allowed cost of a month in USD.

@@ -84,7 +84,7 @@ SHAPES: dict[str, TrafficShape] = {
         TrafficShape.from_weights("flat", (1,) * HOURS_PER_DAY, (1,) * DAYS_PER_WEEK),
     )
 }
-"""The shapes that a user can name."""
+"""The traffic shapes that a user can choose by name."""
 
 
 def look_up_traffic_shape(name: str) -> TrafficShape:

@@ -20,7 +20,8 @@ CONFIDENT = 0.95
 PLAIN_KINDS = {"serverless", "real-time"}
 """The kinds of hosting that need not be named, because the size in an option's name shows them."""
 MOST_TIED = 4
-"""The number of options in a tie that a sentence names; the table marks all of them."""
+"""A sentence names at most this many options of about the same cost; the table on the page marks
+all of them."""
 
 
 def format_usd(amount: float | None) -> str:

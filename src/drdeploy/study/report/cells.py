@@ -54,7 +54,7 @@ def format_cost_cell(estimated: Cost) -> Markup:
 
 
 def format_ratio_cell(estimate: Estimate) -> Markup:
-    """Format a ratio with both numbers of rows; it is grey if its interval contains 1."""
+    """Format a ratio with the numbers of rows of both terms; grey if its interval contains 1."""
     filled = _format_estimate_cell(estimate, "times", notation.format_sample_sizes(estimate))
     shown = estimate.interval_excludes(1.0) or not estimate.has_interval
     return filled if shown else Markup('<span class="same">{}</span>').format(filled)

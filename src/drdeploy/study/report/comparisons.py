@@ -24,7 +24,7 @@ Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
 
 _START_ORDER = ("cold", "warm")
 FEWEST_PHOTOGRAPHS = 3
-"""The smallest number of photographs for which rows are paired by photograph."""
+"""Rows are paired by photograph only if there are at least this many photographs."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ScenarioRatio:
 def compare_two_scenarios(
     before: Scenario, after: Scenario, dimension: Dimension, quantity: Quantity
 ) -> ScenarioRatio:
-    """Return the ratio of the mean times, and of the median times, of two scenarios."""
+    """Return the ratio of two scenarios' mean times, and the ratio of their median times."""
     pairs = pair_rows_by_photograph(before, after, quantity)
     top, bottom = pairs or (
         before.known_values_of_column(quantity),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COLOUR_OF_START = {"warm": ORANGE, "cold": BLUE}
 SIZE_IN = (4.6, 2.8)
 FEW_BARS = 3
-"""If a picture has fewer bars, each bar is drawn narrower."""
+"""If a picture has fewer bars than this, each bar is drawn narrower."""
 EDGE = "#333333"
 
 

@@ -96,7 +96,7 @@ def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Scena
 
 
 def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
-    """Return the line number of a scenario's first row. Instance types are sorted by it."""
+    """Return the line number of a scenario's first row, by which instance types are sorted."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 

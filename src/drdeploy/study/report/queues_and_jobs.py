@@ -32,10 +32,10 @@ class QueueSummary:
         label: The model and the size of the endpoint, and what else distinguishes the scenario.
         arrival_to_output: The mean time from when a request was due to be sent until its result is
             in S3.
-        p95: The 95th percentile of the same time.
+        p95: The 95th percentile of the time whose mean is ``arrival_to_output``.
         container: The mean time in the container.
-        outside: The mean of the rest of this time, which a request spends in the queue and in
-            transfers through S3.
+        outside: The mean of the rest of the time until the result is in S3. A request spends this
+            rest in the queue and in transfers through S3.
         longest_queue: The largest number of earlier requests that still had no result when a
             request was sent.
     """

@@ -179,7 +179,7 @@ def write_tables_as_csv(tables: Mapping[str, pd.DataFrame], folder: Path) -> Non
 
 
 def make_left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:
-    """Return a table with the number of rows that do not count, for each trial and reason."""
+    """Return a table with the number of rows left out of the results, for each trial and reason."""
     rows = {
         (scenario.trial, reason): {"trial": scenario.trial, "reason": reason, "rows": count}
         for scenario in scenarios

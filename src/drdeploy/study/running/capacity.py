@@ -69,14 +69,14 @@ class WeightedPhotographs:
 
 @dataclass(frozen=True, kw_only=True)
 class CapacitySearch:
-    """The settings of a search for the highest rate.
+    """The settings of a search for the highest rate at which an endpoint answers in time.
 
     Attributes:
         p95_s: The latency that at most 5 of 100 requests may exceed.
         requests: The number of requests in one run.
         runs: The number of runs at each rate; each run has its own random arrivals.
-        precision: The search stops when its lower and its upper limit differ by less than this
-            share of the lower limit.
+        precision: The search narrows the highest rate down between a lower and an upper limit. It
+            stops when the two limits differ by less than this share of the lower limit.
         time_limit_s: The search stops after this number of seconds.
         max_clients: The largest number of clients in the closed loop.
         seed: The seed of all random numbers.
@@ -112,10 +112,10 @@ class CapacityProbe(Protocol):
     """Measures how an endpoint answers under a load."""
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure with a number of clients, each of which sends one request after another."""
+        """Measure throughput and latency with several clients, each with one request at a time."""
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Measure requests that arrive at random at the given rate."""
+        """Send requests at random times at the given mean rate, and measure their latencies."""
 
 
 @dataclass
@@ -138,7 +138,7 @@ class CapacityFinder:
     _deadline: float = 0.0
 
     def find_highest_rate(self) -> FoundCapacity:
-        """Search for the highest rate, and return it with all measurements.
+        """Search for the highest rate that meets the requirement; return all measurements with it.
 
         Raises:
             EndpointError: No request is answered.
@@ -210,8 +210,9 @@ class CapacityFinder:
     def _choose_next_rate(self) -> float | None:
         """Return the rate to measure next, or None to end the search.
 
-        The search ends if the rates that were measured between the limits are close together, and
-        some runs at each of these rates met the requirement while others missed it.
+        The search ends if two things hold for the measured rates between the lower and the upper
+        limit of the rate: they are close together, and at each of them some runs met the
+        requirement while others missed it.
         """
         low, high = self._find_limits_of_rate()
         if low is None:
@@ -365,7 +366,7 @@ class EndpointProbe:
     clock: Clock
 
     def measure_concurrency(self, clients: int) -> ConcurrencyStep:
-        """Measure with a number of clients, each of which sends one request after another.
+        """Measure throughput and latency with several clients, each with one request at a time.
 
         Raises:
             EndpointError: The endpoint fails.
@@ -400,7 +401,7 @@ class EndpointProbe:
             )
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Measure requests that arrive at random at the given rate."""
+        """Send requests at random times at the given mean rate, and measure their latencies."""
         settling = int(self.search.requests * SETTLING_SHARE)
         count = self.search.requests + settling
         tally = _RateTally(self.search, settling)

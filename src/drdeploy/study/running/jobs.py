@@ -1,7 +1,7 @@
 """Run the Batch Transform jobs of a trial, one after another, and record their times.
 
 SageMaker reports when a job was created, when its instances began to work, and when it ended. The
-rows hold these times, so they do not depend on how often the client asks.
+rows hold these times, so the latencies do not depend on how often the client asks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from drdeploy.study.running.photographs import Photograph
 
 JOB_NAME_CHARS = 63
-"""The longest name of a transform job that SageMaker accepts (API reference,
+"""The largest number of characters in the name of a transform job (API reference,
 ``CreateTransformJob``)."""
 
 

@@ -102,7 +102,7 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
 def choose_weights_to_build_with(
     spec: ModelSpec, folder: Path | None
 ) -> Path | Literal["random", "imagenet"]:
-    """Return the weights with which to build a model of which there is no trained version.
+    """Return the weights with which a model is built if it has no trained version.
 
     Args:
         spec: The model. If its ``weights`` are ``best``, the result is ImageNet weights from the

@@ -3,7 +3,7 @@
 Before the first request, all photographs are stored in S3, so that a request only has to name its
 photograph. To find results, the client lists the S3 folders of results and failures every
 :attr:`TrialQueue.look_s` seconds. A measured latency ends when the client sees the result, so it
-can be too long by this time.
+can be too long by up to ``look_s`` seconds.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class TrialQueue:
         return sent
 
     def list_uris_of_finished_results(self, waiting: Sequence[QueuedInvocation]) -> set[str]:
-        """Return the S3 URIs of those results and failures of the given requests that exist."""
+        """Return the S3 URIs of the results and failures that exist for the given requests."""
         expected = {
             uri for one in waiting for uri in (one.output_location, one.failure_location) if uri
         }

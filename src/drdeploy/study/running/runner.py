@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from drdeploy.study.running.target import Target
 
 ENDPOINT_NAME_CHARS = 63
-"""The longest name of an endpoint that SageMaker accepts (API reference, ``CreateEndpoint``)."""
+"""The largest number of characters in an endpoint's name (API reference, ``CreateEndpoint``)."""
 
 
 class ProgressReporter(Protocol):
@@ -72,7 +72,8 @@ class ProgressReporter(Protocol):
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
         """Report that a trial has ended.
 
-        An error says which of its measurements are missing or do not count.
+        If there is an error, its text says which of the trial's measurements are missing or do not
+        count.
         """
 
 

@@ -36,7 +36,7 @@ TEXT_CHARACTERS = 1000
 Labels and digests are about a tenth as long.
 """
 LARGEST_INTEGER = 2**53
-"""The largest whole number that every reader of a row reads exactly."""
+"""The largest whole number that every program can read exactly from a row."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Run the migrations on the connection that ``database`` passes to Alembic."""
+"""Run the migrations on the connection that the module ``database`` passes to Alembic."""
 
 from alembic import context
 

@@ -48,7 +48,7 @@ class ImageHeader:
 
     @property
     def decoding_memory_bytes(self) -> int:
-        """An estimate of the peak memory of decoding, if a JPEG is decoded at a smaller size.
+        """The estimated peak memory of decoding; a JPEG is assumed to be decoded at a smaller size.
 
         In a measurement with 40 million pixels, a PNG or TIFF with transparency took 16.2 bytes per
         pixel, and a JPEG 2.9. The worst case of a JPEG took 7.7: it was progressive, with four

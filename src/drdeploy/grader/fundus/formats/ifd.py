@@ -17,7 +17,9 @@ ORIENTATION = 274
 UPRIGHT = 1
 
 MAX_ENTRIES = 512
-"""Real TIFF files have about 20 entries; a hostile one may have 65,535."""
+"""The largest number of entries in a directory. Real TIFF files have about 20; a hostile file may
+have 65,535.
+"""
 MAX_VALUES = 65_536
 """The largest number of values that are read from one entry. The longest list that a photograph
 needs has one offset for each strip or tile."""
@@ -176,7 +178,7 @@ def _read_values_of_entry(data: bytes, order: str, position: int, kind: int, len
 
 
 def encode_tiff_directory(directory: TiffDirectory, start: int) -> bytes:
-    """Return the bytes of a directory, which is the only one in its file, and of its values.
+    """Return the bytes of a directory and of its values; no other directory may follow.
 
     Args:
         directory: The directory to write.

@@ -17,12 +17,14 @@ from drdeploy.grader.fundus.formats.ifd import UPRIGHT, read_exif_orientation
 SIGNATURE = b"\xff\xd8\xff"
 
 MAX_SCANS = 32
-"""A progressive encoder writes about 10 scans.  The decoder passes over all pixels for each scan,
-even if the scan holds a single byte."""
+"""The largest number of scans that is accepted. A progressive encoder writes about 10 scans. The
+decoder passes over all pixels for each scan, even if the scan holds a single byte.
+"""
 
 MAX_SEGMENTS = 4096
-"""Photographs have a few dozen segments, or a few hundred with a colour profile and an editing
-history."""
+"""The largest number of segments that is accepted. Photographs have a few dozen, or a few hundred
+with a colour profile and an editing history.
+"""
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # all but stuffed bytes and restarts

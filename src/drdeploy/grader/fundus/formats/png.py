@@ -16,7 +16,9 @@ from drdeploy.grader.fundus.formats.ifd import UPRIGHT, read_exif_orientation
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 MAX_CHUNKS = 65_536
-"""Encoders write image data in chunks of at least 8 kB, so this limit allows half a gigabyte."""
+"""The largest number of chunks in a file. Encoders write image data in chunks of at least 8 kB, so
+this limit allows half a gigabyte.
+"""
 
 # Text and colour profiles are compressed and may grow a thousandfold, so they never reach a
 # decompressor.

@@ -56,8 +56,10 @@ STATES: dict[str, AlarmState] = {
     "INSUFFICIENT_DATA": "INSUFFICIENT_DATA",
 }
 LOW_SAMPLES = 10
-"""An alarm on a percentile p is evaluated only if there are at least 10 / (1 - p) samples. The
-setting ``evaluate`` of ``EvaluateLowSampleCountPercentile`` turns this limit off."""
+"""An alarm on a percentile p (between 0 and 1) is evaluated only if there are at least 10 / (1 - p)
+samples, or 10 / p samples if p is below 0.5. The setting ``evaluate`` of
+``EvaluateLowSampleCountPercentile`` turns this limit off.
+"""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class AlarmBook:
     def complete_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
         """Store those properties of a new alarm that moto does not store.
 
-        ``before`` is the alarm that the new alarm replaces because it has the same name, or None.
-        The new alarm takes over its state.
+        ``before`` is an earlier alarm of the same name, or None. The new alarm replaces the earlier
+        alarm, and takes over its state.
         """
         with self._lock:
             alarm = self._backend.alarms[request["AlarmName"]]
@@ -197,10 +199,10 @@ class AlarmBook:
         """Carry out ``SetAlarmState``: give an alarm a new state for a minute or less.
 
         On AWS, the state lasts until the alarm is evaluated again (API reference, SetAlarmState).
-        This happens once a minute, or once a period if the period is shorter. On the local service,
-        new data also causes an evaluation, which could end the new state before a scaling policy
-        has seen it. For a minute, or for a period if it is shorter, the alarm is therefore not
-        evaluated.
+        AWS evaluates it once a minute, or once a period if the period is shorter. On the local
+        service, new data also causes an evaluation, which could end the new state before a scaling
+        policy has seen it. The local service therefore does not evaluate the alarm for a minute, or
+        for a period if the period is shorter.
 
         Raises:
             MonitoringError: The alarm does not exist, or a value of the request is not valid.
@@ -246,7 +248,7 @@ class AlarmBook:
         """Return the datapoints that an evaluation of the alarm would use now, oldest first.
 
         If the metrics have no datapoints, the result is ``recentDatapoints`` in the alarm's
-        ``StateReasonData``. A client can supply these with ``SetAlarmState``.
+        ``StateReasonData``. A client can supply these datapoints with ``SetAlarmState``.
         """
         queries = _list_queries_of_alarm(alarm)
         rule = _make_alarm_rule(alarm)
@@ -476,7 +478,7 @@ def _sort_dimensions_of_metric(metric: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _asks_for_metric_alarms(request: Mapping[str, Any]) -> bool:
-    """Return whether ``AlarmTypes`` includes metric alarms; the local service has no other kind."""
+    """Return whether ``AlarmTypes`` includes metric alarms, the only kind that the service has."""
     return "MetricAlarm" in (request.get("AlarmTypes") or ["MetricAlarm"])
 
 

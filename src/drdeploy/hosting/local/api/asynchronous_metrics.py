@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Clock
 
 EVERY_S = 10.0
-"""Seconds between two samples of a backlog. AWS publishes one sample a minute; with six samples,
-the average over a minute is close to the true mean."""
+"""Seconds between two samples of a backlog, which is the number of requests that wait or are being
+processed. AWS publishes one sample a minute. With six samples a minute, their average is close to
+the true mean.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class AsynchronousRequestMetrics:
 
 
 class BacklogSampler:
-    """Writes the metrics of waiting requests (the backlog) to CloudWatch. It is thread-safe.
+    """Writes the metrics of unfinished requests (the backlog) to CloudWatch; thread-safe.
 
     Args:
         put: Called as ``put(region, namespace, data)`` to write data to a region's CloudWatch.

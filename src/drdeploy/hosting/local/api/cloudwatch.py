@@ -70,7 +70,7 @@ def replace_operations_in_moto() -> None:
 
 @cache
 def _find_put_metric_alarm_of_moto() -> Callable[[Any], object]:
-    """Return moto's own ``PutMetricAlarm``. This must be called before this module replaces it."""
+    """Return moto's own ``PutMetricAlarm``; call this before the module replaces that operation."""
     from moto.cloudwatch.responses import CloudWatchResponse
 
     return CloudWatchResponse.put_metric_alarm

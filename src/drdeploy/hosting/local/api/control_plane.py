@@ -321,7 +321,7 @@ class ControlPlane:
 def _retain_variant_properties(
     endpoint: LocalEndpoint, config: ResourceRecord, request: Json
 ) -> ResourceRecord:
-    """Return a new configuration, with the present weights and instance counts of the variants."""
+    """Return a configuration that takes over the variants' present weights and instance counts."""
     excluded = {
         one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])
     }

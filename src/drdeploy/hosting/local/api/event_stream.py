@@ -1,8 +1,9 @@
 """Write the events of a response stream in the format that AWS's clients read.
 
 Source: the specification ``application/vnd.amazon.eventstream`` (Amazon Transcribe developer guide,
-"Event stream encoding"). An event begins with two lengths and a checksum of these lengths. Then
-come the headers and the payload. The last part is a checksum of everything before it.
+"Event stream encoding"). An event begins with its own length, the length of its headers, and a
+checksum of both lengths. Then come the headers and the payload. The last part is a checksum of
+everything before it.
 """
 
 from __future__ import annotations

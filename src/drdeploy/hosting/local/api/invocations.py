@@ -73,8 +73,9 @@ HEADERS_OF_OTHER_ENDPOINTS = {
         "container hostname",
     ),
 }
-"""Headers for kinds of endpoints that the local service does not offer. Each header has the name of
-its request member, and two parts of the message with which SageMaker refuses the header.
+"""Headers for kinds of endpoints that the local service does not offer. For each header, the table
+gives the name of its request member, and two parts of the message with which SageMaker refuses the
+header.
 """
 
 COMPONENT_IS_MISSING = (
@@ -540,7 +541,7 @@ def _refuse_headers_of_other_endpoints(name: str, request: ServiceRequest) -> No
 
 @cache
 def _find_headers_not_served() -> dict[str, str]:
-    """Map each header that the local service refuses to the request member that it sends."""
+    """Return the headers that the local service refuses, each with its request member."""
     return {
         shape.serialization["name"]: member
         for member, shape in _load_members_of_invoke_request().items()

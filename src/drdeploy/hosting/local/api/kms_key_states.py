@@ -1,4 +1,4 @@
-"""Refuse requests to KMS that the state of a key forbids, for example of a disabled key.
+"""Refuse requests to KMS that the state of a key forbids, for example if the key is disabled.
 
 moto stores the state of a key, but does not check it. For example, it encrypts with a disabled key,
 and it allows enabling a key whose deletion is scheduled; KMS refuses both. The states and the

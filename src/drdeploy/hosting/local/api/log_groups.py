@@ -69,7 +69,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
 
 
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
-    """Return a function that tells whether a request may read the log group with a given name."""
+    """Return a function that tells for a log group's name whether a request contains it."""
     text = body.decode(errors="replace")
     if GROUP_PREFIX not in text and LOG_GROUP not in text:
         return lambda _: False

@@ -45,8 +45,8 @@ class InvocationMetrics:
         outcome: How the model answered; ``refused`` means that the model was not asked.
         setup_s: Seconds that it took to start a worker for this request (``ModelSetupTime``); None
             if a worker was already running.
-        model_s: Seconds from sending the request to the container until its answer was read
-            (``ModelLatency``).
+        model_s: Seconds from sending the request to the container until the container's answer was
+            read (``ModelLatency``).
         overhead_s: All seconds of the invocation that are not part of ``model_s``
             (``OverheadLatency``). They include ``setup_s``.
         memory_share: A function that returns which share of the memory limit is in use, or None if

@@ -1,8 +1,8 @@
 """Find out which AWS operations and request members the local service serves or refuses.
 
 The operations and members are those in botocore's service models. For each member, this module
-makes a request that sets only this member, and passes it through the checks that a client's request
-goes through. A reference page, ``docs/reference/local-service.md``, shows the answers.
+makes a request that sets only this member, and carries out the checks that every client's request
+must pass. The reference page ``docs/reference/local-service.md`` shows the results.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ INVOCATIONS = frozenset(
     {"InvokeEndpoint", INVOKE_ASYNCHRONOUSLY, "InvokeEndpointWithResponseStream"}
 )
 SERVICES = ("sagemaker", RUNTIME, "application-autoscaling", "cloudwatch", "logs")
-"""The services for which the answer to each request member is listed, by their names in botocore.
+"""The services whose operations and request members are examined, by their names in botocore.
 """
 PLACEHOLDER = "VALUE"
-"""The text that stands for a client's own value in a refusal."""
+"""The text that stands for a client's own value in the error messages that are listed."""
 ENDPOINT = "NAME"
-"""The text that stands for the name of a client's endpoint in a refusal."""
+"""The text that stands for the name of a client's endpoint in the listed error messages."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class OperationAnswer:
         name: The name of the operation.
         refusal: The error message for the operation; empty if the local service serves the
             operation.
-        members: What is known about each request member, if the operation is served.
+        members: Whether each request member is served; empty if the operation is not served.
     """
 
     name: str
@@ -101,7 +101,7 @@ def list_leaf_members_of_shape(shape: Any, path: str = "") -> Iterator[tuple[str
 
 
 def make_request_with_member(service: str, operation: str, path: str, value: Any) -> dict[str, Any]:
-    """Return a request that sets only one member. Members that contain this member are set too."""
+    """Return a request that sets one member, and the members that contain this member."""
     shape: Any = load_service_model(service).operation_model(operation).input_shape
     request: dict[str, Any] = {}
     inner = request

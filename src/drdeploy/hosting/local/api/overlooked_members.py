@@ -109,8 +109,9 @@ REMEDIES: Mapping[str, str] = {
         "iam:SimulateCustomPolicy"
     )
 }
-"""What to do instead of setting the member, for services where leaving it out is not enough, by the
-signing name of the service."""
+"""The advice in an error message that refuses a member, by the signing name of the service. For
+services that are not listed, the advice is to leave the member out.
+"""
 OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
 """Members that name an account. Such a member is accepted if it names the service's only account.
 """

@@ -74,8 +74,8 @@ def answer_iam_policy_simulation(
     Args:
         operation: The name of the action, for example ``SimulatePrincipalPolicy``.
         request: The request.
-        find_principal: A function that takes the ARN of a user, group or role, and returns its
-            policies. It returns None for an unknown ARN.
+        find_principal: A function that takes the ARN of a user, group or role, and returns this
+            principal with its policies. For an unknown ARN, the function returns None.
 
     Raises:
         ApiError: A member of the request is not valid, or the principal does not exist.

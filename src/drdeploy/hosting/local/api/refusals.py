@@ -85,8 +85,8 @@ _CODES: dict[str, dict[Protocol, tuple[int, str]]] = {
     },
     "RequestEntityTooLargeException": {"s3": (413, "EntityTooLarge")},
 }
-"""For each error, named by its code in the JSON protocols: the HTTP status and the code in every
-protocol that has another code.
+"""The errors whose code differs between protocols. Each error is named by its code in the JSON
+protocols. For every protocol with a different code, the table has the HTTP status and that code.
 """
 
 

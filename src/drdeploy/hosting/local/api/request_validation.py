@@ -44,8 +44,8 @@ JAVA_CLASSES = {
     r"\p{Z}": r"\s",
 }
 """The Python character class for each Java character class in the patterns of AWS, because Python's
-``re`` has no ``\\p``. Every Python class covers at least its Java class, so all values that AWS
-accepts are accepted here."""
+``re`` has no ``\\p``. Every Python class contains all characters of its Java class, so all values
+that AWS accepts are accepted here."""
 
 
 @cache

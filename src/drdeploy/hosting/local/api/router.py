@@ -141,8 +141,8 @@ class ApiRouter:
         registry: The image registry, which stands for ECR's registry.
         status: A function that returns the answer to ``GET /_drdeploy/status``.
         queues: The queues of all asynchronous endpoints.
-        backlogs: Writes the backlogs of asynchronous endpoints to CloudWatch before CloudWatch is
-            read.
+        backlogs: Writes the number of unfinished asynchronous requests (the backlog) of each
+            endpoint to CloudWatch before CloudWatch is read.
         key: The key with which every request to a shared service must be signed; None if every
             program on this machine may send requests.
     """
@@ -173,7 +173,7 @@ class ApiRouter:
         self._lock = threading.Lock()
 
     def admit_request(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
-        """Decide from the headers whether to admit a request; if not, return the response."""
+        """Decide from the headers whether to admit a request; if not, return the error response."""
         return _answer_errors_like_aws(request, lambda: self._admit_head(request))
 
     def list_control_planes(self) -> tuple[ControlPlane, ...]:

@@ -29,8 +29,8 @@ HASHES = {
 DECODED_LENGTH_HEADER = "x-amz-decoded-content-length"
 """The header by which a body that is sent in pieces is recognised."""
 CRC32_HEADER = "x-amz-checksum-crc32"
-"""Python's standard library computes CRC-32 and the digests above. CRC-32C, CRC-64 and XXHash are
-stored, but not verified.
+"""The header with the CRC-32 of the body. Like the digests in ``HASHES``, CRC-32 can be computed
+with Python's standard library. CRC-32C, CRC-64 and XXHash are stored, but not verified.
 """
 
 

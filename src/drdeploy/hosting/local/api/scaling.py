@@ -65,7 +65,9 @@ The developer guide lists them in "Automatic scaling of Amazon SageMaker AI mode
 scale Provisioned Concurrency" and "Scale an endpoint to zero instances".
 """
 PAGE_ITEMS = 50
-"""The default ``MaxResults`` (API reference, ``DescribeScalingPolicies``)."""
+"""The default ``MaxResults`` of operations that list something (API reference,
+``DescribeScalingPolicies``).
+"""
 CHECKED = frozenset({"RegisterScalableTarget", "PutScalingPolicy", "PutScheduledAction"})
 
 

@@ -1,9 +1,10 @@
 """Carry out the scaling policies and scheduled actions that moto only stores.
 
-A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales out when its
-metric has been above the target for three minutes, and scales in when the metric has been below 90
-% of the target for fifteen minutes. The package ``local.autoscaling`` carries out policies and
-scheduled actions.
+This module replaces moto's operations, and calls the package ``local.autoscaling``, which changes
+the capacity. A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales
+out when its metric has been above the target for three periods. A period is ten seconds for
+high-resolution metrics, and a minute for all others. The endpoint scales in when the metric has
+been below 90 % of the target for fifteen minutes.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ Json = dict[str, Any]
 PERIOD_S = 60
 HIGH_RESOLUTION_PERIOD_S = 10
 PERIODS_OUT, PERIODS_IN = 3, 15
-"""How many periods each alarm evaluates before the endpoint scales out or in (SageMaker developer
-guide, "Auto scaling policy overview")."""
+"""The endpoint scales out after this many periods of the metric above the target, and scales in
+after this many minutes below 90 % of the target (SageMaker developer guide, "Auto scaling policy
+overview").
+"""
 PREDEFINED = {
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", PERIOD_S),
     "SageMakerVariantConcurrentRequestsPerModelHighResolution": (

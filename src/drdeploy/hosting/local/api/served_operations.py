@@ -1,4 +1,4 @@
-"""List the operations and request members that the local service serves, for five AWS services.
+"""List the operations and request members that the local service serves, for four AWS services.
 
 The tables list all operations and members that are served. Any other operation or member is
 refused, and the error names it. Without these tables, moto would report success even for a member

@@ -1,8 +1,8 @@
 """Verify Signature Version 4, for a service on a machine that several users share.
 
 A signature covers the method, the path and query, the headers that the client chose, and the body's
-SHA-256 (AWS General Reference, "Create a signed AWS API request"). This module signs the request
-that arrived once more, with botocore's code. It then compares the result with the signature in the
+SHA-256 (AWS General Reference, "Create a signed AWS API request"). This module signs the received
+request again, with botocore's code. It then compares the new signature with the signature in the
 request, in constant time.
 
 A request is checked in two steps.  The first step (:meth:`SignatureVerifier.check_head`) checks the
@@ -36,8 +36,10 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 TIMESTAMP = "%Y%m%dT%H%M%SZ"
 SKEW = timedelta(minutes=5)
 S3_SKEW = timedelta(minutes=15)
-"""How far the time in a signature may differ from the service's time (AWS General Reference; Amazon
-S3 API, "Authenticating requests").  A recorded request can be sent again only within this time."""
+"""For requests to S3, how far the time in a signature may differ from the service's time (AWS
+General Reference; Amazon S3 API, "Authenticating requests"). A recorded request can be sent again
+only within this time.
+"""
 PRESIGNED_S_MAX = 604_800
 """The most seconds for which a presigned URL is valid: seven days (Amazon S3 API, "Query string
 authentication")."""
@@ -79,7 +81,8 @@ class SignatureRefused(Exception):
 class SignedClaim:
     """The parts of a request's signature.
 
-    Anybody may have written these parts, until :meth:`SignatureVerifier.check_body` has returned.
+    Trust these parts only after :meth:`SignatureVerifier.check_body` has returned. Before that,
+    anybody may have written them.
 
     Attributes:
         key_id: The access key id.

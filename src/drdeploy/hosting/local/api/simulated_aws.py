@@ -1,7 +1,8 @@
 """Simulate all AWS services except SageMaker, with moto in the same process.
 
-moto answers for S3, ECR, IAM, KMS, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.
-Other modules of the local service read and write moto's data through this module.
+moto answers for S3, ECR, IAM, CloudWatch and the other services in
+``unserved_actions.SERVED_SERVICES``. Other modules of the local service read and write moto's data
+through this module.
 """
 
 from __future__ import annotations
@@ -46,16 +47,17 @@ if TYPE_CHECKING:
 
 PARTITION = "aws"
 SUBSCRIBER_TIMEOUT_S = 5.0
-"""The seconds that a subscriber's web server may take to accept a notification of SNS, and then to
-answer."""
+"""Seconds that the web server of an SNS subscriber may take to accept a connection. The server may
+take the same time again to answer the notification.
+"""
 KEY_MEMBERS = ("KeyId", "TargetKeyId", "SourceKeyId", "DestinationKeyId")
 """The members of KMS's operations that name a key."""
 NOTHING = '{"Statement": []}'
-"""A policy that allows nothing."""
+"""An IAM policy that allows nothing."""
 
 
 class SimulatedAws:
-    """Answers requests to all AWS services except SageMaker, and reads their data.
+    """Answers requests to AWS services other than SageMaker, and gives access to their data.
 
     Importing moto takes two seconds, so :meth:`import_moto` is called when the service starts, and
     not by the first request.

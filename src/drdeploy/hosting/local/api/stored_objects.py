@@ -58,7 +58,8 @@ NO_ATTRIBUTES = SharedAttributes({})
 def _change_shared(shared: SharedAttributes, name: str, value: Any) -> SharedAttributes:
     """Return a copy of shared attributes with one value changed.
 
-    ``_change_shared_again`` caches the copies, so that equal objects share an instance.
+    The function ``_change_shared_again`` does the same with a cache, so that objects with equal
+    attributes share one copy.
     """
     return SharedAttributes(shared.values | {name: value})
 
@@ -171,7 +172,7 @@ class ContentInFile:
     """Replaces those methods of moto's S3 objects that expect the content in memory.
 
     Attributes:
-        contents: The file of all contents.
+        contents: The file that holds the contents of all objects.
     """
 
     contents: ClassVar[ContentFile]

@@ -139,7 +139,7 @@ class TransformJobs:
             raise make_validation_error(f"{err.what}.") from err
 
     def _refuse_gpu_image(self, model: Json, instance_type: str) -> None:
-        """Refuse an image that needs a GPU, because no instance of the local service has one."""
+        """Refuse an image that needs a GPU or a driver that the instance type on AWS lacks."""
         image = request_constraints.find_container_of_model(model)["Image"]
         try:
             check_gpu_host(self._fleet.backend.find_image_variables(image), instance_type)

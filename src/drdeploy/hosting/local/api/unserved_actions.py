@@ -56,14 +56,15 @@ S3_SUBRESOURCES_SERVED = frozenset(
 )
 """The subresources of S3, such as ``?tagging``, that moto knows.
 
-moto ignores any other subresource: the request lists the bucket or creates an object, and succeeds.
+moto ignores any other subresource. A request for such a subresource would instead list the bucket
+or create an object, and succeed.
 """
 
 RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
 API_BODY_BYTES_MAX = 16 * MIB
 """The most bytes of a request body, except for S3.
 
-Requests to the other APIs are never longer.
+Invocations of an endpoint, and layers of container images, have limits of their own.
 """
 REASON_CHARACTERS = 200
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -188,7 +189,7 @@ def read_query_and_form(request: ServiceRequest) -> str:
 
 
 def find_name_of_action(request: ServiceRequest) -> str:
-    """Return the name of the action that a request asks for, or the request's method and path."""
+    """Return the name of the action in a request; if it names none, its method and path."""
     target = request.headers.get("X-Amz-Target") or ""
     if target:
         return target.rpartition(".")[2]

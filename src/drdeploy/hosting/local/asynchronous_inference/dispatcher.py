@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 CONCURRENCY_MAX = 1000
 """The most requests that one endpoint processes at a time on this machine."""
 LOOK_AGAIN_S = 0.1
-"""Seconds until the dispatcher looks again for an instance that has become ready."""
+"""While requests wait, the dispatcher looks for a free instance at this interval, in seconds."""
 EXPIRY_CHECK_S = 1.0
 RETRY_AFTER_S = 1.0
 """Seconds from an unexpected error to the next attempt at the same request."""
 LEASE_S = 1.0
-"""Seconds that a request waits if the instance chosen for it is no longer ready."""
+"""Seconds that a request waits for an instance of the chosen variant, if none is free any more."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class RequestDispatcher:
 
         Return False if no request waits, or no instance is free.
 
-        If the endpoint is updated before the request is finished, the deployment that processes the
-        request stays open until then.
+        If the endpoint is updated while the request is processed, the deployment that processes the
+        request stays open until the request is finished.
         """
         if not self.queue.count_waiting():
             return False

@@ -88,7 +88,7 @@ class ActivityLog:
         self._activities.append(activity)
 
     def finish_done_activities(self, resource_id: str, now_s: float) -> None:
-        """End the activities of a resource that are complete: their capacity is running."""
+        """End those activities of a resource whose requested capacity is running."""
         for activity in tuple(self._activities):
             is_open = activity.resource_id == resource_id and activity.status == "InProgress"
             if is_open and activity.is_done():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SCALE_IN_SHARE = 0.9
-"""A policy scales in when the metric is below this share of its target."""
+"""A target tracking policy scales in when the metric is below this share of its target."""
 
 
 def compute_target_tracking_capacity(current: int, metric: float, target: float) -> int:

@@ -313,8 +313,8 @@ class RegionScaler:
         """Return the capacity to which a scaling policy adds instances.
 
         Normally, this is the present capacity. During the cooldown after the policy has scaled out,
-        it is the capacity from before that. With the present capacity, the policy would add the
-        same instances a second time.
+        it is the capacity before the policy scaled out. If the present capacity were taken then,
+        the policy would add the same instances a second time.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")
@@ -325,8 +325,7 @@ class RegionScaler:
         """Set the capacity that a policy asks for, if bounds, cooldown and suspension allow it.
 
         Return the reason if the endpoint refuses the capacity, or if scaling is suspended. Return
-        an empty text in all other cases. That includes a change that the bounds or the cooldown
-        forbid.
+        an empty text in all other cases, even if the bounds or the cooldown forbid the change.
         """
         target, memory, current = call.target, call.memory, call.variant.capacity
         low, high = target.min_capacity, target.max_capacity

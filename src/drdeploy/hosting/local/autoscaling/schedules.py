@@ -32,7 +32,9 @@ FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("day of week", 1, 7, WEEKDAYS),
     ("year", 1970, 2199, {}),
 )
-"""The fields of a cron expression: name, lowest and highest value, names of values."""
+"""The fields of a cron expression. Each entry has the name of the field, its lowest value, its
+highest value, and words such as ``MON`` that may stand for numbers.
+"""
 DAY_OF_MONTH, DAY_OF_WEEK = 2, 4
 NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")

@@ -99,9 +99,9 @@ class JobTask:
     Attributes:
         request: The request that created the job.
         settings: How records are packed and sent.
-        processing: The filters and the join.
+        processing: The filters of the records, and whether the input is joined with the answers.
         storage: Where the input is stored.
-        clock: The clock with which an instance waits before it sends a failed payload again.
+        clock: The clock that measures the wait before a failed payload is sent again.
     """
 
     request: Mapping[str, Any]

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 OUTPUT_SUFFIX = ".out"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 MANIFEST_VALUES_MAX = 2_000_000
-"""The most values in a manifest; an empty object takes two bytes of the manifest, but 64 bytes of
-memory."""
+"""The most values in a manifest. The limit saves memory: an empty JSON object in the manifest takes
+only two bytes there, but 64 bytes of memory.
+"""
 KEY_BYTES_MAX = 1024
 """The most bytes that a key in S3 may have (S3 user guide, "Naming Amazon S3 objects")."""
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 CONCURRENT_PAYLOADS_MB_MAX = 100
 """The largest product of ``MaxConcurrentTransforms`` and ``MaxPayloadInMB``."""
 CONCURRENT_TRANSFORMS_MAX = 100
-"""The largest ``MaxConcurrentTransforms``; without it, ``MaxPayloadInMB=0`` would allow any
-number."""
+"""The largest ``MaxConcurrentTransforms``. Without this limit, ``MaxPayloadInMB=0`` would allow any
+number of concurrent requests.
+"""
 DEFAULTS: Mapping[str, Any] = {
     "MaxConcurrentTransforms": 1,
     "BatchStrategy": "MultiRecord",
@@ -71,8 +72,8 @@ class TransformSettings:
         """Return a job's settings from its request, the container's answer and the defaults.
 
         Raises:
-            BadParameters: ``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` exceeds SageMaker's
-                limit.
+            BadParameters: ``MaxConcurrentTransforms``, ``MaxPayloadInMB``, or the product of both
+                exceeds its limit.
         """
         # 0 means that the container chooses (API reference, ``MaxConcurrentTransforms``).
         asked = {name: value for name, value in request.items() if name in DEFAULTS}

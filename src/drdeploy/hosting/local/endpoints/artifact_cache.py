@@ -1,10 +1,10 @@
 """Extract model archives from S3 once, and keep them as long as an endpoint serves them.
 
 Workers of an endpoint start at different times. Suppose that each of them read the archive from S3.
-If the archive was overwritten, later workers would load another model than earlier ones. If it was
-deleted, no further worker could start. The archive is therefore pinned: the endpoint serves it as
-it was when the endpoint was created or last updated. SageMaker does the same with a container
-image: it resolves the image's tag to a digest and keeps the digest (API reference,
+If the archive was overwritten, later workers would load another model than earlier ones. If the
+archive was deleted, no further worker could start. The archive is therefore pinned: the endpoint
+serves it as it was when the endpoint was created or last updated. SageMaker does the same with a
+container image: it resolves the image's tag to a digest and keeps the digest (API reference,
 ``DeployedImage``). Archives are stored by digest, so endpoints with equal archives share one
 folder.
 """
@@ -52,11 +52,11 @@ class ArtifactCache:
 
     Args:
         folder: The folder to which archives are extracted.
-        fetch: A function that returns the object at an ``s3://`` URI; it raises KeyError if it does
-            not exist.
+        fetch: A function that returns the object at an ``s3://`` URI, and raises KeyError if the
+            object does not exist.
         fetch_files: A function that returns the objects that a URI names, by file name. A URI that
-            ends with a slash names all objects below it, and any other URI names one object. It
-            raises KeyError if there is no object.
+            ends with a slash names all objects below it, and any other URI names one object. The
+            function raises KeyError if there is no object.
     """
 
     def __init__(

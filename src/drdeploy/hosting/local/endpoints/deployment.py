@@ -102,7 +102,8 @@ class EndpointDeployment:
 
     Attributes:
         capture: The settings of data capture, or None if capture is off.
-        asynchronous: The settings of asynchronous requests; None for any other endpoint.
+        asynchronous: The settings of asynchronous requests; None if the endpoint is not
+            asynchronous.
         variants: The production variants, which answer requests.
         shadows: The shadow variants, which get copies of requests.
     """

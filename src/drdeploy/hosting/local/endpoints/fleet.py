@@ -174,8 +174,8 @@ class InstanceFleet:
                 determines the log stream of the instance.
             full_cpu: Whether the instance gets all CPUs of the machine, instead of as many as
                 ``size`` says.
-            is_wanted: A function that returns whether the instance is still needed. If not, the
-                start is stopped before its end.
+            is_wanted: A function that returns whether the instance is still needed. If it returns
+                false, the start is broken off.
 
         Raises:
             StartFailed: The instance ended, ran out of memory, or was not ready in time. The failed

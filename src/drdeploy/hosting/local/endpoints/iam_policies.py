@@ -50,8 +50,8 @@ class ActionDecision:
         decision: ``explicitDeny`` if a statement of a policy or of the boundary denies the action.
             ``implicitDeny`` if no statement denies it, but the policies or the boundary do not
             allow it. Otherwise ``allowed``.
-        documents: The positions of the policies whose statements allow or deny the action. Empty if
-            the boundary alone decided.
+        documents: The positions, in the list of policies, of those policies whose statements allow
+            or deny the action. Empty if the boundary alone decided.
         allowed_by_boundary: Whether the permissions boundary allows the action; None if there is no
             boundary.
     """

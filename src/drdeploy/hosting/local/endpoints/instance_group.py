@@ -11,7 +11,7 @@ never has more than ``MaxInstanceCount`` instances. The group releases instances
 keeps at least ``MinInstanceCount`` instances (API reference,
 ``ProductionVariantManagedInstanceScaling``). According to published observations, SageMaker
 releases an instance about ten minutes after the instance's last copy has left. The local service
-waits ``idle_s`` seconds. It waits as long before it stops an idle serverless worker.
+waits ``idle_s`` seconds, as it does before it stops an idle serverless worker.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class InstanceGroup:
             return sum(bool(one.copies) for one in self._instances)
 
     def set_worker_count(self, count: int) -> None:
-        """Start instances, or stop instances that host no copy, until ``count`` are left."""
+        """Start instances, or stop instances that host no copy, until ``count`` instances run."""
         with self._lock:
             self._count = count
             self._add_missing_instances()
@@ -221,7 +221,7 @@ class InstanceGroup:
         return ()
 
     def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
-        """Refuse a request, because only an inference component answers requests."""
+        """Refuse the request; only inference components on the instances answer requests."""
         del wait_s, most
         raise WorkerNotReady("the variant has no model, so its instances serve no requests")
 
@@ -229,7 +229,7 @@ class InstanceGroup:
         """Do nothing, because the group leases no workers."""
 
     def measure_load(self) -> PoolLoad:
-        """Return the number of instances; they get no requests, so the load is always 0."""
+        """Return a load of 0 requests, and the number of instances, which get no requests."""
         return PoolLoad(0, self.count_instances())
 
     def close(self) -> None:

@@ -1,11 +1,12 @@
 """Copy the log lines of instances to CloudWatch Logs when a client reads them or an instance ends.
 
-The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
-SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon
-CloudWatch Logs"). A container engine keeps the lines of a container and their times. These lines
-are fetched only when a client asks for them, so an idle service does no work. A process writes its
-lines to a file, without times. The service therefore reads new lines of processes every second, and
-gives them the time at which it read them.
+The log group of an endpoint is ``/aws/sagemaker/Endpoints/ENDPOINT``, and that of an inference
+component is ``/aws/sagemaker/InferenceComponents/COMPONENT``. The log stream of an instance is
+``VARIANT/INSTANCE-ID``. All are named as on SageMaker (developer guide, "Log groups and streams
+that Amazon SageMaker AI sends to Amazon CloudWatch Logs"). A container engine keeps the lines of a
+container and their times. These lines are fetched only when a client asks for them, so an idle
+service does no work. A process writes its lines to a file, without times. The service therefore
+reads new lines of processes every second, and gives them the time at which it read them.
 """
 
 from __future__ import annotations

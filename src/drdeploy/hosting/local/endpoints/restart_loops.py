@@ -1,13 +1,13 @@
-"""Find servers that answer pings, but whose workers keep failing: they may not write a file.
+"""Find servers that answer pings, but whose workers keep failing for lack of write permission.
 
 Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
-others. If a worker of such a server may not write a file that it needs, the server starts the
-worker again and again. Every ping is answered, but every request waits until it times out. AWS does
-not publish which user runs a serverless container. In the local service, the user has no special
-rights. If a server fails because it may not write a file, the service must say so instead of
-letting requests time out.
+others. If a worker of such a server lacks the right to write a file that it needs, the worker ends,
+and the server starts it again and again. Every ping is answered, but every request waits until it
+times out. AWS does not publish which user runs a serverless container. In the local service, the
+user has no special rights. If a server fails because it lacks the right to write a file, the
+service must say so instead of letting requests time out.
 
-A log line about a file that may not be written is called a *refusal*. One refusal proves nothing,
+A log line that says that a write was denied is called a *refusal*. One refusal proves nothing,
 because most servers log it and continue. A refusal counts only if it appears again and again after
 the server has answered a ping. No request arrives during this time, so only a restarting worker can
 repeat the line.
@@ -25,19 +25,21 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Clock
 
 SETTLE_S = 1.0
-"""Seconds after the ping during which a refusal is ignored, because each worker of a healthy server
-may log it once."""
+"""Seconds after the ping during which a refusal (a log line about a denied write) is ignored,
+because each worker of a healthy server may log such a line once.
+"""
 WATCH_S = 10.0
-"""Seconds for which a server is watched after it has logged a refusal.
+"""Seconds for which a server is watched after it has logged a denied write.
 
 The server multi-model-server waits 1, 1, 2, 3, 5 … s before it starts a worker again.
 """
 LOOK_AGAIN_S = 0.5
 LOOKS_AT_LEAST = 4
-"""The log is read at least this many times, even if a slow engine takes longer than the time to
-watch."""
+"""The log is read at least this many times, even if a slow engine needs more than ``WATCH_S``
+seconds for that.
+"""
 RETURNS = 2
-"""How often a refusal must be logged again before it counts as a restart loop."""
+"""How often a line about a denied write must come again before it counts as a restart loop."""
 _REFUSAL = re.compile(
     r"permission ?denied|PermissionError|read-only file system|operation not permitted"
     r"|AccessDeniedException|\bEACCES\b|\bEROFS\b|\bEPERM\b",

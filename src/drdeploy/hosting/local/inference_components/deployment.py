@@ -103,7 +103,7 @@ class ComponentDeployment(EndpointDeployment):
 
     @property
     def copies(self) -> Variant | None:
-        """The copies, as the workers of a variant; None until image and archive are pinned."""
+        """The variant whose workers are the copies; None until image and archive are pinned."""
         return self.variants[0] if self.variants else None
 
     def count_copies(self) -> int:

@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 ASK_AGAIN_S = 10.0
 """Seconds between two requests for a container's state while the stream of events is broken.
 
-Attempts to open the stream have the same interval.
+The same time passes between two attempts to open the stream.
 """
 REMEMBERED_ENDS = 1000
 
 
 class EndStream(Protocol):
-    """The ids of containers that have ended, from the engine; it blocks until the next one ends."""
+    """A stream of ids of ended containers; reading it blocks until the next container ends."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield ids until the stream ends."""
@@ -45,7 +45,8 @@ class ContainerEndListener:
 
     Args:
         open_stream: A function that takes a start time, and returns a stream of the containers that
-            have ended since this time; it raises :class:`EngineError`.
+            have ended since this time. The function raises :class:`EngineError` if the engine opens
+            no stream.
         ask_again_s: Seconds between two requests for a container's state while the stream is
             broken.
     """
@@ -81,12 +82,12 @@ class ContainerEndListener:
             on_end()
 
     def forget_container(self, container_id: str) -> None:
-        """Do not call ``on_end`` for the container any more."""
+        """Stop reporting the end of the container."""
         with self._lock:
             self._callbacks.pop(container_id, None)
 
     def must_ask_engine_for_state(self, asked_at: float) -> bool:
-        """Return whether a container's known state is too old; never true while events arrive."""
+        """Return whether to ask for a container's state again; never true while events arrive."""
         return self._is_broken and time.monotonic() >= asked_at + self._ask_again_s
 
     def close(self) -> None:

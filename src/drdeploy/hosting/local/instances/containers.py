@@ -77,8 +77,10 @@ The value of the label is ``none``.  Containers of any image with this label hav
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
 MEMORY_KNOWN_S = 1.0
-"""Seconds for which a measurement of memory is used again. Without reuse, the metrics would fall
-behind the requests, because an engine takes up to a second to measure."""
+"""Seconds for which a container's measured memory is kept before it is measured again. A
+measurement takes the engine up to a second. If every reading were a new measurement, the metrics
+would fall behind the requests.
+"""
 LOG_TAIL_LINES = 20
 LOG_LINES = 5000
 
@@ -140,7 +142,7 @@ class ContainerBackend:
             )
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets a port of its own, or asks for isolation that is impossible."""
+        """Refuse a model that sets its own port or asks for impossible network isolation."""
         if environment.get(PORT_VARIABLE, str(CONTAINER_PORT)) != str(CONTAINER_PORT):
             raise ModelRefused(
                 f"Environment sets {PORT_VARIABLE}, but the service chooses the port"
@@ -227,7 +229,7 @@ class ContainerBackend:
         return ContainerInstance(spec, started, self._ends, self._remove_unused_networks)
 
     def close(self) -> None:
-        """Remove the service's containers and networks, and the names of the images it pulled."""
+        """Remove the service's containers and networks, and untag the images that it pulled."""
         self._ends.close()
         self._engine.remove_containers_with_label(f"{LABEL}={self._service}")
         self._engine.remove_unused_networks(f"{LABEL}={self._service}")
@@ -329,7 +331,7 @@ class ContainerInstance:
         return not self._has_ended
 
     def forget_cached_state(self) -> None:
-        """Forget the cached state, so that the next call asks the engine."""
+        """Forget whether the container runs, so that :meth:`is_alive` asks the engine next time."""
         self._has_news = True
 
     def ran_out_of_memory(self) -> bool:
@@ -349,7 +351,7 @@ class ContainerInstance:
         return self._memory_share
 
     def read_resource_use(self) -> ResourceUse | None:
-        """Return what the container has used, or None if the engine does not know."""
+        """Return the CPU time and memory that the container has used, or None if unknown."""
         if self._has_ended:
             return None
         try:
@@ -379,7 +381,7 @@ class ContainerInstance:
             return ""
 
     def read_new_lines(self) -> list[LogLine]:
-        """Return the lines written since the last call, with the engine's times."""
+        """Return the lines written since the last call, each with its time from the engine."""
         with self._reading:
             if not self._is_stopped:
                 self._fetch_new_log_lines()
@@ -390,7 +392,8 @@ class ContainerInstance:
         """Ask the engine for the lines that are newer than the last line that it returned.
 
         Podman 4.3 writes times in whole seconds. The engine is therefore asked again for all lines
-        of the second of the last line. Lines that are known already are left out.
+        from the second in which the last known line was written. Lines that are known already are
+        left out.
         """
         try:
             lines = self._container.read_timed_lines(self._read_until_s)

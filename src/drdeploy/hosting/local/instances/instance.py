@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Isolation = Literal["container", "process+cgroup-v1", "process+cgroup-v2", "process"]
-"""How instances are isolated and limited. An instance that is a plain ``process`` has no limits."""
+"""How instances are isolated and limited. With ``process``, an instance has no limits."""
 
 STOP_GRACE_S = 30.0
 """Seconds between SIGTERM and SIGKILL (developer guide, "Custom Inference Code with Hosting
@@ -51,7 +51,7 @@ class PinnedImage:
     Attributes:
         name: A name that always means this image, even if a tag is moved.
         network: The name of the network of the instances; ``none`` if they have no network.
-        is_own: Whether the image starts this project's server. If so, it is checked that the
+        is_own: Whether the image starts this project's server. If so, the service checks that the
             archive of the model has a manifest or a SavedModel. For any other server, the content
             of the archive is not checked.
         accepts_port: Whether the server in the image listens on the port that
@@ -90,7 +90,7 @@ class InstanceSpec:
 
 @dataclass(frozen=True)
 class ResourceUse:
-    """What an instance has used.
+    """The CPU time and memory that an instance has used, and how full its disk is.
 
     Attributes:
         age_s: Seconds since the instance was started.
@@ -142,7 +142,7 @@ class Instance(Protocol):
         """Return whether the instance's main process runs."""
 
     def forget_cached_state(self) -> None:
-        """Forget the cached state of the instance."""
+        """Forget whether the instance runs, so that :meth:`is_alive` finds it out again."""
 
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel killed one of the instance's processes for lack of memory."""
@@ -151,7 +151,7 @@ class Instance(Protocol):
         """Return the memory in use as a share of the limit, or None if it is not known."""
 
     def read_resource_use(self) -> ResourceUse | None:
-        """Return what the instance has used, or None if unknown."""
+        """Return the used CPU time and memory, and how full the disk is; None if unknown."""
 
     def read_log_tail(self) -> str:
         """Return the last lines of the instance's log, to explain a failure."""
@@ -218,4 +218,4 @@ class InstanceBackend(Protocol):
         """
 
     def close(self) -> None:
-        """Remove the resources that the backend has made."""
+        """Remove everything that the backend has made, such as networks and control groups."""

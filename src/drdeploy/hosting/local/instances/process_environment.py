@@ -27,7 +27,7 @@ OWN_VARIABLES: Mapping[str, str] = {
 """The settings of the server that only the service may set, each with the reason."""
 
 ALLOWED_PREFIXES = ("SAGEMAKER_", "MODEL_SERVER_")
-"""The prefixes of SageMaker's variables; the SDK of SageMaker sets some for every model."""
+"""The prefixes of SageMaker's variables; its SDK sets some of these variables for every model."""
 
 RUNTIME_VARIABLES = frozenset(
     {

@@ -152,7 +152,7 @@ class ProcessBackend:
         self._command = tuple(command)
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets forbidden variables, or asks for impossible isolation."""
+        """Refuse a model that sets forbidden variables or asks for impossible network isolation."""
         reason = explain_refused_variables(environment)
         if reason is not None:
             raise ModelRefused(reason)
@@ -317,7 +317,7 @@ class ProcessInstance:
         return used / (self.memory_mb * MIB) if used else None
 
     def read_resource_use(self) -> ResourceUse | None:
-        """Return what the process and its children have used; None if the process has ended."""
+        """Return the CPU time and memory of the process and its children; None if it has ended."""
         import psutil
 
         try:

@@ -24,7 +24,9 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
-"""The comparisons with a number. Comparisons with an anomaly detection band are not served."""
+"""The comparisons of a datapoint with a number. Comparisons with an anomaly detection band are not
+supported.
+"""
 MISSING_DATA = ("missing", "notBreaching", "breaching", "ignore")
 
 

@@ -1,10 +1,10 @@
 """Match log lines with a filter pattern of CloudWatch Logs.
 
 Source: CloudWatch Logs user guide, "Filter pattern syntax". A pattern is a list of terms, which are
-case-sensitive. A term without a sign must occur in the line. If a term begins with ``-``, the rest
-of the term must not occur. Of all terms that begin with ``?``, at least one must occur. A pattern
-in braces compares fields of a line that is JSON. Patterns in brackets, for lines with columns, are
-refused.
+case-sensitive. A term that begins with neither ``-`` nor ``?`` must occur in the line. If a term
+begins with ``-``, the rest of the term must not occur. Of all terms that begin with ``?``, at least
+one must occur. A pattern in braces compares fields of a line that is JSON. Patterns in brackets,
+for lines with columns, are refused.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". If an operation
 combines two series, and only one of them has a value in a period, the missing value counts as 0. A
-point of the result is left out if it would need a division by 0. The guide does not say whether its
-standard deviation is that of a population or of a sample. This module computes that of a
+point of the result is left out if it would need a division by 0. The guide does not say whether
+``STDDEV`` is the standard deviation of a population or of a sample. This module computes that of a
 population.
 """
 
@@ -51,7 +51,7 @@ DEFAULT_PERIOD_S = 60
 
 
 POINTS_MAX = 100_800
-"""The most values of a series that is made by an expression. CloudWatch has the same limit for an
+"""The most values of a series that an expression makes. CloudWatch allows as many values in one
 answer.
 """
 
@@ -481,7 +481,8 @@ def _make_change_function(
 ) -> Callable[[dict[int, float]], dict[int, float]]:
     """Return a function that compares each value of a series with the value before.
 
-    It calls ``compute`` with the difference of the two values, and the seconds between them.
+    The returned function calls ``compute`` with the difference of the two values, and the seconds
+    between them.
     """
     return lambda points: {
         at: compute(value - before, at - at_before)

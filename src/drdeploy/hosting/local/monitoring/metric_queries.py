@@ -30,7 +30,9 @@ SHORT_PERIODS_S = (1, 5, 10, 20, 30)
 MINUTE_S = 60
 STATISTICS_POINTS_MAX = 1440
 DATA_POINTS_MAX = 100_800
-"""The most points in one answer of GetMetricStatistics and of GetMetricData."""
+"""The most points in one answer of GetMetricData. ``STATISTICS_POINTS_MAX`` is the limit for
+GetMetricStatistics.
+"""
 QUERIES_MAX = 500
 PAGE_METRICS = 500
 RECENT_S = 3 * 3600
@@ -80,7 +82,8 @@ class MetricReader:
         """Answer ``GetMetricData``.
 
         Raises:
-            MonitoringError: A parameter or a query is not valid, or is not served.
+            MonitoringError: A parameter or a query is not valid, or the local service does not
+                support it.
         """
         queries = request.get("MetricDataQueries") or ()
         span = read_time_range(request, find_shortest_period(queries))
@@ -99,7 +102,7 @@ class MetricReader:
         """Return each query whose ``ReturnData`` is not false, with its time series.
 
         Raises:
-            MonitoringError: A query is not valid, or is not served.
+            MonitoringError: A query is not valid, or the local service does not support it.
         """
         _check_queries(queries)
         metrics = {
@@ -145,7 +148,7 @@ class MetricReader:
         """Return the time series of a ``MetricStat``.
 
         Raises:
-            MonitoringError: The statistic or the period is refused.
+            MonitoringError: CloudWatch does not support the statistic or the period.
         """
         statistic = statistics.parse_statistic(metric_stat["Stat"])
         series = self._read_metric(
@@ -227,7 +230,7 @@ def check_period(period: Any) -> int:
 
 
 def read_time_range(request: Mapping[str, Any], period_s: int) -> TimeRange:
-    """Return a request's time range; its start is rounded down to a whole minute.
+    """Return a request's time range; its start is usually rounded down to a whole minute.
 
     If the period is shorter than a minute, the start is rounded down to a multiple of the period.
 
@@ -247,7 +250,7 @@ def read_page_start(token: str | None) -> int:
     """Return the index of a page's first item in the whole list.
 
     Raises:
-        MonitoringError: The token is not one that this service has issued.
+        MonitoringError: The token is not a whole number, so this service did not issue it.
     """
     if token is None:
         return 0
@@ -296,7 +299,7 @@ def _check_queries(queries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def find_shortest_period(queries: Sequence[Mapping[str, Any]]) -> int:
-    """Return the shortest period that any query names, in seconds; a minute if none names one.
+    """Return the shortest period in the queries, in seconds; a minute if no query has a period.
 
     Raises:
         MonitoringError: CloudWatch does not support a period.

@@ -1,4 +1,4 @@
-"""Find metrics by the text of ``SEARCH``.
+"""Find metrics by the text of a ``SEARCH`` function in metric math.
 
 Source: CloudWatch user guide, "CloudWatch search expression syntax". The text may begin with a
 schema in braces, ``{AWS/SageMaker,EndpointName,VariantName}``. A search with a schema finds only

@@ -41,7 +41,8 @@ class Statistic:
         name: The name in the request, for example ``p99.9`` or ``TM(10%:90%)``.
         compute: A function that takes the samples of a period, and returns the value of the
             statistic. It returns None if the statistic cannot be computed from the samples.
-        percentile: The percentage of a percentile; None for any other statistic.
+        percentile: For a percentile, its percentage, for example 99.9; None for any other
+            statistic.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Sorted values, how often each occurred, and how many of these times count for a statistic.
+    """Sorted values, how often each occurred, and how many of its occurrences a statistic counts.
 
     A statistic such as a trimmed mean counts only the samples within its bounds.
 
@@ -70,7 +71,7 @@ Bounds = tuple[str | None, str | None]
 def parse_basic_statistic(text: str) -> Statistic:
     """Return one of CloudWatch's five basic statistics, for example ``Average``.
 
-    They can be computed from all samples, even from statistic sets.
+    All five can be computed from any samples, even from statistic sets.
 
     Raises:
         MonitoringError: There is no such statistic.

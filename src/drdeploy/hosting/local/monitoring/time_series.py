@@ -49,7 +49,7 @@ class TimeSeries:
 
 
 Value = float | TimeSeries | list[TimeSeries]
-"""The value of an expression of metric math: a number, a time series, or several."""
+"""The value of an expression of metric math: a number, a time series, or several time series."""
 
 
 def to_epoch_s(moment: datetime) -> float:

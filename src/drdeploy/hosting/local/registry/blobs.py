@@ -66,7 +66,7 @@ class BlobStore:
         """Turn a complete upload into a blob.
 
         Raises:
-            WrongDigest: The uploaded bytes have another digest; the upload is deleted.
+            WrongDigest: The digest of the uploaded bytes is not ``digest``; the upload is deleted.
         """
         part = self._find_file_of_upload(upload)
         with self._lock:

@@ -18,7 +18,8 @@ _SETTINGS = read_settings(os.environ)
 
 STARTUP_TIMEOUT_S = 300
 """Seconds after which Gunicorn kills a silent worker. A worker is silent while TensorFlow loads.
-SageMaker waits three minutes for a serverless container."""
+The limit is longer than the three minutes that SageMaker waits for a serverless container.
+"""
 
 wsgi_app = "drdeploy.hosting.serving.classic.app:create_classic_app()"
 worker_class = "drdeploy.hosting.serving.classic.worker.ClassicWorker"

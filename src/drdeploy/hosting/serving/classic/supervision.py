@@ -69,7 +69,7 @@ class ClassicSupervision:
         self._outputs: dict[int, ChildOutput] = {}
 
     def supervise_until_stopped(self) -> int:
-        """Supervise NGINX and Gunicorn until a stop signal arrives; then let them finish and stop.
+        """Supervise NGINX and Gunicorn until a stop signal; then let them finish their requests.
 
         Returns:
             The exit status: 0 if all requests in flight were finished, else 1.

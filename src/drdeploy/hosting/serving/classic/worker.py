@@ -20,7 +20,7 @@ class ClassicProtocol(HttpToolsProtocol):
     """Uvicorn's HTTP protocol, changed to answer invalid HTTP just as the lean profile does."""
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse a request with a JSON body, and close the connection.
+        """Answer an invalid request with status 400 and a JSON body, and close the connection.
 
         Uvicorn would send plain text.
         """

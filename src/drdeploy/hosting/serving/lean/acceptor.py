@@ -27,7 +27,9 @@ GIVE_WAY_S = 0.02
 """Seconds for which a worker waits so that one with fewer connections can take a new connection."""
 CHECK_EVERY_S = 0.001
 PAUSE_S = 1.0
-"""Seconds until the next attempt, when the process or the system has no descriptors or memory."""
+"""Seconds until the next attempt to accept a connection, if the process or the system has no file
+descriptors or memory left.
+"""
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 

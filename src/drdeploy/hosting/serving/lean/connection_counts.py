@@ -26,5 +26,5 @@ class ConnectionCounts:
         return len(self._cells) == 1
 
     def has_fewest_connections(self, slot: int) -> bool:
-        """Whether no worker has fewer connections than the worker in the slot."""
+        """Whether no worker has fewer connections than the worker with the index ``slot``."""
         return self._cells[slot] <= min(self._cells)

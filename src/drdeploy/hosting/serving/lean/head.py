@@ -4,8 +4,8 @@ Some invalid requests are read differently by different servers, which attackers
 therefore refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
 declarations of the body's length. The parser accepts two deviations from the standard form, because
 RFC 9112 allows servers to accept them, and NGINX does. A line may end with LF alone, and several
-spaces may separate the parts of the request line. Both profiles accept these two deviations, so
-they answer in the same way.
+spaces may separate the parts of the request line. Both profiles of the server, lean and classic,
+accept these two deviations, so both profiles answer such requests in the same way.
 """
 
 from __future__ import annotations

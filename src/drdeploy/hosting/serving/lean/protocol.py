@@ -189,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
     # -- called by the request in flight ----------------------------------------------------
 
     def send_continue(self) -> None:
-        """Send ``100 Continue``, because a client may wait for it before it sends the body."""
+        """Send ``100 Continue``, because a client may wait for it before sending the body."""
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def resume_reading(self) -> None:

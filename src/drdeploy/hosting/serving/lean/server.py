@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.log import ServerLog
 
 GRACE_S = 0.02
-"""Seconds between the last accepted connection and the drain. A request that has been sent by then
-is answered, even if no byte of it has been read yet."""
+"""Seconds that a stopping worker waits after the last accepted connection, before it closes idle
+connections. In this time, the worker reads the requests that have been sent already, so they are
+answered.
+"""
 
 
 TURNED_AWAY = 64
-"""How many connections beyond the limit are answered with 503; further connections are closed at
-once."""
+"""How many connections above the limit of open connections are answered with 503; further
+connections are closed at once.
+"""
 
 
 class OpenConnection(Protocol):

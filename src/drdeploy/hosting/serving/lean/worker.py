@@ -128,7 +128,7 @@ async def _serve_until_stopped(
 
 
 def _use_idle_cpus(handlers: RequestHandlers, log: ServerLog) -> None:
-    """Prepare the model for idle vCPUs, while the first requests are already answered."""
+    """Load a slow model again with more threads, while the first requests are already answered."""
     try:
         handlers.service.use_idle_cpus()
     except DrdeployError as err:

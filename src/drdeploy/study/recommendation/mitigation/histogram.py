@@ -37,8 +37,8 @@ HEAD, TAIL, MARGIN = 0.05, 0.99, 0.10
 LEAST_VARIATION = 2.0
 MOST_BEYOND_RANGE = 0.5
 FEWEST_IDLE_TIMES = 10
-"""The smallest number of idle times for using the histogram; the authors do not state their
-number."""
+"""The histogram is used only if it holds at least this many idle times. Shahrad et al. state
+no number."""
 
 
 class IdleTimes:
@@ -57,7 +57,7 @@ class IdleTimes:
         self._n += idle_s.size
 
     def predict_window_of_next_request_s(self) -> tuple[float, float]:
-        """Return the earliest and the latest time, after the last request, to expect the next."""
+        """Return the shortest and the longest expected time from the last request to the next."""
         # Without enough evidence, the container is kept warm for all four hours, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range

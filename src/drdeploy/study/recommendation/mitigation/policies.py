@@ -218,9 +218,10 @@ REFUSED_AT_MOST = 0.01
 """The highest allowed share of requests that find every warm container busy, and so meet a cold
 start."""
 WORTH_KEEPING = 0.05
-"""If fewer requests are expected in an hour, no container is kept warm in that hour."""
+"""If fewer requests than this are expected in an hour, no container is kept warm in that hour."""
 SMOOTHING = 0.3
-"""The weight of the latest week in the forecast's level and profile."""
+"""The weight of the latest week when the forecast is updated. The update changes the expected
+number of requests in a week, and the share of each hour."""
 
 
 def count_requests_in_each_hour(arrivals: Arrivals) -> NDArray[np.int64]:

@@ -6,9 +6,10 @@ removed after 15 minutes below 90 % of the target.
 
 If an endpoint has no instances, an alarm starts the first one. The developer guide's alarm for an
 asynchronous endpoint needs two periods of 60 s with waiting requests ("Autoscale an asynchronous
-endpoint"). Its alarm for an inference component needs one period of 30 s in which calls failed
-("Scale an endpoint to zero instances"), and is simulated as one minute. The developer guide adds
-further instances with other policies (step scaling), which are simulated with the times above.
+endpoint"). The alarm for an inference component needs one period of 30 s in which calls failed
+("Scale an endpoint to zero instances"), and is simulated as one minute. To add further instances,
+the developer guide uses step scaling. The simulation uses the rules of target tracking for these
+instances, too.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ def simulate_changing_instances(
 def compute_waits_for_changing_workers_s(
     times_s: Floats, busy_s: Floats, at_s: Floats, workers: NDArray[np.int64]
 ) -> Floats:
-    """Return how long each request waits in a queue in front of a changing number of workers.
+    """Return how long each request waits in one queue for workers whose number changes.
 
     A worker that is removed finishes its current request first. If no worker is left for a request,
     its waiting time is infinite.

@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables ``accounts`` and ``decisions``."""
     op.create_table(
         "decisions",
         sa.Column("id", sa.Integer, nullable=False),

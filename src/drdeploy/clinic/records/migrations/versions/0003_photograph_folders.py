@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table ``photograph_folders``."""
     op.create_table(
         "photograph_folders",
         sa.Column("id", sa.Integer, nullable=False, autoincrement=False),

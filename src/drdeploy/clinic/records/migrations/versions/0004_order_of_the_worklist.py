@@ -17,7 +17,7 @@ PART, OUTCOME, GRADE, SEVERE, SHARE = 10**16, 10**15, 10**14, 10**7, 10**6
 
 
 def upgrade() -> None:
-    """Add the columns, fill them, and make the indexes."""
+    """Add the columns that sort and filter the worklist, fill them, and make their indexes."""
     for column in (
         sa.Column("urgency", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("is_decided", sa.Boolean, nullable=False, server_default=sa.false()),

@@ -66,8 +66,8 @@ class GroupsV1:
 def find_group_folders_of_version_1(name: str, root: Path) -> Iterator[GroupsV1]:
     """Yield the folders for control groups of version 1, or nothing if they cannot be made.
 
-    The folders are below this process's own groups. They need the trees of both controllers,
-    ``cpu`` and ``memory``.
+    The folders are below this process's own groups. They can be made only if both controllers,
+    ``cpu`` and ``memory``, have a tree.
     """
     own = find_own_control_groups(root)
     folders = {}

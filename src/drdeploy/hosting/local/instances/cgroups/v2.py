@@ -26,7 +26,7 @@ CONTROLLERS = {"cpu", "memory"}
 
 @dataclass(frozen=True)
 class GroupsV2:
-    """The folder in which control groups are made; it enables ``cpu`` and ``memory`` for them."""
+    """A folder for control groups, which enables ``cpu`` and ``memory`` for the groups in it."""
 
     folder: Path
     isolation: ClassVar[Literal["process+cgroup-v2"]] = "process+cgroup-v2"
