@@ -27,11 +27,11 @@ class Requirements:
     Attributes:
         p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
             cold starts and waiting.
-        min_sensitivity: The required sensitivity. The lower 95 % limit of the sensitivity must
-            reach this value at one or more of the artifact's operating points.
-        min_specificity: The required specificity. Its lower 95 % limit must reach this value at the
-            operating point that reaches ``min_sensitivity``. If it is None but a sensitivity is
-            required, :data:`DEFAULT_MIN_SPECIFICITY` is required.
+        min_sensitivity: The required sensitivity. The 95 % interval of the sensitivity must begin
+            at this value or above it, at one or more of the artifact's operating points.
+        min_specificity: The required specificity. Its 95 % interval must begin at this value or
+            above it, at the operating point that meets ``min_sensitivity``. If it is None but a
+            sensitivity is required, :data:`DEFAULT_MIN_SPECIFICITY` is required.
         at_grade: The lowest ICDR grade of the eyes that the grader must find: 2 for moderate NPDR
             or worse, 3 for severe NPDR or worse.
         budget_usd: The highest allowed cost of a month in USD.
