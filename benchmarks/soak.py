@@ -170,7 +170,7 @@ def check_overload(page: Page, overload: Load, offered: float) -> None:
             "overload is refused with 503 and Retry-After, and there is no other failure",
             bool(refused) and len(with_retry_after) == len(refused) and other == 0,
             f"{len(served)} answered, {len(refused)} refused ({len(with_retry_after)} with "
-            f"Retry-After), {other} otherwise",
+            f"Retry-After), {other} failed in another way",
         )
     )
 

@@ -108,8 +108,8 @@ on photographs of IDRiD's training part. A photograph with
 one flaw was scored by a regression that was fitted only on the other seven flaws.
 
 The limits let {coverage:.0%} of the spoilt photographs be graded. Among these, flagged or not, the
-share of changed decisions is {by_limits:.3f}. If the score lets the same number be graded, it is
-{by_score:.3f}.
+share of changed decisions is {by_limits:.3f}. If the score decides instead, and as many
+photographs are graded, the share is {by_score:.3f}.
 The difference is {change:+.3f} ({low:+.3f} to {high:+.3f}).
 {verdict}
 """
@@ -219,7 +219,7 @@ FLAWS = (
     Flaw("out of focus", "px of 512", (2, 4, 7, 11), focus_wrongly),
     Flaw("eyelid", "share of the height covered", (0.15, 0.3, 0.45, 0.6), lower_eyelid),
     Flaw("shadow", "share of the light left", (0.5, 0.25, 0.12, 0.03), cast_shadow),
-    Flaw("cloudy lens", "share of veil", (0.4, 0.6, 0.8, 0.92), cloud_lens),
+    Flaw("cloudy lens", "of a blurred copy mixed in", (0.4, 0.6, 0.8, 0.92), cloud_lens),
     Flaw("flash", "diameter as a share of the frame", (0.1, 0.2, 0.35, 0.5), reflect_flash),
     Flaw("JPEG", "quality", (40, 20, 10, 4), compress),
     Flaw("few pixels", "px a side", (192, 96, 48, 32), lose_pixels),

@@ -117,7 +117,10 @@ def erase(
         str | None, typer.Option(metavar="NUMBER", help="The patient's number (Patient ID).")
     ] = None,
     issuer: Annotated[
-        str, typer.Option(help="Who gave the number (Issuer of Patient ID), if the files say so.")
+        str,
+        typer.Option(
+            help="Who issued the number (Issuer of Patient ID), if the files name an issuer."
+        ),
     ] = "",
     study: Annotated[
         str | None,

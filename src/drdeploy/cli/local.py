@@ -23,8 +23,8 @@ STOP_S = 60.0
 POLL_S = 0.05
 
 OF_OPEN = (
-    "drdeploy local: every program and every user of this machine may use this service. If other "
-    "people work on this machine too, start the service with --shared\n"
+    "drdeploy local: every program and every user of this machine may use this service. To admit "
+    "only clients that have a key, start the service with --shared\n"
 )
 OF_SHARED = (
     "drdeploy local: shared with other users. Set the three variables below wherever a client "

@@ -151,8 +151,9 @@ MinSensitivityOption = Annotated[
     typer.Option(
         "--min-sensitivity",
         help=(
-            "Share of diseased eyes that must be found, for example 0.9. The lower 95 % limit of "
-            "the sensitivity must reach this share at one operating point."
+            "Share of diseased eyes that must be found, for example 0.9. At one or more "
+            "operating points, the 95 % interval of the sensitivity must begin at this share or "
+            "above it."
         ),
     ),
 ]
@@ -161,10 +162,10 @@ MinSpecificityOption = Annotated[
     typer.Option(
         "--min-specificity",
         help=(
-            "Share of eyes without the disease that must not be flagged, for example 0.5. The "
-            "lower 95 % limit of the specificity must reach this share, at the same operating "
-            "point as --min-sensitivity. The default is 0.5 with --min-sensitivity, because a "
-            "grader that flags every eye finds every diseased eye."
+            "Share of eyes without the disease that must not be flagged, for example 0.5. At "
+            "the operating point that meets --min-sensitivity, the 95 % interval of the "
+            "specificity must begin at this share or above it. The default is 0.5 with "
+            "--min-sensitivity, because a grader that flags every eye finds every diseased eye."
         ),
     ),
 ]

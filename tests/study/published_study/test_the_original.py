@@ -32,11 +32,11 @@ DIFFERS = {
     "s6.1.2.1-warm-total-mobilenet": "90th percentiles",
     "s6.1.2.1-cost-reduction-vgg19": None,
     "s6.1.3-cold-over-warm-mobilenet": "1024 MB in place of 2048 MB "
-    "(cold-start-MobileNet-1gb); means in seconds rounded to two decimals first",
+    "(cold-start-MobileNet-1gb); each mean in seconds is first rounded to two decimals",
     "s6.1.3-cold-over-warm-vgg19": "1024 MB in place of 2048 MB "
-    "(cold-start-VGG19-1gb); means in seconds rounded to two decimals first",
+    "(cold-start-VGG19-1gb); each mean in seconds is first rounded to two decimals",
     "t6.7-max-speedup-mobilenet": "ml.c7g.xlarge in place of ml.m5.xlarge (MobileNet-c7g); "
-    "means in seconds rounded to five decimals first",
+    "each mean in seconds is first rounded to five decimals",
     "s7-warm-speedup": None,
 }
 

@@ -235,7 +235,7 @@ def test_the_lower_limit_of_a_sensitivity_counts(measured):
     failure = describe_missed_sensitivity(
         vgg19, Requirements(min_sensitivity=0.9, min_specificity=0.8)
     )
-    assert "the specificity is 80.0% with a lower limit of 76.0%" in failure
+    assert "the specificity is 80.0%, and its 95 % interval begins at 76.0%" in failure
 
 
 def test_a_grader_that_flags_everyone_meets_no_sensitivity(measured):

@@ -83,7 +83,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "12c, 22",
         "The grader: network, version, input",
         "partly" if manifest is None else "reported",
-        "Only the predictions of the grader are known; add its network."
+        "The evaluation read a table of predictions, so it does not know the grader. Describe it."
         if manifest is None
         else f"{manifest.architecture}, {manifest.precision}, weights {manifest.weights}; the "
         "manifest holds the digest of each file and how a photograph becomes the input. Evaluated "

@@ -429,7 +429,7 @@ class _PlanReader:
         elif self._plan.complete is False:
             yield (
                 "Resources may be missing from the plan, because the plan is not complete. "
-                "Terraform was run with -target, or put off some changes"
+                "Either Terraform was run with -target, or it postponed some changes"
             )
 
 

@@ -74,19 +74,22 @@ ROUNDINGS: dict[str, tuple[str, Callable[[float], float]]] = {
     "none": ("", lambda value: value),
     **{
         f"rounded {n}": (
-            f"means in seconds rounded to {words} first",
+            f"each mean in seconds is first rounded to {words}",
             _make_rounding_to_decimals(n),
         )
         for n, words in _DECIMALS.items()
     },
-    "significant 2": ("means rounded to two significant digits first", _make_rounding_to_digits(2)),
+    "significant 2": (
+        "each mean is first rounded to two significant digits",
+        _make_rounding_to_digits(2),
+    ),
     "significant 3": (
-        "means rounded to three significant digits first",
+        "each mean is first rounded to three significant digits",
         _make_rounding_to_digits(3),
     ),
     **{
         f"truncated {n}": (
-            f"means in seconds cut to {words} first",
+            f"each mean in seconds is first cut to {words}",
             _make_truncation_to_decimals(n),
         )
         for n, words in _DECIMALS.items()

@@ -138,7 +138,7 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
         rate = best.sensitivity if name == "sensitivity" else best.specificity
         if rate.low < least:
             return (
-                f"the {name} is {rate.value:.1%} with a lower limit of {rate.low:.1%}, but "
+                f"the {name} is {rate.value:.1%}, and its 95 % interval begins at {rate.low:.1%}, but "
                 f"{target} is required (n = {rate.n}, operating point "
                 f"'{best.name.replace('_', ' ')}')"
             )

@@ -80,13 +80,13 @@ def write_requirements_in_one_line(required: Requirements) -> str:
         parts.append(f"a p95 of at most {required.p95_s:g} s, cold starts included")
     if required.min_sensitivity is not None:
         parts.append(
-            f"a sensitivity at grade >= {required.at_grade} whose lower 95 % limit is at least "
-            f"{required.min_sensitivity:.0%}"
+            f"a sensitivity at grade >= {required.at_grade} whose 95 % interval begins at "
+            f"{required.min_sensitivity:.0%} or higher"
         )
     if required.specificity_floor is not None:
         parts.append(
-            "a specificity at the same operating point whose lower 95 % limit is at least "
-            f"{required.specificity_floor:.0%}"
+            "a specificity at the same operating point whose 95 % interval begins at "
+            f"{required.specificity_floor:.0%} or higher"
         )
     parts += write_constraints(required)
     if required.budget_usd is not None:
@@ -175,9 +175,9 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
     )
     return (
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
-        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (lower 95 % limit "
-        f"{point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} (lower "
-        f"95 % limit {point.specificity.low:.1%}).{flattered}"
+        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (95 % interval "
+        f"from {point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} "
+        f"(95 % interval from {point.specificity.low:.1%}).{flattered}"
     )
 
 
