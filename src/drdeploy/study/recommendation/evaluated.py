@@ -138,8 +138,8 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
         rate = best.sensitivity if name == "sensitivity" else best.specificity
         if rate.low < least:
             return (
-                f"the {name} is {rate.value:.1%}, and its 95 % interval begins at {rate.low:.1%}, but "
-                f"{target} is required (n = {rate.n}, operating point "
+                f"the {name} is {rate.value:.1%}, and its 95 % interval begins at {rate.low:.1%}, "
+                f"but {target} is required (n = {rate.n}, operating point "
                 f"'{best.name.replace('_', ' ')}')"
             )
     return ""
