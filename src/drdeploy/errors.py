@@ -53,7 +53,7 @@ def describe_extra_installation(extra: str) -> str:
     from pathlib import Path
 
     if Path(__file__).parent.parent.name == "src":  # a checkout
-        return f"In the project's folder: pip install -e '.[{extra}]'"
+        return f"Run in the project's folder: pip install -e '.[{extra}]'"
     return f"Install the extra: pip install 'drdeploy[{extra}]'"
 
 

@@ -204,8 +204,8 @@ def _invalid_key_file_error(path: Path) -> InvalidInput:
     return InvalidInput(
         "The file does not contain a key for the names of photographs",
         where=str(path),
-        remedy=f"A key file is one line of {2 * KEY_BYTES} hexadecimal digits: copy "
-        "~/.local/state/drdeploy/photograph-names.key from the machine whose names you want",
+        remedy=f"A key file is one line of {2 * KEY_BYTES} hexadecimal digits. To use the names of "
+        "another machine, copy its ~/.local/state/drdeploy/photograph-names.key",
     )
 
 

@@ -246,7 +246,7 @@ def test_the_plan_of_a_job_on_aws_prices_the_work_and_not_the_start(capsys):
     said = capsys.readouterr()
     # Four vCPUs at 0.9 of one thread each; an hour of the instance costs 0.23 USD.
     assert json.loads(said.out)["cost_usd"] == pytest.approx(3600 / (4 * 0.9) / 3600 * 0.23)
-    assert "after some minutes of start, which cost nothing" in " ".join(said.err.split())
+    assert "after a start of some minutes, which costs nothing" in " ".join(said.err.split())
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_plan_deletes_nothing(tiny_archive, eyes, tmp_path):
         "--plan",
         "--fresh",
     )
-    assert "A plan deletes nothing" in str(run(*words).exception)
+    assert "--plan deletes nothing" in str(run(*words).exception)
     assert table.read_bytes() == b"a table"
 
 

@@ -31,5 +31,5 @@ def test_an_answer_of_the_server_is_a_grade():
 )  # fmt: skip
 def test_any_other_answer_is_a_row_with_an_error(body):
     row = make_row_of_answer("a.jpg", body)
-    assert "not a grade from drdeploy's server" in row.error
+    assert "not a grade from a drdeploy container" in row.error
     assert row.probabilities == ()

@@ -143,7 +143,7 @@ def test_an_archive_and_a_server_get_what_the_grader_found_and_then_what_a_perso
         first, second = read_pages(archive, study)
         assert first.SOPInstanceUID != second.SOPInstanceUID
         assert first.SeriesInstanceUID == second.SeriesInstanceUID
-        assert "with the decision of a person" in second.DocumentTitle
+        assert "with a person's decision" in second.DocumentTitle
         check_by_dciodvfy(second, tmp_path / "page.dcm")
         assert second.EncapsulatedDocument.startswith(b"%PDF")
         assert archive.count_modalities()[study]["SR"] == 1  # it says what the grader found
@@ -243,7 +243,7 @@ def test_the_command_grades_what_is_dropped_and_sends_it(records, fhir, tmp_path
     [
         (("--send", "A@archive.example:104"), "without encryption"),
         (("--stow", "http://archive.example"), "only over https"),
-        (("--plain",), "Only C-STORE works without TLS"),
+        (("--plain",), "--plain has no effect without --send"),
     ],
 )
 def test_what_would_be_unsafe_or_without_effect_is_refused(tmp_path, options, message):

@@ -118,11 +118,11 @@ def test_the_worst_patient_comes_first(rules, manifest):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("[marks]", "[mark]"), "file of rules has an error"),
-        (('ungradable = "refer"', 'ungradable = "no referral"'), "file of rules has an error"),
-        (("[[rules]]", "[[rules"), "file of rules has an error"),
-        (("at_or_above = 3", "at_or_above = 4"), "file of rules has an error"),
-        (("[[rules]]", "[[other]]"), "file of rules has an error"),
+        (("[marks]", "[mark]"), "rules file has an error"),
+        (('ungradable = "refer"', 'ungradable = "no referral"'), "rules file has an error"),
+        (("[[rules]]", "[[rules"), "rules file has an error"),
+        (("at_or_above = 3", "at_or_above = 4"), "rules file has an error"),
+        (("[[rules]]", "[[other]]"), "rules file has an error"),
     ],
 )
 def test_rules_that_are_not_understood_are_refused(change, reason, tmp_path):

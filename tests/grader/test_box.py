@@ -117,6 +117,6 @@ def test_the_model_card_quotes_the_figures_and_the_limits(metrics):
 
 def test_a_missing_precision_is_refused_with_what_to_do():
     with pytest.raises(
-        ArtifactError, match=r"There is no packaged grader in bf16 in this installation.*make model"
+        ArtifactError, match=r"This installation has no packaged grader in bf16.*make model"
     ):
         box_artifact("bf16")

@@ -177,7 +177,7 @@ def test_a_ratio_of_medians_of_pairs_is_that_of_the_medians():
 
 
 def test_samples_of_different_length_are_no_pairs():
-    with pytest.raises(AnalysisError, match="equally many rows, not 3 and 2"):
+    with pytest.raises(AnalysisError, match="samples of equal size, not 3 and 2 rows"):
         statistics.estimate_paired_ratio_of_means([1.0, 2.0, 3.0], [1.0, 2.0])
 
 

@@ -143,7 +143,7 @@ def grade(
         )
     if plan and fresh:
         raise InvalidInput(
-            "A plan deletes nothing, but --fresh would delete the table of an earlier run",
+            "--plan deletes nothing, but --fresh deletes the table of an earlier run",
             where="--plan --fresh",
             remedy="Leave out --plan or --fresh",
         )

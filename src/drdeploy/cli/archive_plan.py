@@ -192,7 +192,7 @@ def print_transform_plan(
             )
     plan.print_size(f"{instance_count} x {prices.instance_type} with Batch Transform")
     # AWS bills the time from TransformStartTime on (API reference, ``DescribeTransformJob``).
-    start = "" if is_local else ", after some minutes of start, which cost nothing"
+    start = "" if is_local else ", after a start of some minutes, which costs nothing"
     print_line(
         f"plan: {plan.time_per_photograph_sentence}, so about {format_duration(work_s)} of work "
         f"on vCPUs as fast as the processors here{start}; {cost}",

@@ -76,8 +76,8 @@ class TransformRun:
     is_folder: bool
 
     advice = (
-        "a job that has started continues and is billed. Run the same command again to wait for "
-        "the job and take its answers. With --fresh, the job is stopped"
+        "a job that has started continues and is billed. To wait for the job and fetch its "
+        "answers, run the same command again. To stop it and start over, add --fresh"
     )
 
     @classmethod

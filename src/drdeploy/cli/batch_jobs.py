@@ -35,8 +35,8 @@ BucketOption = Annotated[
 RoleOption = Annotated[
     str | None,
     typer.Option(
-        help="ARN of the role with which SageMaker reads and writes the bucket; required on AWS, "
-        "for example the output of infrastructure/modules/batch-transform."
+        help="ARN of the role with which SageMaker reads and writes the bucket; required on AWS. "
+        "The module infrastructure/modules/batch-transform makes such a role."
     ),
 ]
 

@@ -40,9 +40,8 @@ def capacity(
         str,
         typer.Argument(
             metavar="ENDPOINT|IMAGE",
-            help="The name of an endpoint, or the tag of a container image, which a local "
-            "service then "
-            "hosts for the search.",
+            help="The name of an endpoint, or the tag of a container image. A local service "
+            "hosts the image during the measurement.",
         ),
     ],
     *,
@@ -62,7 +61,7 @@ def capacity(
     ] = None,
     requests: Annotated[int, typer.Option(min=60, help="Number of requests of one run.")] = 400,
     runs: Annotated[
-        int, typer.Option(min=2, help="Number of runs at a rate that is near the limit.")
+        int, typer.Option(min=2, help="Number of runs at each rate near the highest that works.")
     ] = 3,
     precision_percent: Annotated[
         float,
@@ -371,10 +370,13 @@ def _print_result(result: CapacityResult) -> None:
 def _write_result_sentence(result: CapacityResult) -> str:
     where = f"{result.endpoint} ({result.hosting})"
     if result.rate_per_s is None:
-        return f"{where} missed p95 {result.p95_s:g} s at every rate that was tried."
-    low = "no rate" if result.low_per_s is None else f"{result.low_per_s:.3g}"
-    high = "no rate" if result.high_per_s is None else f"{result.high_per_s:.3g}"
+        return f"{where} missed the p95 of {result.p95_s:g} s at every rate that was tried."
+    low, high = "At no rate did every run meet this p95", "at no rate did every run miss it"
+    if result.low_per_s is not None:
+        low = f"At {result.low_per_s:.3g} requests a second, every run met this p95"
+    if result.high_per_s is not None:
+        high = f"at {result.high_per_s:.3g}, every run missed it"
     return (
-        f"{where} carries {result.rate_per_s:.3g} requests a second at p95 {result.p95_s:g} s. "
-        f"Every run at {low} met the p95, and every run at {high} missed it."
+        f"{where} carries {result.rate_per_s:.3g} requests a second at a p95 of "
+        f"{result.p95_s:g} s. {low}, and {high}."
     )

@@ -55,7 +55,7 @@ def remove(
         raise InvalidInput(
             "There is no account with this name",
             where=name,
-            remedy="Run `drdeploy clinic account list`",
+            remedy="List the names with `drdeploy clinic account list`",
         )
     print_line(f"{name} can no longer sign in.")
 

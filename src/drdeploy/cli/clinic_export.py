@@ -59,7 +59,8 @@ def export_deidentified(
         opened.close()
     print_line(f"{counts.description} written into {folder}.")
     print_note(
-        "the pixels were not searched for text, such as a name; look at the photographs first"
+        "the pixels were not searched for text, such as a name; look at the photographs before "
+        "you pass them on"
     )
     for count, why in (
         (counts.with_writing, "they say that their pixels contain text"),

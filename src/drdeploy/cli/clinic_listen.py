@@ -53,7 +53,7 @@ def listen(
     plain: Annotated[
         bool,
         typer.Option(
-            "--plain", help="Listen on a network without TLS. Studies are sent without TLS, too."
+            "--plain", help="Listen on a network without TLS; --send may send without TLS, too."
         ),
     ] = False,
     quiet_s: QuietOption = 30.0,

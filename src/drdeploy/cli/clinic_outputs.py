@@ -134,7 +134,7 @@ class ResultOutputs:
             for name, study in sent.items()
             if (reason := self._send_study(self.stow, name, study, files))
         ]
-        print_note(f"Studies with results sent to {self.stow}: {len(sent) - len(refused)}")
+        print_note(f"Studies whose results were sent to {self.stow}: {len(sent) - len(refused)}")
         return refused
 
     def _send_study(

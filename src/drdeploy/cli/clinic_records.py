@@ -183,20 +183,20 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
         records.erasure.count_studies_of_other_issuers(patient),
     )
     print_line(f"{count} studies deleted.")
-    others_said = f"{others} studies of the same number under another issuer"
+    others_said = f"{others} studies with the same patient number from another issuer"
     if not count:
         raise InvalidInput(
             "The records have no study of this patient"
             + (f", but {others_said}" if others else ""),
             where="--patient",
-            remedy="Give the issuer of the number with --issuer; omit it if the number has none"
+            remedy="Give the issuer of the number with --issuer; omit --issuer if there is none"
             if others
             else "Check the number, or give a study of the patient with --study",
         )
     if others:
         print_note(
             f"{others_said} were not deleted. If these studies are of the same patient, run the "
-            "command again with their --issuer"
+            "command again, and name that issuer with --issuer"
         )
 
 

@@ -80,7 +80,7 @@ def serve(
     send: SendOption = None,
     post: PostOption = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="With --send: send to a network without TLS.")
+        bool, typer.Option("--plain", help="With --send: send over a network without TLS.")
     ] = False,
     database: DatabaseOption = None,
     until_stdin_closes: UntilStdinClosesOption = False,
@@ -183,7 +183,7 @@ def _read_destinations(
 ) -> Destinations:
     if plain and send is None:
         raise InvalidInput(
-            "Only C-STORE works without TLS",
+            "--plain has no effect without --send, the only way to send without TLS",
             where="--plain",
             remedy="Add --send, or leave out --plain",
         )

@@ -184,11 +184,11 @@ def _list_findings_of_inspection(inspection: DatasetInspection) -> tuple[str, ..
     )
     width, height = map(_format_size_range, (inspection.width_px, inspection.height_px))
     return (
-        f"{len(inspection.usable):,} photographs are usable: readable, graded, without copies",
+        f"{len(inspection.usable):,} photographs are usable: readable, graded, copies left out",
         f"files missing: {missing}, unreadable: {unreadable}, without a grade: {without_grade}",
         (
-            f"photographs with copies: {len(inspection.copies):,}, "
-            f"of these with different grades: {len(inspection.conflicting_copies):,}"
+            f"photographs with copies: {len(inspection.copies):,} "
+            f"(with conflicting grades: {len(inspection.conflicting_copies):,})"
         ),
         _describe_patient_groups(inspection),
         f"{width} x {height} pixels, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",

@@ -155,7 +155,7 @@ class TerminalApprover:
             self.show_progress(f"  cost {sentence}")
         if cost.hourly_usd and not self._is_local:
             self.show_progress(
-                f"  always on, together: {cost.hourly_usd:.4g} USD an hour until deleted"
+                f"  all that is always on: {cost.hourly_usd:.4g} USD an hour until it is deleted"
             )
         if self._yes:
             return True

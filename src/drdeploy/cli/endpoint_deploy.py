@@ -199,7 +199,7 @@ def deploy(
     account = make_account_from_options(target, endpoint_url, region)
     if account.platform == "local" and described.has_schedules_of_calls:
         print_line(
-            "the local service stores the schedules of keep-warm requests and opening hours, and "
+            "the local service stores the schedules of keep-warm requests and opening hours, but "
             "does not execute them",
             to=err,
         )

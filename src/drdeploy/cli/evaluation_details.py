@@ -43,10 +43,10 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
                 (name, _format_with_interval(estimate, counted=True))
                 for name, estimate in (
                     ("share flagged", flag.flagged),
-                    ("wrong side of grade 2, flagged", flag.risk_flagged),
-                    ("wrong side of grade 2, others", flag.risk_unflagged),
-                    ("kappa, flagged", flag.kappa_flagged),
-                    ("kappa, others", flag.kappa_unflagged),
+                    ("wrong about grade >= 2, if flagged", flag.risk_flagged),
+                    ("wrong about grade >= 2, if not flagged", flag.risk_unflagged),
+                    ("kappa, if flagged", flag.kappa_flagged),
+                    ("kappa, if not flagged", flag.kappa_unflagged),
                 )
             ),
             indent=4,
@@ -54,7 +54,11 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
     patients = details.patients
     if patients is not None:
         unit = name_group_unit(patients.unit, patients.evaluation.n)
-        print_line(f"by {patients.unit}, the worst eye of {patients.evaluation.n} {unit}", indent=2)
+        print_line(
+            f"by {patients.unit}: results for the worst eye of each of {patients.evaluation.n} "
+            f"{unit}",
+            indent=2,
+        )
         print_facts(
             (
                 (name, _format_with_interval(estimate, counted=True))

@@ -160,7 +160,7 @@ class PhotographSelection:
             sentences.append("--names shows which files were left out")
         if self.repeated:
             sentences.append(
-                f"photographs that you named more than once, graded once: {self.repeated:,}"
+                f"photographs named more than once, and graded only once: {self.repeated:,}"
             )
         return sentences
 

@@ -72,7 +72,8 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     bandwidth_mbit_s: Annotated[
         float,
         typer.Option(
-            min=0.0, help="Add the time to pull the image at this bandwidth; 0 adds nothing."
+            min=0.0,
+            help="Add the time to pull the image at this bandwidth, in Mbit/s; 0 adds nothing.",
         ),
     ] = 0.0,
     csv_path: CsvOption = None,

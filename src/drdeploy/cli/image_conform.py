@@ -54,7 +54,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,
     only: Annotated[
-        list[str] | None, typer.Option(help="Check only the named clause. Repeatable.")
+        list[str] | None, typer.Option(help="Check only this clause of the contract. Repeatable.")
     ] = None,
     hosting: Annotated[
         list[str] | None,

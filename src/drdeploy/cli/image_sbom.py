@@ -18,7 +18,7 @@ def sbom(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write the list to this file.", dir_okay=False),
+        typer.Option("--output", "-o", help="Write the SBOM to this file.", dir_okay=False),
     ] = None,
 ) -> None:
     """List the contents of an image as an SBOM in CycloneDX 1.6.

@@ -109,7 +109,7 @@ def evaluate(
         str | None,
         typer.Option(
             help=(
-                "Column with the patients in the table of labels. By default, the column that "
+                "Column of the table of labels that names the patient. By default, the column that "
                 "`drdeploy dataset inspect` recognises as patients or sessions."
             )
         ),
@@ -380,7 +380,7 @@ def _print_comparison(paired: PairedGraders) -> None:
     for grade, rate in found.sensitivity.items():
         difference = format_figure_with_interval_and_n(estimate_as_dict(rate.difference))
         change = f"{difference}, {rate.gained} gained, {rate.lost} lost"
-        facts.append((f"change of sensitivity, >= {int(grade)}", change))
+        facts.append((f"change of sensitivity, grade >= {int(grade)}", change))
     facts.append(("grades changed", str(len(found.changes))))
     facts.append(("new misses of grade >= 3", str(len(found.new_misses))))
     print_facts(facts, indent=4)

@@ -9,7 +9,7 @@ IN_WORDS = {
     "tf": "RGB, -1 to 1",
     "caffe": "BGR, 0 to 255, minus the mean",
     "torch": "RGB, 0 to 1, standardised",
-    "in-graph": "RGB, 0 to 255, scaled inside",
+    "in-graph": "RGB, 0 to 255, network scales",
 }
 """A short text for each kind of preprocessing; ``--json`` prints the exact numbers."""
 

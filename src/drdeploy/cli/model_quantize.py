@@ -34,8 +34,8 @@ def quantize(
         Path | None,
         typer.Option(
             help=(
-                "Labelled photographs to compare on; by default, the photographs of "
-                "--calibration that were not used to calibrate."
+                "Labelled photographs on which the two graders are compared; by default, the "
+                "photographs of --calibration that the calibration did not use."
             )
         ),
     ] = None,

@@ -57,8 +57,8 @@ def recalibrate(
     patient: Annotated[
         str | None,
         typer.Option(
-            help="Column with the patients in the table of labels. By default, the column that "
-            "`drdeploy dataset inspect` recognises as patients or sessions."
+            help="Column of the table of labels that names the patient. By default, the column "
+            "that `drdeploy dataset inspect` recognises as patients or sessions."
         ),
     ] = None,
     prevalence: Annotated[
@@ -151,7 +151,7 @@ def _print_recalibration(outcome: RecalibrationOutcome, document: dict[str, Any]
         ("left out, not gradable", str(len(outcome.left_out))),
         ("temperature", f"{found.temperature:.3f}"),
         ("weights of the grades", weights),
-        ("share of grade >= 2 assumed", prevalence),
+        ("assumed share of grade >= 2", prevalence),
         ("change of the log loss", format_figure_with_interval_and_n(gain["log_loss_change"])),
     ])  # fmt: skip
     table = Table([Column.of_names("95 % intervals"), *map(Column, ("before", "after"))])

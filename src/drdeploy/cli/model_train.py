@@ -45,7 +45,7 @@ def train(
         str,
         typer.Option(
             help="Name of the recipe: `fine-tuned`, `study` for the recipe of the 2023 study, or "
-            "`fine-tuned-vgg` for the last blocks of VGG16 or VGG19."
+            "`fine-tuned-vgg`, which trains the last blocks of VGG16 or VGG19."
         ),
     ] = "fine-tuned",
     recipe: Annotated[

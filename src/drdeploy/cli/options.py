@@ -209,15 +209,16 @@ AsMeasuredOption = Annotated[
     typer.Option(
         "--as-measured",
         help=(
-            "Use the latencies that were measured on this machine. By default, the latencies "
-            "expected on AWS are used."
+            "Use the latencies as they were measured. By default, latencies of the local service "
+            "are replaced by the latencies expected on AWS."
         ),
     ),
 ]
 MixedOption = Annotated[
     bool,
     typer.Option(
-        "--mixed", help="Compare rows even if they are from different platforms or machines."
+        "--mixed",
+        help="Compare measurements even if they are from different platforms or machines.",
     ),
 ]
 
@@ -227,8 +228,8 @@ RecordsArgument = Annotated[
     Path,
     typer.Argument(
         metavar="RECORDS",
-        help="Folder of the clinic's records, which name the patients; it is made if it does not "
-        "exist.",
+        help="Folder of the clinic's records, which name the patients. `clinic serve`, `clinic "
+        "listen` and `clinic account` make the folder if it does not exist.",
         file_okay=False,
     ),
 ]

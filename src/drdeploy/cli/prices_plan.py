@@ -26,8 +26,8 @@ def plan(
         Path,
         typer.Argument(
             metavar="PLAN.json",
-            help="The output of `terraform show -json PLAN`, or of `tofu show -json PLAN`; - reads "
-            "standard input.",
+            help="The output of `terraform show -json PLAN`, or of `tofu show -json PLAN`. With "
+            "`-`, standard input is read.",
         ),
     ],
     *,

@@ -61,7 +61,7 @@ def push_image_to_ecr(
     if as_json:
         print_json(asdict(pushed) | {"digest": pushed.digest})
         return
-    print_line("the registry holds it already" if pushed.was_there else "pushed", to=err)
+    print_line("the registry already has this image" if pushed.was_there else "pushed", to=err)
     print_line(pushed.uri)
 
 
@@ -87,6 +87,6 @@ def push_artifact(
     if as_json:
         print_json(asdict(uploaded))
         return
-    print_line("the bucket holds it already" if uploaded.was_there else "uploaded", to=err)
+    print_line("the bucket already has this archive" if uploaded.was_there else "uploaded", to=err)
     version = f" version {uploaded.version_id}" if uploaded.version_id else ""
     print_line(f"{uploaded.uri}{version}")

@@ -210,8 +210,8 @@ def recommend(
     stack: Annotated[
         Path | None,
         typer.Option(
-            help="Results of `drdeploy study run study-stack` on the machine that measured the "
-            "rows; by default, packaged results from another machine."
+            help="Results of `drdeploy study run study-stack` on the machine that made the "
+            "measurements; by default, packaged results from another machine."
         ),
     ] = None,
     prices: PricesOption = None,
@@ -358,7 +358,7 @@ def _fit_aws_latency_model(
     given = [name for name, folder in folders.items() if folder is not None]
     is_needless = as_measured or "local" not in set(measurements.frame["platform"])
     if is_needless and given:
-        why = "with --as-measured" if as_measured else "on rows that were measured on AWS"
+        why = "with --as-measured" if as_measured else "on measurements from AWS"
         raise InvalidInput(
             f"{' and '.join(given)} would have no effect {why}",
             remedy=f"Omit {' and '.join(given)}" + (", or --as-measured" if as_measured else ""),

@@ -123,15 +123,15 @@ def run(
     batch_bucket: Annotated[
         str,
         typer.Option(
-            help="On AWS: bucket for the transform jobs of batch scenarios, which the Terraform "
-            "module batch-transform creates."
+            help="On AWS: bucket for the transform jobs of batch scenarios. The Terraform module "
+            "batch-transform creates such a bucket."
         ),
     ] = "",
     batch_role: Annotated[
         str,
         typer.Option(
-            help="On AWS: ARN of the role of the transform jobs, which the Terraform module "
-            "batch-transform creates."
+            help="On AWS: ARN of the role of the transform jobs. The Terraform module "
+            "batch-transform creates such a role."
         ),
     ] = "",
     kms_key: KmsKeyOption = None,

@@ -207,7 +207,8 @@ class StudyGrader:
             try:
                 self._records.take_back_grading_attempt(study)
             except Exception as error:  # noqa: BLE001 - the program ends, and the attempt counts
-                _log.error("%s: the attempt is still counted: %s", study.name, type(error).__name__)
+                reason = type(error).__name__
+                _log.error("%s: the interrupted attempt still counts: %s", study.name, reason)
 
     def _grade_and_record(self, study: WaitingStudy) -> bool:
         graded = self._grade_photographs(study)

@@ -76,7 +76,10 @@ class ArchivePeer:
             raise self._make_error("cannot be reached") from error
         if not association.is_established:
             if association.rejected_contexts:  # the library has then aborted the association
-                return f"The archive does not accept {dataset.SOPClassUID.name} in {syntax.name}."
+                return (
+                    f"The archive does not accept {dataset.SOPClassUID.name} with the transfer "
+                    f"syntax {syntax.name}."
+                )
             if association.is_rejected:
                 raise self._make_error(
                     "does not accept the AE title of this program or of the archive"

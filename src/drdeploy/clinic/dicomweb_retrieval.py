@@ -100,7 +100,7 @@ def read_patients(file: Path) -> list[str]:
         # number in quotation marks was copied from a table, and matches no patient.
         if len(line) > _PATIENT_CHARACTERS_MAX or not line.isprintable() or {*line} & {*'*?\\"'}:
             raise InvalidInput(
-                f"Line {number} is not the number of a patient",
+                f"Line {number} is not a patient's number",
                 where=str(file),
                 remedy=f"Write one number in each line, with at most {_PATIENT_CHARACTERS_MAX} "
                 'printable characters, and no *, ?, " or backslash',

@@ -103,7 +103,8 @@ def make_authorization() -> Mapping[str, str]:
         raise ClinicError(
             "The value of the header Authorization has characters that no header may have",
             where=AUTHORIZATION_VARIABLE,
-            remedy="Set it to one line of ASCII, for example Basic and the encoded credentials",
+            remedy="Set it to one line of ASCII, for example `Basic`, a space and the encoded "
+            "credentials",
         )
     return {"Authorization": value} if value else {}
 
@@ -112,7 +113,10 @@ def make_error_of_refused_storage(url: str, answer: ServerAnswer) -> ClinicError
     """Return the error to raise when an archive refuses this sender."""
     remedy = "Check the archive's log, and run the same command again"
     if answer.status in {401, 403}:
-        remedy = f"Set {AUTHORIZATION_VARIABLE} to the header's value, for example Basic …"
+        remedy = (
+            f"Set {AUTHORIZATION_VARIABLE} to the value of the header Authorization, for example "
+            "`Basic …`"
+        )
     return ClinicError(
         f"The archive answers with status {answer.status}",
         where=remove_path_from_url(url),

@@ -197,7 +197,7 @@ def make_row_of_answer(name: str, body: bytes) -> GradedRow:
                 return row
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         pass
-    return GradedRow(name, error="The model's answer is not a grade from drdeploy's server.")
+    return GradedRow(name, error="The answer is not a grade from a drdeploy container.")
 
 
 def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:

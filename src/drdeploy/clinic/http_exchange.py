@@ -52,7 +52,7 @@ def check_server_url(url: str, *, option: str) -> None:
         )
     if not is_plain:
         raise InvalidInput(
-            "The address has a user name, a query or a fragment, which drdeploy would not use",
+            "The address must have no user name, no query and no fragment",
             where=option,
             remedy="Give only the server's base address",
         )

@@ -189,7 +189,7 @@ def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not UID(str(dataset.get(name) or "")).is_valid:
             raise UnsupportedImage(
-                f"The DICOM file has no {name}, or its {name} is not a unique identifier",
+                f"The DICOM file has no {name}, or its {name} is not a valid identifier",
                 remedy="Export the photograph from the archive or the camera again",
             )
 

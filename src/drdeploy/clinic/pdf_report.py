@@ -140,7 +140,7 @@ def build_pdf_page(parts: list[Any], title: str) -> bytes:
     return stream.getvalue()
 
 
-_HEAD = ["Eye", "Grade", "Probabilities of its worst photograph", "Photographs and doubts"]
+_HEAD = ["Eye", "Grade", "Probabilities of the worst photograph", "Photographs and doubts"]
 
 
 def _describe_patient(dataset: pydicom.Dataset) -> list[list[str]]:

@@ -97,7 +97,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ) from err
         except (ValueError, msgspec.ValidationError) as err:
             raise InvalidInput(
-                f"The file of rules has an error: {err}",
+                f"The rules file has an error: {err}",
                 where=str(file),
                 remedy=f"Copy {DEFAULT_RULES}, and edit the copy",
             ) from err
@@ -113,7 +113,8 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, but the rule with the outcome {rule.outcome!r} uses it",
-                    remedy="Use the packaged grader, or name your grader's points in the rules",
+                    remedy="Use the packaged grader, or name operating points of your grader in "
+                    "the rules",
                 )
 
     def decide_outcome_of_eye(

@@ -256,8 +256,14 @@ class LeftOutSummary:
 
 
 _NOUNS: Mapping[Cause, tuple[str, str]] = {
-    "hidden": ("hidden file or folder", "hidden files and folders"),
-    "system": ("file or folder of the operating system", "files and folders of the system"),
+    "hidden": (
+        "hidden file or folder (its name begins with a full stop)",
+        "hidden files and folders (their names begin with a full stop)",
+    ),
+    "system": (
+        "file or folder of the operating system",
+        "files and folders of the operating system",
+    ),
     "picture": ("file", "files"),
     "archive": ("archive", "archives"),
     "other": ("file", "files"),
@@ -267,7 +273,7 @@ _NOUNS: Mapping[Cause, tuple[str, str]] = {
     "broken": ("link", "links"),
 }
 _SENTENCES: Mapping[Cause, str] = {
-    "hidden": "{n} {are} left out: names that begin with a full stop",
+    "hidden": "{n} {are} left out",
     "system": "{n} {are} left out: {details}",
     "picture": "{n} {are} left out, in the format {detail}: convert {them} to JPEG, PNG or TIFF",
     "archive": "{n} {are} left out: {details}; unpack {them} if {they_hold} photographs",

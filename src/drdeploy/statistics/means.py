@@ -263,7 +263,8 @@ def _pair_finite_values(one: ArrayLike, other: ArrayLike) -> Floats:
     first, second = flatten_to_float_array(one), flatten_to_float_array(other)
     if first.size != second.size:
         raise AnalysisError(
-            f"A paired comparison needs equally many rows, not {first.size} and {second.size}",
+            f"A paired comparison needs samples of equal size, not {first.size} and "
+            f"{second.size} rows",
             remedy="Compare the two samples as independent samples",
         )
     pairs = np.column_stack([first, second])

@@ -38,7 +38,7 @@ ROUNDING = 1e-12
 BOOTSTRAP = "bootstrap over groups"
 NORMAL = "normal over groups"
 NO_PHOTOGRAPH = "there is no photograph"
-NO_SPREAD = "no interval: the photographs or groups show no spread"
+NO_SPREAD = "no interval: the values do not vary between photographs or groups"
 
 
 def estimate_proportion(successes: int, n: int) -> Estimate:
@@ -357,7 +357,7 @@ def estimate_by_group_bootstrap(
     # If every photograph is right, or no grade changed, all resamples are the same. This does not
     # mean that the value is certain: other photographs would show some spread.
     if high - low < ROUNDING:
-        reason = "no interval: every resample gives this value"
+        reason = "no interval: all bootstrap resamples give the same value"
         return Estimate(value, None, None, n, BOOTSTRAP, reason=reason)
     return Estimate(value, float(low), float(high), n, BOOTSTRAP)
 

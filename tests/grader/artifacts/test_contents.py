@@ -206,7 +206,7 @@ def zipped(packed):
         (lambda _: b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
         (lambda _: b"\xff\xd8\xff\xe0", "a picture"),
         (lambda _: b"\n<!DOCTYPE html>", "a web page"),
-        (lambda _: b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
     ],
 )
 def test_another_kind_of_file_is_called_what_it_is(tmp_path, packed, make, what):

@@ -49,7 +49,9 @@ def test_the_first_of_agreeing_copies_is_kept(labelled):
 def test_no_copy_is_kept_where_the_grades_differ(labelled):
     dataset = set_copies_aside(labelled((7, 1, "", "a"), (7, 2, "", "a"), (8, 0, "", "b")))
     assert names(dataset) == ["2.jpg"]
-    assert reasons(dataset)["0.jpg"] == "copies with different grades (0.jpg: 1, 1.jpg: 2)"
+    assert reasons(dataset)["0.jpg"] == (
+        "this photograph and its copies have different grades (0.jpg: 1, 1.jpg: 2)"
+    )
 
 
 def test_of_copies_in_both_splits_training_loses_its_own(labelled):
@@ -74,4 +76,4 @@ def test_copies_of_one_content_have_one_name_and_the_reason_does_not_repeat_it(t
     dataset = set_copies_aside(load_dataset(tmp_path))
     (kept,), (copy,) = dataset.photographs, dataset.set_aside
     assert kept.name == copy.name
-    assert copy.reason == "copy of a file of the same content"
+    assert copy.reason == "copy of a file with the same content"

@@ -131,7 +131,7 @@ def test_folders_of_grades_are_found_however_deep_they_were_unpacked(tmp_path, i
 
 def test_a_grade_without_a_folder_is_noted(tmp_path):
     write_photograph(tmp_path / "No_DR" / "a.png", 1, "PNG")
-    assert "There is no folder of grade 3." in load_dataset(tmp_path).notes
+    assert "There is no folder for grade 3." in load_dataset(tmp_path).notes
 
 
 def test_idrid_is_read_as_it_is_distributed(idrid):
@@ -213,7 +213,7 @@ def test_photographs_in_folders_within_a_folder_of_a_grade_are_read(tmp_path):
     dataset = load_dataset(tmp_path)
     assert list(dataset.count_per_grade().values()) == [1] * 5
     assert dataset.notes == (
-        "1 hidden file or folder is left out: names that begin with a full stop.",
+        "1 hidden file or folder (its name begins with a full stop) is left out.",
         "1 file is left out, in the format HEIC: convert it to JPEG, PNG or TIFF.",
     )
 

@@ -68,9 +68,9 @@ def test_what_is_assumed_of_a_table_is_noted(tmp_path):
     assert [one.group for one in dataset.photographs] == ["7"]
     assert dataset.notes == (
         "labels.csv is not in UTF-8; read as Windows-1252.",
-        "labels.csv: lines that were skipped, because they precede the column names: 1.",
+        "labels.csv: lines above the column names were skipped: 1.",
         f"labels.csv: photographs are in the column image, grades in DR_grade, {patients}.",
-        "Grades in words are read, for example 'Moderate NPDR' as 2.",
+        "Grades in words were read as numbers: 'Moderate NPDR' as 2.",
     )
 
 
@@ -90,7 +90,7 @@ def test_a_photograph_is_found_by_a_unique_name(tmp_path, name, file, difference
     write(tmp_path, [file], labels=f"file,icdr_grade,split\n{name},2,test\n")
     dataset = load(tmp_path)
     assert list(grades(dataset).values()) == [2]
-    assert dataset.notes[-1].endswith(f"were found by name: {difference}.")
+    assert dataset.notes[-1].endswith(f"names in the table differ: {difference}.")
 
 
 @pytest.mark.parametrize("files", [["a.jpg", "a.png"], ["x/a.jpg", "y/a.jpg"], ["A.jpg", "A.JPG"]])
@@ -146,7 +146,7 @@ def test_every_row_and_photograph_that_is_not_used_is_counted(tmp_path):
     assert dataset.notes == (
         "labels.csv: rows that name no photograph were skipped: 1.",
         "Photographs without a label were skipped in .: 1.",
-        "1 hidden file or folder is left out: names that begin with a full stop.",
+        "1 hidden file or folder (its name begins with a full stop) is left out.",
     )
 
 

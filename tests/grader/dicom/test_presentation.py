@@ -147,7 +147,7 @@ def test_the_eye_is_that_of_the_image_else_that_of_the_series(fields, expected):
         ({"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}, "pixel format"),
         ({"VOILUTFunction": "SIGMOID", "WindowCenter": 9, "WindowWidth": 9}, "SIGMOID"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "its SOP class: CT Image Storage"),
-        ({"SOPClassUID": "1.2.3"}, "not one of the standard"),
+        ({"SOPClassUID": "1.2.3"}, "not in the DICOM standard"),
         ({"NumberOfFrames": 5000}, "5000 frames"),
     ],
 )

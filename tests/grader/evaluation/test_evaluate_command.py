@@ -214,7 +214,7 @@ def test_what_cannot_be_evaluated_is_an_error_that_says_why(arguments, complaint
         (["--by", "file"], "has 80 different values; subgroups need 2 to 20"),
         (["--second-label", "file"], "no ICDR grade from 0 to 4"),
         (["--patient", "nobody"], "--patient names the column 'nobody', which the table"),
-        (["--prevalence", "estimate"], "artifact has no operating points at grades 2 and 3"),
+        (["--prevalence", "estimate"], "artifact has no usable operating points at grades 2 and 3"),
         (["--prevalence", "often"], "prevalence must be between 0 and 1, not often"),
     ],
 )

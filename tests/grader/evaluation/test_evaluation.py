@@ -280,7 +280,11 @@ def test_the_same_seed_gives_the_same_interval():
     [
         ([], "there is no photograph", "no diseased photograph"),
         ([0, 0, 0], "undefined for these photographs", "no diseased photograph"),
-        ([4, 4], "no interval: every resample gives this value", "no healthy photograph"),
+        (
+            [4, 4],
+            "no interval: all bootstrap resamples give the same value",
+            "no healthy photograph",
+        ),
     ],
     ids=["none", "healthy", "diseased"],
 )

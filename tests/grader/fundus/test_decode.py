@@ -340,13 +340,13 @@ def test_a_refusal_names_the_format(head, name):
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS.*git lfs pull"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer.*git lfs pull"),
         (b"\n<!DOCTYPE HTML><html>404", "a web page.*download the file itself"),
-        (b'<?xml version="1.0"?>\n<Error><Code>', "error message of a server.*download the file"),
+        (b'<?xml version="1.0"?>\n<Error><Code>', "a server's error message.*download the file"),
         (b"PK\3\4", "an archive.*unpack it first"),
         (b"\x1f\x8b\x08", "an archive.*unpack it first"),
         (b'<?xml version="1.0"?>\n<svg>', "an SVG.*save the picture as a JPEG"),
-        (encoded(gradient(), "PNG").replace(b"\r\n", b"\n"), "transfer as text.*binary data"),
+        (encoded(gradient(), "PNG").replace(b"\r\n", b"\n"), "transfer in text mode.*binary data"),
         (bytes(200), "a failed copy.*copy the file again"),
     ],
 )

@@ -117,7 +117,7 @@ def test_logits_that_always_fall_are_noted(model, served):
     next(node for node in theirs.graph.node if node.op_type == "Add").input.append("falling")
     onnx.save(theirs, path)
     (note,) = served(path, output="logits").notes
-    assert "always give the first class" in note
+    assert "the answer is always the first class" in note
 
 
 def test_an_answer_that_does_not_depend_on_the_image_is_refused(model, refused):
@@ -153,7 +153,7 @@ def test_missing_and_incomplete_weights_are_named(model, refused):
         ("a.onnx", b"PK\3\4".ljust(30, b"\0") + b"archive/data.pkl", "a PyTorch file.*torch.onnx"),
         ("a.pt2", b"PK\3\4", "a PyTorch file.*torch.onnx.export"),
         ("a.mar", b"PK\3\4", "TorchServe.*torch.onnx.export"),
-        ("a.xml", b"<?xml version='1.0'?><Error><Code>AccessDenied", "error message of a server"),
+        ("a.xml", b"<?xml version='1.0'?><Error><Code>AccessDenied", "a server's error message"),
         ("ckpt-1.data-00000-of-00001", b"x", "a checkpoint.*whole model"),
         ("saved_model.pb", b"x", "only a part of a SavedModel.*Name the folder"),
     ],

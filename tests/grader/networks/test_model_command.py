@@ -33,7 +33,7 @@ def test_the_list_says_what_each_network_wants_to_see():
     lines = {line.split()[0]: line for line in run("list").splitlines()[2:]}
     assert set(lines) == set(by_name)
     assert "28,792,956" in lines["EfficientNetB5"]
-    assert "scaled inside" in lines["EfficientNetB5"]
+    assert "network scales" in lines["EfficientNetB5"]
 
 
 def test_export_writes_the_format_asked_for_and_says_what_the_weights_are(tiny, tmp_path):

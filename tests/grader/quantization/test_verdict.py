@@ -51,7 +51,10 @@ def test_a_loss_beyond_the_margin_is_refused():
     verdict = verdict_on(np.repeat([0, 3], 100), dict.fromkeys(range(100, 106), 1))
     assert verdict.outcome == "refused"
     assert len(verdict.comparison.new_misses) == 6
-    assert "lost 6 and gained 0 of 100" in verdict.reason
+    assert (
+        "of 100 photographs at or above this grade, 6 are newly wrong and 0 newly right"
+        in verdict.reason
+    )
 
 
 def test_a_small_loss_is_left_open_until_there_are_many():
@@ -135,7 +138,7 @@ def test_a_model_that_always_answers_grade_4_fails_on_specificity():
     assert "specificity at grade >= 2" in failed
     assert "specificity at grade >= 3" in failed
     assert not any("sensitivity" in measure for measure in failed)
-    assert "specificity at grade >= 2: it lost" in verdict.reason
+    assert "specificity at grade >= 2: of " in verdict.reason
 
 
 def test_permuted_classes_are_refused():

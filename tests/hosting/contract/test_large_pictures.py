@@ -87,5 +87,7 @@ def test_a_flood_of_large_pictures_is_refused_beyond_its_places(
         statuses = [one.result().status_code for one in large]
     assert refused.status_code == 503
     message = refused.json()["error"]["message"]
-    assert message == "All 80 places for requests to the server are taken; try again in a moment."
+    assert (
+        message == "Too few of the worker's 80 places for requests are free; try again in a moment."
+    )
     assert statuses == [422] * 8

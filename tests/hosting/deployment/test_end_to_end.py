@@ -407,7 +407,7 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
     approver.trial_ended = interrupt
     with pytest.raises(KeyboardInterrupt) as interruption:
         run_plan(plan, options, approver)
-    assert "images and archives are kept" in interruption.value.__notes__[-1]
+    assert "container images and model archives are kept" in interruption.value.__notes__[-1]
     left = everything_in(uncontained)
     assert (left["endpoints"], left["models"]) == (before["endpoints"], before["models"])
     assert len(left["buckets"]) == len(before["buckets"]) + 1

@@ -177,7 +177,7 @@ def names_all(error):
 
 def test_credentials_that_are_refused_create_nothing(account, provisioner, desired):
     account.stub("sts").add_client_error("get_caller_identity", "ExpiredToken", "old")
-    with pytest.raises(EndpointError, match=r"ExpiredToken.*use other credentials"):
+    with pytest.raises(EndpointError, match=r"ExpiredToken.*Use other credentials"):
         provisioner().provision_endpoints(desired)
 
 

@@ -79,9 +79,9 @@ def test_a_push_that_the_registry_denies_names_the_permissions(account):
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        ("AccessDeniedException", "Grant the credentials in use this permission"),
+        ("AccessDeniedException", "Use other credentials, or allow the action in the policies"),
         ("ThrottlingException", "Wait a moment"),
-        ("ExpiredToken", "Grant the credentials in use this permission, or use other credentials"),
+        ("ExpiredToken", "Use other credentials, or allow the action in the policies"),
     ],
 )
 def test_a_refused_listing_says_what_to_do(account, code, remedy):

@@ -95,7 +95,7 @@ def test_the_packages_of_an_image_are_compared_with_a_lock(engine, lean_image, t
     lock = tmp_path / "debian.txt"
     lock.write_text("libc6=1\n")
     difference = describe_difference_from_debian_lock(engine, image, lock)
-    assert re.search(r"\d+ packages of Debian in drdeploy:lean differ", difference)
+    assert re.search(r"\d+ Debian packages in drdeploy:lean differ", difference)
     lock.write_text(
         "".join(
             f"{one.name}={one.version}\n"

@@ -290,7 +290,9 @@ def test_copies_fill_instances_and_what_does_not_fit_is_refused_or_fails_as_on_a
     assert described["RuntimeConfig"] == {"DesiredCopyCount": 2, "CurrentCopyCount": 2}
 
     for needed in ({"MinMemoryRequiredInMb": 4097}, SMALL | {"NumberOfCpuCoresRequired": 2.25}):
-        with pytest.raises(ClientError, match=r"a copy needs more than an ml\.c5\.large has"):
+        with pytest.raises(
+            ClientError, match=r"a copy needs more hardware than an ml\.c5\.large has"
+        ):
             create_component(aws, endpoint, needed=needed)
     with pytest.raises(ClientError, match=r"CopyCount \(101\) must not exceed 100"):
         create_component(aws, endpoint, copies=101)

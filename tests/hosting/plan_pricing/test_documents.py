@@ -83,7 +83,7 @@ def test_what_a_plan_removes_forgets_or_puts_off_is_told():
     text = run(plan(resource_changes=changes, deferred_changes=deferred, complete=False))
     assert "aws_sagemaker_endpoint.delete: the plan deletes it" in text.stdout
     assert "aws_sagemaker_endpoint.forget: Terraform stops managing the resource" in text.stdout
-    assert "aws_sns_topic.later: Terraform will only plan it in a later run" in text.stdout
+    assert "aws_sns_topic.later: Terraform will plan it only in a later run" in text.stdout
     assert "the plan is not complete" in text.stderr
 
 

@@ -137,7 +137,8 @@ def test_a_failure_says_what_could_not_be_deleted_after_it(hosting, control):
     control.add_response("describe_endpoint", endpoint("Failed", FailureReason="no ping"))
     add_deletions(control, failing=("endpoint",))
     message = (
-        r"no ping. Deleting what .* failed too.*not yours.* because they may cost money: endpoint"
+        r"no ping. The resources .* not all deleted.*not yours.*"
+        r" because they may cost money: endpoint"
     )
     with pytest.raises(EndpointFailed, match=message), hosting.deployed(DEPLOYMENT):
         pass

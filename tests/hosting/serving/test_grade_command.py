@@ -225,7 +225,7 @@ def test_whatever_the_decoder_reads_is_graded_and_everything_else_is_counted(
     assert [row["error"] for row in document["results"]] == [""] * 4
     heic = "1 file is left out, in the format HEIC: convert it to JPEG, PNG or TIFF"
     assert document["notes"] == [
-        "1 hidden file or folder is left out: names that begin with a full stop",
+        "1 hidden file or folder (its name begins with a full stop) is left out",
         "1 file that is no picture is left out: .txt",
         f"{heic} ({tmp_path}/eyes/d.heic)",
         "1 file or folder of the operating system is left out: Thumbs.db",
@@ -271,7 +271,7 @@ def test_what_is_named_twice_is_graded_once(run, folder, model_dir, monkeypatch)
     result = run("eyes", folder, "eyes/a.jpg", "--artifact", model_dir, "--json")
     document = json.loads(result.stdout)
     assert len(document["results"]) == 2
-    assert document["notes"][-1] == "photographs that you named more than once, graded once: 3"
+    assert document["notes"][-1] == "photographs named more than once, and graded only once: 3"
 
 
 @pytest.mark.parametrize(

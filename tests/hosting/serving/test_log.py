@@ -41,7 +41,7 @@ def test_of_a_kind_so_many_lines_are_written_and_then_their_number(log, lines, c
     clock.now += LOG_WINDOW_S
     log.write_event_within_limit("other")
     withheld, other = lines()[-2:]
-    assert withheld["message"] == "7 lines were withheld in the last 10 s"
+    assert withheld["message"] == "7 log lines were withheld in the last 10 s"
     assert withheld["kind"] == "output"
     assert other["event"] == "other"
 

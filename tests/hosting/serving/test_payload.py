@@ -119,7 +119,7 @@ def test_a_file_field_that_nobody_filled_in_is_no_image():
     ) == [b"x"]
     with pytest.raises(EmptyBody, match="no image"):
         extract_images_from_body(MULTIPART, form(empty), max_images=1)
-    with pytest.raises(EmptyBody, match="A file of the form has no bytes"):
+    with pytest.raises(EmptyBody, match="A file sent with the form is empty"):
         extract_images_from_body(MULTIPART, form((FILE, b"x"), (FILE, b"")), max_images=2)
 
 
@@ -223,16 +223,16 @@ def test_json_is_read_whatever_its_type_says(content_type):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ({"image": BASE64, "images": [BASE64]}, "both images and image"),
+        ({"image": BASE64, "images": [BASE64]}, "both 'images' and 'image'"),
         ({"left": BASE64, "right": BASE64}, "several members"),
-        ({"patient": "17"}, "any of the members instances, inputs"),
+        ({"patient": "17"}, "none of the members instances, inputs"),
         ({"inputs": [[0.1, 0.2]]}, "a number.* not the values of its pixels"),
         ([None], "null in the place of an image"),
         (["https://example.org/eye.jpg"], "does not fetch images"),
         (["s3://bucket/eye.jpg"], "does not fetch images"),
         ([BASE64.replace("+", " ").replace("/", " ")], "contains spaces"),
         (["eye.jpg"], "is not base64"),
-        (["data:image/jpeg,%FF%D8"], "data: URL .* is not in base64"),
+        (["data:image/jpeg,%FF%D8"], "`data:` URL .* is not in base64"),
         ([[[[[[[BASE64]]]]]]], "nests its images"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_header_alone_is_no_measurement(results_of):
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("run_id,run_id\n1,2\n", "two columns 'run_id'"), ("a" * 200_000, "not valid CSV")],
+    [("run_id,run_id\n1,2\n", "several columns named 'run_id'"), ("a" * 200_000, "not valid CSV")],
 )
 def test_a_table_that_readers_could_understand_differently_is_refused(tmp_path, text, what):
     path = tmp_path / "measurements.csv"

@@ -206,7 +206,7 @@ def test_an_own_key_excludes_instances_with_disks_of_their_own():
     assert OWN_DISKS.pattern.replace("\\", "\\\\") in module
     for with_disks in ("ml.m5d.large", "ml.c5d.xlarge", "ml.g4dn.xlarge", "ml.p4d.24xlarge"):
         (sentence,) = broken(with_disks)
-        assert f"{with_disks} has disks of its own" in sentence
+        assert f"{with_disks} has built-in disks" in sentence
     assert broken("ml.m5.large") == broken("ml.c7g.xlarge") == []
 
 
@@ -260,7 +260,7 @@ def test_a_batch_job_runs_on_the_instance_types_of_batch_transform_alone(instanc
     [
         ("needs_vpc", "a VPC"),
         ("needs_network_isolation", "network isolation"),
-        ("needs_own_key", "a volume with your own key"),
+        ("needs_own_key", "a volume encrypted with your own key"),
     ],
 )
 def test_what_the_command_gives_no_job_excludes_jobs(needs, name):

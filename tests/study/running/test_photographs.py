@@ -51,7 +51,7 @@ def test_what_does_not_decode_is_left_out_with_its_reason_and_never_sent(tmp_pat
     found = read_or_paint_photographs(tmp_path, **FEW, names=OWN_NAMES)
     assert [photograph.name for photograph in found.photographs] == ["eye.jpg"]
     assert found.left_out == (
-        "1 hidden file or folder is left out: names that begin with a full stop",
+        "1 hidden file or folder (its name begins with a full stop) is left out",
         "cut.jpg: The JPEG ends before its image does",
         "pages.tif: The TIFF holds more than one picture",
     )

@@ -42,8 +42,8 @@ notices the end of a task only after 0.2 seconds; the worker takes the waiting t
 SHARD_RETRIES = 1
 PHOTOGRAPH_RETRIES = 2
 ENDED_WORKER = (
-    f"The process that graded the photograph ended {PHOTOGRAPH_RETRIES + 1} times during the "
-    "grading."
+    f"The photograph was tried {PHOTOGRAPH_RETRIES + 1} times, and each time the grading process "
+    "ended unexpectedly."
 )
 
 

@@ -210,8 +210,8 @@ def _iterate_json_list(chunks: Iterator[bytes], where: str) -> Iterator[Any]:
 
 def _malformed_manifest_error(where: str) -> InvalidInput:
     return InvalidInput(
-        'A manifest is a JSON list of {"prefix": "s3://BUCKET/FOLDER/"} and the names of objects '
-        "below the prefix, but this file is not such a list",
+        'A manifest is a JSON list: first {"prefix": "s3://BUCKET/FOLDER/"}, then the names of '
+        "objects below this prefix. The file is not such a list",
         where=where,
     )
 

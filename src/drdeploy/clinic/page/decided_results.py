@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from drdeploy.clinic.records.worklist import ListedStudy
 
 _NAMESPACE = uuid.UUID("9be60b1c-7d0a-5c50-93b6-5a4f6e0b1c52")
-_TITLE = "Severity of diabetic retinopathy: with the decision of a person"
+_TITLE = "Severity of diabetic retinopathy, with a person's decision"
 
 
 def decide_result(kind: str, content: bytes, study: ListedStudy, changed_s: float) -> bytes:

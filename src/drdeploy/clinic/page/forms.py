@@ -50,7 +50,7 @@ async def read_photograph_upload(request: Request) -> tuple[bytes, dict[str, str
             yield chunk
 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise HTTPException(415, "A photograph must be sent as a form.")
+        raise HTTPException(415, "A photograph must be sent in a form (multipart/form-data).")
     try:
         parser = _MemoryParser(
             request.headers, receive_body_within_limit(), max_files=1, max_fields=4

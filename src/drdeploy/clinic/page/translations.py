@@ -167,7 +167,9 @@ _PORTUGUESE = {
     "The patient is erased only if you confirm it.": ("O paciente só é apagado se você confirmar."),
     "Too many requests. Wait a moment.": "Pedidos demais. Espere um momento.",
     "The request took too long to arrive.": "O pedido demorou demais para chegar.",
-    "A photograph must be sent as a form.": "Uma fotografia é enviada como formulário.",
+    "A photograph must be sent in a form (multipart/form-data).": (
+        "Uma fotografia é enviada como formulário."
+    ),
     "The form is damaged.": "O formulário está danificado.",
     "The form has no photograph.": "O formulário não tem fotografia.",
     "The file's name has a path in it.": "O nome do arquivo contém um caminho.",
@@ -226,7 +228,7 @@ _PORTUGUESE = {
 
 _PORTUGUESE_REASONS = {
     # Why a study could not be graded
-    "The program ended while it graded this study, and none of {} attempts went well.": (
+    "The program ended while it graded this study, and all {} attempts failed.": (
         "O programa terminou enquanto classificava este exame, e nenhuma de {} tentativas deu "
         "certo."
     ),
@@ -264,13 +266,16 @@ _PORTUGUESE_REASONS = {
     "The archive refuses the file with status {}.": (
         "O arquivo de imagens recusa o objeto com o status {}."
     ),
-    "The archive does not accept {} in {}.": "O arquivo de imagens não aceita {} em {}.",
+    "The archive does not accept {} with the transfer syntax {}.": (
+        "O arquivo de imagens não aceita {} em {}."
+    ),
     "The archive answers with status {}; check the archive's log, and run the same command "
     "again.": (
         "O arquivo de imagens responde com o status {}; verifique o seu registro. O programa "
         "tenta de novo mais tarde."
     ),
-    "The archive answers with status {}; set {} to the header's value, for example {}.": (
+    "The archive answers with status {}; set {} to the value of the header Authorization, for "
+    "example {}.": (
         "O arquivo de imagens responde com o status {}; dê a {} o valor do cabeçalho, por exemplo "
         "{}."
     ),
@@ -293,7 +298,7 @@ _PORTUGUESE_REASONS = {
     ),
     "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
     "The value of the header Authorization has characters that no header may have; set it to one "
-    "line of ASCII, for example Basic and the encoded credentials.": (
+    "line of ASCII, for example `Basic`, a space and the encoded credentials.": (
         "O valor do cabeçalho tem caracteres que nenhum cabeçalho pode ter; use uma linha de "
         "ASCII, por exemplo Basic e as credenciais codificadas."
     ),

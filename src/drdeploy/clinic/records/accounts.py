@@ -131,8 +131,8 @@ class Accounts:
 def _check_name(name: str) -> None:
     if not (0 < len(name) <= _NAME_CHARACTERS_MAX and name.isprintable() and name == name.strip()):
         raise InvalidInput(
-            f"An account's name has one to {_NAME_CHARACTERS_MAX} printable characters, and no "
-            "space at its ends",
+            f"An account's name must have 1 to {_NAME_CHARACTERS_MAX} printable characters, and "
+            "must not begin or end with a space",
             where="NAME",
         )
 
@@ -140,7 +140,8 @@ def _check_name(name: str) -> None:
 def _check_password(password: str) -> None:
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise InvalidInput(
-            f"A password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters",
+            f"A password must have {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} "
+            "characters",
             where="the password",
             remedy="Use several unrelated words",
         )

@@ -58,9 +58,9 @@ class RecordsErasure:
             count = connection.execute(same).scalar_one()
         if count > 1:
             raise InvalidInput(
-                f"Studies of {count} patients have this identifier",
+                f"{count} patients have a study with this identifier",
                 where="--study",
-                remedy="Give the patient, with --patient and --issuer",
+                remedy="Name the patient with --patient and --issuer",
             )
         return self._erase_studies(STUDIES.c.study_uid == study_uid)
 

@@ -270,8 +270,8 @@ class ClinicRecords:
             attempts, fault = found
             if attempts >= MAX_GRADING_ATTEMPTS:
                 ended = (
-                    "The program ended while it graded this study, and none of "
-                    f"{attempts} attempts went well."
+                    "The program ended while it graded this study, and all "
+                    f"{attempts} attempts failed."
                 )
                 self._mark_study_as_failed(connection, study, fault or ended)
                 return False

@@ -57,7 +57,10 @@ def make_manifest_of_original_study(
         classes=(),
         transform=STUDY_TRANSFORM,
         files=files,
-        provenance=Provenance(notes="No manifest: the original study's preprocessing is assumed"),
+        provenance=Provenance(
+            notes="The artifact has no manifest, so the preprocessing of the original study "
+            "(2023) is assumed"
+        ),
     )
 
 

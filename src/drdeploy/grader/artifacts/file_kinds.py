@@ -16,7 +16,7 @@ HEAD_BYTES = 512
 """The number of bytes to read from a file; the mark of a tar file begins at byte 257."""
 
 _REPACK = (
-    "SageMaker takes only gzip-compressed tar files: extract the file, then "
+    "SageMaker takes only gzip-compressed tar files. Extract the file, and pack its content with "
     "`tar -czf model.tar.gz -C FOLDER .`"
 )
 _FROM_TORCH = "Export the model to ONNX with torch.onnx.export, and pack the .onnx file"
@@ -69,8 +69,8 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
         b"\x1f\x8b",
         FileKind(
             "compressed with gzip",
-            "If the file is a model.tar.gz that was packed before, check the file with `drdeploy "
-            "artifact verify`. Otherwise, extract the file, and pack the model that is inside",
+            "If the file is already a packed model.tar.gz, check it with `drdeploy artifact "
+            "verify`. Otherwise, extract the file, and pack the model that is inside",
         ),
     ),
     (b"BZh", FileKind("compressed with bzip2", _REPACK)),
@@ -78,10 +78,10 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
     (b"\x28\xb5\x2f\xfd", FileKind("compressed with Zstandard", _REPACK)),
     (b"7z\xbc\xaf\x27\x1c", FileKind("a 7-Zip archive", _REPACK)),
     (b"Rar!\x1a\7", FileKind("a RAR archive", _REPACK)),
-    (b"GGUF", FileKind("a GGUF file, which holds a language model", _TO_ONNX)),
+    (b"GGUF", FileKind("a GGUF language model", _TO_ONNX)),
     (b"\xff\xd8\xff", _PICTURE),
     (b"\x89PNG", _PICTURE),
-    (b"version https://git-lfs", FileKind("a pointer of Git LFS", "Run `git lfs pull`")),
+    (b"version https://git-lfs", FileKind("a Git LFS pointer", "Run `git lfs pull`")),
 )
 _BY_SUFFIX: dict[str, FileKind] = {
     ".7z": FileKind("a 7-Zip archive", _REPACK),
@@ -89,7 +89,7 @@ _BY_SUFFIX: dict[str, FileKind] = {
     ".caffemodel": FileKind("a Caffe model", _TO_ONNX),
     ".ckpt": _CHECKPOINT,
     ".engine": FileKind("a TensorRT engine", _ORIGINAL),
-    ".gguf": FileKind("a GGUF file, which holds a language model", _TO_ONNX),
+    ".gguf": FileKind("a GGUF language model", _TO_ONNX),
     ".h5": HDF5_FILE,
     ".hdf5": HDF5_FILE,
     ".index": _CHECKPOINT,
@@ -112,7 +112,7 @@ _BY_SUFFIX: dict[str, FileKind] = {
     ".skops": FileKind("a scikit-learn model", _TO_ONNX),
     ".tar": _PLAIN_TAR,
     ".tflite": FileKind("a TensorFlow Lite model", _TO_SAVED_MODEL),
-    ".xml": FileKind("an XML file, the format of OpenVINO's models", _ORIGINAL),
+    ".xml": FileKind("an OpenVINO model in XML", _ORIGINAL),
     ".zip": ZIP,
 }
 _ZIPPED = frozenset(
@@ -149,7 +149,7 @@ def find_file_kind(name: str, head: bytes) -> FileKind | None:
     if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
         return _WEB_PAGE
     if head.startswith(b"<?xml") and b"<Error>" in head:
-        return FileKind("the error message of a server", _DOWNLOAD)
+        return FileKind("a server's error message", _DOWNLOAD)
     if ".data-" in suffix:
         return _CHECKPOINT
     if name.endswith(WEIGHTS_SUFFIX):

@@ -317,8 +317,8 @@ def _manifest_error_from_msgspec(message: str) -> ManifestError:
     remedy = "Write the manifest with `drdeploy artifact pack`"
     if "unknown field" in what:
         remedy = (
-            "If a newer drdeploy wrote the manifest, use that version, and rebuild images with "
-            f"it; otherwise {remedy[0].lower()}{remedy[1:]}"
+            "If a newer drdeploy wrote the manifest, use that version, and rebuild your images "
+            f"with it; otherwise {remedy[0].lower()}{remedy[1:]}"
         )
     return ManifestError(
         what.replace("`", "'"),
@@ -350,15 +350,14 @@ def _check_transform(transform: FundusTransform) -> None:
         _require_valid_field(
             f"transform.{field}",
             1 <= side_px <= MAX_SIDE_PX,
-            f"The side has {side_px} pixels, but 1 to {MAX_SIDE_PX} are allowed",
+            f"The value is {side_px}, but must be from 1 to {MAX_SIDE_PX} pixels",
         )
     for field in ("value_range", "mean", "std"):
         finite = all(map(math.isfinite, getattr(transform, field)))
         _require_valid_field(f"transform.{field}", finite, "A value is not a finite number")
     low, high = transform.value_range
-    _require_valid_field(
-        "transform.value_range", low != high, f"Black and white pixels would both become {low:g}"
-    )
+    what = f"Both values are {low:g}, but black and white pixels need different values"
+    _require_valid_field("transform.value_range", low != high, what)
     _require_valid_field("transform.std", all(transform.std), "A standard deviation is zero")
 
 
@@ -366,7 +365,7 @@ def _check_familiarity(familiarity: Familiarity | None) -> None:
     if familiarity is None:
         return
     known = familiarity.measurements == MEASUREMENTS
-    what = "The rule uses other measurements of a photograph than this version of drdeploy"
+    what = "The measurements are not those of this version of drdeploy"
     _require_valid_field("familiarity.measurements", known, what)
     rows = {"means": (familiarity.means,), "directions": familiarity.directions}
     for field, values in rows.items():
@@ -386,7 +385,7 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
     _require_valid_field(
         "clinical",
         manifest.is_icdr,
-        "Only a model with the five ICDR grades as classes can have thresholds for grades",
+        "Only a model whose classes are the five ICDR grades can have thresholds for grades",
     )
     for threshold in clinical.grade_thresholds or ():
         _require_valid_field(
@@ -414,7 +413,7 @@ def _check_recalibration(manifest: ModelManifest) -> None:
     _require_valid_field(
         "recalibration",
         manifest.is_icdr,
-        "Only a model with the five ICDR grades as classes can have weights of grades",
+        "Only a model whose classes are the five ICDR grades can be recalibrated",
     )
     for field, values in (
         ("temperature", (recalibration.temperature,)),
@@ -422,7 +421,7 @@ def _check_recalibration(manifest: ModelManifest) -> None:
     ):
         for value in values:
             is_right = LEAST_FACTOR <= value <= MOST_FACTOR
-            what = f"The value {value:g} is not from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
+            what = f"The value is {value:g}, but must be from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
             _require_valid_field(f"recalibration.{field}", is_right, what)
 
 
@@ -449,7 +448,7 @@ def _check_list_of_files(manifest: ModelManifest) -> None:
     )
     entry = PurePosixPath(manifest.entry)
     holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)
-    _require_valid_field("files", holds_entry, f"The list has no file for '{manifest.entry}'")
+    _require_valid_field("files", holds_entry, f"The list of files lacks '{manifest.entry}'")
 
 
 def is_path_inside_folder(path: str) -> bool:

@@ -97,7 +97,7 @@ def detect_model_format(model_path: Path) -> ModelFormat:
     if kind is ONNX_FILE or is_readable_as_onnx(model_path):
         return "onnx"
     raise ArtifactError(
-        f"The model is {kind.noun}, and neither a SavedModel's folder nor an ONNX file"
+        f"The model is {kind.noun}, not a SavedModel's folder or an ONNX file"
         if kind
         else "The model is neither a SavedModel's folder nor an ONNX file",
         where=str(model_path),
@@ -203,5 +203,5 @@ def read_transform_file(file: Path) -> FundusTransform:
         raise InvalidInput(
             str(err).replace("`", "'"),
             where=str(file),
-            remedy="Use only the fields that the transform of a manifest has",
+            remedy="Use only fields that `transform` has in a manifest",
         ) from err

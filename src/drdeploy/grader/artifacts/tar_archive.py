@@ -378,7 +378,7 @@ class _AdmittedNames:
             or longest > NAME_PART_BYTES_MAX
         ):
             raise UnsafeArchive(
-                f"The name '{name[:40]}...' is too long for a file",
+                f"The path '{name[:40]}...' is too long or too deeply nested",
                 remedy=(
                     f"Use names of at most {NAME_PART_BYTES_MAX} bytes, at most "
                     f"{NAME_PARTS_MAX} nested folders, and paths of at most "
@@ -392,7 +392,7 @@ class _AdmittedNames:
             # troubleshoot the creation or update failure of my SageMaker AI endpoint?").
             raise UnsafeArchive(
                 f"'{name}' is a link to '{info.linkname[:80]}', and links are not extracted",
-                remedy="Pack the file itself: `tar --dereference --hard-dereference -czf`",
+                remedy="Pack the file instead, with `tar --dereference --hard-dereference -czf`",
             )
         if not (info.isreg() or info.isdir()):
             raise UnsafeArchive(f"'{name}' is not a regular file")

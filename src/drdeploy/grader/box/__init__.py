@@ -24,7 +24,7 @@ def box_artifact(precision: str = "fp32") -> Path:
     path = FOLDER / f"{NAME}-{precision}.tar.gz"
     if not path.is_file():
         raise ArtifactError(
-            f"There is no packaged grader in {precision} in this installation",
+            f"This installation has no packaged grader in {precision}",
             where=str(path),
             remedy="Run `make model`, or give an artifact of your own with --artifact",
         )

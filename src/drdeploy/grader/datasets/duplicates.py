@@ -66,12 +66,14 @@ def set_copies_aside(dataset: Dataset) -> Dataset:
     for copies in find_copied_photographs(dataset):
         if copies.has_conflicting_grades:
             grades = ", ".join(f"{one.name}: {int(one.grade)}" for one in copies.photographs)
-            reason = f"copies with different grades ({grades})"
+            reason = f"this photograph and its copies have different grades ({grades})"
             reasons |= dict.fromkeys(copies.positions, reason)
         else:
             kept = dataset.photographs[copies.position_to_keep].name
             reasons |= {
-                at: f"copy of {kept}" if one.name != kept else "copy of a file of the same content"
+                at: f"copy of {kept}"
+                if one.name != kept
+                else "copy of a file with the same content"
                 for at, one in zip(copies.positions, copies.photographs, strict=True)
                 if at != copies.position_to_keep
             }

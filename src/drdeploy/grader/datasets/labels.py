@@ -349,5 +349,5 @@ def _write_note_on_grades_in_words(entries: Sequence[ListedPhotograph]) -> tuple
     for one in entries:
         grade = parse_grade(one.grade)
         if grade is not None and read_whole_number(one.grade) is None:
-            return (f"Grades in words are read, for example '{one.grade}' as {grade:d}.",)
+            return (f"Grades in words were read as numbers: '{one.grade}' as {grade:d}.",)
     return ()

@@ -318,7 +318,7 @@ def _list_photographs_of_grades(root: Path, split: str) -> Listing:
         for folder, grade in sorted(folders.items(), key=lambda one: (one[1], one[0]))
         for file in list_photograph_files_below(folder)
     )
-    notes = [f"There is no folder of grade {grade}." for grade in missing]
+    notes = [f"There is no folder for grade {grade}." for grade in missing]
     others = [one for one in _list_subfolders(root) if one not in folders]
     unread = sum(len(list_photograph_files_below(folder)) for folder in others)
     if unread and not split:
@@ -382,7 +382,7 @@ LAYOUTS: Final = (
     ),
     Layout(
         "aptos2019",
-        "train.csv with id_code and diagnosis beside train_images/",
+        "train.csv with the columns id_code and diagnosis, beside train_images/",
         _find_aptos_folder,
         _list_aptos_photographs,
     ),
@@ -394,7 +394,7 @@ LAYOUTS: Final = (
     ),
     Layout(
         "idrid",
-        "'1. Original Images' beside '2. Groundtruths' with the tables of disease grading",
+        "the folder '1. Original Images' beside '2. Groundtruths' with IDRiD's tables of grades",
         _find_idrid_folder,
         _list_idrid_photographs,
     ),
@@ -406,20 +406,20 @@ LAYOUTS: Final = (
     ),
     Layout(
         "eyepacs",
-        "trainLabels.csv with image and level",
+        "trainLabels.csv with the columns image and level",
         _find_eyepacs_folder,
         _list_eyepacs_photographs,
     ),
     Layout("messidor2", "messidor_data.csv", _find_messidor2_folder, _list_messidor2_photographs),
     Layout(
         "ddr",
-        "train.txt, valid.txt and test.txt beside their folders",
+        "train.txt, valid.txt and test.txt, each beside a folder of the same name",
         _find_ddr_folder,
         _list_ddr_photographs,
     ),
     Layout(
         "table",
-        "another table with a column of photographs and one of grades",
+        "another table with a column of photographs and a column of grades",
         _find_folder_of_tables,
         _list_photographs_of_tables,
     ),

@@ -108,7 +108,7 @@ class PhotographIndex:
         if not self._differences:
             return ()
         listed = ", ".join(f"{what} {count:,}" for what, count in self._differences.items())
-        return (f"Photographs that the table names differently were found by name: {listed}.",)
+        return (f"Photographs were found although their names in the table differ: {listed}.",)
 
     def _find_file_at_exact_path(self, name: str) -> Path | None:
         path = self.folder / name

@@ -130,10 +130,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
         raise _not_a_table_error(table) from err
     before = [row for row in rows[:place] if any(row) and not row[0].lower().startswith("sep=")]
     if before:
-        notes.append(
-            f"{table.name}: lines that were skipped, because they precede the column names: "
-            f"{len(before)}."
-        )
+        notes.append(f"{table.name}: lines above the column names were skipped: {len(before)}.")
     if len(rows[place]) > TABLE_COLUMNS_MAX:
         raise InvalidInput(
             f"The table has {len(rows[place]):,} columns, but at most {TABLE_COLUMNS_MAX:,} are "
@@ -147,7 +144,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
     surplus = sum(any(row[len(header) :]) for row in body)
     if surplus:
         notes.append(
-            f"{table.name}: rows with more values than columns, whose last values were skipped: "
+            f"{table.name}: values after the last column were skipped. Rows with such values: "
             f"{surplus:,}."
         )
     return TextTable(

@@ -231,7 +231,7 @@ def _describe_dicom_uid(value: object) -> str:
     An identifier that is not in the standard is not shown, because it may identify a patient.
     """
     known = uid.UID(str(value))
-    return known.name if known.name != str(known) else "not one of the standard"
+    return known.name if known.name != str(known) else "not in the DICOM standard"
 
 
 def _parse_data_elements(data: bytes, *, specific_tags: list[str] | None = None) -> pydicom.Dataset:

@@ -133,7 +133,7 @@ def _read_finite_numbers(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise UnsupportedImage(
-            "The rescale or the window of the DICOM file is not a finite number",
+            "The DICOM file has a rescale or window value that is not a finite number",
             remedy="Export the photograph as RGB",
         )
     return number
@@ -153,7 +153,8 @@ def _find_grey_window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
     function = dataset.get("VOILUTFunction") or "LINEAR"
     if function == "SIGMOID":
         raise UnsupportedImage(
-            "Windows of the form SIGMOID are not supported", remedy="Export the photograph as RGB"
+            "The DICOM file's window function SIGMOID is not supported",
+            remedy="Export the photograph as RGB",
         )
     if function == "LINEAR":  # PS3.3, C.11.2.1.2.1: half a step aside
         centre, width = centre - 0.5, max(width - 1, 1e-6)

@@ -83,11 +83,12 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "12c, 22",
         "The grader: network, version, input",
         "partly" if manifest is None else "reported",
-        "The evaluation read a table of predictions, so it does not know the grader. Describe it."
+        "The evaluation read a table of predictions, so it does not know the grader. Describe the "
+        "grader."
         if manifest is None
         else f"{manifest.architecture}, {manifest.precision}, weights {manifest.weights}; the "
-        "manifest holds the digest of each file and how a photograph becomes the input. Evaluated "
-        f"by drdeploy {VERSION}.",
+        "manifest holds the digest of each file, and says how a photograph is turned into the "
+        f"input of the network. Evaluated by drdeploy {VERSION}.",
     )
     yield (
         "10b, 11",
@@ -103,7 +104,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
     yield (
         "12a",
         "15",
-        "Thresholds, and whether they were fixed before",
+        "Thresholds, and whether they were chosen before the evaluation",
         "reported",
         f"The artifact fixes the thresholds, which were chosen on {chosen}. No threshold was "
         "chosen in the evaluation."
@@ -113,7 +114,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
     yield (
         "13a, 13b",
         "8c",
-        "Who knew what when grading",
+        "What was known during grading",
         "partly",
         (
             "The grader sees only the photograph. Add whether the labels were given without "
@@ -161,7 +162,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
     yield (
         "AI",
         "12a, 16",
-        "Training and evaluation are apart",
+        "Separation of training and evaluation",
         "partly",
         (
             "Copies are found by content, and training photographs by the digest in the manifest: "
@@ -234,7 +235,7 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
     yield (
         "",
         "12f, 24",
-        "Changes of the model",
+        "Changes to the model",
         "reported",
         "None. Calibration is also shown at another prevalence."
         if details.adjustments
@@ -255,7 +256,7 @@ def _list_checklist_items_for_author() -> Iterator[Row]:
     yield (
         "6, 7, 9",
         "6b",
-        "Who could take part, and how they were found",
+        "Which patients could take part, and how they were found",
         "add",
         "State the criteria, and whether patients were enrolled consecutively.",
     )
@@ -269,14 +270,14 @@ def _list_checklist_items_for_author() -> Iterator[Row]:
     yield (
         "21b",
         "",
-        "Other diseases among eyes without the target",
+        "Other diseases in eyes without the target condition",
         "add",
         "Count the eyes with drusen, vein occlusion, hypertensive retinopathy or myopia.",
     )
     yield (
         "22, 25",
         "6c",
-        "Time between photograph and label, treatment, harm",
+        "Time between photograph and label; treatment; harm",
         "add",
         "State whether the label comes from the same photograph or from an examination.",
     )
@@ -286,5 +287,5 @@ def _list_checklist_items_for_author() -> Iterator[Row]:
         "17 to 19",
         "Ethics, registration, protocol, funding, data, code",
         "add",
-        "State them. The code of the evaluation is drdeploy, Apache-2.0.",
+        "State them. The evaluation used the code of drdeploy (licence: Apache-2.0).",
     )

@@ -142,7 +142,7 @@ def resolve_prevalence(
         raise InvalidInput(
             "The prevalence cannot be estimated, because "
             + (
-                "the artifact has no operating points at grades 2 and 3"
+                "the artifact has no usable operating points at grades 2 and 3"
                 if before is None
                 else "no photograph was graded"
             ),

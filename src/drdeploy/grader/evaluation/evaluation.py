@@ -358,7 +358,9 @@ def estimate_predictive_values(
     if prevalence is None or sensitivity.value is None or specificity.value is None:
         reason = sensitivity.reason or specificity.reason or "no prevalence is known"
         n = sensitivity.n + specificity.n
-        nothing = Estimate(None, None, None, n, "Bayes' rule on both limits", reason=reason)
+        nothing = Estimate(
+            None, None, None, n, "Bayes' rule on both confidence limits", reason=reason
+        )
         return nothing, nothing
     flagged = [
         _apply_bayes_theorem(se, 1 - sp, prevalence)
@@ -386,7 +388,7 @@ def _pair_values_and_limits(
 
 def _make_predictive_value_estimate(values: list[float | None], n: int, why_not: str) -> Estimate:
     value, low, high = values
-    method = "Bayes' rule on both limits"
+    method = "Bayes' rule on both confidence limits"
     if value is None:
         return Estimate(None, None, None, n, method, reason=why_not)
     return Estimate(value, low, high, n, method)

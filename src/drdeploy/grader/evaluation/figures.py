@@ -48,11 +48,19 @@ def draw_evaluation_pictures(evaluated: GraderEvaluation, prefix: str) -> tuple[
     if not evaluated.evaluation.n:
         return ()
     drawn: tuple[tuple[str, str, Callable[[Axes, GraderEvaluation], None]], ...] = (
-        ("Confusion matrix", "Counts of answers, and shares of each label", _draw_confusion_matrix),
-        ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _draw_roc_curves),
+        (
+            "Confusion matrix",
+            "For each label: how many photographs got each grade, as count and share",
+            _draw_confusion_matrix,
+        ),
+        (
+            "ROC",
+            "Sensitivity against the share of false alarms, for grade ≥ 2 and for grade ≥ 3",
+            _draw_roc_curves,
+        ),
         (
             "Reliability",
-            "How often a prediction came true, by its probability",
+            "How often predictions came true, at each predicted probability",
             _draw_reliability_diagram,
         ),
         ("Risk and coverage", "Errors among the most confident answers", _draw_risk_over_coverage),
@@ -173,7 +181,7 @@ def _draw_reliability_diagram(axes: Axes, evaluated: GraderEvaluation) -> None:
             label=name,
         )
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
-    _set_up_unit_square_axes(axes, "predicted probability", "how often it came true")
+    _set_up_unit_square_axes(axes, "predicted probability", "how often the prediction came true")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
@@ -184,12 +192,12 @@ def _draw_risk_over_coverage(axes: Axes, evaluated: GraderEvaluation) -> None:
     is_referred = grades >= Grade.MODERATE
     lines = (
         (
-            "another grade than the label",
+            "grade differs from the label",
             graded.probabilities[np.arange(len(graded)), grades],
             grades != graded.labels,
         ),
         (
-            "on the wrong side of grade ≥ 2",
+            "wrong about grade ≥ 2",
             np.where(is_referred, referable, 1 - referable),
             is_referred != (graded.labels >= Grade.MODERATE),
         ),
@@ -203,7 +211,7 @@ def _draw_risk_over_coverage(axes: Axes, evaluated: GraderEvaluation) -> None:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("share that keeps its answer, the most confident first")
+    axes.set_xlabel("share of photographs kept, the most confident first")
     axes.set_ylabel("wrong among these")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 

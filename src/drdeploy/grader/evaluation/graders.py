@@ -254,7 +254,7 @@ def evaluate_prediction_table(
 
 def _note_origin_of_thresholds(lender: Grader | None) -> str:
     if lender is None or lender.clinical_thresholds is None:
-        whose = "No artifact lends" if lender is None else f"{lender.name} has no"
+        whose = "No artifact provides" if lender is None else f"{lender.name} has no"
         return f"{whose} thresholds, so the most probable grade is the answer."
     return (
         f"The thresholds are those of {lender.name}, chosen on "

@@ -189,7 +189,7 @@ def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[fl
         shares = [float(row[name].replace(",", ".")) for name in PROBABILITY_COLUMNS]
     except ValueError as err:
         columns = ", ".join(PROBABILITY_COLUMNS)
-        what = f"A probability is not a number, in the columns {columns}"
+        what = f"A value in the columns {columns} is not a number"
         raise InvalidInput(what, where=where) from err
     if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
         raise InvalidInput(

@@ -14,7 +14,7 @@ SUM_TOLERANCE = 1e-2
 
 ONE_VALUE = (
     "The model answers with one value per image, not with one for each class",
-    "Export a model that ends in a softmax over the classes; a score needs thresholds of its own",
+    "Export a model that ends in a softmax over the classes; one value cannot become a class",
 )
 """The message and the remedy for a model with one output per image: a regression, or a single
 sigmoid."""

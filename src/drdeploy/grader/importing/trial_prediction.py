@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.runtimes.signature import Tensor
 
 FALLING_LOGITS = (
-    "for every image that was tried, the outputs fall from the first class to the last. Check "
+    "the outputs decrease from the first class to the last, for every image that was tried. Check "
     "that the model is not ordinal: an ordinal model has one output for each boundary between "
-    "classes. Outputs of an ordinal model that are read as logits always give the first class"
+    "classes, and if these outputs are read as logits, the answer is always the first class"
 )
 SizePx = tuple[int | None, int | None]
 """Height and width of a model's input; None reads them from the model's file."""

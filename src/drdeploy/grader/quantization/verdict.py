@@ -178,8 +178,8 @@ def _test_sensitivity_and_specificity(
 ) -> Iterator[NonInferiorityTest]:
     """Test sensitivity and specificity of the grades at grade 2 and at grade 3."""
     for name, rates, kind in (
-        ("sensitivity", comparison.sensitivity, "diseased"),
-        ("specificity", comparison.specificity, "healthier"),
+        ("sensitivity", comparison.sensitivity, "at or above"),
+        ("specificity", comparison.specificity, "below"),
     ):
         for grade, rate in rates.items():
             yield NonInferiorityTest(
@@ -188,8 +188,8 @@ def _test_sensitivity_and_specificity(
                 rate.lower_bound,
                 margin,
                 count_images_needed_for_decision(rate, comparison.n, margin),
-                f"it lost {rate.lost} and gained {rate.gained} of {rate.difference.n} {kind} "
-                "photographs",
+                f"of {rate.difference.n} photographs {kind} this grade, {rate.lost} are newly "
+                f"wrong and {rate.gained} newly right",
             )
 
 
@@ -250,13 +250,13 @@ def _choose_outcome_with_reason(
     failed = [test for test in tests if test.has_failed]
     if failed:
         losses = "; ".join(f"{test.measure}: {test.detail}" for test in failed)
-        return "refused", f"more than the margin of {margin:.1%} is lost: {losses}", None
+        return "refused", f"the loss is larger than the margin of {margin:.1%}: {losses}", None
     undecided = [test for test in tests if not test.has_passed]
     if not undecided:
         closest = min(tests, key=lambda test: test.lower_bound or 0.0)
         reason = (
             f"with 95 % confidence, no measure drops by more than {margin:.1%}. {closest.measure} "
-            f"comes closest to the margin, with a bound of {-(closest.lower_bound or 0.0):.1%}"
+            f"comes closest to the margin: it drops by at most {-(closest.lower_bound or 0.0):.1%}"
         )
         return "accepted", reason, None
     needed = [test.images_needed for test in undecided]

@@ -48,8 +48,8 @@ def refuse_training_photographs(
     named = ", ".join(photographs.photographs[at].name for at in known[:MOST_NAMED])
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     raise InvalidInput(
-        f"The grader was trained on {len(known)} of the {len(photographs)} photographs, which "
-        f"therefore say nothing about new eyes: {named}{more}",
+        f"The grader was trained on {len(known)} of the {len(photographs)} photographs "
+        f"({named}{more}), so these say nothing about new eyes",
         where=str(whole.folder),
         remedy="Use photographs of your own clinic, or choose another split with --split",
     )
@@ -99,7 +99,7 @@ def refuse_too_few_photographs(
                     where=where,
                     remedy=(
                         "Add more such photographs, with their grades. If grade 2 or worse is then "
-                        "more or less frequent than among your patients, state its share among "
-                        "your patients with --prevalence"
+                        "more or less frequent than among your patients, use --prevalence to state "
+                        "its share among your patients"
                     ),
                 )

@@ -180,9 +180,9 @@ def cross_fit_adjustment_and_thresholds(
             flagged[fold.validation] = point.reaches_threshold(shares)
         if len(chosen) < 4:
             raise InvalidInput(
-                "On one side of grade 2 or 3, almost all photographs are of a few patients. "
-                "Without these patients, no threshold can be chosen, so the result cannot be "
-                "checked",
+                "Almost all photographs below grade 2 or 3, or at or above it, are of a few "
+                "patients. Without these patients, no threshold can be chosen, so the result "
+                "cannot be checked",
                 remedy="Add graded photographs of other patients with these grades",
             )
     return CrossFit(adapted, flags)

@@ -310,7 +310,7 @@ def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> 
         )
     if prevalence is not None:
         notes.append(
-            "The calibration, before and after, was measured at the prevalence in the "
+            "The calibration before and after recalibration was measured at the prevalence in the "
             "photographs. The calibration at the prevalence that you stated cannot be tested with "
             "these photographs."
         )

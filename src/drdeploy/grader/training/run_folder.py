@@ -88,7 +88,7 @@ def write_history_picture(histories: dict[str, History], file: Path) -> Path:
     Raises:
         MissingExtra: Matplotlib is not installed.
     """
-    with turn_import_error_into_missing_extra("study", "Drawing the history of a training"):
+    with turn_import_error_into_missing_extra("study", "Drawing the history of a training run"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)

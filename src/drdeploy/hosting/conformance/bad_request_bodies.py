@@ -96,7 +96,7 @@ def judge_refusal_of_wrong_content_type(inspection: ImageInspection) -> Conforma
 def _judge_refusal_of_body(inspection: ImageInspection, name: str, body: str) -> ConformanceVerdict:
     answer = inspection.observe_once(observe_answers_to_bad_bodies).answers[name]
     if not answer.status:
-        raise Undetermined(f"the answer was {answer}; see the clause survives-bad-bodies")
+        raise Undetermined(f"{answer}; see the clause survives-bad-bodies")
     return make_passed_or_failed_verdict(answer.is_refusal, f"{body}: {answer}")
 
 
@@ -110,7 +110,7 @@ def judge_answer_to_oversized_body(inspection: ImageInspection) -> ConformanceVe
     size_mb = (inspection.contract.real_time_bytes + SPARE_BYTES) / MIB
     return make_passed_or_failed_verdict(
         answer.is_success or answer.is_refusal,
-        f"the photograph and zeros, {size_mb:.3f} MB: {answer}",
+        f"the photograph followed by zeros, {size_mb:.3f} MB: {answer}",
     )
 
 
@@ -128,7 +128,7 @@ def judge_survival_of_bad_bodies(inspection: ImageInspection) -> ConformanceVerd
     ]
     if bad.afterwards.is_success and not unanswered:
         return make_passed_verdict(
-            f"{len(bad.answers)} bad bodies; a photograph afterwards: {bad.afterwards}"
+            f"{len(bad.answers)} bad bodies sent; a photograph sent afterwards: {bad.afterwards}"
         )
     without = f"no answer to: {', '.join(unanswered)}; " if unanswered else ""
-    return make_failed_verdict(f"{without}a photograph afterwards: {bad.afterwards}")
+    return make_failed_verdict(f"{without}a photograph sent afterwards: {bad.afterwards}")

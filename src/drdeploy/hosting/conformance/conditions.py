@@ -138,7 +138,7 @@ def judge_execution_parameters_answer(inspection: ImageInspection) -> Conformanc
     if answer is None:
         return make_failed_verdict("the server does not become ready with SAGEMAKER_BATCH=true")
     if answer.status == 404:
-        return make_not_applicable_verdict(f"{answer}: Batch Transform uses its own values")
+        return make_not_applicable_verdict(f"{answer}, so Batch Transform uses its own values")
     trouble = (
         f"{answer}" if answer.status != 200 else _explain_bad_execution_parameters(answer.body)
     )
@@ -181,7 +181,7 @@ def _explain_bad_execution_parameters(body: bytes) -> str:
     except ValueError:
         return f"not JSON: {body[:80]!r}"
     if not isinstance(parameters, dict) or not set(parameters) <= set(PARAMETERS):
-        return f"fields other than {', '.join(PARAMETERS)}: {body[:120]!r}"
+        return f"not a JSON object with only the fields {', '.join(PARAMETERS)}: {body[:120]!r}"
     for name, value in parameters.items():
         if not isinstance(value, PARAMETERS[name]) or isinstance(value, bool):
             return f"{name} is {value!r}"

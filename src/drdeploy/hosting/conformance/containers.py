@@ -150,7 +150,7 @@ class ContainerStart:
     def __str__(self) -> str:
         if self.ready_s is None:
             return f"never ready: {self.trouble}"
-        return f"ready after {self.ready_s:.2f} s, a photograph then: {self.first}"
+        return f"ready after {self.ready_s:.2f} s; a photograph sent then: {self.first}"
 
 
 def compute_later_start_timeout_s(ready_s: float) -> float:

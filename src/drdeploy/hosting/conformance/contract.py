@@ -18,8 +18,8 @@ TROUBLESHOOTING = "AWS developer guide, Troubleshooting serverless endpoints"
 BATCH = "AWS developer guide, Custom inference code with batch transform"
 PIPELINES = "AWS developer guide, Hosting along with multiple containers"
 CREATE_MODEL = (
-    "CreateModel, whose error is 'Unsupported manifest media type'; AWS re:Post, OCI format "
-    "unsupported when creating a SageMaker model"
+    "CreateModel's error 'Unsupported manifest media type'; AWS re:Post, 'OCI format unsupported "
+    "when creating a SageMaker model'"
 )
 INVOKE = "API reference, InvokeEndpoint"
 PRACTICE = "practice"

@@ -116,7 +116,7 @@ def _kill_largest_process(inspection: ImageInspection, container: ContainerUnder
     try:
         os.kill(largest, signal.SIGKILL)
     except PermissionError:
-        return Kill(trouble="this user may not kill its processes")
+        return Kill(trouble="this user may not kill the processes of the container")
     began = time.monotonic()
     while time.monotonic() - began < REPLACED_WITHIN_S:
         if container.post_photograph(inspection.photograph).is_success:

@@ -124,7 +124,7 @@ def judge_answers_to_photographs(inspection: ImageInspection) -> ConformanceVerd
     return make_passed_or_failed_verdict(
         is_fulfilled,
         f"{len(warm)} photographs of {len(inspection.photograph.data)} bytes: "
-        f"{', '.join(map(str, statuses))}, slowest {slowest_s:.3f} s "
+        f"{', '.join(map(str, statuses))}, slowest answer {slowest_s:.3f} s "
         f"(limit {contract.answer_s:.0f} s), longest answer {longest} bytes",
     )
 
@@ -134,7 +134,7 @@ def judge_answer_to_unknown_headers(inspection: ImageInspection) -> ConformanceV
     """Unknown headers make no difference to the answer."""
     answer = _require_answer_to_special_request(inspection, "unknown")
     return make_passed_or_failed_verdict(
-        answer.is_success, f"with {len(UNKNOWN_HEADERS)} further headers: {answer}"
+        answer.is_success, f"with {len(UNKNOWN_HEADERS)} additional headers: {answer}"
     )
 
 

@@ -294,9 +294,10 @@ def judge_work_finished_after_sigterm(inspection: ImageInspection) -> Conformanc
         )
     lost = at_work.lost_photographs
     finished = len(at_work.in_work) - len(lost)
-    example = f"; one was lost: {lost[0]}" if lost else ""
+    example = f"; the first that was not: {lost[0]}" if lost else ""
     return make_passed_or_failed_verdict(
-        not lost, f"{finished} of {len(at_work.in_work)} in progress were answered{example}"
+        not lost,
+        f"{finished} of {len(at_work.in_work)} photographs in progress were answered{example}",
     )
 
 

@@ -126,7 +126,7 @@ def judge_memory_under_load(inspection: ImageInspection) -> ConformanceVerdict:
     )
     if load.ended is not None and load.ended.oom_killed:
         return make_passed_or_failed_verdict(
-            False, f"killed for lack of memory at {limit_mb} MB by {CLIENTS} clients"
+            False, f"with {CLIENTS} clients, the container ran out of its {limit_mb} MB of memory"
         )
     if load.peak is None:
         raise Undetermined("the engine did not report the container's memory")
@@ -164,8 +164,8 @@ def judge_pings_under_load(inspection: ImageInspection) -> ConformanceVerdict:
     slowest_s = max(ping.total_s for ping in pings)
     return make_passed_or_failed_verdict(
         late == 0,
-        f"{len(pings)} pings beside {CLIENTS} clients: {late} without 200 in time, slowest "
-        f"{slowest_s:.3f} s (limit {limit_s:g} s)",
+        f"{len(pings)} pings while {CLIENTS} clients sent photographs: {late} not answered with "
+        f"200 in time, slowest {slowest_s:.3f} s (limit {limit_s:g} s)",
     )
 
 

@@ -493,7 +493,7 @@ class ContainerEngine:
                 "The container engine runs on another machine, and cannot reach the registry of "
                 "this machine",
                 where=f"{repository} from {self.location}",
-                remedy="Name the image by a tag that the engine holds, or use an engine that "
+                remedy="Give the tag of an image that the engine holds, or use an engine that "
                 "runs on this machine",
             )
 

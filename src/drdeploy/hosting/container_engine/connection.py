@@ -37,8 +37,8 @@ VERSION_TIMEOUT_S = 60.0
 """How long an engine may take to report its version. Podman took 18 s on a busy machine."""
 CALL_TIMEOUT_S = 120
 TLS_REMEDY = (
-    "If the engine speaks TLS, set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with "
-    "ca.pem, cert.pem and key.pem"
+    "If the engine speaks TLS, set DOCKER_TLS_VERIFY=1, and set DOCKER_CERT_PATH to the folder "
+    "with ca.pem, cert.pem and key.pem"
 )
 HANG_UP_SIGNS = ("BadStatusLine", "RemoteDisconnected", "Connection reset")
 
@@ -254,7 +254,11 @@ def _make_error_of_failed_connection(
 
 
 def _describe_ca_certificate(location: EngineLocation) -> str:
-    return str(location.tls.ca) if location.tls and location.tls.ca else "the one of this machine"
+    return (
+        str(location.tls.ca)
+        if location.tls and location.tls.ca
+        else "this machine's own certificates"
+    )
 
 
 def _find_reason_in_exception_causes(err: BaseException, text: str) -> str:

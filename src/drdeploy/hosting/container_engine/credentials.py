@@ -50,7 +50,7 @@ class RegistryCredentials:
             return ""
         return (
             f"The build did not sign in to the registry: {'; '.join(self.failures)}. "
-            "Repair what failed, or remove it from config.json and use `docker login`"
+            "Repair that entry or helper, or remove it from config.json and run `docker login`"
         )
 
 
@@ -88,7 +88,7 @@ def _add_credentials_in_config(
         found.by_registry.update(parse_auth({registry: entry}))
     except (ValueError, TypeError):  # no Base64, or no colon in what it encodes
         path = get_config_folder(environ) / "config.json"
-        found.failures.append(f"the entry of {path} for {registry} cannot be read")
+        found.failures.append(f"the entry for {registry} in {path} cannot be read")
 
 
 def _add_credentials_from_helper(

@@ -188,7 +188,7 @@ def _locate_by_environment(host: str, environ: Mapping[str, str]) -> EngineLocat
     ca = folder / "ca.pem"
     pair = (folder / "cert.pem", folder / "key.pem")
     for file in (*([ca] if verify else []), *(pair if any(map(os.path.lexists, pair)) else [])):
-        _refuse_unreadable_file(file, "The certificate that TLS needs", remedy)
+        _refuse_unreadable_file(file, "A certificate or key that TLS needs", remedy)
     cert, key = pair if pair[0].exists() else (None, None)
     return EngineLocation(url, source, TlsFiles(ca if verify else None, cert, key, verify))
 

@@ -38,7 +38,8 @@ _VERSION = re.compile(r'^\s*version\s*=\s*"([^"]+)"', re.MULTILINE)
 _OTHER_CHECKSUM = re.compile(r"checksum")
 CHECKSUM_REMEDY = (
     "The provider that was found has a different checksum than the provider in the lock file of "
-    "drdeploy. Install the provider from HashiCorp's registry, or mirror the locked version from it"
+    "drdeploy. Install the provider from HashiCorp's registry, or mirror it from there in the "
+    "version of the lock file"
 )
 MIRROR_REMEDY = (
     "Give this machine access to the Terraform registry. Or set TF_CLI_CONFIG_FILE to a Terraform "

@@ -196,7 +196,7 @@ def push_placeholder_image(account: AwsAccount, tag: str, repository: Repository
             _upload_to_registry("PUT", f"{url}/manifests/{ecr_tag}", kind, manifest)
     except OSError as err:
         raise PushFailed(
-            f"The placeholder image of {tag} was not pushed: {err}", where=repository.uri
+            f"The placeholder image for {tag} was not pushed: {err}", where=repository.uri
         ) from err
     return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=not is_new)
 

@@ -67,7 +67,8 @@ def delete_orphaned_resources(
         if (orphan.type, orphan.name) in known:
             continue
         with translate_aws_errors(
-            f"look for {orphan}, from an interrupted run", str(account.platform)
+            f"find or delete {orphan}, which an interrupted run may have created",
+            str(account.platform),
         ):
             found = kind.tags(account, orphan.name)
             if found is None:
@@ -91,12 +92,12 @@ def _delete_orphan_from_aws(account: AwsAccount, orphan: Resource) -> None:
         if err.response.get("Error", {}).get("Code") not in NOT_EMPTY:
             raise
         raise LeftBehind(
-            f"The {orphan} is not empty. It belongs to an earlier deployment of the same "
-            "name, of which this folder has no record",
+            f"The {orphan} is not empty. It belongs to an earlier deployment with the same "
+            "name, which is not recorded in this folder",
             where=account.endpoint_url or "AWS",
             remedy=(
-                "Delete the earlier deployment from its folder, or delete the resource by hand. "
-                "After the deletion, repeat the command"
+                "Run the deletion in the folder of the earlier deployment, or delete the resource "
+                "by hand. Then repeat the command"
             ),
         ) from err
 

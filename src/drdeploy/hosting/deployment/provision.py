@@ -278,9 +278,9 @@ class Provisioner:
             known = known.fill_missing_from(Safeguards(permissions_boundary_arn=boundary))
         if known.permissions_boundary_arn is None and self.account.platform == "aws":
             self.approver.show_progress(
-                "the execution role gets no permissions boundary, because this account has no "
-                f"boundary for {variables.prefix}. The Terraform module "
-                "infrastructure/modules/deployer-policy creates a boundary for the prefix"
+                "the execution role gets no permissions boundary, because no boundary for the "
+                f"prefix {variables.prefix} was found in this account. The Terraform module "
+                "infrastructure/modules/deployer-policy creates one"
             )
         return replace(variables, safeguards=known)
 
@@ -396,7 +396,7 @@ class Provisioner:
         names = ", ".join(str(one) for one in resources if one.type in NAMED_IN_MESSAGES)
         return (
             f"These resources exist now and may cost money: {names}. Run the same command again to "
-            f"continue, or delete the resources ({self.workspace.folder} keeps the state)"
+            f"continue, or delete the resources. Terraform's state is in {self.workspace.folder}"
         )
 
     def _describe_failed_endpoints(self) -> Iterator[str]:

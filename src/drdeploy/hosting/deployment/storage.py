@@ -137,7 +137,7 @@ def _empty_repository(account: AwsAccount, repository: str) -> None:
 
 def _list_object_versions(account: AwsAccount, bucket: str) -> Iterator[Mapping[str, Any]]:
     """Yield all object versions and delete markers in a bucket; nothing if there is no bucket."""
-    with translate_aws_errors("look into the bucket", f"s3://{bucket}"):
+    with translate_aws_errors("list the objects in the bucket", f"s3://{bucket}"):
         for page in _list_version_pages(account, bucket, ""):
             yield from page
 
@@ -158,7 +158,7 @@ def _list_version_pages(
 def _list_image_digests(account: AwsAccount, repository: str) -> set[str]:
     """Return the digests of a repository's images; an empty set if there is no such repository."""
     listing = account.boto3_client("ecr").get_paginator("list_images")
-    with translate_aws_errors("look into the image repository", repository):
+    with translate_aws_errors("list the images in the repository", repository):
         pages = call_aws_or_return_none_if_absent(
             lambda: list(listing.paginate(repositoryName=repository)), "RepositoryNotFoundException"
         )

@@ -21,8 +21,9 @@ LOCK = Path(__file__).with_name("bases.toml")
 PLACEHOLDER_LABEL = "org.drdeploy.placeholder"
 """The label by which a placeholder image from ``scripts/start-engine.sh`` is recognised."""
 REMEDY = (
-    "Check that the registry can be reached, or update the lock in a clone with `make base-lock`. "
-    'On a machine without a registry, `eval "$(scripts/start-engine.sh)"` makes a placeholder'
+    "Check that this machine can reach the registry. If the registry no longer has the digest, run "
+    "`make base-lock` in a clone. If no registry can be reached, "
+    '`eval "$(scripts/start-engine.sh)"` builds a placeholder of the base image'
 )
 
 
@@ -91,14 +92,14 @@ def choose_base_image(
     image = f"arm64v8/{base.image}" if is_emulated_arm64 else base.image
     if placeholder := _find_id_of_placeholder_image(engine, image):
         note = (
-            f"{image} is a placeholder that was made on this machine ({placeholder[:19]}), so the "
-            "lock of base images does not apply"
+            f"{image} is a placeholder that was made on this machine ({placeholder[:19]}), so it "
+            "does not have the digest in bases.toml"
         )
         return ChosenBase(image, image, "", note)
     digest = base.arm64_digest if is_emulated_arm64 else base.digest
     if not digest:
         note = (
-            f"{image} is not locked to a digest: run `make base-lock` once in a clone, on a "
+            f"bases.toml has no digest for {image}: run `make base-lock` once in a clone, on a "
             "machine that reaches the registry"
         )
         return ChosenBase(image, image, "", note)

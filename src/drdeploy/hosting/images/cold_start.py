@@ -32,12 +32,12 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 MEANING: Mapping[Stage, str] = {
     "engine": "engine: create and start the container",
-    "start_server": "interpreter, and imports until it listens",
-    "start_worker": "imports of the worker, and what runs before it",
+    "start_server": "start of the server, until it listens",
+    "start_worker": "start of the worker, with its imports",
     "import_runtime": "import of the model's runtime",
     "load": "load of the model",
     "first_prediction": "first prediction",
-    "answer": "until the first client has its answer",
+    "answer": "until the first answer arrives",
 }
 
 POLL_S = 0.002

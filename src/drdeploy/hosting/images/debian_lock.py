@@ -28,7 +28,7 @@ ARCHITECTURE = "amd64"
 version numbers.
 """
 NO_LOCK_REMEDY = (
-    "Build without `--locked`: the base image and the packages of Python are locked for arm64 too"
+    "Build without `--locked`. For arm64, only the base image and the Python packages are locked"
 )
 NAMED_MAX = 3
 """The most packages that one message names."""
@@ -50,7 +50,7 @@ def describe_difference_from_debian_lock(
     if not differing:
         return ""
     named = ", ".join(differing[:NAMED_MAX]) + (", …" if len(differing) > NAMED_MAX else "")
-    return f"{len(differing)} packages of Debian in {image.tag} differ from {LOCK}: {named}"
+    return f"{len(differing)} Debian packages in {image.tag} differ from {LOCK}: {named}"
 
 
 def refuse_platform_without_lock(platform: str | None) -> None:
@@ -65,7 +65,7 @@ def refuse_platform_without_lock(platform: str | None) -> None:
     if platform is not None and platform.rpartition("/")[2] != ARCHITECTURE:
         raise InvalidInput(
             f"The Debian packages cannot be checked for {platform}: {LOCK} is for "
-            f"{ARCHITECTURE}, where some packages have other versions",
+            f"{ARCHITECTURE}, and some packages have other versions there",
             where="--platform",
             remedy=NO_LOCK_REMEDY,
         )
@@ -83,7 +83,7 @@ def refuse_image_unlike_lock(engine: ContainerEngine, image: ImageRef, differenc
         has_lock = engine.image_config(image.id).get("Architecture") == ARCHITECTURE
         engine.untag_image(image.tag)
         raise ImageBuildFailed(
-            f"The image {image.tag} was built and removed again: {difference}",
+            f"The image {image.tag} was removed after the build: {difference}",
             where=LOCK,
             remedy="Debian drops old versions when newer ones come out. Build without `--locked`, "
             "or update the locks in a clone: `make base-lock debian-lock`"

@@ -105,7 +105,9 @@ def _describe_build_sources(root: Path, name: ImageName) -> Iterator[dict[str, A
         yield {
             "name": "source",
             "digest": {"gitCommit": commit},
-            **({"annotations": {"note": "with changes that are not committed"}} if changed else {}),
+            **(
+                {"annotations": {"note": "the checkout had uncommitted changes"}} if changed else {}
+            ),
         }
     lock = f"requirements/{LOCKS.get(name, 'serve')}.txt"
     for path in (str(DOCKERFILES / f"{name}.Dockerfile"), lock):

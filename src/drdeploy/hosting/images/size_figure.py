@@ -90,7 +90,7 @@ def draw_image_sizes(
         figure,
         "image-sizes",
         "Compressed size of the images",
-        "Stacked bars: megabytes of each image by what takes them",
+        "Stacked bars: the size of each part of each image, in megabytes",
     )
 
 

@@ -33,6 +33,9 @@ RESOURCES_MAX = 20_000
 REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}")
 """Matches the name of a region, for example ``us-gov-west-1``."""
 HOW_TO_MAKE = "Make one with `terraform plan -out=plan` and `terraform show -json plan > plan.json`"
+HOW_TO_SPLIT = (
+    "Make a plan of each part of the configuration with -target, and price each plan separately"
+)
 
 Removal = Literal["delete", "forget"]
 
@@ -187,13 +190,13 @@ def read_plan_document(file: BinaryIO, name: str) -> PlanDocument:
         raise InvalidInput(
             f"The plan is larger than {PLAN_BYTES_MAX // MIB} MiB",
             where=name,
-            remedy="Make a plan of each part of the configuration with -target, and price each",
+            remedy=HOW_TO_SPLIT,
         )
     if content.count(b",") >= VALUES_MAX:
         raise InvalidInput(
             f"The plan has more than {VALUES_MAX:,} values",
             where=name,
-            remedy="Make a plan of each part of the configuration with -target, and price each",
+            remedy=HOW_TO_SPLIT,
         )
     document = _parse_json_object(content, name)
     _refuse_other_documents(document, name)
@@ -352,7 +355,7 @@ class _PlanReader:
             raise InvalidInput(
                 f"The plan has {len(resources):,} resources, more than {RESOURCES_MAX:,}",
                 where=self._name,
-                remedy="Make a plan of each part of the configuration with -target, and price each",
+                remedy=HOW_TO_SPLIT,
             )
         return PlanDocument(
             made_by=self._plan.terraform_version,

@@ -219,7 +219,7 @@ class _EndpointBill:
         # If more requests arrive at once than are provisioned, the others run on demand. They have
         # a price, but are not part of the usual request.
         self._add_usage_cost(
-            f"work of a {container}, beyond the provisioned",
+            f"on-demand work of a {container}",
             lambda: self.sheet.serverless_second(memory_mb, self.region),
             None,
         )

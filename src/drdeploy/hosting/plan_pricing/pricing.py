@@ -39,7 +39,7 @@ def price_plan(
         for one in plan.resources
     ]
     costs += [
-        ResourceCost(address, "", not_known=("Terraform will only plan it in a later run",))
+        ResourceCost(address, "", not_known=("Terraform will plan it only in a later run",))
         for address in plan.deferred
     ]
     warnings = list(plan.warnings)

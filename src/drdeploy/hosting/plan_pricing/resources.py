@@ -37,9 +37,7 @@ SETTINGS_ARE_FREE = "AWS charges nothing for it"
 _FREE_OF_TERRAFORM = "it exists only in Terraform"
 
 FREE: dict[str, str] = {
-    "aws_sagemaker_model": (
-        "AWS charges for the archive and the image of the model where they are stored"
-    ),
+    "aws_sagemaker_model": "AWS charges only for storing the model's archive and image",
     "aws_sagemaker_model_package_group": SETTINGS_ARE_FREE,
     "aws_kms_alias": SETTINGS_ARE_FREE,
     "aws_kms_grant": SETTINGS_ARE_FREE,
@@ -189,9 +187,7 @@ def _price_scaling(pricer: PlanPricer, resource: PlannedResource) -> ResourceCos
     problem = describe_unattached_scaling(pricer.plan, resource)
     if problem:
         return pricer.make_unknown_cost(resource, problem)
-    return pricer.make_free_cost(
-        resource, "its bounds are part of the range of the endpoint's cost"
-    )
+    return pricer.make_free_cost(resource, "its bounds determine the range of the endpoint's cost")
 
 
 def _price_alarm(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
@@ -228,7 +224,7 @@ def _price_schedule(pricer: PlanPricer, resource: PlannedResource) -> ResourceCo
     return pricer.make_resource_cost(
         resource,
         usage=[("calls of the schedule", pricer.make_price_lookup("scheduled call"))],
-        not_known=["the calls that it makes are billed by the called service"],
+        not_known=["the service that it calls charges for the calls"],
     )
 
 

@@ -79,9 +79,9 @@ def find_scaling_bounds(
             elif one.is_unknown(*path, name):
                 return f"{name} of {one.address} is known only after the plan is applied"
             elif one.type == TARGET or holder.get(name) is not None:
-                return f"{name} of {one.address} is not a count"
+                return f"{name} of {one.address} is not a whole number of 0 or more"
     if not lowest or not highest:
-        return f"the target that {targets[0].address} scales is not in the plan"
+        return f"the scalable target of {targets[0].address} is not in the plan"
     return ScalingBounds(min(lowest), max(*highest, min(lowest)))
 
 

@@ -65,7 +65,7 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
 
 def _find_remedy_for_error_code(code: str) -> str:
     if "AccessDenied" in code or code in {"UnrecognizedClientException", "ExpiredToken"}:
-        return "Grant the credentials in use this permission, or use other credentials"
+        return "Use other credentials, or allow the action in the policies of your user or role"
     if code == "ResourceLimitExceeded":
         return "Delete endpoints that you no longer use, or ask AWS for a higher quota"
     if "Throttling" in code:

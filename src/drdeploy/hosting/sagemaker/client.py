@@ -363,6 +363,9 @@ class Hosting:
             self.delete(name, kinds=kinds)
         except EndpointError as failure:
             if isinstance(error, EndpointError):
-                what = f"{error.what}. Deleting what had been created failed too: {failure.what}"
+                what = (
+                    f"{error.what}. The resources created before the error were not all deleted: "
+                    f"{failure.what}"
+                )
                 raise type(error)(what, where=name, remedy=failure.remedy) from error
             error.add_note(str(failure))

@@ -235,7 +235,9 @@ def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral
     return Referral(grade.is_referable, GRADE_RULE)
 
 
-GRADE_RULE = "grade >= 2, because the model has no high-sensitivity operating point"
+GRADE_RULE = (
+    "grade >= 2: the grade decides, because the model has no high-sensitivity point for grade >= 2"
+)
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
@@ -245,9 +247,9 @@ def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
     """
     return (
         f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
-        "On the photographs where the point was chosen, the sensitivity was "
+        "On the photographs that were used to choose the point, the sensitivity was "
         f"{point.sensitivity.value:.2f} and the specificity {point.specificity.value:.2f}; expect "
-        "less on other cameras"
+        "lower values on other cameras"
     )
 
 

@@ -87,7 +87,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: Annotated[
         float,
         _describe_budget_field(
-            "s", "closed", "Time between two requests of a connection (`DRDEPLOY_KEEP_ALIVE_S`)."
+            "s", "closed", "Time between two requests on a connection (`DRDEPLOY_KEEP_ALIVE_S`)."
         ),
     ]
     body_bytes: Annotated[
@@ -142,7 +142,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "bytes",
             "503 for the slowest upload",
-            "Size of all bodies together, each from its first byte to its answer.",
+            "Total size of the bodies that the worker holds, each from its first byte to its "
+            "answer.",
         ),
     ]
     ahead_requests: Annotated[
@@ -150,9 +151,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "requests",
             "closed after the answer",
-            "Requests that are sent before an earlier request is answered. The event loop answers "
-            "early requests, and one for `/metrics` takes a millisecond. In the classic profile, "
-            "NGINX reads one request after the other.",
+            "Requests that a client sends before an earlier one is answered. The event loop "
+            "answers such requests, and a request for `/metrics` takes it a millisecond. In the "
+            "classic profile, NGINX reads one request after the other.",
         ),
     ] = 16
     ahead_bytes: Annotated[
@@ -160,7 +161,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "bytes",
             "closed after the answer",
-            "Size of requests that are sent before an earlier request is answered; hardly any "
+            "Size of requests that a client sends before an earlier one is answered; hardly any "
             "client does this. In the classic profile, NGINX reads one request after the other.",
         ),
     ] = 16 * KIB
@@ -186,7 +187,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "pixels",
             "413",
-            "The largest photographs of a fundus camera that we know of have 36 million pixels.",
+            "Pixels of an image. The largest fundus photographs that we know of have 36 million.",
         ),
     ] = ImageLimits().max_pixels
     image_side_px: Annotated[
@@ -198,8 +199,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "places",
             "413",
-            "Memory to decode one image, in places of 68 MB: a PNG of 40 million pixels takes ten "
-            "places. The limit is lower if the container has too little memory.",
+            "Memory to decode one image, counted in places of 68 MB each: a PNG of 40 million "
+            "pixels takes ten places. The limit is lower if the container has too little memory.",
         ),
     ]
     request_places: Annotated[
@@ -207,9 +208,10 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "places",
             "413",
-            "Memory to decode the images of a request one after the other, in places of 68 MB. "
-            "One place is enough for four of the largest PNG files, or for sixteen of the largest "
-            "JPEG files. Sixteen such JPEG files take five seconds of CPU time.",
+            "Memory to decode each image of a request, added up and counted in places of 68 MB. "
+            "The limit allows four of the largest PNG files, eight of the largest progressive "
+            "JPEG files, or sixteen of the largest other JPEG files, which take five seconds of "
+            "CPU time.",
         ),
     ] = 40
     ordinary_places: Annotated[
@@ -217,9 +219,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "places",
             "503",
-            "Places for requests with ordinary images, in progress or waiting "
-            "(`DRDEPLOY_CONCURRENCY` and `DRDEPLOY_QUEUE_LENGTH`). A request with several images "
-            "takes several places.",
+            "Places for requests, in progress or waiting, whose images take at most 68 MB each to "
+            "decode (`DRDEPLOY_CONCURRENCY` and `DRDEPLOY_QUEUE_LENGTH`). A request takes a second "
+            "place if its images take more than 68 MB together, and so on.",
         ),
     ]
     large_places: Annotated[
@@ -227,8 +229,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "places",
             "503",
-            "Places for requests with large images, which wait in a separate queue: enough for "
-            "eight of the largest PNG files.",
+            "Places for requests with an image that takes more than 68 MB to decode. They wait "
+            "in a separate queue, which has room for eight of the largest PNG files.",
         ),
     ] = 80
     processing_s: Annotated[
@@ -262,9 +264,9 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "bytes",
             "the next request waits",
-            "Send buffer of a connection, in which the kernel keeps answers until the client reads "
-            "them. By default, the kernel would let a client leave four megabytes of answers "
-            "unread, and the server would work for all of them.",
+            "Send buffer of a connection, in which the kernel keeps answers until the client "
+            "reads them. By default, the kernel would let a client leave four megabytes of "
+            "answers unread, and the server would compute all of them.",
         ),
     ] = 16 * KIB
     linger_s: Annotated[
@@ -284,7 +286,10 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     log_line_bytes: Annotated[
         int,
         _describe_budget_field(
-            "bytes", "cut off", "Length of a log line; NGINX and libraries quote what clients send."
+            "bytes",
+            "cut off",
+            "Length of a log line. Lines of NGINX and of libraries may quote long texts that a "
+            "client sent.",
         ),
     ] = LOG_LINE_BYTES
 

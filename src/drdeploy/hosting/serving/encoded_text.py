@@ -65,7 +65,7 @@ def _extract_base64_of_data_url(text: bytes) -> bytes:
     head, comma, content = text[:_HEAD_BYTES].partition(b",")
     if not comma or not head.lower().endswith(b";base64"):
         raise MalformedRequest(
-            "A data: URL of the request is not in base64",
+            "A `data:` URL in the request is not in base64",
             remedy="Send data:image/jpeg;base64,BASE64",
         )
     content = text[len(head) + 1 :]

@@ -123,14 +123,14 @@ class RequestHandlers:
     def _refuse_costly_images(self, sizes: Sequence[int]) -> None:
         if _count_places_for_memory(max(sizes)) > self.budgets.image_places:
             raise PayloadTooLarge(
-                f"The image takes {max(sizes) // MB} MB to decode, but at most "
-                f"{self.budgets.image_places * PLACE_BYTES // MB} are allowed in this container",
+                f"To decode an image, {max(sizes) // MB} MB of memory are needed, but this "
+                f"container allows at most {self.budgets.image_places * PLACE_BYTES // MB} MB",
                 remedy="Send the image at a lower resolution or as a JPEG",
             )
         if _count_places_for_memory(sum(sizes)) > self.budgets.request_places:
             raise PayloadTooLarge(
-                f"The images take {sum(sizes) // MB} MB to decode, but at most "
-                f"{self.budgets.request_places * PLACE_BYTES // MB} are allowed in a request",
+                f"To decode all images, {sum(sizes) // MB} MB of memory are needed, but a "
+                f"request may use at most {self.budgets.request_places * PLACE_BYTES // MB} MB",
                 remedy="Send fewer images in a request",
             )
 

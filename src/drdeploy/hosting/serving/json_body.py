@@ -112,7 +112,7 @@ def _append_images_of_value(
         images.append(decode_base64_text(value.encode("ascii", "replace")))
     elif depth >= _DEEPEST:
         raise MalformedRequest(
-            f"The JSON body nests its images in more than {_DEEPEST} lists and objects",
+            f"The JSON body nests its images more than {_DEEPEST} levels deep",
             remedy=_REMEDY,
         )
     elif isinstance(value, list):
@@ -139,18 +139,19 @@ def _find_member_with_images(members: dict[str, Any]) -> str:
     named = [name for name in NAMES if name in members]
     if len(named) > 1:
         raise MalformedRequest(
-            f"A JSON object has both {named[0]} and {named[1]}, and each may hold the images",
+            f"A JSON object has both {named[0]!r} and {named[1]!r}, and either may hold the images",
             remedy="Send only one of the two members",
         )
     found = named or [name for name, value in members.items() if _is_image_value(value)]
     if len(found) > 1:
         raise MalformedRequest(
             "A JSON object has several members that hold an image",
-            remedy='Name the member to be graded "image", or send {"images": ["BASE64", …]}',
+            remedy='Use the name "image" for the one to grade, or send {"images": ["BASE64", …]}',
         )
     if not found:
         raise MalformedRequest(
-            f"A JSON object has no image in base64 in any of the members {', '.join(NAMES)}",
+            f"A JSON object has none of the members {', '.join(NAMES)}, and no other "
+            "member is an image in base64",
             remedy=_REMEDY,
         )
     return found[0]

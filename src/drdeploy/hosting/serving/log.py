@@ -151,7 +151,7 @@ class ServerLog:
                 self.write_event(
                     "lines withheld",
                     "warning",
-                    message=f"{_format_count(count - LOG_LINES, 'line')} withheld "
+                    message=f"{_format_count(count - LOG_LINES, 'log line')} withheld "
                     f"in the last {seconds} s",
                     kind=kind,
                 )

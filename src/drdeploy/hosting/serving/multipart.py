@@ -31,7 +31,7 @@ def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budge
     size of the body.
 
     Raises:
-        EmptyBody: A file of the form has no bytes.
+        EmptyBody: A file sent with the form is empty.
         MalformedRequest: No boundary was found, or the boundary does not separate the parts of the
             body.
         PayloadTooLarge: There are more images or fields than the budgets allow.
@@ -60,7 +60,7 @@ def _find_boundary(content_type: str, body: bytes) -> bytes:
     if not (first_line[0].startswith(b"--") and first_line[0] != b"--" and first_line[1]):
         raise MalformedRequest(
             "The Content-Type of the multipart request names no boundary",
-            remedy="Let the library that makes the form write the Content-Type",
+            remedy="Let your HTTP library set the Content-Type",
         )
     return first_line[0][2:]
 
@@ -116,11 +116,11 @@ class _MultipartImages:
             self._fields += 1
             if self._fields > self._budgets.form_fields:
                 raise PayloadTooLarge(
-                    f"The form holds more than {self._budgets.form_fields} fields"
+                    f"The form has more than {self._budgets.form_fields} fields besides the images"
                 )
             return
         if not content:
-            raise EmptyBody("A file of the form has no bytes", remedy="Send the whole file")
+            raise EmptyBody("A file sent with the form is empty", remedy="Send the whole file")
         if len(self._images) >= self._budgets.images:
             raise PayloadTooLarge(f"The request contains more than {self._budgets.images} images")
         self._images.append(

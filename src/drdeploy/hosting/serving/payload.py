@@ -52,7 +52,7 @@ def extract_images_from_body(content_type: str, body: bytes, budgets: Budgets) -
     if not images:
         raise EmptyBody(
             "The request contains no image",
-            remedy="Send the photograph as the body, or as a file of a form",
+            remedy="Send the photograph as the body, or as a file in a multipart form",
         )
     if len(images) > budgets.images:
         raise PayloadTooLarge(f"The request contains more than {budgets.images} images")
@@ -77,7 +77,7 @@ def _split_body_into_images(content_type: str, body: bytes, budgets: Budgets) ->
     if media_type in RAW_TYPES or media_type.startswith("image/"):
         return (body,)
     raise UnsupportedImage(
-        "The body is not an image, and the Content-Type names no image either",
+        "The body is not recognized as an image, and its Content-Type is not supported",
         remedy=(
             "Send a JPEG, PNG or TIFF as image/jpeg, image/png or image/tiff, or send several "
             "images as multipart/form-data or application/json"

@@ -70,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     runtime: Annotated[
         RuntimeName | Literal[""],
         _describe_setting_field(
-            "The library that runs the model; if empty, the library that fits the model's format."
+            "The library that runs the model; if unset, the library that fits the model's format."
         ),
     ] = ""
     model_dir: Annotated[
@@ -79,14 +79,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     state_dir: Annotated[
         str,
         _describe_setting_field(
-            "Writable folder for sockets and counters; if empty, a new folder under TMPDIR or /tmp."
+            "Writable folder for sockets and counters; if unset, a new folder under TMPDIR or /tmp."
         ),
     ] = ""
     bind_host: Annotated[
         str,
         _describe_setting_field(
-            "Address to listen on, or unix: and the path of a socket; the project's images listen "
-            "on 0.0.0.0.",
+            "Address to listen on, or `unix:PATH` for a Unix socket. The project's container "
+            "images set 0.0.0.0.",
             min_length=1,
         ),
     ] = "127.0.0.1"
@@ -104,9 +104,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     threads: Annotated[
         int,
         _describe_setting_field(
-            "Number of the runtime's threads for a photograph. 0 means the photograph's share of "
-            "the vCPUs (lean) or all vCPUs (classic). With 0, a lean worker on ONNX Runtime uses "
-            "idle vCPUs, too, while the container grades only one photograph.",
+            "Number of threads for one prediction. 0 means all vCPUs (classic), or the worker's "
+            "share of the vCPUs (lean). With 0, a lean worker on ONNX Runtime divides its share "
+            "among its requests, and can also use idle vCPUs while the container grades only one "
+            "photograph.",
             ge=0,
             le=256,
         ),
@@ -114,8 +115,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     concurrency: Annotated[
         int,
         _describe_setting_field(
-            "Number of requests that each worker handles at once. 0 means the worker's share of "
-            "the vCPUs, but at least 8 on a GPU.",
+            "Number of requests that each worker handles at once. 0 means one for each vCPU of the "
+            "worker's share, but at least 8 on a GPU.",
             ge=0,
             le=256,
         ),
@@ -144,7 +145,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     timeout_s: Annotated[
         float,
         _describe_setting_field(
-            "Longest wait for an answer after a request is read.", "s", gt=0, le=3600
+            "Longest time from reading a request to its answer.", "s", gt=0, le=3600
         ),
     ] = 60.0
     read_timeout_s: Annotated[
@@ -193,7 +194,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
     container_id: Annotated[
         str,
         _describe_setting_field(
-            "Name of this container in answers; if empty, a random name.", pattern=r"^[\w.-]{0,64}$"
+            "Name of this container in answers; if unset, a random name.", pattern=r"^[\w.-]{0,64}$"
         ),
     ] = ""
     log_level: Annotated[
@@ -241,7 +242,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         if variable == _VARIABLES["workers"]:  # msgspec names only one of the two forms
             what = f"Expected `auto`, or a whole number from 1 to {MAX_WORKERS}"
         raise InvalidInput(
-            f"{what}, but it is {given.get(variable, '')!r}",
+            f"{what}; the value is {given.get(variable, '')!r}",
             where=variable,
             remedy="Read `drdeploy serve --help`, which lists the allowed values of each setting",
         ) from err

@@ -93,7 +93,7 @@ class BoundedThreadPool:
         """
         if self._taken and self._taken + places > self._places:
             raise Overloaded(
-                f"All {self._places} places for requests to the server are taken",
+                f"Too few of the worker's {self._places} places for requests are free",
                 remedy="Try again in a moment",
             )
 

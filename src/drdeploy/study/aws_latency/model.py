@@ -180,7 +180,7 @@ def _describe_coefficient(
 def _describe_source_of_rows(name: str, series: Sequence[PairedSeries]) -> tuple[str, str]:
     """Return the dates and the sources of the rows on AWS to which a coefficient was fitted."""
     if name == PULL:
-        return STUDY_DATE, "rows and tables 5.2 and 6.5 of the 2023 study"
+        return STUDY_DATE, "the 2023 study's rows and its tables 5.2 and 6.5"
     fitted = [one.summarise() for one in series if _is_coefficient_fitted_to_series(name, one)]
     used = [one.series for one in choose_series_to_fit(fitted)]
     counts = Counter(one.source for one in used)
@@ -213,8 +213,8 @@ def _write_limits_of_model(
         )
     yield (
         "The model of AWS latency is fitted to two TensorFlow networks, which the 2023 study "
-        "measured in one region. The CPUs of AWS may speed up another runtime more or less, and "
-        "AWS has changed since 2023. Measure on AWS before you promise a latency, and pass the "
+        "measured in one region. Another runtime may have other CPU ratios, and AWS has changed "
+        "since 2023. Measure on AWS before you promise a latency, and pass the "
         "rows with --account."
     )
     yield (

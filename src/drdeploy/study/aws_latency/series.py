@@ -187,7 +187,7 @@ def pair_series_of_account(
     """
     if set(account.frame["platform"]) != {"aws"}:
         raise AnalysisError(
-            "The rows of your own account were not measured on AWS",
+            "Some of the rows of --account were not measured on AWS",
             where=str(account.source),
             remedy="Give the results of `drdeploy study run STUDY --target aws`",
         )

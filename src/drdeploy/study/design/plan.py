@@ -344,17 +344,17 @@ def _check_scenario_fits_endpoint(
     is_serverless = isinstance(endpoint, ServerlessConfig)
     match scenario:
         case Asynchronous() if not isinstance(endpoint, AsynchronousConfig):
-            problem = "An asynchronous scenario needs an endpoint of the kind asynchronous"
+            problem = "An asynchronous scenario needs an endpoint of the kind 'asynchronous'"
         case Batch() if not isinstance(endpoint, BatchConfig):
-            problem = "A batch scenario needs instances of the kind batch"
+            problem = "A batch scenario needs an endpoint of the kind 'batch'"
         case Asynchronous() | Batch():
             return
         case Warm() | Cold() if not is_serverless:
             problem = f"A {scenario.kind} scenario needs a serverless endpoint"
         case _ if isinstance(endpoint, AsynchronousConfig | BatchConfig):
             problem = (
-                f"A {scenario.kind} scenario cannot be measured on the endpoint kind "
-                f"{endpoint.kind}, which only a scenario of the kind {endpoint.kind} can use"
+                f"An endpoint of the kind '{endpoint.kind}' can measure only a scenario of the "
+                f"kind '{endpoint.kind}', not '{scenario.kind}'"
             )
         case RealTime() if is_serverless:
             problem = "A real-time scenario needs an endpoint with an instance type"

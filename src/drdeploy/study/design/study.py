@@ -66,7 +66,7 @@ class ModelSpec(_Table):
     @model_validator(mode="after")
     def _require_architecture_or_artifact(self) -> Self:
         if (self.architecture is None) == (self.artifact is None):
-            raise ValueError("name either an architecture or an artifact")
+            raise ValueError("give either 'architecture' or 'artifact'")
         return self
 
 

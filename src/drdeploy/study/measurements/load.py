@@ -199,7 +199,7 @@ def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...
     twice = next((name for name, times in Counter(header).items() if times > 1), None)
     if twice is not None:
         raise AnalysisError(
-            f"The file of measurements has two columns '{twice}'", where=str(source)
+            f"The file of measurements has several columns named '{twice}'", where=str(source)
         )
     # A killed run may leave an incomplete last line, which is not a measurement.
     torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")

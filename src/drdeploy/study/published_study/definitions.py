@@ -104,8 +104,8 @@ def _replace_definition_without_rows(definition: Definition, study: PublishedStu
     return definition
 
 
-_NO_ROWS = "the study published no raw rows of the larger image"
-_NEVER_PUBLISHED = "the study published no raw rows of the larger image"
+_NO_ROWS = "the study published no raw rows of the larger container image"
+_NEVER_PUBLISHED = "the study published no raw rows of the larger container image"
 _INVERSE_TIME = "performance is taken as the inverse of the prediction time"
 
 
@@ -180,7 +180,7 @@ def _formula_of_prediction_share(figure: PrintedFigure, _: PublishedStudy) -> De
 
 
 def _make_cost_term_of_experiment(model: str, size: int, study: PublishedStudy) -> Term:
-    missing = f"no price of {size} MB is printed"
+    missing = f"the study prints no price for {size} MB"
     price = study.find_printed_figure(
         "serverless price per second", missing, configuration=f"{size} MB"
     )

@@ -142,7 +142,7 @@ def list_possible_departures(
     """
     yield from list_departures_to_other_rows(formula, samples)
     if any(term in printed_terms for term in formula.operands):
-        words = "printed means in place of the rows"
+        words = "the printed means in place of the rows"
         change = _make_change_of_terms(
             lambda term: Term(printed_terms[term]) if term in printed_terms else term
         )
@@ -240,8 +240,8 @@ def _make_change_of_model(model: str, known: tuple[str, ...]) -> Change:
 def _list_departures_in_form(formula: Formula) -> Iterator[Departure]:
     others = {
         Form.RATIO: {Form.REDUCTION: "one minus the inverse"},
-        Form.REDUCTION: {Form.EXCESS: "relative to the second, not to the first"},
-        Form.EXCESS: {Form.REDUCTION: "relative to the first, not to the second"},
+        Form.REDUCTION: {Form.EXCESS: "relative to the second value, not to the first"},
+        Form.EXCESS: {Form.REDUCTION: "relative to the first value, not to the second"},
         Form.AMOUNT: {},
     }
     for form, words in others[formula.form].items():

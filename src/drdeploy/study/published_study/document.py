@@ -186,12 +186,14 @@ def explain_printed_number(figure: RecomputedFigure) -> str:
         if not known.intersection(reading.departures):
             words = describe_departures_of_reading(reading)
             near = (
-                f" A reading close to the printed number is {words}: "
+                f" Another way to compute the number comes close ({words}): "
                 f"{format_with_one_more_decimal(text, value)}."
             )
-    tried = f"{search.tried} readings were tried"
     if not search.matches:
-        return f"No other reading gives the printed digits ({tried}).{near}"
+        return (
+            "No other way to compute the number gives the printed digits "
+            f"({search.tried} ways were tried).{near}"
+        )
     given = "; or ".join(
         f"{describe_departures_of_reading(reading)}: {format_with_one_more_decimal(text, value)}"
         for reading, value in search.matches[:3]
@@ -200,8 +202,9 @@ def explain_printed_number(figure: RecomputedFigure) -> str:
     if search.has_match_beyond_chance:
         return f"The printed digits are given by {given}{more}.{near}"
     return (
-        f"The printed digits are also given by {given}{more}. However, {tried}, and about "
-        f"{search.by_chance:.1f} would give them by chance, so the match is weak evidence.{near}"
+        f"The printed digits are also given by {given}{more}. However, {search.tried} ways to "
+        f"compute the number were tried, and about {search.by_chance:.1f} of them would give the "
+        f"printed digits by chance, so the match is weak evidence.{near}"
     )
 
 

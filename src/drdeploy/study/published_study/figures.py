@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MODELS = ("VGG19", "MobileNet")
 BASE = "1024 MB"
-DESCRIPTION = "Box plot per configuration with every row as a dot, mean and standard deviation"
+DESCRIPTION = "One box plot per configuration: mean, standard deviation, and each row as a dot"
 
 PLAN: tuple[tuple[str, str, By], ...] = (
     ("total_latency_s", "cold", "image"),

@@ -46,7 +46,7 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
     "third quartile": ("third quartiles", lambda x: float(np.quantile(x, 0.75))),
     "p90": ("90th percentiles", lambda x: float(np.quantile(x, 0.90))),
     "p95": ("95th percentiles", lambda x: float(np.quantile(x, 0.95))),
-    ROW_BY_ROW: ("the mean of the ratios row by row", lambda x: float(np.mean(x))),
+    ROW_BY_ROW: ("the mean of the row-by-row ratios", lambda x: float(np.mean(x))),
 }
 """The statistics by name.
 
@@ -60,7 +60,7 @@ SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "without first": ("without the first row", lambda x: x[1:]),
     "without last": ("without the last row", lambda x: x[:-1]),
     "without slowest": ("without the slowest row", lambda x: np.sort(x)[:-1]),
-    "without extremes": ("without fastest and slowest row", lambda x: np.sort(x)[1:-1]),
+    "without extremes": ("without the fastest and the slowest row", lambda x: np.sort(x)[1:-1]),
     "without outliers": ("without the outliers of the box plot", _remove_outliers),
     "first ten": ("the first ten rows", lambda x: x[:10]),
 }

@@ -122,8 +122,8 @@ def _explain_why_unusable_for_decision(
     left_out = sum(sum(scenario.left_out.values()) for scenario in scenarios)
     if not warm and not cold:
         return (
-            f"none of its {left_out} rows counts: every request failed, or began with the wrong "
-            "kind of start"
+            f"none of its {left_out} rows counts: every request failed, was a warm-up, had no "
+            "prediction, or was cold instead of warm (or the reverse)"
         )
     if not warm:
         return "no warm request was measured"

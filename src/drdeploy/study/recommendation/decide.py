@@ -346,7 +346,7 @@ def _write_notes_on_decision(options: Sequence[Option], inputs: DecisionInputs) 
         ("your own key", "use `--kms-key` of `endpoint deploy`", required.needs_own_key),
     ):
         if is_needed:
-            yield f"The Terraform variables do not hold {name}: {remedy}."
+            yield f"The Terraform variables do not contain {name}: {remedy}."
     unpriced = sorted({option.no_cost for option in options if option.no_cost})
     if unpriced:
         yield (

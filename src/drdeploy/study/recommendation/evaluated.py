@@ -45,7 +45,7 @@ def describe_missed_requirements(option: Option, required: Requirements) -> Iter
     if refuses_too_many_requests(option, required):
         share = option.simulated.throttled_share
         why = _explain_why_requests_fail(option)
-        yield f"{share:.2%} of the requests are refused, because {why}"
+        yield f"{share:.2%} of the requests fail, because {why}"
     if required.p95_s is not None and option.p95_s > required.p95_s:
         cold = option.simulated.cold_share
         start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
@@ -93,7 +93,7 @@ def _explain_why_requests_fail(option: Option) -> str:
                 f"{INVOCATION_TIMEOUT_S:g} s"
             )
         case "components":
-            asleep = "calls fail until a sleeping component answers"
+            asleep = "calls fail until a component that was scaled to zero has started"
             if option.instances == 1:
                 return asleep
             late = f"are not answered within {INVOCATION_TIMEOUT_S:g} s while instances start"

@@ -130,7 +130,10 @@ WAYS: dict[WayName, HostingWay] = {
             largest_payload_bytes=ASYNCHRONOUS_PAYLOAD_BYTES,
             payload_source="developer guide, 'Asynchronous inference'",
             answers_in_response=False,
-            operated_parts=("a bucket of requests and results", "a scaling policy from zero"),
+            operated_parts=(
+                "a bucket for requests and results",
+                "a policy that scales up from zero",
+            ),
         ),
         HostingWay(
             name="components",
@@ -138,7 +141,10 @@ WAYS: dict[WayName, HostingWay] = {
             deployment="",
             largest_payload_bytes=REALTIME_PAYLOAD_BYTES,
             payload_source=_INVOKE,
-            operated_parts=("clients that repeat a call that failed", "a scaling policy from zero"),
+            operated_parts=(
+                "clients that repeat failed calls",
+                "a policy that scales up from zero",
+            ),
         ),
         HostingWay(
             name="batch",
@@ -149,7 +155,7 @@ WAYS: dict[WayName, HostingWay] = {
             payload_source="API reference, CreateTransformJob, MaxPayloadInMB, which `batch run` "
             "leaves out",
             answers_in_response=False,
-            operated_parts=("a bucket of requests and results", "a schedule that starts jobs"),
+            operated_parts=("a bucket for requests and results", "a schedule that starts jobs"),
         ),
     )
 }
@@ -171,7 +177,7 @@ def describe_broken_constraints(
             ("a VPC", required.needs_vpc, EXCLUSIONS),
             ("network isolation", required.needs_network_isolation, EXCLUSIONS),
             ("a GPU", required.needs_gpu, EXCLUSIONS),
-            ("a volume with your own key", required.needs_own_key, VOLUME_KEY),
+            ("a volume encrypted with your own key", required.needs_own_key, VOLUME_KEY),
         ):
             if is_needed:
                 yield f"a serverless endpoint does not offer {name} ({source})"
@@ -181,8 +187,7 @@ def describe_broken_constraints(
         yield from _describe_broken_constraints_of_job(required, instance_type)
     if required.needs_own_key and OWN_DISKS.match(instance_type):
         yield (
-            f"{instance_type} has disks of its own, which your own key cannot encrypt "
-            f"({VOLUME_KEY})"
+            f"{instance_type} has built-in disks, which your own key cannot encrypt ({VOLUME_KEY})"
         )
     largest = required.largest_photograph_mb
     if largest is not None and largest * MIB > way.largest_payload_bytes:
@@ -205,7 +210,7 @@ def _describe_broken_constraints_of_job(
     for name, is_needed in (
         ("a VPC", required.needs_vpc),
         ("network isolation", required.needs_network_isolation),
-        ("a volume with your own key", required.needs_own_key),
+        ("a volume encrypted with your own key", required.needs_own_key),
     ):
         if is_needed:  # SageMaker offers it, but `batch run` does not
             yield f"a job of `batch run` does not have {name}"
@@ -219,8 +224,8 @@ def describe_late_results(required: Requirements, way: HostingWay, slowest_s: fl
     taken = (
         "never comes" if slowest_s == float("inf") else f"takes {slowest_s / SECONDS_PER_HOUR:.3g}"
     )
-    hours = f"may take {may_wait_s / SECONDS_PER_HOUR:g} hours"
-    return f"the slowest result {taken}{' hours' * (slowest_s != float('inf'))}, and {hours}"
+    limit = f"results must arrive within {may_wait_s / SECONDS_PER_HOUR:g} hours"
+    return f"the slowest result {taken}{' hours' * (slowest_s != float('inf'))}, but {limit}"
 
 
 def has_gpu(instance_type: str) -> bool:

@@ -91,7 +91,7 @@ def look_up_price_per_second(
             return SecondPrice(price.usd / SECONDS_PER_HOUR, price)
         case _:
             raise AnalysisError(
-                f"There are no prices for the kind of endpoint {kind!r}",
+                f"There are no prices for endpoints of the kind {kind!r}",
                 remedy="Write 'serverless', 'realtime', 'asynchronous' or 'batch' into the column "
                 "'endpoint_kind'",
             )

@@ -275,7 +275,8 @@ def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
     return load.simulate_instances(
         "components",
         count_instances_by_load(load.arrivals, scaling),
-        f"{_write_instance_range(load.instances)}; calls fail until a sleeping component answers",
+        f"{_write_instance_range(load.instances)}; calls fail until a component that was scaled "
+        "to zero has started",
         has_queue=False,
     )
 

@@ -80,7 +80,7 @@ def _write_caption_of_picture(options: Sequence[EvaluatedOption], decision: Deci
     if min(behind_p95) < rows_needed_for_percentile(0.95):
         caption += (
             f" With fewer than {rows_needed_for_percentile(0.95)} rows, the bar of a p95 is too "
-            "short. No resample holds a slower request than the slowest measured one."
+            "short, because no resample contains a request slower than the slowest measured one."
         )
     missing = len(decision.options) - len(options)
     if missing:

@@ -95,7 +95,7 @@ class Requirements:
         ):
             if least is not None and not 0 < least <= 1:
                 raise InvalidInput(
-                    f"The {name} must be between 0 and 1, not {least:g}",
+                    f"The {name} must be above 0 and at most 1, not {least:g}",
                     where=f"min-{name}",
                     remedy="Give a number like 0.9",
                 )

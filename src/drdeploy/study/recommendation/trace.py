@@ -198,7 +198,7 @@ def _read_times_of_rows(
         first = moment if first is None else first
         if (moment.tzinfo is None) != (first.tzinfo is None):
             raise InvalidInput(
-                "Some times of the trace have a time zone, and other times have none",
+                "The trace mixes times with a time zone and times without one",
                 where=where,
                 remedy="Write all times with a time zone, or all times without one",
             )

@@ -239,7 +239,7 @@ class Traffic:
         times = np.sort((visits[:, None] + offsets).ravel())
         if not times.size:
             raise InvalidInput(
-                f"No patient arrives in {weeks} weeks of the traffic",
+                f"No patient arrives in the {weeks} simulated weeks",
                 where="traffic",
                 remedy="Give a larger number of requests a month",
             )

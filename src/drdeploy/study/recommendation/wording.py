@@ -240,8 +240,8 @@ def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[st
         else ""
     )
     yield (
-        f"The p95 is {format_seconds(winner.p95_s)} as expected on AWS{interval}, and "
-        f"{format_seconds(here_s)} with the times measured here."
+        f"The p95 is {format_seconds(winner.p95_s)} as expected on AWS{interval}. Computed from "
+        f"the times measured here, it is {format_seconds(here_s)}."
     )
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MANY_FAILURES = 0.05
 MANY_ALARMS = 0.1
 _UNSTEADY = {
-    Stability.DRIFTS: "Latency drifts from the first row to the last, so intervals are too short,",
-    Stability.DEPENDENT: "Each row depends on the row before, so intervals are too short,",
+    Stability.DRIFTS: "latency drifts from the first row to the last, so intervals are too short",
+    Stability.DEPENDENT: "each row depends on the row before, so intervals are too short",
 }
 _UNTRAINED = {
     "random": "random weights",
@@ -96,7 +96,7 @@ def _write_warning_on_busy_machine(measurements: Measurements) -> Iterator[str]:
 
 def _write_warning_on_mixed_rows(measurements: Measurements) -> Iterator[str]:
     for name, values in measurements.differences().items():
-        yield f"Rows that differ in {name} are compared, because of --mixed: {'; '.join(values)}."
+        yield f"Because of --mixed, rows that differ in {name} are compared: {'; '.join(values)}."
 
 
 def _write_warning_on_missing_rows(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
@@ -109,7 +109,10 @@ def _write_warning_on_failures(measurements: Measurements) -> Iterator[str]:
     asked = measurements.frame[~measurements.frame["is_warmup"]]
     failed = sum(n for why, n in measurements.left_out.items() if why not in {WARM_UP, UNGRADABLE})
     if failed > MANY_FAILURES * len(asked):
-        yield f"{failed} of {len(asked)} invocations failed or had the wrong kind of start."
+        yield (
+            f"{failed} of {len(asked)} invocations failed, or were cold instead of warm (or the "
+            "reverse)."
+        )
 
 
 def _write_warning_on_ungradable_photographs(measurements: Measurements) -> Iterator[str]:
@@ -144,10 +147,12 @@ def _write_warning_on_untrained_models(summaries: Sequence[ScenarioSummary]) -> 
 
 
 def _write_warning_on_unsteady_rows(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
-    for verdict, sentence in _UNSTEADY.items():
+    for verdict, problem in _UNSTEADY.items():
         trials = [s.scenario.trial for s in summaries if s.steadiness.verdict is verdict]
         if trials:
-            yield f"{sentence} in {len(trials)} of {len(summaries)} scenarios: {', '.join(trials)}."
+            yield (
+                f"In {len(trials)} of {len(summaries)} scenarios, {problem}: {', '.join(trials)}."
+            )
     checks = [s.steadiness.halves for s in summaries if s.steadiness.halves.has_interval]
     alarms = sum(check.interval_excludes(1.0) for check in checks)
     # By chance, one check in twenty is expected to raise an alarm. One more alarm does not justify

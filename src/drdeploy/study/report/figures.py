@@ -161,7 +161,7 @@ def _draw_pictures_of_panel(panel: ScenarioPanel) -> Iterator[Picture]:
                 draw_box_plot(boxes, quantity, choose_colour_of_start(panel.start)),
                 f"{quantity}-{panel.name}",
                 f"{panel.title}: {quantity}",
-                "Box plot per configuration with every row as a dot, mean and standard deviation",
+                "One box plot per configuration: mean, standard deviation, and each row as a dot",
             )
     known = list(zip(panel.labels, panel.summaries, strict=True))
     parts = [(label, s, s.breakdown) for label, s in known if s.breakdown]

@@ -177,7 +177,7 @@ class _Ranking:
         speed_up = _compute_latency_ratio(cheapest, fastest)
         if not speed_up.interval_excludes(1.0):
             return (
-                f"{self.label(fastest)} has a lower mean, "
+                f"{self.label(fastest)} has a lower mean latency, "
                 f"{notation.format_time_and_interval(fastest.total.mean)[0]}, "
                 f"but is not shown to be faster: "
                 f"{notation.format_ratio_as_text(speed_up, 'as fast')}."

@@ -149,7 +149,7 @@ class CapacityFinder:
         if self._steps[0].median_s > self.search.p95_s:
             stopped = (
                 f"A single request takes {self._steps[0].median_s:.3g} s, which is longer "
-                f"than {self.search.p95_s:g} s"
+                f"than the required {self.search.p95_s:g} s (--p95)"
             )
         else:
             stopped = self._narrow_down_rate(best.per_s)
@@ -198,7 +198,10 @@ class CapacityFinder:
             if following is None and low and self._count_runs(low) < self.search.runs:
                 following = low  # one run may have met the requirement by chance
             if following is None and are_close:
-                return f"The two limits of the rate differ by less than {self.search.precision:.0%}"
+                return (
+                    "The lower and the upper limit of the rate differ by less than "
+                    f"{self.search.precision:.0%}"
+                )
             if following is None:
                 return (
                     "Between the limits, some runs met the requirement and others missed it. "
@@ -338,13 +341,13 @@ class CapacityFinder:
         delayed = max((one.delayed_share for one in self._runs if one.p95_s), default=0.0)
         if delayed > LATE_SHARE:
             notes.append(
-                f"In one run, up to {delayed:.0%} of the requests left this machine later than "
-                "scheduled. Perhaps this machine is too slow, and not the endpoint"
+                f"In one run, {delayed:.0%} of the requests left this machine later than "
+                "scheduled. Perhaps this machine is too slow, rather than the endpoint"
             )
         if any(step.failed for step in self._steps):
             notes.append(
-                "Requests failed while more clients were tried. A serverless endpoint refuses "
-                "requests beyond its largest number of containers"
+                "Some requests failed while the number of clients was raised. A serverless "
+                "endpoint refuses requests beyond its largest number of containers"
             )
         return notes
 
@@ -395,7 +398,7 @@ class EndpointProbe:
     def _refuse_endpoint_that_fails(answer: Invocation) -> None:
         if answer.outcome not in {"ok", "throttled"}:
             raise EndpointError(
-                f"The endpoint does not answer a single request: {answer.error}",
+                f"The endpoint failed to answer a request: {answer.error}",
                 remedy="Send a photograph with `drdeploy endpoint invoke`, and read the logs of "
                 "the endpoint",
             )

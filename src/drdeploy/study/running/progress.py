@@ -106,7 +106,7 @@ def describe_uncounted_measurements(trial: Trial, rows: Iterable[Measurement]) -
         return ""
     counted = Counter(row.outcome for row in uncounted)
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
-    first = next((f"; the first: {row.error}" for row in uncounted if row.error), "")
+    first = next((f"; the first error: {row.error}" for row in uncounted if row.error), "")
     return (
         f"{len(uncounted)} of {trial.scenario.n} measurements do not count ({outcomes}){first}. "
         "Run the same command again to repeat these measurements, or add --fresh to measure the "

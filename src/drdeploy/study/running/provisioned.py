@@ -54,8 +54,8 @@ PREFIX_MAX = 20
 """The largest length of a name prefix that the Terraform environments accept."""
 
 UPLOADS_STAY = (
-    "the endpoints are deleted. The images and archives are kept for the next run; `drdeploy "
-    "study delete` deletes images and archives"
+    "the endpoints are deleted. The container images and model archives are kept for the next run; "
+    "`drdeploy study delete` deletes them"
 )
 
 

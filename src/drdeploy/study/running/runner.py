@@ -163,7 +163,7 @@ class Runner:
             return
         self.progress.note(
             f"{trial.id}: {len(uncounted)} measurements do not count, and are repeated; their "
-            "rows are kept as warm-up"
+            "rows stay in the file, marked as warm-up"
         )
         self.journal.replace_all_rows(
             replace(row, is_warmup=True)

@@ -86,7 +86,7 @@ _MARKS: Final = (
 )
 
 _CONTENTS: Final = (
-    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS", "Run `git lfs pull`"),
+    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer", "Run `git lfs pull`"),
     (
         re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
         "a web page",
@@ -104,18 +104,18 @@ _CONTENTS: Final = (
     ),
     (
         re.compile(rb"<\?xml[^>]*>\s*<Error>"),
-        "the error message of a server",
+        "a server's error message",
         "Download the file itself",
     ),
     (
         # The mark of a PNG is designed to reveal this damage.
         re.compile(rb"\x89PNG[\r\n]"),
-        "a PNG that was damaged by a transfer as text",
+        "a PNG that was damaged by a transfer in text mode",
         "Transfer the file as binary data",
     ),
     (
         re.compile(rb"\0{132}"),
-        "a failed copy, which begins with zeros",
+        "a failed copy (it begins with zeros)",
         "Copy the file again",
     ),
 )

@@ -102,7 +102,7 @@ def several_pictures_error(*, file_format: str) -> UnsupportedImage:
     """Make the error for a file with several pictures, as it is unclear which one to grade."""
     return UnsupportedImage(
         f"The {file_format} holds more than one picture",
-        remedy="Save the picture to grade in a file of its own",
+        remedy="Save each picture as a file of its own",
     )
 
 

@@ -104,7 +104,9 @@ def read_tiff_directory(
             start = offset_of_first_directory(data)
         (count,) = struct.unpack_from(f"{order}H", data, start)
         if count > MAX_ENTRIES:
-            raise UnreadableImage(f"The TIFF directory has {count} entries")
+            raise UnreadableImage(
+                f"The TIFF directory has {count} entries, but at most {MAX_ENTRIES} are read"
+            )
         for position in range(start + 2, start + 2 + count * _ENTRY_BYTES, _ENTRY_BYTES):
             tag, kind, length = struct.unpack_from(f"{order}HHI", data, position)
             if tag not in kinds_by_tag:
@@ -159,7 +161,7 @@ def _read_offset_at_position(data: bytes, position: int) -> int:
 
 def _offset_outside_file_error() -> UnreadableImage:
     return UnreadableImage(
-        "The TIFF directory points to data outside the file, which may be incomplete",
+        "The TIFF may be incomplete, because its directory points to data outside the file",
         remedy="Copy the file again",
     )
 

@@ -88,7 +88,7 @@ def check_and_reduce_tiff_part(data: bytes, *, max_width_px: int, max_height_px:
         UnsupportedImage: :func:`read_jpeg_header` does not support the data.
     """
     if not data.startswith(SIGNATURE):
-        raise UnreadableImage("A part of the TIFF is not a JPEG")
+        raise UnreadableImage("A strip or tile of the JPEG-compressed TIFF is not a JPEG")
     header = read_jpeg_header(data)
     # Encoders may round both sides up to whole blocks, of 16 pixels at most.
     if header.width_px > max_width_px + 15 or header.height_px > max_height_px + 15:

@@ -110,7 +110,7 @@ class StoredContent:
             size = min(most_bytes, self.length - position)
             chunk = os.pread(self._file.fileno(), size, self.offset + position)
             if not chunk:
-                raise OSError("the file that holds the contents of objects has become shorter")
+                raise OSError("the file with the contents of the stored objects was truncated")
             position += len(chunk)
             yield chunk
 

@@ -115,7 +115,8 @@ class ComponentOperations:
         needed = CopyRequirements.from_specification(specification)
         if not place.group.fits_on_an_empty_instance(needed):
             raise make_validation_error(
-                f"{NO_ROOM}: a copy needs more than an {place.variant['InstanceType']} has."
+                f"{NO_ROOM}: a copy needs more hardware than an {place.variant['InstanceType']} "
+                "has."
             )
         role = endpoint.config.request["ExecutionRoleArn"]
         if "ModelName" in specification:

@@ -86,7 +86,7 @@ def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
     """
     if service and service not in SERVED_SERVICES:
         raise make_unknown_operation_error(
-            f"{find_name_of_action(request)} of {service}. The local service answers for "
+            f"{find_name_of_action(request)} of {service}. The local service serves "
             f"{', '.join(sorted(SERVED_SERVICES.values()))}"
         )
     if service == "s3":
@@ -166,7 +166,7 @@ def _refuse_characters_without_xml(request: ServiceRequest) -> None:
     found = NO_XML.search(unquote_plus(read_query_and_form(request)))
     if found:
         raise make_validation_error(
-            f"The request has the character {found[0]!r}. The answer is an XML document, which "
+            f"The request has the character {found[0]!r}, which the XML document of the answer "
             "cannot hold."
         )
 

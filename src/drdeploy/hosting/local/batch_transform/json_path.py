@@ -26,7 +26,7 @@ _UNSERVED = {
     "?": "a filter expression '?()'",
     "@": "the current element '@'",
     "(": "a script or function '()'",
-    '"': "a name in double quotes; write it in single quotes",
+    '"': "a name in double quotes instead of single quotes",
 }
 
 

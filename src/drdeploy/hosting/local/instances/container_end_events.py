@@ -121,7 +121,7 @@ class ContainerEndListener:
             if not self._is_broken:
                 log.warning(
                     "the engine's stream of events broke (%s): containers are asked for their "
-                    "state every %g s until it is back", reason, self._ask_again_s,
+                    "state every %g s until the stream is back", reason, self._ask_again_s,
                 )  # fmt: skip
             self._is_broken = True
             since = opened

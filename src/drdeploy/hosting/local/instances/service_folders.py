@@ -79,7 +79,11 @@ def make_services_folder() -> Path:
     named = os.environ.get("DRDEPLOY_LOCAL_HOME")
     folder = Path(named or default).absolute()
     # The path is written into configuration files, where quotes do not help against a line break.
-    problem = "" if str(folder).isprintable() else "The folder's path cannot be printed"
+    problem = (
+        ""
+        if str(folder).isprintable()
+        else "The folder's path has characters that cannot be printed"
+    )
     if not problem:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         problem = _describe_owner_problem(folder)

@@ -175,6 +175,6 @@ def _repeat_character(pattern: re.Pattern[str], quantifier: str) -> list[_Charac
     if not most:
         return [*required, _Character(pattern, is_optional=True, is_repeated=True)]
     if int(most) < int(least):
-        raise ExpressionRefused(f"{quantifier} ends before it begins")
+        raise ExpressionRefused(f"the maximum of {quantifier} is less than its minimum")
     optional = _Character(pattern, is_optional=True, is_repeated=False)
     return required + [optional] * (int(most) - int(least))

@@ -123,7 +123,7 @@ def _parse_path_of_target(target: bytes) -> str:
     if not path.startswith(b"/"):
         absolute = _ABSOLUTE.fullmatch(path)
         if absolute is None or not is_valid_host(absolute[1].decode()):
-            raise _make_malformed_error("the target is not a path")
+            raise _make_malformed_error("the request target is neither a path nor a URL")
         path = absolute[2] or b"/"
     if b"%" in path:
         from urllib.parse import unquote
@@ -157,9 +157,9 @@ def _find_body_length(headers: Mapping[str, str], *, is_http_1_0: bool) -> int |
         if is_http_1_0:
             raise _make_malformed_error("HTTP/1.0 does not allow Transfer-Encoding")
         if coding.lower() != "chunked":
-            raise UnsupportedHttpFeature("The server supports only the transfer coding chunked")
+            raise UnsupportedHttpFeature("The server supports only the transfer coding `chunked`")
         if length is not None:
-            raise _make_malformed_error("the length of the body is declared in two ways")
+            raise _make_malformed_error("it has both Content-Length and Transfer-Encoding")
         return None
     if length is None:
         return 0

@@ -118,7 +118,9 @@ def _choose_best_policy(lines: Sequence[MitigationResult], p95_s: float | None) 
         return best.policy, f"it is the cheapest that keeps the p95 within {p95_s:g} s"
     effective = [line for line in priced if line.usd_per_avoided is not None]
     if not effective:
-        return lines[0].policy, "no other policy avoids a cold start at a known price"
+        return lines[0].policy, "no other policy with a known price avoids a cold start"
     best = min(effective, key=lambda line: line.usd_per_avoided or 0.0)
-    unmet = "" if p95_s is None else f"no policy keeps a p95 of {p95_s:g} s, and "
-    return best.policy, f"{unmet}it has the lowest cost per avoided cold start"
+    why = "it has the lowest cost per avoided cold start"
+    if p95_s is not None:
+        why = f"{why}, and no policy keeps the p95 within {p95_s:g} s"
+    return best.policy, why

@@ -117,7 +117,9 @@ def fit_policy_to_traffic(
     )
     match name:
         case "nothing":
-            return MitigationPolicy(name, "no measure against cold starts", MitigationActions())
+            return MitigationPolicy(
+                name, "nothing is done against cold starts", MitigationActions()
+            )
         case "keep-warm":
             # One container is enough. Where client requests overlap, they keep further containers
             # warm themselves.
@@ -140,7 +142,7 @@ def fit_policy_to_traffic(
             containers = f"{fewest}" if fewest == most else f"{fewest} to {most}"
             return MitigationPolicy(
                 name,
-                f"{containers} containers are provisioned, by the hour of the week",
+                f"{containers} containers are provisioned, as each hour of the week needs",
                 MitigationActions(
                     provisioned_by_hour=repeat_weekly_plan(
                         held, arrivals, after_archive=FEWEST_PROVISIONED
@@ -165,7 +167,8 @@ def fit_policy_to_traffic(
             moments = compute_keep_warm_times_s(arrivals.times_s, interval_s, arrivals.horizon_s)
             return MitigationPolicy(
                 name,
-                "keep-warm requests while the histogram of idle times expects the next request",
+                "keep-warm requests are sent while the next request is expected, according to a "
+                "histogram of past idle times",
                 MitigationActions(moments),
                 interval_s,
             )
@@ -176,8 +179,8 @@ def fit_policy_to_traffic(
             )
             return MitigationPolicy(
                 name,
-                "as many containers as the demand of past weeks suggests are kept warm by requests "
-                f"every {interval_s:g} s",
+                f"requests every {interval_s:g} s keep as many containers warm as the demand of "
+                "past weeks suggests",
                 MitigationActions(
                     _schedule_keep_warm_times_s(planned, interval_s, arrivals.horizon_s)
                 ),
