@@ -318,7 +318,7 @@ def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None
 
 
 def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None:
-    """Compare two Ray nodes that have one processor each with one node that has one processor."""
+    """Compare the speed of one Ray node and of two Ray nodes; each node has one processor."""
     eyes = link_photographs(folder / "nodes", NODES_PHOTOGRAPHS[size])
     runs: dict[int, list[GradingRun]] = {1: [], 2: []}
 
@@ -494,8 +494,8 @@ def grade_archive(
             command was killed before the table was finished, this run continues that command's
             work.
         cluster: The address of the head node of a Ray cluster, or None.
-        kill: ``command`` or ``worker``, whichever is to be killed, and after how many seconds. None
-            if nothing is to be killed.
+        kill: What to kill, which is ``command`` or ``worker``, and after how many seconds. None if
+            nothing is to be killed.
     """
     seen = GradingRun()
     with suppress(FileNotFoundError):

@@ -407,7 +407,7 @@ class Queue:
             )
 
     def send_all(self, ends: list[str]) -> list[SentRequest]:
-        """For each way to end in a list, send a request that should end in this way."""
+        """Send a request for each item of a list; the item says how the request should end."""
         photographs = len(small_photographs())
 
         def send(number: int) -> SentRequest:

@@ -52,7 +52,7 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class LoadGenProbe:
-    """Measures the server: LoadGen at a given rate, drdeploy with clients that wait for answers."""
+    """Measures the server with LoadGen at a given rate, or with a number of drdeploy's clients."""
 
     search: CapacitySearch
     ours: EndpointProbe
@@ -64,7 +64,7 @@ class LoadGenProbe:
         return self.ours.measure_concurrency(clients)
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
-        """Let LoadGen send requests at a rate; return the p95, and how many answers are late."""
+        """Let LoadGen send requests at a rate; return the p95, and how many took over ``P95_S``."""
         count = self.search.requests
         with tempfile.TemporaryDirectory() as folder:
             command = [self.python, PEERS / "loadgen_client.py", str(self.port), str(rate_per_s)]

@@ -138,8 +138,8 @@ def measure_p95_s(hosting: Hosting, rate_per_s: float, requests: int, runs: int)
 def interpolate_rate(rates: list[float], p95s: list[float]) -> float | None:
     """Return the rate at which the p95 equals the required p95, or None if there is no such rate.
 
-    At a higher rate, the p95 can be lower only by chance. Such a p95 is replaced by the highest p95
-    of the lower rates before the interpolation.
+    At a higher rate, the p95 can be lower only by chance. Before the interpolation, such a p95 is
+    therefore replaced by the highest p95 of all lower rates.
     """
     rising = np.log(np.maximum.accumulate(p95s))
     if not rising[0] <= np.log(P95_S) < rising[-1]:

@@ -10,7 +10,8 @@ which runs a program that does nothing. No image can start faster than this cont
 are:
 
 - At 1024 MB, ``minimal`` starts at least 25 times faster than ``baseline``.
-- A cold start of ``minimal`` takes at most 2.5 times as long as the empty container.
+- At 1024 MB, a cold start of ``minimal`` takes at most 2.5 times as long as the start of the empty
+  container.
 """
 
 from __future__ import annotations

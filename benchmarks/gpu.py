@@ -47,8 +47,8 @@ BATCHES = (1, 16, 64)
 THREADS = 16
 WAIT_S = 0.002
 SIDE, PRODUCTS = 4096, 16
-"""The side of the square matrices, and the number of their products, that measure the GPU's peak
-speed.
+"""The GPU's peak speed is measured with products of square matrices: the side of each matrix, and
+the number of products.
 """
 CPU, TORCH = "CPU int8", "PyTorch fp32"
 
@@ -197,7 +197,7 @@ def peak_of_card(
 
 
 def write_matrix_products(path: Path, precision: str, side: int) -> Path:
-    """Write an ONNX model that multiplies large matrices; its input and its output are a number."""
+    """Write an ONNX model that takes a number, multiplies large matrices, and returns a number."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

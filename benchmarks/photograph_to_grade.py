@@ -133,7 +133,7 @@ def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Pr
 
 
 def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:
-    """From the probabilities that a network returned, make a prediction, which has a grade."""
+    """Return the prediction, including the grade, that follows from a network's probabilities."""
     return Prediction(answer[0], manifest.classes, manifest.grade_thresholds)
 
 
@@ -200,7 +200,7 @@ def decoders(page: Page, data: bytes, options: Options) -> None:
 
 
 def import_simplejpeg() -> Any:
-    """Import simplejpeg; install it first, because drdeploy itself does not need it."""
+    """Import simplejpeg, which drdeploy does not need; if it is missing, install it first."""
     folder = BUILD / "peers" / "simplejpeg"
     if not (folder / "simplejpeg").is_dir():
         uv = str(Path(sys.executable).with_name("uv"))

@@ -168,7 +168,7 @@ def keep(page: Page, found: dict[str, list[ServerRound]]) -> None:
 
 
 def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
-    """Add plots, a table for each number of clients, and a table for start and memory."""
+    """Add plots, a table for each number of clients, and a table of start times and memory."""
     counts = list(next(iter(found.values()))[0].latencies_s)
     for count in counts:
         page.text(f"## {count} client{'s' * (count != 1)}")
@@ -213,7 +213,8 @@ def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
 def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
     """Check that drdeploy's server is better than each peer in every measure.
 
-    It is better in a measure if the whole interval of the ratio is above 1.
+    For each measure, a ratio says how many times better drdeploy's server is. The whole interval of
+    this ratio must be above 1.
     """
     for own in [name for name in OURS if name in found]:
         for name, rounds in found.items():

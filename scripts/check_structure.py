@@ -61,8 +61,8 @@ def cycles(imported: Mapping[str, Iterable[str]]) -> list[list[str]]:
     No module is in more than one of the returned cycles.
 
     Args:
-        imported: The names that each module imports. Names of modules that are not keys are
-            ignored.
+        imported: The names of the modules that each module imports, with the importing module as
+            the key. Imported modules that are not keys are ignored.
     """
     found: list[list[str]] = []
     done: set[str] = set()

@@ -103,7 +103,7 @@ def write_vgg19_weights(graph: onnx.ModelProto, path: Path) -> float:
     """Write VGG19 weights as a Keras file; with them, VGG19 computes the same features as VGG16.
 
     Returns:
-        The largest difference between a pooled feature of the two networks, as a share of the
+        The largest difference between the two networks in any pooled feature, as a share of the
         largest feature.
 
     Raises:

@@ -164,7 +164,7 @@ def flag_cross_fitted(
 ) -> np.ndarray:
     """Return which photographs are flagged.
 
-    The penalty and the threshold for each fold are chosen on the other folds.
+    The regression's penalty and the threshold for each fold are chosen on the other folds.
     """
     flags = np.zeros(len(ill), bool)
     for fold in folds:

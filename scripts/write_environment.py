@@ -35,7 +35,7 @@ def requirement_name(requirement: str) -> str:
 
 
 def direct_dependencies() -> list[str]:
-    """Return the sorted names of the packages that ``pyproject.toml`` requires for these extras."""
+    """Return the sorted names of the packages that the project and its ``EXTRAS`` require."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     stated = list(project["dependencies"])
     for extra in EXTRAS:

@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Receive a part of the answer, and call the function when the answer is complete."""
+        """Receive a part of the answer, and pass the answer on when it is complete."""
         self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end < 0:

@@ -32,8 +32,8 @@ class Spec:
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
         precision: ``fp32``, ``bf16`` or ``int8``.
         threads: Number of threads of the runtime. With 0, the runtime chooses the number.
-        spins: Whether idle threads of ONNX Runtime spin, which uses CPU time. With None, they do
-            what is ONNX Runtime's default.
+        spins: Whether idle threads of ONNX Runtime spin, which uses CPU time. With None, ONNX
+            Runtime's default is used.
         batch: Images in one prediction.
         runtime: The runtime to use if ``kind`` is ``drdeploy``. With None, drdeploy chooses the
             runtime.

@@ -5,10 +5,11 @@ The models are written to the folder ``build/benchmarks``.
 MobileNet is the packaged grader. The Keras MobileNet gets the weights of the packaged grader in
 fp32. Keras's ``model.predict``, which the 2023 study used, therefore gives the same probabilities
 as the packaged grader. The packaged grader has no normalization layers. When it was exported, most
-of them were merged into the convolutions before them, and the others became a multiplication by a
-scale and an addition. A normalization layer of the Keras network therefore only adds the bias of a
-convolution. Where the packaged grader has a separate scale, the layer also multiplies by this
-scale. VGG19 has random weights: its latency is valid, but its grades mean nothing.
+normalization layers of the trained network were merged into the convolutions before them. The
+others became a multiplication by a scale and an addition. A normalization layer of the Keras
+network therefore only adds the bias of a convolution. Where the packaged grader has a separate
+scale, the layer also multiplies by this scale. VGG19 has random weights: its latency is valid, but
+its grades mean nothing.
 """
 
 from __future__ import annotations

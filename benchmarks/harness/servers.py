@@ -32,7 +32,9 @@ PEERS = ROOT / "benchmarks" / "peers"
 READY_WITHIN_S = 90.0
 STOPS_WITHIN_S = 20.0
 QUEUE_LENGTH = 64
-"""How many requests may wait at a server of drdeploy, so that it refuses none of 32 clients."""
+"""How many requests may wait in the queue of drdeploy's server, which then refuses none of 32
+clients.
+"""
 
 
 @dataclass(frozen=True)

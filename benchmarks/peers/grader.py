@@ -1,6 +1,6 @@
-"""Grade a photograph: the same code for each of the other projects' servers (the peers).
+"""The code with which all servers of other projects (the peers) grade a photograph.
 
-All peers grade with drdeploy's code, so that only the servers differ.
+It calls drdeploy's own code, so that the compared programs differ only in their servers.
 """
 
 from __future__ import annotations

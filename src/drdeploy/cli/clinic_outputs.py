@@ -110,7 +110,7 @@ class ResultOutputs:
         artifact: ModelArtifact,
         files: Mapping[str, Path],
     ) -> list[FailedFile]:
-        """Send the results of each study to the servers; return the studies that a server refused.
+        """Send each study's results to the servers; return the studies that the archive lacks.
 
         Args:
             studies: The studies by name.
@@ -118,7 +118,8 @@ class ResultOutputs:
             files: The file of each photograph, by the photograph's SOP Instance UID.
 
         Raises:
-            ClinicError: A server cannot be reached, or refuses a bundle.
+            ClinicError: A server cannot be reached, the archive refuses this sender, or the FHIR
+                server refuses a bundle.
         """
         from drdeploy.clinic.fhir_server import post_bundle
 

@@ -67,7 +67,7 @@ def print_note(text: str) -> None:
 
 
 def print_note_on_photograph_names(*, own: bool) -> None:
-    """Print a note to standard error that says how to find the photograph behind a hashed name."""
+    """Print to standard error how to find the photograph behind a hashed name."""
     if not own:
         print_note(
             "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
@@ -76,7 +76,7 @@ def print_note_on_photograph_names(*, own: bool) -> None:
 
 
 def print_note_on_unused_artifact_files(paths: Sequence[str]) -> None:
-    """Print a note to standard error on the files of an artifact that are not part of the model."""
+    """Print to standard error which files of an artifact are not part of the model."""
     if paths:
         named = ", ".join(paths[:UNUSED_NAMED])
         more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""

@@ -75,7 +75,7 @@ UnknownPricesOption = Annotated[
 def make_account_from_options(
     target: TargetChoice | None, endpoint_url: str | None, region: str | None
 ) -> AwsAccount:
-    """Return the AWS account or the local service that the options of a command name.
+    """Return the AWS account or the local service, as named by a command's options.
 
     Raises:
         InvalidInput: The options do not say where to deploy, or contradict each other.
@@ -101,7 +101,7 @@ def make_account_from_options(
 
 
 def find_engine_for_account(account: AwsAccount) -> ContainerEngine | None:
-    """Return the container engine; None if the local service runs processes instead.
+    """Return the container engine; None if the local service runs processes, not containers.
 
     Raises:
         EngineUnavailable: Images must be pushed, and no container engine answers.

@@ -65,7 +65,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "serve": ("serve",),
     "study": ("study",),
 }
-"""The extras that a command needs; a noun stands for all its verbs.  Other commands need none."""
+"""The extras that each command needs; a noun stands for all its verbs. Commands that are not listed
+here need no extra.
+"""
 
 LINUX_ONLY = frozenset({"archive", "capacity", "image", "local", "serve", "study"})
 """The commands that need Linux, because they limit the memory and CPU of processes."""

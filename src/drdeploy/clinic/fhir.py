@@ -44,7 +44,7 @@ Resource = dict[str, Any]
 
 
 def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime) -> Resource:
-    """Return a transaction with the resources of a study.
+    """Return a bundle (a FHIR transaction) with the resources of a study.
 
     Args:
         study: The graded study.

@@ -17,7 +17,7 @@ _OF_THE_BUNDLE = frozenset({400, 409, 412, 413, 415, 422})
 
 
 def store_bundle(url: str, bundle: Resource) -> str:
-    """Send a transaction to a server's base address.
+    """Send a bundle (a FHIR transaction) to a server's base address.
 
     Returns:
         A sentence that says why the server refuses the bundle; empty if it accepts the bundle.
@@ -47,7 +47,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
 
 
 def post_bundle(url: str, bundle: Resource) -> None:
-    """Send a transaction to a server's base address.
+    """Send a bundle (a FHIR transaction) to a server's base address.
 
     Raises:
         ClinicError: The server cannot be reached, or refuses the bundle.

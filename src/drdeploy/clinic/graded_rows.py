@@ -233,7 +233,7 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
 
 
 def _compute_probability_of_grade_or_worse(shares: list[float], grade: Grade) -> float:
-    """Return the probability of a grade or worse, exactly as ``Prediction`` computes it.
+    """Return P(grade >= ``grade``), exactly as ``Prediction`` computes it.
 
     ``Prediction`` uses float32 for the network's probabilities, and float64 if they were adjusted.
     The answer does not say which type was used. It was float32 if float32 can hold all

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 _FIRST_TAG_OF_PIXELS = 0x7FE00000
 _PATIENT_NUMBER_MAX = 256
-"""The longest patient number that is accepted. The DICOM standard allows 64 characters (PS3.5, 6.2:
-LO)."""
+"""The longest patient number that is accepted, in characters. It is longer than the 64 characters
+of the DICOM standard (PS3.5, 6.2: LO).
+"""
 
 Eye = Literal["left", "right"]
 EYES: tuple[Eye, ...] = ("right", "left")

@@ -54,8 +54,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
-"""A small picture of an orange disc (789 bytes), which the model classifies while it is loaded,
-before the first request.
+"""A small picture of an orange disc (789 bytes). While a model is loaded, it classifies this
+picture once, before the first request.
 """
 DEFAULT_LIMITS = ImageLimits()
 
@@ -144,7 +144,7 @@ class InferenceService:
     Attributes:
         classifier: The artifact and the runtime that loaded it.
         limits: How large an image may be.
-        clock: Returns seconds, for the times of the steps.
+        clock: Function that returns the time in seconds; it measures how long each step takes.
         load_times: How long loading took; None if :meth:`load` did not load the classifier.
         in_progress: Counts the photographs that are being graded now.
         second_thread: Runs the checks of a photograph on a second CPU, while the caller's thread
@@ -369,7 +369,7 @@ class InferenceService:
         return _Checks(None, is_unlike_training(photograph.eye_copies, rule))
 
     def _predict_or_return_error(self, batch: NDArray[np.float32]) -> Prediction | PredictionFailed:
-        """Return the prediction or the error, which matters only for a gradable photograph."""
+        """Return the prediction, or the error, which is ignored if the photograph is ungradable."""
         try:
             return self.classifier.predict(batch)[0]
         except PredictionFailed as err:

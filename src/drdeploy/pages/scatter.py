@@ -49,10 +49,12 @@ OFFSETS_PT: tuple[Point, ...] = (
 )
 """Positions of a label relative to its mark, the nearest first."""
 FAR = 8.0
-"""A label is moved one point away from its mark if it then covers this many square pixels less."""
+"""When the best place for a label is chosen, one point of distance from its mark counts as much as
+this many covered square pixels.
+"""
 HEAVY = 8.0
-"""How much a covered square pixel of a mark or of a text counts. A pixel of an interval's bar
-counts 1.
+"""The weight of a square pixel of a mark or of a text that a label covers. A covered square pixel
+of an interval's bar has the weight 1.
 """
 TOO_MUCH = 500.0
 """A label that would cover a larger weighted area than this is left out.

@@ -13,7 +13,7 @@ DIGITS = 3
 
 
 def decimals_for_significant_digits(value: float, digits: int = DIGITS) -> int:
-    """Return how many decimal places show the given number of a value's significant digits."""
+    """Return the number of decimal places that show ``digits`` significant digits of a value."""
     return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
 
 

@@ -47,7 +47,7 @@ def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
 
     Args:
         sample: The rows.
-        share: 0.95 for p95.
+        share: The percentile as a share, for example 0.95 for p95.
 
     Returns:
         The sample percentile (linear interpolation). If there are too few rows, there is no
@@ -94,7 +94,7 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
 
 
 def _coverage_of_median_pair(depth: int, n: int) -> float:
-    """Return the chance that the median lies between the pair of sorted rows at a depth."""
+    """Return the chance that the ``depth``-th smallest and largest rows enclose the median."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 
 

@@ -1,9 +1,9 @@
 """Estimate proportions, areas under ROC curves, and other statistics of photographs.
 
 Photographs of one capture session are not independent, because they show the same patient. An
-interval that treats photographs of one session as independent is too short. The variance of an area
-under a curve is computed over sessions; for other statistics, a bootstrap resamples whole sessions.
-This module needs only NumPy.
+interval that treats photographs of one session as independent is too short. For proportions, means
+and areas under curves, the variance is therefore computed over sessions. For other statistics, a
+bootstrap resamples whole sessions. This module needs only NumPy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Z_ONE_SIDED = 1.6448536269514722
 """Normal quantile of 0.95."""
 
 RESAMPLES = 1999
-"""(RESAMPLES + 1) * 0.025 is a whole number, so the limits are order statistics."""
+"""The number of bootstrap resamples. (RESAMPLES + 1) * 0.025 is a whole number, so each limit of an
+interval is one of the sorted resampled values.
+"""
 DRAWN_AT_ONCE = 200
 """How many resamples are in memory at the same time."""
 BISECTIONS = 60

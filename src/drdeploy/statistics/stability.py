@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_FOR_A_VERDICT = 8
-"""The smallest number of rows for a verdict. With fewer rows, neither the test for drift nor the
-test for dependence can give a p value below its significance level.
+"""The smallest number of rows for a verdict. With five rows or fewer, the test for drift cannot
+give a p value below its significance level. With six or seven rows, it can do so only if the values
+rise or fall almost without exception.
 """
 LEVEL = 0.01
 """The significance level of each test. If a study has 26 scenarios, each test gives about one false
@@ -69,8 +70,9 @@ class Steadiness:
         autocorrelation_p: P value of the autocorrelation.
         outliers: Rows that lie more than 1.5 times the interquartile range below the first or above
             the third quartile.
-        halves: The mean of the odd rows divided by the mean of the even rows. Both halves have the
-            same configuration, so the ratio should be close to 1 (an A/A check).
+        halves: The mean of the rows at odd positions divided by the mean of the rows at even
+            positions. Both halves of the rows have the same configuration, so the ratio should be
+            close to 1 (an A/A check).
     """
 
     verdict: Stability

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 RESAMPLES = 1999
-"""(RESAMPLES + 1) times each tail below is a whole number, so the limits are order statistics."""
+"""The number of bootstrap resamples. (RESAMPLES + 1) times each tail below is a whole number, so
+each limit of an interval comes from one of the sorted pivots.
+"""
 ROUNDING = 1e-24
 """A squared error of a logarithm up to this value is only a rounding error.
 

@@ -65,8 +65,8 @@ def run_study(
             the seed in the study's file.
         photographs: A folder of photographs to send. None sends the example photographs, or
             synthetic photographs if the examples are not installed.
-        weights: A folder of ImageNet weights as Keras publishes them. They are used for
-            architectures without trained weights. If it is None, random weights are used instead.
+        weights: A folder of ImageNet weights as Keras publishes them, for architectures without
+            trained weights. None uses random weights for these architectures.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
         isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,

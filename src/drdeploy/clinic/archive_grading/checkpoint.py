@@ -101,7 +101,7 @@ class ArchiveJob:
 
 @dataclass(frozen=True)
 class Shard:
-    """Consecutive photographs of the list. Their rows are saved in one file."""
+    """Consecutive photographs of an archive's list; their rows are saved in one file."""
 
     number: int
     photographs: tuple[ArchivedPhotograph, ...] = field(repr=False)
@@ -196,7 +196,7 @@ class ArchiveCheckpoint:
     def write_listing(
         self, source: ArchiveSource, settings: ArchiveSettings, *, show_paths: bool
     ) -> ArchiveJob:
-        """List the photographs of a source.
+        """Write the list of a source's photographs, and return the new job.
 
         Raises:
             InvalidInput: The source holds no photograph.

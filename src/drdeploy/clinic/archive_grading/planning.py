@@ -24,8 +24,8 @@ worker that runs alone. ``benchmarks/archive.py`` measures the share on your mac
 this benchmark is the value here."""
 NODE_BYTES_PER_S = 78e6
 """Bytes per second that a node can read from S3 or a file server for hours. The value is 0.625
-Gbit/s, the network baseline that AWS states for small instances of the families m5 and c5. Larger
-instances have more."""
+Gbit/s, a little less than the 0.75 Gbit/s that AWS states as the network baseline of c5.large.
+Larger instances have more."""
 TABLE_ROWS_PER_S = 5_000
 """How many rows one process can write into the table in a second."""
 SAMPLED_PHOTOGRAPHS = 12

@@ -266,7 +266,7 @@ class TransformArchiveJob:
                 yield shard
 
     def _upload_photographs(self, pending: PendingTransform, job: ArchiveJob) -> None:
-        """Upload the photographs that an earlier run, which was killed, has not uploaded yet."""
+        """Upload the photographs, except for the shards that an earlier run has uploaded."""
         there = {
             f"{S3}{pending.bucket}/{key}".removeprefix(pending.prefix)
             for key in self._batch.list_keys(pending.prefix)

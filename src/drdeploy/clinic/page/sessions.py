@@ -19,7 +19,9 @@ SESSION_S = 8 * 3600.0
 SESSIONS_MAX = 1000
 FAILURES_MAX = 5
 PAUSE_S = 60.0
-"""After :data:`FAILURES_MAX` wrong passwords, nobody can sign in to the account for this time."""
+"""If :data:`FAILURES_MAX` wrong passwords for an account are given within this many seconds, nobody
+can sign in to the account until this time has passed since the first wrong password.
+"""
 VIEW_S = 600.0
 """A page that has not been requested for this many seconds counts as closed."""
 _NAMES_WATCHED_MAX = 10_000

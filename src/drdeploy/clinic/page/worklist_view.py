@@ -20,9 +20,10 @@ _WORDS = (
     (0.10, "unlikely"),
     (0.00, "very unlikely"),
 )
-"""The smallest probability for which each word is used. The scale is that of the Intergovernmental
-Panel on Climate Change (guidance note on uncertainties, 2010). The scale's word "exceptionally
-unlikely" is left out."""
+"""Descriptions of probabilities, each with the smallest probability for which it is used. The scale
+is that of the Intergovernmental Panel on Climate Change (guidance note on uncertainties, 2010). The
+scale's word "exceptionally unlikely" is left out.
+"""
 
 
 @dataclass(frozen=True)

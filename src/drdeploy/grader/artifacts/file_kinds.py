@@ -1,8 +1,8 @@
 """Recognise files that are no model and no part of one, so that an error can say what they are.
 
-The error also says what to do instead. The first bytes of the file decide before its name, because
+The error also says what to do instead. The file's first bytes are checked before its name, because
 the name may be wrong. For example, a failed download may have the name of a model, although its
-content is a web page. The name decides only if the first bytes show nothing.
+content is a web page. The name is used only if the first bytes do not show the kind of file.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ extended header of gigabytes. Members are therefore read as a stream and not kep
 name and type of each member are checked before its content is read.
 
 There is a limit on the bytes of the decompressed archive, and the same limit on the bytes of the
-extracted files. Both are needed because of sparse files, whose long runs of zeros take no space in
-the archive: extracting an archive of 162 bytes wrote a file of 200 MB.
+extracted files. Sparse files are refused, because their long runs of zeros take no space in the
+archive. Before they were refused, extracting an archive of 162 bytes wrote a file of 200 MB.
 """
 
 from __future__ import annotations
@@ -294,8 +294,8 @@ class BoundedTarInfo(tarfile.TarInfo):
 
     Headers of three kinds are refused. Long extended headers are refused, because tarfile reads
     each of them as a whole. A second global header is refused, because tarfile keeps its content
-    and copies it for each member. Sparse files are refused, because the map of their holes has no
-    limit. No archive that this project reads contains a sparse file.
+    and copies it for each member. Sparse files are refused, because the list of their empty ranges
+    may have any length. No archive that this project reads contains a sparse file.
     """
 
     _EXTENDED = (
@@ -334,7 +334,7 @@ class BoundedTarInfo(tarfile.TarInfo):
     def _proc_gnusparse_10(self, *_: object) -> None:
         """Refuse a sparse file that keeps the list of its empty ranges (its map) in its content.
 
-        The map of other sparse files is in headers, whose length is limited.
+        Other sparse files keep this list in their headers, and ``_proc_member`` refuses them.
         """
         raise _sparse_file_error()
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph
 
 _KEPT_FIRST = {"test": 0, "train": 2}
-"""Rank of a split.
+"""Ranks of splits, which decide which copy of a photograph is kept.
 
 The copy in the split with the lowest rank is kept. A split that is not listed here has rank 1.
 """
@@ -35,10 +35,11 @@ class CopiedPhotograph:
 
     @property
     def position_to_keep(self) -> int:
-        """The position of the copy to keep: the first in the split ``test``, or else the first one.
+        """The position of the copy to keep: in ``test`` if possible, else outside ``train``.
 
         If a photograph is in the training set and in the test set, the copy in the training set is
-        set aside. The published test set is then used unchanged.
+        set aside. The published test set is then used unchanged. Of several copies in one split,
+        the first is kept.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]

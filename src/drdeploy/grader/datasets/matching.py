@@ -201,8 +201,9 @@ class _PhotographName:
     def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
         """Return two numbers, which are smaller the more alike the two names are.
 
-        The first number is 0, 1 or 2 for the file names. The second is minus the number of folders
-        that both names contain.
+        The first number is 0 if the file names are the same. It is 1 if they differ only in capital
+        letters and the Unicode form of letters, or only in their suffixes. Otherwise, it is 2. The
+        second number is minus the number of folders that both names contain.
         """
         if self.name == other.name:
             in_name = 0

@@ -276,5 +276,8 @@ def _split_rows(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _fit_row_to_width(row: Sequence[str], width: int) -> tuple[str, ...]:
-    """Add empty cells to a row up to ``width`` cells; spreadsheets leave out those at the end."""
+    """Return a row with exactly ``width`` cells: empty cells are added, or cells are cut off.
+
+    Spreadsheets leave out empty cells at the end of a row.
+    """
     return (*row[:width], *[""] * (width - len(row)))

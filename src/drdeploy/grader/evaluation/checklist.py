@@ -1,4 +1,4 @@
-"""Fill in the reporting checklists STARD 2015, with the additions of STARD-AI, and TRIPOD+AI.
+"""Fill in two reporting checklists: STARD 2015 with the items of STARD-AI, and TRIPOD+AI.
 
 The item numbers are those of two checklists: STARD 2015 (Bossuyt et al., BMJ 2015, 351:h5527) and
 TRIPOD+AI (Collins et al., BMJ 2024, 385:e078378). STARD-AI (Sounderajah et al., Nature Medicine

@@ -75,7 +75,7 @@ class EvaluationOptions:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns of the table of labels that are needed, and the option that names each."""
+        """The needed columns of the table of labels, each mapped to the option that asks for it."""
         asked = dict.fromkeys(self.subgroup_columns, "--by")
         return asked | ({self.second_label: "--second-label"} if self.second_label else {})
 

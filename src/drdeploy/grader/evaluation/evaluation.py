@@ -67,8 +67,8 @@ class Detection:
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
         sensitivity: Share of the diseased eyes to which the grader gives this grade or a worse one.
         specificity: Share of the other eyes to which the grader gives a lower grade.
-        prevalence: The share of diseased photographs for which the predictive values are computed.
-            None if there are no photographs.
+        prevalence: The assumed share of diseased photographs, from which the predictive values are
+            computed. None if there are no photographs.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, if every ungradable photograph
@@ -104,7 +104,7 @@ class Evaluation:
         confusion: Counts of photographs in shape ``(5, 5)``, by label (row) and by the grader's
             grade (column).
         kappa: Quadratic weighted kappa.
-        accuracy: Share of photographs whose answer equals the label.
+        accuracy: Share of photographs for which the grader's grade equals the label.
         grade_sensitivity: For each grade, the share of its photographs that are graded correctly.
         referable: Detection of moderate disease or worse.
         vision_threatening: Detection of severe disease or worse.
@@ -309,7 +309,7 @@ def _evaluate_detection(
 def _find_share_of_diseased(
     at_or_above: Grade, truth: NDArray[np.intp], prevalence: float | None
 ) -> float | None:
-    """Return the prevalence of a grade or worse, given the prevalence of grade 2 or worse.
+    """Compute the share at or above a grade from ``prevalence``, the share at or above grade 2.
 
     The share of grade 3 or worse among grade 2 or worse is computed from the labels in ``truth``.
     """
@@ -379,7 +379,7 @@ def estimate_predictive_values(
 def _pair_values_and_limits(
     sensitivity: Estimate, specificity: Estimate
 ) -> list[tuple[float, float]]:
-    """Return sensitivity and specificity three times: values, lower limits and upper limits."""
+    """Return three pairs of sensitivity and specificity: values, lower limits and upper limits."""
     return [
         (getattr(sensitivity, field), getattr(specificity, field))
         for field in ("value", "low", "high")

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 SIZE_IN = (4.6, 4.0)
 DARK_FROM = 0.55
-"""A cell with at least this share of its row is so dark that its number is drawn in white."""
+"""If a cell of the confusion matrix holds at least this share of its row, the cell is so dark that
+its number is drawn in white.
+"""
 LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
 MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 
@@ -128,7 +130,7 @@ def _draw_roc_curves(axes: Axes, evaluated: GraderEvaluation) -> None:
 
 
 def _mark_decisions_on_roc(axes: Axes, detection: Detection, colour: str) -> None:
-    """Mark the decision by grade and each operating point on the ROC curve, with error bars."""
+    """Mark on the ROC curve the decisions by grade and by each operating point, with error bars."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points

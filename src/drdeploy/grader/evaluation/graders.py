@@ -43,7 +43,8 @@ class Grader:
     Attributes:
         name: The name in tables.
         source: The path of the artifact, or of the file of predictions.
-        manifest: The grader's manifest; None if only the predictions are known.
+        manifest: The grader's manifest; None if the predictions were read from a table, and no
+            grader was named whose thresholds apply.
     """
 
     name: str

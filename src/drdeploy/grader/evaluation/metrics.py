@@ -237,7 +237,7 @@ class RiskCoverage:
 def compute_risk_over_coverage(
     confidence: NDArray[np.floating], is_wrong: NDArray[np.bool_]
 ) -> RiskCoverage:
-    """Compute the share of wrong answers for every share of answers that is kept.
+    """Compute the share of wrong answers among the kept answers, for every number of kept answers.
 
     The least confident answers are dropped first (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
     ``confidence`` holds the probability that the grader gives to its answer, in shape ``(n,)``.

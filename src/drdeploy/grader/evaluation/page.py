@@ -125,7 +125,7 @@ def _format_value_as_percent(estimate: Estimate) -> str:
 
 
 def _format_bracketed_interval(estimate: Estimate, unit: str = "") -> str:
-    """Format an interval as ``(0.75 to 0.84, n = 405)``; without an interval, say why."""
+    """Format an interval as ``(0.75 to 0.84, n = 405)``, or say why there is no interval."""
     interval = _format_interval(estimate, 100 if unit == "%" else 1, 1 if unit == "%" else DIGITS)
     return f"({interval or estimate.reason}, n = {estimate.n})"
 

@@ -17,7 +17,7 @@ probability that two among a million photographs have the same digits is 0.2 %.
 
 
 def list_short_digests(dataset: Dataset) -> tuple[str, ...]:
-    """Return the sorted first digits of the photographs' SHA-256, which a manifest stores."""
+    """Return the first digits of each photograph's SHA-256, sorted, as a manifest stores them."""
     return tuple(sorted({one.sha256[:SHORT_DIGEST] for one in dataset.photographs}))
 
 

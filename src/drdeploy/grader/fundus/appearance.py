@@ -36,9 +36,12 @@ CORE_SHARE, RING_SHARE = 0.4, 0.65
 divided by the mean light within the first share.
 """
 SPOT_SHARE = 0.005
-"""Share of the pixels that count as the brightest or darkest spots."""
+"""This share of the eye's pixels counts as the brightest spots, and the same share as the darkest.
+"""
 SMALLEST = 1e-4
-"""The smallest value that a logarithm is taken of; smaller values are replaced by it."""
+"""The smallest value that a logarithm is taken of. It is added to the values of detail, and
+replaces smaller values of the brightest and darkest spots.
+"""
 
 _DIFFERENCES = np.arange(-255, 256)
 _SIZES = np.abs(_DIFFERENCES)

@@ -169,7 +169,7 @@ def _scale_pixel_values(
 def _compute_gain_and_offset(
     transform: FundusTransform,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the factor and the addend for each value of a row, to scale pixels for the model."""
+    """Return the factor and the addend that scale each value in a row of pixels for the model."""
     low, high = transform.value_range
     std = np.asarray(transform.std, dtype=np.float64)
     mean = np.asarray(transform.mean, dtype=np.float64)

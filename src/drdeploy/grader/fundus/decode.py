@@ -46,7 +46,7 @@ _AVERAGED = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
 _ONES, _OTHER_BITS = b"\xff\x00" * 8, b"\x6a" * 8
-"""Eight bytes of one-bits as they are written in compressed data, and eight bytes of mixed bits.
+"""Eight bytes 0xFF, each followed by 0x00 as in compressed data; and eight bytes of mixed bits.
 
 A JPEG with one scan is decoded with one-bits in place of its end marker. If libjpeg finds an end
 marker in the middle of the picture, it paints the rest grey without an error; if the bytes end

@@ -36,16 +36,19 @@ DARK_SHARE = 0.35
 """A surround is dark if its brightness is at most this share of the lit part's brightness."""
 
 LIT_SHARE = 0.12
-"""A pixel is lit if it is brighter than the surround by this share of the contrast (by more if
-the surround is noisy)."""
+"""A pixel is lit if it is brighter than the surround by this share of the contrast, which is the
+difference in brightness between the lit part and the surround. If the surround is noisy, a pixel
+must be brighter still.
+"""
 
 PROFILE_SHARE = 0.1
 """A row or column belongs to the eye if its number of lit pixels is more than this share of the
 maximum over all rows or columns."""
 
 MIN_FILL = 0.6
-"""The smallest share of the box that must be lit. A disc fills pi/4 of its box. The share is larger
-if the frame cuts the disc off, and smaller if a part of the disc is dark."""
+"""At least this share of the box must be lit. A disc fills pi/4 of its box. The share is larger if
+the frame cuts the disc off, and smaller if a part of the disc is dark.
+"""
 
 MIN_SIDE_SHARE = 0.25
 """The eye must be at least this large, as a share of the frame's shorter side."""
@@ -89,7 +92,7 @@ EDGE_SHARE = 0.02
 the eye there. A point is near an edge if its distance is below this share of the box's side.
 """
 OUTLINE_STEP = 2
-"""Only every second row and column of the small copy is used.
+"""The outline is traced only in every second row and column of the small copy.
 
 The ellipse is as good as with all rows and columns.
 """
@@ -384,7 +387,7 @@ def _trace_outline(
 
 
 def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Return a mask of the lit pixels; None if the corners are not dark."""
+    """Return a mask of the lit pixels; None if the corners are not much darker than the rest."""
     corners = _cut_out_frame_corners(brightness)
     # Half the distance between the 16th and 84th percentile is one standard deviation of normal
     # noise. Unlike the standard deviation, it is not disturbed by a label that a camera prints

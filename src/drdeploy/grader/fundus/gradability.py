@@ -40,14 +40,17 @@ SENTENCES: dict[Reason, str] = {
 }
 
 RIM_SHARE = 0.9
-"""Share of the radius that is measured. The rim beyond it is sharp and dark in every photograph."""
+"""Only pixels within this share of the eye's radius are measured. The rim beyond is sharp and dark
+in every photograph.
+"""
 CORNER_SHARE = 1.08
 """Share of the radius beyond which a pixel belongs to the corners, which are dark around a disc."""
 LIT_SHARE = 0.25
 """A pixel counts as dark if it has less than this share of the mean brightness."""
 CLIPPED_LEVEL = 240.0
-"""Level of green from which a pixel is overexposed.  Green shows vessels and lesions; red is
-overexposed in many good photographs."""
+"""Level of green from which a pixel is overexposed. Green is used because it shows vessels and
+lesions. Red is overexposed even in many good photographs.
+"""
 ROUNDING = 1
 """Differences of this many levels may come from compression alone and do not count as detail."""
 LEVELS = np.arange(256)
@@ -100,7 +103,10 @@ class PhotographQuality:
 
     @property
     def is_filtered_grey(self) -> bool:
-        """Whether the local mean colour was subtracted, as by Graham's filter."""
+        """Whether the photograph looks as if a filter such as Graham's was applied to it.
+
+        Such a filter subtracts the local mean colour.
+        """
         least, most = GREY_SATURATION
         return (
             abs(self.brightness - GREY_LEVEL) <= GREY_TOLERANCE

@@ -140,7 +140,7 @@ def _choose_working_manifest(
 
 
 def _predict_probe_images(runtime: Runtime, manifest: ModelManifest) -> NDArray[np.float32]:
-    """Predict a few images one by one, as a server does; return one row for each image."""
+    """Run the model on probe images one by one, as a server does; return one row for each image."""
     rows = []
     for image in _make_probe_images(manifest.transform):
         row = runtime.predict(image[None])

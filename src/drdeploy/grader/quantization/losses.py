@@ -116,7 +116,7 @@ def estimate_kappa_change(
 
 
 def lower_bound_without_spread(value: float, n: int) -> float:
-    """Return a one-sided lower 95 % bound of a change if no two resamples differ.
+    """Return a one-sided lower 95 % bound of a change that is the same in all bootstrap resamples.
 
     If the change is the same in every resample, a bootstrap interval has zero width. With few
     photographs, such an interval would claim too much certainty. Instead, the bound is ``value``

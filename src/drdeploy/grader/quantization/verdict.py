@@ -176,7 +176,7 @@ def decide_non_inferiority(
 def _test_sensitivity_and_specificity(
     comparison: GraderComparison, margin: float
 ) -> Iterator[NonInferiorityTest]:
-    """Test sensitivity and specificity of the grades at grade 2 and at grade 3."""
+    """Test the sensitivity and specificity of the graders' grades, at grade 2 and at grade 3."""
     for name, rates, kind in (
         ("sensitivity", comparison.sensitivity, "at or above"),
         ("specificity", comparison.specificity, "below"),

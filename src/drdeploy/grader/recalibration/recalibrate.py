@@ -69,8 +69,8 @@ class RecalibrationOutcome:
             the new manifest.
         clinical: The new operating points. Their sensitivity and specificity are cross-fitted: each
             photograph is flagged by a threshold that was chosen on photographs of other patients.
-        gain: How good the grader is before and after the recalibration. Each photograph is judged
-            with values that were chosen on photographs of other patients.
+        gain: How good the grader is before and after the recalibration. After the recalibration,
+            each photograph is graded with values that were chosen on photographs of other patients.
         left_out: The names of the clinic's photographs that the grader could not grade, with the
             reasons.
         notes: Sentences for the user about limits of these results.

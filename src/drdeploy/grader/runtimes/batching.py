@@ -1,11 +1,11 @@
-"""Predict the photographs of several threads together, in batches.
+"""Run the model on the photographs of several threads together, in batches.
 
 A GPU needs little more time for sixteen photographs than for one. Each thread of a server asks for
 the prediction of one photograph. The first thread waits a short time for other threads, and then
-predicts the photographs of all of them in one batch. While one batch is being predicted, the next
-batch forms. The first thread waits only if the server is busy: if the previous batch had
-photographs of several threads, or if photographs arrived while the previous batch was predicted. If
-requests come one at a time, each request is therefore predicted at once.
+runs the model on the photographs of all these threads in one batch. While the model runs on one
+batch, the next batch forms. The first thread waits only if the server is busy: if the previous
+batch had photographs of several threads, or if photographs arrived while the model ran on the
+previous batch. Therefore, no thread waits if requests come one at a time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Waiting:
-    """The photographs of a waiting thread, and the result after they are predicted."""
+    """A waiting thread's photographs and, once the model has run on them, the outputs or error."""
 
     data: NDArray[Any]
     output: int
@@ -41,10 +41,10 @@ class _Waiting:
 
 
 class BatchFormer:
-    """Combines photographs of several threads into batches, and predicts them.
+    """Combines photographs of several threads into batches, and runs the model on each batch.
 
     Args:
-        run: Function that predicts one batch.
+        run: Function that runs the model on one batch.
         largest: The largest number of photographs in a batch. The photographs of one thread are
             never split, even if there are more of them.
         wait_s: The longest time in seconds for which a thread waits for photographs of other
@@ -142,7 +142,7 @@ class BatchFormer:
 
 
 def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) -> Runtime:
-    """Return a runtime that predicts the photographs of several threads together.
+    """Return a runtime that combines the photographs of several threads into batches.
 
     Raises:
         InvalidInput: The model only takes batches of a fixed size.

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 
 SPIN_US = 100
-"""How long an idle thread spins before it sleeps; older releases of ONNX Runtime ignore this
-setting."""
+"""An idle thread spins for this many microseconds before it sleeps. To spin means to check for work
+in a loop. Older releases of ONNX Runtime ignore this setting.
+"""
 
 _PLACES = re.compile(
     r"^Load model from .*? failed: ?"

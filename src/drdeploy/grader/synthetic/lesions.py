@@ -28,7 +28,7 @@ EXUDATE: Colour = (250, 222, 120)
 COTTON_WOOL: Colour = (240, 205, 160)
 
 OVERDRAWN = 2
-"""Lesions are drawn at this scale and shrunk, for smooth edges."""
+"""Lesions are drawn this many times as large and then shrunk, so that their edges are smooth."""
 LOBES = (2, 3, 5)
 LOBE_DEPTH = 0.16
 """The height of each wave on the outline of a spot, as a share of the spot's radius.

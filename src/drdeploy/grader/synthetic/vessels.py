@@ -24,7 +24,7 @@ MIN_WIDTH_SHARE = 0.0016
 """Width at which a vessel ends, as a share of the eye's radius."""
 
 OVERDRAWN = 2
-"""The vessels are drawn at this scale and shrunk, for smooth edges."""
+"""Vessels are drawn this many times as large and then shrunk, so that their edges are smooth."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def train_heads_and_predict_out_of_fold(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """For each fold, train last layers on the other folds, and predict the fold's photographs.
+    """For each fold, train last layers on the other folds, and use them to grade the fold.
 
     Args:
         features: Pooled features of a frozen network, shape ``(n, d)``.

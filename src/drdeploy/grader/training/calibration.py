@@ -45,8 +45,9 @@ no single number can repair."""
 SMALLEST = 1e-12
 """Smaller probabilities are raised to this value before their logarithm is taken."""
 HIGH_SENSITIVITY: Final = 0.95
-"""Sensitivity of the high-sensitivity operating point on the photographs on which it is chosen; on
-other photographs it is slightly lower."""
+"""Sensitivity of the high-sensitivity operating point on the photographs on which the point is
+chosen. On other photographs, the sensitivity is slightly lower.
+"""
 PointName = Literal["high_sensitivity", "balanced"]
 DIGITS = 4
 """The number of decimals of a threshold; further decimals would depend on a single photograph."""
@@ -206,7 +207,7 @@ def _round_rate_to_digits(estimate: Estimate) -> Rate:
 def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold]) -> dict[str, Any]:
     """Evaluate each fold with the temperature and thresholds chosen on the other folds.
 
-    The predictions may be calibrated or not, because the result is the same.
+    The predictions may be calibrated or not; the result is the same.
 
     Returns:
         A dictionary for JSON with kappa, the calibration error and the operating points, each with

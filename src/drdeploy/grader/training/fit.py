@@ -141,7 +141,7 @@ def _make_validation_function(
     recipe: Recipe,
     frozen: FrozenFeatures | None,
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
-    """Return a function that predicts the photographs at given positions of the data set."""
+    """Return a function that computes predictions for the photographs at given positions."""
     if frozen is None:
         predict = make_prediction_function(network, transform)
         return lambda positions: predict(prepared.exact[positions])

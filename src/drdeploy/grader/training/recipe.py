@@ -62,8 +62,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             ``block3_pool`` of VGG16 and VGG19; empty freezes no layer.  The output of the frozen
             layers is computed only once for each photograph and epoch, and all folds use it.
         epochs: Number of epochs, including ``head_epochs``.
-        head_epochs: Number of epochs at the start in which only the last layers are trained. As
-            long as these are still random, their gradients would damage the base.
+        head_epochs: Number of epochs at the start in which only the last layers are trained. While
+            the last layers are still random, their gradients would damage the base.
         batch_size: Number of photographs in a step.
         learning_rate: Largest learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).
         head_learning_rate: Learning rate during the first ``head_epochs``. After these epochs, the
@@ -124,7 +124,9 @@ the augmentation in the study's notebook had no effect.
 """
 
 FINE_TUNED: Final = Recipe()
-"""All layers are trained, rare grades get a larger weight, and larger errors cost more."""
+"""All layers are trained, rare grades get a larger weight, and an error of several grades costs
+more than an error of one grade.
+"""
 
 FINE_TUNED_VGG: Final = Recipe(
     frozen_up_to="block3_pool",
@@ -136,10 +138,11 @@ FINE_TUNED_VGG: Final = Recipe(
     warm_up_epochs=1,
     precision="bfloat16",
 )
-"""This recipe trains only the last two blocks of VGG16 or VGG19, which hold seven eighths of the
-base's weights. The training takes less than an hour on two cores.  Networks without batch
-normalization need a smaller learning rate than ``fine-tuned`` has.  There are fewer epochs, each
-with twice as many steps."""
+"""Of the base, this recipe trains only the last two blocks of VGG16 or VGG19, which hold seven
+eighths of the base's weights. The training takes less than an hour on two cores. Networks without
+batch normalization need a smaller learning rate than ``fine-tuned`` has. The recipe has fewer
+epochs than ``fine-tuned``, each with twice as many steps.
+"""
 
 PRESETS: Final = {
     "study": STUDY,

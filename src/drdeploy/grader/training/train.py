@@ -1,9 +1,9 @@
 """Train a grader on a data set and measure its quality.
 
-For each fold, a network is trained on the other folds and then predicts the photographs of the
-fold. The temperature and the operating points are chosen on these out-of-fold predictions, and all
-results of the training run are computed from them. Finally a network is trained in the same way on
-all photographs, and is exported.
+For each fold, a network is trained on the other folds, and then computes predictions for the
+photographs of the fold. The temperature and the operating points are chosen on these out-of-fold
+predictions, and all results of the training run are computed from them. Finally a network is
+trained in the same way on all photographs, and is exported.
 """
 
 from __future__ import annotations

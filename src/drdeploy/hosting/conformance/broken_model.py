@@ -106,7 +106,7 @@ def _watch_until_end_or_ready(
 
 
 def _make_damaged_model_copy(host: ModelHost) -> Path:
-    """Return a copy of the model whose largest file is cut to half its size and zeroed."""
+    """Return a copy of the model, with its largest file replaced by half as many zero bytes."""
     model = host.folder / "damaged-model"
     shutil.copytree(host.model_folder, model)
     files = (path for path in model.rglob("*") if path.is_file())

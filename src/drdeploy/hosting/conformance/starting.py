@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 LISTED_NAMES = 5
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
-"""The first answer shows a lack of warm-up only if it is slower than the later answers by both
-``COLD_EXCESS_S`` and ``COLD_RATIO``. With the ratio alone, a fast server would fail because of a
-few milliseconds; with the difference alone, a slow server would fail because of noise.
+"""The first answer shows a lack of warm-up only if two conditions hold. It takes more than
+``COLD_RATIO`` times as long as the median later answer, and more than ``COLD_EXCESS_S`` seconds
+longer. With the ratio alone, a fast server would fail because of a few milliseconds. With the
+difference alone, a slow server would fail because of noise.
 """
 
 

@@ -474,7 +474,7 @@ class ContainerEngine:
         return ids
 
     def open_container_end_events(self, label: str, since: datetime) -> ContainerEndEvents:
-        """Return the ids of the containers that have the label, as they end, from ``since`` on.
+        """Return an iterable of the ids of containers that have the label and end after ``since``.
 
         Raises:
             EngineError: The engine refuses the request, or does not answer.

@@ -35,8 +35,8 @@ Tags = dict[str, str]
 
 NOT_EMPTY = frozenset({"BucketNotEmpty", "RepositoryNotEmptyException"})
 """The errors with which S3 and ECR refuse to delete a bucket or a repository that holds something.
-An orphan is always empty, because drdeploy fills a bucket or repository only after it is in the
-state."""
+An orphan is always empty, because drdeploy fills a bucket or repository only after Terraform has
+recorded it."""
 
 
 def delete_orphaned_resources(

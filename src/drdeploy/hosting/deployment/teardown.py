@@ -47,8 +47,9 @@ class TeardownReport:
 
 
 HOSTED = "module.deployment.module.model"
-"""The address of the models in Terraform. Endpoints depend on models, so Terraform deletes the
-endpoints before the models."""
+"""The address of the models in Terraform. When Terraform deletes the models, it deletes the
+endpoints first, because they depend on the models.
+"""
 
 
 def tear_down_deployment(
@@ -167,13 +168,13 @@ def verify_resources_are_deleted(
 
 
 Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
-"""A function that takes names of resources, and returns the names of the resources that exist."""
+"""A function that takes names of resources, and returns those whose resource exists."""
 
 
 def _make_existence_check_by_listing(
     service: str, operation: str, member: str, name: str, **request: str
 ) -> Finder:
-    """Return a function that lists all resources of a kind, and says which names still exist."""
+    """Return a function that finds which of the given names exist, by listing all resources."""
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:
         pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
@@ -185,7 +186,7 @@ def _make_existence_check_by_listing(
 def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Return a function that asks AWS for each name, and says which names still exist.
+    """Return a function that asks AWS for each given name, and returns the names that exist.
 
     For example, buckets and roles are looked up by name: listing all buckets or all roles would
     need a permission for the whole account, which the user who deploys may lack. If ``many`` is

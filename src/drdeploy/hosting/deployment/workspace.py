@@ -10,7 +10,7 @@ endpoints are deployed.
     ├── terraform.tfvars.json            the variables of the last plan
     ├── terraform.tfstate                what exists
     ├── plan.tfplan                      a plan that was not applied yet
-    ├── applying.tfplan                  the plan that is being applied; see ``orphans``
+    ├── applying.tfplan                  the plan that is being applied; read by ``orphans.py``
     ├── terraform.log                    what Terraform printed while it applied the last plan
     ├── infrastructure/                  copy of the .tf files, and the lock file of the provider
     └── .terraform/                      what `terraform init` downloads
@@ -51,8 +51,8 @@ NAMED_IN_MESSAGES = frozenset({
     *("aws_cloudwatch_dashboard", "aws_cloudwatch_metric_alarm", "aws_sns_topic"),
     *("aws_appautoscaling_target", "aws_budgets_budget"),
 })  # fmt: skip
-"""The types of resources that error messages name. All other resources are only settings of
-these.
+"""The types of resources that error messages name. Resources of all other types are only settings
+of such resources.
 """
 
 
@@ -144,7 +144,7 @@ class DeploymentRecord:
         return AwsAccount(self.endpoint_url, self.region)
 
     def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Return whether the deployment has the given URL and region; None fits any value."""
+        """Return whether the deployment has the given URL and region; None stands for any value."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 

@@ -73,7 +73,7 @@ class OwnImage:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variable with the CUDA version that the image needs; empty without CUDA."""
+        """The environment variable with the CUDA version of the image; empty without CUDA."""
         return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
 
     def for_platform(self, platform: Platform) -> OwnImage:

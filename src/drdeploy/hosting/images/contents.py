@@ -1,8 +1,8 @@
 """Find the packages and shared libraries that take the most space in a container image.
 
 If a higher layer replaces or removes a file of a lower layer, a container does not see the lower
-file. But that file is still stored and pulled, so it counts as the part ``hidden``. A file belongs
-to the Debian package or the Python distribution that lists the file. Compiled Python code
+file. But that file is still stored and pulled, so it is counted in a part called ``hidden``. A file
+belongs to the Debian package or the Python distribution that lists the file. Compiled Python code
 (``.pyc``) belongs to the owner of the source file. If no package lists a file below
 ``site-packages``, its top folder there decides: the file belongs to the package that owns the most
 bytes in this folder. Any other file counts as part of its folder or, if the folder lies deep, of a

@@ -46,8 +46,8 @@ FILES_MAX = 2_000_000
 tenth of this number."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """The names with which a layer deletes files of lower layers (OCI image specification,
-"Whiteouts"). The first is a prefix, and deletes the file whose name follows it. The second deletes
-the whole content of its folder.
+"Whiteouts"). ``WHITEOUT`` is the prefix of such a name: the file ``.wh.a`` deletes the file ``a``.
+A file with the name ``OPAQUE`` deletes the whole content of its folder.
 """
 
 _DEBIAN_LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list$")

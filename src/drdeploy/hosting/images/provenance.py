@@ -29,7 +29,7 @@ BUILD_TYPE = "urn:drdeploy:image-build:1"
 The parameters of this build type are those of ``drdeploy image build``.
 """
 LOCKS = {"baseline": "baseline", "two-step": "baseline", "reduced": "classic", "cuda": "cuda"}
-"""The lock file in ``requirements/`` for each image that is not built from the lock ``serve``."""
+"""The lock file in ``requirements/`` for each image; all other images have the lock ``serve``."""
 
 
 def write_sbom_and_provenance(

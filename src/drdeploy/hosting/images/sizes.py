@@ -82,7 +82,7 @@ def measure_image_size(
 def _read_uncached_layers(
     engine: ContainerEngine, image: str, digests: list[str], known: dict[str, Layer]
 ) -> _Instructions:
-    """Add the layers that ``known`` lacks; return the Dockerfile instructions of all layers."""
+    """Read missing layers into ``known``; return the Dockerfile instructions of all layers."""
     names = {digest.rpartition(":")[2] for digest in known}
 
     # Docker and Podman both name a layer's file after its digest, but in different ways.

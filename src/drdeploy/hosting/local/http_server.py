@@ -57,7 +57,8 @@ IDLE_S = 900.0
 until the idle worker is stopped, and the study's client keeps the connection meanwhile.
 """
 LINE_BYTES_MAX = 64 * KIB
-"""The most bytes of a line in a chunked body that states a chunk's size or is a trailer field.
+"""The most bytes of a line that states the size of a chunk, or is a trailer field, in a chunked
+body.
 """
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
@@ -211,7 +212,7 @@ class HttpServer(ThreadingHTTPServer):
             self._open.discard(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log why a connection broke instead of printing a traceback."""
+        """Log why a connection broke, instead of printing a traceback."""
         log.debug("connection %s from %s: %s", request, client_address, sys.exc_info()[1])
 
 

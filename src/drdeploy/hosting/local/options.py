@@ -13,9 +13,9 @@ class ServiceOptions:
     """The options for starting the local service.
 
     Attributes:
-        idle_s: Seconds without a request after which a serverless worker is stopped. After as many
-            seconds without a copy of an inference component, managed scaling releases an instance.
-            AWS does not publish its own times; a few minutes have been observed.
+        idle_s: Seconds without a request after which a serverless worker is stopped. Managed
+            scaling releases an instance after the same time without a copy of an inference
+            component. AWS does not publish its own times; a few minutes have been observed.
         mb_per_vcpu: A serverless endpoint gets one vCPU for this many MB of its memory. SageMaker
             does not publish this number; the default is AWS Lambda's number.
         trial_start: Whether a new serverless endpoint starts its container once as a trial, and

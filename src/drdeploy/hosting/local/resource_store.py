@@ -112,7 +112,7 @@ class ResourceStore(Generic[R]):
         return resource
 
     def find_exact(self, name: str) -> R | None:
-        """Return the resource with exactly the given name, including its case, or None.
+        """Return the resource with exactly the given name, upper and lower case included, or None.
 
         ``CreateEndpoint`` ignores the case of an endpoint's name, but ``InvokeEndpoint`` does not
         (API reference, ``CreateEndpoint``).

@@ -81,7 +81,7 @@ class ResourceCost:
 
     @property
     def priced_or_free_or_unknown(self) -> CostVerdict:
-        """One of ``priced``, ``partly priced``, ``free`` and ``not known``."""
+        """Whether the cost is ``priced``, ``partly priced``, ``free`` or ``not known``."""
         if self.monthly or self.usage:
             return "partly priced" if self.not_known else "priced"
         return "not known" if self.not_known else "free"
@@ -120,12 +120,12 @@ class PlanCost:
 
     @property
     def lowest_usd(self) -> float:
-        """The cost of a month without requests in USD, if scaling stays at its lower bounds."""
+        """The cost in USD of a month without requests, if scaling stays at its lower bounds."""
         return sum(cost.lowest_usd for one in self.resources for cost in one.monthly)
 
     @property
     def highest_usd(self) -> float:
-        """The cost of a month without requests in USD, if scaling stays at its upper bounds."""
+        """The cost in USD of a month without requests, if scaling stays at its upper bounds."""
         return sum(cost.highest_usd for one in self.resources for cost in one.monthly)
 
     @property

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 HIGH_RESOLUTION_S = 60
-"""An alarm with a period of fewer seconds is a high-resolution alarm, which has its own price."""
+"""An alarm whose period is shorter than this many seconds is a high-resolution alarm, which has its
+own price.
+"""
 
 SETTINGS_ARE_FREE = "AWS charges nothing for it"
 _FREE_OF_TERRAFORM = "it exists only in Terraform"

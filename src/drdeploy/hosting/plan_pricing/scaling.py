@@ -56,7 +56,7 @@ def describe_unattached_scaling(plan: PlanDocument, scaling: PlannedResource) ->
 def find_scaling_bounds(
     plan: PlanDocument, endpoint: PlannedResource, variant: str, dimension: str
 ) -> ScalingBounds | str | None:
-    """Return the bounds between which autoscaling keeps a variant, or None if it does not scale.
+    """Return the bounds between which autoscaling keeps a variant; None without autoscaling.
 
     If the bounds are unknown, the function returns a text that says why. The bounds in scheduled
     actions are included, because a scheduled action temporarily replaces the usual bounds.

@@ -290,7 +290,7 @@ class BatchTransform:
                 return None
 
     def read_failures(self, name: str) -> dict[str, str]:
-        """Return why photographs failed, from the job's log, by the photograph's ``BUCKET/KEY``."""
+        """Read from a job's log why photographs failed; return the reasons by ``BUCKET/KEY``."""
         lines: dict[str, list[str]] = {}
         for line in self._read_error_log_of_job(name):
             found = _LOG_LINE.fullmatch(line)

@@ -66,8 +66,8 @@ class Datapoint:
 class Hosting:
     """Creates, invokes and deletes endpoints, on AWS or on the local service.
 
-    If the API refuses a call or does not answer it, the method raises :class:`EndpointError`. The
-    only exception is :meth:`invoke`, which returns the failure.
+    If the API refuses a call or does not answer it, the method raises :class:`EndpointError`. Only
+    :meth:`invoke` returns the failure instead of raising an error.
 
     Args:
         clients: The boto3 clients to use.
@@ -126,7 +126,7 @@ class Hosting:
     # -- the endpoint ------------------------------------------------------------------
 
     def create(self, definition: EndpointDefinition) -> None:
-        """Create a model, an endpoint configuration and an endpoint; do not wait until it is ready.
+        """Create a model, a configuration and an endpoint; do not wait until the endpoint is ready.
 
         Raises:
             EndpointError: The API refuses to create one of the three. Those that were already

@@ -56,8 +56,10 @@ _DATA_GROUPS = {"Hosting:IN", "Hosting:OUT"}
 _STORAGE = re.compile(r"(?:^|-)TimedStorage-ByteHrs$")
 
 CollectedPrices = dict[tuple[str, str], dict[int | str, float]]
-"""Prices in US dollars. The first key is the table and column of a price sheet. The second key is a
-memory size in MB, an instance type or a usage type."""
+"""Prices in US dollars, as a dictionary of dictionaries. The key of the outer dictionary is the
+table and column of a price sheet. The key of an inner dictionary is a memory size in MB, an
+instance type or a usage type.
+"""
 
 COLUMNS_BY_TABLE = {
     "serverless_second": ("usd_by_memory_mb",),

@@ -43,7 +43,7 @@ def fetch_offer_file_products(region: str, address: str | None = None) -> Iterat
 
     Raises:
         InvalidInput: AWS has no offer file for the region.
-        EndpointError: The address does not answer, or answers with something else.
+        EndpointError: The address does not answer, or its answer is not an offer file.
     """
     for service in SERVICES:
         yield from _list_products_with_terms(_fetch_offer_file(service, region, address))

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
-"""The key of each decision in ``screening``, by the lowest grade that should be flagged. In a
-clinic, both terms also cover macular oedema, which the model does not grade.
+"""The diseases that are the keys of ``screening``, by the lowest grade with the disease. In a
+clinic, "referable" and "vision-threatening" also cover macular oedema, which the model does not
+grade.
 """
 
 

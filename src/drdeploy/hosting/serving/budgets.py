@@ -2,8 +2,9 @@
 
 The sender of a request may be an attacker. Everything that a client decides therefore has a limit:
 how much it sends, how slowly it sends, in how many pieces, and how much work its request causes.
-Both profiles read the limits from this module. The configuration of NGINX is rendered from the same
-limits. The table in ``SECURITY.md`` is generated from the descriptions in this module.
+Both profiles of the server, lean and classic, read the limits from this module. The configuration
+of NGINX is rendered from the same limits. The table in ``SECURITY.md`` is generated from the
+descriptions in this module.
 """
 
 from __future__ import annotations

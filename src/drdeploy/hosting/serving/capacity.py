@@ -1,4 +1,4 @@
-"""The number of workers, threads and invocations of a container."""
+"""How many workers and threads a container has, and how many invocations it handles at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Capacity:
-    """The number of workers, threads and invocations of a container.
+    """How many workers and threads a container has, and how many invocations it handles at once.
 
     Attributes:
         workers: How many worker processes run.

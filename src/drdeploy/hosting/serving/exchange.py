@@ -40,7 +40,7 @@ class Request:
     """An HTTP request.
 
     The server makes this object when it has read the request line and headers. If the gateway
-    admits the request, it reads the body, and fills in ``body`` and ``invocation``.
+    admits the request, the gateway reads the body, and fills in ``body`` and ``invocation``.
 
     Attributes:
         method: The method in capitals, for example ``POST``.

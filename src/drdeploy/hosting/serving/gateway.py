@@ -194,7 +194,7 @@ class Gateway:
         self._stop_worker()
 
     def _refuse_too_long_body(self, request: Request) -> None:
-        """Refuse a body by its declared length, before it is read."""
+        """Refuse a request whose declared body is too long, before the body is read."""
         declared = request.headers.get("content-length", "")
         if not declared:
             return

@@ -28,9 +28,10 @@ FRAMEWORK_WORKER_BYTES = 768 * MIB
 """Memory of a worker that imports TensorFlow or OpenVINO, without its model."""
 COPIES_OF_MODEL = 3
 COPIES_OF_TWO_MODELS = 6
-"""Memory of a loaded model, as a multiple of the size of its files. The weights are in memory as
-read and as packed for the processor, and there are buffers. The second value is for a worker that
-loads the model twice, with different numbers of threads.
+"""Memory of a loaded model, as a multiple of the size of its files. The memory holds the weights
+twice, as read from the files and as packed for the processor, and also buffers.
+``COPIES_OF_TWO_MODELS`` is for a worker that loads the model twice, with different numbers of
+threads.
 """
 
 

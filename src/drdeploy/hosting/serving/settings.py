@@ -40,7 +40,7 @@ files from S3, and an uncompressed TIFF of a fundus camera is smaller than this 
 MAX_WORKERS = 128
 
 UNIX_PREFIX = "unix:"
-"""An address that begins with this is the path of a Unix socket."""
+"""An address that begins with this text names the path of a Unix socket."""
 
 _VARIABLES = {
     "port": "SAGEMAKER_BIND_TO_PORT",

@@ -42,8 +42,10 @@ BASE_MB = 1024
 LARGEST_IMAGE_GB = 1.79827
 """The compressed size of the 2023 study's largest container image (table 5.2, no optimisation)."""
 ENOUGH_OWN_SERIES = 3
-"""If the user's account has at least this many series of a kind, the model is fitted to them
-without the 2023 study's series of this kind."""
+"""There are three kinds of series: warm serverless requests, requests to instances, and cold
+starts. If the user's account has at least this many series of one kind, the model is fitted to them
+without the 2023 study's series of this kind.
+"""
 
 
 def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -> dict[str, float]:

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 # These times are for the local service on two cores. Only the expected duration in a plan depends
 # on them.
 ASSUMED_HOSTING_S = 4.0
-"""Time to create and delete an endpoint."""
+"""The assumed time to create and delete an endpoint."""
 ASSUMED_COLD_S = {"lean": 1.5, "classic": 8.0}
 ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
-"""Time of one warm invocation, for each server profile."""
+"""The assumed time of one warm invocation, for each server profile."""
 
 DEPLOYMENT_ALLOWANCE_S = 1800.0
 """The time that the worst-case cost allows for creating and deleting a study's endpoints on AWS."""

@@ -73,7 +73,7 @@ class _ClosedLoop(_Scenario):
 
     @property
     def expected_schedule_s(self) -> float:
-        """The time in seconds that the scenario would take if every answer came at once."""
+        """The time in seconds that the scenario would take if every answer came without delay."""
         return self.n * self.interval_s
 
 

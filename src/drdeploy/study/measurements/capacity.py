@@ -76,7 +76,7 @@ class RateRun(_Part):
 
     @property
     def share_of_late_answers(self) -> float:
-        """The share of the requests that were late."""
+        """The share of the requests that were answered too late or failed."""
         return self.late / self.requests if self.requests else 1.0
 
 

@@ -26,9 +26,11 @@ def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
     """Return one entry of the output of ``drdeploy reproduce --json``: a printed number.
 
     ``published`` is the printed value as a number, and ``printed`` is the same value as text, with
-    the printed digits. ``interval`` is ``[low, high]``, or null with a ``reason``. ``readings``
-    lists other readings that give the printed digits, and ``reading`` is the first of them. If
-    there are none, or if the match could be due to chance, ``reading`` is null.
+    the printed digits. ``interval`` is ``[low, high]``, or null with a ``reason``. A reading is one
+    way to compute the number from the rows. ``readings`` lists the first few readings that differ
+    from the definition and give the printed digits. ``reading`` describes the first reading in this
+    list. It is null if the list is empty, or if its readings may give the printed digits only by
+    chance.
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None
@@ -107,7 +109,7 @@ class PrintedPlace:
 
 
 def group_figures_by_printed_place(figures: Sequence[RecomputedFigure]) -> tuple[PrintedPlace, ...]:
-    """Group the numbers by the table or section in which they were printed, in order."""
+    """Group the numbers by the table or section of the study, without changing their order."""
     return tuple(
         PrintedPlace(where, load_texts_about_figures()["captions"].get(where, ""), tuple(group))
         for where, group in groupby(figures, lambda figure: figure.printed.where)

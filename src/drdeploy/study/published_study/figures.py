@@ -47,8 +47,9 @@ PLAN: tuple[tuple[str, str, By], ...] = (
     ("prediction_s", "warm", "instance"),
     ("total_latency_s", "warm", "instance"),
 )
-"""For each picture: the column that is drawn, the kind of start, and the dimension in which the
-boxes differ. Each picture is drawn for both models."""
+"""For each box plot: the column that is drawn, the kind of start, and what differs between the
+boxes (image, memory or instance). Each box plot is drawn once for each of the two models.
+"""
 
 
 @dataclass(frozen=True)

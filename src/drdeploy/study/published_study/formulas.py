@@ -100,7 +100,7 @@ class Formula:
 
     Attributes:
         second: The second term; None for an amount.
-        scale: The factor on the result; 100 for a percentage.
+        scale: The factor by which the result is multiplied; 100 for a percentage.
         is_paired: Whether both terms come from the same invocations.
     """
 

@@ -101,7 +101,7 @@ def search_other_readings(
 def _is_same_match_listed(
     reading: FigureReading, value: float, matches: list[tuple[FigureReading, float]]
 ) -> bool:
-    """Whether ``matches`` already holds a reading of the same kinds, formula and value."""
+    """Whether ``matches`` holds a reading with the same value, formula and kinds of departures."""
     return any(
         reading.kinds == other.kinds and reading.formula == other.formula and value == found
         for other, found in matches

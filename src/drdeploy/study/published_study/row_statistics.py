@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 ROW_BY_ROW = "row by row"
 FENCE = 1.5
-"""A row is an outlier if its distance from the box exceeds this many box lengths, as in the study's
-box plots."""
+"""A row is an outlier if its distance from the box of a box plot exceeds this many box lengths, as
+in the study.
+"""
 
 
 def _remove_outliers(seconds: Floats) -> Floats:

@@ -39,7 +39,7 @@ NAMES = (
 
 
 def name_ratio_of_instance(instance_type: str) -> str:
-    """Return the name of an instance type's CPU ratio."""
+    """Return the name of the coefficient that holds the CPU ratio of an instance type."""
     return f"CPU ratio, {instance_type}"
 
 

@@ -112,7 +112,11 @@ def find_break_even_of_each_pair(curves: Sequence[CostCurve]) -> tuple[BreakEven
 
 
 def find_first_crossing_of_curves(one: CostCurve, other: CostCurve) -> BreakEven:
-    """Return the lowest volume at which the option that was more expensive becomes cheaper."""
+    """Return the break-even volume of two options from their cost curves.
+
+    At the break-even volume, the option that is cheaper at the smallest volume becomes the more
+    expensive one.
+    """
     # On logarithmic axes, a constant cost is a straight line, and so is a cost that is proportional
     # to the requests. Interpolation on these axes is exact for both.
     at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), GRID_POINTS)

@@ -63,8 +63,10 @@ class EvaluatedOption:
         peak_concurrency: The largest number of requests in progress at once.
         sensitivity: The operating point whose sensitivity and specificity were checked against the
             requirements. None if the artifact has no operating point for the required grade.
-        warm_rows: The number of measured warm rows from which the simulation draws.
-        cold_rows: The number of measured cold rows from which the simulation draws.
+        warm_rows: The number of measured rows of warm requests. The simulation draws the time of
+            each simulated warm request from these rows.
+        cold_rows: The number of measured rows of cold starts. The simulation draws the time of each
+            simulated cold start from these rows.
         trials: The ids of the trials that the rows belong to.
         is_deployable: Whether this project can set the option up on AWS.
         operated_parts: The components that someone must operate for the option, besides the

@@ -120,7 +120,7 @@ class Arrivals:
         horizon_s: The length of the simulated time in seconds. No request arrives after it.
         begins_at_hour: The hour of the week at which the simulated time begins; 0 is Monday 0:00.
         requests_per_month: The number of requests in a month, which the bill is computed from.
-        description: Where the arrivals come from.
+        description: A text that says where the arrivals come from.
         notes: Sentences about changes that were made to a trace.
         is_archive: Whether the photographs are an archive of old photographs, which can be sent at
             any time.

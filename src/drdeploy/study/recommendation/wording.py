@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.requirements import Requirements
 
 CONFIDENT = 0.95
-"""If the winner is chosen in at least this share of the resamples, no other option is named."""
+"""If the winner is chosen in at least this share of the bootstrap resamples, the sentence about the
+resamples names no other option.
+"""
 PLAIN_KINDS = {"serverless", "real-time"}
 """The kinds of hosting that need not be named, because the size in an option's name shows them."""
 MOST_TIED = 4

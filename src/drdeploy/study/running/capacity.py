@@ -45,8 +45,9 @@ HOPELESS_SHARE = 0.25
 """A run is stopped when more than this share of its requests is late, because it is certain to miss
 the requirement."""
 SETTLING_SHARE = 0.15
-"""The share of a run's requests, from its beginning, that do not count because the endpoint was
-idle before them."""
+"""The number of additional requests at the beginning of a run, as a share of the requests that
+count. These additional requests do not count, because the endpoint was idle before them.
+"""
 GROWTH = 1.05
 """The number of clients is doubled as long as each doubling multiplies the throughput by at least
 this factor."""

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECODED_SIDE_PX = 256
-"""A JPEG is decoded only to about this size. This still reads every byte of the file, but is
-fast."""
+"""A JPEG is decoded at a reduced size, at which its shorter side has at least this many pixels.
+Decoding still reads every byte of the file, but is faster.
+"""
 
 EXAMPLE_PHOTOGRAPHS = "examples/photographs"
 """The folder with the project's eleven real photographs and their licences."""

@@ -220,7 +220,7 @@ def add_metrics_to_rows(
 
 
 def may_be_cold_start(row: Measurement) -> bool:
-    """Whether a container answered a request that may have been the container's first."""
+    """Whether a container answered the request, and may have been started for it."""
     return row.outcome in {"ok", "wrong_start", "ungradable"} and row.start != "warm"
 
 

@@ -66,7 +66,8 @@ class Target:
             same role.
         metrics_period_s: The length of the periods for which CloudWatch reports metrics, in
             seconds.
-        metrics_delay_s: The longest time until a metric appears, in seconds.
+        metrics_delay_s: The longest time, in seconds, after which CloudWatch shows the metric of an
+            invocation.
         hosting_timeout_s: The longest time until an endpoint is in service, in seconds.
         facts: Facts about the target that ``environment.json`` records.
         endpoints: The names of endpoints that were created before the trials, by trial id. For a

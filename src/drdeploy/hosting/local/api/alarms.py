@@ -48,7 +48,9 @@ log = logging.getLogger(__name__)
 
 HISTORY_MAX = 10_000
 EVALUATION_S = 60
-"""Seconds between two evaluations of an alarm, unless its period is shorter."""
+"""Seconds that a state from ``SetAlarmState`` lasts, unless the period of the alarm is shorter. AWS
+evaluates an alarm again after this time.
+"""
 PAGE_ALARMS = 100
 STATES: dict[str, AlarmState] = {
     "OK": "OK",

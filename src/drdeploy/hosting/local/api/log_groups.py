@@ -69,7 +69,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
 
 
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
-    """Return a function that tells for a log group's name whether a request contains it."""
+    """Return a function that tells whether a request contains the name of a log group."""
     text = body.decode(errors="replace")
     if GROUP_PREFIX not in text and LOG_GROUP not in text:
         return lambda _: False

@@ -101,7 +101,7 @@ def list_leaf_members_of_shape(shape: Any, path: str = "") -> Iterator[tuple[str
 
 
 def make_request_with_member(service: str, operation: str, path: str, value: Any) -> dict[str, Any]:
-    """Return a request that sets one member, and the members that contain this member."""
+    """Return a request that sets one member, inside the structures that contain this member."""
     shape: Any = load_service_model(service).operation_model(operation).input_shape
     request: dict[str, Any] = {}
     inner = request

@@ -35,9 +35,9 @@ Json = dict[str, Any]
 PERIOD_S = 60
 HIGH_RESOLUTION_PERIOD_S = 10
 PERIODS_OUT, PERIODS_IN = 3, 15
-"""The endpoint scales out after this many periods of the metric above the target, and scales in
-after this many minutes below 90 % of the target (SageMaker developer guide, "Auto scaling policy
-overview").
+"""The endpoint scales out when its metric has been above the target for ``PERIODS_OUT`` periods. It
+scales in when the metric has been below 90 % of the target for ``PERIODS_IN`` minutes (SageMaker
+developer guide, "Auto scaling policy overview").
 """
 PREDEFINED = {
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", PERIOD_S),

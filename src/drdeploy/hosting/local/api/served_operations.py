@@ -2,8 +2,8 @@
 
 The tables list all operations and members that are served. Any other operation or member is
 refused, and the error names it. Without these tables, moto would report success even for a member
-or an operation that has no effect there. A script writes ``docs/reference/local-service.md`` from
-the tables.
+or an operation that it ignores. A script writes ``docs/reference/local-service.md`` from the
+tables.
 """
 
 from __future__ import annotations
@@ -217,8 +217,9 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
 """The table of served members of each served operation, by the service's name in botocore."""
 
 REFUSAL_CODES = {"cloudwatch": "ValidationError", "logs": "InvalidParameterException"}
-"""The error code with which a service refuses a member; other services use
-``ValidationException``."""
+"""The error code with which each of these services refuses a member; all other services use
+``ValidationException``.
+"""
 
 
 def refuse_unserved_operation(service: str, operation: str) -> None:
@@ -229,7 +230,7 @@ def refuse_unserved_operation(service: str, operation: str) -> None:
         operation: The name of the operation.
 
     Raises:
-        ApiError: The tables do not list the operation; the message names it.
+        ApiError: ``SERVED_OPERATIONS`` does not list the operation; the message names it.
     """
     if operation not in SERVED_OPERATIONS[service]:
         owner = SERVED_SERVICES[{"cloudwatch": "monitoring"}.get(service, service)]
@@ -246,7 +247,7 @@ def refuse_members_without_effect(service: str, operation: str, request: Members
         request: The request.
 
     Raises:
-        ApiError: The tables do not list a member; the message names it.
+        ApiError: ``SERVED_OPERATIONS`` does not list a member; the message names the member.
     """
     for refused in find_unserved_members(SERVED_OPERATIONS[service][operation], request):
         err = make_not_served_error(describe_unserved_member(operation, refused))
@@ -269,7 +270,7 @@ def find_served_values(service: str, operation: str, path: str) -> set[str] | No
 
 @cache
 def make_moto_refuse_unserved_operations() -> None:
-    """Make moto refuse operations and members that the tables do not list (once per process)."""
+    """Make moto refuse what ``SERVED_OPERATIONS`` does not list (once per process)."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
     from moto.logs.responses import LogsResponse

@@ -189,7 +189,7 @@ def read_query_and_form(request: ServiceRequest) -> str:
 
 
 def find_name_of_action(request: ServiceRequest) -> str:
-    """Return the name of the action in a request; if it names none, its method and path."""
+    """Return the name of the action in a request; if there is none, the method and path."""
     target = request.headers.get("X-Amz-Target") or ""
     if target:
         return target.rpartition(".")[2]

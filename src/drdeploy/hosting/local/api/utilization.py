@@ -57,7 +57,7 @@ class UtilizationSampler:
         self._readings: WeakKeyDictionary[InstanceWorker, _Reading] = WeakKeyDictionary()
 
     def write_due_samples(self, region: str, endpoints: Iterable[LocalEndpoint]) -> None:
-        """Measure every instance whose last measurement is at least a minute old."""
+        """Measure every instance of the endpoints that was not measured during the last minute."""
         for endpoint in endpoints:
             for variant in endpoint.list_variants_in_service():
                 if isinstance(variant.pool, RealTimePool):
@@ -66,7 +66,7 @@ class UtilizationSampler:
                         self._measure_if_due(region, NAMESPACE, dimensions, worker)
 
     def write_due_samples_of_jobs(self, jobs: Iterable[TransformJob]) -> None:
-        """Measure those instances of a job that were not measured during the last minute."""
+        """Measure every instance of the jobs that was not measured during the last minute."""
         for job in jobs:
             for worker in job.list_workers():
                 host = f"{job.name}/{make_ec2_instance_id(worker.instance)}"

@@ -205,9 +205,10 @@ def _find_cron_value_of_moment(moment: datetime, number: int) -> int:
 
 
 def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
-    """Return a function that tests a date for a day like ``L`` or ``3W``, or None.
+    """Return a function that tests whether a date is a day such as ``L`` (last day of the month).
 
-    It returns None if the field has none of these special forms.
+    The special forms are ``?`` (every day), ``L``, ``LW`` (the month's last working day) and ``3W``
+    (the working day nearest to the 3rd). Return None if the field has none of these forms.
     """
     if text == "?":
         return lambda _: True
@@ -223,9 +224,10 @@ def _parse_special_day_of_month(text: str) -> Callable[[datetime], bool] | None:
 
 
 def _parse_special_day_of_week(text: str) -> Callable[[datetime], bool] | None:
-    """Return a function that tests a date for a weekday like ``6L`` or ``FRI#2``, or None.
+    """Return a function that tests whether a date is a day such as ``FRI#2`` (second Friday).
 
-    It returns None if the field has none of these special forms.
+    The special forms are ``?`` (every day), ``L`` (Saturday), ``6L`` (the month's last Friday) and
+    ``FRI#2``. Return None if the field has none of these forms.
     """
     if text == "?":
         return lambda _: True

@@ -1,8 +1,8 @@
 """Find the input objects of a transform job, and the keys of the output.
 
 The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
-prefix, and ``.out`` (API reference, ``TransformOutput``). The prefix is in the request, or in the
-manifest if the request names one.
+prefix, and ``.out`` (API reference, ``TransformOutput``). If the request names a manifest, the
+prefix is in the manifest; otherwise it is in the request.
 """
 
 from __future__ import annotations

@@ -182,8 +182,8 @@ class CaptureLog:
     """A bounded queue of captured invocations for S3; safe to use from several threads.
 
     Args:
-        put: Writes an object: ``put(region, bucket, key, body, kms_key_id)``. ``put`` raises
-            OSError, whose message says why the object cannot be written.
+        put: Writes an object: ``put(region, bucket, key, body, kms_key_id)``. If the object cannot
+            be written, ``put`` raises OSError with a message that says why.
         sample: A function that returns a random number from 0 up to, but not including, 1.
         queue_bytes_max: How many captured bytes may wait to be written.
     """
@@ -212,7 +212,7 @@ class CaptureLog:
             return CaptureCounts(self._written, self._lost)
 
     def queue_invocation(self, captured: CapturedInvocation) -> None:
-        """Queue an invocation if it is in the sample, and return at once."""
+        """Decide at random whether to queue an invocation, and return at once."""
         if self._sample() * PERCENT >= captured.settings.sampling_percentage:
             return
         with self._lock:

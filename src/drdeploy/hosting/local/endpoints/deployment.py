@@ -362,7 +362,7 @@ class EndpointDeployment:
         )
 
     def _name_failed_part(self, request: dict[str, Any]) -> str:
-        """Return how error messages call a variant, for example ``Production variant a``."""
+        """Return the name of a variant in error messages, for example ``Production variant a``."""
         return f"Production variant {request['VariantName']}"
 
     def _compute_worker_size(self, request: dict[str, Any]) -> InstanceSize:

@@ -229,7 +229,7 @@ class InstanceGroup:
         """Do nothing, because the group leases no workers."""
 
     def measure_load(self) -> PoolLoad:
-        """Return a load of 0 requests, and the number of instances, which get no requests."""
+        """Return the number of instances, and 0 requests, because the group takes no requests."""
         return PoolLoad(0, self.count_instances())
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
 
 
 def _count_log_lines_of_refusals(instance: Instance) -> Counter[str]:
-    """Count how often each refusal was logged, regardless of times and process ids in the line."""
+    """Count how often each denied write was logged; times and process ids in a line are ignored."""
     return Counter(_remove_changing_parts(line) for line in _list_log_lines_of_refusals(instance))
 
 

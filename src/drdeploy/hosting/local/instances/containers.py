@@ -72,7 +72,8 @@ if TYPE_CHECKING:
 NETWORK_LABEL = "org.drdeploy.network"
 """The label of an image that needs no network.
 
-The value of the label is ``none``.  Containers of any image with this label have no network.
+The value of the label is ``none``. If the service runs as root, the containers of an image with
+this label have no network.
 """
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
@@ -142,7 +143,7 @@ class ContainerBackend:
             )
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets its own port or asks for impossible network isolation."""
+        """Refuse a model that chooses its port, or needs network isolation that is impossible."""
         if environment.get(PORT_VARIABLE, str(CONTAINER_PORT)) != str(CONTAINER_PORT):
             raise ModelRefused(
                 f"Environment sets {PORT_VARIABLE}, but the service chooses the port"

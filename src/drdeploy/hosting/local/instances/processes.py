@@ -152,7 +152,7 @@ class ProcessBackend:
         self._command = tuple(command)
 
     def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
-        """Refuse a model that sets forbidden variables or asks for impossible network isolation."""
+        """Refuse a model that sets forbidden variables, or needs isolation that is impossible."""
         reason = explain_refused_variables(environment)
         if reason is not None:
             raise ModelRefused(reason)

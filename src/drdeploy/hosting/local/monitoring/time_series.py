@@ -24,10 +24,11 @@ class TimeRange:
 
 @dataclass(frozen=True)
 class TimeSeries:
-    """A time series: values by the first second of their periods, in order.
+    """A time series of metric math: at most one value for each period.
 
     Attributes:
-        points: The values; a period without a value is left out.
+        points: The value of each period, by the first second of the period (since 1970), oldest
+            first. A period without a value is left out.
         period_s: The seconds of a period.
         id: The ``Id`` of the metric in the request; empty for the result of a function.
         label: The label of the metric.

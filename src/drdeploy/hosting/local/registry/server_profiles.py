@@ -1,6 +1,7 @@
 """Find out which server an image of this project starts: the lean or the classic profile.
 
-The classic profile is the model server that this project's study of 2023 measured.
+The classic profile is the model server that was measured in the 2023 study, which this project
+follows.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ The client thus gets the worker's answer 504, not that of NGINX.
 OWN_CONNECTIONS = 16
 """Connections that an NGINX worker needs beside those of clients.
 
-These connections are its listening sockets, its channel, and reserve connections to Gunicorn.
+These connections are the worker's listening sockets, its channel to NGINX's main process, and
+reserve connections to Gunicorn.
 """
 SBIN = "/usr/sbin:/usr/local/sbin"
 """The folders in which Debian installs NGINX.

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * KIB
 MAX_LINE_BYTES = 256 * KIB
-"""The most bytes of one line; a longer line is split. The longest event has a few kilobytes."""
+"""The most bytes of one line; a longer line is split. The longest event that a worker of the server
+writes has a few kilobytes.
+"""
 
 
 @dataclass

@@ -134,7 +134,7 @@ class LeanServer:
         return True
 
     def start_request_task(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a request's task, and hold a reference so that it is not garbage-collected."""
+        """Run a request's task, and keep the task from garbage collection until it ends."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

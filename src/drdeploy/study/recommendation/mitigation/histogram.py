@@ -2,8 +2,8 @@
 
 An idle time is the time between two requests. The policy counts idle times of up to four hours in a
 histogram, whose bins are one minute wide. It expects the next request after an idle time between
-the 5th and the 99th percentile of the earlier idle times. This window begins 10 % earlier and ends
-10 % later, as a margin.
+the 5th and the 99th percentile of the earlier idle times. As a margin, the window in which a
+container is kept warm begins 10 % earlier and ends 10 % later.
 
 In three cases, the histogram cannot predict the next request, and the container is kept warm for
 all four hours:

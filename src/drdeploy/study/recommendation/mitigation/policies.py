@@ -43,7 +43,8 @@ FEWEST_PROVISIONED = 1
 """The smallest number of provisioned containers that Application Auto Scaling accepts."""
 KEEP_WARM_MARGIN = 0.9
 """The time between two keep-warm requests, as a share of the time after which the platform removes
-an idle container.  With this margin, a request that is a little late reaches a warm container."""
+an idle container. With this margin, a keep-warm request that is a little late still reaches a warm
+container."""
 SCHEDULE_LATENESS_S = 60.0
 """The largest delay of EventBridge Scheduler, which sends a request within the scheduled minute
 (user guide, "Schedule types")."""
@@ -205,8 +206,8 @@ def _schedule_keep_warm_times_s(
 ) -> NDArray[np.float64]:
     """Return the times of keep-warm requests.
 
-    In each hour, requests are sent at equal intervals. To keep several containers warm, the same
-    number of requests is sent at the same time.
+    In each hour, requests are sent at equal intervals. To keep several containers warm, one request
+    for each of these containers is sent at the same time.
     """
     # At least one request an hour, even if containers would stay for longer.
     within = np.arange(0.0, SECONDS_PER_HOUR, min(interval_s, SECONDS_PER_HOUR))

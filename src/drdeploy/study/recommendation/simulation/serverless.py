@@ -7,8 +7,8 @@ The rules are those of the local service, which follows SageMaker:
 - If no provisioned container is idle, the request goes to the on-demand container that became idle
   last.
 - If no container is idle, a new container is started, which is a cold start.
-- Before any of these rules, a request is refused if ``max_concurrency`` requests are already in
-  progress, because the endpoint has no queue.
+- If ``max_concurrency`` requests are already in progress, a request is refused, whatever the rules
+  above say, because the endpoint has no queue.
 - An on-demand container that is idle for too long is removed.
 """
 
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.traffic import Arrivals
 
 CHUNK = 500_000
-"""The number of requests that are converted to Python numbers at once; Python numbers take four
-times the memory of arrays."""
+"""The number of requests whose times are converted from arrays to Python numbers at once. Python
+numbers take four times the memory of arrays.
+"""
 
 _WARM, _COLD, _PROVISIONED, _THROTTLED = (int(start) for start in SimulatedStart)
 
