@@ -56,7 +56,7 @@ def test_a_study_arrives_once_with_its_photographs_report_and_page(archive, tmp_
     for _ in range(2):
         sent = CliRunner().invoke(app, ["triage", str(tmp_path), "--stow", archive.dicomweb])
         assert sent.exit_code == 0, sent.output
-        assert "results sent" in sent.output
+        assert "results were sent" in sent.output
         found = archive.list_classes(study)
         assert {kind: len(one) for kind, one in found.items()} == {"OP": 2, "SR": 1, "DOC": 1}
     assert len(archive.get("/patients")) == 1

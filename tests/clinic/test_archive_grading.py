@@ -263,7 +263,7 @@ def test_a_manifest_is_read_in_pieces(piece, tmp_path, monkeypatch):
 )
 def test_what_is_no_manifest_is_refused(text, tmp_path):
     (tmp_path / "eyes.json").write_text(text)
-    with pytest.raises(InvalidInput, match="this file is not"):
+    with pytest.raises(InvalidInput, match="The file is not"):
         list(open_photograph_source(str(tmp_path / "eyes.json"), NO_S3).iterate_photographs(print))
 
 

@@ -101,12 +101,12 @@ def test_files_labels_and_probabilities_are_enough(tmp_path):
         ("file,icdr_grade\na.jpg,0\n", "no column 'p0'"),
         (TABLE, "is empty"),
         (f"{TABLE}a.jpg,7,1,0,0,0,0\n", r"row 1: '7' is not an ICDR grade"),
-        (f"{TABLE}a.jpg,1,1,0,0,0,0\nb.jpg,1,1,x,0,0,0\n", "row 2: A probability is not a number"),
-        (f"{TABLE}a.jpg,1,,,,,\n", "row 1: A probability is not a number"),
+        (f"{TABLE}a.jpg,1,1,0,0,0,0\nb.jpg,1,1,x,0,0,0\n", "row 2: A value in the columns"),
+        (f"{TABLE}a.jpg,1,,,,,\n", "row 1: A value in the columns"),
         (f"{TABLE}a.jpg,1,0.9,0.9,0,0,0\n", "row 1: The values p0 to p4 are not probabilities"),
         (f"{TABLE}a.jpg,1,2,-1,0,0,0\n", "row 1: The values p0 to p4 are not probabilities"),
         (f"{TABLE}a.jpg,1,nan,1,0,0,0\n", "row 1: The values p0 to p4 are not probabilities"),
-        (f"{TABLE}a.jpg,1,1\n", "row 1: A probability is not a number"),
+        (f"{TABLE}a.jpg,1,1\n", "row 1: A value in the columns"),
     ],
 )
 def test_a_table_that_holds_no_predictions_says_where(tmp_path, text, complaint):

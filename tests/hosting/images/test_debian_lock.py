@@ -63,7 +63,7 @@ def test_a_platform_without_lock_is_refused_before_anything_is_built():
 
 
 def test_an_image_of_an_architecture_without_lock_is_refused_with_another_remedy():
-    with pytest.raises(ImageBuildFailed, match="for arm64 too"):
+    with pytest.raises(ImageBuildFailed, match="For arm64, only"):
         refuse_image_unlike_lock(RecordingEngine("arm64"), LEAN, "was not compared")
 
 
