@@ -301,8 +301,10 @@ def test_a_space_is_asked_for_as_archives_read_it(foreign_archive):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"1\n*\n", "Line 2 is not a patient's number"), (b"A?\n", "Line 1 is not a patient's number"),
-        (b'"A-1"\n', "Line 1 is not a patient's number"), (b"7" * 65, "Line 1 is not a patient's number"),
+        (b"1\n*\n", "Line 2 is not a patient's number"),
+        (b"A?\n", "Line 1 is not a patient's number"),
+        (b'"A-1"\n', "Line 1 is not a patient's number"),
+        (b"7" * 65, "Line 1 is not a patient's number"),
         (b"\n \n", "is empty"), (b"\xff", "be read"),
     ],
 )  # fmt: skip
