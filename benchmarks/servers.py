@@ -50,8 +50,8 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker,
 which grades two photographs at once (`MODEL_SERVER_WORKERS=1`). `uvicorn` is drdeploy's gateway on
 Uvicorn instead of drdeploy's own HTTP protocol. These three have their heap on huge pages
-(`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec, huge pages` is mosec
-with this variable, which its users do not set by default. Peers with worker processes
+(`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec with huge pages` is
+mosec with the same variable; users of mosec must set it themselves. Peers with worker processes
 have two workers with one thread each, which is their best setting on two cores. KServe
 has one process and two threads. `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
 workers, FastAPI, Pillow, and `model.predict` of Keras in fp32. All clients run in one process on
@@ -86,7 +86,9 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
         "classic": lambda: ours("classic", forms.int8, **queue),
         "uvicorn": lambda: uvicorn(forms),
         "mosec": lambda: peer("mosec", forms, workers=2, threads=1),
-        "mosec, huge pages": lambda: with_huge_pages(peer("mosec", forms, workers=2, threads=1)),
+        "mosec with huge pages": lambda: with_huge_pages(
+            peer("mosec", forms, workers=2, threads=1)
+        ),
         "litserve": lambda: peer("litserve", forms, workers=2, threads=1),
         "bentoml": lambda: peer("bentoml", forms, workers=2, threads=1),
         "kserve": lambda: peer("kserve", forms, workers=1, threads=2),
@@ -223,9 +225,10 @@ def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
             ratios = comparisons(found[own], rounds)
             behind = [what for what, estimate in ratios.items() if (estimate.low or 0) <= 1]
             text = ", ".join(f"`{what}` {written(estimate)}" for what, estimate in ratios.items())
-            what = f"not shown for `{'`, `'.join(behind)}`; " if behind else ""
-            claim = f"{own} better than {name} in every measure"
-            page.targets.append(Target(claim, not behind, f"{what}times as good: {text}"))
+            what = f"not shown for `{'`, `'.join(behind)}`. " if behind else ""
+            claim = f"`{own}` is better than `{name}` in every measure"
+            said = f"{what}It is so many times as good: {text}"
+            page.targets.append(Target(claim, not behind, said))
 
 
 def comparisons(ours_: list[ServerRound], theirs: list[ServerRound]) -> dict[str, Estimate]:

@@ -14,7 +14,10 @@ from drdeploy.files import write_json_file
 
 def sbom(
     image: Annotated[
-        str, typer.Argument(help="An image of drdeploy, for example `lean`, or any other tag.")
+        str,
+        typer.Argument(
+            help="The name of a drdeploy image, for example `lean`, or the tag of any image."
+        ),
     ],
     output: Annotated[
         Path | None,

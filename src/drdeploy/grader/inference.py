@@ -256,8 +256,8 @@ class InferenceService:
         """Classify a small photograph once, whether or not it can be graded.
 
         After this call, all modules that a request needs are imported, and the runtime is
-        initialised. The checks of the photograph are left out. Their first run takes only 1 ms
-        longer than later runs, but running them here would add 6 ms to every cold start.
+        initialised. The small photograph is not checked. The first run of the checks takes only
+        1 ms longer than later runs, but running them here would add 6 ms to every cold start.
         """
         self.classifier.predict(self._make_warm_up_batch())
 

@@ -67,7 +67,8 @@ def estimate_grouped_proportion(
 
     Args:
         is_success: Shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``; None takes photographs as independent.
+        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
+            photographs as independent.
     """
     n = is_success.size
     found = estimate_proportion(int(is_success.sum()), n)
@@ -97,7 +98,7 @@ def estimate_design_effect(values: Floats, groups: NDArray[np.generic]) -> float
 
     Args:
         values: Value of each photograph, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
     """
     departures = values - values.mean()
     independent = float(departures @ departures)
@@ -113,7 +114,8 @@ def estimate_grouped_mean(values: Floats, groups: ArrayLike | None = None) -> Es
 
     Args:
         values: Value of each photograph, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``; None takes photographs as independent.
+        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
+            photographs as independent.
     """
     if not values.size:
         return Estimate(None, None, None, 0, NORMAL, reason=NO_PHOTOGRAPH)
@@ -159,7 +161,7 @@ def estimate_auroc(
     Args:
         is_positive: Shape ``(n,)``, boolean.
         scores: Shape ``(n,)``; the higher the score, the more likely the photograph is positive.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
     """
     positive = np.asarray(is_positive, dtype=bool)
     values, n = np.asarray(scores, dtype=np.float64), positive.size
@@ -194,7 +196,7 @@ def estimate_auroc_change(
         is_positive: Shape ``(n,)``, boolean.
         first: Scores by the first grader, shape ``(n,)``.
         second: Scores by the second grader, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         z: How many standard errors each limit lies away from the difference.
 
     Returns:
@@ -332,8 +334,8 @@ def estimate_by_group_bootstrap(
         summands: What each of the n photographs adds to each of the k sums, shape ``(n, k)``.
         statistic: Function that computes the statistic of b resamples, shape ``(b,)``, from their
             sums, shape ``(b, k)``.
-        groups: Capture sessions or patients, shape ``(n,)``; photographs of one group are drawn
-            together.
+        groups: Capture session or patient of each photograph, shape ``(n,)``; photographs
+            of one group are drawn together.
         seed: Seed for drawing the resamples.
         tail: Share of the resamples below the lower limit, and above the upper limit.
     """

@@ -70,7 +70,7 @@ def estimate_binary_calibration(
     Args:
         is_positive: Whether each photograph is diseased, shape ``(n,)``.
         probabilities: The predicted probabilities of disease, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         weights: How many times each photograph counts, shape ``(n,)``; None counts each once.
     """
     n = is_positive.size

@@ -123,7 +123,7 @@ def compare_grades(
         labels: Shape ``(n,)``, 0 to 4.
         first: Grades by the first grader, shape ``(n,)``.
         second: Grades by the second grader, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         seed: Seed of the bootstrap interval of kappa.
     """
     truth, one, two = (np.asarray(values, dtype=np.intp) for values in (labels, first, second))
@@ -191,7 +191,7 @@ def compare_right_decisions(
         second: Whether the second grader's decision is right, shape ``(n,)``.
         among: Whether a photograph is counted, shape ``(n,)``. For a sensitivity, for example, only
             the diseased ones are.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
     """
     gained = int((~first & second & among).sum())
     lost = int((first & ~second & among).sum())

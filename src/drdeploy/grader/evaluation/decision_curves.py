@@ -53,7 +53,7 @@ def compute_net_benefits(
     Args:
         is_positive: Whether each photograph is diseased, shape ``(n,)``.
         probabilities: The predicted probabilities of disease, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         thresholds: Probabilities between 0 and 1.
     """
     found = []

@@ -149,7 +149,7 @@ def evaluate_probabilities(
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
         grades: The grader's answers, shape ``(n,)``. With None, they are computed from the
             probabilities.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         is_gradable: Whether each photograph can be graded, shape ``(n,)``; None means that all can.
         operating_points: Operating points that were chosen on other photographs.
         prevalence: Share of grade 2 or worse, for the predictive values; None takes the share
@@ -249,7 +249,7 @@ class _GradedPhotographs:
         truth: Labels, shape ``(n,)``.
         grades: The grader's grades, shape ``(n,)``.
         or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         refused: Labels of the photographs without a grade.
         refused_groups: Capture sessions or patients of the photographs without a grade.
     """
@@ -358,9 +358,7 @@ def estimate_predictive_values(
     if prevalence is None or sensitivity.value is None or specificity.value is None:
         reason = sensitivity.reason or specificity.reason or "no prevalence is known"
         n = sensitivity.n + specificity.n
-        nothing = Estimate(
-            None, None, None, n, "Bayes' rule on both confidence limits", reason=reason
-        )
+        nothing = Estimate(None, None, None, n, "Bayes' rule on both limits", reason=reason)
         return nothing, nothing
     flagged = [
         _apply_bayes_theorem(se, 1 - sp, prevalence)
@@ -388,7 +386,7 @@ def _pair_values_and_limits(
 
 def _make_predictive_value_estimate(values: list[float | None], n: int, why_not: str) -> Estimate:
     value, low, high = values
-    method = "Bayes' rule on both confidence limits"
+    method = "Bayes' rule on both limits"
     if value is None:
         return Estimate(None, None, None, n, method, reason=why_not)
     return Estimate(value, low, high, n, method)

@@ -50,7 +50,7 @@ def measure_risk_at_coverages(
         truth: Labels, shape ``(n,)``.
         grades: Answers, shape ``(n,)``.
         or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
     """
     if not truth.size:
         return ()

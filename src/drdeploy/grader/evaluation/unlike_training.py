@@ -51,7 +51,7 @@ def measure_unlike_training_flag(
         truth: Labels, shape ``(n,)``.
         grades: Answers, shape ``(n,)``.
         is_flagged: Whether each photograph is unlike the training photographs, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         seed: Seed of the bootstrap intervals.
     """
     is_wrong = (grades >= Grade.MODERATE) != (truth >= Grade.MODERATE)

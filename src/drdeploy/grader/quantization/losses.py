@@ -47,7 +47,7 @@ def estimate_calibration_gap_change(
         is_positive: Whether each eye is diseased, shape ``(n,)``.
         first: The original's probabilities of disease, shape ``(n,)``.
         second: The quantized grader's probabilities of disease, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         seed: Seed of the bootstrap.
     """
     summands = np.stack(
@@ -78,7 +78,7 @@ def estimate_brier_change(
         labels: Shape ``(n,)``, 0 to 4.
         before: The original's probabilities, shape ``(n, 5)``.
         after: The quantized grader's probabilities, shape ``(n, 5)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         seed: Seed of the bootstrap.
     """
     right = np.eye(before.shape[1])[labels]
@@ -103,7 +103,7 @@ def estimate_kappa_change(
         labels: Shape ``(n,)``, 0 to 4.
         first: Grades by the original, shape ``(n,)``.
         second: Grades by the quantized grader, shape ``(n,)``.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         seed: Seed of the bootstrap.
     """
     return estimate_by_group_bootstrap(

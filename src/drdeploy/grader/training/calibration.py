@@ -128,7 +128,7 @@ def choose_operating_points(
         temperature: The temperature with which the probabilities were calibrated.
         high_sensitivity: The high-sensitivity point must flag at least this share of the diseased
             photographs.
-        groups: Capture sessions or patients, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``.
         folds: Folds of the photographs, grouped by session or patient.
     """
     or_worse = probability_of_grade_or_worse(probabilities)

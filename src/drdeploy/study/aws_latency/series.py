@@ -160,7 +160,7 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
         found = here.get((_get_lowercase_model_name(one), one.configuration.memory_mb))
         if found is None:
             raise AnalysisError(
-                f"The local rows lack {one.configuration.model} on "
+                f"There are no local measurements of {one.configuration.model} on "
                 f"{one.configuration.memory_or_instance_type}",
                 where=str(local.source),
                 remedy=f"Measure the 2023 study's stack with `drdeploy study run {STACK_STUDY}`",

@@ -246,7 +246,10 @@ def build_own_images(
         except ImageBuildFailed as err:
             if not exists:
                 raise
-            note(f"{err.what}: the existing image {image.tag} is measured, which may be older")
+            note(
+                f"{err.what}: the existing image {image.tag} is measured instead. It may have been "
+                "built from older code"
+            )
 
 
 def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:

@@ -232,8 +232,8 @@ class SimulatedAws:
             bucket: The name of the bucket.
             key: The key of the object in the bucket.
             body: The content of the object.
-            kms_key_id: Id, ARN, alias or ARN of an alias of the KMS key; None means the bucket's
-                encryption.
+            kms_key_id: The id or the ARN of the KMS key, or the name or the ARN of an alias; None
+                means the bucket's encryption.
             content_type: The content type of the object; None leaves S3's default.
 
         Raises:
@@ -292,7 +292,7 @@ class SimulatedAws:
 
         Args:
             region: The region in which the key is looked up.
-            key_id: Id, ARN, alias or ARN of an alias.
+            key_id: The id or the ARN of the key, or the name or the ARN of an alias.
         """
         return self.find_problem_and_code_of_key(region, key_id)[0]
 

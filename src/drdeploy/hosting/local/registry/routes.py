@@ -142,7 +142,7 @@ class ImageRegistry:
                     return ServiceResponse(204, VERSION_HEADER, b"")
                 case _:
                     return _make_refusal_response(
-                        405, "UNSUPPORTED", f"{request.method} of an upload is not served"
+                        405, "UNSUPPORTED", f"{request.method} is not supported for uploads"
                     )
         except KeyError:
             return _make_refusal_response(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload")
