@@ -23,7 +23,7 @@ def test_grades_that_never_differ_are_no_proof_that_kappa_cannot():
     labels = np.arange(5).repeat(2)
     found = compare_grades(labels, labels, labels).kappa
     assert found.low is None
-    assert "every resample" in found.reason
+    assert "all bootstrap resamples" in found.reason
 
 
 def test_the_difference_of_kappa_is_scikit_learn_s():

@@ -208,7 +208,7 @@ def test_all_right_is_no_proof_of_never_wrong():
     found = evaluate_probabilities(labels, np.eye(5)[labels])
     assert found.accuracy.low == pytest.approx(estimate_proportion(20, 20).low)
     assert found.kappa.low is None
-    assert "every resample" in found.kappa.reason
+    assert "all bootstrap resamples" in found.kappa.reason
     by_pair = evaluate_probabilities(labels, np.eye(5)[labels], groups=np.arange(20) // 2).accuracy
     assert (by_pair.low, by_pair.n) == (pytest.approx(estimate_proportion(10, 10).low), 20)
 
