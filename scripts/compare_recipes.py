@@ -9,8 +9,8 @@ ten augmented passes over all photographs are computed once, and every network t
 that follow on them. All recipes share the photographs, the folds, the passes and, seed by seed, the
 first weights, the order of the photographs and the choice of passes, so their differences are
 paired. No network is trained on a photograph of its validation fold, and neither is a teacher. The
-test photographs are predicted, but nothing here reads these predictions. For research use; not a
-medical device.
+networks also grade the test photographs, but no recipe is chosen by these grades. For research use;
+not a medical device.
 """
 
 from __future__ import annotations
