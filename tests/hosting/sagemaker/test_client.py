@@ -102,7 +102,7 @@ def test_an_endpoint_that_never_starts_times_out(hosting, control):
 
 def test_a_denial_names_the_action_and_the_remedy(hosting, control):
     control.add_client_error("create_model", "AccessDeniedException", "not authorized")
-    with pytest.raises(EndpointError, match=r"create the model: AWS answered AccessDenied.* Grant"):
+    with pytest.raises(EndpointError, match=r"create the model: AWS answered AccessDenied.* Use other credentials"):
         hosting.create(DEPLOYMENT)
 
 
