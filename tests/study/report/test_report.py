@@ -209,7 +209,7 @@ def test_a_drift_is_reported_at_the_top(quick_rows, results_of):
     ]
     page = page_of(results_of(rows))
     warnings = page[: page.index('id="answer"')]
-    assert "Latency drifts from the first row to the last" in warnings
+    assert "latency drifts from the first row to the last" in warnings
     assert "vgg19-fp32-lean-2048mb-warm" in warnings
 
 

@@ -180,7 +180,7 @@ def test_a_requirement_that_no_request_meets_ends_the_search():
     found = CapacityFinder(CapacitySearch(p95_s=0.05), Queue(), Clock()).find_highest_rate()
     assert found.rate_per_s is None
     assert found.runs == ()
-    assert "longer than 0.05 s" in found.stopped
+    assert "longer than the required 0.05 s" in found.stopped
 
 
 @pytest.fixture(scope="module")
