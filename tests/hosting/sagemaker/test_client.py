@@ -102,7 +102,8 @@ def test_an_endpoint_that_never_starts_times_out(hosting, control):
 
 def test_a_denial_names_the_action_and_the_remedy(hosting, control):
     control.add_client_error("create_model", "AccessDeniedException", "not authorized")
-    with pytest.raises(EndpointError, match=r"create the model: AWS answered AccessDenied.* Use other credentials"):
+    refusal = r"create the model: AWS answered AccessDenied.* Use other credentials"
+    with pytest.raises(EndpointError, match=refusal):
         hosting.create(DEPLOYMENT)
 
 
