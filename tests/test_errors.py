@@ -83,6 +83,7 @@ def test_a_client_reads_one_sentence_without_a_place():
     error = InvalidInput("It is too large", where="/opt/ml/model", remedy="Send less")
     assert error.sentence == "It is too large; send less."
     assert InvalidInput("No", remedy="HTTP only").sentence == "No; HTTP only."
+    assert InvalidInput("No", remedy="SageMaker only").sentence == "No; SageMaker only."
 
 
 def test_the_reason_of_an_error_without_a_message_is_its_class():

@@ -134,8 +134,8 @@ class DrdeployError(Exception):
 
 
 def _lowercase_first_letter(text: str) -> str:
-    is_acronym = len(text) > 1 and text[1].isupper()
-    return text if is_acronym else text[:1].lower() + text[1:]
+    is_name = any(letter.isupper() for letter in text.partition(" ")[0][1:])  # as SageMaker is
+    return text if is_name else text[:1].lower() + text[1:]
 
 
 class InvalidInput(DrdeployError, http_status=400, exit_status=2):
