@@ -120,7 +120,7 @@ def test_a_study_on_which_the_program_dies_comes_last_and_is_left_alone_after_fi
     (listed,) = records.list_studies()
     assert (listed["state"], records.list_due_studies(float("inf"))) == ("failed", [])
     assert "The program ended while" in listed["reason"]
-    assert "none of 5 attempts" in listed["reason"]
+    assert "all 5 attempts failed" in listed["reason"]
     assert records.queue_failed_studies_again() == 1
     assert records.list_due_studies(float("inf"))
 
@@ -304,7 +304,7 @@ def test_erasure_leaves_no_byte_of_the_photograph_or_the_patient(records, tmp_pa
 def test_a_study_without_a_patient_number_is_erased_by_its_identifier(records):
     add(records, patient="1.2.3")
     add(records, b"other", patient="\n4711", number="2")
-    with pytest.raises(InvalidInput, match="of 2 patients"):
+    with pytest.raises(InvalidInput, match="2 patients have a study"):
         records.erasure.erase_study("1.2.3")
     assert records.erasure.erase_patient("\n4711") == 1
     assert [records.erasure.erase_study("1.2.3") for _ in range(2)] == [1, 0]
