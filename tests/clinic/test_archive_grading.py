@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 
@@ -22,7 +23,11 @@ import pyarrow.parquet as pq
 
 from drdeploy.cli.app import build_app
 from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveSettings
-from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
+from drdeploy.clinic.archive_grading.grading import (
+    WorkerSettings,
+    _load_service_with_one_thread,
+    grade_photographs_at_places,
+)
 from drdeploy.clinic.archive_grading.planning import WORKER_EFFICIENCY, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.ray_job import ENDED_WORKER, RayArchiveJob
 from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
@@ -280,6 +285,16 @@ def test_a_source_is_refused_with_its_reason(tmp_path):
     result = run_command("archive", "grade", tmp_path / "empty", "--out", tmp_path / "t.parquet")
     assert "There is no JPEG" in str(result.exception)
     assert not (tmp_path / "t.parquet.parts").exists()
+
+
+def test_a_worker_keeps_no_extracted_model_that_would_stay_when_it_is_killed(
+    model, eyes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _load_service_with_one_thread.cache_clear()
+    graded = grade_photographs_at_places([str(eyes / "0.jpg")], worker_settings(model, eyes))
+    assert json.loads(graded)["files"][0]["rows"][0]["error"] == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plan_grades_a_sample_and_nothing_else(eyes, model, tmp_path):

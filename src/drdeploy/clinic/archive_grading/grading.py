@@ -111,11 +111,19 @@ def read_graded_files(result: bytes) -> list[GradedFile]:
 
 @cache
 def _load_service_with_one_thread(artifact: str, runtime: RuntimeName | None) -> InferenceService:
+    from drdeploy.end_of_process import temporary_folder
+    from drdeploy.grader.artifacts.extraction import extract_archive
     from drdeploy.grader.inference import InferenceService
 
-    # There are as many workers as processors, so one thread each is enough. A photograph is decoded
-    # by one thread anyway.
-    return InferenceService.load(artifact, runtime=runtime, threads=1)
+    with temporary_folder("drdeploy-") as folder:
+        model = Path(artifact)
+        if model.is_file():
+            # Extracted here, so that the files are deleted now and not when this process ends: Ray
+            # kills its workers. A loaded model does not need them.
+            model = extract_archive(model, folder / "model").folder
+        # There are as many workers as processors, so one thread each is enough. A photograph is
+        # decoded by one thread anyway.
+        return InferenceService.load(model, runtime=runtime, threads=1)
 
 
 def _read_and_grade_photograph(
