@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import pytest
 from photographs import photograph
-from tiny_models import onnx_artifact
+from tiny_models import described, onnx_artifact, tiny_onnx
 from typer.testing import CliRunner
 
 # Ray reads how it authenticates when it is imported.
@@ -23,17 +23,14 @@ import pyarrow.parquet as pq
 
 from drdeploy.cli.app import build_app
 from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveSettings
-from drdeploy.clinic.archive_grading.grading import (
-    WorkerSettings,
-    _load_service_with_one_thread,
-    grade_photographs_at_places,
-)
+from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
 from drdeploy.clinic.archive_grading.planning import WORKER_EFFICIENCY, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.ray_job import ENDED_WORKER, RayArchiveJob
 from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
 from drdeploy.clinic.archive_grading.sources import ManifestSource, open_photograph_source
 from drdeploy.clinic.graded_rows import list_columns_of_model
 from drdeploy.errors import InvalidInput
+from drdeploy.grader.artifacts import pack_archive
 from drdeploy.grader.inference import InferenceService
 from drdeploy.photograph_names import PhotographNames
 
@@ -288,13 +285,15 @@ def test_a_source_is_refused_with_its_reason(tmp_path):
 
 
 def test_a_worker_keeps_no_extracted_model_that_would_stay_when_it_is_killed(
-    model, eyes, tmp_path, monkeypatch
+    eyes, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    _load_service_with_one_thread.cache_clear()
-    graded = grade_photographs_at_places([str(eyes / "0.jpg")], worker_settings(model, eyes))
+    archive, temporary = tmp_path / "model.tar.gz", tmp_path / "temporary"
+    pack_archive(tiny_onnx(tmp_path), archive, described())
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    graded = grade_photographs_at_places([str(eyes / "0.jpg")], worker_settings(archive, eyes))
     assert json.loads(graded)["files"][0]["rows"][0]["error"] == ""
-    assert not list(tmp_path.iterdir())
+    assert not list(temporary.iterdir())
 
 
 def test_a_plan_grades_a_sample_and_nothing_else(eyes, model, tmp_path):
