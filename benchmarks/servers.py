@@ -27,7 +27,7 @@ from harness.models import forms_of, photographs
 from harness.options import Options, parser_for, read_options
 from harness.page import Page, Target, rounded
 from harness.rounds import interleaved, ratio, written
-from harness.servers import QUEUE_LENGTH, Server, ours, peer, running, study, uvicorn
+from harness.servers import QUEUE_LENGTH, Server, granian, ours, peer, running, study, uvicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,8 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 32 clients are answered. `lean` has its default settings: one worker per vCPU with one thread each.
 While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker,
 which grades two photographs at once (`MODEL_SERVER_WORKERS=1`). `uvicorn` is drdeploy's gateway on
-Uvicorn instead of drdeploy's own HTTP protocol. These three have their heap on huge pages
+Uvicorn instead of drdeploy's own HTTP protocol. `granian` is the same gateway on Granian, an HTTP
+server written in Rust, with two workers. These four have their heap on huge pages
 (`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec with huge pages` is
 mosec with the same variable; users of mosec must set it themselves. Peers with worker processes
 have two workers with one thread each, which is their best setting on two cores. KServe
@@ -85,6 +86,7 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
         ),
         "classic": lambda: ours("classic", forms.int8, **queue),
         "uvicorn": lambda: uvicorn(forms),
+        "granian": lambda: granian(forms),
         "mosec": lambda: peer("mosec", forms, workers=2, threads=1),
         "mosec with huge pages": lambda: with_huge_pages(
             peer("mosec", forms, workers=2, threads=1)

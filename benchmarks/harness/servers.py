@@ -215,19 +215,38 @@ def installed(name: str) -> Path:
 
 
 def uvicorn(forms: Forms) -> Server:
-    """Return a server with drdeploy's request handling, but with Uvicorn for the HTTP protocol."""
+    """Return a server with drdeploy's request handling, but with Uvicorn for the HTTP protocol.
+
+    Uvicorn runs it in one process.
+    """
+    return _gateway_on_other_server("uvicorn", sys.executable, forms, workers=1, threads=2)
+
+
+def granian(forms: Forms) -> Server:
+    """Return a server with drdeploy's request handling, but with Granian for the HTTP protocol."""
+    python = str(installed("granian") / "python")
+    return _gateway_on_other_server("granian", python, forms, workers=2, threads=1)
+
+
+def _gateway_on_other_server(
+    name: str, python: str, forms: Forms, *, workers: int, threads: int
+) -> Server:
     lean = ours(
         "lean",
         forms.int8,
         DRDEPLOY_QUEUE_LENGTH=str(QUEUE_LENGTH),
-        MODEL_SERVER_WORKERS="1",  # the gateway runs in one process there
+        MODEL_SERVER_WORKERS=str(workers),
     )
     environment = {
-        **lean.environment, "PEER_PORT": "$port", "PEER_WORKERS": "1", "PEER_THREADS": "2",
+        **lean.environment,
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(PEERS))),
+        "PEER_PORT": "$port",
+        "PEER_WORKERS": str(workers),
+        "PEER_THREADS": str(threads),
         "PEER_MODEL": str(forms.int8),
-    }  # fmt: skip
-    script = str(PEERS / "uvicorn_server.py")
-    return Server("uvicorn", (sys.executable, script), environment=environment)
+        "PEER_FOLDER": "$folder",
+    }
+    return Server(name, (python, str(PEERS / f"{name}_server.py")), environment=environment)
 
 
 def study(forms: Forms) -> Server:

@@ -5,83 +5,15 @@ The comparison shows how much faster the lean profile's HTTP server is.
 
 from __future__ import annotations
 
-import os
 import tempfile
-from typing import TYPE_CHECKING, Any
 
-import msgspec
 import uvicorn
-
-from drdeploy.hosting.serving.exchange import ClientGone, Request
-from drdeploy.hosting.serving.gateway import Gateway
-from drdeploy.hosting.serving.log import ServerLog
-from drdeploy.hosting.serving.model_loading import load_model_and_make_handlers
-from drdeploy.hosting.serving.settings import read_settings
-from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
+from asgi_gateway import make_application
 from grader import PORT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    Event = dict[str, Any]
-
-
-class Application:
-    """drdeploy's request handling (the gateway) as an ASGI 3 application."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(
-        self,
-        scope: Event,
-        receive: Callable[[], Awaitable[Event]],
-        send: Callable[[Event], Awaitable[None]],
-    ) -> None:
-        """Answer one request."""
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        request = Request(scope["method"], scope["path"], headers, self._gateway.clock())
-        try:
-            response = await self._gateway.answer_request(request, body_of(receive))
-        except ClientGone:
-            return
-        fields = [
-            ("content-type", response.content_type),
-            ("content-length", str(len(response.body))),
-            *((name.lower(), value) for name, value in response.headers),
-        ]
-        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-        await send({
-            "type": "http.response.start", "status": response.status, "headers": encoded,
-        })  # fmt: skip
-        await send({"type": "http.response.body", "body": response.body})
-
-
-async def body_of(receive: Callable[[], Awaitable[Event]]) -> AsyncIterator[bytes]:
-    """Yield a request's body as it arrives."""
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise ClientGone
-        if event.get("body"):
-            yield event["body"]
-        if not event.get("more_body"):
-            return
-
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        settings = msgspec.structs.replace(
-            read_settings(os.environ), state_dir=folder, container_id="uvicorn"
-        )
-        log = ServerLog("error")
-        gateway = Gateway(
-            load_model_and_make_handlers(settings, choose_worker_and_thread_counts(settings), log),
-            log,
-        )
         uvicorn.run(
-            Application(gateway), host="127.0.0.1", port=PORT,
+            make_application(folder, "uvicorn"), host="127.0.0.1", port=PORT,
             http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
         )  # fmt: skip
