@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from asgi_gateway import make_application
 from granian import Granian
 from granian.constants import Interfaces
+
 from grader import PORT, WORKERS
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import tempfile
 
 import uvicorn
 from asgi_gateway import make_application
+
 from grader import PORT
 
 if __name__ == "__main__":

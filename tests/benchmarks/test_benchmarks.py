@@ -35,6 +35,8 @@ PRINTS = {
     "gpu": r"^Nothing was measured, because no GPU can be used: .*\. Use the image drdeploy:cuda",
     "capacity": r"drdeploy: .* requests a second at p95 .*\nLoadGen: .* requests a second",
     "capacity_of_service": r"drdeploy capacity: .* a second at p95 .*\n(open loop at .*\n){2}",
+    "instructions": r"^(Nothing was measured, because Valgrind is missing|million "
+    r"instructions of an interpreter: [1-9]\d*\.\d\n)",
     "interval_coverage": r"p95 +n = 100\n(sigma .* \d+\.\d[ *]\n){8}",
     "slow_clients": r"classic, a process, beside slow clients: \d+ x 200; p50 .* p95 .* max",
     "simulation_speed": r"serverless, nothing: [\d,]+ arrivals(.*\n)+instances, batch: "
