@@ -73,8 +73,8 @@ Only the prediction is measured, for one photograph of 224 x 224 pixels that is 
 grader; its model card says how its int8 form did in the tests of quantization.  VGG19 has random
 weights, so its latency is valid but its grades mean nothing.  Only OpenVINO computes in bf16,
 because ONNX Runtime converts bf16 to fp32.  The peak is the speed of a matrix product of 1536 x
-1536 in the same precision and the same rounds.  The value of a round is its fastest call, which other work on the
-machine disturbs least.
+1536 in the same precision and the same rounds.  The value of a round is its fastest call, which
+other work on the machine disturbs least.
 """
 
 
