@@ -62,15 +62,16 @@ def main() -> int:
         counts = count_instructions(Server("python", (sys.executable, "-c", "pass")), b"", 0)
         print(f"million instructions of an interpreter: {counts['Python'] / MILLION:.1f}")
         return 0
+    more = options.budget.calls(PHOTOGRAPHS)
     server = ours("lean", forms_of("mobilenet").int8, MODEL_SERVER_WORKERS="1", PYTHONHASHSEED="0")
     photograph = paint_synthetic_photograph(1, width_px=512, height_px=512)
     start = count_instructions(server, photograph, 1)
-    longer = count_instructions(server, photograph, 1 + PHOTOGRAPHS)
+    longer = count_instructions(server, photograph, 1 + more)
     print(f"{'million instructions':22} {'start':>9} {'photograph':>11}")
     for group in (*GROUPS, OTHER):
-        each = (longer[group] - start[group]) / PHOTOGRAPHS
+        each = (longer[group] - start[group]) / more
         print(f"{group:22} {start[group] / MILLION:9.1f} {each / MILLION:11.2f}")
-    each = (longer.total() - start.total()) / PHOTOGRAPHS
+    each = (longer.total() - start.total()) / more
     print(f"{'sum':22} {start.total() / MILLION:9.1f} {each / MILLION:11.2f}")
     return 0
 
