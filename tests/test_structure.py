@@ -1,11 +1,15 @@
 """The check of the structure finds what it looks for."""
 
+import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src/drdeploy"
+PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +49,27 @@ def test_a_public_class_name_that_is_used_twice_is_found(check, tmp_path):
 def test_the_package_has_neither(check):
     assert check["import_cycles"]() == []
     assert check["repeated_class_names"](ROOT / "src" / "drdeploy") == []
+
+
+def test_each_package_that_contains_packages_has_layers():
+    wings = {f"drdeploy.{path.parent.parent.name}" for path in PACKAGE.glob("*/*/__init__.py")}
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    contracts = [c for c in tools["importlinter"]["contracts"] if c["type"] == "layers"]
+    layered = {container for contract in contracts for container in contract["containers"]}
+    assert wings
+    assert wings <= layered
+    assert all(contract["exhaustive"] for contract in contracts)
+
+
+@pytest.mark.parametrize(
+    ("page", "item"),
+    [
+        ("CONTRIBUTING.md", r"^\| (`\w+`(?:, `\w+`)*) \|"),
+        ("src/drdeploy/__init__.py", r"(?:^- |\. )(``\w+``):"),
+    ],
+)
+def test_maps_of_the_code_list_every_top_level_package(page, item):
+    cells = re.findall(item, (ROOT / page).read_text(), flags=re.MULTILINE)
+    listed = [name for cell in cells for name in re.findall(r"\w+", cell)]
+    assert PACKAGES <= set(listed)
+    assert len(listed) == len(set(listed))
