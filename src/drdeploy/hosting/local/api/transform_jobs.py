@@ -23,6 +23,7 @@ from drdeploy.hosting.local.instances.instance import ModelRefused
 from drdeploy.hosting.local.resource_store import ResourceStore
 from drdeploy.hosting.local.served_members import refuse_unserved_members
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -168,7 +169,7 @@ def check_transform_request(request: Mapping[str, Any]) -> None:
     for name, uri in uris.items():
         if not request_constraints.is_encodable_as_utf8(uri):
             raise make_validation_error(f"{name} must be UTF-8 text.")
-        if not uri.startswith("s3://"):
+        if not uri.startswith(S3_SCHEME):
             raise make_not_served_error(f"{name}={uri!r}. Write it as s3://BUCKET/FOLDER")
     if request["TransformResources"]["InstanceCount"] > INSTANCES_MAX:
         raise make_validation_error(

@@ -32,7 +32,6 @@ from drdeploy.hosting.local.batch_transform.object_list import (
     OUTPUT_SUFFIX,
     NoInput,
     list_input_objects,
-    split_s3_uri,
 )
 from drdeploy.hosting.local.batch_transform.settings import (
     DEFAULTS,
@@ -53,6 +52,7 @@ from drdeploy.hosting.local.request_constraints import (
     is_model_data_archive,
     is_network_isolated,
 )
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ class CaptureSettings:
         capture = config.get("DataCaptureConfig")
         if not capture or not is_capture_enabled(capture):
             return None
-        place = capture["DestinationS3Uri"].removeprefix("s3://")
-        bucket, _, prefix = place.partition("/")
+        bucket, prefix = split_s3_uri(capture["DestinationS3Uri"])
         modes = {option["CaptureMode"] for option in capture["CaptureOptions"]}
         types = capture.get("CaptureContentTypeHeader") or {}
         return cls(
