@@ -15,6 +15,7 @@ from drdeploy.cli.console import Column, Table, print_json, print_line
 from drdeploy.cli.deployment import DeleteCapturedOption
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 from drdeploy.errors import InvalidInput, escape_control_characters
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 ASYNCHRONOUS_WAIT_S = 1800.0
 
@@ -191,7 +192,7 @@ def _invoke_asynchronously(
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.sagemaker import AsynchronousClient
 
-    if inputs is not None and not inputs.startswith("s3://"):
+    if inputs is not None and not inputs.startswith(S3_SCHEME):
         raise InvalidInput(
             f"{inputs} is not the address of a folder in S3",
             where="--inputs",
