@@ -16,6 +16,7 @@ from drdeploy.cli.deployment import DeleteCapturedOption
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 from drdeploy.errors import InvalidInput, escape_control_characters
 from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
+from drdeploy.units import MILLISECONDS_PER_S
 
 ASYNCHRONOUS_WAIT_S = 1800.0
 
@@ -227,4 +228,4 @@ def _print_answer_of_endpoint(body: bytes, latency_s: float) -> None:
         print_line(value["notice"])
     else:
         print_json(value)
-    print_line(f"{latency_s * 1000:.1f} ms")
+    print_line(f"{latency_s * MILLISECONDS_PER_S:.1f} ms")

@@ -26,6 +26,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from drdeploy.pages.picture import Picture, picture_from_figure
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, STYLE
+from drdeploy.units import MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,7 +170,7 @@ def assign_colour_to_each_name(names: Iterable[str]) -> dict[str, str]:
 
 def format_time_at_tick(time_s: float) -> str:
     """Format a time for an axis, for example ``200 ms`` or ``3 s``."""
-    return f"{time_s:g} s" if time_s >= 1 else f"{time_s * 1000:g} ms"
+    return f"{time_s:g} s" if time_s >= 1 else f"{time_s * MILLISECONDS_PER_S:g} ms"
 
 
 def format_money_at_tick(usd: float) -> str:

@@ -10,7 +10,7 @@ Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serv
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from drdeploy.hosting.local.api_errors import (
     make_limit_exceeded_error,
@@ -23,7 +23,8 @@ from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Json = dict[str, Any]
+    from drdeploy.files import Json
+
 
 SERVERLESS_ENDPOINTS_MAX = 50
 """The most serverless endpoints in a region (developer guide)."""

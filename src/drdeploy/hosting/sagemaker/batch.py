@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from drdeploy.errors import EndpointError
 from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker.cloudwatch_names import TRANSFORM_JOBS
 from drdeploy.hosting.sagemaker.configs import LOCAL_ROLE_ARN
 from drdeploy.hosting.sagemaker.connection import (
     is_loopback_url,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker.connection import Clients
 
-LOG_GROUP = "/aws/sagemaker/TransformJobs"
 DATA_LOG = "/data-log"
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 15.0
@@ -343,7 +343,7 @@ class BatchTransform:
 
     def _read_error_log_of_job(self, name: str) -> Iterator[str]:
         streams = self._logs.get_paginator("describe_log_streams").paginate(
-            logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"
+            logGroupName=TRANSFORM_JOBS, logStreamNamePrefix=f"{name}/"
         )
         with translate_aws_errors("read the log of the job", name):
             names = [one["logStreamName"] for page in streams for one in page["logStreams"]]
@@ -351,7 +351,10 @@ class BatchTransform:
                 token: dict[str, str] = {}
                 while True:
                     page = self._logs.get_log_events(
-                        logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=True, **token
+                        logGroupName=TRANSFORM_JOBS,
+                        logStreamName=stream,
+                        startFromHead=True,
+                        **token,
                     )
                     yield from (event["message"] for event in page["events"])
                     if page["nextForwardToken"] == token.get("nextToken"):

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from drdeploy.hosting.local.endpoints.pool import PoolLoad
-from drdeploy.units import MICROSECONDS_PER_S
+from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
+from drdeploy.units import MICROSECONDS_PER_S, PERCENT
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-NAMESPACE = "AWS/SageMaker"
-PERCENT = 100.0
 
 NO_CAPACITY = "NoCapacityInvocationFailures"
 PER_INSTANCE = frozenset({"InvocationsPerInstance", "ConcurrentRequestsPerModel"})
@@ -246,4 +245,4 @@ class MetricLog:
         with self._lock:
             while self._queue:
                 metrics = self._queue.popleft()
-                self._put(metrics.region, NAMESPACE, metrics.make_metric_data())
+                self._put(metrics.region, METRICS_NAMESPACE, metrics.make_metric_data())

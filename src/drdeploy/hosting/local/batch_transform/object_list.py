@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from drdeploy.files import parse_json
 from drdeploy.hosting.local.request_constraints import is_encodable_as_utf8
 from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 OUTPUT_SUFFIX = ".out"
-MANIFEST_BYTES_MAX = 64 * 1024 * 1024
+MANIFEST_BYTES_MAX = 64 * MIB
 MANIFEST_VALUES_MAX = 2_000_000
 """The most values in a manifest. The limit saves memory: an empty JSON object in the manifest takes
 only two bytes there, but 64 bytes of memory.

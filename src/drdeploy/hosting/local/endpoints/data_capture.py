@@ -26,7 +26,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
-from drdeploy.units import MIB
+from drdeploy.units import MIB, PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,6 @@ QUEUE_BYTES_MAX = 64 * MIB
 largest invocations."""
 FILE_BYTES_MAX = 16 * MIB
 """How many bytes of requests and answers one file holds, unless a single invocation has more."""
-PERCENT = 100.0
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,13 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.files import parse_json
+from drdeploy.files import Json, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _Test = Callable[[str, str], bool]
 _VARIABLE = re.compile(r"\$\{([\w:/-]+)\}")
-Json = dict[str, Any]
 Context = Mapping[str, str | Sequence[str]]
 """The values of a request's condition keys; ``aws:TagKeys``, for example, has a list of values."""
 

@@ -20,6 +20,8 @@ from drdeploy.hosting.local.monitoring.monitoring_errors import (
     make_validation_error,
 )
 from drdeploy.hosting.local.monitoring.time_series import TimeRange, TimeSeries, to_epoch_s
+from drdeploy.hosting.sagemaker.client import DATAPOINTS_MAX
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,14 +30,13 @@ if TYPE_CHECKING:
 
 SHORT_PERIODS_S = (1, 5, 10, 20, 30)
 MINUTE_S = 60
-STATISTICS_POINTS_MAX = 1440
 DATA_POINTS_MAX = 100_800
-"""The most points in one answer of GetMetricData. ``STATISTICS_POINTS_MAX`` is the limit for
+"""The most points in one answer of GetMetricData. ``DATAPOINTS_MAX`` is the limit for
 GetMetricStatistics.
 """
 QUERIES_MAX = 500
 PAGE_METRICS = 500
-RECENT_S = 3 * 3600
+RECENT_S = 3 * SECONDS_PER_HOUR
 """``RecentlyActive`` selects the metrics whose last sample is at most this many seconds old."""
 
 
@@ -62,10 +63,10 @@ class MetricReader:
         period_s = check_period(request["Period"])
         span = read_time_range(request, period_s)
         wanted = len(span.list_period_starts(period_s))
-        if wanted > STATISTICS_POINTS_MAX:
+        if wanted > DATAPOINTS_MAX:
             raise make_combination_error(
                 f"You have requested up to {wanted} datapoints, which exceeds the limit of "
-                f"{STATISTICS_POINTS_MAX}. You may reduce the datapoints requested by increasing "
+                f"{DATAPOINTS_MAX}. You may reduce the datapoints requested by increasing "
                 "Period, or decreasing the time range."
             )
         metric = MetricName.from_request(request)
