@@ -155,8 +155,8 @@ def choose_operating_points(
                     name=name,
                     at_or_above=2 if at_or_above == Grade.MODERATE else 3,
                     threshold=threshold,
-                    sensitivity=_round_rate_to_digits(sensitivity),
-                    specificity=_round_rate_to_digits(specificity),
+                    sensitivity=make_rate_of_estimate(sensitivity),
+                    specificity=make_rate_of_estimate(specificity),
                     cross_fitted=flagged is not None,
                 )
             )
@@ -198,7 +198,11 @@ def _round_threshold_down(threshold: float) -> float:
     return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
 
 
-def _round_rate_to_digits(estimate: Estimate) -> Rate:
+def make_rate_of_estimate(estimate: Estimate) -> Rate:
+    """Return an estimate as it is written into a manifest, rounded to four digits.
+
+    The limits are NaN if the estimate has no interval.
+    """
     values = (estimate.value, estimate.low, estimate.high)
     value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
     return Rate(value, low, high, estimate.n)
