@@ -23,7 +23,7 @@ ASYNCHRONOUS_WAIT_S = 1800.0
 app = typer.Typer(no_args_is_help=True)
 app.command()(endpoint_deploy.deploy)
 
-NameArgument = Annotated[str, typer.Argument(help="The endpoint's name.")]
+EndpointNameArgument = Annotated[str, typer.Argument(help="The endpoint's name.")]
 
 
 @app.command("list")
@@ -56,7 +56,7 @@ def list_endpoints(
 
 @app.command()
 def invoke(
-    name: NameArgument,
+    name: EndpointNameArgument,
     image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photograph.")],
     *,
     endpoint_url: EndpointUrlOption = None,
@@ -142,7 +142,7 @@ def invoke(
 
 @app.command()
 def delete(
-    name: NameArgument,
+    name: EndpointNameArgument,
     *,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,

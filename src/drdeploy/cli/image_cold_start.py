@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.artifacts import ModelFormat
     from drdeploy.hosting.container_engine import ContainerEngine
-    from drdeploy.hosting.images.cold_start import ColdStart, Stage
+    from drdeploy.hosting.images.cold_start import ColdStart, ColdStartStage
     from drdeploy.hosting.images.import_times import ImportTime
 
 MEGABIT_BYTES = 125_000
@@ -43,7 +43,7 @@ class _ColdStartRow:
         return median(start.total_s for start in self.starts)
 
     @property
-    def median_stages_s(self) -> Mapping[Stage, float]:
+    def median_stages_s(self) -> Mapping[ColdStartStage, float]:
         from drdeploy.hosting.images.cold_start import STAGES
 
         return {stage: median(one.stages_s[stage] for one in self.starts) for stage in STAGES}

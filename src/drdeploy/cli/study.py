@@ -18,8 +18,8 @@ from drdeploy.cli.console import (
 from drdeploy.cli.deployment import (
     BoundaryOption,
     DeleteCapturedOption,
+    HostingPlatform,
     KmsKeyOption,
-    TargetChoice,
     TerminalApprover,
     YesOption,
 )
@@ -106,7 +106,7 @@ def run(
     ] = None,
     isolation: IsolationOption = "auto",
     target: Annotated[
-        TargetChoice | None,
+        HostingPlatform | None,
         typer.Option(
             help=(
                 "Let Terraform create the endpoints, on AWS (which costs money) or in a local "

@@ -29,7 +29,7 @@ NO_CAPACITY = "NoCapacityInvocationFailures"
 PER_INSTANCE = frozenset({"InvocationsPerInstance", "ConcurrentRequestsPerModel"})
 """The per-instance metrics of a variant; an inference component has per-copy metrics instead."""
 
-Outcome = Literal["ok", "4xx", "5xx", "refused"]
+CountedOutcome = Literal["ok", "4xx", "5xx", "refused"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class InvocationMetrics:
     endpoint: str
     variant: str
     at: datetime
-    outcome: Outcome
+    outcome: CountedOutcome
     setup_s: float | None = None
     model_s: float | None = None
     overhead_s: float | None = None

@@ -33,7 +33,7 @@ _VARIABLE = re.compile(r"\$\{([\w:/-]+)\}")
 Context = Mapping[str, str | Sequence[str]]
 """The values of a request's condition keys; ``aws:TagKeys``, for example, has a list of values."""
 
-Decision = Literal["allowed", "explicitDeny", "implicitDeny"]
+PolicyDecision = Literal["allowed", "explicitDeny", "implicitDeny"]
 """The names that IAM gives to its decisions (API reference, ``EvaluationResult``)."""
 
 IF_EXISTS = "IfExists"
@@ -55,7 +55,7 @@ class ActionDecision:
             boundary.
     """
 
-    decision: Decision
+    decision: PolicyDecision
     documents: tuple[int, ...]
     allowed_by_boundary: bool | None = None
 
@@ -123,7 +123,7 @@ def list_condition_keys(document: str, action: str | None = None) -> list[str]:
     return list(dict.fromkeys(keys + variables))
 
 
-def _combine_effects(effects: set[str]) -> Decision:
+def _combine_effects(effects: set[str]) -> PolicyDecision:
     if "Deny" in effects:
         return "explicitDeny"
     return "allowed" if effects else "implicitDeny"

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.hosting.local.monitoring import statistics
 from drdeploy.hosting.local.monitoring.metric_math import MathContext, evaluate_expression
 from drdeploy.hosting.local.monitoring.metric_search import make_search_condition
-from drdeploy.hosting.local.monitoring.metric_store import MetricName, MetricSamples, MetricStore
+from drdeploy.hosting.local.monitoring.metric_store import (
+    MetricIdentity,
+    MetricSamples,
+    MetricStore,
+)
 from drdeploy.hosting.local.monitoring.monitoring_errors import (
     make_combination_error,
     make_parameter_error,
@@ -69,7 +73,7 @@ class MetricReader:
                 f"{DATAPOINTS_MAX}. You may reduce the datapoints requested by increasing "
                 "Period, or decreasing the time range."
             )
-        metric = MetricName.from_request(request)
+        metric = MetricIdentity.from_request(request)
         points = [
             point
             for at, by_unit in self.store.read_periods(metric, span.start_s, span.end_s, period_s)
@@ -153,7 +157,7 @@ class MetricReader:
         """
         statistic = statistics.parse_statistic(metric_stat["Stat"])
         series = self._read_metric(
-            MetricName.from_request(metric_stat["Metric"]),
+            MetricIdentity.from_request(metric_stat["Metric"]),
             statistic,
             span,
             check_period(metric_stat["Period"]),
@@ -189,13 +193,13 @@ class MetricReader:
             page["NextToken"] = str(start + PAGE_METRICS)
         return page
 
-    def _is_recently_active(self, metric: MetricName) -> bool:
+    def _is_recently_active(self, metric: MetricIdentity) -> bool:
         last = self.store.find_last_second(metric)
         return last is not None and last >= self.now_s - RECENT_S
 
     def _read_metric(
         self,
-        metric: MetricName,
+        metric: MetricIdentity,
         statistic: Statistic,
         span: TimeRange,
         period_s: int,
@@ -351,7 +355,7 @@ def _make_page_of_results(
     return page
 
 
-def _has_dimension(metric: MetricName, wanted: Mapping[str, str]) -> bool:
+def _has_dimension(metric: MetricIdentity, wanted: Mapping[str, str]) -> bool:
     value = wanted.get("Value")
     return any(
         name == wanted["Name"] and value in {None, found} for name, found in metric.dimensions
