@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api import event_stream
-from drdeploy.hosting.local.api.metrics import InvocationMetrics, MetricLog, CountedOutcome
+from drdeploy.hosting.local.api.metrics import CountedOutcome, InvocationMetrics, MetricLog
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_value
 from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.endpoints.data_capture import CapturedInvocation
