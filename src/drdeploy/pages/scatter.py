@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from drdeploy.arrays import Floats
+
     Coordinates = tuple[float, float]
 
 FORBIDDEN, BAR, QUIET = "#F1F1F1", "#7F7F7F", "#3F3F3F"

@@ -23,12 +23,9 @@ from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from drdeploy.arrays import Floats
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.fundus.transform import FundusTransform
-
-    Floats = NDArray[np.float64]
 
 FLAGGED_SHARE = 0.05
 """The share of photographs that may be flagged although they resemble the training photographs."""
