@@ -50,7 +50,7 @@ def add(
 def remove(
     records: RecordsArgument, name: AccountNameArgument, *, database: DatabaseOption = None
 ) -> None:
-    """Delete an account, and sign out everybody who is signed in with it."""
+    """Delete an account, and sign out everybody who is using it."""
     if not _open_records(records, database).accounts.remove_account(name):
         raise InvalidInput(
             "There is no account with this name",
