@@ -6,7 +6,7 @@ which grade is the most probable (Guo et al., ICML 2017).
 
 Thresholds look too good on the photographs on which they were chosen. They are therefore chosen
 once, during training, together with the temperature. The manifest stores them, and a later
-evaluation on other photographs uses the stored thresholds. To judge the thresholds fairly on the
+evaluation on other photographs uses the stored thresholds. To evaluate the thresholds fairly on the
 training photographs, :func:`evaluate_cross_fitted_choices` evaluates each fold with a temperature
 and thresholds that were chosen on the other folds. The grade itself needs no chosen threshold: it
 is the highest grade g for which P(grade >= g) is at least 0.5 (the posterior median).

@@ -1,11 +1,11 @@
 """Choose the rule that says whether a photograph is unlike the training photographs of a grader.
 
-The rule measures how far a photograph is from the average training photograph. If the distance is
-above a limit, the rule flags the photograph. The rule depends only on the training photographs, not
-on the network's weights, so it is the same for every precision of a grader. The limit is chosen so
-that the rule flags the share ``FLAGGED_SHARE`` of the training photographs. To choose it, the
-distance of each training photograph is computed with a rule that was fitted to other patients or
-sessions.
+In the field's terms, the rule finds photographs that are out of distribution. It measures how far a
+photograph is from the average training photograph. If the distance is above a limit, the rule flags
+the photograph. The rule depends only on the training photographs, not on the network's weights, so
+it is the same for every precision of a grader. The limit is chosen so that the rule flags the share
+``FLAGGED_SHARE`` of the training photographs. To choose it, the distance of each training
+photograph is computed with a rule that was fitted to other patients or sessions.
 """
 
 from __future__ import annotations

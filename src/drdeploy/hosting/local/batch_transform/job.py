@@ -394,7 +394,7 @@ class TransformJob:
         try:
             artifact = artifacts.extract_and_pin_archive(
                 find_model_data_url(model),
-                is_judged=image.is_own,
+                is_checked=image.is_own,
                 is_archive=is_model_data_archive(model),
             )
             try:

@@ -307,7 +307,7 @@ class EndpointDeployment:
             )
             artifact = self._fleet.artifacts.extract_and_pin_archive(
                 find_model_data_url(model),
-                is_judged=resolved.is_own,
+                is_checked=resolved.is_own,
                 is_archive=is_model_data_archive(model),
             )
         except BaseException:
