@@ -18,7 +18,6 @@ from drdeploy.cli.console import (
 from drdeploy.cli.deployment import (
     BoundaryOption,
     DeleteCapturedOption,
-    HostingPlatform,
     KmsKeyOption,
     TerminalApprover,
     YesOption,
@@ -32,6 +31,7 @@ from drdeploy.cli.options import (
     refuse_options_without_effect,
 )
 from drdeploy.errors import StudyError, UnknownPrice
+from drdeploy.hosting.sagemaker.platforms import HostingPlatform
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
