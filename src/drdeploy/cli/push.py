@@ -76,8 +76,8 @@ def push_artifact(
 ) -> None:
     """Upload a model.tar.gz to S3, and print its URI and version.
 
-    The key of the object contains the digest of the archive. An archive that the bucket already holds is
-    not sent again.
+    The key of the object contains the digest of the archive. An archive that the bucket already
+    holds is not sent again.
     """
     from drdeploy.hosting.deployment.archive_upload import upload_model_archive
 
