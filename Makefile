@@ -73,7 +73,7 @@ $(CLIENTS)/javascript/.ready: Makefile
 	  && npm install --prefix $(@D) --silent --no-save --no-package-lock --no-audit --no-fund $(JAVASCRIPT_CLIENT) \
 	  && touch $@
 
-# Judges whether everybody can use the worklist page.
+# Checks whether everybody can use the worklist page.
 AXE := build/axe
 
 $(AXE)/.ready: Makefile

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from drdeploy.hosting.images.cold_start import ColdStart, Stage
+    from drdeploy.hosting.images.cold_start import ColdStart, ColdStartStage
 
 MEMORY_MB = (1024, 2048, 3072)
 TARGET_MB = 1024
@@ -137,7 +137,7 @@ def compare(
         check_targets(page, values)
 
 
-def median_of(starts: list[ColdStart], stage: Stage) -> float:
+def median_of(starts: list[ColdStart], stage: ColdStartStage) -> float:
     """Return the median time of one stage of a cold start, in seconds."""
     return median(one.stages_s[stage] for one in starts)
 

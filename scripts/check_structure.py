@@ -1,4 +1,4 @@
-"""Check that there is no import cycle, and that every public class name is unique.
+"""Check that there is no import cycle, and that every public type has a name of its own.
 
     python scripts/check_structure.py
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import grimp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 PACKAGE = "drdeploy"
@@ -27,7 +27,7 @@ def main() -> int:
     """Print the problems, and return 1 if there are any."""
     problems = [
         *(f"import cycle: {' -> '.join(cycle)}" for cycle in import_cycles()),
-        *repeated_class_names(SOURCE / PACKAGE),
+        *repeated_type_names(SOURCE / PACKAGE),
     ]
     sys.stdout.write("".join(f"{problem}\n" for problem in problems))
     return bool(problems)
@@ -91,18 +91,52 @@ def _path_back_to(start: str, imported: Mapping[str, Iterable[str]]) -> list[str
     return []
 
 
-def repeated_class_names(package: Path) -> list[str]:
-    """Return a sentence for each name that several public classes of a package share."""
+def repeated_type_names(package: Path) -> list[str]:
+    """Return a sentence for each name that several public types of a package share.
+
+    A type is a class or a type alias (``X = Literal["a", "b"]``). A name that is only imported
+    again, or set to a type that has a name already, is not a second type.
+    """
     places = defaultdict(list)
     for path in sorted(package.rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(f"{path.relative_to(package)}:{node.lineno}")
+        for name, line in _list_types(ast.parse(path.read_text(encoding="utf-8")).body):
+            if not name.startswith("_"):
+                places[name].append(f"{path.relative_to(package)}:{line}")
     return [
-        f"class {name} is defined {len(where)} times: {', '.join(where)}"
+        f"the type {name} is defined {len(where)} times: {', '.join(where)}"
         for name, where in sorted(places.items())
         if len(where) > 1
     ]
+
+
+def _list_types(statements: Iterable[ast.stmt]) -> Iterator[tuple[str, int]]:
+    """Yield the name and the line of each type of a module, also of those after an ``if``."""
+    for node in statements:
+        if isinstance(node, ast.If):
+            yield from _list_types([*node.body, *node.orelse])
+        elif isinstance(node, ast.ClassDef):
+            yield node.name, node.lineno
+        else:
+            name = _name_of_alias(node)
+            if name:
+                yield name, node.lineno
+
+
+def _name_of_alias(node: ast.stmt) -> str | None:
+    """Return the name of the type alias that a statement defines; None if it defines no alias."""
+    if type(node).__name__ == "TypeAlias":  # `type X = ...`, which Python 3.11 cannot parse
+        return ast.unparse(node).split()[1].partition("[")[0]
+    if isinstance(node, ast.AnnAssign):
+        kind = ast.unparse(node.annotation).rpartition(".")[2]
+        return ast.unparse(node.target) if kind == "TypeAlias" else None
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return None
+    name = ast.unparse(node.targets[0])
+    # `X = list[int]` and `X = int | None` are types. `SIDE = sizes[0]` is a constant, as the
+    # capital letters say; by PEP 8, the names of types are CamelCase.
+    is_type = name.isidentifier() and name[0] == name[0].upper() and name != name.upper()
+    is_union = isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.BitOr)
+    return name if is_type and (is_union or isinstance(node.value, ast.Subscript)) else None
 
 
 if __name__ == "__main__":

@@ -65,7 +65,6 @@ OUT_OF_FOLD: Final = {
     "log_loss": "log loss",
 }
 TEST: Final = {"kappa": "test: quadratic kappa", "auroc_2": "test: AUROC, grade >= 2"}
-SMALLER_IS_BETTER: Final = ("brier", "log_loss")
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,8 @@ from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.photograph_names import OWN_NAMES
 from drdeploy.statistics.percentiles import estimate_median
 from drdeploy.statistics.proportions import estimate_auroc_change
-from drdeploy.study.recommendation.inference_cost import MILLION, look_up_price_per_second
+from drdeploy.study.recommendation.inference_cost import look_up_price_per_second
+from drdeploy.units import MILLION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -52,12 +52,12 @@ def main() -> int:
     kept = [name for name in (*REQUIRED, *KEPT_BESIDES) if name in rows]
     STACK_ROWS.mkdir(parents=True, exist_ok=True)
     rows[kept].to_csv(STACK_ROWS / MEASUREMENTS_FILE, index=False, lineterminator="\n")
-    told = {
+    facts_of_runs = {
         run: {name: known[name] for name in KEPT_FACTS if name in known}
         for run, known in facts.items()
         if run in set(rows["run_id"])
     }
-    (STACK_ROWS / ENVIRONMENT_FILE).write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (STACK_ROWS / ENVIRONMENT_FILE).write_text(json.dumps(facts_of_runs, indent=1) + "\n", "utf-8")
     return 0
 
 

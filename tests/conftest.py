@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.artifacts import ModelFormat
     from drdeploy.hosting.container_engine import ContainerEngine
-    from drdeploy.hosting.images import ImageName, Platform
+    from drdeploy.hosting.images import ImageName, ImagePlatform
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -167,7 +167,7 @@ def ladder_image(engine: ContainerEngine) -> Callable[..., str]:
     from drdeploy.hosting.images import build_image
 
     @functools.cache
-    def build(name: ImageName, platform: Platform | None = None) -> str:
+    def build(name: ImageName, platform: ImagePlatform | None = None) -> str:
         return build_image(engine, name, platform=platform).tag
 
     return build

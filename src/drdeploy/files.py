@@ -27,6 +27,9 @@ CHUNK_BYTES = MIB
 TOML_BYTES_MAX = 4 * MIB
 """The largest TOML file that is read; a price sheet of all regions is a tenth of this size."""
 
+Json = dict[str, Any]
+"""A JSON object after parsing."""
+
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 """The errors of a disk that is full, over its quota, broken or read-only."""
 

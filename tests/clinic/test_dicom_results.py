@@ -117,7 +117,7 @@ def test_the_page_is_one_pdf_with_the_notice_beside_it(results):
     assert len(page.SourceInstanceSequence) == 2
 
 
-def judge(**fields):
+def make_study(**fields):
     artifact = open_artifact(box_artifact())
     fields = {"StudyInstanceUID": "1.2.4"} | fields
     answer = Prediction(np.eye(5, dtype=np.float32)[2], ICDR_CLASSES)
@@ -131,7 +131,7 @@ def judge(**fields):
 
 
 def test_a_hostile_patient_number_and_many_doubts_still_give_one_page():
-    study, artifact = judge(
+    study, artifact = make_study(
         PatientID="</para><b>" + "Ω\x1b" * 300, StudyInstanceUID="1.2", StudyDate="x"
     )
     page = draw_pdf_page_of_study(study, artifact)
@@ -145,7 +145,7 @@ def test_a_hostile_patient_number_and_many_doubts_still_give_one_page():
     {"PatientID": "", "PatientName": "", "StudyInstanceUID": "1.2.3"},
 ])  # fmt: skip
 def test_values_against_the_standard_are_kept_and_no_message_quotes_them(fields, capfd, recwarn):
-    study, artifact = judge(**fields)
+    study, artifact = make_study(**fields)
     for make in (make_structured_report, make_pdf_report):
         result = dcmread(io.BytesIO(encode_result(make(study, artifact, issued=ISSUED))))
         assert {name: result[name].value or "" for name in fields} == fields
@@ -154,7 +154,7 @@ def test_values_against_the_standard_are_kept_and_no_message_quotes_them(fields,
 
 
 def test_another_answer_is_another_result_and_the_same_is_the_same():
-    study, artifact = judge(StudyInstanceUID="1.2.3")
+    study, artifact = make_study(StudyInstanceUID="1.2.3")
     again = dataclasses.replace(study)
     other = dataclasses.replace(study, outcome="urgent")
     first, second, third = (

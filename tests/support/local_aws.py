@@ -5,22 +5,51 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import shutil
 import sys
 import tarfile
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 FAKE_SERVER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_server.py")))
 SETTLED_WITHIN_S = 300
 """An endpoint whose container starts on a busy machine takes a minute."""
 ROLE = "arn:aws:iam::123456789012:role/drdeploy"
+
+
+@contextmanager
+def home_of_local_services() -> Iterator[Path]:
+    """Use a new folder for the state of local services.
+
+    Its path is short, because the Unix sockets below it must not have long names.
+    """
+    home = Path(tempfile.mkdtemp(prefix="drl-"))
+    home.chmod(0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
+        yield home
+    shutil.rmtree(home, ignore_errors=True)  # a stopped service may still be removing its own
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
+    """Return the code and the message with which the service refuses a call."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
 
 
 def client(

@@ -39,6 +39,7 @@ from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused
 from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.grader.photograph_files import is_dicom_file, read_photograph_bytes
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
 from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ app = typer.Typer(no_args_is_help=True)
 INSTANCES = ("instance_type", "instance_count", "concurrency")
 """The parameters that --variables replaces."""
 IMAGE_TYPE = "application/x-image"
-S3 = "s3://"
 
 
 @app.callback()
@@ -206,7 +206,7 @@ class _PhotographFiles:
         self._bucket = bucket
         self._naming = naming
         self._folder = f"batch/{job_name}/input/"
-        self.uri = f"{S3}{bucket}/{self._folder}"
+        self.uri = f"{S3_SCHEME}{bucket}/{self._folder}"
         self.photographs: list[_UploadedPhotograph] = []
         self.notes = self._selection.write_notes_on_left_out_files(show_paths=naming.are_file_names)
 
@@ -247,7 +247,7 @@ class _S3Photographs:
 
     def upload_or_list_photographs(self) -> None:
         """List the photographs; they need no upload, because they are in S3 already."""
-        prefix = self.uri.removeprefix(S3).partition("/")[2]
+        prefix = split_s3_uri(self.uri)[1]
         self.photographs = [
             _UploadedPhotograph(self._name_photograph(key), key[len(prefix) :])
             for key in self._batch.list_keys(self.uri)
@@ -264,7 +264,7 @@ class _S3Photographs:
 
 def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
     """Return the S3 folder if one is named, with a slash at its end; None if files are named."""
-    if not any(one.startswith(S3) for one in photographs):
+    if not any(one.startswith(S3_SCHEME) for one in photographs):
         return None
     if len(photographs) > 1:
         raise InvalidInput(
@@ -290,7 +290,7 @@ def _make_job(
         image=where.image,
         model_data_url=model_data_url,
         input_uri=input_uri,
-        output_uri=f"{S3}{where.bucket}/batch/{job_name}/output",
+        output_uri=f"{S3_SCHEME}{where.bucket}/batch/{job_name}/output",
         content_type=IMAGE_TYPE,
         instance_type=instances.instance_type,
         instance_count=instances.instance_count,
@@ -309,7 +309,7 @@ def _make_rows(
     if ended.started_at is None:  # nothing was graded, and there may be no log
         raise EndpointFailed(f"The job is {ended.status}: {ended.failure_reason}", where=job.name)
     failures = batch.read_failures(job.name) if ended.status == "Failed" else {}
-    place = job.input_uri.removeprefix(S3)
+    place = job.input_uri.removeprefix(S3_SCHEME)
 
     def iterate_rows() -> Iterator[GradedRow]:
         for one in inputs.photographs:

@@ -25,11 +25,11 @@ from drdeploy.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from drdeploy.hosting.local.options import IsolationChoice
     from drdeploy.hosting.sagemaker import Hosting, Invocation
     from drdeploy.study.measurements.capacity import CapacityResult
     from drdeploy.study.running.capacity import CapacitySearch, WeightedPhotographs
     from drdeploy.study.running.photographs import Photograph
-    from drdeploy.study.running.target import Isolation
 
 IMAGE_ENDPOINT = "capacity"
 LOCAL_IDLE_S = 600.0
@@ -145,7 +145,7 @@ class _ImageHosting:
     instance_type: str | None
     memory_mb: int | None
     max_concurrency: int
-    isolation: Isolation
+    isolation: IsolationChoice
 
     def refuse_unused_options(self, *, is_image: bool, endpoint_url: str | None) -> None:
         named = {

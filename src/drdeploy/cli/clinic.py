@@ -101,7 +101,7 @@ def triage(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Grade photographs, and list their patients, the most urgent first.
+    """Grade photographs, and list the patients, most urgent first.
 
     Photographs are grouped by patient, study and eye. The grade of an eye is the worst grade among
     its photographs. If no photograph of an eye can be graded, the patient is referred. The list

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
+AccountNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
 
 
 @app.command()
 def add(
     records: RecordsArgument,
-    name: NameArgument,
+    name: AccountNameArgument,
     *,
     role: Annotated[
         Literal["viewer", "grader", "administrator"],
@@ -48,9 +48,9 @@ def add(
 
 @app.command()
 def remove(
-    records: RecordsArgument, name: NameArgument, *, database: DatabaseOption = None
+    records: RecordsArgument, name: AccountNameArgument, *, database: DatabaseOption = None
 ) -> None:
-    """Delete an account, and sign out everybody who is signed in with it."""
+    """Delete an account, and sign out everybody who is using it."""
     if not _open_records(records, database).accounts.remove_account(name):
         raise InvalidInput(
             "There is no account with this name",

@@ -66,7 +66,7 @@ def listen(
     database: DatabaseOption = None,
     until_stdin_closes: UntilStdinClosesOption = False,
 ) -> None:
-    """Receive photographs from cameras, grade them, and send the results.
+    """Receive and grade photographs from cameras, and send results.
 
     The command receives photographs by DICOM C-STORE until you press Ctrl-C. The sender gets the
     answer "success" as soon as its photograph is on the disk. If an archive or a server does not

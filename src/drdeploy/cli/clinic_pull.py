@@ -17,6 +17,7 @@ from drdeploy.cli.console import err, print_line, print_note
 from drdeploy.cli.options import DatabaseOption, refuse_options_without_effect
 from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
 from drdeploy.files import delete_abandoned_temporary_files, write_file_atomically
+from drdeploy.units import GIB
 
 if TYPE_CHECKING:
     from drdeploy.clinic.dicomweb_retrieval import ArchivedFile
@@ -206,7 +207,7 @@ def _refuse_full_disk(folder: Path) -> None:
 
     if is_disk_too_full_for_photograph(folder):
         raise ClinicError(
-            f"The disk has less than {FREE_BYTES_MIN / 1024**3:g} GiB of free space",
+            f"The disk has less than {FREE_BYTES_MIN / GIB:g} GiB of free space",
             where=str(folder),
             remedy="Free some space, and run the same command again: it continues where it stopped",
         )

@@ -11,13 +11,12 @@ import typer
 from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
 from drdeploy.cli.options import DatabaseOption, JsonOption, RecordsArgument
 from drdeploy.errors import InvalidInput
+from drdeploy.units import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.clinic.records import ClinicRecords
-
-DAY_S = 86_400.0
 
 
 def studies(
@@ -173,7 +172,9 @@ def erase(
                 remedy="Check the Study Instance UID: it has only digits and dots",
             )
     else:
-        count = opened.erasure.erase_older_than(time.time() - DAY_S * (older_than_days or 0.0))
+        count = opened.erasure.erase_older_than(
+            time.time() - SECONDS_PER_DAY * (older_than_days or 0.0)
+        )
         print_line(f"{count} studies deleted.")
 
 

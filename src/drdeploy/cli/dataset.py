@@ -20,6 +20,7 @@ from drdeploy.cli.console import (
 )
 from drdeploy.cli.options import JsonOption, NamesOption
 from drdeploy.photograph_names import PhotographNames
+from drdeploy.units import KB
 
 if TYPE_CHECKING:
     from drdeploy.grader.datasets import CopiedPhotograph, Dataset, DatasetInspection
@@ -191,7 +192,7 @@ def _list_findings_of_inspection(inspection: DatasetInspection) -> tuple[str, ..
             f"(with conflicting grades: {len(inspection.conflicting_copies):,})"
         ),
         _describe_patient_groups(inspection),
-        f"{width} x {height} pixels, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",
+        f"{width} x {height} pixels, {inspection.size_bytes.median / KB:,.0f} kB (median)",
     )
 
 

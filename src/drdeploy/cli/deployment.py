@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
+from drdeploy.hosting.sagemaker.platforms import HostingPlatform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
 LOCAL_URL = "http://127.0.0.1:8765"
 
-TargetChoice = Literal["aws", "local"]
 TargetOption = Annotated[
-    TargetChoice | None,
+    HostingPlatform | None,
     typer.Option("--target", help="Where to deploy: AWS, or the local service. Required."),
 ]
 LocalUrlOption = Annotated[
@@ -73,7 +73,7 @@ UnknownPricesOption = Annotated[
 
 
 def make_account_from_options(
-    target: TargetChoice | None, endpoint_url: str | None, region: str | None
+    target: HostingPlatform | None, endpoint_url: str | None, region: str | None
 ) -> AwsAccount:
     """Return the AWS account or the local service, as named by a command's options.
 

@@ -15,13 +15,15 @@ from drdeploy.cli.console import Column, Table, print_json, print_line
 from drdeploy.cli.deployment import DeleteCapturedOption
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 from drdeploy.errors import InvalidInput, escape_control_characters
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
+from drdeploy.units import MILLISECONDS_PER_S
 
 ASYNCHRONOUS_WAIT_S = 1800.0
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(endpoint_deploy.deploy)
 
-NameArgument = Annotated[str, typer.Argument(help="The endpoint's name.")]
+EndpointNameArgument = Annotated[str, typer.Argument(help="The endpoint's name.")]
 
 
 @app.command("list")
@@ -54,7 +56,7 @@ def list_endpoints(
 
 @app.command()
 def invoke(
-    name: NameArgument,
+    name: EndpointNameArgument,
     image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photograph.")],
     *,
     endpoint_url: EndpointUrlOption = None,
@@ -140,7 +142,7 @@ def invoke(
 
 @app.command()
 def delete(
-    name: NameArgument,
+    name: EndpointNameArgument,
     *,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
@@ -191,7 +193,7 @@ def _invoke_asynchronously(
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.sagemaker import AsynchronousClient
 
-    if inputs is not None and not inputs.startswith("s3://"):
+    if inputs is not None and not inputs.startswith(S3_SCHEME):
         raise InvalidInput(
             f"{inputs} is not the address of a folder in S3",
             where="--inputs",
@@ -226,4 +228,4 @@ def _print_answer_of_endpoint(body: bytes, latency_s: float) -> None:
         print_line(value["notice"])
     else:
         print_json(value)
-    print_line(f"{latency_s * 1000:.1f} ms")
+    print_line(f"{latency_s * MILLISECONDS_PER_S:.1f} ms")

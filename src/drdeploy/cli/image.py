@@ -24,7 +24,7 @@ app.command()(image_cold_start.cold_start)
 app.command("push")(push.push_image_to_ecr)
 
 WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
-Platform = Literal["linux/amd64", "linux/arm64"]
+PlatformChoice = Literal["linux/amd64", "linux/arm64"]
 
 
 @app.command()
@@ -36,7 +36,7 @@ def build(  # noqa: PLR0917 - typer passes by name
         ),
     ],
     platform: Annotated[
-        Platform | None,
+        PlatformChoice | None,
         typer.Option(
             help="Platform of the image; a platform other than this machine's is emulated."
         ),

@@ -16,13 +16,14 @@ from drdeploy.cli.container_engine import find_container_engine_and_print_name
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
 from drdeploy.files import escape_formula_in_csv_cell, write_file_atomically
+from drdeploy.units import MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from drdeploy.grader.artifacts import ModelFormat
     from drdeploy.hosting.container_engine import ContainerEngine
-    from drdeploy.hosting.images.cold_start import ColdStart, Stage
+    from drdeploy.hosting.images.cold_start import ColdStart, ColdStartStage
     from drdeploy.hosting.images.import_times import ImportTime
 
 MEGABIT_BYTES = 125_000
@@ -42,7 +43,7 @@ class _ColdStartRow:
         return median(start.total_s for start in self.starts)
 
     @property
-    def median_stages_s(self) -> Mapping[Stage, float]:
+    def median_stages_s(self) -> Mapping[ColdStartStage, float]:
         from drdeploy.hosting.images.cold_start import STAGES
 
         return {stage: median(one.stages_s[stage] for one in self.starts) for stage in STAGES}
@@ -204,7 +205,7 @@ def _print_cold_starts(rows: Sequence[_ColdStartRow]) -> None:
     from drdeploy.hosting.images.cold_start import MEANING, STAGES
 
     def add_row_in_milliseconds(name: str, times_s: Iterable[float]) -> None:
-        table.add_row(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
+        table.add_row(name, *(f"{one_s * MILLISECONDS_PER_S:.0f}" for one_s in times_s))
 
     table = Table(
         [Column("ms, median", shorten="end"), *(Column.of_numbers(row.image) for row in rows)]
@@ -219,7 +220,7 @@ def _print_cold_starts(rows: Sequence[_ColdStartRow]) -> None:
     print_line("Each line is the median of its stage, so the lines do not add up exactly.")
     for row in rows:
         imports = ", ".join(
-            f"{one.package} {one.self_s * 1e3:.0f} ({one.modules})"
+            f"{one.package} {one.self_s * MILLISECONDS_PER_S:.0f} ({one.modules})"
             for one in row.imports[:LISTED_IMPORTS]
         )
         print_line(f"{row.image} imports, in ms (modules): {imports}")

@@ -19,7 +19,6 @@ from drdeploy.cli.deployment import (
     BoundaryOption,
     DeleteCapturedOption,
     KmsKeyOption,
-    TargetChoice,
     TerminalApprover,
     YesOption,
 )
@@ -32,7 +31,9 @@ from drdeploy.cli.options import (
     refuse_options_without_effect,
 )
 from drdeploy.errors import StudyError, UnknownPrice
+from drdeploy.hosting.sagemaker.platforms import HostingPlatform
 from drdeploy.photograph_names import PhotographNames
+from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
 if TYPE_CHECKING:
     from drdeploy.study.design.plan import Plan
@@ -105,7 +106,7 @@ def run(
     ] = None,
     isolation: IsolationOption = "auto",
     target: Annotated[
-        TargetChoice | None,
+        HostingPlatform | None,
         typer.Option(
             help=(
                 "Let Terraform create the endpoints, on AWS (which costs money) or in a local "
@@ -383,4 +384,8 @@ def _print_plan(plan: Plan) -> None:
 def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds / SECONDS_PER_MINUTE:.0f} min"
+        if seconds < 5400
+        else f"{seconds / SECONDS_PER_HOUR:.1f} h"
+    )

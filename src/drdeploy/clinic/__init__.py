@@ -8,7 +8,14 @@
 - ``fhir_server`` and ``dicomweb_storage`` send results to a clinic's servers.
 - ``dicomweb_retrieval`` finds and fetches photographs in an archive.
 - ``deidentified_export`` writes photographs and grades without data that identify patients.
+- ``dicom_receiver`` takes photographs that cameras and archives send.
+- ``records`` keeps studies, results, decisions and accounts in a database.
+- ``background_work`` grades received studies and sends results, one after another.
 - ``page`` shows the studies in a browser, where people record their decisions.
+- ``archive_grading`` grades a whole archive of photographs, on one machine, a cluster or SageMaker.
+
+The contract "The grader is used in a clinic" in ``pyproject.toml`` says which module may import
+which.
 
 For research use.  Not a medical device.
 """

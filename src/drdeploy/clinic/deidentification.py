@@ -28,7 +28,7 @@ with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.clinic.patients import Eye
+    from drdeploy.clinic.patients import EyeLaterality
     from drdeploy.grader.dicom.photographs import DicomFile
     from drdeploy.photograph_names import PhotographNames
 
@@ -88,7 +88,7 @@ class DeidentifiedPhotograph:
     """
 
     pixels: EncodedPixels
-    eye: Eye | None
+    eye: EyeLaterality | None
     frame_number: int
 
     def encode_jpeg(self) -> bytes:
@@ -159,7 +159,7 @@ def deidentify_photographs(file: DicomFile) -> Iterator[DeidentifiedPhotograph]:
     Raises:
         RequestRefused: A frame cannot be decoded.
     """
-    eye: Eye | None = file.laterality or None
+    eye: EyeLaterality | None = file.laterality or None
     for photograph in file.decode_photographs():
         if photograph.data.startswith(SIGNATURE):
             content = remove_jpeg_metadata(photograph.data)

@@ -25,6 +25,7 @@ from drdeploy.errors import (
 from drdeploy.grader.dicom.opening import COMPRESSED, NATIVE, PHOTOGRAPH_CLASSES
 from drdeploy.grader.dicom.photographs import DicomFile
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.units import KIB, MIB
 
 with turn_import_error_into_missing_extra("clinic", "Receiving photographs"):
     from pydicom.dataset import Dataset
@@ -44,13 +45,13 @@ ASSOCIATIONS_MAX = 10
 SILENCE_S = 30.0
 """A connection on which the peer sends nothing for this long is closed."""
 MESSAGE_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes
-LEAST_BYTES_PER_S = 16 * 1024
+LEAST_BYTES_PER_S = 16 * KIB
 """The lowest rate of a peer. If a photograph takes longer than :data:`SILENCE_S` and arrives more
 slowly than this, the peer is cut off."""
-PDU_BYTES_MAX = 1024**2
+PDU_BYTES_MAX = MIB
 """A protocol data unit of more bytes than this ends the connection. Peers are asked to send units
 of at most 16 KiB."""
-COMMAND_BYTES_MAX = 16 * 1024
+COMMAND_BYTES_MAX = 16 * KIB
 """A command set of more bytes than this ends the association. The command set of C-STORE has a few
 hundred bytes, and the library takes minutes to read a command set of a few megabytes."""
 

@@ -14,6 +14,7 @@ from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.grader.dicom.opening import read_patient_number
 from drdeploy.grader.fundus.formats.foreign import is_dicom
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ series in a year, but the list of a broken archive may never end."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PATIENT_CHARACTERS_MAX = 64
-_ENVELOPE_BYTES = 64 * 1024
+_ENVELOPE_BYTES = 64 * KIB
 """The most bytes that an answer may have besides the file: headers and separators of its parts."""
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from drdeploy.units import GIB
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-FREE_BYTES_MIN = 1024**3
+FREE_BYTES_MIN = GIB
 """No photograph is stored on a disk with less free space than this number of bytes.
 
 The database, its log and other programs need space on the disk, too.

@@ -40,10 +40,10 @@ _URI = "urn:ietf:rfc:3986"
 _ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _DICOM_CODES = "http://dicom.nema.org/resources/ontology/DCM"
 
-Resource = dict[str, Any]
+FhirResource = dict[str, Any]
 
 
-def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime) -> Resource:
+def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime) -> FhirResource:
     """Return a bundle (a FHIR transaction) with the resources of a study.
 
     Args:
@@ -63,7 +63,7 @@ def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime
         )
     }  # fmt: skip
     eyes = [eye for eye in study.eyes if eye.photographs]
-    resources: dict[str, Resource] = {
+    resources: dict[str, FhirResource] = {
         "patient": _make_patient(study.dataset),
         "device": _make_device(artifact),
         "study": _make_imaging_study(study, names["patient"]),
@@ -83,7 +83,7 @@ def make_bundle(study: GradedStudy, artifact: ModelArtifact, *, issued: datetime
     }
 
 
-def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -> Resource:
+def _make_bundle_entry(name: str, resource: FhirResource, *, own_identifier: bool) -> FhirResource:
     if own_identifier:
         resource["identifier"] = [{"system": _URI, "value": name}]
     identifier = resource["identifier"][0]
@@ -99,7 +99,7 @@ def _make_bundle_entry(name: str, resource: Resource, *, own_identifier: bool) -
     }
 
 
-def _make_patient(dataset: pydicom.Dataset) -> Resource:
+def _make_patient(dataset: pydicom.Dataset) -> FhirResource:
     """Return the patient resource, with the patient's number but without the name.
 
     A record system that needs the name can look it up by the number.
@@ -110,14 +110,14 @@ def _make_patient(dataset: pydicom.Dataset) -> Resource:
             "resourceType": "Patient",
             "identifier": [{"system": _URI, "value": f"urn:oid:{dataset.StudyInstanceUID}"}],
         }
-    identifier: Resource = {"value": number}
+    identifier: FhirResource = {"value": number}
     issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
     if issuer:
         identifier["assigner"] = {"display": issuer}
     return {"resourceType": "Patient", "identifier": [identifier]}
 
 
-def _make_device(artifact: ModelArtifact) -> Resource:
+def _make_device(artifact: ModelArtifact) -> FhirResource:
     return {
         "resourceType": "Device",
         "deviceName": [{"name": artifact.manifest.name, "type": "model-name"}],
@@ -129,8 +129,8 @@ def _make_device(artifact: ModelArtifact) -> Resource:
     }
 
 
-def _make_imaging_study(study: GradedStudy, patient: str) -> Resource:
-    series: dict[str, Resource] = {}
+def _make_imaging_study(study: GradedStudy, patient: str) -> FhirResource:
+    series: dict[str, FhirResource] = {}
     for photograph in (one for eye in study.eyes for one in eye.photographs):
         dataset = photograph.dataset
         uid = str(dataset.SeriesInstanceUID)
@@ -159,8 +159,8 @@ def _make_imaging_study(study: GradedStudy, patient: str) -> Resource:
     }
 
 
-def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str]) -> Resource:
-    observation: Resource = {
+def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str]) -> FhirResource:
+    observation: FhirResource = {
         "resourceType": "Observation",
         "status": "preliminary",
         "code": {
@@ -191,9 +191,9 @@ def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str])
 
 def _make_diagnostic_report(
     study: GradedStudy, names: dict[str, str], issued: datetime
-) -> Resource:
+) -> FhirResource:
     eyes = [eye for eye in study.eyes if eye.photographs]
-    report: Resource = {
+    report: FhirResource = {
         "resourceType": "DiagnosticReport",
         "status": "preliminary",
         "code": {"text": "Diabetic retinopathy severity in fundus photographs"},

@@ -9,14 +9,14 @@ from drdeploy.errors import ClinicError
 from drdeploy.files import encode_json_document
 
 if TYPE_CHECKING:
-    from drdeploy.clinic.fhir import Resource
+    from drdeploy.clinic.fhir import FhirResource
 
 
 _OF_THE_BUNDLE = frozenset({400, 409, 412, 413, 415, 422})
 """Statuses with which a server refuses a bundle, although it accepts the sender."""
 
 
-def store_bundle(url: str, bundle: Resource) -> str:
+def store_bundle(url: str, bundle: FhirResource) -> str:
     """Send a bundle (a FHIR transaction) to a server's base address.
 
     Returns:
@@ -46,7 +46,7 @@ def store_bundle(url: str, bundle: Resource) -> str:
     return ""
 
 
-def post_bundle(url: str, bundle: Resource) -> None:
+def post_bundle(url: str, bundle: FhirResource) -> None:
     """Send a bundle (a FHIR transaction) to a server's base address.
 
     Raises:

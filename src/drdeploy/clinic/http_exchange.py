@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ TIMEOUT_S = 30.0
 """Seconds for which a connection may be silent."""
 EXCHANGE_S = 600.0
 """Seconds that an exchange may take in total. The time is enough for 256 MiB at 450 kB/s."""
-MAX_ANSWER_BYTES = 4 * 1024**2
+MAX_ANSWER_BYTES = 4 * MIB
 
 
 def check_server_url(url: str, *, option: str) -> None:

@@ -19,7 +19,7 @@ with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.clinic.patients import Eye
+    from drdeploy.clinic.patients import EyeLaterality
 
 PHOTOGRAPHY_8_BIT = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
 _SIDES = {"right": "R", "left": "L"}
@@ -72,7 +72,7 @@ class EncodedPixels:
 
 
 def encode_ophthalmic_photograph(
-    pixels: EncodedPixels, *, eye: Eye | None, day: str, elements: Mapping[str, object]
+    pixels: EncodedPixels, *, eye: EyeLaterality | None, day: str, elements: Mapping[str, object]
 ) -> bytes:
     """Return a DICOM file with a photograph.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.clinic.referral_rules import (
     OUTCOMES,
-    Outcome,
+    ReferralOutcome,
     ReferralRules,
     find_most_urgent_outcome,
 )
@@ -38,11 +38,13 @@ _PATIENT_NUMBER_MAX = 256
 of the DICOM standard (PS3.5, 6.2: LO).
 """
 
-Eye = Literal["left", "right"]
-EYES: tuple[Eye, ...] = ("right", "left")
+EyeLaterality = Literal["left", "right"]
+EYES: tuple[EyeLaterality, ...] = ("right", "left")
 """Both eyes, in the order in which clinics write them."""
 
-Mark = Literal["low certainty", "photographs disagree", "unlike the training photographs"]
+UncertaintyMark = Literal[
+    "low certainty", "photographs disagree", "unlike the training photographs"
+]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class GradedPhotograph:
 
     dataset: pydicom.Dataset = field(repr=False)
     frame_number: int
-    eye: Eye
+    eye: EyeLaterality
     prediction: Prediction | None
     ungradable: str = ""
     is_unlike_training: bool = False
@@ -78,10 +80,10 @@ class GradedEye:
         marks: Reasons to doubt the grade, so that somebody should look at the eye again.
     """
 
-    eye: Eye
+    eye: EyeLaterality
     photographs: tuple[GradedPhotograph, ...]
-    outcome: Outcome
-    marks: tuple[Mark, ...] = ()
+    outcome: ReferralOutcome
+    marks: tuple[UncertaintyMark, ...] = ()
 
     @property
     def worst_prediction(self) -> Prediction | None:
@@ -112,7 +114,7 @@ class GradedStudy:
 
     dataset: pydicom.Dataset = field(repr=False)
     eyes: tuple[GradedEye, ...]
-    outcome: Outcome
+    outcome: ReferralOutcome
 
     @property
     def patient_identity(self) -> str:
@@ -139,7 +141,7 @@ def sort_by_urgency(studies: Iterable[GradedStudy]) -> list[GradedStudy]:
 
 
 def grade_dicom_file(
-    service: InferenceService, data: bytes, *, eye: Eye | None = None
+    service: InferenceService, data: bytes, *, eye: EyeLaterality | None = None
 ) -> Iterator[GradedPhotograph]:
     """Grade the frames of a DICOM file; a frame that cannot be decoded is ungradable.
 
@@ -220,14 +222,17 @@ def _decide_outcome_of_study(
 
 
 def _decide_outcome_of_eye(
-    eye: Eye, photographs: list[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
+    eye: EyeLaterality,
+    photographs: list[GradedPhotograph],
+    rules: ReferralRules,
+    manifest: ModelManifest,
 ) -> GradedEye:
     graded = [one.prediction for one in photographs if one.prediction is not None]
     if not photographs:
         return GradedEye(eye, (), rules.eyes.missing)
     if not graded:
         return GradedEye(eye, tuple(photographs), rules.eyes.ungradable)
-    marks: list[Mark] = []
+    marks: list[UncertaintyMark] = []
     worst = max(graded, key=_sort_key_of_severity)
     if float(worst.probabilities[worst.index]) < rules.marks.low_certainty_below:
         marks.append("low certainty")

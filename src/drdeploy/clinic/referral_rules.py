@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import ModelManifest, OperatingPoint
     from drdeploy.grader.grading import Prediction
 
-Outcome = Literal["urgent", "refer", "repeat photographs", "no referral"]
-OUTCOMES: tuple[Outcome, ...] = ("urgent", "refer", "repeat photographs", "no referral")
+ReferralOutcome = Literal["urgent", "refer", "repeat photographs", "no referral"]
+OUTCOMES: tuple[ReferralOutcome, ...] = ("urgent", "refer", "repeat photographs", "no referral")
 """The possible outcomes for a patient, the most urgent first."""
 
 DEFAULT_RULES = Path(__file__).with_name("default_rules.toml")
@@ -57,7 +57,7 @@ class EyeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unlike_training: Literal["refer", "repeat photographs", "as graded"] = "as graded"
 
     @property
-    def outcome_if_unlike_training(self) -> Outcome:
+    def outcome_if_unlike_training(self) -> ReferralOutcome:
         """The least urgent outcome allowed if a photograph is unlike the training photographs."""
         return "no referral" if self.unlike_training == "as graded" else self.unlike_training
 
@@ -119,7 +119,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def decide_outcome_of_eye(
         self, predictions: Iterable[Prediction], manifest: ModelManifest
-    ) -> Outcome:
+    ) -> ReferralOutcome:
         """Return the outcome of an eye that has at least one gradable photograph."""
         photographs = list(predictions)
         for rule in self.rules:
@@ -143,6 +143,6 @@ def _find_operating_point(rule: ReferralRule, manifest: ModelManifest) -> Operat
     )
 
 
-def find_most_urgent_outcome(outcomes: Iterable[Outcome]) -> Outcome:
+def find_most_urgent_outcome(outcomes: Iterable[ReferralOutcome]) -> ReferralOutcome:
     """Return the most urgent of the outcomes."""
     return min(outcomes, key=OUTCOMES.index)

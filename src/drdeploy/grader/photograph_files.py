@@ -59,7 +59,7 @@ _ICLOUD_SUFFIX = ".icloud"
 """If a photograph is stored only in iCloud, macOS keeps a file ``.NAME.icloud`` in its place."""
 _SHORT_SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
 
-Cause = Literal[
+LeftOutCause = Literal[
     "hidden", "system", "picture", "archive", "other", "closed", "linked", "special", "broken"
 ]
 """Why a file or folder is left out.
@@ -76,7 +76,7 @@ Cause = Literal[
 """
 
 
-_MAY_BE_MISSED: frozenset[Cause] = frozenset({"picture", "closed"})
+_MAY_BE_MISSED: frozenset[LeftOutCause] = frozenset({"picture", "closed"})
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LeftOut:
     """
 
     path: Path
-    cause: Cause
+    cause: LeftOutCause
     detail: str = ""
 
     @property
@@ -219,7 +219,7 @@ class LeftOutSummary:
 
     def __init__(self) -> None:
         self.may_miss_photographs = False
-        self._groups: dict[tuple[Cause, str], _LeftOutGroup] = {}
+        self._groups: dict[tuple[LeftOutCause, str], _LeftOutGroup] = {}
 
     def add_left_out_file(self, one: LeftOut) -> None:
         """Count a file or folder that was left out."""
@@ -255,7 +255,7 @@ class LeftOutSummary:
         return sentences
 
 
-_NOUNS: Mapping[Cause, tuple[str, str]] = {
+_NOUNS: Mapping[LeftOutCause, tuple[str, str]] = {
     "hidden": (
         "hidden file or folder (its name begins with a full stop)",
         "hidden files and folders (their names begin with a full stop)",
@@ -272,7 +272,7 @@ _NOUNS: Mapping[Cause, tuple[str, str]] = {
     "special": ("pipe, socket or device", "pipes, sockets and devices"),
     "broken": ("link", "links"),
 }
-_SENTENCES: Mapping[Cause, str] = {
+_SENTENCES: Mapping[LeftOutCause, str] = {
     "hidden": "{n} {are} left out",
     "system": "{n} {are} left out: {details}",
     "picture": "{n} {are} left out, in the format {detail}: convert {them} to JPEG, PNG or TIFF",
@@ -399,5 +399,5 @@ class _PhotographSearch:
                 path, "other", suffix if _SHORT_SUFFIX.fullmatch(suffix) else ""
             )
 
-    def _record_left_out_file(self, path: Path, cause: Cause, detail: str = "") -> None:
+    def _record_left_out_file(self, path: Path, cause: LeftOutCause, detail: str = "") -> None:
         self.left_out.append(LeftOut(path, cause, detail))

@@ -26,22 +26,23 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from drdeploy.pages.picture import Picture, picture_from_figure
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, STYLE
+from drdeploy.units import MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Point = tuple[float, float]
+    from drdeploy.arrays import Floats
+
+    Coordinates = tuple[float, float]
 
 FORBIDDEN, BAR, QUIET = "#F1F1F1", "#7F7F7F", "#3F3F3F"
 MARK_PT, RING_PT, CROSS_PT = 7.0, 16.0, 11.0
 CROSS = "+"
 """The shape of a mark that can be seen even under another mark, because its arms stick out."""
 MARK_ID = "mark-"
-OFFSETS_PT: tuple[Point, ...] = (
+OFFSETS_PT: tuple[Coordinates, ...] = (
     *((10, 0), (-10, 0), (0, 11), (0, -11), (9, 9), (9, -9), (-9, 9), (-9, -9)),
     *((28, 28), (28, -28), (-28, 28), (-28, -28), (0, 40), (0, -40), (40, 0), (-40, 0)),
     *((20, 56), (-20, 56), (60, 36), (-60, 36), (20, -56), (-20, -56), (60, -36), (-60, -36)),
@@ -169,7 +170,7 @@ def assign_colour_to_each_name(names: Iterable[str]) -> dict[str, str]:
 
 def format_time_at_tick(time_s: float) -> str:
     """Format a time for an axis, for example ``200 ms`` or ``3 s``."""
-    return f"{time_s:g} s" if time_s >= 1 else f"{time_s * 1000:g} ms"
+    return f"{time_s:g} s" if time_s >= 1 else f"{time_s * MILLISECONDS_PER_S:g} ms"
 
 
 def format_money_at_tick(usd: float) -> str:
@@ -389,7 +390,7 @@ class _LabelPlacer:
         self._taken: list[tuple[Floats, float]] = []
 
     def reserve_rectangle(
-        self, low: Point, high: Point, margin_pt: float, weight: float = 1
+        self, low: Coordinates, high: Coordinates, margin_pt: float, weight: float = 1
     ) -> None:
         """Mark a rectangle and its margin as taken, so that labels avoid it.
 
@@ -402,11 +403,11 @@ class _LabelPlacer:
     def write_text_at_best_place(
         self,
         text: str,
-        places: Iterable[tuple[Point, Point]],
+        places: Iterable[tuple[Coordinates, Coordinates]],
         *,
         at_any_cost: bool = True,
         **style: Any,
-    ) -> Point | None:
+    ) -> Coordinates | None:
         """Write a label at the best of several places; each place is a point with an offset.
 
         Returns:
@@ -436,7 +437,7 @@ class _LabelPlacer:
         written.set_multialignment(sides[int(np.sign(offset[0]))])
         return offset
 
-    def _box_of_text(self, point: Point, offset: Point, size: Floats) -> Floats:
+    def _box_of_text(self, point: Coordinates, offset: Coordinates, size: Floats) -> Floats:
         here = self._axes.transData.transform(point) + np.array(offset) * self._pixels
         low = here - size * (1 - np.sign(offset)) / 2
         return np.array([low, low + size])

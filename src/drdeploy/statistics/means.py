@@ -67,11 +67,10 @@ from drdeploy.statistics.studentised import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from drdeploy.arrays import Floats
     from drdeploy.statistics.studentised import Tails
-
-    Floats = NDArray[np.float64]
 
 SEED = 2023
 BOOTSTRAP_ROWS = 10

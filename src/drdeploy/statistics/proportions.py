@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.float64]
+    from drdeploy.arrays import Floats
 
 Z_TWO_SIDED = 1.959963984540054
 """Normal quantile of 0.975."""

@@ -16,11 +16,10 @@ from scipy import stats
 from drdeploy.statistics.means import FEWEST_ROWS, estimate_ratio_of_means
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from drdeploy.arrays import Floats
     from drdeploy.statistics.estimate import Estimate
-
-    Floats = NDArray[np.float64]
 
 FEWEST_FOR_A_VERDICT = 8
 """The smallest number of rows for a verdict. With five rows or fewer, the test for drift cannot

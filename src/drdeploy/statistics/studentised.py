@@ -32,9 +32,7 @@ from drdeploy.statistics.estimate import TAIL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+    from drdeploy.arrays import Floats
 
 RESAMPLES = 1999
 """The number of bootstrap resamples. (RESAMPLES + 1) times each tail below is a whole number, so

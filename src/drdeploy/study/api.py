@@ -15,6 +15,7 @@ from drdeploy.errors import turn_import_error_into_missing_extra
 
 if TYPE_CHECKING:
     from drdeploy.errors import EndpointError
+    from drdeploy.hosting.local.options import IsolationChoice
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.plan import Trial
     from drdeploy.study.design.study import Study
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.requirements import Assumptions, Requirements
     from drdeploy.study.recommendation.traffic import Arrivals, Traffic
     from drdeploy.study.running.runner import ProgressReporter, RunOutcome
-    from drdeploy.study.running.target import Isolation
 
 log = logging.getLogger("drdeploy.study")
 EXTRA = "study"
@@ -39,7 +39,7 @@ def run_study(
     photographs: Path | str | None = None,
     weights: Path | str | None = None,
     endpoint_url: str | None = None,
-    isolation: Isolation = "auto",
+    isolation: IsolationChoice = "auto",
     fresh: bool = False,
     own_names: bool = False,
     progress: ProgressReporter | None = None,

@@ -36,10 +36,10 @@ def outcome_of(read, *arguments):
 
 
 @pytest.fixture
-def judged(tmp_path):
+def read_both_ways(tmp_path):
     """Read members as an archive and as the folder that somebody extracted; both must agree."""
 
-    def judge(members):
+    def read(members):
         archive, folder = tmp_path / "theirs.tar.gz", tmp_path / "by-tar"
         with tarfile.open(archive, "w:gz") as tar:
             for name, content in members.items():
@@ -59,7 +59,7 @@ def judged(tmp_path):
         assert len(set(outcomes)) == 1, outcomes
         return outcomes[0] if isinstance(outcomes[0][0], type) else open_artifact(folder)
 
-    return judge
+    return read
 
 
 def within(folder, members):
@@ -67,8 +67,8 @@ def within(folder, members):
 
 
 @pytest.mark.parametrize("folder", ["mine", "export/mine", "."])
-def test_a_wrapping_folder_changes_nothing(judged, packed, folder):
-    found = judged(within(folder, packed))
+def test_a_wrapping_folder_changes_nothing(read_both_ways, packed, folder):
+    found = read_both_ways(within(folder, packed))
     assert found.entry_path.is_file()
     assert found.unused == ()
 
@@ -91,57 +91,61 @@ def test_a_wrapping_folder_changes_nothing(judged, packed, folder):
     ],
 )
 @pytest.mark.parametrize("wrap", [False, True])
-def test_what_systems_and_tools_leave_behind_is_named_and_not_used(judged, packed, extra, wrap):
+def test_what_systems_and_tools_leave_behind_is_named_and_not_used(
+    read_both_ways, packed, extra, wrap
+):
     members = within("mine", packed) if wrap else packed
-    assert judged({extra: b"x", **members}).unused == (extra,)
+    assert read_both_ways({extra: b"x", **members}).unused == (extra,)
 
 
-def test_such_files_inside_the_wrapping_folder_are_named_too(judged, packed):
+def test_such_files_inside_the_wrapping_folder_are_named_too(read_both_ways, packed):
     members = {"._mine": b"x", **within("mine", {"._model.onnx": b"x", **packed})}
-    assert judged(members).unused == ("._mine", "mine/._model.onnx")
+    assert read_both_ways(members).unused == ("._mine", "mine/._model.onnx")
 
 
-def test_a_bare_saved_model_is_found_beside_them(judged):
+def test_a_bare_saved_model_is_found_beside_them(read_both_ways):
     extras = {".ipynb_checkpoints/saved_model.pb": b"old", "1/._saved_model.pb": b"x"}
-    found = judged({**within("1", SAVED_MODEL), **extras})
+    found = read_both_ways({**within("1", SAVED_MODEL), **extras})
     assert found.manifest.entry == "1"
     assert found.unused == tuple(sorted(extras))
 
 
 @pytest.mark.parametrize("place", ["name/1", "export/Servo/1", "a/b/c"])
-def test_folders_of_tensorflow_serving_are_found(judged, place):
-    assert judged(within(place, SAVED_MODEL)).manifest.entry == place
+def test_folders_of_tensorflow_serving_are_found(read_both_ways, place):
+    assert read_both_ways(within(place, SAVED_MODEL)).manifest.entry == place
 
 
-def test_older_versions_are_named_as_unused(judged):
-    found = judged({**within("m/1", SAVED_MODEL), **within("m/2", SAVED_MODEL)})
+def test_older_versions_are_named_as_unused(read_both_ways):
+    found = read_both_ways({**within("m/1", SAVED_MODEL), **within("m/2", SAVED_MODEL)})
     assert found.manifest.entry == "m/2"
     assert found.unused == ("m/1/saved_model.pb", "m/1/variables/variables.index")
 
 
-def test_a_manifest_among_a_bare_model_s_assets_is_not_ours(judged):
-    assert judged({**SAVED_MODEL, "assets/manifest.json": b"{}"}).manifest.entry == "."
+def test_a_manifest_among_a_bare_model_s_assets_is_not_ours(read_both_ways):
+    assert read_both_ways({**SAVED_MODEL, "assets/manifest.json": b"{}"}).manifest.entry == "."
 
 
 @pytest.mark.parametrize("place", ["code", "mine/code"])
 @pytest.mark.parametrize("has_manifest", [False, True])
-def test_code_is_refused_because_it_is_not_run(judged, packed, place, has_manifest):
+def test_code_is_refused_because_it_is_not_run(read_both_ways, packed, place, has_manifest):
     members = within("mine", packed if has_manifest else SAVED_MODEL)
     code = {f"{place}/inference.py": b"", f"{place}/manifest.json": b"{}"}
-    kind, what = judged({**members, **code})
+    kind, what = read_both_ways({**members, **code})
     assert kind is ManifestError
     assert f"'{place}/inference.py'" in what
     assert "does not run" in what
 
 
 @pytest.mark.parametrize("extra", ["extra.so", "mine/extra.so", "mine/code/weights.bin"])
-def test_whatever_else_is_there_is_refused(judged, packed, extra):
-    kind, _ = judged({**within("mine", packed), extra: b"x"})
+def test_whatever_else_is_there_is_refused(read_both_ways, packed, extra):
+    kind, _ = read_both_ways({**within("mine", packed), extra: b"x"})
     assert kind is ManifestError
 
 
-def test_a_changed_file_in_a_wrapping_folder_is_found(judged, packed):
-    kind, _ = judged(within("mine", packed | {"model.onnx": packed["model.onnx"][:-1] + b"x"}))
+def test_a_changed_file_in_a_wrapping_folder_is_found(read_both_ways, packed):
+    kind, _ = read_both_ways(
+        within("mine", packed | {"model.onnx": packed["model.onnx"][:-1] + b"x"})
+    )
     assert kind is DigestMismatch
 
 
@@ -155,14 +159,14 @@ def test_a_changed_file_in_a_wrapping_folder_is_found(judged, packed):
         ("notes.xyz", "nor a SavedModel: 'notes.xyz'"),
     ],
 )
-def test_an_archive_without_a_model_says_what_it_holds(judged, name, what):
-    kind, said = judged({name: b"x"})
+def test_an_archive_without_a_model_says_what_it_holds(read_both_ways, name, what):
+    kind, said = read_both_ways({name: b"x"})
     assert kind is ManifestError
     assert what in said
 
 
-def test_two_manifests_side_by_side_are_no_model(judged, packed):
-    kind, _ = judged({**within("left", packed), **within("right", packed)})
+def test_two_manifests_side_by_side_are_no_model(read_both_ways, packed):
+    kind, _ = read_both_ways({**within("left", packed), **within("right", packed)})
     assert kind is ManifestError
 
 

@@ -37,7 +37,7 @@ def table(tmp_path_factory):
     rows = []
     for patient in range(150):
         severity = random.choice(5, p=[0.4, 0.1, 0.25, 0.15, 0.1])
-        skill = random.normal(0, 0.7)  # one patient's photographs are misjudged together
+        skill = random.normal(0, 0.7)  # one patient's photographs are misgraded together
         for photograph in range(random.integers(1, 4)):
             label = int(np.clip(severity + random.choice([-1, 0, 0, 1]), 0, 4))
             centre = label + skill + random.normal(0, 0.9)

@@ -109,7 +109,7 @@ def probable(probabilities, groups=None):
     )
 
 
-def judge_sound_against(after, **options):
+def compare_sound_with(after, **options):
     return decide_non_inferiority(
         probable(SOUND), probable(after), grade_thresholds=(0.5,) * 4, **options
     )
@@ -117,7 +117,7 @@ def judge_sound_against(after, **options):
 
 def test_rounding_that_changes_next_to_nothing_is_accepted():
     rounded = SOUND + RANDOM.uniform(-0.002, 0.002, SOUND.shape).clip(-SOUND)
-    verdict = judge_sound_against(rounded / rounded.sum(axis=1, keepdims=True))
+    verdict = compare_sound_with(rounded / rounded.sum(axis=1, keepdims=True))
     assert verdict.outcome == "accepted", verdict.reason
     assert len(verdict.tests) == 10
     assert all(test.has_passed and test.lower_bound <= test.change for test in verdict.tests)
@@ -127,12 +127,12 @@ def test_rounding_that_changes_next_to_nothing_is_accepted():
 def test_a_model_that_always_answers_the_same_grade_is_refused(grade):
     constant = np.full((1000, 5), 0.025)
     constant[:, grade] = 0.9
-    assert judge_sound_against(constant).outcome == "refused"
+    assert compare_sound_with(constant).outcome == "refused"
 
 
 def test_a_model_that_always_answers_grade_4_fails_on_specificity():
     """It finds every diseased eye, so sensitivity alone would accept it."""
-    verdict = judge_sound_against(np.tile(np.eye(5)[4], (1000, 1)))
+    verdict = compare_sound_with(np.tile(np.eye(5)[4], (1000, 1)))
     assert verdict.outcome == "refused"
     failed = {test.measure for test in verdict.tests if test.has_failed}
     assert "specificity at grade >= 2" in failed
@@ -142,17 +142,17 @@ def test_a_model_that_always_answers_grade_4_fails_on_specificity():
 
 
 def test_permuted_classes_are_refused():
-    assert judge_sound_against(SOUND[:, ::-1]).outcome == "refused"
-    assert judge_sound_against(SOUND[:, [1, 0, 2, 4, 3]]).outcome == "refused"
+    assert compare_sound_with(SOUND[:, ::-1]).outcome == "refused"
+    assert compare_sound_with(SOUND[:, [1, 0, 2, 4, 3]]).outcome == "refused"
 
 
 def test_answers_shuffled_among_the_photographs_are_refused():
-    assert judge_sound_against(RANDOM.permutation(SOUND)).outcome == "refused"
+    assert compare_sound_with(RANDOM.permutation(SOUND)).outcome == "refused"
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.7])
 def test_moved_thresholds_are_refused(threshold):
-    verdict = judge_sound_against(SOUND, quantized_thresholds=(threshold,) * 4)
+    verdict = compare_sound_with(SOUND, quantized_thresholds=(threshold,) * 4)
     assert verdict.outcome == "refused"
     rate = "specificity" if threshold < 0.5 else "sensitivity"
     assert f"{rate} at grade >= 2" in verdict.reason
@@ -162,7 +162,7 @@ def test_moved_thresholds_are_refused(threshold):
 def test_wrong_probabilities_behind_right_grades_are_refused(temperature):
     """Sharper or flatter probabilities keep the order, and most grades."""
     scaled = SOUND ** (1 / temperature)
-    verdict = judge_sound_against(scaled / scaled.sum(axis=1, keepdims=True))
+    verdict = compare_sound_with(scaled / scaled.sum(axis=1, keepdims=True))
     assert verdict.outcome == "refused"
     assert "Brier score" in verdict.reason or "calibration" in verdict.reason
 
@@ -170,7 +170,7 @@ def test_wrong_probabilities_behind_right_grades_are_refused(temperature):
 def test_a_shift_that_flags_a_few_healthy_eyes_more_is_not_accepted():
     """The kind of change that int8 makes: all logits of the diseased grades rise by 0.22."""
     shifted = SOUND * np.exp([0, 0, 0.22, 0.22, 0.22])
-    verdict = judge_sound_against(shifted / shifted.sum(axis=1, keepdims=True))
+    verdict = compare_sound_with(shifted / shifted.sum(axis=1, keepdims=True))
     assert verdict.outcome != "accepted"
 
 
@@ -178,7 +178,7 @@ def test_eyes_of_one_patient_are_not_counted_as_many():
     """Ten photographs of each patient change together."""
     after = SOUND.copy()
     after[:400:80] = np.eye(5)[3]  # five healthy eyes are flagged
-    alone = judge_sound_against(after)
+    alone = compare_sound_with(after)
     together = SOUND.copy()
     together[:5] = np.eye(5)[3]
     patients = np.repeat(np.arange(100), 10).astype(str)

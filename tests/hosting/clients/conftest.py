@@ -9,12 +9,11 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from local_aws import FAKE_SERVER, Aws, client
+from local_aws import FAKE_SERVER, Aws, client, home_of_local_services
 from required import require
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
@@ -58,13 +57,9 @@ SageMaker:
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
-    """A folder for the tests' own services; its path is short, for the Unix sockets below it."""
-    home = Path(tempfile.mkdtemp(prefix="drl-"))
-    home.chmod(0o700)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
-        yield home
-    shutil.rmtree(home, ignore_errors=True)
+    """The folder in which the tests' own services keep their state."""
+    with home_of_local_services() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

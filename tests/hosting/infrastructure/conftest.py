@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from aws_provider import provider_of
-from local_aws import FAKE_SERVER, Aws
+from local_aws import FAKE_SERVER, Aws, home_of_local_services
 from terraform import ENVIRONMENTS, INFRASTRUCTURE, Terraform
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
@@ -22,13 +19,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
-    """A state folder for the local services; its path is short, for the sockets in it."""
-    home = Path(tempfile.mkdtemp(prefix="drl-"))
-    home.chmod(0o700)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
-        yield home
-    shutil.rmtree(home, ignore_errors=True)
+    """The folder in which the tests' own services keep their state."""
+    with home_of_local_services() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

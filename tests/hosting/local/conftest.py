@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
-from local_aws import FAKE_SERVER, Aws, Hold
+from local_aws import FAKE_SERVER, Aws, Hold, home_of_local_services
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
 
@@ -16,13 +12,9 @@ TIMEOUT_S = 60.0
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
-    """A folder for the tests' own services; its path is short, for the Unix sockets below it."""
-    home = Path(tempfile.mkdtemp(prefix="drl-"))
-    home.chmod(0o700)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
-        yield home
-    shutil.rmtree(home, ignore_errors=True)  # a stopped service may still be removing its own
+    """The folder in which the tests' own services keep their state."""
+    with home_of_local_services() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -83,5 +83,7 @@ def test_a_refused_archive_leaves_nothing_and_the_next_one_is_tried(tmp_path, ar
 
 def test_one_uncompressed_file_lies_under_its_name(tmp_path):
     cache = ArtifactCache(tmp_path, lambda _: b"", lambda _: {"model.onnx": b"weights"})
-    artifact = cache.extract_and_pin_archive("s3://b/model.onnx", is_judged=False, is_archive=False)
+    artifact = cache.extract_and_pin_archive(
+        "s3://b/model.onnx", is_checked=False, is_archive=False
+    )
     assert (artifact.folder / "model.onnx").read_bytes() == b"weights"

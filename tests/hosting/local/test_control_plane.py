@@ -1,8 +1,7 @@
 """Models, endpoint configurations, endpoints, tags: stored, described, listed, refused."""
 
 import pytest
-from botocore.exceptions import ClientError
-from local_aws import ROLE, client
+from local_aws import ROLE, client, refused
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
@@ -10,12 +9,6 @@ SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
 
 SERIAL, DIRECT = {"Mode": "Serial"}, {"Mode": "Direct"}
 CACHED = {"ModelCacheSetting": "Disabled"}
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ def test_a_label_asks_for_the_variable_with_the_port(aws, image):
     assert "SAGEMAKER_BIND_TO_PORT" in found["environment"]
 
 
-def test_the_archive_for_an_image_of_this_project_is_still_judged(aws, lean_image):
+def test_the_archive_for_an_image_of_this_project_is_still_checked(aws, lean_image):
     reason = failure(aws, lean_image, REAL_TIME, NO_MANIFEST)
     assert "neither manifest.json nor a SavedModel" in reason
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import FAKE_SERVER, ROLE, Aws, client, until
+from local_aws import FAKE_SERVER, ROLE, Aws, client, refused, until
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
 
@@ -89,13 +89,6 @@ def delete_component(aws, name):
     aws.sagemaker.delete_inference_component(InferenceComponentName=name)
     with pytest.raises(ClientError, match="Could not find inference component"):
         until(lambda: not describe(aws, name))
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def read_metric(aws, component, metric, namespace="AWS/SageMaker"):

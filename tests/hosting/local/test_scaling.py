@@ -1,8 +1,7 @@
 """Application Auto Scaling knows the endpoints: nothing is registered that does not exist."""
 
 import pytest
-from botocore.exceptions import ClientError
-from local_aws import client
+from local_aws import client, refused
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -36,12 +35,6 @@ def target(endpoint, variant="AllTraffic", dimension=INSTANCES, **more):
         "ScalableDimension": dimension,
         **more,
     }
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def multipart(*parts: bytes, headers: str = "Content-Type: image/jpeg") -> bytes
      "application/x-www-form-urlencoded"],
 )  # fmt: skip
 def test_bytes_of_an_image_or_of_no_known_type_are_one_image(content_type):
-    for body in (JPEG, b"bytes that only a decoder can judge"):
+    for body in (JPEG, b"bytes that only a decoder can check"):
         assert list(extract_images_from_body(content_type, body, max_images=1)) == [body]
 
 

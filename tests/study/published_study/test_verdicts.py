@@ -29,7 +29,7 @@ def printed(text: str) -> PrintedFigure:
     ],
 )
 def test_rounding_and_truncation_to_the_printed_digits_are_both_reproduced(text, value, verdict):
-    assert printed(text).judge_recomputed_value(value) == verdict
+    assert printed(text).classify_recomputed_value(value) == verdict
 
 
 def test_a_figure_that_follows_from_the_rows_is_reproduced_with_its_interval(verdict_on):

@@ -19,6 +19,7 @@ from drdeploy.errors import DrdeployError, PayloadTooLarge, RequestRefused
 from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.photograph_files import read_photograph_bytes
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from drdeploy.grader.inference import InferenceService
     from drdeploy.grader.runtimes.runtime import RuntimeName
     from drdeploy.photograph_names import PhotographNames
-
-S3 = "s3://"
 
 
 class ArchiveUnreadable(Exception):
@@ -132,7 +131,7 @@ def _read_and_grade_photograph(
     try:
         data = (
             _read_s3_object(place, settings)
-            if place.startswith(S3)
+            if place.startswith(S3_SCHEME)
             else _read_file(place, settings)
         )
     except RequestRefused as error:
@@ -171,10 +170,10 @@ def _read_s3_object(place: str, settings: WorkerSettings) -> bytes:
     """
     from drdeploy.hosting.sagemaker import translate_aws_errors
 
-    bucket, _, key = place.removeprefix(S3).partition("/")
+    bucket, key = split_s3_uri(place)
     s3 = _make_s3_client(settings.endpoint_url, settings.region)
     try:
-        with translate_aws_errors("read a photograph", f"{S3}{bucket}"):
+        with translate_aws_errors("read a photograph", f"{S3_SCHEME}{bucket}"):
             try:
                 body = s3.get_object(Bucket=bucket, Key=key)["Body"]
             except s3.exceptions.NoSuchKey:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.files import parse_json
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-S3 = "s3://"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class PendingTransform:
     @property
     def s3_folder_of_job(self) -> str:
         """The ``s3://`` folder of the job's files."""
-        return f"{S3}{self.bucket}/batch/{self.name}/"
+        return f"{S3_SCHEME}{self.bucket}/batch/{self.name}/"
 
     @property
     def output_uri(self) -> str:
@@ -56,7 +55,7 @@ class PendingTransform:
 
     def make_key_of_upload_log(self, key: str) -> str:
         """Return the name by which the log of the job refers to the photograph with this key."""
-        return f"{self.prefix}{key}".removeprefix(S3)
+        return f"{self.prefix}{key}".removeprefix(S3_SCHEME)
 
     @classmethod
     def load_from_file(cls, file: Path) -> PendingTransform | None:

@@ -19,6 +19,7 @@ from drdeploy.grader.photograph_files import (
     is_dicom_file,
     iterate_photographs_in_folder,
 )
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     RecordLeftOut = Callable[[LeftOut], None]
     OpenS3 = Callable[[], Any]
 
-S3 = "s3://"
 _MANIFEST_SUFFIXES = frozenset({".manifest", ".json"})
 _BETWEEN = " \t\r\n,"
 _LONGEST_ELEMENT = 16 * 1024
@@ -92,7 +92,7 @@ class S3Source:
         """
         from drdeploy.hosting.sagemaker import translate_aws_errors
 
-        bucket, _, prefix = self.uri.removeprefix(S3).partition("/")
+        bucket, prefix = split_s3_uri(self.uri)
         pages = self.open_s3().get_paginator("list_objects_v2")
         with translate_aws_errors("list the photographs", self.uri):
             for page in pages.paginate(Bucket=bucket, Prefix=prefix):
@@ -102,7 +102,7 @@ class S3Source:
                     if left_out:
                         record_left_out(left_out)
                     elif not key.endswith("/"):  # the console makes empty objects for folders
-                        yield ArchivedPhotograph(f"{S3}{bucket}/{key}", one["Size"])
+                        yield ArchivedPhotograph(f"{S3_SCHEME}{bucket}/{key}", one["Size"])
 
 
 def _find_why_key_is_left_out(key: str, prefix: str) -> LeftOut | None:
@@ -140,7 +140,7 @@ class ManifestSource:
     @property
     def location(self) -> str:
         """The absolute path of the manifest, or its ``s3://`` URI."""
-        return self.path if self.path.startswith(S3) else os.path.abspath(self.path)  # noqa: PTH100
+        return self.path if self.path.startswith(S3_SCHEME) else os.path.abspath(self.path)  # noqa: PTH100
 
     def iterate_photographs(self, record_left_out: RecordLeftOut) -> Iterator[ArchivedPhotograph]:
         """Yield all objects that the manifest names, in the order of the manifest.
@@ -155,7 +155,7 @@ class ManifestSource:
         if not isinstance(first, dict) or first.keys() != {"prefix"}:
             raise _malformed_manifest_error(self.path)
         prefix = first["prefix"]
-        if not isinstance(prefix, str) or not prefix.startswith(S3):
+        if not isinstance(prefix, str) or not prefix.startswith(S3_SCHEME):
             raise _malformed_manifest_error(self.path)
         for name in entries:
             if not isinstance(name, str) or not name:
@@ -163,14 +163,14 @@ class ManifestSource:
             yield ArchivedPhotograph(prefix + name, None)
 
     def _iterate_chunks(self) -> Iterator[bytes]:
-        if not self.path.startswith(S3):
+        if not self.path.startswith(S3_SCHEME):
             with open_regular_file(Path(self.path)) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
             return
         from drdeploy.hosting.sagemaker import translate_aws_errors
 
-        bucket, _, key = self.path.removeprefix(S3).partition("/")
+        bucket, key = split_s3_uri(self.path)
         with translate_aws_errors("read the manifest", self.path):
             body = self.open_s3().get_object(Bucket=bucket, Key=key)["Body"]
             yield from body.iter_chunks(CHUNK_BYTES)
@@ -230,8 +230,8 @@ def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
         InvalidInput: There is no such file or folder, or the file is not a manifest.
     """
     is_manifest = PurePosixPath(text).suffix.lower() in _MANIFEST_SUFFIXES
-    if text.startswith(S3):
-        if not text.removeprefix(S3).partition("/")[0]:
+    if text.startswith(S3_SCHEME):
+        if not split_s3_uri(text)[0]:
             raise InvalidInput("The address names no bucket", where=text)
         return ManifestSource(text, open_s3) if is_manifest else S3Source(text, open_s3)
     path = Path(text)

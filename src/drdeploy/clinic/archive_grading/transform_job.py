@@ -25,13 +25,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from drdeploy.clinic.archive_grading.pending_transform import S3, PendingTransform
+from drdeploy.clinic.archive_grading.pending_transform import PendingTransform
 from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer
 from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
 from drdeploy.files import parse_json, sha256_of_bytes, write_json_file
 from drdeploy.grader.fundus.formats.foreign import FOREIGN_SUFFIXES, is_dicom
 from drdeploy.grader.photograph_files import SUFFIXES, is_dicom_file, read_photograph_bytes
 from drdeploy.hosting.sagemaker import BatchJob, make_job_name
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,10 +161,10 @@ class TransformArchiveJob:
         if first is None:
             return None
         if self._is_folder:
-            prefix = f"{S3}{bucket}/batch/{name}/input/"
+            prefix = f"{S3_SCHEME}{bucket}/batch/{name}/input/"
         else:
             prefix = prefix[: prefix.rfind("/") + 1]
-            if prefix == S3:
+            if prefix == S3_SCHEME:
                 raise InvalidInput(
                     "A transform job can read only one bucket, but the manifest names several",
                     where=prefix,
@@ -252,7 +253,7 @@ class TransformArchiveJob:
         left = [pending.manifest_uri]
         if pending.is_uploaded:
             keys = self._batch.list_keys(pending.prefix)
-            left += [f"{S3}{pending.bucket}/{key}" for key in keys]
+            left += [f"{S3_SCHEME}{pending.bucket}/{key}" for key in keys]
         self._delete_s3_objects(left)
         for path in self._checkpoint.folder.glob("*.uploaded.json"):
             path.unlink()
@@ -268,7 +269,7 @@ class TransformArchiveJob:
     def _upload_photographs(self, pending: PendingTransform, job: ArchiveJob) -> None:
         """Upload the photographs, except for the shards that an earlier run has uploaded."""
         there = {
-            f"{S3}{pending.bucket}/{key}".removeprefix(pending.prefix)
+            f"{S3_SCHEME}{pending.bucket}/{key}".removeprefix(pending.prefix)
             for key in self._batch.list_keys(pending.prefix)
         }
         self._report_state("uploading photographs")
@@ -309,7 +310,7 @@ class TransformArchiveJob:
             if suffix in SUFFIXES:
                 continue
             is_dicom_suffix = FOREIGN_SUFFIXES.get(suffix) == "DICOM"
-            is_local = not one.place.startswith(S3)
+            is_local = not one.place.startswith(S3_SCHEME)
             if is_dicom_suffix or (is_local and is_dicom_file(Path(one.place))):
                 raise self._make_dicom_error(one.place)
 
@@ -393,7 +394,7 @@ class TransformArchiveJob:
 
     def _delete_s3_objects(self, uris: Sequence[str]) -> None:
         def delete_one_object(uri: str) -> None:
-            bucket, _, key = uri.removeprefix(S3).partition("/")
+            bucket, key = split_s3_uri(uri)
             self._batch.delete_objects(bucket, [key])
 
         with ThreadPoolExecutor(TRANSFERS) as pool:

@@ -9,6 +9,7 @@ from drdeploy.clinic.patients import EYES
 from drdeploy.errors import InvalidInput, turn_import_error_into_missing_extra
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading.grade import ICDR_CLASSES
+from drdeploy.units import KIB
 
 with turn_import_error_into_missing_extra("clinic", "The worklist page"):
     from starlette.datastructures import UploadFile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from drdeploy.clinic.records.worklist import ListedStudy
 
-UPLOAD_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes + 64 * 1024
+UPLOAD_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes + 64 * KIB
 """Largest size of an upload: the photograph, and the rest of its form."""
 REASON_CHARACTERS_MAX = 1000
 

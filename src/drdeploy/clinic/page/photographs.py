@@ -25,7 +25,7 @@ from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.clinic.patients import Eye
+    from drdeploy.clinic.patients import EyeLaterality
     from drdeploy.clinic.records import ClinicRecords
 
 _NAMESPACE = uuid.UUID("0f2b4f8e-5d2b-5f0e-8a53-1d6b7d3f9c21")
@@ -73,7 +73,7 @@ def receive_photograph(
     content: bytes,
     *,
     patient: str = "",
-    eye: Eye | None = None,
+    eye: EyeLaterality | None = None,
     may_be_erased: bool = True,
 ) -> bool:
     """Store a file that was uploaded, or fetched from an archive; return whether it is new.
@@ -113,7 +113,7 @@ def receive_photograph(
     )
 
 
-def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
+def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: EyeLaterality | None) -> bytes:
     """Return a JPEG, PNG or TIFF as a DICOM file of ophthalmic photography.
 
     All photographs of a patient that arrive on the same day belong to one study. The compressed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from drdeploy.errors import turn_import_error_into_missing_extra
+from drdeploy.units import KIB
 
 with turn_import_error_into_missing_extra("clinic", "The worklist page"):
     from starlette.datastructures import Headers, MutableHeaders
@@ -34,7 +35,7 @@ HEADERS = {
     # Neither a browser nor a proxy may cache patients' data.
     "Cache-Control": "no-store",
 }
-SMALL_BODY_BYTES_MAX = 64 * 1024
+SMALL_BODY_BYTES_MAX = 64 * KIB
 """The largest body of a request that is not an upload, in bytes."""
 
 

@@ -9,12 +9,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from drdeploy.units import SECONDS_PER_HOUR
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.clinic.records.accounts import Accounts, ClinicAccount
 
-SESSION_S = 8 * 3600.0
+SESSION_S = 8.0 * SECONDS_PER_HOUR
 """A session ends after a working day."""
 SESSIONS_MAX = 1000
 FAILURES_MAX = 5

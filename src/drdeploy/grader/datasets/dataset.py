@@ -63,7 +63,7 @@ class LabelledPhotograph:
             ) from err
 
 
-Cause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
+DropCause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
 """Why a photograph is not used.
 
 The file may be missing, undecodable, without a grade, or a copy. Or photographs of the same group
@@ -85,7 +85,7 @@ class SetAside:
     file: Path
     name: str
     reason: str
-    cause: Cause
+    cause: DropCause
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Dataset:
         """Return some of the photographs, in the order of ``indices``."""
         return replace(self, photographs=tuple(self.photographs[index] for index in indices))
 
-    def set_photographs_aside(self, reasons: Mapping[int, str], cause: Cause) -> Dataset:
+    def set_photographs_aside(self, reasons: Mapping[int, str], cause: DropCause) -> Dataset:
         """Return the data set with the photographs at the given positions set aside."""
         kept = (index for index in range(len(self)) if index not in reasons)
         aside = tuple(

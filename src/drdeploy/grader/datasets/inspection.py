@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from drdeploy.grader.datasets.dataset import Cause, Dataset, SetAside
+    from drdeploy.grader.datasets.dataset import Dataset, DropCause, SetAside
     from drdeploy.grader.datasets.duplicates import CopiedPhotograph
 
 CHECKED_SIDE_PX = 256
@@ -130,7 +130,7 @@ class DatasetInspection:
         """The photographs whose copies have different grades."""
         return tuple(copies for copies in self.copies if copies.has_conflicting_grades)
 
-    def photographs_set_aside_for(self, *causes: Cause) -> tuple[SetAside, ...]:
+    def photographs_set_aside_for(self, *causes: DropCause) -> tuple[SetAside, ...]:
         """Return the photographs that were set aside for one of the given causes."""
         return tuple(one for one in self.usable.set_aside if one.cause in causes)
 

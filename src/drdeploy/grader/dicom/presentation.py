@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from drdeploy.errors import UnsupportedImage, turn_import_error_into_missing_extra
+from drdeploy.units import MIB
 
 with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
     from pydicom.multival import MultiValue
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.dicom.decoding import PixelFormat
 
-MAX_PROFILE_BYTES = 1 << 20
+MAX_PROFILE_BYTES = MIB
 """The largest colour profile that is read. A camera's profile has a few kilobytes, or a few hundred
 kilobytes with large tables."""
 SAME_COLOUR_LEVELS = 3

@@ -24,7 +24,7 @@ from drdeploy.statistics.proportions import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.float64]
+    from drdeploy.arrays import Floats
 
 SMALLEST = 1e-6
 """The smallest distance of a probability from 0 and 1.

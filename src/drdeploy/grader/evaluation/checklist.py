@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.evaluation.graders import GraderEvaluation
 
-Status = Literal["reported", "partly", "add"]
+ChecklistStatus = Literal["reported", "partly", "add"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ChecklistItem:
     stard: str
     tripod: str
     topic: str
-    status: Status
+    status: ChecklistStatus
     answer: str
 
 
@@ -57,7 +57,7 @@ def fill_reporting_checklist(evaluated: GraderEvaluation) -> tuple[ChecklistItem
     )
 
 
-Row = tuple[str, str, str, Status, str]
+Row = tuple[str, str, str, ChecklistStatus, str]
 
 
 def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Row]:

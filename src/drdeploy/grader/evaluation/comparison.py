@@ -31,7 +31,7 @@ from drdeploy.statistics.proportions import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.float64]
+    from drdeploy.arrays import Floats
 
 BISECTIONS = 60
 """The number of bisections that narrow an interval of length 2 down to the precision of a float."""

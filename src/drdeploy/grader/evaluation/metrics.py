@@ -16,9 +16,9 @@ from drdeploy.statistics.proportions import estimate_by_group_bootstrap, estimat
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.statistics.estimate import Estimate
 
-    Floats = NDArray[np.float64]
     Grades = NDArray[np.intp]
 
 GRADES = len(Grade)

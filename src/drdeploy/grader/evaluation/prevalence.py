@@ -22,9 +22,8 @@ from drdeploy.grader.grading.grade import Grade
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.grader.artifacts import Clinical, Recalibration
-
-    Floats = NDArray[np.float64]
 
 STEPS = 10_000
 TOLERANCE = 1e-9

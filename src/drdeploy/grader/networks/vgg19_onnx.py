@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import NodeProto
 
-    Weights = dict[str, NDArray[np.float32]]
+    LayerWeights = dict[str, NDArray[np.float32]]
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """The number of filters and the number of convolutions in each block.
@@ -74,14 +74,14 @@ def export_random_vgg19_as_onnx(out_dir: Path, *, seed: int = 0) -> Path:
     return archive
 
 
-def draw_random_vgg19_weights(seed: int) -> Weights:
+def draw_random_vgg19_weights(seed: int) -> LayerWeights:
     """Draw kernels ``(height, width, in, out)`` and zero biases for each layer.
 
     Each layer has a random generator of its own, whose seed contains the layer's position in
     Keras's network. The weights are equal to those of
     :func:`drdeploy.grader.networks.random_weights.draw_random_kernels`.
     """
-    weights: Weights = {}
+    weights: LayerWeights = {}
     for place, name, shape in _iterate_layers_in_keras_order():
         rng = np.random.default_rng([seed, place])
         weights[f"{name}/kernel"] = draw_he_normal_kernel(rng, shape, int(np.prod(shape[:-1])))
@@ -107,7 +107,7 @@ def _iterate_layers_in_keras_order() -> Iterator[tuple[int, str, tuple[int, ...]
         channels, place = width, place + 1
 
 
-def write_vgg19_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
+def write_vgg19_graph(weights: LayerWeights, path: Path, *, is_cut: bool = False) -> Path:
     """Write the network as an ONNX file.
 
     If ``is_cut`` is true, the last layer is left out. The graph's output is then the input of that
@@ -180,7 +180,7 @@ def _rearrange_kernel_for_onnx(value: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def _compute_input_of_last_layer(
-    weights: Weights, sample: NDArray[np.float32], scratch: Path
+    weights: LayerWeights, sample: NDArray[np.float32], scratch: Path
 ) -> NDArray[np.float32]:
     """Compute the input of the last layer for the sample photographs."""
     units = tuple(f"unit_{number}" for number in range(HIDDEN[-1]))

@@ -22,9 +22,8 @@ from drdeploy.statistics.proportions import Z_ONE_SIDED, estimate_by_group_boots
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.statistics.estimate import Estimate
-
-    Floats = NDArray[np.float64]
 
 ONE_SIDED_TAIL = 0.05
 

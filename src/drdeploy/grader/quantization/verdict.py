@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.statistics.estimate import Estimate
 
-Outcome = Literal["accepted", "refused", "undecided"]
+NonInferiorityOutcome = Literal["accepted", "refused", "undecided"]
 
 DEFAULT_MARGIN = 0.02
 """Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
@@ -115,7 +115,7 @@ class NonInferiorityVerdict:
             undecided verdict states this number.
     """
 
-    outcome: Outcome
+    outcome: NonInferiorityOutcome
     reason: str
     margin: float
     tests: tuple[NonInferiorityTest, ...]
@@ -246,7 +246,7 @@ def _test_loss_against_margin(
 
 def _choose_outcome_with_reason(
     tests: tuple[NonInferiorityTest, ...], n: int, margin: float
-) -> tuple[Outcome, str, int | None]:
+) -> tuple[NonInferiorityOutcome, str, int | None]:
     failed = [test for test in tests if test.has_failed]
     if failed:
         losses = "; ".join(f"{test.measure}: {test.detail}" for test in failed)

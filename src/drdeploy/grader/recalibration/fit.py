@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.grader.artifacts import Clinical
     from drdeploy.grader.datasets import Fold
     from drdeploy.grader.evaluation.predictions import GradedSet
-
-    Floats = NDArray[np.float64]
 
 PRIOR_WEIGHT = 1.0
 """Weight of the squared logarithms of temperature and grade weights in the prior.

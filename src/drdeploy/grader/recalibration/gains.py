@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.statistics.estimate import Estimate
 
-    Floats = NDArray[np.float64]
     Flags = Mapping[tuple[str, int], NDArray[np.bool_]]
 
-Outcome = Literal["better", "worse", "no difference shown"]
+GainOutcome = Literal["better", "worse", "no difference shown"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RecalibrationGain:
     log_loss_change: Estimate
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GainOutcome:
         """How the log loss changed; ``no difference shown`` if the interval contains zero."""
         change = self.log_loss_change
         if change.high is not None and change.high < 0:

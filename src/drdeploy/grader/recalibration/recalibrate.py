@@ -12,7 +12,6 @@ from drdeploy.errors import InvalidInput
 from drdeploy.files import choose_output_folder
 from drdeploy.grader.artifacts import (
     OperatingPoint,
-    Rate,
     Recalibration,
     open_artifact,
     pack_archive,
@@ -39,6 +38,7 @@ from drdeploy.grader.recalibration.fit import (
 from drdeploy.grader.recalibration.gains import measure_gain
 from drdeploy.grader.runtimes.classifier import Classifier
 from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
+from drdeploy.grader.training.calibration import make_rate_of_estimate
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.version import VERSION
 
@@ -285,7 +285,7 @@ def _replace_rates_by_cross_fitted_rates(
     points: list[OperatingPoint] = []
     for point in clinical.operating_points:
         sensitivity, specificity = map(
-            _make_rate_from_estimate, rates[(point.name, point.at_or_above)]
+            make_rate_of_estimate, rates[(point.name, point.at_or_above)]
         )
         points.append(
             msgspec.structs.replace(
@@ -293,12 +293,6 @@ def _replace_rates_by_cross_fitted_rates(
             )
         )
     return msgspec.structs.replace(clinical, operating_points=tuple(points))
-
-
-def _make_rate_from_estimate(estimate: Estimate) -> Rate:
-    values = (estimate.value, estimate.low, estimate.high)
-    value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
-    return Rate(value, low, high, estimate.n)
 
 
 def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> list[str]:

@@ -19,8 +19,8 @@ from drdeploy.grader.grading.grade import Grade
 
 if TYPE_CHECKING:
     from drdeploy.grader.synthetic.anatomy import Anatomy
+    from drdeploy.grader.synthetic.vessels import Point
 
-    Point = tuple[float, float]
     Colour = tuple[int, int, int]
 
 BLOOD: Colour = (112, 22, 12)

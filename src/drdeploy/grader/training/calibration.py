@@ -6,7 +6,7 @@ which grade is the most probable (Guo et al., ICML 2017).
 
 Thresholds look too good on the photographs on which they were chosen. They are therefore chosen
 once, during training, together with the temperature. The manifest stores them, and a later
-evaluation on other photographs uses the stored thresholds. To judge the thresholds fairly on the
+evaluation on other photographs uses the stored thresholds. To evaluate the thresholds fairly on the
 training photographs, :func:`evaluate_cross_fitted_choices` evaluates each fold with a temperature
 and thresholds that were chosen on the other folds. The grade itself needs no chosen threshold: it
 is the highest grade g for which P(grade >= g) is at least 0.5 (the posterior median).
@@ -155,8 +155,8 @@ def choose_operating_points(
                     name=name,
                     at_or_above=2 if at_or_above == Grade.MODERATE else 3,
                     threshold=threshold,
-                    sensitivity=_round_rate_to_digits(sensitivity),
-                    specificity=_round_rate_to_digits(specificity),
+                    sensitivity=make_rate_of_estimate(sensitivity),
+                    specificity=make_rate_of_estimate(specificity),
                     cross_fitted=flagged is not None,
                 )
             )
@@ -198,7 +198,11 @@ def _round_threshold_down(threshold: float) -> float:
     return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
 
 
-def _round_rate_to_digits(estimate: Estimate) -> Rate:
+def make_rate_of_estimate(estimate: Estimate) -> Rate:
+    """Return an estimate as it is written into a manifest, rounded to four digits.
+
+    The limits are NaN if the estimate has no interval.
+    """
     values = (estimate.value, estimate.low, estimate.high)
     value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
     return Rate(value, low, high, estimate.n)

@@ -1,11 +1,11 @@
 """Choose the rule that says whether a photograph is unlike the training photographs of a grader.
 
-The rule measures how far a photograph is from the average training photograph. If the distance is
-above a limit, the rule flags the photograph. The rule depends only on the training photographs, not
-on the network's weights, so it is the same for every precision of a grader. The limit is chosen so
-that the rule flags the share ``FLAGGED_SHARE`` of the training photographs. To choose it, the
-distance of each training photograph is computed with a rule that was fitted to other patients or
-sessions.
+In the field's terms, the rule finds photographs that are out of distribution. It measures how far a
+photograph is from the average training photograph. If the distance is above a limit, the rule flags
+the photograph. The rule depends only on the training photographs, not on the network's weights, so
+it is the same for every precision of a grader. The limit is chosen so that the rule flags the share
+``FLAGGED_SHARE`` of the training photographs. To choose it, the distance of each training
+photograph is computed with a rule that was fitted to other patients or sessions.
 """
 
 from __future__ import annotations
@@ -23,12 +23,9 @@ from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from drdeploy.arrays import Floats
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.fundus.transform import FundusTransform
-
-    Floats = NDArray[np.float64]
 
 FLAGGED_SHARE = 0.05
 """The share of photographs that may be flagged although they resemble the training photographs."""

@@ -11,12 +11,12 @@ from drdeploy.errors import InvalidInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrNone = Annotated[int, msgspec.Meta(ge=0)]
-Precision = Literal["float32", "bfloat16"]
+TrainingPrecision = Literal["float32", "bfloat16"]
 
 
 class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,9 +41,9 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     flips: bool = True
     rotation_deg: NotNegative = 180.0
-    zoom: tuple[Positive, Positive] = (0.9, 1.15)
-    shift: Share = 0.04
-    stretch: Share = 0.05
+    zoom: tuple[_Positive, _Positive] = (0.9, 1.15)
+    shift: _Share = 0.04
+    stretch: _Share = 0.05
     brightness: NotNegative = 0.25
     colour: NotNegative = 0.15
     gamma: NotNegative = 0.25
@@ -90,19 +90,19 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     trainable: Literal["head", "all"] = "all"
     frozen_up_to: str = ""
-    epochs: Count = 16
+    epochs: _Count = 16
     head_epochs: CountOrNone = 1
-    batch_size: Count = 16
-    learning_rate: Positive = 3e-4
+    batch_size: _Count = 16
+    learning_rate: _Positive = 3e-4
     head_learning_rate: NotNegative = 0.0
     warm_up_epochs: CountOrNone = 2
     weight_decay: NotNegative = 1e-4
-    clip_norm: Positive = 1.0
-    class_weight_power: Share = 0.5
-    smoothing: Share = 0.1
+    clip_norm: _Positive = 1.0
+    class_weight_power: _Share = 0.5
+    smoothing: _Share = 0.1
     ordinal_weight: NotNegative = 0.3
     patience: CountOrNone = 0
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     augmentation: Augmentation | None = Augmentation()
 
 

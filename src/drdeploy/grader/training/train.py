@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.training.checkpoint import History
     from drdeploy.grader.training.frozen_features import FrozenFeatures
     from drdeploy.grader.training.prepared_photographs import PreparedPhotographs
-    from drdeploy.grader.training.recipe import Precision, Recipe
+    from drdeploy.grader.training.recipe import Recipe, TrainingPrecision
 
 FINAL = "final"
 """Name of the network that is trained on all photographs."""
@@ -335,7 +335,7 @@ def make_training_deterministic(seed: int) -> None:
 
 
 @contextmanager
-def compute_in_training_precision(wanted: Precision) -> Iterator[None]:
+def compute_in_training_precision(wanted: TrainingPrecision) -> Iterator[None]:
     """Build networks inside this ``with`` block for the precision in which they are trained."""
     policies = import_tensorflow_and_keras(accelerator=True).keras.mixed_precision
     before = policies.dtype_policy()
@@ -346,7 +346,7 @@ def compute_in_training_precision(wanted: Precision) -> Iterator[None]:
         policies.set_dtype_policy(before)
 
 
-def choose_dtype_policy(wanted: Precision, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def choose_dtype_policy(wanted: TrainingPrecision, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return Keras's name for the precision to train in, given the recipe and this machine.
 
     A GPU always multiplies numbers of 16 bits. A processor does so only if the recipe asks for it,

@@ -70,30 +70,30 @@ def observe_answers_to_bad_bodies(inspection: ImageInspection) -> BadBodies:
 
 
 @define_clause("refuses-empty-body", Severity.SHOULD, PRACTICE)
-def judge_refusal_of_empty_body(inspection: ImageInspection) -> ConformanceVerdict:
+def check_refusal_of_empty_body(inspection: ImageInspection) -> ConformanceVerdict:
     """An empty body is refused with 4xx."""
-    return _judge_refusal_of_body(inspection, "empty", "an empty body")
+    return _check_refusal_of_body(inspection, "empty", "an empty body")
 
 
 @define_clause("refuses-garbage", Severity.SHOULD, PRACTICE)
-def judge_refusal_of_random_bytes(inspection: ImageInspection) -> ConformanceVerdict:
+def check_refusal_of_random_bytes(inspection: ImageInspection) -> ConformanceVerdict:
     """Random bytes are refused with 4xx."""
-    return _judge_refusal_of_body(inspection, "garbage", "random bytes")
+    return _check_refusal_of_body(inspection, "garbage", "random bytes")
 
 
 @define_clause("refuses-truncated-image", Severity.SHOULD, PRACTICE)
-def judge_refusal_of_truncated_image(inspection: ImageInspection) -> ConformanceVerdict:
+def check_refusal_of_truncated_image(inspection: ImageInspection) -> ConformanceVerdict:
     """A photograph that ends too early is refused with 4xx."""
-    return _judge_refusal_of_body(inspection, "truncated", "the first half of the photograph")
+    return _check_refusal_of_body(inspection, "truncated", "the first half of the photograph")
 
 
 @define_clause("refuses-wrong-type", Severity.SHOULD, PRACTICE)
-def judge_refusal_of_wrong_content_type(inspection: ImageInspection) -> ConformanceVerdict:
+def check_refusal_of_wrong_content_type(inspection: ImageInspection) -> ConformanceVerdict:
     """A body of another content type is refused with 4xx."""
-    return _judge_refusal_of_body(inspection, "wrong type", TEXT_TYPE)
+    return _check_refusal_of_body(inspection, "wrong type", TEXT_TYPE)
 
 
-def _judge_refusal_of_body(inspection: ImageInspection, name: str, body: str) -> ConformanceVerdict:
+def _check_refusal_of_body(inspection: ImageInspection, name: str, body: str) -> ConformanceVerdict:
     answer = inspection.observe_once(observe_answers_to_bad_bodies).answers[name]
     if not answer.status:
         raise Undetermined(f"{answer}; see the clause survives-bad-bodies")
@@ -101,7 +101,7 @@ def _judge_refusal_of_body(inspection: ImageInspection, name: str, body: str) ->
 
 
 @define_clause("withstands-oversize", {HostingKind.BATCH: Severity.SHOULD}, INVOKE)
-def judge_answer_to_oversized_body(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answer_to_oversized_body(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers a body above 6 MB (sent by Batch Transform), or refuses it with 4xx."""
     bad = inspection.observe_once(observe_answers_to_bad_bodies)
     if bad.ended is not None:
@@ -115,7 +115,7 @@ def judge_answer_to_oversized_body(inspection: ImageInspection) -> ConformanceVe
 
 
 @define_clause("survives-bad-bodies", Severity.MUST, PRACTICE)
-def judge_survival_of_bad_bodies(inspection: ImageInspection) -> ConformanceVerdict:
+def check_survival_of_bad_bodies(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers every bad body, and still answers a photograph afterwards."""
     inspection.require_answered_photograph()
     bad = inspection.observe_once(observe_answers_to_bad_bodies)

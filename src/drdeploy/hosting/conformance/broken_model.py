@@ -117,7 +117,7 @@ def _make_damaged_model_copy(host: ModelHost) -> Path:
 
 
 @define_clause("not-ready-without-model", Severity.MUST, HOSTING)
-def judge_readiness_without_model(inspection: ImageInspection) -> ConformanceVerdict:
+def check_readiness_without_model(inspection: ImageInspection) -> ConformanceVerdict:
     """A server that cannot load its model must never report ready."""
     starts = inspection.observe_once(observe_starts_with_broken_models)
     return make_passed_or_failed_verdict(
@@ -126,7 +126,7 @@ def judge_readiness_without_model(inspection: ImageInspection) -> ConformanceVer
 
 
 @define_clause("exits-without-model", Severity.SHOULD, PRACTICE)
-def judge_exit_without_model(inspection: ImageInspection) -> ConformanceVerdict:
+def check_exit_without_model(inspection: ImageInspection) -> ConformanceVerdict:
     """If the server cannot load its model, it exits with a status other than 0."""
     starts = inspection.observe_once(observe_starts_with_broken_models)
     have_failed = all(

@@ -118,21 +118,21 @@ def _start_image_under_conditions(inspection: ImageInspection) -> Mapping[str, C
     {HostingKind.REAL_TIME: Severity.MUST, HostingKind.BATCH: Severity.MUST},
     PIPELINES,
 )
-def judge_port_from_environment(inspection: ImageInspection) -> ConformanceVerdict:
+def check_port_from_environment(inspection: ImageInspection) -> ConformanceVerdict:
     """The server listens on the port in SAGEMAKER_BIND_TO_PORT, if a label says that it can."""
     if not inspection.observe_once(observe_image_configuration).accepts_port:
         return make_not_applicable_verdict(f"no label {BIND_TO_PORT_LABEL}=true")
-    return _judge_start_under_condition(inspection, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
+    return _check_start_under_condition(inspection, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
 
 
 @define_clause("batch", {HostingKind.BATCH: Severity.MUST}, BATCH)
-def judge_answers_in_batch_transform(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answers_in_batch_transform(inspection: ImageInspection) -> ConformanceVerdict:
     """The server also answers photographs with SAGEMAKER_BATCH=true."""
-    return _judge_start_under_condition(inspection, "batch", "SAGEMAKER_BATCH=true")
+    return _check_start_under_condition(inspection, "batch", "SAGEMAKER_BATCH=true")
 
 
 @define_clause("execution-parameters", {HostingKind.BATCH: Severity.SHOULD}, BATCH)
-def judge_execution_parameters_answer(inspection: ImageInspection) -> ConformanceVerdict:
+def check_execution_parameters_answer(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers /execution-parameters as Batch Transform expects, or with 404."""
     answer = inspection.observe_once(observe_starts_under_conditions).execution_parameters
     if answer is None:
@@ -148,9 +148,9 @@ def judge_execution_parameters_answer(inspection: ImageInspection) -> Conformanc
 
 
 @define_clause("read-only-root", Severity.SHOULD, PRACTICE)
-def judge_read_only_root_file_system(inspection: ImageInspection) -> ConformanceVerdict:
+def check_read_only_root_file_system(inspection: ImageInspection) -> ConformanceVerdict:
     """The server needs to write only below /tmp."""
-    return _judge_start_under_condition(
+    return _check_start_under_condition(
         inspection, "read-only", "root file system read-only except for /tmp"
     )
 
@@ -160,14 +160,14 @@ def judge_read_only_root_file_system(inspection: ImageInspection) -> Conformance
     {**dict.fromkeys(HostingKind, Severity.SHOULD), HostingKind.SERVERLESS: Severity.MUST},
     f"{TROUBLESHOOTING}; {HOSTING}",
 )
-def judge_start_as_arbitrary_user(inspection: ImageInspection) -> ConformanceVerdict:
+def check_start_as_arbitrary_user(inspection: ImageInspection) -> ConformanceVerdict:
     """The server runs as any unprivileged user that the host chooses, without capabilities."""
-    return _judge_start_under_condition(
+    return _check_start_under_condition(
         inspection, "user", f"user {UNPRIVILEGED_USER} without capabilities"
     )
 
 
-def _judge_start_under_condition(
+def _check_start_under_condition(
     inspection: ImageInspection, name: str, condition: str
 ) -> ConformanceVerdict:
     start = inspection.observe_once(observe_starts_under_conditions).starts[name]

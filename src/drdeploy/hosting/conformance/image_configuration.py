@@ -65,7 +65,7 @@ def observe_image_configuration(inspection: ImageInspection) -> ImageFacts:
 
 
 @define_clause("exec-form", Severity.SHOULD, HOSTING)
-def judge_entrypoint_form(inspection: ImageInspection) -> ConformanceVerdict:
+def check_entrypoint_form(inspection: ImageInspection) -> ConformanceVerdict:
     """The ENTRYPOINT is in exec form, so that signals reach the server instead of a shell."""
     words = inspection.observe_once(observe_image_configuration).entrypoint
     if not words:
@@ -75,7 +75,7 @@ def judge_entrypoint_form(inspection: ImageInspection) -> ConformanceVerdict:
 
 
 @define_clause("image-manifest", Severity.MUST, CREATE_MODEL)
-def judge_image_manifest_type(inspection: ImageInspection) -> ConformanceVerdict:
+def check_image_manifest_type(inspection: ImageInspection) -> ConformanceVerdict:
     """The image is pushed with a Docker manifest, because CreateModel refuses OCI manifests."""
     manifest_type = inspection.observe_once(observe_image_configuration).manifest_type
     if manifest_type == DOCKER_MANIFEST:
@@ -87,7 +87,7 @@ def judge_image_manifest_type(inspection: ImageInspection) -> ConformanceVerdict
 
 
 @define_clause("image-size", {HostingKind.SERVERLESS: Severity.MUST}, SERVERLESS)
-def judge_image_size(inspection: ImageInspection) -> ConformanceVerdict:
+def check_image_size(inspection: ImageInspection) -> ConformanceVerdict:
     """The image is no larger than a serverless endpoint accepts."""
     size, limit = (
         inspection.observe_once(observe_image_configuration).size_bytes,
@@ -99,7 +99,7 @@ def judge_image_size(inspection: ImageInspection) -> ConformanceVerdict:
 
 
 @define_clause("bind-to-port-label", Severity.OPTIONAL, PIPELINES)
-def judge_bind_to_port_label(inspection: ImageInspection) -> ConformanceVerdict:
+def check_bind_to_port_label(inspection: ImageInspection) -> ConformanceVerdict:
     """A label says that the port can be chosen: an endpoint with several containers needs this."""
     value = inspection.observe_once(observe_image_configuration).labels.get(BIND_TO_PORT_LABEL)
     if not value:

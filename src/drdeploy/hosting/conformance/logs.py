@@ -37,7 +37,7 @@ def observe_container_log(inspection: ImageInspection) -> str:
 
 
 @define_clause("logs", Severity.SHOULD, HOSTING)
-def judge_whether_server_logs(inspection: ImageInspection) -> ConformanceVerdict:
+def check_whether_server_logs(inspection: ImageInspection) -> ConformanceVerdict:
     """The server logs to standard output or standard error."""
     log = inspection.observe_once(observe_container_log)
     return make_passed_or_failed_verdict(
@@ -46,7 +46,7 @@ def judge_whether_server_logs(inspection: ImageInspection) -> ConformanceVerdict
 
 
 @define_clause("logs-no-image", Severity.SHOULD, PRACTICE)
-def judge_absence_of_image_data_in_log(inspection: ImageInspection) -> ConformanceVerdict:
+def check_absence_of_image_data_in_log(inspection: ImageInspection) -> ConformanceVerdict:
     """The server's log contains no data of the photographs."""
     log = inspection.observe_once(observe_container_log)
     data, found = inspection.photograph.data, []
@@ -65,7 +65,7 @@ def judge_absence_of_image_data_in_log(inspection: ImageInspection) -> Conforman
 
 
 @define_clause("logs-failures", Severity.SHOULD, PRACTICE)
-def judge_log_of_failed_start(inspection: ImageInspection) -> ConformanceVerdict:
+def check_log_of_failed_start(inspection: ImageInspection) -> ConformanceVerdict:
     """If the server cannot start, its log says so."""
     start = inspection.observe_once(observe_starts_with_broken_models)[MISSING]
     if start.ready_s is not None:

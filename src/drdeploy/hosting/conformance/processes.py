@@ -148,7 +148,7 @@ def _read_resident_memory_pages(pid: int) -> int:
 
 
 @define_clause("cpu-limit", Severity.SHOULD, PRACTICE)
-def judge_thread_count_under_cpu_limit(inspection: ImageInspection) -> ConformanceVerdict:
+def check_thread_count_under_cpu_limit(inspection: ImageInspection) -> ConformanceVerdict:
     """The number of processes and threads follows the CPU limit, not the machine's cores."""
     tasks = inspection.observe_once(observe_single_requests).tasks
     small = inspection.observe_once(observe_container_on_fewer_cores)
@@ -169,7 +169,7 @@ def judge_thread_count_under_cpu_limit(inspection: ImageInspection) -> Conforman
 
 
 @define_clause("replaces-killed-worker", Severity.OPTIONAL, PRACTICE)
-def judge_replacement_of_killed_worker(inspection: ImageInspection) -> ConformanceVerdict:
+def check_replacement_of_killed_worker(inspection: ImageInspection) -> ConformanceVerdict:
     """If one of the server's processes is killed, another process replaces it."""
     kill = inspection.observe_once(observe_container_on_fewer_cores).kill
     if kill.trouble:

@@ -110,7 +110,7 @@ def _name_photograph_of_size(size_bytes: int) -> str:
 
 
 @define_clause("answers-photographs", Severity.MUST, f"{HOSTING}; {INVOKE}")
-def judge_answers_to_photographs(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answers_to_photographs(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers a photograph with 2xx, within 60 s and in less than 4 MB."""
     warm, contract = inspection.observe_once(observe_single_requests).warm, inspection.contract
     slowest_s = max(answer.total_s for answer in warm)
@@ -130,7 +130,7 @@ def judge_answers_to_photographs(inspection: ImageInspection) -> ConformanceVerd
 
 
 @define_clause("unknown-headers", Severity.MUST, HOSTING)
-def judge_answer_to_unknown_headers(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answer_to_unknown_headers(inspection: ImageInspection) -> ConformanceVerdict:
     """Unknown headers make no difference to the answer."""
     answer = _require_answer_to_special_request(inspection, "unknown")
     return make_passed_or_failed_verdict(
@@ -139,7 +139,7 @@ def judge_answer_to_unknown_headers(inspection: ImageInspection) -> ConformanceV
 
 
 @define_clause("custom-attributes", dict.fromkeys(ENDPOINTS, Severity.MUST), INVOKE)
-def judge_answer_to_custom_attributes(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answer_to_custom_attributes(inspection: ImageInspection) -> ConformanceVerdict:
     """The server accepts custom attributes of 1024 ASCII characters."""
     answer = _require_answer_to_special_request(inspection, "attributes")
     chars = inspection.contract.attributes_chars
@@ -149,7 +149,7 @@ def judge_answer_to_custom_attributes(inspection: ImageInspection) -> Conformanc
 
 
 @define_clause("inference-id", dict.fromkeys(ENDPOINTS, Severity.MUST), INVOKE)
-def judge_answer_to_inference_id(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answer_to_inference_id(inspection: ImageInspection) -> ConformanceVerdict:
     """The server accepts an inference id of 64 characters."""
     answer = _require_answer_to_special_request(inspection, "inference id")
     chars = inspection.contract.inference_id_chars
@@ -163,18 +163,18 @@ def judge_answer_to_inference_id(inspection: ImageInspection) -> ConformanceVerd
     {HostingKind.SERVERLESS: Severity.MUST, HostingKind.REAL_TIME: Severity.SHOULD},
     SERVERLESS,
 )
-def judge_answer_to_4_mb_photograph(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answer_to_4_mb_photograph(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers the largest photograph that a serverless endpoint accepts."""
-    return _judge_photograph_padded_to_size(inspection, inspection.contract.serverless_bytes)
+    return _check_photograph_padded_to_size(inspection, inspection.contract.serverless_bytes)
 
 
 @define_clause("payload-6-mb", {HostingKind.REAL_TIME: Severity.SHOULD}, INVOKE)
-def judge_answer_to_6_mb_photograph(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answer_to_6_mb_photograph(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers the largest photograph that a real-time endpoint accepts."""
-    return _judge_photograph_padded_to_size(inspection, inspection.contract.real_time_bytes)
+    return _check_photograph_padded_to_size(inspection, inspection.contract.real_time_bytes)
 
 
-def _judge_photograph_padded_to_size(
+def _check_photograph_padded_to_size(
     inspection: ImageInspection, size_bytes: int
 ) -> ConformanceVerdict:
     inspection.require_answered_photograph()

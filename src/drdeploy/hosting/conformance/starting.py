@@ -34,7 +34,7 @@ difference alone, a slow server would fail because of noise.
 
 
 @define_clause("serves-on-8080", Severity.MUST, f"{HOSTING}; {SERVERLESS}")
-def judge_serving_on_port_8080(inspection: ImageInspection) -> ConformanceVerdict:
+def check_serving_on_port_8080(inspection: ImageInspection) -> ConformanceVerdict:
     """Started with the argument `serve`, the server answers a ping on port 8080 in time."""
     start = inspection.first_container_start.start
     if start.ready_s is None:
@@ -48,7 +48,7 @@ def judge_serving_on_port_8080(inspection: ImageInspection) -> ConformanceVerdic
 
 
 @define_clause("archive-layout", Severity.SHOULD, PRACTICE)
-def judge_extracted_archive_layout(inspection: ImageInspection) -> ConformanceVerdict:
+def check_extracted_archive_layout(inspection: ImageInspection) -> ConformanceVerdict:
     """The files of the archive are where the server looks for them, below /opt/ml/model."""
     names = sorted(path.name for path in inspection.host.model_folder.iterdir())
     listed = ", ".join(names[:LISTED_NAMES]) + (", …" if len(names) > LISTED_NAMES else "")
@@ -63,7 +63,7 @@ def judge_extracted_archive_layout(inspection: ImageInspection) -> ConformanceVe
 
 
 @define_clause("model-read-only", Severity.MUST, HOSTING)
-def judge_read_only_model_folder(inspection: ImageInspection) -> ConformanceVerdict:
+def check_read_only_model_folder(inspection: ImageInspection) -> ConformanceVerdict:
     """The server never writes to the folder of the model."""
     first = inspection.first_container_start
     if first.start.ready_s is None:
@@ -74,7 +74,7 @@ def judge_read_only_model_folder(inspection: ImageInspection) -> ConformanceVerd
 
 
 @define_clause("ping-is-true", Severity.MUST, HOSTING)
-def judge_first_answer_after_ping(inspection: ImageInspection) -> ConformanceVerdict:
+def check_first_answer_after_ping(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers a ping with 200 only after it can answer a photograph."""
     start = inspection.ready_container_start
     if start.first is None:
@@ -91,7 +91,7 @@ def judge_first_answer_after_ping(inspection: ImageInspection) -> ConformanceVer
 
 
 @define_clause("warmed-up", Severity.SHOULD, PRACTICE)
-def judge_warm_up_before_ready(inspection: ImageInspection) -> ConformanceVerdict:
+def check_warm_up_before_ready(inspection: ImageInspection) -> ConformanceVerdict:
     """The server predicts once before it reports ready, so that the first client need not wait."""
     first = inspection.ready_container_start.first
     if first is None or not first.is_success:

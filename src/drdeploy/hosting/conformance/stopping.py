@@ -262,7 +262,7 @@ def _wait_for_container_end(
 
 
 @define_clause("stops-on-sigterm", Severity.MUST, HOSTING)
-def judge_stop_on_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
+def check_stop_on_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
     """The container ends within 30 s of SIGTERM."""
     stop = inspection.observe_once(observe_stop_during_work).stop
     if stop.ended is None:
@@ -274,7 +274,7 @@ def judge_stop_on_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
 
 
 @define_clause("exit-status", Severity.SHOULD, PRACTICE)
-def judge_exit_status_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
+def check_exit_status_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
     """After SIGTERM the container exits with status 0, or with 143, which stands for SIGTERM."""
     state = _require_exit_after_sigterm(inspection.observe_once(observe_stop_during_work).stop)
     return make_passed_or_failed_verdict(
@@ -283,7 +283,7 @@ def judge_exit_status_after_sigterm(inspection: ImageInspection) -> ConformanceV
 
 
 @define_clause("finishes-work", Severity.MUST, HOSTING)
-def judge_work_finished_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
+def check_work_finished_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
     """The server answers the photographs that it is working on at SIGTERM."""
     at_work = inspection.observe_once(observe_stop_during_work)
     _require_exit_after_sigterm(at_work.stop)
@@ -302,14 +302,14 @@ def judge_work_finished_after_sigterm(inspection: ImageInspection) -> Conformanc
 
 
 @define_clause("restarts", Severity.SHOULD, PRACTICE)
-def judge_restart_after_stop(inspection: ImageInspection) -> ConformanceVerdict:
+def check_restart_after_stop(inspection: ImageInspection) -> ConformanceVerdict:
     """A stopped container can be started again, with the files that its first run left."""
     start = inspection.observe_once(observe_container_restart)
     return make_passed_or_failed_verdict(start.is_serving, str(start))
 
 
 @define_clause("accepts-nothing-new", Severity.MUST, HOSTING)
-def judge_refusal_of_requests_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
+def check_refusal_of_requests_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
     """After SIGTERM the server accepts no new photograph, even while it still works on one."""
     late = inspection.observe_once(observe_stop_during_upload).late
     accepted = sum(answer.is_success for answer in late)
@@ -321,7 +321,7 @@ def judge_refusal_of_requests_after_sigterm(inspection: ImageInspection) -> Conf
 
 
 @define_clause("finishes-uploads", Severity.SHOULD, PRACTICE)
-def judge_upload_finished_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
+def check_upload_finished_after_sigterm(inspection: ImageInspection) -> ConformanceVerdict:
     """The server also answers a photograph that is only partly received at SIGTERM."""
     upload = inspection.observe_once(observe_stop_during_upload).upload
     return make_passed_or_failed_verdict(

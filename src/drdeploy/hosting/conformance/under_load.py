@@ -118,7 +118,7 @@ def _sample_memory_until_event(
 
 
 @define_clause("memory-limit", Severity.MUST, SERVERLESS)
-def judge_memory_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+def check_memory_under_load(inspection: ImageInspection) -> ConformanceVerdict:
     """The memory of the container stays below the limit under load."""
     load, limit_mb = (
         inspection.observe_once(observe_container_under_load),
@@ -139,7 +139,7 @@ def judge_memory_under_load(inspection: ImageInspection) -> ConformanceVerdict:
 
 
 @define_clause("answers-under-load", Severity.MUST, HOSTING)
-def judge_answers_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+def check_answers_under_load(inspection: ImageInspection) -> ConformanceVerdict:
     """Under load the server answers every photograph in time, or says that it is overloaded."""
     inspection.require_answered_photograph()
     answers = _require_survived_load(inspection).answers
@@ -157,7 +157,7 @@ def judge_answers_under_load(inspection: ImageInspection) -> ConformanceVerdict:
 
 
 @define_clause("ping-under-load", Severity.MUST, HOSTING)
-def judge_pings_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+def check_pings_under_load(inspection: ImageInspection) -> ConformanceVerdict:
     """Under load the server answers a ping with 200 within 2 s."""
     pings, limit_s = _require_survived_load(inspection).pings, inspection.contract.ping_s
     late = sum(ping.status != 200 or ping.total_s > limit_s for ping in pings)
@@ -170,7 +170,7 @@ def judge_pings_under_load(inspection: ImageInspection) -> ConformanceVerdict:
 
 
 @define_clause("accepts-sockets", Severity.MUST, HOSTING)
-def judge_connections_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+def check_connections_under_load(inspection: ImageInspection) -> ConformanceVerdict:
     """Under load the server accepts a connection within 250 ms."""
     load, limit_s = _require_survived_load(inspection), inspection.contract.accept_s
     waits_s = sorted(answer.connect_s for answer in (*load.answers, *load.pings))

@@ -23,6 +23,7 @@ from drdeploy.hosting.container_engine.failures import translate_engine_errors
 from drdeploy.hosting.container_engine.network_namespace import NetworkNamespace
 from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.container_engine.spec import NO_NETWORK
+from drdeploy.units import MIB, NANOSECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,10 +38,9 @@ _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
 but Python can parse only microseconds, so the last digits are cut off.
 """
 
-NANOSECONDS_PER_S = 1_000_000_000
-_TAIL_BYTES_MAX = 1 << 20
+_TAIL_BYTES_MAX = MIB
 """The most bytes that the last lines of a log may have."""
-_WHOLE_LOG_BYTES_MAX = 16 << 20
+_WHOLE_LOG_BYTES_MAX = 16 * MIB
 """The longest log, in bytes, that is read from the start to find its last lines."""
 STOP_TIMEOUT_S = 30
 """The seconds between SIGTERM and SIGKILL on SageMaker."""

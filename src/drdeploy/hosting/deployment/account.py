@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.sagemaker import (
     Hosting,
@@ -16,7 +16,7 @@ from drdeploy.hosting.sagemaker import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Platform = Literal["aws", "local"]
+    from drdeploy.hosting.sagemaker.platforms import HostingPlatform
 
 
 def call_aws_or_return_none_if_absent(ask: Callable[[], Any], *absent: str) -> Any:
@@ -64,7 +64,7 @@ class AwsAccount:
     region: str | None = None
 
     @property
-    def platform(self) -> Platform:
+    def platform(self) -> HostingPlatform:
         """``local`` if the URL belongs to this machine, else ``aws``."""
         return "local" if is_loopback_url(self.endpoint_url) else "aws"
 

@@ -16,13 +16,13 @@ from drdeploy.hosting.sagemaker import ServerlessConfig, find_instance_resources
 if TYPE_CHECKING:
     from drdeploy.hosting.container_engine import ContainerEngine
     from drdeploy.hosting.deployment.variables import DesiredEndpoints
-    from drdeploy.hosting.sagemaker import Architecture, HostingConfig
+    from drdeploy.hosting.sagemaker import CpuArchitecture, HostingConfig
 
-_ARCHITECTURE_OF_IMAGE: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "arm64"}
+_ARCHITECTURE_OF_IMAGE: dict[str, CpuArchitecture] = {"amd64": "x86_64", "arm64": "arm64"}
 """Maps the architecture in an image's configuration to SageMaker's name for it."""
 
 
-def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
+def find_architecture_of_endpoint(config: HostingConfig) -> CpuArchitecture | None:
     """Return the processor architecture of an endpoint, or None if it is unknown.
 
     AWS does not say on which processor serverless endpoints run, and this project's table of

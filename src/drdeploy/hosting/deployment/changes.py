@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.files import parse_json
 from drdeploy.hosting.sagemaker import AsynchronousConfig, RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker.terraform_types import (
+    ENDPOINT,
+    ENDPOINT_CONFIGURATION,
+    SCALING_TARGET,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,9 +24,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import DeployableConfig
 
 Action = Literal["create", "update", "delete", "replace"]
-ENDPOINT_CONFIGURATION = "aws_sagemaker_endpoint_configuration"
-SCALING_TARGET = "aws_appautoscaling_target"
-ENDPOINT = "aws_sagemaker_endpoint"
 SCHEDULE = "aws_scheduler_schedule"
 DELETES_ENDPOINT = ":aws-sdk:sagemaker:deleteEndpoint"
 """The end of the target ARN of a schedule that deletes an endpoint (see

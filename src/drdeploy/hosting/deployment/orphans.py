@@ -22,6 +22,7 @@ from drdeploy.errors import LeftBehind, TerraformFailed
 from drdeploy.hosting.deployment.account import call_aws_or_return_none_if_absent
 from drdeploy.hosting.deployment.workspace import Resource, find_name_of_resource
 from drdeploy.hosting.sagemaker import translate_aws_errors
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -229,16 +230,14 @@ def _read_bucket_tags(account: AwsAccount, name: str) -> Tags | None:
 
 
 KINDS: Mapping[str, _Kind] = {
-    "aws_sagemaker_endpoint": _make_sagemaker_kind(
-        "describe_endpoint", "EndpointName", "EndpointArn", "endpoint"
-    ),
-    "aws_sagemaker_endpoint_configuration": _make_sagemaker_kind(
+    ENDPOINT: _make_sagemaker_kind("describe_endpoint", "EndpointName", "EndpointArn", "endpoint"),
+    ENDPOINT_CONFIGURATION: _make_sagemaker_kind(
         "describe_endpoint_config",
         "EndpointConfigName",
         "EndpointConfigArn",
         "endpoint configuration",
     ),
-    "aws_sagemaker_model": _make_sagemaker_kind("describe_model", "ModelName", "ModelArn", "model"),
+    MODEL: _make_sagemaker_kind("describe_model", "ModelName", "ModelArn", "model"),
     "aws_cloudwatch_log_group": _Kind(
         _read_log_group_tags,
         lambda account, name: account.boto3_client("logs").delete_log_group(logGroupName=name),

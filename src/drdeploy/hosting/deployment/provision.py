@@ -48,6 +48,7 @@ from drdeploy.hosting.deployment.safeguards import Safeguards, find_permissions_
 from drdeploy.hosting.deployment.variables import DeploymentVariables, ModelVariables
 from drdeploy.hosting.deployment.workspace import NAMED_IN_MESSAGES
 from drdeploy.hosting.sagemaker import AsynchronousClient
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -73,7 +74,7 @@ image.
 """
 
 HOSTED_TYPES = frozenset({
-    *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
+    *(ENDPOINT, ENDPOINT_CONFIGURATION, MODEL),
 })  # fmt: skip
 """The types of resources that :meth:`Provisioner.delete_models_and_endpoints` deletes. All other
 resources stay for the next run.
@@ -401,7 +402,7 @@ class Provisioner:
 
     def _describe_failed_endpoints(self) -> Iterator[str]:
         for resource in self.workspace.read_resources():
-            if resource.type != "aws_sagemaker_endpoint":
+            if resource.type != ENDPOINT:
                 continue
             try:
                 reason = self.account.hosting_client.failure_reason(resource.name)

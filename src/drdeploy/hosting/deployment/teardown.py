@@ -20,6 +20,7 @@ from drdeploy.hosting.deployment.account import (
 from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
 from drdeploy.hosting.deployment.storage import DeploymentStorage, empty_buckets_and_repositories
 from drdeploy.hosting.sagemaker import translate_aws_errors
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,7 +82,7 @@ def tear_down_deployment(
     delete_orphaned_resources(account, workspace, terraform, approver)
     before = workspace.read_resources()
     # The endpoints go first, because they cost money and may be writing captured photographs.
-    if any(one.type == "aws_sagemaker_model" for one in before):
+    if any(one.type == MODEL for one in before):
         _destroy_terraform_targets(terraform, approver, HOSTED)
     stored = DeploymentStorage.count_stored_objects_and_images(account, before)
     if stored.others and not others:
@@ -206,19 +207,19 @@ def _make_existence_check_by_name(
 
 
 FINDERS: Mapping[str, tuple[str, Finder]] = {
-    "aws_sagemaker_endpoint": (
+    ENDPOINT: (
         "endpoints",
         _make_existence_check_by_listing(
             "sagemaker", "list_endpoints", "Endpoints", "EndpointName"
         ),
     ),
-    "aws_sagemaker_endpoint_configuration": (
+    ENDPOINT_CONFIGURATION: (
         "endpoint configurations",
         _make_existence_check_by_listing(
             "sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"
         ),
     ),
-    "aws_sagemaker_model": (
+    MODEL: (
         "models",
         _make_existence_check_by_listing("sagemaker", "list_models", "Models", "ModelName"),
     ),

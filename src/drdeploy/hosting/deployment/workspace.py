@@ -32,6 +32,12 @@ from drdeploy.errors import DeploymentError
 from drdeploy.files import parse_json, write_file_atomically, write_json_file
 from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.safeguards import NO_SAFEGUARDS, Safeguards
+from drdeploy.hosting.sagemaker.terraform_types import (
+    ENDPOINT,
+    ENDPOINT_CONFIGURATION,
+    MODEL,
+    SCALING_TARGET,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,10 +52,10 @@ NAME_ATTRIBUTES = {
 """The attribute that holds a resource's name, for types whose attribute is not called ``name``."""
 
 NAMED_IN_MESSAGES = frozenset({
-    *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
+    *(ENDPOINT, ENDPOINT_CONFIGURATION, MODEL),
     *("aws_s3_bucket", "aws_ecr_repository", "aws_iam_role", "aws_cloudwatch_log_group"),
     *("aws_cloudwatch_dashboard", "aws_cloudwatch_metric_alarm", "aws_sns_topic"),
-    *("aws_appautoscaling_target", "aws_budgets_budget"),
+    *(SCALING_TARGET, "aws_budgets_budget"),
 })  # fmt: skip
 """The types of resources that error messages name. Resources of all other types are only settings
 of such resources.
@@ -208,7 +214,7 @@ class TerraformWorkspace:
 
     def read_endpoint_kind(self) -> str | None:
         """Return the kind of the deployment's endpoint, or None if the endpoint does not exist."""
-        if not any(one.type == "aws_sagemaker_endpoint" for one in self.read_resources()):
+        if not any(one.type == ENDPOINT for one in self.read_resources()):
             return None
         try:
             known: dict[str, Any] = parse_json(self.variables.read_text("utf-8"))

@@ -37,8 +37,8 @@ it.
 
 DOCKERFILES = Path("containers")
 
-Platform = Literal["linux/amd64", "linux/arm64"]
-ARM64: Platform = "linux/arm64"
+ImagePlatform = Literal["linux/amd64", "linux/arm64"]
+ARM64: ImagePlatform = "linux/arm64"
 ARM64_IMAGES: tuple[ImageName, ...] = ("reduced", "lean")
 EMULATION_REMEDY = (
     "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`, or on a "
@@ -64,7 +64,7 @@ class OwnImage:
     """
 
     name: ImageName
-    platform: Platform | None = None
+    platform: ImagePlatform | None = None
 
     @property
     def tag(self) -> str:
@@ -76,14 +76,14 @@ class OwnImage:
         """The environment variable with the CUDA version of the image; empty without CUDA."""
         return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
 
-    def for_platform(self, platform: Platform) -> OwnImage:
+    def for_platform(self, platform: ImagePlatform) -> OwnImage:
         """Return the same image for another platform."""
         return OwnImage(self.name, platform)
 
 
 def find_own_image_by_tag(tag: str) -> OwnImage | None:
     """Return the project's image that a tag names; None if the tag names another image."""
-    platforms: tuple[Platform | None, ...] = (None, ARM64)
+    platforms: tuple[ImagePlatform | None, ...] = (None, ARM64)
     ours = (OwnImage(name, platform) for name in ALL_IMAGE_NAMES for platform in platforms)
     return next((image for image in ours if image.tag == tag), None)
 
@@ -106,7 +106,7 @@ class ImageRef:
     note: str
 
 
-def make_image_tag(name: ImageName, platform: Platform | None = None) -> str:
+def make_image_tag(name: ImageName, platform: ImagePlatform | None = None) -> str:
     """Return an image's tag, such as ``drdeploy:lean``, or ``drdeploy:lean-arm64`` for arm64."""
     return f"drdeploy:{name}-arm64" if platform == ARM64 else f"drdeploy:{name}"
 
@@ -115,7 +115,7 @@ def build_image(
     engine: ContainerEngine,
     name: ImageName,
     *,
-    platform: Platform | None = None,
+    platform: ImagePlatform | None = None,
     root: Path | None = None,
     network: str = "host",
     log: Callable[[str], None] | None = None,

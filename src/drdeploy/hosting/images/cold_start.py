@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.container_engine import ContainerEngine, RunningContainer
 
-Stage = Literal[
+ColdStartStage = Literal[
     "engine", "start_server", "start_worker", "import_runtime", "load", "first_prediction", "answer"
 ]
-STAGES: tuple[Stage, ...] = get_args(Stage)
+STAGES: tuple[ColdStartStage, ...] = get_args(ColdStartStage)
 
-MEANING: Mapping[Stage, str] = {
+MEANING: Mapping[ColdStartStage, str] = {
     "engine": "engine: create and start the container",
     "start_server": "start of the server, until it listens",
     "start_worker": "start of the worker, with its imports",
@@ -59,7 +59,7 @@ class ColdStart:
     """
 
     total_s: float
-    stages_s: Mapping[Stage, float]
+    stages_s: Mapping[ColdStartStage, float]
 
 
 def measure_cold_start_stages(
@@ -149,7 +149,7 @@ def _send_photograph_and_tell_if_graded(container: RunningContainer, photograph:
 
 def _read_stage_seconds_from_log(
     container: RunningContainer, asked: float, answered: float
-) -> dict[Stage, float]:
+) -> dict[ColdStartStage, float]:
     lines = [
         parse_json(line) for line in container.read_logs().splitlines() if line.startswith("{")
     ]

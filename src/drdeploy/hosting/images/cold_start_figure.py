@@ -15,7 +15,7 @@ from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, S
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.images.cold_start import Stage
+    from drdeploy.hosting.images.cold_start import ColdStartStage
 
 LOOKS = tuple(
     zip(
@@ -28,7 +28,7 @@ PULL = "pull of the image, computed"
 
 
 def draw_cold_start_stages(
-    stages_s: Mapping[str, Mapping[Stage, float]], pull_s: Mapping[str, float]
+    stages_s: Mapping[str, Mapping[ColdStartStage, float]], pull_s: Mapping[str, float]
 ) -> Picture:
     """Draw one bar per image with the seconds of each stage of a cold start.
 

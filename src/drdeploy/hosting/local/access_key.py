@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from drdeploy.hosting.sagemaker import LOCAL_KEY_PREFIX
+from drdeploy.units import SECONDS_PER_HOUR
 
 ID_CHARACTERS = string.ascii_uppercase + "234567"
 """The characters of key ids: base 32, as in the key ids of AWS."""
-LOGIN_VALID_S = 12 * 3600
+LOGIN_VALID_S = 12 * SECONDS_PER_HOUR
 """Seconds for which ECR's authorization token is valid (API reference, ``AuthorizationData``)."""
 
 

@@ -8,7 +8,7 @@ the local service refuses the variant anyway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.local.api_errors import make_not_served_error, make_validation_error
@@ -17,7 +17,7 @@ from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host, find_gpu_family
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-Json = dict[str, Any]
+    from drdeploy.files import Json
 
 
 def check_gpu_hosts_of_variants(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a dataclass field's annotation
+from typing import Literal
 
 from drdeploy.hosting.sagemaker import api_limits
+
+IsolationChoice = Literal["auto", "container", "process"]
+"""How the local service runs model servers. With ``auto``, it uses containers if it finds a
+container engine, and processes if it does not.
+"""
 
 
 @dataclass(frozen=True)

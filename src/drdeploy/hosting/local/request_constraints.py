@@ -10,7 +10,7 @@ Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serv
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from drdeploy.hosting.local.api_errors import (
     make_limit_exceeded_error,
@@ -18,11 +18,13 @@ from drdeploy.hosting.local.api_errors import (
     make_validation_error,
 )
 from drdeploy.hosting.sagemaker import api_limits
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Json = dict[str, Any]
+    from drdeploy.files import Json
+
 
 SERVERLESS_ENDPOINTS_MAX = 50
 """The most serverless endpoints in a region (developer guide)."""
@@ -331,7 +333,7 @@ def _check_model_data(container: Json) -> None:
     if len(sources) > 1:
         raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")
     url = find_model_data_url({"PrimaryContainer": container})
-    if url is not None and not url.startswith("s3://"):
+    if url is not None and not url.startswith(S3_SCHEME):
         raise make_not_served_error(f"{sources[0]}={url!r}. Write it as s3://BUCKET/KEY")
     source = container.get("ModelDataSource", {}).get("S3DataSource", {})
     if source.get("S3DataType") != "S3Prefix":
@@ -400,7 +402,7 @@ def _check_asynchronous_config(request: Json) -> None:
     for member in ("S3OutputPath", "S3FailurePath"):
         uri = output.get(member)
         _refuse_text_without_encoding(f"AsyncInferenceConfig.OutputConfig.{member}", uri or "")
-        if uri and not uri.startswith("s3://"):
+        if uri and not uri.startswith(S3_SCHEME):
             raise make_not_served_error(
                 f"AsyncInferenceConfig.OutputConfig.{member}={uri!r}. Write the folder as "
                 "s3://BUCKET/FOLDER"
@@ -423,7 +425,7 @@ def _refuse_web_address_of_bucket(capture: Json) -> None:
     """
     uri = capture["DestinationS3Uri"]
     _refuse_text_without_encoding("DataCaptureConfig.DestinationS3Uri", uri)
-    if not uri.startswith("s3://"):
+    if not uri.startswith(S3_SCHEME):
         raise make_not_served_error(
             f"DataCaptureConfig.DestinationS3Uri={uri!r}. Write the destination as "
             "s3://BUCKET/FOLDER"

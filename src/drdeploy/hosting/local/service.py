@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from drdeploy.errors import (
     EngineMisconfigured,
@@ -37,7 +37,7 @@ from drdeploy.hosting.local.http_server import HttpServer
 from drdeploy.hosting.local.instances import service_folders
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
 from drdeploy.hosting.local.instances.processes import SERVER_COMMAND, ProcessBackend
-from drdeploy.hosting.local.options import ServiceOptions
+from drdeploy.hosting.local.options import IsolationChoice, ServiceOptions
 from drdeploy.hosting.local.registry.ecr_login import USER
 from drdeploy.hosting.local.registry.routes import ImageRegistry
 from drdeploy.hosting.sagemaker import Clock
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IsolationChoice = Literal["auto", "container", "process"]
 TICK_S = 0.25
 """Seconds between two rounds of maintenance, which stop idle instances, replace ended instances and
 write metrics."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -131,7 +133,7 @@ class PlanCost:
     @property
     def has_endpoint(self) -> bool:
         """Whether the plan has a SageMaker endpoint."""
-        return any(one.type == "aws_sagemaker_endpoint" for one in self.resources)
+        return any(one.type == ENDPOINT for one in self.resources)
 
     def list_prices(self) -> Iterator[Price]:
         """Yield the price of each item that is paid for."""

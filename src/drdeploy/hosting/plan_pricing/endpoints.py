@@ -17,13 +17,12 @@ from drdeploy.errors import UnknownPrice
 from drdeploy.files import parse_json
 from drdeploy.hosting.plan_pricing.cost import MonthlyCost, ResourceCost, UsageCost
 from drdeploy.hosting.plan_pricing.scaling import (
-    ENDPOINT,
-    INSTANCES,
-    PROVISIONED_CONCURRENCY,
     ScalingBounds,
     find_scaling_bounds,
     read_count,
 )
+from drdeploy.hosting.sagemaker.scalable_dimensions import INSTANCES, PROVISIONED_CONCURRENCY
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT, ENDPOINT_CONFIGURATION
 from drdeploy.units import GIB, HOURS_PER_MONTH, SECONDS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.plan_pricing.document import PlanDocument, PlannedResource
     from drdeploy.hosting.sagemaker import Price, PriceSheet
-
-CONFIGURATION = "aws_sagemaker_endpoint_configuration"
 
 
 @dataclass(frozen=True)
@@ -80,11 +77,11 @@ def find_endpoint_configuration(
     if name:
         named = [
             one
-            for one in plan.list_resources_named(CONFIGURATION, name)
+            for one in plan.list_resources_named(ENDPOINT_CONFIGURATION, name)
             if one.region == endpoint.region
         ]
         return named[0] if len(named) == 1 else None
-    return plan.find_referenced_resource(endpoint, "endpoint_config_name", CONFIGURATION)
+    return plan.find_referenced_resource(endpoint, "endpoint_config_name", ENDPOINT_CONFIGURATION)
 
 
 def list_endpoints_using_configuration(

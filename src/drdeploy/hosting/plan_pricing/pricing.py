@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from drdeploy.hosting.plan_pricing.cost import PlanCost, ResourceCost
 from drdeploy.hosting.plan_pricing.endpoints import RequestAssumptions, price_endpoint
 from drdeploy.hosting.plan_pricing.resources import PlanPricer
-from drdeploy.hosting.plan_pricing.scaling import ENDPOINT
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT
 
 if TYPE_CHECKING:
     from drdeploy.hosting.plan_pricing.document import PlanDocument, PlannedResource

@@ -13,15 +13,14 @@ from drdeploy.errors import UnknownPrice
 from drdeploy.hosting.plan_pricing.cost import MonthlyCost, ResourceCost, UsageCost
 from drdeploy.hosting.plan_pricing.document import list_blocks_in
 from drdeploy.hosting.plan_pricing.endpoints import (
-    CONFIGURATION,
     list_endpoints_using_configuration,
 )
 from drdeploy.hosting.plan_pricing.scaling import (
-    DIMENSIONS,
     SCHEDULED_ACTION,
-    TARGET,
     describe_unattached_scaling,
 )
+from drdeploy.hosting.sagemaker.scalable_dimensions import DIMENSIONS
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT_CONFIGURATION, MODEL, SCALING_TARGET
 from drdeploy.units import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ SETTINGS_ARE_FREE = "AWS charges nothing for it"
 _FREE_OF_TERRAFORM = "it exists only in Terraform"
 
 FREE: dict[str, str] = {
-    "aws_sagemaker_model": "AWS charges only for storing the model's archive and image",
+    MODEL: "AWS charges only for storing the model's archive and image",
     "aws_sagemaker_model_package_group": SETTINGS_ARE_FREE,
     "aws_kms_alias": SETTINGS_ARE_FREE,
     "aws_kms_grant": SETTINGS_ARE_FREE,
@@ -271,8 +270,8 @@ def _price_subscription(pricer: PlanPricer, resource: PlannedResource) -> Resour
 
 
 _RULES: dict[str, Callable[[PlanPricer, PlannedResource], ResourceCost]] = {
-    CONFIGURATION: _price_endpoint_configuration,
-    TARGET: _price_scaling,
+    ENDPOINT_CONFIGURATION: _price_endpoint_configuration,
+    SCALING_TARGET: _price_scaling,
     SCHEDULED_ACTION: _price_scaling,
     "aws_appautoscaling_policy": _price_scaling_policy,
     "aws_cloudwatch_metric_alarm": _price_alarm,

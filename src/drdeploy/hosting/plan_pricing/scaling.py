@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from drdeploy.hosting.sagemaker.terraform_types import ENDPOINT, SCALING_TARGET
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.hosting.plan_pricing.document import PlanDocument, PlannedResource
 
-ENDPOINT = "aws_sagemaker_endpoint"
-TARGET = "aws_appautoscaling_target"
 SCHEDULED_ACTION = "aws_appautoscaling_scheduled_action"
-INSTANCES = "sagemaker:variant:DesiredInstanceCount"
-PROVISIONED_CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
-COPIES = "sagemaker:inference-component:DesiredCopyCount"
-DIMENSIONS = (INSTANCES, PROVISIONED_CONCURRENCY, COPIES)
 
 DIGITS_MAX = 12
 
@@ -78,7 +74,7 @@ def find_scaling_bounds(
                 limits.append(count)
             elif one.is_unknown(*path, name):
                 return f"{name} of {one.address} is known only after the plan is applied"
-            elif one.type == TARGET or holder.get(name) is not None:
+            elif one.type == SCALING_TARGET or holder.get(name) is not None:
                 return f"{name} of {one.address} is not a whole number of 0 or more"
     if not lowest or not highest:
         return f"the scalable target of {targets[0].address} is not in the plan"
@@ -99,7 +95,7 @@ def _list_scaling_of_variant(
 def _group_scaling_by_endpoint(plan: PlanDocument) -> dict[str, list[PlannedResource]]:
     found: dict[str, list[PlannedResource]] = {}
     for one in plan.resources:
-        is_scaling = one.type in {TARGET, SCHEDULED_ACTION}
+        is_scaling = one.type in {SCALING_TARGET, SCHEDULED_ACTION}
         endpoint = _find_scaled_endpoint(plan, one) if is_scaling else None
         if endpoint is not None:
             found.setdefault(endpoint.address, []).append(one)

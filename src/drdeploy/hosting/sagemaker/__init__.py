@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         make_boto3_client,
         make_hosting_clients,
     )
-    from drdeploy.hosting.sagemaker.instance_types import Architecture, find_instance_resources
+    from drdeploy.hosting.sagemaker.instance_types import CpuArchitecture, find_instance_resources
     from drdeploy.hosting.sagemaker.invocation import Invocation, InvocationOutcome
     from drdeploy.hosting.sagemaker.price_sheet import Price, PriceSheet
 
@@ -71,7 +71,6 @@ __all__ = [
     "LOCAL_KEY_PREFIX",
     "LOCAL_ROLE_ARN",
     "AnyHostingConfig",
-    "Architecture",
     "AsynchronousClient",
     "AsynchronousConfig",
     "BatchConfig",
@@ -79,6 +78,7 @@ __all__ = [
     "BatchTransform",
     "Clients",
     "Clock",
+    "CpuArchitecture",
     "Datapoint",
     "DeployableConfig",
     "EndedTransformJob",
@@ -121,7 +121,7 @@ _MODULES = {
         *("LOCAL_KEY_PREFIX", "Clients", "make_boto3_client", "make_hosting_clients"),
         *("is_loopback_url", "choose_local_credentials"),
     ),
-    "instance_types": ("Architecture", "find_instance_resources"),
+    "instance_types": ("CpuArchitecture", "find_instance_resources"),
     "invocation": ("Invocation", "InvocationOutcome"),
     "price_sheet": ("Price", "PriceSheet"),
     "api_limits": ("DEFAULT_REGION",),

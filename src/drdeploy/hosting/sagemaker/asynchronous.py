@@ -21,6 +21,7 @@ from drdeploy.hosting.sagemaker.invocation import (
     classify_error_response,
 )
 from drdeploy.hosting.sagemaker.s3_objects import delete_all_versions
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -313,9 +314,3 @@ class AsynchronousClient:
         bucket, prefix = split_s3_uri(folder_uri)
         with translate_aws_errors("delete the objects", folder_uri):
             delete_all_versions(self.s3, bucket, prefix)
-
-
-def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Return the bucket and the key of an ``s3://`` URI."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from drdeploy.errors import EndpointError
 from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker.cloudwatch_names import TRANSFORM_JOBS
 from drdeploy.hosting.sagemaker.configs import LOCAL_ROLE_ARN
 from drdeploy.hosting.sagemaker.connection import (
     is_loopback_url,
@@ -26,6 +27,7 @@ from drdeploy.hosting.sagemaker.connection import (
     make_hosting_clients,
 )
 from drdeploy.hosting.sagemaker.s3_objects import delete_all_versions
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker.connection import Clients
 
-LOG_GROUP = "/aws/sagemaker/TransformJobs"
 DATA_LOG = "/data-log"
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 15.0
@@ -151,7 +152,7 @@ class BatchTransform:
 
     def upload_files(self, uri: str, body: bytes, content_type: str) -> None:
         """Write one file to S3 as an object; the bucket must exist."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_s3_uri(uri)
         with translate_aws_errors("upload a photograph", uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
@@ -163,7 +164,7 @@ class BatchTransform:
 
     def list_keys(self, uri: str) -> Iterator[str]:
         """Yield the keys of the objects below a prefix; the keys are fetched page by page."""
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        bucket, prefix = split_s3_uri(uri)
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         with translate_aws_errors("list the photographs", uri):
             for page in pages:
@@ -183,7 +184,7 @@ class BatchTransform:
         Raises:
             EndpointError: S3 refuses the deletion.
         """
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        bucket, prefix = split_s3_uri(uri)
         with translate_aws_errors("delete the objects of the job", uri):
             delete_all_versions(self._s3, bucket, prefix)
 
@@ -279,7 +280,7 @@ class BatchTransform:
 
         ``relative_key`` is the photograph's key without the prefix that all photographs share.
         """
-        bucket, _, folder = output_uri.removeprefix("s3://").partition("/")
+        bucket, folder = split_s3_uri(output_uri)
         parts = (folder.rstrip("/"), f"{relative_key}.out")
         key = "/".join(part for part in parts if part)
         # Errors do not name the key, which may contain a patient's name.
@@ -342,7 +343,7 @@ class BatchTransform:
 
     def _read_error_log_of_job(self, name: str) -> Iterator[str]:
         streams = self._logs.get_paginator("describe_log_streams").paginate(
-            logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"
+            logGroupName=TRANSFORM_JOBS, logStreamNamePrefix=f"{name}/"
         )
         with translate_aws_errors("read the log of the job", name):
             names = [one["logStreamName"] for page in streams for one in page["logStreams"]]
@@ -350,7 +351,10 @@ class BatchTransform:
                 token: dict[str, str] = {}
                 while True:
                     page = self._logs.get_log_events(
-                        logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=True, **token
+                        logGroupName=TRANSFORM_JOBS,
+                        logStreamName=stream,
+                        startFromHead=True,
+                        **token,
                     )
                     yield from (event["message"] for event in page["events"])
                     if page["nextForwardToken"] == token.get("nextToken"):
@@ -360,9 +364,9 @@ class BatchTransform:
 
 def _summarize_failure(texts: list[str]) -> str:
     """Return one line that says why a photograph failed, if possible in the server's own words."""
-    told = [text for text in texts if text and text != "Message:"]
-    answer = " ".join(told[1:])
+    messages = [text for text in texts if text and text != "Message:"]
+    answer = " ".join(messages[1:])
     found = _JSON_MESSAGE.search(answer)
     if found:
         return found["text"].replace('\\"', '"')
-    return ": ".join(part for part in (told[0] if told else "", answer) if part)
+    return ": ".join(part for part in (messages[0] if messages else "", answer) if part)

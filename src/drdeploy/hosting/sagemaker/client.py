@@ -18,6 +18,7 @@ from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
 from drdeploy.files import sha256_of_file
 from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
 from drdeploy.hosting.sagemaker.configs import VARIANT, EndpointDefinition
 from drdeploy.hosting.sagemaker.connection import Clients, is_loopback_url, make_hosting_clients
 from drdeploy.hosting.sagemaker.invocation import (
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
-METRICS_NAMESPACE = "AWS/SageMaker"
 
 MetricName = Literal[
     "ModelSetupTime", "ModelLatency", "OverheadLatency", "Invocations", "MemoryUtilization"

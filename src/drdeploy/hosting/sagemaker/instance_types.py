@@ -16,7 +16,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import api_limits
 from drdeploy.units import MIB_PER_GIB
 
-Architecture = Literal["x86_64", "arm64"]
+CpuArchitecture = Literal["x86_64", "arm64"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class InstanceResources:
 
     vcpu: int
     memory_mb: int
-    architecture: Architecture
+    architecture: CpuArchitecture
 
 
 class _Family(NamedTuple):
     memory_gib_per_vcpu: float
-    architecture: Architecture
+    architecture: CpuArchitecture
 
 
 # c is compute optimized, m general purpose, r memory optimized.

@@ -69,8 +69,8 @@ class RequestCounters:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._file, _CELLS * _CELL_BYTES)
-        self._map = mmap.mmap(self._file, _CELLS * _CELL_BYTES)
-        self._cells = memoryview(self._map).cast("d")
+        mapped = mmap.mmap(self._file, _CELLS * _CELL_BYTES)
+        self._cells = memoryview(mapped).cast("d")
         self._threads = threading.Lock()
 
     def count_invocation(self) -> int:
@@ -114,12 +114,6 @@ class RequestCounters:
                 stage: _extract_durations(cells, place) for place, stage in enumerate(STAGES)
             },
         )
-
-    def close_file(self) -> None:
-        """Unmap and close the file of the counters."""
-        self._cells.release()
-        self._map.close()
-        os.close(self._file)
 
     def _count_duration(self, stage: str, duration_s: float) -> None:
         first = _FIRST_STAGE + STAGES.index(stage) * _CELLS_PER_STAGE

@@ -15,6 +15,7 @@ from drdeploy.hosting.serving.handlers import RequestHandlers
 from drdeploy.hosting.serving.large_images import LargeImages
 from drdeploy.hosting.serving.memory import count_memory_places_for_one_image
 from drdeploy.hosting.serving.state_folder import COUNTERS_NAME, LARGE_IMAGES_NAME
+from drdeploy.units import MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
@@ -109,6 +110,6 @@ def _form_batches_if_configured(
     from drdeploy.grader.runtimes.batching import form_batches_in_runtime
 
     runtime = form_batches_in_runtime(
-        classifier.runtime, largest=capacity.concurrency, wait_s=wait_ms / 1000
+        classifier.runtime, largest=capacity.concurrency, wait_s=wait_ms / MILLISECONDS_PER_S
     )
     return replace(service, classifier=replace(classifier, runtime=runtime))

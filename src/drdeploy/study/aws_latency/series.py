@@ -23,12 +23,9 @@ from drdeploy.study.recommendation.configurations import collect_measured_config
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from drdeploy.arrays import Floats
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
-
-    Floats = NDArray[np.float64]
 
 STACK_STUDY = "study-stack"
 """The name of the study that measures the 2023 study's software on a local machine."""

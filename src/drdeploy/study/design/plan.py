@@ -27,7 +27,7 @@ from drdeploy.study.design.scenarios import (
     Cold,
     OpenLoop,
     RealTime,
-    Scenario,
+    TrialScenario,
     Warm,
 )
 from drdeploy.units import GIB, SECONDS_PER_HOUR
@@ -70,7 +70,7 @@ class Trial:
     image_name: str
     image: ImageSpec
     endpoint: HostingConfig
-    scenario: Scenario
+    scenario: TrialScenario
     vcpu: float
 
     @property
@@ -339,7 +339,7 @@ def _look_up_vcpu_of_endpoint(endpoint: HostingConfig, trial_id: str) -> float:
 
 
 def _check_scenario_fits_endpoint(
-    trial_id: str, endpoint: HostingConfig, scenario: Scenario
+    trial_id: str, endpoint: HostingConfig, scenario: TrialScenario
 ) -> None:
     is_serverless = isinstance(endpoint, ServerlessConfig)
     match scenario:

@@ -207,6 +207,6 @@ class Batch(_Scenario):
 
 RequestScenario = Warm | RealTime | Cold | OpenLoop
 """The scenarios whose requests are answered over the connection on which they were sent."""
-Scenario = RequestScenario | Asynchronous | Batch
-AnyScenario = Annotated[Scenario, Field(discriminator="kind")]
+TrialScenario = RequestScenario | Asynchronous | Batch
+AnyScenario = Annotated[TrialScenario, Field(discriminator="kind")]
 """Any of the six scenarios; pydantic chooses the class by ``kind``."""

@@ -30,6 +30,7 @@ from drdeploy.errors import StudyError
 from drdeploy.files import path_of_shipped_file, read_toml_file
 from drdeploy.grader.artifacts import ModelFormat, Precision
 from drdeploy.hosting.sagemaker import DEFAULT_REGION, AnyHostingConfig
+from drdeploy.hosting.serving.settings import ProfileName
 from drdeploy.study.design.scenarios import AnyScenario, Seconds, Slug
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-Profile = Literal["lean", "classic"]
 
 STUDIES_FOLDER = "studies"
 
@@ -83,7 +83,7 @@ class ImageSpec(_Table):
     """
 
     tag: str
-    profile: Profile
+    profile: ProfileName
     model_format: ModelFormat | None = None
     environment: dict[str, str] = {}
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX = 10_000_000
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
@@ -27,9 +27,9 @@ class CapacityPayload(_Part):
     """The photographs of one kind, and their share of the requests."""
 
     name: str
-    share: Share
-    photographs: Count
-    mean_bytes: Positive
+    share: _Share
+    photographs: _Count
+    mean_bytes: _Positive
 
 
 class ConcurrencyStep(_Part):
@@ -44,11 +44,11 @@ class ConcurrencyStep(_Part):
     """
 
     clients: Annotated[int, Field(ge=1)]
-    requests: Count
+    requests: _Count
     per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    median_s: Positive
-    p95_s: Positive
-    failed: Count
+    median_s: _Positive
+    p95_s: _Positive
+    failed: _Count
 
 
 class RateRun(_Part):
@@ -66,13 +66,13 @@ class RateRun(_Part):
         delayed_share: The share of the requests that this machine sent later than scheduled.
     """
 
-    rate_per_s: Positive
+    rate_per_s: _Positive
     seed: str
-    requests: Count
-    late: Count
-    failed: Count
-    p95_s: Positive | None
-    delayed_share: Share
+    requests: _Count
+    late: _Count
+    failed: _Count
+    p95_s: _Positive | None
+    delayed_share: _Share
 
     @property
     def share_of_late_answers(self) -> float:
@@ -106,12 +106,12 @@ class CapacityResult(_Part):
     endpoint: str
     platform: Literal["local", "aws"]
     hosting: str
-    instances: Count
-    p95_s: Positive
+    instances: _Count
+    p95_s: _Positive
     measured_at: str
-    rate_per_s: Positive | None
-    low_per_s: Positive | None
-    high_per_s: Positive | None
+    rate_per_s: _Positive | None
+    low_per_s: _Positive | None
+    high_per_s: _Positive | None
     requests_at_once: Annotated[int, Field(ge=1)] | None
     payloads: tuple[CapacityPayload, ...]
     steps: tuple[ConcurrencyStep, ...]

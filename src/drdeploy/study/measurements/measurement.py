@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from drdeploy.errors import StudyError
 from drdeploy.files import escape_formula_in_csv_cell, unescape_formula_in_csv_cell
 from drdeploy.hosting.sagemaker import InvocationOutcome
+from drdeploy.hosting.sagemaker.platforms import HostingPlatform  # noqa: TC001 - read at run time
 from drdeploy.study.measurements.schema import (
     ADDED_LATER,
     ONE_PER_TRIAL,
@@ -25,9 +26,8 @@ from drdeploy.study.measurements.schema import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Platform = Literal["local", "aws"]
 Start = Literal["cold", "warm", ""]
-Outcome = InvocationOutcome | Literal["wrong_start", "ungradable"]
+MeasuredOutcome = InvocationOutcome | Literal["wrong_start", "ungradable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Measurement:
 
     study: Annotated[str, "Name of the study."]
     trial: Annotated[str, "Stable id, for example `mobilenet-fp32-lean-1024mb-cold`."]
-    platform: Annotated[Platform, "Where the endpoint was: the local service, or AWS."]
+    platform: Annotated[HostingPlatform, "Where the endpoint was: the local service, or AWS."]
     isolation: Annotated[
         str,
         "What enforced the memory and CPU limits of the endpoint: `container`, "
@@ -93,7 +93,7 @@ class Measurement:
         "state of the container is not known.",
     ] = ""
     outcome: Annotated[
-        Outcome,
+        MeasuredOutcome,
         "`ok` for a row that counts, otherwise the kind of failure. `wrong_start` means a warm "
         "start where the scenario needs a cold one, or the reverse. `ungradable` means an answer "
         "without a prediction.",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from drdeploy.study.published_study.formulas import Constant, Form, Formula, Rows, Term
 from drdeploy.study.published_study.printed_figures import load_texts_about_figures
 from drdeploy.study.published_study.raw_rows import COLD, WARM, parse_experiment_name
+from drdeploy.units import PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     Build = Callable[[PrintedFigure, "PublishedStudy"], "Definition"]
 
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
-PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
 """The memory size with which section 6.1.2 of the study starts, and the memory size that this
 section recommends."""

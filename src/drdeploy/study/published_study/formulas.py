@@ -19,11 +19,8 @@ from drdeploy.statistics.estimate import Estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
+    from drdeploy.arrays import Floats
     from drdeploy.study.measurements.load import Measurements
-
-    Floats = NDArray[np.float64]
 
 QUANTITIES = {
     "total_latency_s": "total latency",

@@ -71,7 +71,7 @@ class PrintedFigure:
         ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
         return any(exact.quantize(step, rounding=way) == printed for way in ways)
 
-    def judge_recomputed_value(self, value: float) -> ReproductionVerdict:
+    def classify_recomputed_value(self, value: float) -> ReproductionVerdict:
         """Return whether a recomputed value reproduces the printed value, is close, or differs."""
         if self.equals_after_rounding(value):
             return ReproductionVerdict.REPRODUCED

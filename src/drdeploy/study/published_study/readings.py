@@ -126,7 +126,7 @@ def find_close_readings_with_other_rows(
     close = [
         (reading, value)
         for reading, value in values
-        if figure.judge_recomputed_value(value) is ReproductionVerdict.CLOSE
+        if figure.classify_recomputed_value(value) is ReproductionVerdict.CLOSE
     ]
     return tuple(sorted(close, key=lambda one: abs(one[1] - figure.value)))
 

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.study.published_study.formulas import Floats
+    from drdeploy.arrays import Floats
 
 ROW_BY_ROW = "row by row"
 FENCE = 1.5

@@ -111,7 +111,7 @@ def _recompute_figure(
         check = None
         if formula is not None:
             value = formula.compute_value_of_figure(samples.compute_mean_s)
-            check = CrossCheck(value, figure.judge_recomputed_value(value))
+            check = CrossCheck(value, figure.classify_recomputed_value(value))
         return RecomputedFigure(
             figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, check=check
         )
@@ -119,7 +119,7 @@ def _recompute_figure(
     if found.value is None:
         unknown = Definition(formula, found.reason or "the rows give no value", definition.note)
         return RecomputedFigure(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE)
-    verdict = figure.judge_recomputed_value(found.value)
+    verdict = figure.classify_recomputed_value(found.value)
     if verdict is ReproductionVerdict.REPRODUCED:
         return RecomputedFigure(figure, definition, verdict, found)
     searched = search_other_readings(figure, formula, samples, amounts)

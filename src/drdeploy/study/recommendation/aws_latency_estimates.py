@@ -23,11 +23,8 @@ from drdeploy.study.recommendation.simulation.service import RowTimes, ServiceTi
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from drdeploy.arrays import Floats
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
-
-    Floats = NDArray[np.float64]
 
 SERVERLESS_OVERHEAD, INSTANCE_OVERHEAD = "serverless overhead", "real-time overhead"
 SERVERLESS_RATIO, INSTANCE_RATIO = "CPU ratio, serverless", "CPU ratio, instances"

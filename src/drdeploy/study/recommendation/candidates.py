@@ -10,7 +10,7 @@ from drdeploy.grader.evaluation.document import estimate_as_dict
 from drdeploy.grader.evaluation.evaluation import evaluate_probabilities
 from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.statistics.percentiles import estimate_median
-from drdeploy.study.recommendation.inference_cost import MILLION
+from drdeploy.units import MILLION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
-MILLION = 1_000_000
-
 
 class CostBasis(StrEnum):
     """The time from which a cost is computed, given by the name of its column."""

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.hosting.sagemaker import Price
     from drdeploy.study.recommendation.bill import Bill
 
-    Floats = NDArray[np.float64]
     Choose = Callable[[Floats], NDArray[np.int64]]
 
 HIGHEST_FACTOR = 100.0

@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.study.report.panels import ScenarioPanel
     from drdeploy.study.report.summaries import Breakdown, ScenarioSummary
-
-    Floats = NDArray[np.float64]
 
 COLOUR_OF_START = {"warm": ORANGE, "cold": BLUE}
 SIZE_IN = (4.6, 2.8)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from drdeploy.statistics import notation
 from drdeploy.statistics.estimate import Estimate
 from drdeploy.study.measurements.scenarios import label_configuration
-from drdeploy.study.recommendation.inference_cost import MILLION
 from drdeploy.study.report.comparisons import compute_ratio_of_mean_times
+from drdeploy.units import MILLION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

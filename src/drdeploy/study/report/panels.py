@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drdeploy.study.report.summaries import ScenarioSummary
 
 By = Literal["memory", "instance", "image"]
-Key = tuple[str, str, str]
+PanelKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def group_scenarios_into_panels(summaries: Iterable[ScenarioSummary]) -> tuple[S
     )
 
 
-def _group_key_of_panel(summary: ScenarioSummary) -> Key:
+def _group_key_of_panel(summary: ScenarioSummary) -> PanelKey:
     configuration = summary.scenario.configuration
     return configuration.model, summary.scenario.start, configuration.endpoint_kind
 
@@ -78,7 +78,7 @@ def _scenario_sort_key(summary: ScenarioSummary) -> tuple[object, ...]:
     return model, kind != "serverless", start != "warm", start, configuration, name
 
 
-def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[ScenarioPanel]:
+def _split_into_panels(key: PanelKey, group: list[ScenarioSummary]) -> Iterator[ScenarioPanel]:
     if key[2] != "serverless":
         yield _make_panel(key, "instance", sorted(group, key=_get_line_number_of_first_row))
         return
@@ -124,7 +124,7 @@ def _was_image_measured_at_other_size(
     )
 
 
-def _make_panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> ScenarioPanel:
+def _make_panel(key: PanelKey, by: By, group: Sequence[ScenarioSummary]) -> ScenarioPanel:
     scenarios = [summary.scenario for summary in group]
     labels = label_scenarios(scenarios, among=[s.configuration for s in scenarios])
     # Short lines fit below a bar: ``2048 MB`` over ``lean``, ``ml.c7g`` over ``xlarge``.

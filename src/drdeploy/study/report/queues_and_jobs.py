@@ -10,10 +10,10 @@ from drdeploy.statistics import means as statistics
 from drdeploy.statistics import percentiles
 from drdeploy.study.measurements.scenarios import label_scenarios
 from drdeploy.study.recommendation.inference_cost import (
-    MILLION,
     compute_cost_of_each_photograph_usd,
     look_up_price_per_second,
 )
+from drdeploy.units import MILLION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,12 +10,12 @@ from drdeploy.statistics import means as statistics
 from drdeploy.statistics import percentiles
 from drdeploy.statistics.stability import Steadiness, check_steadiness_of_rows
 from drdeploy.study.recommendation.inference_cost import (
-    MILLION,
     CostBasis,
     SecondPrice,
     compute_cost_of_each_row_usd,
     look_up_price_per_second,
 )
+from drdeploy.units import MILLION
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet

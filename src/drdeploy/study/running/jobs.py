@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, EndedTransformJob
     from drdeploy.study.design.scenarios import Batch
-    from drdeploy.study.measurements.measurement import Outcome
+    from drdeploy.study.measurements.measurement import MeasuredOutcome
     from drdeploy.study.running.photographs import Photograph
 
 JOB_NAME_CHARS = 63
@@ -73,7 +73,7 @@ class ObservedJob:
     startup_s: float | None
     photograph_count: int
     payload_bytes: int
-    outcome: Outcome
+    outcome: MeasuredOutcome
     error: str
     model_digest: str
 
@@ -214,7 +214,7 @@ class _CountedAnswers:
 
 def _decide_outcome_of_job(
     ended: EndedTransformJob, answers: _CountedAnswers, expected: int
-) -> tuple[Outcome, str]:
+) -> tuple[MeasuredOutcome, str]:
     """Return the outcome of a job, and the reason if the job does not count."""
     if ended.status != "Completed":
         return "model_error", f"The job is {ended.status}: {ended.failure_reason}"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.artifacts import ModelManifest
     from drdeploy.hosting.sagemaker import Datapoint, Hosting, HostingConfig, MetricName
+    from drdeploy.hosting.sagemaker.platforms import HostingPlatform
     from drdeploy.study.design.plan import Trial
-    from drdeploy.study.measurements.measurement import Platform
     from drdeploy.study.running.jobs import ObservedJob
     from drdeploy.study.running.sending import ObservedInvocation
 
@@ -47,7 +47,7 @@ class RowBuilder:
 
     trial: Trial
     manifest: ModelManifest
-    platform: Platform
+    platform: HostingPlatform
     isolation: str
     run_id: str
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import Clock, Invocation
     from drdeploy.study.design.scenarios import RequestScenario
-    from drdeploy.study.measurements.measurement import Outcome, Start
+    from drdeploy.study.measurements.measurement import MeasuredOutcome, Start
     from drdeploy.study.running.photographs import Photograph
 
     Send = Callable[[Photograph], Invocation]
@@ -56,7 +56,7 @@ class ObservedInvocation:
     scheduled_at: datetime
     total_latency_s: float
     start: Start
-    outcome: Outcome
+    outcome: MeasuredOutcome
     invocation: Invocation
     answer: ContainerAnswer
     requests_ahead: int | None = None
@@ -224,7 +224,7 @@ def _classify_start_as_cold_or_warm(answer: ContainerAnswer, *, is_always_on: bo
 
 def classify_outcome_of_invocation(
     invocation: Invocation, answer: ContainerAnswer, start: Start = "", expected: Start = ""
-) -> Outcome:
+) -> MeasuredOutcome:
     """Decide the outcome of an invocation, for example ``ok`` or ``wrong_start``.
 
     Args:

@@ -53,11 +53,12 @@ from drdeploy.study.running.target import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from drdeploy.hosting.local.options import IsolationChoice
     from drdeploy.study.design.plan import Plan
     from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.provisioned import Provisioning
     from drdeploy.study.running.runner import ProgressReporter
-    from drdeploy.study.running.target import Isolation, Target
+    from drdeploy.study.running.target import Target
 
 PHOTOGRAPHS_CACHE = Path("build/photographs")
 
@@ -92,7 +93,7 @@ class RunOptions:
     endpoint_url: str | None = None
     aws: bool = False
     provisioning: Provisioning | None = None
-    isolation: Isolation = "auto"
+    isolation: IsolationChoice = "auto"
     batch_bucket: str = ""
     batch_role: str = ""
     fresh: bool = False

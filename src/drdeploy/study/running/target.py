@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.request import ProxyHandler, build_opener
 
 from drdeploy.errors import (
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
+    from drdeploy.hosting.local.options import IsolationChoice
+    from drdeploy.hosting.sagemaker.platforms import HostingPlatform
     from drdeploy.study.design.plan import Trial
-    from drdeploy.study.measurements.measurement import Platform
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
@@ -50,7 +51,6 @@ STATUS_TIMEOUT_S = 60.0
 container engine, which may be slow under load."""
 
 LOCAL_BUCKET = "drdeploy-artifacts"
-Isolation = Literal["auto", "container", "process"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Target:
     """
 
     hosting: Hosting
-    platform: Platform
+    platform: HostingPlatform
     isolation: str
     bucket: str
     role_arn: str
@@ -158,7 +158,7 @@ def connect_to_aws(region: str, *, batch_bucket: str = "", batch_role: str = "")
 def start_and_stop_local_service(
     *,
     idle_s: float,
-    isolation: Isolation,
+    isolation: IsolationChoice,
     log: Path,
     note: Callable[[str], None],
     region: str | None = None,
@@ -200,7 +200,7 @@ def start_and_stop_local_service(
 
 def build_images_and_choose_isolation(
     tags: Collection[str], note: Callable[[str], None]
-) -> Isolation:
+) -> IsolationChoice:
     """Build a study's container images if possible; return whether to use containers.
 
     Returns:

@@ -9,12 +9,13 @@ from drdeploy.hosting.local.monitoring import statistics
 from drdeploy.hosting.local.monitoring.alarms import COMPARISONS, MISSING_DATA
 from drdeploy.hosting.local.monitoring.metric_queries import find_shortest_period
 from drdeploy.hosting.local.monitoring.monitoring_errors import make_validation_error
+from drdeploy.units import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SHORTEST_PERIOD_S = 10
-EVALUATED_S_MAX = 86_400
+EVALUATED_S_MAX = SECONDS_PER_DAY
 NOTIFICATION = "arn:aws:sns:"
 SCALING = "arn:aws:autoscaling:"
 POLICY_ARN = re.compile(

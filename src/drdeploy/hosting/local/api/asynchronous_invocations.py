@@ -15,6 +15,7 @@ from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.asynchronous_inference.request_queue import QueuedRequest
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.sagemaker import api_limits
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,7 +189,7 @@ def _find_and_check_input_location(members: Mapping[str, Any], body: bytes) -> s
         raise api_errors.make_validation_error(
             "The request has no input. Provide exactly one of Body and InputLocation."
         )
-    if location is not None and not location.startswith("s3://"):
+    if location is not None and not location.startswith(S3_SCHEME):
         raise api_errors.make_not_served_error(
             f"InputLocation={location!r}. Write the location as s3://BUCKET/KEY"
         )

@@ -11,7 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.local.api.metrics import NAMESPACE, make_datum, make_dimensions
+from drdeploy.hosting.local.api.metrics import make_datum, make_dimensions
+from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
 from drdeploy.units import MICROSECONDS_PER_S, MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class BacklogSampler:
     def write_samples(self) -> None:
         """Write the metrics of each backlog now."""
         for region, endpoint, sample in self._queues.measure_backlogs():
-            self._put(region, NAMESPACE, self._make_metric_data(endpoint, sample))
+            self._put(region, METRICS_NAMESPACE, self._make_metric_data(endpoint, sample))
 
     def _make_metric_data(self, endpoint: str, sample: BacklogSample) -> list[dict[str, Any]]:
         size, instances = sample.backlog.requests, sample.instances

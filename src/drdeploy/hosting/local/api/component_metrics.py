@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from drdeploy.hosting.local.api.metrics import (
-    NAMESPACE,
-    PERCENT,
     make_component_dimensions,
     make_datum,
 )
+from drdeploy.hosting.sagemaker.cloudwatch_names import INFERENCE_COMPONENTS, METRICS_NAMESPACE
+from drdeploy.units import PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.instances.instance import ResourceUse
     from drdeploy.hosting.sagemaker import Clock
 
-USE_NAMESPACE = "/aws/sagemaker/InferenceComponents"
 LOAD_EVERY_S = 10.0
 USE_EVERY_S = 60.0
 
@@ -68,16 +67,16 @@ class ComponentSampler:
                 requests = copies.pool.measure_load().requests
                 self._write_metrics(
                     region,
-                    NAMESPACE,
+                    METRICS_NAMESPACE,
                     [("ConcurrentRequestsPerCopy", requests / len(workers), "None")],
                     dimensions,
                 )
             if self._claim_measurement_if_due(self._use_due, component, now_s, USE_EVERY_S):
                 zero = [("InvocationsPerCopy", 0.0, "None")]
-                self._write_metrics(region, NAMESPACE, zero, dimensions)
+                self._write_metrics(region, METRICS_NAMESPACE, zero, dimensions)
                 for worker in workers:
                     use = self._measure_use_of_copy(deployment, worker)
-                    self._write_metrics(region, USE_NAMESPACE, use, dimensions)
+                    self._write_metrics(region, INFERENCE_COMPONENTS, use, dimensions)
 
     @staticmethod
     def _claim_measurement_if_due(

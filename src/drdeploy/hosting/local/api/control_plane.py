@@ -29,7 +29,7 @@ from drdeploy.hosting.local.inference_components.checks import (
     check_config_for_components,
     hosts_components,
 )
-from drdeploy.hosting.local.instances.instance import ImageUnavailable, ModelRefused
+from drdeploy.hosting.local.instances.instance import ImageUnavailable
 from drdeploy.hosting.local.resource_store import (
     AccountRegion,
     ResourceRecord,
@@ -41,10 +41,9 @@ from drdeploy.hosting.local.served_members import SERVED_MEMBERS, refuse_unserve
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from drdeploy.files import Json
     from drdeploy.hosting.local.batch_transform.object_list import ObjectStorage
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-
-Json = dict[str, Any]
 
 
 class ControlPlane:
@@ -144,7 +143,7 @@ class ControlPlane:
     def _refuse_unusable_model(self, request: Json) -> None:
         request_constraints.check_model(request)
         refuse_unserved_members("CreateModel", request)
-        self._refuse_unsupported_model(
+        self._fleet.refuse_unsupported_model(
             request_constraints.find_container_of_model(request).get("Environment", {}), request
         )
         self._refuse_absent_parts_of_model(request)
@@ -163,18 +162,9 @@ class ControlPlane:
                 request_constraints.find_container_of_model(models[name].request)["Image"]
             ),
         )
-        self._refuse_unsupported_model({}, request)
+        self._fleet.refuse_unsupported_model({}, request)
         self._refuse_unusable_keys(request)
         return self._store_resource("EndpointConfig", request)
-
-    def _refuse_unsupported_model(self, environment: dict[str, str], request: Json) -> None:
-        """Refuse a model that SageMaker can run, but instances on this machine cannot."""
-        try:
-            self._fleet.backend.check_model(
-                environment, isolated=request_constraints.is_network_isolated(request)
-            )
-        except ModelRefused as err:
-            raise make_validation_error(f"{err.what}.") from err
 
     def _refuse_absent_parts_of_model(self, request: Json) -> None:
         """Refuse a model whose archive or image is missing, as SageMaker does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local import request_constraints
 from drdeploy.hosting.local.api.listing import filter_and_page_resources
@@ -24,11 +24,11 @@ from drdeploy.hosting.local.served_members import refuse_unserved_members
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from drdeploy.files import Json
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
     from drdeploy.hosting.local.resource_store import AccountRegion
 
-Json = dict[str, Any]
 
 LISTED = (
     *("InferenceComponentName", "InferenceComponentArn", "EndpointName", "EndpointArn"),

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api import event_stream
-from drdeploy.hosting.local.api.metrics import InvocationMetrics, MetricLog, Outcome
+from drdeploy.hosting.local.api.metrics import CountedOutcome, InvocationMetrics, MetricLog
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_value
 from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.endpoints.data_capture import CapturedInvocation
@@ -452,7 +452,7 @@ class Invocations:
             self._metrics.queue_metrics(replace(metrics, model_s=model_s))
 
     def _record_refusal(self, call: _Call, status: int, message: str) -> ApiError:
-        outcome: Outcome = "4xx" if 400 <= status < 500 else "5xx"
+        outcome: CountedOutcome = "4xx" if 400 <= status < 500 else "5xx"
         self._metrics.queue_metrics(replace(call.metrics, outcome=outcome))
         return api_errors.make_model_error(status, message, log_stream_arn=call.log_stream_arn)
 

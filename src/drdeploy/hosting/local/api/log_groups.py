@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import parse_json
 from drdeploy.hosting.local.api.packed_events import make_stream_class
-from drdeploy.hosting.local.batch_transform.job import LOG_GROUP
-from drdeploy.hosting.local.endpoints.instance_logs import GROUP_PREFIX
 from drdeploy.hosting.local.monitoring.log_patterns import make_log_matcher
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
 from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.sagemaker.cloudwatch_names import ENDPOINTS, TRANSFORM_JOBS
+from drdeploy.units import MILLISECONDS_PER_S, SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.endpoints.instance_logs import LogStreamName
     from drdeploy.hosting.local.instances.instance import LogLine
 
-MS_PER_DAY = 86_400_000
 EVENTS_MAX = 10_000
 """The most events in one answer of ``FilterLogEvents``."""
 LINES_KEPT = 100_000
@@ -71,7 +70,7 @@ def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
 def make_group_condition(body: bytes) -> Callable[[str], bool]:
     """Return a function that tells whether a request contains the name of a log group."""
     text = body.decode(errors="replace")
-    if GROUP_PREFIX not in text and LOG_GROUP not in text:
+    if f"{ENDPOINTS}/" not in text and TRANSFORM_JOBS not in text:
         return lambda _: False
     return lambda group: group in text
 
@@ -80,12 +79,12 @@ def drop_expired_events(region: str) -> None:
     """Drop the events that are older than the retention of their groups."""
     from moto.logs.models import logs_backends
 
-    now_ms = time.time() * 1000
+    now_ms = time.time() * MILLISECONDS_PER_S
     backend: Any = logs_backends[ACCOUNT][region]
     for group in tuple(backend.groups.values()):
         days = group.retention_in_days
         if days:
-            oldest = now_ms - int(days) * MS_PER_DAY
+            oldest = now_ms - int(days) * SECONDS_PER_DAY * MILLISECONDS_PER_S
             for stream in tuple(group.streams.values()):
                 stream.events.drop_older_than(oldest)
 

@@ -18,19 +18,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from drdeploy.hosting.local.endpoints.pool import PoolLoad
-from drdeploy.units import MICROSECONDS_PER_S
+from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
+from drdeploy.units import MICROSECONDS_PER_S, PERCENT
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-NAMESPACE = "AWS/SageMaker"
-PERCENT = 100.0
 
 NO_CAPACITY = "NoCapacityInvocationFailures"
 PER_INSTANCE = frozenset({"InvocationsPerInstance", "ConcurrentRequestsPerModel"})
 """The per-instance metrics of a variant; an inference component has per-copy metrics instead."""
 
-Outcome = Literal["ok", "4xx", "5xx", "refused"]
+CountedOutcome = Literal["ok", "4xx", "5xx", "refused"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class InvocationMetrics:
     endpoint: str
     variant: str
     at: datetime
-    outcome: Outcome
+    outcome: CountedOutcome
     setup_s: float | None = None
     model_s: float | None = None
     overhead_s: float | None = None
@@ -246,4 +245,4 @@ class MetricLog:
         with self._lock:
             while self._queue:
                 metrics = self._queue.popleft()
-                self._put(metrics.region, NAMESPACE, metrics.make_metric_data())
+                self._put(metrics.region, METRICS_NAMESPACE, metrics.make_metric_data())

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.files import parse_json
+from drdeploy.files import Json, parse_json
 from drdeploy.hosting.local.api.listing import cut_page_of_list
 from drdeploy.hosting.local.api.request_validation import find_violations, load_service_model
 from drdeploy.hosting.local.api_errors import ApiError
@@ -25,7 +25,6 @@ from drdeploy.hosting.local.served_members import refuse_unserved_members
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-Json = dict[str, Any]
 
 SIMULATIONS = (
     "GetContextKeysForCustomPolicy",

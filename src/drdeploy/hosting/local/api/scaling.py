@@ -14,7 +14,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.files import parse_json
+from drdeploy.files import Json, parse_json
 from drdeploy.hosting.local.api.listing import cut_page_of_list
 from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_request
 from drdeploy.hosting.local.api.served_operations import SERVED_OPERATIONS
@@ -31,19 +31,20 @@ from drdeploy.hosting.local.request_constraints import (
     may_run_without_instances,
 )
 from drdeploy.hosting.local.served_members import refuse_unserved_members
+from drdeploy.hosting.sagemaker.scalable_dimensions import (
+    COPIES,
+    INSTANCES,
+    PROVISIONED_CONCURRENCY,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
 
-Json = dict[str, Any]
 
 RESOURCE_ID = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 COMPONENT_ID = re.compile(r"inference-component/([^/]+)")
-INSTANCES = "sagemaker:variant:DesiredInstanceCount"
-PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
-COPIES = "sagemaker:inference-component:DesiredCopyCount"
 CONFIGURATION_OF_POLICY = {
     "StepScaling": "StepScalingPolicyConfiguration",
     "TargetTrackingScaling": "TargetTrackingScalingPolicyConfiguration",
@@ -53,7 +54,7 @@ PREDEFINED_METRICS = {
         "SageMakerVariantInvocationsPerInstance",
         "SageMakerVariantConcurrentRequestsPerModelHighResolution",
     },
-    PROVISIONED: {"SageMakerVariantProvisionedConcurrencyUtilization"},
+    PROVISIONED_CONCURRENCY: {"SageMakerVariantProvisionedConcurrencyUtilization"},
     COPIES: {
         "SageMakerInferenceComponentInvocationsPerCopy",
         "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution",
@@ -139,7 +140,7 @@ def find_scaled_variant(
         return None
     for variant in endpoint.list_variants_in_service():
         is_serverless = "ServerlessConfig" in variant.request
-        if variant.name == found[2] and (dimension == PROVISIONED) == is_serverless:
+        if variant.name == found[2] and (dimension == PROVISIONED_CONCURRENCY) == is_serverless:
             return EndpointVariant(endpoint, variant)
     return None
 
@@ -159,11 +160,11 @@ def _check_variant_of_target(resource: str, dimension: str, control_plane: Contr
             raise make_validation_error(f"SageMaker inference component doesn't exist: {resource}")
         return
     found = RESOURCE_ID.fullmatch(resource)
-    if found is None or dimension not in {INSTANCES, PROVISIONED}:
+    if found is None or dimension not in {INSTANCES, PROVISIONED_CONCURRENCY}:
         raise make_validation_error(
             "Unsupported service namespace, resource type or scalable dimension: ResourceId must "
             f"be endpoint/NAME/variant/NAME with the ScalableDimension {INSTANCES} or "
-            f"{PROVISIONED}, or inference-component/NAME with {COPIES}."
+            f"{PROVISIONED_CONCURRENCY}, or inference-component/NAME with {COPIES}."
         )
     endpoint = control_plane.endpoints.find_exact(found[1])
     if endpoint is None:
@@ -171,7 +172,7 @@ def _check_variant_of_target(resource: str, dimension: str, control_plane: Contr
     variants = {one["VariantName"]: one for one in endpoint.config.request["ProductionVariants"]}
     if found[2] not in variants:
         raise make_validation_error(f"SageMaker endpoint variant doesn't exist: {resource}")
-    fitting = PROVISIONED if "ServerlessConfig" in variants[found[2]] else INSTANCES
+    fitting = PROVISIONED_CONCURRENCY if "ServerlessConfig" in variants[found[2]] else INSTANCES
     if dimension != fitting:
         raise make_validation_error(f"The ScalableDimension of {resource} must be {fitting}.")
     if "ModelName" not in variants[found[2]]:
@@ -192,7 +193,9 @@ def _check_capacity_bounds(bounds: Json, dimension: str, *, is_registered: bool)
             f"MinCapacity ({bounds['MinCapacity']}) must not be larger than MaxCapacity "
             f"({bounds['MaxCapacity']})."
         )
-    if dimension != PROVISIONED:  # UpdateEndpointWeightsAndCapacities limits the concurrency
+    if (
+        dimension != PROVISIONED_CONCURRENCY
+    ):  # UpdateEndpointWeightsAndCapacities limits the concurrency
         for name in ("MinCapacity", "MaxCapacity"):
             check_instance_count(name, bounds.get(name) or 0)
 

@@ -14,23 +14,23 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.files import parse_json
+from drdeploy.files import Json, parse_json
 from drdeploy.hosting.local.api import cloudwatch
 from drdeploy.hosting.local.api.listing import cut_page_of_list
-from drdeploy.hosting.local.api.metrics import NAMESPACE, make_component_dimensions, make_dimensions
+from drdeploy.hosting.local.api.metrics import make_component_dimensions, make_dimensions
 from drdeploy.hosting.local.api_errors import make_validation_error
 from drdeploy.hosting.local.autoscaling.activities import ActivityLog
 from drdeploy.hosting.local.autoscaling.adjustments import SCALE_IN_SHARE
 from drdeploy.hosting.local.autoscaling.scaler import RegionScaler
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
 from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.local.autoscaling.scaler import ScaledVariant
 
-Json = dict[str, Any]
 
 PERIOD_S = 60
 HIGH_RESOLUTION_PERIOD_S = 10
@@ -269,7 +269,7 @@ def _make_alarm_metric(policy: Any, rules: Json) -> tuple[Json, int]:
     if predefined:
         name, statistic, period_s = PREDEFINED[predefined["PredefinedMetricType"]]
         metric = {
-            "Namespace": NAMESPACE,
+            "Namespace": METRICS_NAMESPACE,
             "MetricName": name,
             "Statistic": statistic,
             "Period": period_s,

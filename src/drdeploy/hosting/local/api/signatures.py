@@ -45,7 +45,6 @@ PRESIGNED_S_MAX = 604_800
 authentication")."""
 UNSIGNED_BODIES = frozenset({"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
 """The values that clients of S3 may sign instead of the hash of the body."""
-EMPTY_SHA256 = hashlib.sha256().hexdigest()
 
 _HEADER = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<credential>[^,\s]+)\s*,\s*"

@@ -38,6 +38,7 @@ from drdeploy.hosting.local.api.policy_simulator import (
 from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.sagemaker.scalable_dimensions import COPIES, PROVISIONED_CONCURRENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -430,8 +431,8 @@ def _fill_gaps_in_moto() -> None:
 
     # moto's list of what can be scaled lacks provisioned concurrency and copies.
     known = {one.name: one.value for one in models.ScalableDimensionValueSet}
-    known["SAGEMAKER_PROVISIONED"] = "sagemaker:variant:DesiredProvisionedConcurrency"
-    known["SAGEMAKER_COPIES"] = "sagemaker:inference-component:DesiredCopyCount"
+    known["SAGEMAKER_PROVISIONED"] = PROVISIONED_CONCURRENCY
+    known["SAGEMAKER_COPIES"] = COPIES
     for module in (models, responses):
         vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 

@@ -19,19 +19,19 @@ from drdeploy.hosting.local.batch_transform.settings import (
     CONCURRENT_PAYLOADS_MB_MAX,
     CONCURRENT_TRANSFORMS_MAX,
 )
-from drdeploy.hosting.local.instances.instance import ModelRefused
 from drdeploy.hosting.local.resource_store import ResourceStore
 from drdeploy.hosting.local.served_members import refuse_unserved_members
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from drdeploy.files import Json
     from drdeploy.hosting.local.batch_transform.object_list import ObjectStorage
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.resource_store import AccountRegion, ResourceRecord
 
-Json = dict[str, Any]
 
 INSTANCES_MAX = 100
 """The most instances that a job may have (API reference, ``TransformResources``)."""
@@ -84,7 +84,7 @@ class TransformJobs:
                 f"TransformResources.InstanceType={resources['InstanceType']!r}. {err.remedy}"
             ) from err
         self._refuse_gpu_image(model.request, resources["InstanceType"])
-        self._refuse_unusable_variables(request.get("Environment") or {}, model.request)
+        self._fleet.refuse_unsupported_model(request.get("Environment") or {}, model.request)
         self._refuse_unusable_key(request["TransformOutput"].get("KmsKeyId"))
         if self._storage is None:
             raise make_not_served_error("CreateTransformJob without S3")
@@ -129,15 +129,6 @@ class TransformJobs:
         except ApiError as err:
             raise make_validation_error(f"Could not find requested job with name: {name}") from err
 
-    def _refuse_unusable_variables(self, environment: Mapping[str, str], model: Json) -> None:
-        """Refuse environment variables that cannot be set for instances on this machine."""
-        try:
-            self._fleet.backend.check_model(
-                environment, isolated=request_constraints.is_network_isolated(model)
-            )
-        except ModelRefused as err:
-            raise make_validation_error(f"{err.what}.") from err
-
     def _refuse_gpu_image(self, model: Json, instance_type: str) -> None:
         """Refuse an image that needs a GPU or a driver that the instance type on AWS lacks."""
         image = request_constraints.find_container_of_model(model)["Image"]
@@ -168,7 +159,7 @@ def check_transform_request(request: Mapping[str, Any]) -> None:
     for name, uri in uris.items():
         if not request_constraints.is_encodable_as_utf8(uri):
             raise make_validation_error(f"{name} must be UTF-8 text.")
-        if not uri.startswith("s3://"):
+        if not uri.startswith(S3_SCHEME):
             raise make_not_served_error(f"{name}={uri!r}. Write it as s3://BUCKET/FOLDER")
     if request["TransformResources"]["InstanceCount"] > INSTANCES_MAX:
         raise make_validation_error(

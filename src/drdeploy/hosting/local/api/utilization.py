@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from drdeploy.hosting.local.api.metrics import PERCENT, make_datum, make_dimensions
-from drdeploy.hosting.local.batch_transform.job import make_ec2_instance_id
+from drdeploy.hosting.local.api.metrics import make_datum, make_dimensions
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
+from drdeploy.hosting.local.instances.instance import make_ec2_instance_id
+from drdeploy.hosting.sagemaker.cloudwatch_names import ENDPOINTS, TRANSFORM_JOBS
+from drdeploy.units import PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.instances.instance import ResourceUse
     from drdeploy.hosting.sagemaker import Clock
 
-NAMESPACE = "/aws/sagemaker/Endpoints"
-JOB_NAMESPACE = "/aws/sagemaker/TransformJobs"
-"""The namespace for the metrics of transform jobs' instances; the metrics have the dimension
-``Host``."""
 EVERY_S = 60.0
 """Seconds between two measurements of an instance, as on AWS. A container engine takes about 35 ms
 to measure one instance."""
@@ -63,7 +61,7 @@ class UtilizationSampler:
                 if isinstance(variant.pool, RealTimePool):
                     for worker in variant.pool.workers():
                         dimensions = make_dimensions(endpoint.name, variant.name)
-                        self._measure_if_due(region, NAMESPACE, dimensions, worker)
+                        self._measure_if_due(region, ENDPOINTS, dimensions, worker)
 
     def write_due_samples_of_jobs(self, jobs: Iterable[TransformJob]) -> None:
         """Measure every instance of the jobs that was not measured during the last minute."""
@@ -71,7 +69,7 @@ class UtilizationSampler:
             for worker in job.list_workers():
                 host = f"{job.name}/{make_ec2_instance_id(worker.instance)}"
                 dimensions = [{"Name": "Host", "Value": host}]
-                self._measure_if_due(job.region, JOB_NAMESPACE, dimensions, worker)
+                self._measure_if_due(job.region, TRANSFORM_JOBS, dimensions, worker)
 
     def _measure_if_due(
         self,

@@ -25,6 +25,7 @@ from drdeploy.hosting.local.endpoints.instance_logs import InstanceOrigin, LogSt
 from drdeploy.hosting.local.endpoints.worker import explain_lost_connection
 from drdeploy.hosting.local.instances.instance import LogLine
 from drdeploy.hosting.sagemaker import api_limits
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 from drdeploy.units import KIB, MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ class RequestProcessor:
     def _write_response_to_s3(
         self, place: str, settings: AsynchronousSettings, response: _ModelResponse
     ) -> None:
-        bucket, _, key = place.removeprefix("s3://").partition("/")
+        bucket, key = split_s3_uri(place)
         self._store.put_object(
             settings.region,
             bucket,

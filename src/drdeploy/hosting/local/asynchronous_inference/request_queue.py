@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.files import parse_json
+from drdeploy.hosting.local.instances.service_folders import FILE_MODE, FOLDER_MODE
 from drdeploy.units import GIB
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
 RECORD = ".json"
 INPUT = ".input"
 DRAFT = ".draft"

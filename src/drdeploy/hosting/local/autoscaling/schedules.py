@@ -13,13 +13,15 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from drdeploy.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, SECONDS_PER_MINUTE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?)\)")
 RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 CRON = re.compile(r"cron\(([^()]*)\)")
-UNIT_S = {"minute": 60, "hour": 3600, "day": 86_400}
+UNIT_S = {"minute": SECONDS_PER_MINUTE, "hour": SECONDS_PER_HOUR, "day": SECONDS_PER_DAY}
 MONTHS = {name.upper(): number for number, name in enumerate(calendar.month_abbr) if name}
 WEEKDAYS = {
     name: number for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"], 1)
@@ -39,7 +41,7 @@ DAY_OF_MONTH, DAY_OF_WEEK = 2, 4
 NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")
 LAST_WEEKDAY = re.compile(r"(\w{1,3})L")
-CATCH_UP_S_MAX = 3600
+CATCH_UP_S_MAX = SECONDS_PER_HOUR
 """The most seconds by which an action with ``cron(...)`` may be late and still run. The computer
 may have been asleep at the action's time. A run that is later than this is skipped.
 """

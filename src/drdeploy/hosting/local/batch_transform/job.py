@@ -16,7 +16,6 @@ deleted (API reference, ``StopTransformJob``).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import threading
 from array import array
@@ -32,7 +31,6 @@ from drdeploy.hosting.local.batch_transform.object_list import (
     OUTPUT_SUFFIX,
     NoInput,
     list_input_objects,
-    split_s3_uri,
 )
 from drdeploy.hosting.local.batch_transform.settings import (
     DEFAULTS,
@@ -46,13 +44,16 @@ from drdeploy.hosting.local.endpoints.execution_role import (
     check_execution_role,
 )
 from drdeploy.hosting.local.endpoints.instance_logs import LogStreamName
-from drdeploy.hosting.local.instances.instance import LogLine
+from drdeploy.hosting.local.instances.instance import LogLine, make_ec2_instance_id
 from drdeploy.hosting.local.request_constraints import (
     find_container_of_model,
     find_model_data_url,
     is_model_data_archive,
     is_network_isolated,
 )
+from drdeploy.hosting.sagemaker.cloudwatch_names import TRANSFORM_JOBS
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
+from drdeploy.units import MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +73,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
-LOG_GROUP = "/aws/sagemaker/TransformJobs"
 START_S = 1800.0
 """Seconds that a container of a job may take to answer ``GET /ping``.
 
@@ -99,7 +99,7 @@ class TransformOrigin:
         """Return the name of the log stream for the container of one instance."""
         return LogStreamName(
             self.region,
-            LOG_GROUP,
+            TRANSFORM_JOBS,
             f"{self.job}/{make_ec2_instance_id(instance)}-{self.epoch_s}",
         )
 
@@ -107,11 +107,6 @@ class TransformOrigin:
         """Return the name of the log stream for problems with an instance's data."""
         name = self.name_log_stream(instance)
         return LogStreamName(name.region, name.group, f"{name.stream}/data-log")
-
-
-def make_ec2_instance_id(instance: Instance) -> str:
-    """Return an id for an instance in the form of EC2's ids."""
-    return f"i-{hashlib.sha256(instance.name.encode()).hexdigest()[:17]}"
 
 
 @dataclass(frozen=True)
@@ -399,7 +394,7 @@ class TransformJob:
         try:
             artifact = artifacts.extract_and_pin_archive(
                 find_model_data_url(model),
-                is_judged=image.is_own,
+                is_checked=image.is_own,
                 is_archive=is_model_data_archive(model),
             )
             try:
@@ -462,7 +457,7 @@ class TransformJob:
     def _write_log_line(self, stream: LogStreamName, *texts: str) -> None:
         now = self._clock.now()
         stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
-        at_ms = int(now.timestamp() * 1000)
+        at_ms = int(now.timestamp() * MILLISECONDS_PER_S)
         self._fleet.logs.put_lines(
             stream, [LogLine(at_ms, f"{stamp}:[sagemaker logs]: {text}") for text in texts]
         )

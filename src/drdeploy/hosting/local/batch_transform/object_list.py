@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from drdeploy.files import parse_json
 from drdeploy.hosting.local.request_constraints import is_encodable_as_utf8
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 OUTPUT_SUFFIX = ".out"
-MANIFEST_BYTES_MAX = 64 * 1024 * 1024
+MANIFEST_BYTES_MAX = 64 * MIB
 MANIFEST_VALUES_MAX = 2_000_000
 """The most values in a manifest. The limit saves memory: an empty JSON object in the manifest takes
 only two bytes there, but 64 bytes of memory.
@@ -96,12 +98,6 @@ class ObjectList:
         )
 
 
-def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Split an ``s3://`` URI into the bucket and the key (or the prefix of several keys)."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
-
-
 def list_input_objects(source: dict[str, Any], storage: ObjectStorage, role: str) -> ObjectList:
     """Return the objects that an ``S3DataSource`` names.
 
@@ -135,7 +131,7 @@ def _read_manifest(uri: str, storage: ObjectStorage) -> ObjectList:
     if not isinstance(first, dict) or first.keys() != {"prefix"}:
         raise _make_manifest_error(uri, "")
     prefix_uri, names = first["prefix"], entries[1:]
-    if not isinstance(prefix_uri, str) or not prefix_uri.startswith("s3://"):
+    if not isinstance(prefix_uri, str) or not prefix_uri.startswith(S3_SCHEME):
         raise _make_manifest_error(uri, f", but the prefix is {prefix_uri!r}")
     bucket, prefix = split_s3_uri(prefix_uri)
     if len(prefix.encode(errors="surrogatepass")) > KEY_BYTES_MAX:

@@ -15,13 +15,13 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from drdeploy.units import MIB
+from drdeploy.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RECORDIO_MAGIC = 0xCED7230A
-HELD_BYTES_MAX = 1024 * MIB
+HELD_BYTES_MAX = GIB
 """The most bytes of one request, or of one object's output, that the local service holds."""
 RECORDS_MAX = 1_000_000
 """The most records in progress for one instance, in all its payloads together. Each record takes
@@ -62,7 +62,7 @@ def decompress_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 is_empty = False
                 # A megabyte at a time, because a small gzip file can expand to a thousand times its
                 # size.
-                data = decoder.decompress(rest, 1 << 20)
+                data = decoder.decompress(rest, MIB)
                 rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
                 if data:
                     yield data

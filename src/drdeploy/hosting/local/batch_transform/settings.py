@@ -16,7 +16,7 @@ from drdeploy.hosting.local.endpoints.instance_client import (
     InstanceConnectionLost,
     InstanceTimeout,
 )
-from drdeploy.units import MIB
+from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ DEFAULTS: Mapping[str, Any] = {
 INVOCATION_TIMEOUT_S = 600
 INVOCATION_RETRIES = 3
 PARAMETERS_TIMEOUT_S = 60.0
-PARAMETERS_BYTES_MAX = 64 * 1024
+PARAMETERS_BYTES_MAX = 64 * KIB
 _STRATEGIES = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
 OK = 200
 

@@ -74,14 +74,14 @@ class ArtifactCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def extract_and_pin_archive(
-        self, model_data_url: str | None, *, is_judged: bool = True, is_archive: bool = True
+        self, model_data_url: str | None, *, is_checked: bool = True, is_archive: bool = True
     ) -> PinnedArtifact:
         """Download and extract a model archive, and keep it until it is released.
 
         Args:
             model_data_url: The ``s3://`` URI of the archive. None if the model has no archive; the
                 result then names no folder.
-            is_judged: Whether to check that this project's server can serve the archive. If false,
+            is_checked: Whether to check that this project's server can serve the archive. If false,
                 the only check is that the archive is safe to extract.
             is_archive: Whether the URI names an archive; otherwise it names uncompressed files.
 
@@ -105,8 +105,8 @@ class ArtifactCache:
             ) from err
         try:
             return self._get_or_extract(
-                f"{sha256_of_bytes(archive)}{'' if is_judged else '-unjudged'}",
-                lambda folder: _extract_archive(archive, folder, is_judged=is_judged),
+                f"{sha256_of_bytes(archive)}{'' if is_checked else '-unchecked'}",
+                lambda folder: _extract_archive(archive, folder, is_checked=is_checked),
             )
         except ArtifactError as err:
             raise StartFailed(
@@ -170,14 +170,14 @@ def _pack_files_as_archive(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _extract_archive(archive: bytes, folder: Path, *, is_judged: bool) -> None:
+def _extract_archive(archive: bytes, folder: Path, *, is_checked: bool) -> None:
     from drdeploy.grader.artifacts import extract_archive, unpack_archive
 
     try:
         with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".tar.gz") as file:
             file.write(archive)
             file.flush()
-            if is_judged:
+            if is_checked:
                 extract_archive(Path(file.name), folder)
             else:
                 unpack_archive(Path(file.name), folder)

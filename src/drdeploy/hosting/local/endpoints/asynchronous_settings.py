@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from drdeploy.hosting.local.endpoints.execution_role import RequiredPermission
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ class AsynchronousSettings:
         known before the request arrives.
         """
         for folder in self.list_folders():
-            bucket, _, prefix = folder.removeprefix("s3://").partition("/")
+            bucket, prefix = split_s3_uri(folder)
             objects = f"arn:aws:s3:::{bucket}/{prefix}{'/' if prefix else ''}*"
             yield RequiredPermission("s3:PutObject", objects, f"the results: '{folder}'")
         for topic in self.list_topics():

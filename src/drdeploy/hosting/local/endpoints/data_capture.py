@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
-from drdeploy.units import MIB
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
+from drdeploy.units import MIB, PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,6 @@ QUEUE_BYTES_MAX = 64 * MIB
 largest invocations."""
 FILE_BYTES_MAX = 16 * MIB
 """How many bytes of requests and answers one file holds, unless a single invocation has more."""
-PERCENT = 100.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ class CaptureSettings:
         capture = config.get("DataCaptureConfig")
         if not capture or not is_capture_enabled(capture):
             return None
-        place = capture["DestinationS3Uri"].removeprefix("s3://")
-        bucket, _, prefix = place.partition("/")
+        bucket, prefix = split_s3_uri(capture["DestinationS3Uri"])
         modes = {option["CaptureMode"] for option in capture["CaptureOptions"]}
         types = capture.get("CaptureContentTypeHeader") or {}
         return cls(

@@ -37,6 +37,7 @@ from drdeploy.hosting.local.request_constraints import (
 )
 from drdeploy.hosting.sagemaker import api_limits, find_instance_resources
 from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -167,7 +168,7 @@ class EndpointDeployment:
         if self.asynchronous is None:
             return
         for folder in self.asynchronous.list_folders():
-            bucket = folder.removeprefix("s3://").partition("/")[0]
+            bucket = split_s3_uri(folder)[0]
             if not self._fleet.has_bucket(bucket):
                 raise StartFailed(
                     f"The bucket {bucket} of the AsyncInferenceConfig does not exist. Create the "
@@ -306,7 +307,7 @@ class EndpointDeployment:
             )
             artifact = self._fleet.artifacts.extract_and_pin_archive(
                 find_model_data_url(model),
-                is_judged=resolved.is_own,
+                is_checked=resolved.is_own,
                 is_archive=is_model_data_archive(model),
             )
         except BaseException:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
+from drdeploy.hosting.local.api_errors import make_validation_error
 from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
 from drdeploy.hosting.local.endpoints.instance_logs import InstanceLogs
 from drdeploy.hosting.local.endpoints.restart_loops import refuse_restart_loop
@@ -19,10 +20,12 @@ from drdeploy.hosting.local.instances.instance import (
     Instance,
     InstanceBackend,
     InstanceSpec,
+    ModelRefused,
     PinnedImage,
     ServiceStopping,
     StartFailed,
 )
+from drdeploy.hosting.local.request_constraints import is_network_isolated
 from drdeploy.hosting.sagemaker import Clock, api_limits, find_instance_resources
 from drdeploy.units import MIB
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from drdeploy.files import Json
     from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
     from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
     from drdeploy.hosting.local.endpoints.instance_logs import LogOrigin
@@ -126,6 +130,21 @@ class InstanceFleet:
         self._lock = threading.Lock()
         self._is_stopping = False
         self._stopping_threads = ThreadPoolExecutor(STOPPING_THREADS, thread_name_prefix="stop")
+
+    def refuse_unsupported_model(self, environment: Mapping[str, str], request: Json) -> None:
+        """Refuse a model that SageMaker can run, but instances on this machine cannot.
+
+        Args:
+            environment: The environment variables of the model.
+            request: The request that says whether the model is isolated from the network.
+
+        Raises:
+            ApiError: The backend refuses the model.
+        """
+        try:
+            self.backend.check_model(environment, isolated=is_network_isolated(request))
+        except ModelRefused as err:
+            raise make_validation_error(f"{err.what}.") from err
 
     def compute_serverless_size(self, memory_mb: int) -> InstanceSize:
         """Return a serverless worker's size, with CPU in proportion to memory.

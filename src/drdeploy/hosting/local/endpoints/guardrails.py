@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from drdeploy.hosting.local.api_errors import make_validation_error
 from drdeploy.hosting.local.request_constraints import is_serverless
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from drdeploy.files import Json
 
 DEFAULT_MAXIMUM_S = 14_400.0
 """The most seconds that an update may take if ``MaximumExecutionTimeoutInSeconds`` is not set (API

@@ -23,18 +23,17 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.files import parse_json
+from drdeploy.files import Json, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _Test = Callable[[str, str], bool]
 _VARIABLE = re.compile(r"\$\{([\w:/-]+)\}")
-Json = dict[str, Any]
 Context = Mapping[str, str | Sequence[str]]
 """The values of a request's condition keys; ``aws:TagKeys``, for example, has a list of values."""
 
-Decision = Literal["allowed", "explicitDeny", "implicitDeny"]
+PolicyDecision = Literal["allowed", "explicitDeny", "implicitDeny"]
 """The names that IAM gives to its decisions (API reference, ``EvaluationResult``)."""
 
 IF_EXISTS = "IfExists"
@@ -56,7 +55,7 @@ class ActionDecision:
             boundary.
     """
 
-    decision: Decision
+    decision: PolicyDecision
     documents: tuple[int, ...]
     allowed_by_boundary: bool | None = None
 
@@ -124,7 +123,7 @@ def list_condition_keys(document: str, action: str | None = None) -> list[str]:
     return list(dict.fromkeys(keys + variables))
 
 
-def _combine_effects(effects: set[str]) -> Decision:
+def _combine_effects(effects: set[str]) -> PolicyDecision:
     if "Deny" in effects:
         return "explicitDeny"
     return "allowed" if effects else "implicitDeny"

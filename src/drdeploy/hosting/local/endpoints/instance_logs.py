@@ -11,12 +11,14 @@ reads new lines of processes every second, and gives them the time at which it r
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from drdeploy.hosting.local.instances.instance import make_ec2_instance_id
+from drdeploy.hosting.sagemaker.cloudwatch_names import ENDPOINTS, INFERENCE_COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
-COMPONENT_GROUP_PREFIX = "/aws/sagemaker/InferenceComponents/"
 PROCESS_EVERY_S = 1.0
 """Seconds between two readings of the log files of processes."""
 
@@ -56,11 +56,10 @@ class InstanceOrigin:
 
     def name_log_stream(self, instance: Instance) -> LogStreamName:
         """Return the log stream of one instance."""
-        number = hashlib.sha256(instance.name.encode()).hexdigest()[:17]
-        group = f"{GROUP_PREFIX}{self.endpoint}"
+        group = f"{ENDPOINTS}/{self.endpoint}"
         if self.component:
-            group = f"{COMPONENT_GROUP_PREFIX}{self.component}"
-        return LogStreamName(self.region, group, f"{self.variant}/i-{number}")
+            group = f"{INFERENCE_COMPONENTS}/{self.component}"
+        return LogStreamName(self.region, group, f"{self.variant}/{make_ec2_instance_id(instance)}")
 
 
 class LogOrigin(Protocol):

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Status = Literal["Creating", "InService", "Updating", "RollingBack", "Deleting", "Failed"]
+EndpointStatus = Literal["Creating", "InService", "Updating", "RollingBack", "Deleting", "Failed"]
 SERVING = frozenset({"InService", "Updating", "RollingBack"})
-Stage = Literal["Creating", "ActivatingTraffic", "Baking", "Deleting"]
+UpdateStage = Literal["Creating", "ActivatingTraffic", "Baking", "Deleting"]
 """The stages of an update (API reference, ``ProductionVariantStatus``)."""
 WATCH_S = 0.2
 """Seconds between two checks of an update's alarms and instances."""
@@ -87,7 +87,7 @@ class LocalEndpoint:
         self.name = name
         self.arn = arn
         self.tags: dict[str, str] = {}
-        self.status: Status = "Creating"
+        self.status: EndpointStatus = "Creating"
         self.failure_reason = ""
         self._clock = clock or Clock()
         self.created = self.modified = self._clock.now()
@@ -97,7 +97,7 @@ class LocalEndpoint:
         # The new deployment of an update in progress, and its share of the invocations.
         self._arriving: EndpointDeployment | None = None
         self._arrived_share = 0.0
-        self._stage: tuple[Stage, datetime] = ("Creating", self.created)
+        self._stage: tuple[UpdateStage, datetime] = ("Creating", self.created)
         self._lock = threading.Lock()
 
     @property
@@ -368,10 +368,10 @@ class LocalEndpoint:
             return arriving
         return self._deployment
 
-    def _set_stage_of_update(self, stage: Stage) -> None:
+    def _set_stage_of_update(self, stage: UpdateStage) -> None:
         self._stage = (stage, self._clock.now())
 
-    def _set_status(self, status: Status, failure: str = "") -> None:
+    def _set_status(self, status: EndpointStatus, failure: str = "") -> None:
         self.status = status
         self.failure_reason = failure
         self.modified = self._clock.now()

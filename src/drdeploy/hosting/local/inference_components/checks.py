@@ -7,12 +7,13 @@ inference".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.api_errors import make_validation_error
 from drdeploy.hosting.local.endpoints.instance_group import InstanceBounds
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from drdeploy.files import Json
 
 
 def hosts_components(config: Json) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Status = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
+ComponentStatus = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
 SERVING = frozenset({"InService", "Updating"})
 UNKNOWN_FAILURE = "The request processing has failed because of an unknown error."
 WATCH_S = 0.05
@@ -73,7 +73,7 @@ class InferenceComponent:
         self.name = name
         self.arn = arn
         self.tags: dict[str, str] = {}
-        self.status: Status = "Creating"
+        self.status: ComponentStatus = "Creating"
         self.failure_reason = ""
         self.endpoint = place.endpoint
         self.variant: str = place.variant["VariantName"]
@@ -250,7 +250,7 @@ class InferenceComponent:
             )
         self._set_status("Updating")
 
-    def _set_status(self, status: Status, failure: str = "") -> None:
+    def _set_status(self, status: ComponentStatus, failure: str = "") -> None:
         self.status = status
         self.failure_reason = failure
         self.modified = self._clock.now()

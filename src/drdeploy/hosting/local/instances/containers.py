@@ -64,6 +64,7 @@ from drdeploy.hosting.local.registry.server_profiles import find_profile_in_imag
 from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL, UNPRIVILEGED_USER
 from drdeploy.hosting.sagemaker.gpu_hosts import parse_image_variables
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
+from drdeploy.units import MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     import socket
@@ -403,7 +404,9 @@ class ContainerInstance:
         seconds = [int(at) for at, _ in lines]
         same = self._read_until_s
         first_new = bisect.bisect_left(seconds, same) + self._lines_in_second
-        self._unread_lines += [LogLine(int(at * 1000), text) for at, text in lines[first_new:]]
+        self._unread_lines += [
+            LogLine(int(at * MILLISECONDS_PER_S), text) for at, text in lines[first_new:]
+        ]
         if seconds:
             self._read_until_s = max(seconds)
             self._lines_in_second = seconds.count(self._read_until_s)

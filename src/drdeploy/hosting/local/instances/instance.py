@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -167,6 +168,11 @@ class Instance(Protocol):
 
         A second call does nothing.
         """
+
+
+def make_ec2_instance_id(instance: Instance) -> str:
+    """Return an id for an instance in the form of EC2's ids; a log stream's name contains it."""
+    return f"i-{hashlib.sha256(instance.name.encode()).hexdigest()[:17]}"
 
 
 class InstanceBackend(Protocol):

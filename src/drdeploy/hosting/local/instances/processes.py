@@ -46,7 +46,7 @@ from drdeploy.hosting.local.instances.service_folders import FOLDER_MODE, PROCES
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
 from drdeploy.hosting.local.registry.server_profiles import PROFILE_VARIABLE, find_profile_of_tag
 from drdeploy.hosting.serving.settings import UNIX_PREFIX
-from drdeploy.units import MIB, MICROSECONDS_PER_S
+from drdeploy.units import MIB, MICROSECONDS_PER_S, MILLISECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -364,7 +364,7 @@ class ProcessInstance:
             return
         end = len(data) if is_last else data.rfind(b"\n") + 1
         self._read_bytes += end
-        now_ms = int(time.time() * 1000)
+        now_ms = int(time.time() * MILLISECONDS_PER_S)
         self._unread_lines += [
             LogLine(now_ms, line) for line in data[:end].decode(errors="replace").splitlines()
         ]

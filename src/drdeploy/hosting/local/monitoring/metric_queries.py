@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.hosting.local.monitoring import statistics
 from drdeploy.hosting.local.monitoring.metric_math import MathContext, evaluate_expression
 from drdeploy.hosting.local.monitoring.metric_search import make_search_condition
-from drdeploy.hosting.local.monitoring.metric_store import MetricName, MetricSamples, MetricStore
+from drdeploy.hosting.local.monitoring.metric_store import (
+    MetricIdentity,
+    MetricSamples,
+    MetricStore,
+)
 from drdeploy.hosting.local.monitoring.monitoring_errors import (
     make_combination_error,
     make_parameter_error,
     make_validation_error,
 )
 from drdeploy.hosting.local.monitoring.time_series import TimeRange, TimeSeries, to_epoch_s
+from drdeploy.hosting.sagemaker.client import DATAPOINTS_MAX
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,14 +34,13 @@ if TYPE_CHECKING:
 
 SHORT_PERIODS_S = (1, 5, 10, 20, 30)
 MINUTE_S = 60
-STATISTICS_POINTS_MAX = 1440
 DATA_POINTS_MAX = 100_800
-"""The most points in one answer of GetMetricData. ``STATISTICS_POINTS_MAX`` is the limit for
+"""The most points in one answer of GetMetricData. ``DATAPOINTS_MAX`` is the limit for
 GetMetricStatistics.
 """
 QUERIES_MAX = 500
 PAGE_METRICS = 500
-RECENT_S = 3 * 3600
+RECENT_S = 3 * SECONDS_PER_HOUR
 """``RecentlyActive`` selects the metrics whose last sample is at most this many seconds old."""
 
 
@@ -62,13 +67,13 @@ class MetricReader:
         period_s = check_period(request["Period"])
         span = read_time_range(request, period_s)
         wanted = len(span.list_period_starts(period_s))
-        if wanted > STATISTICS_POINTS_MAX:
+        if wanted > DATAPOINTS_MAX:
             raise make_combination_error(
                 f"You have requested up to {wanted} datapoints, which exceeds the limit of "
-                f"{STATISTICS_POINTS_MAX}. You may reduce the datapoints requested by increasing "
+                f"{DATAPOINTS_MAX}. You may reduce the datapoints requested by increasing "
                 "Period, or decreasing the time range."
             )
-        metric = MetricName.from_request(request)
+        metric = MetricIdentity.from_request(request)
         points = [
             point
             for at, by_unit in self.store.read_periods(metric, span.start_s, span.end_s, period_s)
@@ -152,7 +157,7 @@ class MetricReader:
         """
         statistic = statistics.parse_statistic(metric_stat["Stat"])
         series = self._read_metric(
-            MetricName.from_request(metric_stat["Metric"]),
+            MetricIdentity.from_request(metric_stat["Metric"]),
             statistic,
             span,
             check_period(metric_stat["Period"]),
@@ -188,13 +193,13 @@ class MetricReader:
             page["NextToken"] = str(start + PAGE_METRICS)
         return page
 
-    def _is_recently_active(self, metric: MetricName) -> bool:
+    def _is_recently_active(self, metric: MetricIdentity) -> bool:
         last = self.store.find_last_second(metric)
         return last is not None and last >= self.now_s - RECENT_S
 
     def _read_metric(
         self,
-        metric: MetricName,
+        metric: MetricIdentity,
         statistic: Statistic,
         span: TimeRange,
         period_s: int,
@@ -350,7 +355,7 @@ def _make_page_of_results(
     return page
 
 
-def _has_dimension(metric: MetricName, wanted: Mapping[str, str]) -> bool:
+def _has_dimension(metric: MetricIdentity, wanted: Mapping[str, str]) -> bool:
     value = wanted.get("Value")
     return any(
         name == wanted["Name"] and value in {None, found} for name, found in metric.dimensions

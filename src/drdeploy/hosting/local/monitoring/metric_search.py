@@ -18,7 +18,7 @@ from drdeploy.hosting.local.monitoring.monitoring_errors import make_validation_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.monitoring.metric_store import MetricName
+    from drdeploy.hosting.local.monitoring.metric_store import MetricIdentity
 
 SCHEMA = re.compile(r"\s*\{([^}]*)\}")
 TERM = re.compile(
@@ -30,7 +30,7 @@ DEPTH_MAX = 50
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-def make_search_condition(text: str) -> Callable[[MetricName], bool]:
+def make_search_condition(text: str) -> Callable[[MetricIdentity], bool]:
     """Return a function that takes a metric, and tells whether the search finds it.
 
     Raises:
@@ -42,7 +42,7 @@ def make_search_condition(text: str) -> Callable[[MetricName], bool]:
         return matches
     namespace, *dimensions = (one.strip().strip('"') for one in schema[1].split(","))
 
-    def matches_schema(metric: MetricName) -> bool:
+    def matches_schema(metric: MetricIdentity) -> bool:
         names = {name for name, _ in metric.dimensions}
         return metric.namespace == namespace and names == set(dimensions) and matches(metric)
 
@@ -65,7 +65,7 @@ class _SearchParser:
         self._place = 0
         self._depth = 0
 
-    def parse_whole(self) -> Callable[[MetricName], bool]:
+    def parse_whole(self) -> Callable[[MetricIdentity], bool]:
         if not self._terms:
             return lambda _: True
         condition = self._parse_or()
@@ -76,14 +76,14 @@ class _SearchParser:
     def _peek_at_token(self) -> str:
         return self._terms[self._place][0].strip() if self._place < len(self._terms) else ""
 
-    def _parse_or(self) -> Callable[[MetricName], bool]:
+    def _parse_or(self) -> Callable[[MetricIdentity], bool]:
         options = [self._parse_and()]
         while self._peek_at_token() == "OR":
             self._place += 1
             options.append(self._parse_and())
         return lambda metric: any(one(metric) for one in options)
 
-    def _parse_and(self) -> Callable[[MetricName], bool]:
+    def _parse_and(self) -> Callable[[MetricIdentity], bool]:
         parts = [self._parse_single_term()]
         while self._peek_at_token() not in {"", ")", "OR"}:
             if self._peek_at_token() == "AND":
@@ -92,8 +92,8 @@ class _SearchParser:
         return lambda metric: all(one(metric) for one in parts)
 
     def _parse_one_level_deeper(
-        self, parse: Callable[[], Callable[[MetricName], bool]]
-    ) -> Callable[[MetricName], bool]:
+        self, parse: Callable[[], Callable[[MetricIdentity], bool]]
+    ) -> Callable[[MetricIdentity], bool]:
         self._depth += 1
         if self._depth > DEPTH_MAX:
             raise make_validation_error("SEARCH() is nested too deeply")
@@ -101,7 +101,7 @@ class _SearchParser:
         self._depth -= 1
         return condition
 
-    def _parse_single_term(self) -> Callable[[MetricName], bool]:
+    def _parse_single_term(self) -> Callable[[MetricIdentity], bool]:
         if self._place >= len(self._terms) or self._peek_at_token() == ")":
             raise make_validation_error("SEARCH() lacks a term")
         term = self._terms[self._place]
@@ -132,7 +132,7 @@ class _SearchParser:
         )
 
 
-def _list_fields(metric: MetricName) -> list[tuple[str, str]]:
+def _list_fields(metric: MetricIdentity) -> list[tuple[str, str]]:
     return [
         ("MetricName", metric.name),
         ("Namespace", metric.namespace),
@@ -140,7 +140,7 @@ def _list_fields(metric: MetricName) -> list[tuple[str, str]]:
     ]
 
 
-def _list_texts(metric: MetricName) -> list[str]:
+def _list_texts(metric: MetricIdentity) -> list[str]:
     named = (text for pair in metric.dimensions for text in pair)
     return [metric.name, metric.namespace, *named]
 

@@ -21,7 +21,7 @@ NO_UNIT = "None"
 
 
 @dataclass(frozen=True, order=True)
-class MetricName:
+class MetricIdentity:
     """The identity of a metric: its namespace, its name, and its dimensions."""
 
     namespace: str
@@ -29,7 +29,9 @@ class MetricName:
     dimensions: tuple[tuple[str, str], ...]
 
     @classmethod
-    def from_request(cls, request: Mapping[str, Any], namespace: str | None = None) -> MetricName:
+    def from_request(
+        cls, request: Mapping[str, Any], namespace: str | None = None
+    ) -> MetricIdentity:
         """Read the metric from the members ``MetricName`` and ``Dimensions`` of a request."""
         pairs = sorted((one["Name"], one["Value"]) for one in request.get("Dimensions") or ())
         return cls(request.get("Namespace") or namespace or "", request["MetricName"], tuple(pairs))
@@ -99,7 +101,7 @@ class MetricStore:
     """
 
     def __init__(self) -> None:
-        self._series: dict[MetricName, _StoredSeries] = {}
+        self._series: dict[MetricIdentity, _StoredSeries] = {}
         self._lock = threading.Lock()
         self.version = 0
 
@@ -113,26 +115,26 @@ class MetricStore:
         read = [_parse_metric_datum(datum, number) for number, datum in enumerate(data, 1)]
         with self._lock:
             for datum, samples in zip(data, read, strict=True):
-                key = MetricName.from_request(datum, namespace)
+                key = MetricIdentity.from_request(datum, namespace)
                 moment = datum.get("Timestamp")
                 second = int(now_s if moment is None else to_epoch_s(moment))
                 series = self._series.setdefault(key, _StoredSeries())
                 series.samples_at(second, datum.get("Unit") or NO_UNIT).extend(samples)
             self.version += 1
 
-    def list_metrics(self) -> list[MetricName]:
+    def list_metrics(self) -> list[MetricIdentity]:
         """Return all metrics, sorted."""
         with self._lock:
             return sorted(self._series)
 
-    def find_last_second(self, metric: MetricName) -> int | None:
+    def find_last_second(self, metric: MetricIdentity) -> int | None:
         """Return the second of a metric's last sample, or None without a sample."""
         with self._lock:
             series = self._series.get(metric)
             return series.seconds[-1] if series is not None else None
 
     def read_periods(
-        self, metric: MetricName, start_s: int, end_s: int, period_s: int
+        self, metric: MetricIdentity, start_s: int, end_s: int, period_s: int
     ) -> Iterator[tuple[int, dict[str, MetricSamples]]]:
         """Yield each period that has samples: its first second, and its samples by unit.
 

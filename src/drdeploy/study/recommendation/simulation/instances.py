@@ -28,10 +28,9 @@ from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from drdeploy.arrays import Floats
     from drdeploy.study.recommendation.simulation.service import RowTimes
     from drdeploy.study.recommendation.traffic import Arrivals
-
-    Floats = NDArray[np.float64]
 
 BUSY_MINUTES, QUIET_MINUTES, QUIET_SHARE = 3, 15, 0.9
 WAKE_MINUTES, WAKE_MINUTES_WITH_QUEUE = 1, 2

@@ -11,9 +11,8 @@ from drdeploy.errors import AnalysisError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from drdeploy.arrays import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,16 @@
+"""The names under which SageMaker writes metrics and logs to CloudWatch.
+
+The namespace ``AWS/SageMaker`` holds the metrics of invocations. The other names are each both a
+namespace, for the CPU and memory use of instances, and a group of logs or the start of its name
+(developer guide, "Monitor Amazon SageMaker AI with Amazon CloudWatch").
+"""
+
+from __future__ import annotations
+
+METRICS_NAMESPACE = "AWS/SageMaker"
+ENDPOINTS = "/aws/sagemaker/Endpoints"
+"""The log group of an endpoint is this name, a slash, and the name of the endpoint."""
+INFERENCE_COMPONENTS = "/aws/sagemaker/InferenceComponents"
+"""The log group of a component is this name, a slash, and the name of the component."""
+TRANSFORM_JOBS = "/aws/sagemaker/TransformJobs"
+"""All jobs share this log group. The metrics of their instances have the dimension ``Host``."""

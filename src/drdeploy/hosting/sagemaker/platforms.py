@@ -1,0 +1,8 @@
+"""Where an endpoint can run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+HostingPlatform = Literal["aws", "local"]
+"""``aws`` is the real SageMaker, ``local`` is the local service that simulates it."""
