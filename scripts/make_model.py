@@ -21,6 +21,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from quantize_out_of_fold import quantized_out_of_fold
+from write_packaged_manifests import renew_manifests
 
 from drdeploy.grader.artifacts import Clinical, extract_archive, read_manifest_in_archive
 from drdeploy.grader.box import FOLDER, NAME
@@ -121,6 +122,15 @@ def main() -> None:
         seed=plan.seed,
     )
     _publish(drafts, verdict, int8_clinical, options.out)
+    renew_manifests(
+        options.out,
+        {
+            precision: build_evaluation_document(
+                evaluate_graded_set(tested[precision], clinical[precision]), tested[precision]
+            )
+            for precision in PRECISIONS
+        },
+    )
     options.evidence.mkdir(parents=True, exist_ok=True)
     out_of_fold = {"fp32": trained.out_of_fold, "int8": int8_out_of_fold}
     for precision, graded in out_of_fold.items():
