@@ -46,6 +46,7 @@ from drdeploy.grader.quantization.quantize import (
 )
 from drdeploy.grader.quantization.verdict import decide_non_inferiority
 from drdeploy.grader.training.calibration import (
+    HIGH_SENSITIVITY,
     apply_temperature,
     choose_operating_points,
     evaluate_cross_fitted_choices,
@@ -245,7 +246,11 @@ def _write_documents(
     )
     environment.filters |= {"figure": _as_text, "change": _as_change}
     card = environment.get_template("model_card.md.j2").render(
-        document, recipe=plan.recipe, plan=plan, set_aside=plan.dataset.set_aside
+        document,
+        recipe=plan.recipe,
+        plan=plan,
+        set_aside=plan.dataset.set_aside,
+        target_sensitivity=HIGH_SENSITIVITY,
     )
     (options.out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 

@@ -199,7 +199,7 @@ def test_a_study_says_how_often_the_suggestion_is_right(records, service):
     page = client.get("/studies/1").text
     (point,) = (one for one in points if one.name == "high_sensitivity")
     kept = [point.tested.sensitivity, point.tested.specificity]
-    cells = [f"<td>{one.value:.2f} ({one.low:.2f}–{one.high:.2f})</td>" for one in kept]
+    cells = [f"<td>{one.value:.2f} ({one.low:.2f}\u2013{one.high:.2f})</td>" for one in kept]
     assert f"<td>0.95</td>\n{''.join(cells)}<td>84</td>" in page
     # Another program may grade with another model, so its rates are not known here.
     elsewhere = open_page(records, operating_points=points, is_grading=lambda: False)

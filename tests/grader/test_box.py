@@ -179,6 +179,29 @@ def test_the_model_card_quotes_the_figures_and_the_limits(metrics):
         assert promise in card
 
 
+def test_the_model_card_says_what_each_threshold_promises_and_keeps(metrics):
+    card = (FOLDER / "MODEL_CARD.md").read_text()
+    for precision in MOST_BYTES:
+        for disease, grade in (("referable", 2), ("vision_threatening", 3)):
+            kept = metrics["test"][precision][disease]["operating_points"]["high_sensitivity"]
+            figures = [
+                "{value:.3f} ({low:.3f} to {high:.3f})".format(**kept[name])
+                for name in ("sensitivity", "specificity")
+            ]
+            row = f"| {precision}, grade >= {grade} | {HIGH_SENSITIVITY} | {' | '.join(figures)} |"
+            assert row in card
+
+
+def test_the_readme_says_what_the_default_decision_keeps(metrics):
+    readme = (ROOT / "README.md").read_text()
+    for precision in MOST_BYTES:
+        kept = metrics["test"][precision]["referable"]["operating_points"]["high_sensitivity"]
+        for name in ("sensitivity", "specificity"):
+            value, low, high = (f"{100 * kept[name][at]:.0f}" for at in ("value", "low", "high"))
+            # Both models find the same share, which is said once.
+            assert f"{value} % ({low} to {high} %)" in " ".join(readme.split())
+
+
 def test_a_missing_precision_is_refused_with_what_to_do():
     with pytest.raises(
         ArtifactError, match=r"This installation has no packaged grader in bf16.*make model"
