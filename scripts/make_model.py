@@ -21,6 +21,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from quantize_out_of_fold import quantized_out_of_fold
+from write_packaged_manifests import renew_manifests
 
 from drdeploy.grader.artifacts import Clinical, extract_archive, read_manifest_in_archive
 from drdeploy.grader.box import FOLDER, NAME
@@ -45,6 +46,7 @@ from drdeploy.grader.quantization.quantize import (
 )
 from drdeploy.grader.quantization.verdict import decide_non_inferiority
 from drdeploy.grader.training.calibration import (
+    HIGH_SENSITIVITY,
     apply_temperature,
     choose_operating_points,
     evaluate_cross_fitted_choices,
@@ -121,6 +123,15 @@ def main() -> None:
         seed=plan.seed,
     )
     _publish(drafts, verdict, int8_clinical, options.out)
+    renew_manifests(
+        options.out,
+        {
+            precision: build_evaluation_document(
+                evaluate_graded_set(tested[precision], clinical[precision]), tested[precision]
+            )
+            for precision in PRECISIONS
+        },
+    )
     options.evidence.mkdir(parents=True, exist_ok=True)
     out_of_fold = {"fp32": trained.out_of_fold, "int8": int8_out_of_fold}
     for precision, graded in out_of_fold.items():
@@ -235,7 +246,11 @@ def _write_documents(
     )
     environment.filters |= {"figure": _as_text, "change": _as_change}
     card = environment.get_template("model_card.md.j2").render(
-        document, recipe=plan.recipe, plan=plan, set_aside=plan.dataset.set_aside
+        document,
+        recipe=plan.recipe,
+        plan=plan,
+        set_aside=plan.dataset.set_aside,
+        target_sensitivity=HIGH_SENSITIVITY,
     )
     (options.out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 

@@ -35,6 +35,7 @@ from drdeploy.grader.evaluation.calibration import estimate_binary_calibration
 from drdeploy.grader.evaluation.document import estimate_as_dict
 from drdeploy.grader.evaluation.evaluation import estimate_sensitivity_and_specificity
 from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.training.calibration import HIGH_SENSITIVITY
 from drdeploy.photograph_names import OWN_NAMES
 from drdeploy.statistics.proportions import estimate_auroc, estimate_auroc_change
 
@@ -42,7 +43,6 @@ COLUMN = "macular_edema_risk"
 TARGETS = {"any_hard_exudates": 1, "hard_exudates_near_the_fovea": 2}
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 FOLDS = 5
-SENSITIVITY = 0.95
 
 
 def main() -> None:
@@ -155,8 +155,8 @@ def predict_out_of_fold(
 
 
 def choose_threshold(ill: np.ndarray, chances: np.ndarray) -> float:
-    """Choose the highest threshold that flags at least 95 % of the photographs with disease."""
-    return float(np.floor(1e4 * np.quantile(chances[ill], 1 - SENSITIVITY)) / 1e4)
+    """Choose a threshold that flags about the promised share of the photographs with disease."""
+    return float(np.floor(1e4 * np.quantile(chances[ill], 1 - HIGH_SENSITIVITY)) / 1e4)
 
 
 def flag_cross_fitted(

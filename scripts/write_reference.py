@@ -88,6 +88,7 @@ of `results`. A field is absent if the model's manifest gives no rule for it.
 | `unlike_training` | whether the photograph is unlike those that the grader was trained on (camera, colour, field, sharpness or disease), so that the grade may be wrong; if so, `unlike_training_message` says it in a sentence |
 | `grade`, `label` | the ICDR grade from 0 to 4, and its name |
 | `referable`, `referable_rule` | whether the eye should be referred, and by which rule |
+| `referable_rates` | the sensitivity that the rule promises (`target_sensitivity`), its sensitivity and specificity in a test on new photographs (`tested`), and on the photographs that chose it |
 | `screening` | which operating points flag the eye |
 | `probabilities` | the probability of each grade |
 | `note` | what else the reader should know about the file |

@@ -191,6 +191,21 @@ def test_a_nurse_drops_decides_undoes_and_exports(records, service):
     assert "77" not in re.sub(r'"(sha256|at|subject)": "[^"]*"', "", log)
 
 
+def test_a_study_says_how_often_the_suggestion_is_right(records, service):
+    points = ReferralRules.load().list_operating_points(service.manifest)
+    assert {point.at_or_above for point in points} == {2, 3}
+    client = open_page(records, operating_points=points)
+    assert drop(client, WORST.read_bytes(), patient="77", eye="right").json() == {"new": True}
+    page = client.get("/studies/1").text
+    (point,) = (one for one in points if one.name == "high_sensitivity")
+    kept = [point.tested.sensitivity, point.tested.specificity]
+    cells = [f"<td>{one.value:.2f} ({one.low:.2f}\u2013{one.high:.2f})</td>" for one in kept]
+    assert f"<td>0.95</td>\n{''.join(cells)}<td>84</td>" in page
+    # Another program may grade with another model, so its rates are not known here.
+    elsewhere = open_page(records, operating_points=points, is_grading=lambda: False)
+    assert 'id="rates"' not in elsewhere.get("/studies/1").text
+
+
 def test_a_photograph_that_is_no_dicom_file_gets_the_same_probabilities(records, service):
     client = open_page(records)
     with Image.open(WORST) as image:

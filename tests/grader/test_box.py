@@ -1,6 +1,7 @@
 """The packaged grader is what its model card says it is."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from drdeploy.grader.evaluation.document import build_evaluation_document
 from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.quantization.verdict import decide_non_inferiority
+from drdeploy.grader.training.calibration import HIGH_SENSITIVITY, choose_operating_points
 
-EVIDENCE = Path(__file__).resolve().parents[2] / "evidence" / "mobilenet-idrid"
+ROOT = Path(__file__).resolve().parents[2]
+EVIDENCE = ROOT / "evidence" / "mobilenet-idrid"
+SCRIPTS = ROOT / "scripts"
 MOST_BYTES = {"fp32": 14_000_000, "int8": 4_500_000}
 
 
@@ -60,6 +64,66 @@ def test_the_figures_of_the_test_follow_from_its_predictions(metrics, precision)
     assert said["groups"]["n"] == computed["groups"]["n"] < said["n"]
     for name in ("n", "kappa", "accuracy", "confusion", "referable", "vision_threatening", "ece"):
         assert is_part_of(said[name], computed[name]), f"{name}: run make model"
+
+
+@pytest.mark.parametrize("precision", MOST_BYTES)
+def test_each_threshold_is_the_one_that_its_promise_asks_for(precision):
+    clinical = read_manifest_in_archive(box_artifact(precision)).clinical
+    graded = GradedSet.read_csv(EVIDENCE / f"oof-{precision}.csv")
+    chosen = choose_operating_points(
+        graded.labels, graded.probabilities, chosen_on="", temperature=1.0
+    )
+    promised = {
+        (point.name, point.at_or_above): (point.threshold, point.target_sensitivity)
+        for point in chosen.operating_points
+    }
+    assert promised["high_sensitivity", 2][1] == HIGH_SENSITIVITY == 0.95
+    assert promised["balanced", 2][1] is None  # it weighs both errors, and promises neither
+    assert promised == {
+        (point.name, point.at_or_above): (point.threshold, point.target_sensitivity)
+        for point in clinical.operating_points
+    }
+
+
+@pytest.mark.parametrize("precision", MOST_BYTES)
+def test_the_manifest_says_what_each_operating_point_kept_in_the_test(precision):
+    clinical = read_manifest_in_archive(box_artifact(precision)).clinical
+    evaluation = evaluate_graded_set(
+        GradedSet.read_csv(EVIDENCE / f"test-{precision}.csv"), clinical
+    )
+    found = [
+        quality
+        for detection in (evaluation.referable, evaluation.vision_threatening)
+        for quality in detection.operating_points
+    ]
+    assert len(found) == 4
+    for quality in found:
+        tested = quality.point.tested
+        assert tested.on == f"{evaluation.n} test photographs of IDRiD from new capture sessions"
+        for said, estimate in (
+            (tested.sensitivity, quality.sensitivity),
+            (tested.specificity, quality.specificity),
+        ):
+            limits = (estimate.value, estimate.low, estimate.high)
+            # The manifest rounds figures that the evidence had rounded to six digits.
+            assert (said.value, said.low, said.high) == pytest.approx(limits, abs=5.1e-5)
+            assert said.n == estimate.n
+
+
+def test_writing_the_manifests_again_changes_nothing(metrics, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from write_packaged_manifests import renew_manifests
+
+    for precision in MOST_BYTES:
+        shutil.copy(box_artifact(precision), tmp_path)
+    renew_manifests(tmp_path, metrics["test"])
+    for precision in MOST_BYTES:
+        archive = box_artifact(precision)
+        assert (tmp_path / archive.name).read_bytes() == archive.read_bytes()
+        assert metrics["archives"][precision]["archive_bytes"] == archive.stat().st_size
+    digest = extract_archive(box_artifact("fp32"), tmp_path / "fp32").digest
+    int8 = read_manifest_in_archive(box_artifact("int8"))
+    assert int8.quantization.reference_digest == digest
 
 
 def read_together(precision):
@@ -113,6 +177,29 @@ def test_the_model_card_quotes_the_figures_and_the_limits(metrics):
     assert card.index("**Test.**") < card.index("**Out of fold.**")
     for promise in ("For research use. Not a medical device.", "CC BY 4.0", "IDRiD", "drusen"):
         assert promise in card
+
+
+def test_the_model_card_says_what_each_threshold_promises_and_keeps(metrics):
+    card = (FOLDER / "MODEL_CARD.md").read_text()
+    for precision in MOST_BYTES:
+        for disease, grade in (("referable", 2), ("vision_threatening", 3)):
+            kept = metrics["test"][precision][disease]["operating_points"]["high_sensitivity"]
+            figures = [
+                "{value:.3f} ({low:.3f} to {high:.3f})".format(**kept[name])
+                for name in ("sensitivity", "specificity")
+            ]
+            row = f"| {precision}, grade >= {grade} | {HIGH_SENSITIVITY} | {' | '.join(figures)} |"
+            assert row in card
+
+
+def test_the_readme_says_what_the_default_decision_keeps(metrics):
+    readme = (ROOT / "README.md").read_text()
+    for precision in MOST_BYTES:
+        kept = metrics["test"][precision]["referable"]["operating_points"]["high_sensitivity"]
+        for name in ("sensitivity", "specificity"):
+            value, low, high = (f"{100 * kept[name][at]:.0f}" for at in ("value", "low", "high"))
+            # Both models find the same share, which is said once.
+            assert f"{value} % ({low} to {high} %)" in " ".join(readme.split())
 
 
 def test_a_missing_precision_is_refused_with_what_to_do():

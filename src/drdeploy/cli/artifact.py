@@ -323,17 +323,29 @@ photographs unlike the training photographs.
 def _list_facts_of_manifest(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for field, value in fields.items():
         if field == "operating_points":
-            for point in value:
-                rates = "; ".join(
-                    f"{name} {point[name]['value']:.3f} ({point[name]['low']:.3f} to "
-                    f"{point[name]['high']:.3f}, n = {point[name]['n']})"
-                    for name in ("sensitivity", "specificity")
-                )
-                where = f"grade >= {point['at_or_above']}, {point['name']}"
-                yield where, f"from {point['threshold']:g}; {rates}"
+            yield from map(_describe_operating_point, value)
         elif field in _NUMBERS_FOR_PROGRAMS:
             continue
         elif field in {"reference_digest", "original_digest"}:
             yield field, f"{value[:16]}…"
         else:
             yield field, str(value)
+
+
+def _describe_operating_point(point: dict[str, Any]) -> tuple[str, str]:
+    """Return the name of an operating point, and its threshold, promise and rates."""
+    parts = [f"from {point['threshold']:g}"]
+    if point["target_sensitivity"] is not None:
+        parts.append(f"promised sensitivity {point['target_sensitivity']:g}")
+    if (tested := point["tested"]) is not None:
+        parts.append(f"on {tested['on']}: {_describe_rates(tested)}")
+    parts.append(f"when chosen: {_describe_rates(point)}")
+    return f"grade >= {point['at_or_above']}, {point['name']}", "; ".join(parts)
+
+
+def _describe_rates(rates: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {rates[name]['value']:.3f} ({rates[name]['low']:.3f} to "
+        f"{rates[name]['high']:.3f}, n = {rates[name]['n']})"
+        for name in ("sensitivity", "specificity")
+    )

@@ -129,6 +129,10 @@ def serve(
     if not is_grading:
         _refuse_destinations(to)
     user = f"{_find_operating_system_user()} on this machine"
+    service = _load_service(
+        model, runtime, endpoint=endpoint, endpoint_url=endpoint_url, region=region, workers=workers
+    )
+    chosen.check_grader(service.manifest)
     options = PageOptions(
         hosts=address.accepted_host_names,
         is_tls=address.is_tls,
@@ -136,11 +140,8 @@ def serve(
         user=user,
         is_grading=lambda: lock.is_ours,
         is_graded_elsewhere=lock.is_taken,
+        operating_points=chosen.list_operating_points(service.manifest),
     )
-    service = _load_service(
-        model, runtime, endpoint=endpoint, endpoint_url=endpoint_url, region=region, workers=workers
-    )
-    chosen.check_grader(service.manifest)
     grader = StudyGrader(
         store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep_or_take_again
     )

@@ -14,8 +14,10 @@ from drdeploy.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drdeploy.grader.evaluation.details import EvaluationDetails
-    from drdeploy.grader.evaluation.evaluation import Evaluation
+    from drdeploy.grader.evaluation.evaluation import DecisionQuality, Evaluation
     from drdeploy.statistics.estimate import Estimate
 
 
@@ -43,13 +45,20 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
                 (name, _format_with_interval(estimate, counted=True))
                 for name, estimate in (
                     ("share flagged", flag.flagged),
-                    ("wrong about grade >= 2, if flagged", flag.risk_flagged),
-                    ("wrong about grade >= 2, if not flagged", flag.risk_unflagged),
                     ("kappa, if flagged", flag.kappa_flagged),
                     ("kappa, if not flagged", flag.kappa_unflagged),
                 )
             ),
             indent=4,
+        )
+        _print_decisions(
+            "at grade >= 2",
+            [
+                ("flagged, grade", flag.grade_flagged),
+                ("others, grade", flag.grade_unflagged),
+                ("flagged, referable", flag.high_sensitivity_flagged),
+                ("others, referable", flag.high_sensitivity_unflagged),
+            ],
         )
     patients = details.patients
     if patients is not None:
@@ -67,15 +76,25 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
             indent=4,
         )
     for column, found_subgroups in details.subgroups.items():
-        heads = [name for name, _ in _list_main_results(found_subgroups[0].evaluation)]
-        table = Table([Column.of_names(column), Column("n"), *map(Column, heads)])
+        table = Table(
+            [Column.of_names(column), Column("n"), Column("kappa"), Column("AUROC, >= 2")]
+        )
         for subgroup in found_subgroups:
             table.add_row(
-                subgroup.value or "(empty)",
+                subgroup.value or EMPTY,
                 str(subgroup.evaluation.n),
-                *(_format_with_interval(one) for _, one in _list_main_results(subgroup.evaluation)),
+                _format_with_interval(subgroup.evaluation.kappa),
+                _format_with_interval(subgroup.evaluation.referable.auroc),
             )
         table.print()
+        _print_rates(
+            f"{column}, at >= 2",
+            [
+                (f"{subgroup.value or EMPTY}, {name}", rates)
+                for subgroup in found_subgroups
+                for name, rates in _list_decisions_at_grade_2(subgroup.evaluation)
+            ],
+        )
     second = details.second_reader
     if second is not None:
         print_line(f"second reader ({second.column}), {second.n} photographs", indent=2)
@@ -90,6 +109,63 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
             ],
             indent=4,
         )
+        for grade, rates in second.decisions.items():
+            rows = [
+                ("second reader", rates),
+                ("grader, grade", second.grader_decisions[grade]),
+                ("grader, high sensitivity", second.grader_high_sensitivity.get(grade)),
+            ]
+            _print_rates(f"against the label, at >= {int(grade)}", rows)
+
+
+EMPTY = "(empty)"
+"""Stands for photographs whose cell in the column of the subgroups is empty."""
+
+
+def print_rates_with_refused_referred(evaluation: Evaluation) -> None:
+    """Print sensitivity and specificity if photographs without a grade count as referred."""
+    rows: list[tuple[str, tuple[Estimate, Estimate] | None]] = []
+    for detection in (evaluation.referable, evaluation.vision_threatening):
+        at = f">= {int(detection.at_or_above)}"
+        rates = (detection.sensitivity_referring, detection.specificity_referring)
+        rows.append((f"{at}, grade", rates))
+        for one in detection.operating_points:
+            name = one.point.name.replace("_", " ")
+            rates = (one.sensitivity_referring, one.specificity_referring)
+            rows.append((f"{at}, {name}", rates))
+    print_line("if photographs that cannot be graded count as referred:", indent=2)
+    _print_rates("decision", rows)
+
+
+def _list_decisions_at_grade_2(
+    evaluation: Evaluation,
+) -> list[tuple[str, tuple[Estimate, Estimate]]]:
+    """Return the rates of the grade, and those of the point that decides ``referable``."""
+    found = evaluation.referable
+    decisions = [("grade", (found.sensitivity, found.specificity))]
+    if (point := found.high_sensitivity) is not None:
+        decisions.append(("referable", (point.sensitivity, point.specificity)))
+    return decisions
+
+
+def _print_decisions(title: str, rows: Sequence[tuple[str, DecisionQuality | None]]) -> None:
+    table = Table([
+        Column.of_names(title), Column("wrong"), Column("sensitivity"), Column("specificity"),
+    ])  # fmt: skip
+    for name, found in rows:
+        if found is not None:
+            shown = (found.risk, found.sensitivity, found.specificity)
+            table.add_row(name, *map(_format_with_interval, shown))
+    table.print()
+
+
+def _print_rates(title: str, rows: Sequence[tuple[str, tuple[Estimate, Estimate] | None]]) -> None:
+    """Print a table of sensitivities and specificities, which fits into 80 columns."""
+    table = Table([Column.of_names(title), Column("sensitivity"), Column("specificity")])
+    for name, rates in rows:
+        if rates is not None:
+            table.add_row(name, *map(_format_with_interval, rates))
+    table.print()
 
 
 def _list_main_results(evaluation: Evaluation) -> list[tuple[str, Estimate]]:
@@ -99,6 +175,14 @@ def _list_main_results(evaluation: Evaluation) -> list[tuple[str, Estimate]]:
         ("AUROC, >= 2", found.auroc),
         ("sensitivity, >= 2", found.sensitivity),
         ("specificity, >= 2", found.specificity),
+        *(
+            []
+            if found.high_sensitivity is None
+            else [
+                ("sensitivity, referable", found.high_sensitivity.sensitivity),
+                ("specificity, referable", found.high_sensitivity.specificity),
+            ]
+        ),
     ]
 
 

@@ -329,7 +329,10 @@ def _print_evaluations(cells: Sequence[MatrixCell], folder: Path | None) -> None
 
 
 def _print_one_evaluation(evaluated: GraderEvaluation) -> None:
-    from drdeploy.cli.evaluation_details import print_evaluation_details
+    from drdeploy.cli.evaluation_details import (
+        print_evaluation_details,
+        print_rates_with_refused_referred,
+    )
     from drdeploy.grader.evaluation.document import (
         describe_photograph_and_group_counts,
         estimate_as_dict,
@@ -339,6 +342,7 @@ def _print_one_evaluation(evaluated: GraderEvaluation) -> None:
     count = describe_photograph_and_group_counts(found.n, found.groups, evaluated.graded.group_unit)
     print_line(f"{evaluated.grader.name} on {evaluated.test_set.name}, {count}", style="bold")
     rows = [("kappa", found.kappa), ("accuracy", found.accuracy)]
+    promised: dict[str, float] = {}
     for detection in (found.referable, found.vision_threatening):
         at = f"grade >= {int(detection.at_or_above)}"
         rows += [
@@ -354,11 +358,19 @@ def _print_one_evaluation(evaluated: GraderEvaluation) -> None:
                 (f"  {name}: sensitivity", quality.sensitivity),
                 (f"  {name}: specificity", quality.specificity),
             ]
+            if (target := quality.point.target_sensitivity) is not None:
+                promised[f"  {name}: sensitivity"] = target
     rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
     print_facts(
-        (name, format_figure_with_interval_and_n(estimate_as_dict(estimate)))
+        (
+            name,
+            format_figure_with_interval_and_n(estimate_as_dict(estimate))
+            + (f"; promised {promised[name]:.2f}" if name in promised else ""),
+        )
         for name, estimate in rows
     )
+    if found.ungradable.value:
+        print_rates_with_refused_referred(found)
     for position in found.missed:
         grade = int(evaluated.graded.labels[position])
         print_line(f"grade {grade}, graded 0: {evaluated.graded.files[position]}", indent=2)

@@ -117,6 +117,11 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "the rules",
                 )
 
+    def list_operating_points(self, manifest: ModelManifest) -> tuple[OperatingPoint, ...]:
+        """Return the grader's operating points that the rules use, in the order of the rules."""
+        found = (_find_operating_point(rule, manifest) for rule in self.rules)
+        return tuple(dict.fromkeys(point for point in found if point is not None))
+
     def decide_outcome_of_eye(
         self, predictions: Iterable[Prediction], manifest: ModelManifest
     ) -> ReferralOutcome:

@@ -52,6 +52,10 @@ def test_inspect_shows_how_a_grader_decides():
     shown = " ".join(run("inspect", box_artifact("int8")).split())
     assert "gradability: min_eye_px 160" in shown
     assert "grade >= 2, high_sensitivity from 0." in shown
+    point = read_manifest_in_archive(box_artifact("int8")).clinical.operating_points[0]
+    kept, chosen = point.tested.sensitivity.value, point.sensitivity.value
+    assert f"promised sensitivity 0.95; on {point.tested.on}: sensitivity {kept:.3f} (" in shown
+    assert f"when chosen: sensitivity {chosen:.3f} (" in shown
     verdict = read_manifest_in_archive(box_artifact("int8")).quantization.verdict
     assert f"quantization: verdict {verdict}" in shown
 

@@ -31,6 +31,29 @@ def test_a_manifest_survives_writing_and_reading():
     assert decode_manifest(encode_manifest(GOOD)) == GOOD
 
 
+POINT = {
+    "name": "high_sensitivity",
+    "at_or_above": 2,
+    "threshold": 0.1,
+    "sensitivity": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 40},
+    "specificity": {"value": 0.7, "low": 0.6, "high": 0.8, "n": 60},
+}
+"""An operating point as manifests had it before they stored what the point promises and keeps."""
+
+
+def test_an_operating_point_without_a_promise_or_a_test_still_opens():
+    clinical = {"chosen_on": "others", "operating_points": [POINT]}
+    (point,) = decode_manifest(changed(clinical=clinical)).clinical.operating_points
+    assert (point.target_sensitivity, point.tested) == (None, None)
+
+
+@pytest.mark.parametrize("target", [0, 1.01, -0.95])
+def test_a_promised_sensitivity_that_is_no_share_is_refused(target):
+    clinical = {"chosen_on": "others", "operating_points": [POINT | {"target_sensitivity": target}]}
+    with pytest.raises(ManifestError, match=r"operating_points\[0\]\.target_sensitivity"):
+        decode_manifest(changed(clinical=clinical))
+
+
 def test_every_field_is_written_out():
     fields = {field.name for field in msgspec.structs.fields(FundusTransform)}
     assert fields == set(json.loads(encode_manifest(GOOD))["transform"])

@@ -12,12 +12,19 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    cohen_kappa_score,
+    recall_score,
+    roc_auc_score,
+)
 from tiny_models import described, tiny_onnx
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
-from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, pack_archive
+from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, TestedRates, pack_archive
+from drdeploy.grader.evaluation.unlike_training import measure_unlike_training_flag
 
 Z = 1.959963984540054
 DISEASES = {"referable": 2, "vision_threatening": 3}
@@ -74,6 +81,12 @@ def evaluated(table, tmp_path_factory):
             threshold=threshold,
             sensitivity=Rate(0.9, 0.8, 0.95, CHOSEN_ON[grade][0]),
             specificity=Rate(0.7, 0.6, 0.8, CHOSEN_ON[grade][1]),
+            target_sensitivity=0.95 if name == "high_sensitivity" else None,
+            tested=TestedRates(
+                on="70 others",
+                sensitivity=Rate(0.83, 0.7, 0.9, 30),
+                specificity=Rate(0.4, 0.3, 0.5, 40),
+            ),
         )
         for (name, grade), threshold in POINTS.items()
     )
@@ -89,7 +102,7 @@ def evaluated(table, tmp_path_factory):
     CliRunner().invoke(build_app(), [*map(str, words)], catch_exceptions=False)
     document = json.loads((folder / "out" / "evaluation.json").read_text())
     page = re.sub(r"<[^>]+>", " ", (folder / "out" / "evaluation.html").read_text())
-    return document, re.sub(r"\s+", " ", page.replace("\u00a0", " "))
+    return document, re.sub(r"\s+", " ", page.replace("\u00a0", " ").replace("&nbsp;", " "))
 
 
 # ---- the independent script ---------------------------------------------------------------
@@ -200,7 +213,22 @@ def decision(ill, flagged, groups, share):
     return found | predictive(found["sensitivity"], found["specificity"], share)
 
 
-def detection(labels, grades, scores, groups, grade, share):
+def referring(ill, flagged, refused, groups):
+    """Rates over all photographs, if each one without a grade counts as referred."""
+    return rates(ill, flagged | refused, groups)
+
+
+def referring_at_points(everyone, refused, grade):
+    return {
+        name: referring(
+            everyone.labels >= grade, everyone.scores[grade] >= threshold, refused, everyone.groups
+        )
+        for (name, at), threshold in POINTS.items()
+        if at == grade
+    }
+
+
+def detection(labels, grades, scores, groups, grade, share, referring=None):
     ill = labels >= grade
     return {
         "at_or_above": grade,
@@ -212,6 +240,7 @@ def detection(labels, grades, scores, groups, grade, share):
             name: {
                 "threshold": threshold,
                 **decision(ill, scores >= threshold, groups, share),
+                "ungradable_referred": (referring or {}).get(name),
             }
             for (name, at), threshold in POINTS.items()
             if at == grade
@@ -296,7 +325,15 @@ def compute_everything(table):
     }  # fmt: skip
     for name, grade in DISEASES.items():
         ill = of.labels >= grade
-        found[name] = detection(of.labels, of.grades, of.scores[grade], of.groups, grade, share[grade])  # fmt: skip # noqa: E501
+        found[name] = detection(
+            of.labels,
+            of.grades,
+            of.scores[grade],
+            of.groups,
+            grade,
+            share[grade],
+            referring_at_points(all_of, refused, grade),
+        )
         found[name]["calibration"] = calibration(ill, of.scores[grade], of.groups)
         found[name]["ungradable_referred"] = rates(
             all_of.labels >= grade, (all_of.grades >= grade) | refused, all_of.groups
@@ -360,17 +397,34 @@ def net_benefits(of, grade):
     return found
 
 
-def risks(of):
-    referred = of.grades >= 2
+def judged(of, referred, kept):
+    """The share of wrong decisions, by scikit-learn's accuracy, and the decisions' rates."""
+    ill, flagged, groups = (of.labels >= 2)[kept], referred[kept], of.groups[kept]
+    wrong = wilson(flagged != ill, groups)
+    assert wrong[0] == pytest.approx(1 - accuracy_score(ill, flagged))
+    found = rates(ill, flagged, groups)
+    assert found["sensitivity"][0] == pytest.approx(recall_score(ill, flagged))
+    assert found["specificity"][0] == pytest.approx(recall_score(~ill, ~flagged))
+    return {"risk": wrong, **found}
+
+
+def kept_at(of, referred, share):
     confidence = np.where(referred, of.scores[2], 1 - of.scores[2])
-    wrong = referred != (of.labels >= 2)
-    found = []
-    for share in (1.0, 0.95, 0.9, 0.8, 0.7, 0.5):
-        least = sorted(confidence, reverse=True)[int(np.ceil(share * confidence.size)) - 1]
-        kept = confidence >= least
-        risk = wilson(wrong[kept], of.groups[kept])
-        found.append({"at_least": share, "coverage": kept.mean(), "risk": risk})
-    return found
+    least = sorted(confidence, reverse=True)[int(np.ceil(share * confidence.size)) - 1]
+    kept = confidence >= least
+    return {"coverage": kept.mean(), **judged(of, referred, kept)}
+
+
+def risks(of):
+    by_grade, by_point = of.grades >= 2, of.scores[2] >= POINTS["high_sensitivity", 2]
+    return [
+        {
+            "at_least": share,
+            **kept_at(of, by_grade, share),
+            "high_sensitivity": kept_at(of, by_point, share),
+        }
+        for share in (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
+    ]
 
 
 def by_patient(all_of, refused):
@@ -400,9 +454,14 @@ def by_patient(all_of, refused):
             itself[has_grade],
             grade,
             share[grade],
+            {
+                point: referring(labels >= grade, scores[grade] >= threshold, partly, itself)
+                for (point, at), threshold in POINTS.items()
+                if at == grade
+            },
         )
-        found[name]["ungradable_referred"] = rates(
-            labels >= grade, (grades >= grade) | partly, itself
+        found[name]["ungradable_referred"] = referring(
+            labels >= grade, grades >= grade, partly, itself
         )
     return found
 
@@ -420,7 +479,13 @@ def subgroup(all_of, camera):
     for name, grade in DISEASES.items():
         ill = of.labels >= grade
         found[name] = detection(
-            of.labels, of.grades, of.scores[grade], of.groups, grade, ill.mean()
+            of.labels,
+            of.grades,
+            of.scores[grade],
+            of.groups,
+            grade,
+            ill.mean(),
+            referring_at_points(whole, refused, grade),
         )
         found[name]["calibration"] = calibration(ill, of.scores[grade], of.groups)
         found[name]["ungradable_referred"] = rates(
@@ -445,6 +510,14 @@ def second_reader(of, rows):
         },
         "grader_decisions": {
             name: rates(labels >= grade, grades >= grade, groups)
+            for name, grade in DISEASES.items()
+        },
+        "grader_high_sensitivity": {
+            name: rates(
+                labels >= grade,
+                of.scores[grade][known] >= POINTS["high_sensitivity", grade],
+                groups,
+            )
             for name, grade in DISEASES.items()
         },
     }
@@ -494,12 +567,45 @@ def test_an_independent_script_computes_every_figure_of_the_document(evaluated, 
         assert (figure["low"], figure["high"]) == pytest.approx((low, high), abs=tolerance), path
 
 
+def is_shown_of_subgroup(path):
+    """Whether the page shows a figure of a subgroup: both decisions at grade 2, kappa and AUROC."""
+    decisions = {("referable",), ("referable", "operating_points", "high_sensitivity")}
+    rates = {"sensitivity", "specificity"}
+    return path[-1] in {"kappa", "auroc"} or (path[-1] in rates and path[3:-1] in decisions)
+
+
+def test_the_page_names_what_a_point_promises_and_what_it_kept_in_an_earlier_test(evaluated):
+    _, page = evaluated
+    assert "Promised sensitivity: 95.0 %" in page
+    assert "On 70 others, the sensitivity was 0.83 (0.70 to 0.90) and the specificity 0.40" in page
+
+
+def test_an_independent_script_computes_the_figures_of_the_flag(table):
+    with table.open(newline="") as file:
+        of = Photographs([row for row in csv.DictReader(file) if row["gradable"] == "true"])
+    flagged = np.arange(of.labels.size) % 3 == 0
+    by_point = of.scores[2] >= POINTS["high_sensitivity", 2]
+    found = measure_unlike_training_flag(
+        of.labels, of.grades, flagged, of.groups, is_referred=by_point
+    )
+    assert found.flagged.value == pytest.approx(flagged.mean())
+    for side, name in ((flagged, "flagged"), (~flagged, "unflagged")):
+        for how, referred in (("grade", of.grades >= 2), ("high_sensitivity", by_point)):
+            quality = getattr(found, f"{how}_{name}")
+            for figure, expected in judged(of, referred, side).items():
+                estimate = getattr(quality, figure)
+                limits = (estimate.value, estimate.low, estimate.high)
+                assert limits == pytest.approx(expected, abs=2e-4), (how, name, figure)
+    without = measure_unlike_training_flag(of.labels, of.grades, flagged, of.groups)
+    assert without.high_sensitivity_flagged is None
+
+
 def test_the_page_shows_the_figures_of_the_document(evaluated):
     document, page = evaluated
     assert f"{document['n']} photographs of {document['groups']['n']} patients or sessions" in page
     shown = ("sensitivity", "specificity", "auroc", "kappa", "slope", "intercept", "risk", "ppv")
     for path, figure in list_figures(document):
-        if path[-1] not in shown or (path[0] == "subgroups" and path[-1] not in {"kappa", "auroc"}):
+        if path[-1] not in shown or (path[0] == "subgroups" and not is_shown_of_subgroup(path)):
             continue
         value = figure["value"]
         formats = (f"{value:.3f}", f"{100 * value:.1f} %")

@@ -7,7 +7,14 @@ import pytest
 from image_files import encoded, gradient
 from tiny_models import described, onnx_artifact, tiny_onnx
 
-from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, extract_archive, pack_archive
+from drdeploy.grader.artifacts import (
+    Clinical,
+    OperatingPoint,
+    Rate,
+    TestedRates,
+    extract_archive,
+    pack_archive,
+)
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
@@ -82,6 +89,43 @@ def test_a_gradable_photograph_says_which_operating_points_flag_it(grader_dir, s
     assert said["referable"] is True  # the high-sensitivity point decides, whatever the grade
     assert said["referable_rule"].startswith("P(grade >= 2) >= 0 at the high-sensitivity point")
     assert "the sensitivity was 0.90 and the specificity 0.90" in said["referable_rule"]
+    # This grader was never tested, and promises nothing.
+    assert "How good it is on other photographs is not recorded." in said["referable_rule"]
+    assert "promises" not in said["referable_rule"]
+    rates = said["referable_rates"]
+    assert (rates["target_sensitivity"], rates["tested"]) == (None, None)
+    assert rates["sensitivity"] == {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}
+
+
+def test_the_rule_says_what_it_promises_and_what_it_keeps(tmp_path, serve, eye):
+    point = OperatingPoint(
+        name="high_sensitivity",
+        at_or_above=2,
+        threshold=0.0,
+        sensitivity=Rate(0.94, 0.9, 0.96, 254),
+        specificity=Rate(0.78, 0.7, 0.84, 151),
+        target_sensitivity=0.95,
+        tested=TestedRates(
+            on="84 photographs of new sessions",
+            sensitivity=Rate(0.8723, 0.7436, 0.9412, 47),
+            specificity=Rate(0.4865, 0.3211, 0.6548, 37),
+        ),
+    )
+    clinical = Clinical(chosen_on="nothing", operating_points=(point,))
+    archive = tmp_path / "model.tar.gz"
+    pack_archive(tiny_onnx(tmp_path), archive, described(clinical=clinical))
+    said = serve(extract_archive(archive, tmp_path / "model").folder).invoke(eye).json()
+    assert said["referable_rule"] == (
+        "P(grade >= 2) >= 0 at the high-sensitivity point, which promises a sensitivity of 0.95. "
+        "On 84 photographs of new sessions, the sensitivity was 0.87 (0.74 to 0.94) and the "
+        "specificity 0.49 (0.32 to 0.65). On the photographs that were used to choose the point, "
+        "the sensitivity was 0.94 and the specificity 0.78; expect lower values on other cameras"
+    )
+    rates = said["referable_rates"]
+    assert rates["target_sensitivity"] == 0.95
+    assert rates["tested"]["specificity"] == {
+        "value": 0.4865, "low": 0.3211, "high": 0.6548, "n": 37,
+    }  # fmt: skip
 
 
 def test_each_of_several_photographs_has_its_own_answer(grader_dir, serve, eye, photo):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from drdeploy.clinic.records import ClinicRecords
     from drdeploy.clinic.records.accounts import Role
+    from drdeploy.grader.artifacts import OperatingPoint
 
 FORM_S = 30.0
 """Seconds within which a form must arrive."""
@@ -38,6 +39,8 @@ class PageOptions:
         is_grading: Returns whether this program grades now.
         is_graded_elsewhere: Returns whether another program grades now. It is called only if this
             program does not grade.
+        operating_points: The grader's operating points that the referral rules use. The page shows
+            how often they are right while this program grades.
     """
 
     hosts: Collection[str]
@@ -46,6 +49,7 @@ class PageOptions:
     user: str = "local user"
     is_grading: Callable[[], bool] = lambda: True
     is_graded_elsewhere: Callable[[], bool] = lambda: True
+    operating_points: tuple[OperatingPoint, ...] = ()
 
 
 class PageAccess:

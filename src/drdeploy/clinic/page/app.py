@@ -214,6 +214,7 @@ class WorklistPage:
         return self._renderer.render(
             request, "study.html.j2", study=study, pictures=pictures, earlier=earlier, later=later,
             others=others, sent=self._records.deliveries.list_deliveries_of_study(study.number),
+            points=self._options.operating_points if self._options.is_grading() else (),
         )  # fmt: skip
 
     def _load_study_or_raise_404(self, request: Request) -> ListedStudy:

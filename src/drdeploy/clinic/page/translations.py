@@ -94,6 +94,21 @@ _PORTUGUESE = {
     "of 100": "de 100",
     "Look again": "Olhe de novo",
     "The grade does not cover macular oedema.": "O grau não abrange o edema macular.",
+    "How often the suggestion is right": "Com que frequência a sugestão está certa",
+    "Eyes that should be flagged": "Olhos que devem ser assinalados",
+    "Promised sensitivity": "Sensibilidade prometida",
+    "Sensitivity in a test": "Sensibilidade em um teste",
+    "Specificity in a test": "Especificidade em um teste",
+    "Photographs in the test": "Fotografias no teste",
+    "none": "nenhuma",
+    "not tested": "não testada",
+    "Sensitivity is the share of these eyes that the grader flags. Specificity is the share of the "
+    "other eyes that it does not flag. The brackets are 95 % intervals. Expect lower values on "
+    "other cameras.": (
+        "A sensibilidade é a proporção desses olhos que o programa assinala. A especificidade é a "
+        "proporção dos outros olhos que ele não assinala. Os parênteses são intervalos de 95 %. "
+        "Espere valores menores com outras câmeras."
+    ),
     "Accept": "Aceitar",
     "Refer": "Encaminhar",
     "Overrule": "Discordar",

@@ -37,6 +37,7 @@ from drdeploy.grader.artifacts.manifest import (
     Quantization,
     Rate,
     Recalibration,
+    TestedRates,
     Weights,
 )
 from drdeploy.grader.artifacts.opening import open_artifact
@@ -70,6 +71,7 @@ __all__ = [
     "Quantization",
     "Rate",
     "Recalibration",
+    "TestedRates",
     "Weights",
     "extract_archive",
     "iterate_archive_members",

@@ -92,6 +92,38 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: float
     n: int
 
+    @property
+    def with_interval(self) -> str:
+        """The share and its interval, for example ``0.87 (0.74 to 0.94)``."""
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+class TestedRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an operating point keeps of its promise on photographs that chose nothing.
+
+    Neither the network nor a threshold was chosen on these photographs, and no photograph of their
+    patients or capture sessions was used in training.
+
+    Attributes:
+        on: A description of the photographs, for example ``84 photographs of idrid_512/test``.
+        sensitivity: Share of flagged photographs among those at or above the point's grade.
+        specificity: Share of unflagged photographs among those below the point's grade.
+    """
+
+    __test__ = False  # the name is not pytest's
+
+    on: str
+    sensitivity: Rate
+    specificity: Rate
+
+    @property
+    def description(self) -> str:
+        """Both rates with their 95 % intervals, as one sentence."""
+        return (
+            f"On {self.on}, the sensitivity was {self.sensitivity.with_interval} and the "
+            f"specificity {self.specificity.with_interval}."
+        )
+
 
 class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A threshold: an eye is flagged if its probability of disease reaches the threshold.
@@ -109,6 +141,10 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         cross_fitted: Whether each photograph was flagged by a threshold that was chosen on other
             photographs. Without cross-fitting, ``sensitivity`` and ``specificity`` are slightly too
             high.
+        target_sensitivity: The sensitivity that the threshold was chosen to reach on the validation
+            photographs. None if no sensitivity was aimed at, or if it was not recorded.
+        tested: Sensitivity and specificity on photographs that chose nothing; None if they were not
+            measured.
     """
 
     name: Literal["high_sensitivity", "balanced"]
@@ -117,6 +153,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     sensitivity: Rate
     specificity: Rate
     cross_fitted: bool = False
+    target_sensitivity: float | None = None
+    tested: TestedRates | None = None
 
     @overload
     def reaches_threshold(self, probability: float) -> bool: ...
@@ -403,6 +441,12 @@ def _check_clinical_thresholds(manifest: ModelManifest) -> None:
             place,
             0 <= point.threshold <= 1,
             f"The threshold {point.threshold:g} is not between 0 and 1",
+        )
+        target = point.target_sensitivity
+        _require_valid_field(
+            f"clinical.operating_points[{index}].target_sensitivity",
+            target is None or 0 < target <= 1,
+            f"The sensitivity {target} is not between 0 and 1",
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.evaluation.calibration import BinaryCalibration, estimate_binary_calibration
 from drdeploy.grader.evaluation.decision_curves import NetBenefit, compute_net_benefits
+from drdeploy.grader.evaluation.evaluation import find_high_sensitivity_point
 from drdeploy.grader.evaluation.patients import PatientEvaluation, evaluate_patients
 from drdeploy.grader.evaluation.photograph_flow import (
     PhotographFlow,
@@ -99,6 +100,9 @@ class EvaluationDetails:
         net_benefits: The decision curve at each grade.
         risks: How often the grader's decisions are wrong if it decides only on the photographs
             about which it is most confident. There is one result for each share of the photographs.
+            The decision follows from the grade.
+        high_sensitivity_risks: The same for the decisions of the high-sensitivity point at grade 2,
+            which decides ``referable`` in each answer. Empty if the manifest has no such point.
         flag: How well the flag works that marks photographs unlike the training photographs. None
             if the manifest has no rule for this flag.
         patients: Results by patient, if asked for.
@@ -110,6 +114,7 @@ class EvaluationDetails:
     adjustments: tuple[AdjustedCalibration, ...]
     net_benefits: dict[Grade, tuple[NetBenefit, ...]]
     risks: tuple[RiskAtCoverage, ...]
+    high_sensitivity_risks: tuple[RiskAtCoverage, ...]
     flag: FlagQuality | None
     patients: PatientEvaluation | None
     subgroups: dict[str, tuple[Subgroup, ...]]
@@ -166,10 +171,12 @@ def compute_evaluation_details(
             but the data set lacks this information.
     """
     thresholds = None if clinical is None else clinical.grade_thresholds
+    point = find_high_sensitivity_point(clinical, Grade.MODERATE)
     share = resolve_prevalence(graded, clinical, options.prevalence, recalibration)
     known = graded.select_by_position(np.flatnonzero(graded.is_gradable))
     or_worse = np.asarray(probability_of_grade_or_worse(known.probabilities), dtype=np.float64)
     grades = grades_from_probabilities(known.probabilities, thresholds)
+    is_referred = None if point is None else point.reaches_threshold(or_worse[:, Grade.MODERATE])
     return EvaluationDetails(
         flow=count_photographs_at_each_step(graded, set_aside),
         adjustments=_adjust_calibration_to_prevalence(
@@ -179,12 +186,18 @@ def compute_evaluation_details(
             grade: compute_net_benefits(known.labels >= grade, or_worse[:, grade], known.groups)
             for grade in TARGETS
         },
-        risks=measure_risk_at_coverages(known.labels, grades, or_worse, known.groups),
+        risks=measure_risk_at_coverages(
+            known.labels, grades >= Grade.MODERATE, or_worse, known.groups
+        ),
+        high_sensitivity_risks=()
+        if is_referred is None
+        else measure_risk_at_coverages(known.labels, is_referred, or_worse, known.groups),
         flag=measure_unlike_training_flag(
             known.labels,
             grades,
             known.columns[UNLIKE_TRAINING] == "yes",
             known.groups,
+            is_referred=is_referred,
             seed=options.seed,
         )
         if UNLIKE_TRAINING in known.columns
@@ -197,7 +210,7 @@ def compute_evaluation_details(
             for column in options.subgroup_columns
         },
         second_reader=compare_with_second_reader(
-            graded, options.second_label, thresholds, seed=options.seed
+            graded, options.second_label, clinical, seed=options.seed
         )
         if options.second_label
         else None,

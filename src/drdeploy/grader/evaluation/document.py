@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from functools import reduce
+from itertools import zip_longest
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.evaluation.calibration import BinaryCalibration
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
-    from drdeploy.grader.evaluation.evaluation import Detection, Evaluation
+    from drdeploy.grader.evaluation.evaluation import DecisionQuality, Detection, Evaluation
     from drdeploy.grader.evaluation.graders import Grader, GraderEvaluation, MatrixCell
     from drdeploy.grader.evaluation.patients import PatientEvaluation
     from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.evaluation.risk_at_coverage import RiskAtCoverage
     from drdeploy.grader.evaluation.second_reader import SecondReader
     from drdeploy.grader.evaluation.subgroups import Subgroup
+    from drdeploy.grader.evaluation.unlike_training import FlagQuality
     from drdeploy.statistics.estimate import Estimate
 
 DIGITS = 6
@@ -197,10 +200,9 @@ def _build_detection_document(detection: Detection) -> dict[str, Any]:
         "prevalence": _round_or_none(detection.prevalence),
         "ppv": estimate_as_dict(detection.ppv),
         "npv": estimate_as_dict(detection.npv),
-        "ungradable_referred": {
-            "sensitivity": estimate_as_dict(detection.sensitivity_referring),
-            "specificity": estimate_as_dict(detection.specificity_referring),
-        },
+        "ungradable_referred": _build_rates_document(
+            (detection.sensitivity_referring, detection.specificity_referring)
+        ),
         "operating_points": {
             one.point.name: {
                 "threshold": one.point.threshold,
@@ -208,6 +210,9 @@ def _build_detection_document(detection: Detection) -> dict[str, Any]:
                 "specificity": estimate_as_dict(one.specificity),
                 "ppv": estimate_as_dict(one.ppv),
                 "npv": estimate_as_dict(one.npv),
+                "ungradable_referred": _build_rates_document(
+                    (one.sensitivity_referring, one.specificity_referring)
+                ),
             }
             for one in detection.operating_points
         },
@@ -277,14 +282,12 @@ def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
         "risk_coverage": [
             {
                 "at_least": one.at_least,
-                "coverage": _round_or_none(one.coverage),
-                "risk": estimate_as_dict(one.risk),
+                **_build_coverage_document(one),
+                "high_sensitivity": None if other is None else _build_coverage_document(other),
             }
-            for one in details.risks
+            for one, other in zip_longest(details.risks, details.high_sensitivity_risks)
         ],
-        "unlike_training": None
-        if details.flag is None
-        else {name: estimate_as_dict(found) for name, found in vars(details.flag).items()},
+        "unlike_training": None if details.flag is None else _build_flag_document(details.flag),
         "patients": None if patients is None else _build_patients_document(patients),
         "subgroups": {
             column: [_build_subgroup_document(one) for one in found]
@@ -292,6 +295,44 @@ def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
         },
         "second_reader": None if second is None else _build_second_reader_document(second),
         "checklist": [asdict(item) for item in fill_reporting_checklist(evaluated)],
+    }
+
+
+def _build_decision_document(found: DecisionQuality) -> dict[str, Any]:
+    return {
+        "risk": estimate_as_dict(found.risk),
+        "sensitivity": estimate_as_dict(found.sensitivity),
+        "specificity": estimate_as_dict(found.specificity),
+    }
+
+
+def _build_coverage_document(found: RiskAtCoverage) -> dict[str, Any]:
+    return {
+        "coverage": _round_or_none(found.coverage),
+        **_build_decision_document(found.quality),
+    }
+
+
+def _build_flag_document(found: FlagQuality) -> dict[str, Any]:
+    def build_both_sides(
+        flagged: DecisionQuality | None, unflagged: DecisionQuality | None
+    ) -> dict[str, Any] | None:
+        if flagged is None or unflagged is None:
+            return None
+        return {
+            f"{name}_{side}": value
+            for side, quality in (("flagged", flagged), ("unflagged", unflagged))
+            for name, value in _build_decision_document(quality).items()
+        }
+
+    return {
+        "flagged": estimate_as_dict(found.flagged),
+        "kappa_flagged": estimate_as_dict(found.kappa_flagged),
+        "kappa_unflagged": estimate_as_dict(found.kappa_unflagged),
+        **(build_both_sides(found.grade_flagged, found.grade_unflagged) or {}),
+        "high_sensitivity": build_both_sides(
+            found.high_sensitivity_flagged, found.high_sensitivity_unflagged
+        ),
     }
 
 
@@ -305,20 +346,29 @@ def _build_patients_document(found: PatientEvaluation) -> dict[str, Any]:
         "n_per_grade": {str(int(grade)): int(evaluation.confusion[grade].sum()) for grade in Grade},
         "kappa": estimate_as_dict(evaluation.kappa),
         **{
-            _NAMES_OF_DISEASES[detection.at_or_above]: {
-                name: value
-                for name, value in _build_detection_document(detection).items()
-                if name not in {"calibration", "ungradable_referred"}
-            }
-            | {
-                "ungradable_referred": {
-                    "sensitivity": estimate_as_dict(found.referring[detection.at_or_above][0]),
-                    "specificity": estimate_as_dict(found.referring[detection.at_or_above][1]),
-                }
-            }
+            _NAMES_OF_DISEASES[detection.at_or_above]: _build_detection_of_patients_document(
+                detection, found
+            )
             for detection in (evaluation.referable, evaluation.vision_threatening)
         },
     }
+
+
+def _build_detection_of_patients_document(
+    detection: Detection, found: PatientEvaluation
+) -> dict[str, Any]:
+    document = _build_detection_document(detection)
+    del document["calibration"]
+    document["ungradable_referred"] = _build_rates_document(found.referring[detection.at_or_above])
+    for name, point in document["operating_points"].items():
+        rates = found.referring_by_point[name, int(detection.at_or_above)]
+        point["ungradable_referred"] = _build_rates_document(rates)
+    return document
+
+
+def _build_rates_document(rates: tuple[Estimate, Estimate]) -> dict[str, Any]:
+    sensitivity, specificity = map(estimate_as_dict, rates)
+    return {"sensitivity": sensitivity, "specificity": specificity}
 
 
 def _build_subgroup_document(found: Subgroup) -> dict[str, Any]:
@@ -342,11 +392,8 @@ def _build_second_reader_document(found: SecondReader) -> dict[str, Any]:
         decisions: dict[Grade, tuple[Estimate, Estimate]],
     ) -> dict[str, Any]:
         return {
-            _NAMES_OF_DISEASES[grade]: {
-                "sensitivity": estimate_as_dict(sensitivity),
-                "specificity": estimate_as_dict(specificity),
-            }
-            for grade, (sensitivity, specificity) in decisions.items()
+            _NAMES_OF_DISEASES[grade]: _build_rates_document(rates)
+            for grade, rates in decisions.items()
         }
 
     return {
@@ -358,6 +405,7 @@ def _build_second_reader_document(found: SecondReader) -> dict[str, Any]:
         "grader_kappa_with_second": estimate_as_dict(found.grader_kappa_with_second),
         "decisions": build_rates_at_both_grades(found.decisions),
         "grader_decisions": build_rates_at_both_grades(found.grader_decisions),
+        "grader_high_sensitivity": build_rates_at_both_grades(found.grader_high_sensitivity),
     }
 
 

@@ -36,6 +36,50 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import Clinical, OperatingPoint
     from drdeploy.grader.evaluation.predictions import GradedSet
 
+HIGH_SENSITIVITY_POINT = "high_sensitivity"
+
+
+def find_high_sensitivity_point(
+    clinical: Clinical | None, at_or_above: Grade
+) -> OperatingPoint | None:
+    """Return the high-sensitivity point at a grade, or None if the manifest has none."""
+    return next(
+        (
+            point
+            for point in (() if clinical is None else clinical.operating_points)
+            if (point.name, point.at_or_above) == (HIGH_SENSITIVITY_POINT, at_or_above)
+        ),
+        None,
+    )
+
+
+@dataclass(frozen=True)
+class DecisionQuality:
+    """How often a decision to refer an eye, or not to refer it, is right.
+
+    Attributes:
+        risk: Share of wrong decisions.
+        sensitivity: Share of the diseased eyes that are referred.
+        specificity: Share of the eyes without the disease that are not referred.
+    """
+
+    risk: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+    @classmethod
+    def measure(
+        cls,
+        is_positive: NDArray[np.bool_],
+        is_flagged: NDArray[np.bool_],
+        groups: NDArray[np.generic],
+    ) -> DecisionQuality:
+        """Measure a decision on photographs; all arguments have the shape ``(n,)``."""
+        return cls(
+            estimate_grouped_proportion(is_flagged != is_positive, groups),
+            *estimate_sensitivity_and_specificity(is_positive, is_flagged, groups),
+        )
+
 
 @dataclass(frozen=True)
 class OperatingPointQuality:
@@ -48,6 +92,10 @@ class OperatingPointQuality:
         specificity: Share of the eyes without the disease that are not flagged.
         ppv: Positive predictive value at the prevalence in :class:`Detection`.
         npv: Negative predictive value at the prevalence in :class:`Detection`.
+        sensitivity_referring: Sensitivity over all photographs, if every ungradable photograph
+            counts as referred.
+        specificity_referring: Specificity over all photographs, if every ungradable photograph
+            counts as referred.
     """
 
     point: OperatingPoint
@@ -55,6 +103,8 @@ class OperatingPointQuality:
     specificity: Estimate
     ppv: Estimate
     npv: Estimate
+    sensitivity_referring: Estimate
+    specificity_referring: Estimate
 
 
 @dataclass(frozen=True)
@@ -92,6 +142,15 @@ class Detection:
     specificity_referring: Estimate
     operating_points: tuple[OperatingPointQuality, ...]
     calibration: BinaryCalibration
+
+    @property
+    def high_sensitivity(self) -> OperatingPointQuality | None:
+        """The quality of the high-sensitivity point, or None if the manifest has none.
+
+        At grade 2, this point decides ``referable`` in each answer.
+        """
+        named = (one for one in self.operating_points if one.point.name == HIGH_SENSITIVITY_POINT)
+        return next(named, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,11 +333,17 @@ def _evaluate_detection(
     sensitivity, specificity = estimate_sensitivity_and_specificity(
         is_positive, is_flagged, graded.groups
     )
-    referring = estimate_sensitivity_and_specificity(
-        np.concatenate([is_positive, graded.refused >= at_or_above]),
-        np.concatenate([is_flagged, np.ones(graded.refused.size, dtype=bool)]),
-        np.concatenate([graded.groups, graded.refused_groups]),
-    )
+
+    def measure_with_refused_referred(
+        is_flagged: NDArray[np.bool_],
+    ) -> tuple[Estimate, Estimate]:
+        return estimate_sensitivity_and_specificity(
+            np.concatenate([is_positive, graded.refused >= at_or_above]),
+            np.concatenate([is_flagged, np.ones(graded.refused.size, dtype=bool)]),
+            np.concatenate([graded.groups, graded.refused_groups]),
+        )
+
+    referring = measure_with_refused_referred(is_flagged)
     share = _find_share_of_diseased(at_or_above, graded.truth, prevalence)
     ppv, npv = estimate_predictive_values(sensitivity, specificity, share)
     return Detection(
@@ -293,14 +358,16 @@ def _evaluate_detection(
         sensitivity_referring=referring[0],
         specificity_referring=referring[1],
         operating_points=tuple(
-            OperatingPointQuality(point, *found, *estimate_predictive_values(*found, share))
+            OperatingPointQuality(
+                point,
+                *found,
+                *estimate_predictive_values(*found, share),
+                *measure_with_refused_referred(reached),
+            )
             for point in operating_points
             if point.at_or_above == at_or_above
-            for found in [
-                estimate_sensitivity_and_specificity(
-                    is_positive, point.reaches_threshold(scores), graded.groups
-                )
-            ]
+            for reached in [point.reaches_threshold(scores)]
+            for found in [estimate_sensitivity_and_specificity(is_positive, reached, graded.groups)]
         ),
         calibration=estimate_binary_calibration(is_positive, scores, graded.groups),
     )

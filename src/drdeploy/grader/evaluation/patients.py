@@ -39,6 +39,7 @@ class PatientEvaluation:
             patient's P(grade >= g) is the highest one of the graded photographs.
         referring: Sensitivity and specificity at grades 2 and 3 if every patient with an ungradable
             photograph is also referred.
+        referring_by_point: The same for each operating point, by its name and grade.
     """
 
     unit: str
@@ -46,6 +47,7 @@ class PatientEvaluation:
     partly_graded: int
     evaluation: Evaluation
     referring: dict[Grade, tuple[Estimate, Estimate]]
+    referring_by_point: dict[tuple[str, int], tuple[Estimate, Estimate]]
 
 
 def evaluate_patients(
@@ -68,6 +70,7 @@ def evaluate_patients(
     names, member_of = np.unique(graded.groups, return_inverse=True)
     is_graded = graded.is_gradable
     thresholds = None if clinical is None else clinical.grade_thresholds
+    points = () if clinical is None else clinical.operating_points
     labels = np.zeros(names.size, dtype=np.intp)
     np.maximum.at(labels, member_of, graded.labels)
     grades = np.zeros(names.size, dtype=np.intp)
@@ -88,7 +91,7 @@ def evaluate_patients(
             probabilities,
             grades=grades,
             is_gradable=has_grade,
-            operating_points=() if clinical is None else clinical.operating_points,
+            operating_points=points,
             prevalence=prevalence,
             seed=seed,
         ),
@@ -97,5 +100,12 @@ def evaluate_patients(
                 labels >= grade, (grades >= grade) | has_refused
             )
             for grade in (Grade.MODERATE, Grade.SEVERE)
+        },
+        referring_by_point={
+            (point.name, point.at_or_above): estimate_sensitivity_and_specificity(
+                labels >= point.at_or_above,
+                point.reaches_threshold(or_worse[:, point.at_or_above]) | has_refused,
+            )
+            for point in points
         },
     )

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drdeploy.grader.evaluation.evaluation import DecisionQuality
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.statistics.proportions import estimate_grouped_proportion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from drdeploy.statistics.estimate import Estimate
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
@@ -30,17 +28,17 @@ class RiskAtCoverage:
         at_least: The share of the decisions that should be kept.
         coverage: The share of the decisions that are kept. It is larger than ``at_least`` if
             several decisions have exactly the same confidence as the last one that is kept.
-        risk: Share of the kept decisions that are on the wrong side of grade 2.
+        quality: How often the kept decisions are right about grade 2.
     """
 
     at_least: float
     coverage: float
-    risk: Estimate
+    quality: DecisionQuality
 
 
 def measure_risk_at_coverages(
     truth: NDArray[np.intp],
-    grades: NDArray[np.intp],
+    is_referred: NDArray[np.bool_],
     or_worse: NDArray[np.floating],
     groups: NDArray[np.generic],
 ) -> tuple[RiskAtCoverage, ...]:
@@ -48,21 +46,22 @@ def measure_risk_at_coverages(
 
     Args:
         truth: Labels, shape ``(n,)``.
-        grades: Answers, shape ``(n,)``.
+        is_referred: The decision on each photograph, shape ``(n,)``.
         or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
         groups: Capture session or patient of each photograph, shape ``(n,)``.
     """
     if not truth.size:
         return ()
-    is_referred = grades >= Grade.MODERATE
     confidence = compute_confidence_at_grade_2(is_referred, or_worse)
-    is_wrong = is_referred != (truth >= Grade.MODERATE)
+    is_positive = truth >= Grade.MODERATE
     ordered = np.sort(confidence)[::-1]
     found = []
     for share in COVERAGES:
         is_kept = confidence >= ordered[math.ceil(share * truth.size) - 1]
-        risk = estimate_grouped_proportion(is_wrong[is_kept], groups[is_kept])
-        found.append(RiskAtCoverage(share, float(is_kept.mean()), risk))
+        quality = DecisionQuality.measure(
+            is_positive[is_kept], is_referred[is_kept], groups[is_kept]
+        )
+        found.append(RiskAtCoverage(share, float(is_kept.mean()), quality))
     return tuple(found)
 
 

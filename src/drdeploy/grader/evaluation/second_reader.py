@@ -9,12 +9,19 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets.grade_names import parse_grade
-from drdeploy.grader.evaluation.evaluation import estimate_sensitivity_and_specificity
+from drdeploy.grader.evaluation.evaluation import (
+    estimate_sensitivity_and_specificity,
+    find_high_sensitivity_point,
+)
 from drdeploy.grader.evaluation.metrics import estimate_kappa
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.grader.grading.prediction import grades_from_probabilities
+from drdeploy.grader.grading.prediction import (
+    grades_from_probabilities,
+    probability_of_grade_or_worse,
+)
 
 if TYPE_CHECKING:
+    from drdeploy.grader.artifacts import Clinical
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.statistics.estimate import Estimate
 
@@ -33,8 +40,10 @@ class SecondReader:
         grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.
         decisions: Sensitivity and specificity of the second reader against the labels, once if
             grade 2 or worse counts as disease, and once if grade 3 or worse does.
-        grader_decisions: Sensitivity and specificity of the grader against the labels, at the same
-            two grades.
+        grader_decisions: Sensitivity and specificity of the grader's grade against the labels, at
+            the same two grades.
+        grader_high_sensitivity: Sensitivity and specificity of the grader's high-sensitivity points
+            against the labels, at each of the two grades that has such a point.
     """
 
     column: str
@@ -45,10 +54,11 @@ class SecondReader:
     grader_kappa_with_second: Estimate
     decisions: dict[Grade, tuple[Estimate, Estimate]]
     grader_decisions: dict[Grade, tuple[Estimate, Estimate]]
+    grader_high_sensitivity: dict[Grade, tuple[Estimate, Estimate]]
 
 
 def compare_with_second_reader(
-    graded: GradedSet, column: str, thresholds: tuple[float, ...] | None, *, seed: int = 0
+    graded: GradedSet, column: str, clinical: Clinical | None, *, seed: int = 0
 ) -> SecondReader:
     """Compare the grades of a second reader with the labels and with the grader's grades.
 
@@ -66,7 +76,10 @@ def compare_with_second_reader(
     both = np.flatnonzero(has_grade & graded.is_gradable)
     part = graded.select_by_position(both)
     second = np.array([int(read[at] or 0) for at in both], dtype=np.intp)
-    grades = grades_from_probabilities(part.probabilities, thresholds)
+    grades = grades_from_probabilities(
+        part.probabilities, None if clinical is None else clinical.grade_thresholds
+    )
+    or_worse = probability_of_grade_or_worse(part.probabilities)
 
     def estimate_at_both_grades(answers: np.ndarray) -> dict[Grade, tuple[Estimate, Estimate]]:
         return {
@@ -85,4 +98,12 @@ def compare_with_second_reader(
         grader_kappa_with_second=estimate_kappa(second, grades, part.groups, seed=seed),
         decisions=estimate_at_both_grades(second),
         grader_decisions=estimate_at_both_grades(grades),
+        grader_high_sensitivity={
+            grade: estimate_sensitivity_and_specificity(
+                part.labels >= grade, point.reaches_threshold(or_worse[:, grade]), part.groups
+            )
+            for grade in (Grade.MODERATE, Grade.SEVERE)
+            for point in [find_high_sensitivity_point(clinical, grade)]
+            if point is not None
+        },
     )

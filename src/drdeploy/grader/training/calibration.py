@@ -45,8 +45,9 @@ no single number can repair."""
 SMALLEST = 1e-12
 """Smaller probabilities are raised to this value before their logarithm is taken."""
 HIGH_SENSITIVITY: Final = 0.95
-"""Sensitivity of the high-sensitivity operating point on the photographs on which the point is
-chosen. On other photographs, the sensitivity is slightly lower.
+"""Sensitivity that the threshold of the high-sensitivity operating point must reach on the
+photographs on which it is chosen. Training, quantization and recalibration all use this target, and
+the manifest stores it. On other photographs, the sensitivity is usually lower.
 """
 PointName = Literal["high_sensitivity", "balanced"]
 DIGITS = 4
@@ -158,6 +159,7 @@ def choose_operating_points(
                     sensitivity=make_rate_of_estimate(sensitivity),
                     specificity=make_rate_of_estimate(specificity),
                     cross_fitted=flagged is not None,
+                    target_sensitivity=high_sensitivity if name == "high_sensitivity" else None,
                 )
             )
     return Clinical(

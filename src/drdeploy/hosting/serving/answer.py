@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from drdeploy.files import escape_formula_in_csv_cell
+from drdeploy.grader.artifacts import Rate, TestedRates  # noqa: TC001 - msgspec reads them
 from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
@@ -57,6 +58,23 @@ class ContainerFacts(msgspec.Struct, frozen=True):
     invocation: int
 
 
+class ReferableRates(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operating point that decides ``referable`` promises, and what it keeps.
+
+    Attributes:
+        target_sensitivity: The sensitivity that the point promises; null if none is known.
+        tested: Sensitivity and specificity in a test on other photographs, with 95 % intervals;
+            null if there was no test.
+        sensitivity: Sensitivity on the photographs that were used to choose the point.
+        specificity: Specificity on these photographs.
+    """
+
+    target_sensitivity: float | None
+    tested: TestedRates | None
+    sensitivity: Rate
+    specificity: Rate
+
+
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
     """The answer for one image; a field without a value is left out.
 
@@ -74,8 +92,10 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
         label: The name of the predicted grade or class; set if the manifest names the classes.
         referable: Whether the eye should be referred; set by an ICDR grader.  See
             :func:`decide_referral`.
-        referable_rule: The rule that decided ``referable``, and the sensitivity and specificity of
-            this rule.
+        referable_rule: The rule that decided ``referable``, the sensitivity that the rule promises,
+            and its sensitivity and specificity in a test on other photographs.
+        referable_rates: The same figures as numbers; set if the high-sensitivity operating point
+            decided.
         screening: For each operating point of the manifest, whether the probability of disease
             reaches its threshold. The outer key is the disease (``referable`` or
             ``vision_threatening``), and the inner key is the name of the operating point.
@@ -93,6 +113,7 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
     label: str | UnsetType = UNSET
     referable: bool | UnsetType = UNSET
     referable_rule: str | UnsetType = UNSET
+    referable_rates: ReferableRates | UnsetType = UNSET
     screening: dict[str, dict[str, bool]] | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
     note: str | UnsetType = UNSET
@@ -122,6 +143,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     label: str | UnsetType = UNSET
     referable: bool | UnsetType = UNSET
     referable_rule: str | UnsetType = UNSET
+    referable_rates: ReferableRates | UnsetType = UNSET
     screening: dict[str, dict[str, bool]] | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
     note: str | UnsetType = UNSET
@@ -206,6 +228,7 @@ def make_classification(inference: Inference, manifest: ModelManifest) -> Classi
         label=prediction.label,
         referable=UNSET if referral is None else referral.referable,
         referable_rule=UNSET if referral is None else referral.rule,
+        referable_rates=UNSET if referral is None else referral.rates,
         screening=find_screening_flags(prediction, manifest) or UNSET,
         probabilities=dict(zip(prediction.classes, _list_probabilities(prediction), strict=True)),
         note=note,
@@ -213,10 +236,14 @@ def make_classification(inference: Inference, manifest: ModelManifest) -> Classi
 
 
 class Referral(NamedTuple):
-    """Whether an eye should be referred, and the rule that decided, as one sentence."""
+    """Whether an eye should be referred, and the rule that decided, in words.
+
+    ``rates`` says how often the rule is right, if an operating point decided.
+    """
 
     referable: bool
     rule: str
+    rates: ReferableRates | UnsetType = UNSET
 
 
 def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral | None:
@@ -232,7 +259,14 @@ def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral
     for point in () if manifest.clinical is None else manifest.clinical.operating_points:
         if point.name == "high_sensitivity" and point.at_or_above == int(Grade.MODERATE):
             share = prediction.probability_at_or_above(Grade.MODERATE)
-            return Referral(point.reaches_threshold(share), describe_high_sensitivity_rule(point))
+            rates = ReferableRates(
+                target_sensitivity=point.target_sensitivity,
+                tested=point.tested,
+                sensitivity=point.sensitivity,
+                specificity=point.specificity,
+            )
+            is_referable = point.reaches_threshold(share)
+            return Referral(is_referable, describe_high_sensitivity_rule(point), rates)
     return Referral(grade.is_referable, GRADE_RULE)
 
 
@@ -242,15 +276,26 @@ GRADE_RULE = (
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe a high-sensitivity operating point in words, with its sensitivity and specificity.
+    """Describe a high-sensitivity operating point: what it promises, and what it keeps.
 
-    Sensitivity and specificity were measured on the photographs with which the point was chosen.
+    The rates of a test on other photographs come first, because the rates on the photographs that
+    were used to choose the point are usually better.
     """
+    promise = (
+        ""
+        if point.target_sensitivity is None
+        else f", which promises a sensitivity of {point.target_sensitivity:.2f}"
+    )
+    tested = (
+        "How good it is on other photographs is not recorded."
+        if point.tested is None
+        else point.tested.description
+    )
     return (
-        f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity point. "
-        "On the photographs that were used to choose the point, the sensitivity was "
-        f"{point.sensitivity.value:.2f} and the specificity {point.specificity.value:.2f}; expect "
-        "lower values on other cameras"
+        f"P(grade >= {point.at_or_above}) >= {point.threshold:g} at the high-sensitivity "
+        f"point{promise}. {tested} On the photographs that were used to "
+        f"choose the point, the sensitivity was {point.sensitivity.value:.2f} and the specificity "
+        f"{point.specificity.value:.2f}; expect lower values on other cameras"
     )
 
 

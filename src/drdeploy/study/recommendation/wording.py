@@ -175,11 +175,17 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
             "photographs on which the threshold was chosen."
         )
     )
+    promised = (
+        ""
+        if point.target_sensitivity is None
+        else f" The point promises a sensitivity of {point.target_sensitivity:.1%}."
+    )
+    tested = "" if point.tested is None else f" {point.tested.description}"
     return (
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
         f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (95 % interval "
         f"from {point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} "
-        f"(95 % interval from {point.specificity.low:.1%}).{flattered}"
+        f"(95 % interval from {point.specificity.low:.1%}).{flattered}{promised}{tested}"
     )
 
 
