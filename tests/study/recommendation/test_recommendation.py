@@ -294,6 +294,7 @@ def test_the_lower_limit_of_a_sensitivity_counts(measured):
     assert not describe_missed_sensitivity(vgg19, Requirements(min_sensitivity=0.92))
     failure = describe_missed_sensitivity(vgg19, Requirements(min_sensitivity=0.93))
     assert "its 95 % interval begins at 92.0%" in failure
+    assert failure.endswith("(n = 300, operating point 'high sensitivity', specificity 80.0%)")
     assert describe_missed_sensitivity(vgg19, Requirements(min_sensitivity=0.5, at_grade=3))
     assert not describe_missed_sensitivity(vgg19, Requirements(min_specificity=0.76))
     failure = describe_missed_sensitivity(

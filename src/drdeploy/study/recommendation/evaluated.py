@@ -141,12 +141,16 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
                 f"the {name} was measured only on the photographs on which the threshold was "
                 f"chosen, which does not count, and {target} is required"
             )
-        rate = best.sensitivity if name == "sensitivity" else best.specificity
+        rates = {"sensitivity": best.sensitivity, "specificity": best.specificity}
+        rate = rates.pop(name)
         if rate.low < least:
+            # A sensitivity without the specificity at the same threshold says little, and vice
+            # versa.
+            (other,) = rates
             return (
                 f"the {name} is {rate.value:.1%}, and its 95 % interval begins at {rate.low:.1%}, "
                 f"but {target} is required (n = {rate.n}, operating point "
-                f"'{best.name.replace('_', ' ')}')"
+                f"'{best.name.replace('_', ' ')}', {other} {rates[other].value:.1%})"
             )
     return ""
 
