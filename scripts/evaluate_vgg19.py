@@ -1,16 +1,18 @@
 """Compare the VGG19 that `make model-vgg19` trains with the packaged MobileNet.
 
     make model-vgg19
-    python benchmarks/vgg19_against_mobilenet.py   # measures times; keep the machine quiet
-    python scripts/evaluate_vgg19.py               # predictions, figures, and the table
-    python scripts/evaluate_vgg19.py --table       # only prints the table of written results
+    python benchmarks/runtimes.py              # measures times; keep the machine quiet
+    python scripts/evaluate_vgg19.py           # predictions, figures, and the table
+    python scripts/evaluate_vgg19.py --table   # only prints the table of written results
 
 Both networks were trained on the same photographs of IDRiD, with the same folds. For the
 out-of-fold predictions, the temperature and the operating points of each fold were chosen on the
 other folds. The test photographs are those of the model card. Each difference is VGG19 minus
 MobileNet on the same photographs. The intervals treat the photographs of a capture session as one
-group. If the training is unfinished, only the finished folds are evaluated. Test predictions and
-times that do not exist yet are left out of the table. For research use; not a medical device.
+group. If the training is unfinished, only the finished folds are evaluated. Test predictions that
+do not exist yet are left out of the table. The times are those of docs/benchmarks/runtimes.csv,
+where VGG19 has random weights. Each round measured both networks. For research use; not a medical
+device.
 """
 
 from __future__ import annotations
@@ -64,11 +66,14 @@ if TYPE_CHECKING:
 
 
 RUN = Path("build/training/vgg19")
-EVIDENCE = Path(__file__).resolve().parent.parent / "evidence"
+ROOT = Path(__file__).resolve().parent.parent
+EVIDENCE = ROOT / "evidence"
+TIMES = ROOT / "docs" / "benchmarks" / "runtimes.csv"
 OUT = EVIDENCE / "vgg19-idrid"
 NETWORKS = ("mobilenet", "vgg19")
 HIGH_SENSITIVITY = "high_sensitivity"
 MEMORY_MB = 2048
+THREADS = "2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +157,7 @@ def build_document() -> dict[str, Any]:
             **{name: describe_quality(answers[name]) for name in NETWORKS},
             "vgg19_less_mobilenet": describe_differences(first, answers["vgg19"]),
         }
-    has_times = (OUT / "predict_s.csv").is_file()
-    return document | (describe_times_and_costs() if has_times else {})
+    return document | describe_times_and_costs()
 
 
 def read_answers_out_of_fold() -> dict[str, Answers]:
@@ -263,9 +267,14 @@ def describe_differences(first: Answers, second: Answers) -> dict[str, Any]:
 
 def describe_times_and_costs() -> dict[str, Any]:
     """Return each network's median time and cost of predictions, and the ratio of the times."""
-    with (OUT / "predict_s.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    times = {name: np.array([float(row[name]) for row in rows]) for name in NETWORKS}
+    chosen = {"measured": "latency", "runtime": "drdeploy", "precision": "fp32", "threads": THREADS}
+    with TIMES.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if chosen.items() <= row.items()]
+    # The rows of a network are in the order of the rounds, so times of the same round are paired.
+    times = {
+        name: np.array([float(row["value"]) for row in rows if row["model"] == name])
+        for name in NETWORKS
+    }
     price = look_up_price_per_second("serverless", MEMORY_MB, "", PriceSheet.load())
     medians = {name: estimate_median(values) for name, values in times.items()}
     usd = price.usd_per_second * MILLION
@@ -305,8 +314,6 @@ def write_table(document: dict[str, Any]) -> str:
         ("ms a prediction", "predict_s", 1000.0),
         ("USD a million predictions", "usd_per_million", 1.0),
     ):
-        if key not in document:
-            continue
         cells = " | ".join(_as_digits(document[key][one], factor) for one in NETWORKS)
         lines.append(f"| {name} | {cells} | {_as_digits(document['ratio'], 1.0)} times |")
     return "\n".join(lines) + "\n"

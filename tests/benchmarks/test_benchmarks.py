@@ -41,7 +41,6 @@ PRINTS = {
     "slow_clients": r"classic, a process, beside slow clients: \d+ x 200; p50 .* p95 .* max",
     "simulation_speed": r"serverless, nothing: [\d,]+ arrivals(.*\n)+instances, batch: "
     r"(.*\n)+instances with a GPU, batch: .*\nslowest: ",
-    "vgg19_against_mobilenet": r"mobilenet: .* ms .*\nvgg19: .* ms .*\nVGG19 takes \d\.\d+ \(",
     "simulation_against_service": r"tiny-fp32-lean-2048mb-open-loop \| 20 \| .*\n\d of 1 trials",
 }
 """Benchmarks that print: what stands in their output."""

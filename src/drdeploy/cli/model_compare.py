@@ -197,7 +197,11 @@ def _write_notes_on_comparison(
 def _print_comparison_tables(rows: Sequence[dict[str, Any]]) -> None:
     network = Column.of_names("network")
     agreement = Table([network, *map(Column, ("kappa", "against the best", "AUROC >= 2"))])
-    sensitivity = Table([network, *map(Column, ("sensitivity >= 2", "sensitivity >= 3"))])
+    # A sensitivity alone says nothing: a grader that flags every eye finds every diseased eye.
+    rates = {
+        name: Table([network, *map(Column, (f"sensitivity {at}", f"specificity {at}"))])
+        for name, at in (("referable", ">= 2"), ("vision_threatening", ">= 3"))
+    }
     cost = Table([network, Column("ms a prediction"), Column("USD a million")])
     size = Table(
         [network, Column.of_numbers("parameters"), Column.of_numbers("MB"), Column("weights")]
@@ -210,11 +214,12 @@ def _print_comparison_tables(rows: Sequence[dict[str, Any]]) -> None:
             "the best" if gain is None else format_figure_with_interval(gain),
             format_figure_with_interval(row["auroc_referable"]),
         )
-        sensitivity.add_row(
-            name,
-            format_figure_with_interval(row["sensitivity_referable"]),
-            format_figure_with_interval(row["sensitivity_vision_threatening"]),
-        )
+        for disease, table in rates.items():
+            table.add_row(
+                name,
+                format_figure_with_interval(row[f"sensitivity_{disease}"]),
+                format_figure_with_interval(row[f"specificity_{disease}"]),
+            )
         cost.add_row(
             name,
             format_figure_with_interval(row["predict_s"], digits=1, factor=1000),
@@ -222,6 +227,6 @@ def _print_comparison_tables(rows: Sequence[dict[str, Any]]) -> None:
         )
         size_mb = row["artifact_size_bytes"] / MB
         size.add_row(name, f"{row['parameters']:,}", f"{size_mb:.1f}", row["weights"])
-    for table in (agreement, sensitivity, cost, size):
+    for table in (agreement, *rates.values(), cost, size):
         table.print()
         print_line("")

@@ -389,10 +389,12 @@ def _print_comparison(paired: PairedGraders) -> None:
         f"against {paired.reference.name}, on the {found.n} photographs that both graded:", indent=2
     )
     facts = [("change of kappa", format_figure_with_interval_and_n(estimate_as_dict(found.kappa)))]
-    for grade, rate in found.sensitivity.items():
-        difference = format_figure_with_interval_and_n(estimate_as_dict(rate.difference))
-        change = f"{difference}, {rate.gained} gained, {rate.lost} lost"
-        facts.append((f"change of sensitivity, grade >= {int(grade)}", change))
+    for grade, sensitivity in found.sensitivity.items():
+        rates = {"sensitivity": sensitivity, "specificity": found.specificity[grade]}
+        for name, rate in rates.items():
+            difference = format_figure_with_interval_and_n(estimate_as_dict(rate.difference))
+            change = f"{difference}, {rate.gained} gained, {rate.lost} lost"
+            facts.append((f"change of {name}, grade >= {int(grade)}", change))
     facts.append(("grades changed", str(len(found.changes))))
     facts.append(("new misses of grade >= 3", str(len(found.new_misses))))
     print_facts(facts, indent=4)

@@ -123,8 +123,10 @@ def _print_training_run(document: dict[str, Any]) -> None:
         "accuracy": document["accuracy"],
         "AUROC, grade >= 2": referable["auroc"],
         "sensitivity, grade >= 2": referable["sensitivity"],
+        "specificity, grade >= 2": referable["specificity"],
         "AUROC, grade >= 3": threatening["auroc"],
         "sensitivity, grade >= 3": threatening["sensitivity"],
+        "specificity, grade >= 3": threatening["specificity"],
     }
     print_facts(
         (name, format_figure_with_interval_and_n(figure)) for name, figure in figures.items()

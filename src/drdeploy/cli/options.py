@@ -153,7 +153,8 @@ MinSensitivityOption = Annotated[
         help=(
             "Share of diseased eyes that must be found, for example 0.9. At one or more "
             "operating points, the 95 % interval of the sensitivity must begin at this share or "
-            "above it."
+            "above it. Only cross-fitted rates count: those measured on other photographs than "
+            "those on which the threshold was chosen."
         ),
     ),
 ]

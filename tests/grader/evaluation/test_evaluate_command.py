@@ -145,6 +145,12 @@ def test_two_artifacts_are_compared_eye_by_eye(artifact, other, data):
     assert {"gained", "lost", "mcnemar_p"} <= set(lost)
 
 
+def test_a_printed_comparison_has_a_specificity_for_each_sensitivity(artifact, other, data):
+    printed = run(artifact, "--data", data, "--against", other).stdout
+    names = re.findall(r"change of (\w+), grade >= (\d)", printed)
+    assert names == [(name, at) for at in "23" for name in ("sensitivity", "specificity")]
+
+
 def test_several_graders_and_sets_make_a_matrix(artifact, other, data, tmp_path):
     for at in range(4):
         write_photograph(tmp_path / "few" / f"{at}.jpg", 50 + at)

@@ -1,6 +1,7 @@
 """``drdeploy model``."""
 
 import json
+import re
 
 import pytest
 from tiny_training import paint_eyes, tiny_network
@@ -74,6 +75,8 @@ def test_compare_shows_what_networks_find_and_cost_and_that_random_ones_mean_not
     )
     table = compare("vgg19", "mobilenet")
     assert {"VGG19", "20,107,205", "best"} <= set(table.split())
+    for grade in (2, 3):
+        assert re.search(rf"network +sensitivity >= {grade} +specificity >= {grade}\s", table)
 
 
 def test_all_are_the_27_and_each_may_have_weights_of_its_own(tmp_path):

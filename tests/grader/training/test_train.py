@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,6 +178,30 @@ def test_the_command_trains_exports_and_says_how_good_it_is(folder, tmp_path, mo
     assert (run / "history.svg").is_file()
     rows = list(csv.DictReader((run / "oof.csv").open()))
     assert len({row["file"] for row in rows if row["file"].startswith("photo-")}) == len(rows) == 30
+
+
+def test_each_printed_sensitivity_has_its_specificity(capsys):
+    from drdeploy.cli.model_train import _print_training_run
+
+    figure = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+    rates = dict.fromkeys(("auroc", "sensitivity", "specificity"), figure)
+    _print_training_run(
+        {
+            "architecture": "MobileNet",
+            "evaluated_on": "eyes",
+            "kappa": figure,
+            "accuracy": figure,
+            "referable": rates,
+            "vision_threatening": rates | {"specificity": figure | {"value": 0.625}},
+            "archives": {},
+            "keras_file": "",
+        }
+    )
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for grade, value in ((2, "0.50"), (3, "0.6[23]")):
+        name = f"sensitivity, grade >= {grade}"
+        (at,) = [at for at, line in enumerate(lines) if line.startswith(name)]
+        assert re.match(rf"specificity, grade >= {grade} +{value}", lines[at + 1])
 
 
 def test_a_stalled_network_stops_early_and_keeps_its_best_weights(uninterrupted):

@@ -47,6 +47,7 @@ POINT = {
     "threshold": 0.3,
     "sensitivity": {"value": 0.95, "low": 0.92, "high": 0.97, "n": 300},
     "specificity": {"value": 0.80, "low": 0.76, "high": 0.84, "n": 400},
+    "cross_fitted": True,
 }
 
 
@@ -54,9 +55,9 @@ def inputs_of(requests=TRAFFIC, **required):
     return DecisionInputs(traffic=requests.arrivals(1, weeks=4), required=Requirements(**required))
 
 
-def with_clinical_figures(measurements, model):
+def with_clinical_figures(measurements, model, points=(POINT,)):
     trials = {
-        trial: {"operating_points": [POINT]}
+        trial: {"operating_points": list(points)}
         for trial in measurements.frame["trial"].unique()
         if trial.startswith(model)
     }
@@ -206,11 +207,74 @@ def test_a_sensitivity_needs_clinical_figures(measured, sheet):
         "low": 0.92,
         "n": 300,
         "specificity": {"value": 0.80, "low": 0.76, "n": 400},
-        "cross_fitted": False,
+        "cross_fitted": True,
     }
     without = [one for one in decision.excluded if one.model == "mobilenet"]
     assert without
     assert all(any("sensitivity was not measured" in f for f in one.failures) for one in without)
+
+
+NOT_CROSS_FITTED = {
+    **POINT,
+    "sensitivity": {"value": 0.99, "low": 0.97, "high": 1.0, "n": 300},
+    "cross_fitted": False,
+}
+
+
+def find_vgg19(measurements):
+    collected = collect_measured_configurations(measurements)
+    return next(one for one in collected if one.configuration.model == "vgg19")
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        NOT_CROSS_FITTED,
+        # Older artifacts and results do not have the field.
+        {name: value for name, value in NOT_CROSS_FITTED.items() if name != "cross_fitted"},
+    ],
+)
+@pytest.mark.parametrize("rate", ["sensitivity", "specificity"])
+def test_rates_from_the_photographs_of_the_threshold_meet_no_requirement(measured, point, rate):
+    from drdeploy.study.recommendation.evaluated import (
+        describe_missed_sensitivity,
+        has_only_rates_that_do_not_count,
+    )
+
+    flattered = find_vgg19(with_clinical_figures(measured, "vgg19", [point]))
+    required = Requirements(**{f"min_{rate}": 0.5})
+    assert describe_missed_sensitivity(flattered, required) == (
+        f"the {rate} was measured only on the photographs on which the threshold was chosen, "
+        "which does not count, and 50.0% at grade >= 2 is required"
+    )
+    assert has_only_rates_that_do_not_count(flattered, required)
+    assert not has_only_rates_that_do_not_count(flattered, Requirements())
+
+
+def test_a_decision_says_how_to_get_rates_that_count(measured, sheet):
+    flattered = with_clinical_figures(measured, "vgg19", [NOT_CROSS_FITTED])
+    decision = choose_cheapest_hosting(flattered, sheet, inputs_of(p95_s=5.0, min_sensitivity=0.9))
+    assert decision.winner is None
+    assert decision.confidence.share is None
+    (note,) = [one for one in decision.notes if "do not count" in one]
+    assert "of vgg19 fp32 do not count" in note
+    assert "`drdeploy model recalibrate ARTIFACT --data PHOTOGRAPHS`" in note
+
+
+def test_a_cross_fitted_point_is_preferred_to_one_that_looks_better(measured):
+    from drdeploy.study.recommendation.evaluated import (
+        choose_best_operating_point,
+        describe_missed_sensitivity,
+    )
+
+    points = [{**NOT_CROSS_FITTED, "name": "balanced"}, POINT]
+    both = find_vgg19(with_clinical_figures(measured, "vgg19", points))
+    required = Requirements(min_sensitivity=0.92)
+    assert choose_best_operating_point(both, required).name == "high_sensitivity"
+    assert not describe_missed_sensitivity(both, required)
+    assert "begins at 92.0%" in describe_missed_sensitivity(
+        both, Requirements(min_sensitivity=0.93)
+    )
 
 
 def test_an_operating_point_that_lacks_a_field_is_an_error_with_its_place(measured):
@@ -230,6 +294,7 @@ def test_the_lower_limit_of_a_sensitivity_counts(measured):
     assert not describe_missed_sensitivity(vgg19, Requirements(min_sensitivity=0.92))
     failure = describe_missed_sensitivity(vgg19, Requirements(min_sensitivity=0.93))
     assert "its 95 % interval begins at 92.0%" in failure
+    assert failure.endswith("(n = 300, operating point 'high sensitivity', specificity 80.0%)")
     assert describe_missed_sensitivity(vgg19, Requirements(min_sensitivity=0.5, at_grade=3))
     assert not describe_missed_sensitivity(vgg19, Requirements(min_specificity=0.76))
     failure = describe_missed_sensitivity(
@@ -249,6 +314,7 @@ def test_a_grader_that_flags_everyone_meets_no_sensitivity(measured):
         threshold=0.0,
         sensitivity=Rate(1.0, 0.99, 1.0, 300),
         specificity=Rate(0.0, 0.0, 0.01, 400),
+        cross_fitted=True,
     )
     flagging = replace(one, operating_points=(everyone,))
     failure = describe_missed_sensitivity(flagging, Requirements(min_sensitivity=0.9))

@@ -33,6 +33,7 @@ from drdeploy.study.recommendation.decision import Decision, Unusable
 from drdeploy.study.recommendation.evaluated import (
     could_be_cheapest_after_resampling,
     describe_missed_requirements,
+    has_only_rates_that_do_not_count,
     make_evaluated_option,
 )
 from drdeploy.study.recommendation.hosting_ways import has_gpu
@@ -347,6 +348,22 @@ def _write_notes_on_decision(options: Sequence[Option], inputs: DecisionInputs) 
     ):
         if is_needed:
             yield f"The Terraform variables do not contain {name}: {remedy}."
+    flattered = sorted(
+        {
+            f"{measured.configuration.model} {measured.configuration.precision}".strip()
+            for measured in (option.measured for option in options)
+            if has_only_rates_that_do_not_count(measured, required)
+        }
+    )
+    if flattered:
+        yield (
+            f"The sensitivity and specificity of {' and '.join(flattered)} do not count, because "
+            "they were measured on the photographs on which the thresholds were chosen. On other "
+            "photographs, they would probably be lower. To get rates that count, adapt the grader "
+            "to photographs that you graded (`drdeploy model recalibrate ARTIFACT --data "
+            "PHOTOGRAPHS`), and run the study again with the new artifact. `drdeploy model train` "
+            "also writes rates that count."
+        )
     unpriced = sorted({option.no_cost for option in options if option.no_cost})
     if unpriced:
         yield (

@@ -118,7 +118,8 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
     At one or more operating points, sensitivity and specificity must both be high enough. The lower
     end of the 95 % interval of each must reach the required value. If a configuration has no
     operating points, its sensitivity and specificity were never measured, and it does not meet any
-    requirement on them.
+    requirement on them. If its rates are not cross-fitted, it does not meet any requirement either:
+    a threshold always does better on the photographs on which it was chosen than on others.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -135,14 +136,33 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
         # requirement.
         if best is None:
             return f"the {name} was not measured, and {target} is required"
-        rate = best.sensitivity if name == "sensitivity" else best.specificity
+        if not best.cross_fitted:
+            return (
+                f"the {name} was measured only on the photographs on which the threshold was "
+                f"chosen, which does not count, and {target} is required"
+            )
+        rates = {"sensitivity": best.sensitivity, "specificity": best.specificity}
+        rate = rates.pop(name)
         if rate.low < least:
+            # A sensitivity without the specificity at the same threshold says little, and vice
+            # versa.
+            (other,) = rates
             return (
                 f"the {name} is {rate.value:.1%}, and its 95 % interval begins at {rate.low:.1%}, "
                 f"but {target} is required (n = {rate.n}, operating point "
-                f"'{best.name.replace('_', ' ')}')"
+                f"'{best.name.replace('_', ' ')}', {other} {rates[other].value:.1%})"
             )
     return ""
+
+
+def has_only_rates_that_do_not_count(
+    measured: MeasuredConfiguration, required: Requirements
+) -> bool:
+    """Whether rates are required, and the artifact has rates, but none that is cross-fitted."""
+    if required.specificity_floor is None:
+        return False
+    best = choose_best_operating_point(measured, required)
+    return best is not None and not best.cross_fitted
 
 
 def choose_best_operating_point(
@@ -150,9 +170,10 @@ def choose_best_operating_point(
 ) -> OperatingPoint | None:
     """Return the operating point with the best sensitivity for the required grade.
 
-    The best sensitivity is the one whose 95 % interval has the highest lower end. If some operating
-    points reach the required specificity, only these are considered. The result is None if there is
-    no operating point for the grade.
+    The best sensitivity is the one whose 95 % interval has the highest lower end. If the rates of
+    some operating points are cross-fitted, only these points are considered, and if some of them
+    reach the required specificity, only these. The result is None if there is no operating point
+    for the grade.
     """
     floor = required.specificity_floor or 0.0
     points = [
@@ -160,7 +181,11 @@ def choose_best_operating_point(
     ]
     return max(
         points,
-        key=lambda point: (point.specificity.low >= floor, point.sensitivity.low),
+        key=lambda point: (
+            point.cross_fitted,
+            point.specificity.low >= floor,
+            point.sensitivity.low,
+        ),
         default=None,
     )
 

@@ -28,7 +28,8 @@ class Requirements:
         p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
             cold starts and waiting.
         min_sensitivity: The required sensitivity. The lower end of the sensitivity's 95 % interval
-            must reach this value at one or more of the artifact's operating points.
+            must reach this value at one or more of the artifact's operating points. Only operating
+            points with cross-fitted rates are considered.
         min_specificity: The required specificity. The lower end of the specificity's 95 % interval
             must reach this value at the operating point that reaches ``min_sensitivity``. If it is
             None but a sensitivity is required, :data:`DEFAULT_MIN_SPECIFICITY` is required.

