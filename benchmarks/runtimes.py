@@ -70,11 +70,11 @@ INTRODUCTION = """
 Only the prediction is measured, for one photograph of 224 x 224 pixels that is already decoded.
 `keras` is `model.predict`, which the 2023 study used.  `signature` calls the SavedModel directly.
 `drdeploy` is drdeploy's whole prediction code, which uses ONNX Runtime.  MobileNet is the packaged
-grader; its int8 form passed the tests of `drdeploy model quantize`.  VGG19 has random weights, so
-its latency is valid but its grades mean nothing.  Only OpenVINO computes in bf16, because ONNX
-Runtime converts bf16 to fp32.  The peak is the speed of a matrix product of 1536 x 1536 in the same
-precision and the same rounds.  The value of a round is its fastest call, which other work on the
-machine disturbs least.
+grader; the page says below how `drdeploy model quantize` judges its int8 form.  VGG19 has random
+weights, so its latency is valid but its grades mean nothing.  Only OpenVINO computes in bf16,
+because ONNX Runtime converts bf16 to fp32.  The peak is the speed of a matrix product of 1536 x
+1536 in the same precision and the same rounds.  The value of a round is its fastest call, which
+other work on the machine disturbs least.
 """
 
 
